@@ -1,0 +1,1 @@
+"""Data sets: from files, or from a procedure, to `ImageReportPair`."""
