@@ -1,0 +1,149 @@
+"""What one result is: the schema of a line of `records.jsonl`, and reading and writing such files."""
+
+import difflib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from leaderboard.errors import LeaderboardError
+from leaderboard.files import write_text
+
+Kind = Literal["measured", "anchor", "reported"]
+
+
+class Record(BaseModel):
+    """One value of one metric for one system, with all that is needed to read it.
+
+    Attributes:
+        task: image-generation, report-generation, joint-generation, ...
+        model: the system as the page shows it; for an anchor its name (real, reconstruction, shuffled, constant).
+        dataset: name of the data set.
+        split: train, val or test.
+        metric: name of the metric. `group: item` or `group: item (modality)` marks one item of a breakdown, such as
+            `prevalence: left effusion (image)`.
+        value: the value in the metric's own unit, or None where it was withheld; `reason` then says why.
+        ci_low, ci_high: ends of the 95 % interval; both or neither.
+        n: number of cases behind the value; None only where a published table does not say.
+        coverage: share of the cases that the system answered, in [0, 1]; None only where a published table does not say.
+        seed: seed of the run; None only for published numbers.
+        protocol: strict-v1, medim-paper-v1, or `paper` for published numbers.
+        signature: metric, version, tokenisation, feature extractor and weights hash, resize, ...; JSON-able.
+        kind: measured, anchor or reported.
+        commit, command, created: what made it, and when (ISO 8601).
+        reason: why there is no value, or what a reader of the value must know.
+        higher_is_better: None for a descriptive value (a prevalence, a length), which has no best.
+        synthetic: no patient stands behind the data set.
+        run: id of the run: a hash.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    task: str = Field(min_length=1)
+    model: str = Field(min_length=1)
+    dataset: str = Field(min_length=1)
+    split: str = Field(min_length=1)
+    metric: str = Field(min_length=1)
+    value: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n: int | None = Field(ge=0)
+    coverage: float | None = Field(ge=0, le=1)
+    seed: int | None
+    protocol: str = Field(min_length=1)
+    signature: dict[str, Any]
+    kind: Kind
+    commit: str
+    command: str
+    created: str
+    reason: str | None = None
+    higher_is_better: bool | None
+    synthetic: bool
+    run: str = Field(min_length=1)
+
+    @field_validator("created")
+    @classmethod
+    def _is_iso_8601(cls, value: str) -> str:
+        datetime.fromisoformat(value)
+        return value
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.ci_low is None) != (self.ci_high is None):
+            raise ValueError("ci_low and ci_high come together")
+        if self.ci_low is not None and self.ci_high is not None and self.ci_low > self.ci_high:
+            raise ValueError(f"ci_low {self.ci_low} is above ci_high {self.ci_high}")
+        if self.value is None and not self.reason:
+            raise ValueError("a record without a value needs a reason")
+        if self.kind != "reported" and (self.n is None or self.coverage is None or self.seed is None):
+            raise ValueError("n, coverage and seed may be null only in records of kind 'reported'")
+        return self
+
+    @property
+    def key(self) -> tuple[str | int | None, ...]:
+        """What identifies a record: two records of one key must hold the same value."""
+        return (
+            self.run, self.task, self.model, self.dataset, self.split, self.metric, self.seed, self.kind, self.protocol,
+        )  # fmt: skip
+
+    def to_line(self) -> str:
+        """The record as one line of JSON, without a line end."""
+        return json.dumps(self.model_dump(), ensure_ascii=False, allow_nan=False)
+
+
+def parse_record(line: str, where: str) -> Record:
+    """Reads one line of JSON.
+
+    Args:
+        line: the JSON text.
+        where: how an error names the place, such as `records.jsonl:7`.
+
+    Raises:
+        LeaderboardError: broken JSON, an unknown, missing or invalid field.
+    """
+    try:
+        value = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise LeaderboardError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from error
+    if not isinstance(value, dict):
+        raise LeaderboardError(f"{where}: a record is a JSON object, not {type(value).__name__}")
+    try:
+        return Record.model_validate(value)
+    except ValidationError as error:
+        raise LeaderboardError(f"{where}: {_first_problem(error)}") from error
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    field = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "missing":
+        return f"field '{field}' is missing"
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(field, Record.model_fields, n=1, cutoff=0.5)
+        return f"unknown field '{field}'" + (f"; did you mean '{close[0]}'?" if close else "")
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"field '{field}': {message} (got {problem['input']!r})" if field else message
+
+
+def read_records(path: str | Path) -> list[Record]:
+    """Reads a file of records, one JSON object a line; blank lines are passed over.
+
+    Raises:
+        LeaderboardError: the file is missing, or a line is not a record; the message names file and line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise LeaderboardError(f"{path}: cannot read the records: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LeaderboardError(f"{path}: not UTF-8 at byte {error.start}") from error
+    return [parse_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def write_records(path: str | Path, records: Iterable[Record]) -> None:
+    """Writes records as JSON lines, atomically."""
+    write_text(path, "".join(record.to_line() + "\n" for record in records))
