@@ -1,0 +1,30 @@
+"""Tasks of the benchmark: what a system is asked for, and how its answer is scored.
+
+`TASKS` maps a task's name to the task. It is built at its first use: scoring needs the extra `scoring`,
+the protocols of this package do not.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.protocols import Task
+
+    TASKS: dict[str, Task]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "TASKS":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from medim.errors import UserError
+
+    try:
+        from tasks.image_generation import ImageGeneration
+        from tasks.joint_generation import JointGeneration
+        from tasks.report_generation import ReportGeneration
+    except ModuleNotFoundError as error:
+        if error.name not in {"torchmetrics", "pycocoevalcap"}:
+            raise
+        raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
+    tasks = {task.name: task for task in (ImageGeneration(), ReportGeneration(), JointGeneration())}
+    globals()["TASKS"] = tasks
+    return tasks

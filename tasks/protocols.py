@@ -1,0 +1,149 @@
+"""What a task sees of a system and of the data: small protocols, and the records that pass between them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tasks.context import Context
+
+PROTOCOL = "strict-v1"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A reference: what is known of one test case.
+
+    Attributes:
+        id: unique within the data set.
+        patient: the independent unit of every interval.
+        domain: `chest-xray`, `pathology`, ...
+        image: RGB in the task's geometry (square, padded); side = the task's resolution in pixels.
+        report: the reference text.
+        findings: labels present; None where the data set does not know them.
+    """
+
+    id: str
+    patient: str
+    domain: str | None
+    image: Image.Image
+    report: str
+    findings: frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a system gave for one case; a modality that it was not asked for, or failed to give, is None.
+
+    Attributes:
+        id: the case's id.
+        prompt: the text the system was conditioned on, where it was.
+        cost: what the sample took: `seconds` of wall time (its share of the batch), `forwards`, ...
+    """
+
+    id: str
+    image: Image.Image | None = None
+    report: str | None = None
+    prompt: str | None = None
+    cost: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Any system under test: a diffusion pipeline, a baseline, a folder of predictions.
+
+    Attributes:
+        name: as shown on the leaderboard.
+        fingerprint: hash of the weights (or of the predictions).
+    """
+
+    name: str
+    fingerprint: str
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able sampler settings; they enter the signature."""
+
+    def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
+        """One RGB image per report; `seeds` has one entry per report, so results do not depend on batching."""
+
+    def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
+        """One report per image."""
+
+    def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
+        """One image and report per prompt; an empty prompt means none."""
+
+
+@runtime_checkable
+class Reconstructs(Protocol):
+    """A system whose image tokenizer can be measured on its own."""
+
+    def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
+        """The tokenizer's round trip, one image for each image."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one system on one task.
+
+    Attributes:
+        metric: its name, as a column's heading.
+        value: None where it is withheld; `reason` then says why.
+        n: number of cases (for a distribution metric, of generated images).
+        coverage: share of the cases for which the system gave what was asked, in [0, 1].
+        higher_is_better: None for a descriptive value (a prevalence, a share, a length).
+        signature: what has to be equal for two values to be comparable.
+        ci_low, ci_high: 95 % interval, where there is one.
+    """
+
+    metric: str
+    value: float | None
+    n: int
+    coverage: float
+    higher_is_better: bool | None
+    signature: Mapping[str, Any]
+    ci_low: float | None = None
+    ci_high: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A trivial or ideal system that gives a table its scale.
+
+    Attributes:
+        name: real | reconstruction | shuffled | constant.
+        predictions: one per case, in the cases' order.
+        population: images for the distribution metrics, where the predictions' own images are the reference set.
+    """
+
+    name: str
+    predictions: list[Prediction]
+    population: list[Image.Image] | None = None
+
+
+class Task(Protocol):
+    """Generates with a system and scores what it gave.
+
+    Attributes:
+        name: image-generation | report-generation | joint-generation.
+    """
+
+    name: str
+
+    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+        """Predictions for one batch of cases, in their order; `seeds` has one entry per case."""
+
+    def anchors(self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
+        """The anchor systems of these cases; `train` holds cases of other patients."""
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        predictions: Sequence[Prediction],
+        context: "Context",
+        population: Sequence[Image.Image] | None = None,
+    ) -> tuple[list[Score], list[dict[str, float]]]:
+        """Scores, and per-sample scores (one dict per case, in the cases' order)."""
