@@ -1,0 +1,96 @@
+"""The command `medim-bench`: finds verbs lazily, and turns mistakes into one line and an exit status."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from benchmark.status import INTERRUPTED, NOT_BUILT, STOPPED, NotBuiltError
+from leaderboard.errors import LeaderboardError
+from medim import __version__
+from medim.errors import UserError, unknown
+
+# In the order of a first day's work; the help lists them so.
+VERBS = (
+    "demo",
+    "data",
+    "train",
+    "sample",
+    "run",
+    "score",
+    "ablate",
+    "export",
+    "leaderboard",
+    "diagnose",
+    "doctor",
+    "selftest",
+    "speed",
+)
+
+
+class NearestGroup(click.Group):
+    """A group in its own order of verbs, whose answer to an unknown one names the nearest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise unknown("command", name, self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+
+class VerbGroup(NearestGroup):
+    """The root: imports a verb's module when it is asked for, and ends every command with a clear status."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"benchmark.commands.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NotBuiltError as error:
+            click.echo(str(error), err=True)
+            ctx.exit(NOT_BUILT)
+        except KeyboardInterrupt:
+            click.echo("\ninterrupted; the same command continues", err=True)
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:  # `... | head`: click ends quietly
+            raise
+        except (UserError, LeaderboardError, OSError) as error:
+            self._stop(ctx, error)
+
+    @staticmethod
+    def _stop(ctx: click.Context, error: Exception) -> None:
+        if ctx.params["traceback"]:
+            raise error
+        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        ctx.exit(STOPPED)
+
+
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="medim-bench")
+@click.option("--traceback", is_flag=True, help="Show where a mistake was noticed, not only the line that tells it.")
+def main(traceback: bool) -> None:
+    """Train, run and rank models that generate medical images and reports together.
+
+    \b
+    Exit status  0  all that was asked was done
+                 3  finished, with failures listed in failures.jsonl in --out
+                 4  not built yet
+               130  interrupted; the same command continues
+             other  stopped; one line says why
+    """
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""Options that mean the same in every verb."""
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from medim.errors import UserError, unknown
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+DEVICES = ("cpu", "cuda", "mps")
+
+
+class NearestChoice(click.ParamType):
+    """One of some names; an unknown one is answered with the nearest."""
+
+    def __init__(self, kind: str, names: Sequence[str]) -> None:
+        self.name = kind
+        self.names = tuple(names)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value not in self.names:
+            raise unknown(self.name, str(value), self.names)
+        return str(value)
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return f"[{'|'.join(self.names)}]"
+
+
+def _device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and re.fullmatch(r"cpu|mps|cuda(:\d+)?", value) is None:
+        raise unknown("device", value, DEVICES)
+    return value
+
+
+def _overrides(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> dict[str, str]:
+    return parse_overrides(value)
+
+
+def parse_overrides(items: Sequence[str]) -> dict[str, str]:
+    """`["a.b=1"]` as `{"a.b": "1"}`; the last of two settings of one key holds.
+
+    Raises:
+        UserError: an item without `=`, or without a key before it.
+    """
+    overrides: dict[str, str] = {}
+    for item in items:
+        key, separator, text = item.partition("=")
+        if not separator or not key.strip():
+            raise UserError(f"--set takes key=value, not '{item}'")
+        overrides[key.strip()] = text.strip()
+    return overrides
+
+
+def model_option(required: bool = True) -> Decorator:
+    return click.option(
+        "--model",
+        required=required,
+        metavar="NAME|DIR|HUB-ID",
+        help="Preset with shipped weights, local folder or hub id.",
+    )
+
+
+def data_option(required: bool = True, help: str = "A registered data set, or a folder with pairs.jsonl.") -> Decorator:
+    return click.option("--data", required=required, metavar="NAME|DIR", help=help)
+
+
+def out_option(
+    required: bool = True, default: str | None = None, help: str = "Folder for all that the command writes."
+) -> Decorator:
+    return click.option(
+        "--out", required=required and default is None, default=default, show_default=default is not None, metavar="DIR",
+        type=click.Path(file_okay=False, path_type=Path), help=help,
+    )  # fmt: skip
+
+
+def seed_option(default: int | None = 0) -> Decorator:
+    return click.option(
+        "--seed",
+        default=default,
+        show_default=default is not None,
+        type=click.IntRange(min=0),
+        help="Of all that is drawn.",
+    )
+
+
+def limit_option(help: str = "Use only the first N cases of the split.") -> Decorator:
+    return click.option("--limit", type=click.IntRange(min=1), metavar="N", help=help)
+
+
+def device_option() -> Decorator:
+    return click.option(
+        "--device", callback=_device, metavar="cpu|cuda|cuda:N|mps", help="Where the model runs; the GPU where there is one."
+    )
+
+
+def set_option(help: str = "Override a field of the configuration; may be given several times.") -> Decorator:
+    return click.option("--set", "overrides", multiple=True, callback=_overrides, metavar="KEY=VALUE", help=help)
+
+
+def overwrite_option() -> Decorator:
+    return click.option("--overwrite", is_flag=True, help="Start anew: remove what an earlier run wrote into --out.")

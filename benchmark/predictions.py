@@ -1,0 +1,100 @@
+"""Predictions on disk: appended batch by batch, so that a killed command continues where it stopped."""
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from medim.files import atomic_path, hash_files, hash_of
+from tasks.protocols import Prediction
+
+GENERATED = "generated.jsonl"
+IMAGES = "images"
+_PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
+
+
+def file_name(name: str) -> str:
+    """`name` where it is a harmless file name, else a hash of it: ids come from data sets and may hold anything."""
+    return name if _PLAIN.fullmatch(name) else hash_of(name)
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Writes a PNG, atomically."""
+    with atomic_path(path) as temporary:
+        image.save(temporary, format="PNG")
+
+
+class PredictionStore:
+    """The predictions of one system in one folder: `generated.jsonl` and `images/`.
+
+    A line is written after its image, and counts only when it is whole: what a killed process left of a line, or a line
+    whose image is gone, is generated again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / GENERATED
+        self.lines: dict[str, dict[str, Any]] = {line["id"]: line for line in self._read()}
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        if not self.path.exists():
+            return
+        content = self.path.read_bytes()
+        whole = content[: content.rfind(b"\n") + 1]
+        if len(whole) < len(content):
+            os.truncate(self.path, len(whole))
+        for text in whole.decode("utf-8").split("\n"):
+            if text:
+                line = json.loads(text)
+                if line["image"] is None or (self.folder / line["image"]).is_file():
+                    yield line
+
+    def __contains__(self, id: str) -> bool:
+        return id in self.lines
+
+    def append(self, predictions: Sequence[Prediction], seeds: Mapping[str, int]) -> None:
+        """Adds predictions (their images first) and returns when they are on disk."""
+        lines = [self._line(prediction, seeds[prediction.id]) for prediction in predictions]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.lines.update((line["id"], line) for line in lines)
+
+    def _line(self, prediction: Prediction, seed: int) -> dict[str, Any]:
+        name = None
+        if prediction.image is not None:
+            name = f"{IMAGES}/{file_name(prediction.id)}.png"
+            save_image(prediction.image, self.folder / name)
+        return {
+            "id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt,
+            "seed": seed, "cost": dict(prediction.cost),
+        }  # fmt: skip
+
+    def predictions(self, ids: Sequence[str]) -> list[Prediction]:
+        """The predictions of `ids`, images decoded; an id without one gives an empty prediction."""
+        return [self._prediction(id) for id in ids]
+
+    def _prediction(self, id: str) -> Prediction:
+        line = self.lines.get(id)
+        if line is None:
+            return Prediction(id)
+        image = None
+        if line["image"] is not None:
+            with Image.open(self.folder / line["image"]) as opened:
+                image = opened.convert("RGB")
+        return Prediction(id, image, line["report"], line["prompt"], line["cost"])
+
+    def fingerprint(self, ids: Sequence[str]) -> str:
+        """Hash of what was predicted for `ids`: reports and the bytes of the images (costs and seeds are no part of it)."""
+        parts = []
+        for id in ids:
+            line = self.lines.get(id)
+            image = hash_files(self.folder / line["image"]) if line and line["image"] else None
+            parts.append([id, image, line["report"] if line else None])
+        return hash_of(parts)

@@ -1,0 +1,178 @@
+"""A run: a model on the tasks of a data set, from generating to the built page, in one `--out` folder."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.artifacts import Artifacts
+from benchmark.generation import Failure, generate_missing
+from benchmark.predictions import PredictionStore, file_name
+from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
+from benchmark.samples import REFERENCES
+from benchmark.scoring import Data, Scored, Scoring
+from benchmark.terms import withheld
+from leaderboard.record import Record, write_records
+from medim.data.dataset import PairDataset
+from medim.errors import UserError, unknown
+from medim.files import hash_files, hash_of, write_json, write_text
+from tasks import TASKS
+from tasks.cases import cases_of
+from tasks.protocols import PROTOCOL, Generator, Reconstructs, Task
+
+RECORDS, MANIFEST, FAILURES, LEADERBOARD = "records.jsonl", "manifest.json", "failures.jsonl", "leaderboard"
+ANCHORS = ("real", "reconstruction", "shuffled", "constant", REFERENCES)  # folders beside the model's own
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left: its records, what failed, and where the page is."""
+
+    records: list[Record]
+    failures: list[Failure]
+    page: Path
+
+
+def system_name(model: Generator) -> str:
+    """The model's name in the table, which is also its folder's name: a hub id `a/b` becomes `a--b`.
+
+    Raises:
+        UserError: an anchor bears this name.
+    """
+    name = file_name(model.name.replace("/", "--"))
+    if name in ANCHORS:
+        raise UserError(f"a model cannot be named '{name}': every table has a row of that name")
+    return name
+
+
+def tasks_named(names: Sequence[str]) -> list[Task]:
+    """The tasks of these names, in the order of the registry, each once; `all` is every one.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    for name in names:
+        if name != "all" and name not in TASKS:
+            raise unknown("task", name, [*TASKS, "all"])
+    return [task for name, task in TASKS.items() if "all" in names or name in names]
+
+
+def run(
+    model: Generator,
+    dataset: PairDataset,
+    tasks: Sequence[str],
+    out: Path,
+    *,
+    resolution: int,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    device: str | None = None,
+    overwrite: bool = False,
+    show_samples: bool = False,
+    command: str | None = None,
+) -> RunResult:
+    """Generates, scores and ranks; what `out` holds already is used again.
+
+    Tasks may come in several commands: they gather in one `out`. Everything else of the configuration is fixed by the
+    first command.
+
+    Args:
+        model: the system under test; where it also satisfies `Reconstructs`, its tokenizer becomes an anchor.
+        resolution: side of the cases' images in pixels.
+        limit: the first N cases of the split; None for all.
+        batch_size: cases given to the model at once; no result depends on it.
+        show_samples: allows the page to show samples of a data set whose terms restrict them.
+        command: the command line for the records; the process's own by default.
+
+    Raises:
+        UserError: unknown task or split, unreadable data, or an `out` of another configuration.
+    """
+    chosen = tasks_named(tasks)
+    system = system_name(model)
+    settings = json.loads(json.dumps(model.settings()))
+    configuration = {
+        "model": system, "model_fingerprint": model.fingerprint, "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint, "split": split, "limit": limit, "seed": seed,
+        "resolution": resolution, "settings": settings,
+    }  # fmt: skip
+    cases = cases_of(dataset, split, resolution, limit)
+    artifacts = Artifacts.claim(out, configuration, overwrite)
+    command = command_line() if command is None else command
+    begun = artifacts.get("begun", configuration)
+    if begun is None:
+        begun = {"command": command, "commit": commit(), "created": now()}
+        artifacts.put("begun", configuration, begun)
+
+    data = Data(dataset, split, resolution, cases, seed, device)
+    scoring = Scoring(artifacts, data, command=command, commit=commit())
+    reconstructs = model if isinstance(model, Reconstructs) else None
+    tokenizer = model.fingerprint if reconstructs is not None else None
+    results: dict[str, list[Scored]] = {}
+    failures: list[Failure] = []
+    for task in chosen:
+        store = PredictionStore(scoring.folder(task.name, system))
+        failures += generate_missing(
+            store, cases, lambda batch, seeds, task=task: task.generate(model, batch, seeds),
+            task=task.name, system=system, seed=seed, batch_size=batch_size,
+        )  # fmt: skip
+        results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]
+    for name in TASKS:  # of earlier commands
+        if name not in results:
+            measured, anchors = scoring.model_if_done(name, system), scoring.anchors_if_done(name, tokenizer)
+            if measured is not None and anchors is not None:
+                results[name] = [measured, *anchors]
+
+    done = [name for name in TASKS if name in results]
+    identity = {**configuration, "run": hash_of(configuration), "synthetic": dataset.synthetic}
+    records = [_record(identity, scored, score) for name in done for scored in results[name] for score in scored.scores]
+    write_records(out / RECORDS, records)
+    write_json(
+        out / MANIFEST,
+        {
+            **identity, **begun, "terms": dataset.terms, "withhold_samples": withheld(dataset.terms) and not show_samples,
+            "tasks": done, "n": len(cases), "failures": len(failures), "protocol": PROTOCOL, "versions": versions(),
+        },
+    )  # fmt: skip
+    write_failures(out / FAILURES, failures)
+    return RunResult(records, failures, _page(artifacts))
+
+
+def _record(identity: dict[str, Any], scored: Scored, score: dict[str, Any]) -> Record:
+    signature = {
+        **score["signature"], "data": identity["dataset_fingerprint"], "resolution": identity["resolution"],
+    }  # fmt: skip
+    if scored.system == "reconstruction" and scored.anchor:
+        signature["tokenizer_of"] = identity["model_fingerprint"]
+    if not scored.anchor:
+        signature |= {"model": identity["model_fingerprint"], "settings": identity["settings"]}
+    return Record(
+        **{key: value for key, value in score.items() if key != "signature"},
+        task=scored.task, model=scored.system, dataset=identity["dataset"], split=identity["split"], seed=identity["seed"],
+        protocol=PROTOCOL, signature=signature, kind="anchor" if scored.anchor else "measured", commit=scored.commit,
+        command=scored.command, created=scored.created, synthetic=identity["synthetic"], run=identity["run"],
+    )  # fmt: skip
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """Writes the failures as JSON lines; without any, removes what an earlier command left."""
+    if failures:
+        write_text(path, "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures))
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _page(artifacts: Artifacts) -> Path:
+    """Builds the leaderboard of this run, unless it stands already."""
+    out = artifacts.out
+    page = out / LEADERBOARD / "index.html"
+    parts = [out / RECORDS, out / MANIFEST, *sorted((out / "samples").glob("*/*/samples.jsonl"))]
+    inputs = {"files": hash_files(*parts), "code": code_fingerprint("leaderboard")}
+    if not (page.exists() and artifacts.get("page", inputs)):
+        from leaderboard.build import build
+
+        build([out], out / LEADERBOARD)
+        artifacts.put("page", inputs, True)
+    return page

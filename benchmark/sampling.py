@@ -1,0 +1,97 @@
+"""Samples to look at, without a score: images, reports or pairs in one folder, with a contact sheet."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from benchmark.artifacts import Artifacts
+from benchmark.contact_sheet import write_contact_sheet
+from benchmark.generation import Failure, generate_missing
+from benchmark.predictions import PredictionStore
+from benchmark.runner import FAILURES, write_failures
+from benchmark.samples import SAMPLES
+from medim.data.dataset import PairDataset
+from medim.files import write_text
+from tasks.cases import cases_of
+from tasks.protocols import Generator, Prediction
+
+KINDS = ("image", "report", "pair")
+SHEET = "contact_sheet.png"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one sample is drawn for.
+
+    Attributes:
+        text: the report to draw (image), or the prompt (pair; empty for none).
+        image: the image to describe (report).
+    """
+
+    id: str
+    text: str = ""
+    image: Image.Image | None = None
+
+
+def slots_of(kind: str, n: int, prompt: str | None, dataset: PairDataset | None, split: str, resolution: int) -> list[Slot]:
+    """The slots of `n` samples: from the data set where one is given, else `n` times the prompt (or none).
+
+    Raises:
+        UserError: the split is unknown or empty, or an image cannot be read.
+    """
+    if dataset is None:
+        return [Slot(f"{index:05d}", prompt or "") for index in range(n)]
+    return [Slot(case.id, case.report, case.image) for case in cases_of(dataset, split, resolution, n)]
+
+
+def sample(
+    kind: str,
+    model: Generator,
+    slots: Sequence[Slot],
+    out: Path,
+    *,
+    inputs: dict[str, Any],
+    seed: int,
+    batch_size: int,
+    overwrite: bool = False,
+) -> list[Failure]:
+    """Draws one sample for each slot into `out`: `images/`, `samples.jsonl` and `contact_sheet.png`.
+
+    Args:
+        kind: image (slots' texts -> images), report (slots' images -> reports) or pair (slots' texts are prompts).
+        inputs: where the slots come from, for the folder's configuration.
+
+    Raises:
+        UserError: `out` belongs to another configuration.
+    """
+    configuration = {
+        "kind": kind, "model": model.name, "model_fingerprint": model.fingerprint, "settings": model.settings(),
+        "seed": seed, "n": len(slots), **inputs,
+    }  # fmt: skip
+    artifacts = Artifacts.claim(out, configuration, overwrite)
+    store = PredictionStore(artifacts.out)
+
+    def generate(batch: Sequence[Slot], seeds: Sequence[int]) -> list[Prediction]:
+        texts = [slot.text for slot in batch]
+        if kind == "image":
+            images = model.generate_images(texts, seeds=seeds)
+            return [Prediction(s.id, image, None, s.text) for s, image in zip(batch, images, strict=True)]
+        if kind == "report":
+            reports = model.generate_reports([slot.image for slot in batch if slot.image is not None], seeds=seeds)
+            return [Prediction(s.id, None, report) for s, report in zip(batch, reports, strict=True)]
+        pairs = model.generate_pairs(texts, seeds=seeds)
+        return [Prediction(s.id, image, report, s.text or None) for s, (image, report) in zip(batch, pairs, strict=True)]
+
+    failures = generate_missing(store, slots, generate, task=kind, system=model.name, seed=seed, batch_size=batch_size)
+    write_failures(out / FAILURES, failures)
+    drawn = [slot for slot in slots if slot.id in store]
+    lines = [store.lines[slot.id] for slot in drawn]
+    write_text(out / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    predictions = store.predictions([slot.id for slot in drawn])
+    shown = [(p.image or s.image, p.report or s.text) for p, s in zip(predictions, drawn, strict=True)]
+    write_contact_sheet(out / SHEET, [image for image, _ in shown if image is not None], [text for _, text in shown])
+    return failures

@@ -1,0 +1,68 @@
+"""Suites: runs as data. Each YAML file beside this one is a suite of that name."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from medim.errors import UserError, unknown
+
+
+class Suite(BaseModel):
+    """What `medim-bench run --suite NAME` runs; the command line's own options come before it.
+
+    Attributes:
+        title: one line, for people.
+        model, data, split, tasks, limit, seed, batch_size: as the options of `run`.
+        out: where the run goes by default.
+        set: overrides of the configuration, as with `--set`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    model: str
+    data: str
+    split: str = "test"
+    tasks: tuple[str, ...] = Field(min_length=1)
+    limit: int | None = Field(default=None, ge=1)
+    seed: int = Field(default=0, ge=0)
+    batch_size: int = Field(default=64, ge=1)
+    out: Path
+    set: dict[str, str] = {}
+
+
+def names() -> list[str]:
+    """The suites there are."""
+    return sorted(Path(item.name).stem for item in files(__name__).iterdir() if item.name.endswith(".yaml"))
+
+
+def load_suite(name: str) -> Suite:
+    """The suite of this name.
+
+    Raises:
+        UserError: no such suite; or a field of it is unknown, missing or invalid.
+    """
+    if name not in names():
+        raise unknown("suite", name, names())
+    return parse_suite((files(__name__) / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
+
+
+def parse_suite(text: str, where: str) -> Suite:
+    """Reads a suite from YAML; `where` is how an error names the file.
+
+    Raises:
+        UserError: broken YAML; an unknown, missing or invalid field.
+    """
+    try:
+        content = yaml.safe_load(text)
+        return Suite.model_validate(content)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where}: broken YAML: {' '.join(str(error).split())}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            raise UserError(f"{where}: {unknown('field', field, Suite.model_fields)}") from error
+        raise UserError(f"{where}: field '{field}': {problem['msg']}") from error
