@@ -1,0 +1,249 @@
+"""Images to discrete tokens and back: a VQGAN (Esser et al. 2021) on diffusers' `VQModel`."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import torch
+from diffusers.models.autoencoders.vq_model import VQModel
+from PIL import Image
+from torch import LongTensor, Tensor
+
+from medim.data.images import to_images, to_tensor
+from medim.errors import UserError
+from medim.files import hash_of, write_json
+
+DESCRIPTION = "image_tokenizer.json"
+CONFIG = "config.json"
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+FORMAT = 1
+BATCH = 64
+
+
+class ImageTokenizer:
+    """One image is `grid` x `grid` tokens in raster order; a token names one of `codes` codebook vectors.
+
+    Attributes:
+        model: the autoencoder; `model.quantize.embedding.weight` is the codebook.
+        resolution: side of the square images, in pixels.
+        downsampling: side of the patch that one token stands for, in pixels.
+        codes: size of the codebook; tokens are in [0, codes).
+        training: where the weights come from (data set, recipe, figures); empty before training.
+    """
+
+    def __init__(self, model: VQModel, resolution: int, training: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self.model = model.eval()
+        self.resolution = resolution
+        self.downsampling = 2 ** (len(model.config.block_out_channels) - 1)
+        self.codes = model.config.num_vq_embeddings
+        self.training: dict[str, Any] = dict(training)
+        if resolution % self.downsampling:
+            raise UserError(f"resolution {resolution} is not a multiple of the downsampling {self.downsampling}")
+
+    @classmethod
+    def build(
+        cls,
+        resolution: int,
+        downsampling: int,
+        codes: int,
+        channels: Sequence[int] = (16, 32, 64, 128),
+        latent_channels: int = 16,
+        layers_per_block: int = 1,
+        attention: bool = True,
+        seed: int = 0,
+    ) -> Self:
+        """A tokenizer with fresh weights.
+
+        Args:
+            resolution: side of the images in pixels, a multiple of `downsampling`.
+            downsampling: side of a token's patch in pixels, 2 ** (len(channels) - 1).
+            codes: size of the codebook.
+            channels: width at each scale, finest first.
+            latent_channels: dimension of a codebook vector.
+            layers_per_block: residual blocks per scale (the decoder has one more).
+            attention: self-attention over the coarsest grid, in encoder and decoder.
+            seed: of the weights; the global generator is left as it was.
+
+        Raises:
+            UserError: `downsampling` and `channels` disagree, or the resolution is no multiple.
+        """
+        if downsampling != 2 ** (len(channels) - 1):
+            raise UserError(
+                f"downsampling {downsampling} needs {max(downsampling, 1).bit_length()} entries in channels"
+                f" (it is 2 ** (entries - 1)); channels has {len(channels)}"
+            )
+        groups = next(g for g in (32, 16, 8, 4, 2, 1) if all(c % g == 0 and c // g >= 2 for c in channels) or g == 1)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = VQModel(
+                down_block_types=("DownEncoderBlock2D",) * len(channels),
+                up_block_types=("UpDecoderBlock2D",) * len(channels),
+                block_out_channels=tuple(channels),
+                layers_per_block=layers_per_block,
+                latent_channels=latent_channels,
+                vq_embed_dim=latent_channels,
+                num_vq_embeddings=codes,
+                norm_num_groups=groups,
+                sample_size=resolution,
+                mid_block_add_attention=attention,
+                scaling_factor=1.0,
+            )
+        return cls(model, resolution)
+
+    @property
+    def grid(self) -> int:
+        """Tokens along one side of an image."""
+        return self.resolution // self.downsampling
+
+    @property
+    def length(self) -> int:
+        """Tokens of one image."""
+        return self.grid**2
+
+    @property
+    def codebook(self) -> Tensor:
+        """(codes, latent_channels) float32, detached; used to initialise the denoiser's image embedding rows."""
+        return self.model.quantize.embedding.weight.detach()
+
+    @property
+    def device(self) -> torch.device:
+        return self.model.quantize.embedding.weight.device
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over geometry and weights: equal where the same image gives the same tokens."""
+        digest = hashlib.sha256()
+        config = {k: v for k, v in self.model.config.items() if not k.startswith("_")}
+        digest.update(hash_of({"resolution": self.resolution, "config": config}).encode())
+        for name, value in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + b"\0" + value.detach().float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def to(self, device: str | torch.device) -> Self:
+        self.model.to(device)
+        return self
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> LongTensor:
+        """Tokens of the images: the nearest codebook vector (Euclidean) of each latent.
+
+        Args:
+            images: (B, 3, resolution, resolution), values in [-1, 1].
+
+        Returns:
+            (B, length) int64 in raster order, on the tokenizer's device.
+
+        Raises:
+            UserError: the images have another shape.
+        """
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, self.resolution, self.resolution):
+            raise UserError(
+                f"images of shape {tuple(images.shape)} do not fit a tokenizer for (B, 3, {self.resolution}, {self.resolution})"
+            )
+        latents = self.model.encode(images.to(self.device)).latents  # (B, d, grid, grid)
+        return nearest(latents.permute(0, 2, 3, 1).flatten(0, 2), self.codebook).view(len(images), self.length)
+
+    @torch.no_grad()
+    def decode(self, tokens: Tensor) -> Tensor:
+        """Images of the tokens.
+
+        Args:
+            tokens: (B, length) int64, each in [0, codes), raster order.
+
+        Returns:
+            (B, 3, resolution, resolution) float32, clamped to [-1, 1].
+
+        Raises:
+            ValueError: wrong shape, or a token that is no code (a mask left in, say).
+        """
+        if tokens.ndim != 2 or tokens.shape[1] != self.length:
+            raise ValueError(f"tokens of shape {tuple(tokens.shape)}; this tokenizer has {self.length} per image")
+        if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) < self.codes):
+            raise ValueError(f"tokens run from {int(tokens.min())} to {int(tokens.max())}; codes are 0 to {self.codes - 1}")
+        latents = self.codebook[tokens.to(self.device)]  # (B, length, d)
+        latents = latents.view(len(tokens), self.grid, self.grid, -1).permute(0, 3, 1, 2).contiguous()
+        return self.model.decode(latents, force_not_quantize=True).sample.float().clamp(-1, 1)
+
+    def encode_images(self, images: Sequence[Image.Image], batch_size: int = BATCH) -> LongTensor:
+        """Tokens (N, length), on the CPU, of square images at the tokenizer's resolution (`medim.data.images.square` makes them).
+
+        Raises:
+            UserError: an image of another size.
+        """
+        side = self.resolution
+        for index, image in enumerate(images):
+            if image.size != (side, side):
+                raise UserError(f"image {index} is {image.width} x {image.height} pixels; this tokenizer reads {side} x {side}")
+        chunks = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+        tokens = [self.encode(to_tensor([image.convert("RGB") for image in chunk])).cpu() for chunk in chunks]
+        return torch.cat(tokens) if tokens else torch.empty(0, self.length, dtype=torch.long)
+
+    def decode_images(self, tokens: Tensor, batch_size: int = BATCH) -> list[Image.Image]:
+        """RGB images of tokens (N, length), rounded half to even."""
+        return [image for chunk in tokens.split(batch_size) for image in to_images(self.decode(chunk).cpu())]
+
+    def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
+        """The round trip image -> tokens -> image: the ceiling of every model on these tokens."""
+        return self.decode_images(self.encode_images(images)) if len(images) else []
+
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Writes `VQModel`'s own two files and `image_tokenizer.json`, which comes last: where it is, all is.
+
+        Args:
+            folder: created if missing.
+            dtype: of the weights on disk; float16 halves them (they are read back as float32).
+        """
+        folder = Path(folder)
+        (folder / DESCRIPTION).unlink(missing_ok=True)
+        weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        try:
+            self.model.to(dtype).save_pretrained(folder, safe_serialization=True)
+        finally:
+            self.model.float().load_state_dict(weights)
+        write_json(
+            folder / DESCRIPTION,
+            {
+                "format": FORMAT,
+                "resolution": self.resolution,
+                "downsampling": self.downsampling,
+                "codes": self.codes,
+                "training": self.training,
+            },
+        )
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Reads what `save_pretrained` wrote, as float32 on the CPU.
+
+        Raises:
+            UserError: a file is missing, unreadable, or the files disagree.
+        """
+        folder = Path(folder)
+        for name in (DESCRIPTION, CONFIG, WEIGHTS):
+            if not (folder / name).is_file():
+                raise UserError(f"no image tokenizer in '{folder}': {name} is missing")
+        try:
+            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+            resolution, training = int(description["resolution"]), description["training"]
+            model = VQModel.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True)
+        except KeyError as error:
+            raise UserError(f"'{folder / DESCRIPTION}' has no field {error}") from error
+        except (ValueError, OSError, RuntimeError) as error:
+            raise UserError(f"image tokenizer in '{folder}' cannot be read: {str(error).splitlines()[0]}") from error
+        tokenizer = cls(model, resolution, training)
+        for name in ("downsampling", "codes"):
+            if description.get(name) != getattr(tokenizer, name):
+                raise UserError(
+                    f"'{folder / DESCRIPTION}': {name} is {description.get(name)}, but {CONFIG} makes it {getattr(tokenizer, name)}"
+                )
+        return tokenizer
+
+
+def nearest(latents: Tensor, codebook: Tensor) -> LongTensor:
+    """Index of the Euclidean-nearest codebook vector, in float32: latents (N, d), codebook (K, d) -> (N,) int64."""
+    latents, codebook = latents.float(), codebook.float()
+    # |z - e|^2 = |z|^2 - 2 z.e + |e|^2; the first term does not move the argmin
+    return torch.addmm(codebook.square().sum(1), latents, codebook.T, alpha=-2).argmin(1)

@@ -1,0 +1,327 @@
+"""Training of the image tokenizer: cached images in, a folder for `ImageTokenizer.from_pretrained` out."""
+
+import json
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from medim.data.dataset import PairDataset
+from medim.errors import UserError
+from medim.files import write_text
+from medim.tokenizers.codebook import CodebookLearner, standardise, usage_of
+from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
+from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
+from medim.training.tokenizer_recipe import TokenizerRecipe, load_tokenizer_recipe
+from medim.training.tokenizer_run import Checkpoints, cached_images, interruptible, picture, refuse_other_config
+
+__all__ = ["TokenizerRecipe", "load_tokenizer_recipe", "train_tokenizer"]
+
+CONFIG, METRICS, PICTURE = "config.yaml", "metrics.jsonl", "reconstructions.png"
+START_IMAGES = 512  # images whose latents place the codebook
+
+
+def train_tokenizer(
+    dataset: PairDataset, recipe: TokenizerRecipe, out: str | Path, device: str | None = None, progress: bool = True
+) -> ImageTokenizer:
+    """Trains a tokenizer on the train split, or continues what the same call began.
+
+    `out` then holds the tokenizer (`save_pretrained`), `config.yaml`, `metrics.jsonl`, the last two `checkpoint-N` and
+    `reconstructions.png` (validation images above their round trips).
+
+    Args:
+        device: `cuda` where there is one, else `cpu`, by default.
+
+    Raises:
+        UserError: `out` holds another configuration (the key is named), the data set has no images for a split, the loss is
+            no longer finite, or Ctrl-C was pressed (after saving).
+    """
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    config = {"data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, "recipe": recipe.model_dump(mode="json")}
+    refuse_other_config(out / CONFIG, config)
+    if (out / DESCRIPTION).is_file():
+        return ImageTokenizer.from_pretrained(out)
+    write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False))
+
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    train = cached_images(dataset, "train", recipe.resolution, recipe.cache_images, recipe.seed, progress)
+    val = cached_images(dataset, "val", recipe.resolution, recipe.eval_images, recipe.seed, progress)
+    run = TokenizerTraining(recipe, device)
+    checkpoints = Checkpoints(out)
+    metrics = _Metrics(out / METRICS)
+    run.load(checkpoints.newest())
+    metrics.drop_after(run.step)
+
+    begun = time.monotonic() - run.seconds
+    bar = tqdm(total=recipe.steps, initial=run.step, desc="tokenizer", unit="step", disable=not progress)
+    with interruptible() as interrupted, bar:
+        while run.step < recipe.steps:
+            figures = run.advance(train)
+            run.seconds = time.monotonic() - begun
+            bar.update()
+            if run.step % recipe.logging_steps == 0:
+                metrics.add(run.step, "train", seconds=run.seconds, **figures)
+                bar.set_postfix(
+                    loss=f"{figures['loss']:.4f}", psnr=f"{figures['psnr']:.1f}", codes=f"{figures['codes_used']:.0%}"
+                )
+            if run.step % recipe.eval_every == 0 and recipe.quantize_start < run.step < recipe.steps:
+                metrics.add(run.step, "val", seconds=run.seconds, **evaluate(run.tokenizer, val))
+            if run.step % recipe.save_steps == 0 or run.step == recipe.steps or interrupted():
+                checkpoints.save(run.step, run.state())
+            if interrupted():
+                raise UserError(f"interrupted at step {run.step} of {recipe.steps}; saved in '{out}': the same call continues")
+
+    tokenizer = run.finish()
+    figures = evaluate(tokenizer, val)
+    metrics.add(run.step, "final", seconds=run.seconds, **figures)
+    tokenizer.training = {**config, "val": {**figures, "images": len(val)}, "seconds": round(run.seconds, 1)}
+    picture(val, tokenizer, out / PICTURE)
+    tokenizer.save_pretrained(out, dtype=getattr(torch, recipe.weights))
+    return tokenizer
+
+
+class TokenizerTraining:
+    """Weights, optimisers and codebook of one training. All randomness is a function of the seed and the step."""
+
+    def __init__(self, recipe: TokenizerRecipe, device: str) -> None:
+        self.recipe, self.device = recipe, device
+        self.step, self.seconds = 0, 0.0
+        self.tokenizer = ImageTokenizer.build(
+            recipe.resolution,
+            recipe.downsampling,
+            recipe.codes,
+            recipe.channels,
+            recipe.latent_channels,
+            recipe.layers_per_block,
+            recipe.attention,
+            recipe.seed,
+        ).to(device)
+        self.model = self.tokenizer.model.to(memory_format=torch.channels_last)
+        self.model.quantize.embedding.weight.requires_grad_(False)  # the learner moves it
+        self.learner = CodebookLearner(self.model.quantize.embedding.weight.data, recipe.codebook_decay, recipe.dead_below)
+        weights = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(weights, recipe.learning_rate, (0.9, 0.99), weight_decay=recipe.weight_decay)
+        self.perceptual = _perceptual().to(device) if recipe.perceptual_weight > 0 else None
+        self.discriminator: PatchDiscriminator | None = None
+        if recipe.adversarial_weight > 0:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(recipe.seed + 1)
+                self.discriminator = PatchDiscriminator().to(device)
+            self.adversary = torch.optim.AdamW(self.discriminator.parameters(), recipe.learning_rate, (0.5, 0.9))
+
+    def advance(self, cache: Tensor) -> dict[str, float]:
+        """One optimiser step on the step's batch of cache (N, H, W, 3) uint8; returns the batch's figures."""
+        recipe = self.recipe
+        if self.step == recipe.quantize_start:
+            self._start_codebook(cache)
+        images = self._images(cache[batch_indices(len(cache), recipe.batch_size, self.step, recipe.seed)])
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._learning_rate()
+        self.model.train()
+        quantised = self.step >= recipe.quantize_start
+        with self._autocast():
+            latents = self.model.encode(images).latents
+        codes, commitment, passed = None, images.new_zeros(()), latents.float()
+        if quantised:
+            passed, commitment, codes = self.learner.quantise(latents)
+        with self._autocast():
+            output = self.model.decode(passed, force_not_quantize=True).sample.float()
+        terms = self._reconstruction(images, output)
+        reconstruction = sum(terms.values())
+        loss = reconstruction + recipe.commitment * commitment
+        adversarial = self.discriminator is not None and quantised and self.step >= recipe.adversarial_start
+        if adversarial:
+            with self._autocast():
+                fooled = generator_loss(self.discriminator(output).float())
+            balance = adaptive_weight(reconstruction, fooled, self.model.decoder.conv_out.weight)
+            loss = loss + recipe.adversarial_weight * balance * fooled
+        if not math.isfinite(float(loss)):
+            raise UserError(f"the loss is {float(loss)} at step {self.step + 1}; a lower learning_rate may help")
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.max_grad_norm)
+        self.optimizer.step()
+        figures = {"loss": float(loss), "psnr": float(psnr(images, output.detach()).mean())}
+        figures |= {name: float(term) for name, term in terms.items()}
+        if adversarial:
+            figures["discriminator"] = self._train_discriminator(images, output.detach())
+        if codes is not None:
+            self.learner.update(latents, codes)
+        figures["codes_used"], figures["perplexity"] = self.learner.usage()
+        figures |= {"commitment": float(commitment), "learning_rate": self._learning_rate()}
+        self.step += 1
+        restarts = quantised and self.step % recipe.restart_every == 0 and self.step <= recipe.restart_until * recipe.steps
+        if restarts:
+            flat = latents.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
+            figures["restarted"] = self.learner.restart(flat, self._generator())
+        return figures
+
+    def finish(self) -> ImageTokenizer:
+        """Standardises the codebook and rounds the weights to what is stored, so that all figures hold for the stored ones."""
+        standardise(self.model)
+        self.model.to(getattr(torch, self.recipe.weights)).float().to(memory_format=torch.contiguous_format).eval()
+        return self.tokenizer
+
+    def state(self) -> dict:
+        """Everything that `load` needs, as tensors and plain values."""
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "codebook": self.learner.state_dict(),
+        }
+        if self.discriminator is not None:
+            state |= {"discriminator": self.discriminator.state_dict(), "adversary": self.adversary.state_dict()}
+        return state
+
+    def load(self, state: dict | None) -> None:
+        """Continues from `state`; nothing happens where it is None."""
+        if state is None:
+            return
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.learner.load_state_dict(state["codebook"])
+        if self.discriminator is not None:
+            self.discriminator.load_state_dict(state["discriminator"])
+            self.adversary.load_state_dict(state["adversary"])
+
+    def _start_codebook(self, cache: Tensor) -> None:
+        drawn = np.random.default_rng([self.recipe.seed, self.step]).permutation(len(cache))[:START_IMAGES]
+        self.model.eval()
+        with torch.no_grad(), self._autocast():
+            latents = [
+                self.model.encode(self._images(cache[part])).latents for part in np.array_split(drawn, -(-len(drawn) // 64))
+            ]
+        flat = torch.cat(latents).float().permute(0, 2, 3, 1).flatten(0, 2)
+        self.learner.start(flat.cpu() if flat.is_cuda else flat, self._generator())
+        standardise(self.model)
+        self.learner.sums = self.learner.codebook * self.learner.counts[:, None]
+
+    def _reconstruction(self, images: Tensor, output: Tensor) -> dict[str, Tensor]:
+        """Weighted terms; images and output (B, 3, H, W)."""
+        recipe, difference = self.recipe, output - images
+        terms = {"l1": recipe.l1_weight * difference.abs().mean()}
+        if recipe.l2_weight > 0:
+            terms["l2"] = recipe.l2_weight * difference.square().mean()
+        if recipe.gradient_weight > 0:
+            edges = difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
+            terms["gradient"] = recipe.gradient_weight * edges
+        if self.perceptual is not None:
+            with torch.no_grad():
+                target = self.perceptual.stages(images)
+            terms["perceptual"] = recipe.perceptual_weight * perceptual_distance(self.perceptual.stages(output), target)
+        return terms
+
+    def _train_discriminator(self, real: Tensor, fake: Tensor) -> float:
+        with self._autocast():
+            judged = self.discriminator(torch.cat([real, fake])).float().chunk(2)
+        loss = discriminator_loss(*judged)
+        self.adversary.zero_grad(set_to_none=True)
+        loss.backward()
+        self.adversary.step()
+        return float(loss)
+
+    def _learning_rate(self) -> float:
+        recipe = self.recipe
+        warm = min(1.0, (self.step + 1) / max(recipe.warmup_steps, 1))
+        done = max(0.0, (self.step - recipe.warmup_steps) / max(recipe.steps - recipe.warmup_steps, 1))
+        return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+    def _images(self, batch: Tensor) -> Tensor:
+        """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [-1, 1], channels last in memory."""
+        return batch.to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.bf16)
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
+
+
+@torch.no_grad()
+def evaluate(tokenizer: ImageTokenizer, cache: Tensor, batch_size: int = 64) -> dict[str, float]:
+    """Round trip of images (N, H, W, 3) uint8.
+
+    Returns:
+        l1: mean absolute error, images in [-1, 1]; psnr: mean over images of 10 log10(1 / MSE), images in [0, 1], dB;
+        codes_used: share of the codebook that occurs; perplexity: of the code frequencies; codebook_norm: mean length of a vector.
+    """
+    tokenizer.model.eval()
+    errors, decibels, counts = [], [], torch.zeros(tokenizer.codes)
+    for batch in cache.split(batch_size):
+        images = batch.permute(0, 3, 1, 2).contiguous().float().div(127.5).sub(1)
+        tokens = tokenizer.encode(images)
+        decoded = tokenizer.decode(tokens).cpu()
+        counts += torch.bincount(tokens.flatten().cpu(), minlength=tokenizer.codes)
+        errors.append((images - decoded).abs().mean((1, 2, 3)))
+        decibels.append(psnr(images, decoded))
+    used, perplexity = usage_of(counts)
+    return {
+        "l1": float(torch.cat(errors).mean()),
+        "psnr": float(torch.cat(decibels).mean()),
+        "codes_used": used,
+        "perplexity": perplexity,
+        "codebook_norm": float(tokenizer.codebook.norm(dim=1).mean()),
+    }
+
+
+def psnr(images: Tensor, output: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio per image in dB, of (B, 3, H, W) in [-1, 1] (peak to peak 2)."""
+    return 10 * torch.log10(4 / (images - output.clamp(-1, 1)).square().mean((1, 2, 3)).clamp(min=1e-10))
+
+
+def perceptual_distance(output: list[Tensor], target: list[Tensor]) -> Tensor:
+    """Mean over stages of |f/|f| - g/|g||^2 per position (Zhang et al. 2018, unweighted); feature maps (B, C, h, w)."""
+    distances = [
+        (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean()
+        for a, b in zip(output, target, strict=True)
+    ]
+    return torch.stack(distances).mean()
+
+
+def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
+    """Indices (batch_size,) of the batch of a 0-based step: every image once per epoch, each epoch in its own seeded order."""
+    first, last = step * batch_size, (step + 1) * batch_size
+    parts = []
+    for epoch in range(first // n, (last - 1) // n + 1):
+        order = np.random.default_rng([seed, epoch]).permutation(n)
+        parts.append(order[max(first - epoch * n, 0) : last - epoch * n])
+    return np.concatenate(parts)
+
+
+def _perceptual() -> torch.nn.Module:
+    # its weights belong to an extra; a training without the loss must not need it
+    from medim.perception.efficientnet import EfficientNetLite0Features
+
+    return EfficientNetLite0Features()
+
+
+@dataclass
+class _Metrics:
+    """`metrics.jsonl`: one JSON object a line."""
+
+    path: Path
+    lines: list[dict] = field(default_factory=list)
+
+    def drop_after(self, step: int) -> None:
+        """Forgets what a killed run wrote after its last checkpoint, a half-written line included."""
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
+            if line.endswith("}") and json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        write_text(self.path, "".join(kept))
+
+    def add(self, step: int, split: str, **figures: float) -> None:
+        line = {"step": step, "split": split} | {k: round(v, 6) for k, v in figures.items()}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")

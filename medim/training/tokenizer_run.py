@@ -1,0 +1,150 @@
+"""What surrounds a tokenizer's training: the image cache, checkpoints, Ctrl-C, the picture."""
+
+import os
+import re
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from medim.data.dataset import PairDataset
+from medim.data.images import read_image, square
+from medim.errors import UserError
+from medim.files import atomic_path
+from medim.tokenizers.image import ImageTokenizer
+
+
+def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int, seed: int, progress: bool = False) -> Tensor:
+    """Images of a split, decoded and made square once: (N, resolution, resolution, 3) uint8.
+
+    Where a split has more than `limit`, a seeded choice without replacement, in the split's order.
+
+    Raises:
+        UserError: the split is empty, or an image cannot be read.
+    """
+    size = dataset.size(split)
+    if size == 0:
+        raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")
+    chosen = np.arange(size)
+    if size > limit:
+        chosen = np.sort(np.random.default_rng([seed, size]).choice(size, limit, replace=False))
+    cache = torch.empty(len(chosen), resolution, resolution, 3, dtype=torch.uint8)
+    for row, index in enumerate(tqdm(chosen, desc=f"{split} images", unit="image", disable=not progress)):
+        image = dataset.pair(split, int(index)).image
+        image = square(image if isinstance(image, Image.Image) else read_image(image), resolution)
+        cache[row] = torch.from_numpy(np.array(image.convert("RGB")))
+    return cache
+
+
+def refuse_other_config(path: Path, config: dict[str, Any]) -> None:
+    """Raises UserError, naming the first key that differs, where `path` holds another configuration; missing is fine."""
+    if not path.exists():
+        return
+    try:
+        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"'{path}' is not YAML; give another folder") from error
+    old, new = _flat(before), _flat(config)
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key):
+            raise UserError(
+                f"'{path.parent}' holds a training with {key} = {old.get(key)}, not {new.get(key)};"
+                " give another folder, or the same configuration to continue"
+            )
+
+
+class Checkpoints:
+    """Folders `checkpoint-N` in `out`, each whole or absent; the last two are kept."""
+
+    STATE = "training_state.pt"
+
+    def __init__(self, out: Path, keep: int = 2) -> None:
+        self.out, self.keep = out, keep
+
+    def save(self, step: int, state: dict) -> None:
+        """Writes into a temporary folder, then renames it."""
+        target, temporary = self.out / f"checkpoint-{step}", self.out / f".checkpoint-{step}.tmp"
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
+        torch.save(state, temporary / self.STATE)
+        if target.exists():
+            shutil.rmtree(target)
+        os.rename(temporary, target)
+        for old in self._steps()[: -self.keep]:
+            shutil.rmtree(self.out / f"checkpoint-{old}")
+
+    def newest(self) -> dict | None:
+        """The state of the latest checkpoint, or None; leftovers of a kill are removed.
+
+        Raises:
+            UserError: the checkpoint cannot be read.
+        """
+        for leftover in self.out.glob(".checkpoint-*.tmp"):
+            shutil.rmtree(leftover)
+        steps = self._steps()
+        if not steps:
+            return None
+        path = self.out / f"checkpoint-{steps[-1]}" / self.STATE
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError) as error:
+            raise UserError(f"checkpoint '{path}' cannot be read ({str(error).splitlines()[0]}); remove its folder") from error
+
+    def _steps(self) -> list[int]:
+        names = (re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.out.iterdir())
+        return sorted(int(match[1]) for match in names if match)
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Within, the first Ctrl-C only sets the flag that the yielded function reads; the second interrupts at once."""
+    pressed = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
+        yield pressed.is_set
+        return
+
+    def handle(number: int, frame: Any) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, previous)
+
+    previous = signal.signal(signal.SIGINT, handle)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def picture(cache: Tensor, tokenizer: ImageTokenizer, path: Path, columns: int = 12, bands: int = 2) -> None:
+    """Writes bands of images (N, H, W, 3), originals above reconstructions, enlarged to at least 128 pixels a tile."""
+    originals = [Image.fromarray(image) for image in cache[: columns * bands].numpy()]
+    rebuilt = tokenizer.reconstruct(originals)
+    side, scale = tokenizer.resolution, max(1, 128 // tokenizer.resolution)
+    rows = -(-len(originals) // columns)
+    sheet = Image.new("RGB", (columns * side, 2 * rows * side))
+    for index, (original, copy) in enumerate(zip(originals, rebuilt, strict=True)):
+        left, top = index % columns * side, index // columns * 2 * side
+        sheet.paste(original, (left, top))
+        sheet.paste(copy, (left, top + side))
+    with atomic_path(path) as temporary:
+        sheet.resize((sheet.width * scale, sheet.height * scale), Image.Resampling.NEAREST).save(temporary, format="PNG")
+
+
+def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    if not isinstance(config, dict):
+        return {prefix: config}
+    return {
+        key: value
+        for name, part in config.items()
+        for key, value in _flat(part, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
