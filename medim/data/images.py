@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import ExifTags, Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from medim.errors import UserError
 
@@ -39,7 +40,7 @@ def read_image(path: str | Path) -> Image.Image:
         # By stream, not by name: Pillow maps an uncompressed file into memory and then scrambles a turned TIFF.
         with Path(path).open("rb") as stream, Image.open(stream) as image:
             image.load()
-            turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation))
+            turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
             rgb = to_rgb(image)  # before turning: a turned copy has lost the format that tells the range
             return rgb.copy() if turn is None else rgb.transpose(turn)
     except FileNotFoundError:
@@ -48,8 +49,11 @@ def read_image(path: str | Path) -> Image.Image:
         raise UserError(f"image '{path}' cannot be read: not an image of a known format, or cut in its header") from None
     except _UNREADABLE as error:
         reason = str(error).strip() or type(error).__name__
-        cut = "" if "truncated" in reason.lower() else "truncated or damaged: "
-        raise UserError(f"image '{path}' cannot be read: {cut}{reason}") from error
+        if isinstance(error, OSError) and error.errno is not None:  # the file system's reasons, not the file's content
+            reason = error.strerror or reason
+        elif not isinstance(error, ValueError | Image.DecompressionBombError) and "truncated" not in reason.lower():
+            reason = f"truncated or damaged: {reason}"
+        raise UserError(f"image '{path}' cannot be read: {reason}") from error
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -134,7 +138,7 @@ def to_images(tensor: torch.Tensor) -> list[Image.Image]:
 
 def _full_range(image: Image.Image) -> np.ndarray:
     """A 16-bit greyscale image as float64 (H, W) in [0, 1] of its container's range."""
-    tags = image.tag_v2 if image.format == "TIFF" else {}
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     bits = int(tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0])
     values = np.asarray(image).astype(np.float64) / (2**bits - 1)
     return 1 - values if tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO else values

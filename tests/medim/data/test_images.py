@@ -67,7 +67,7 @@ def test_unbounded_modes_use_their_own_range(tmp_path, dtype):
 
 def test_float_image_with_nan_is_refused(tmp_path):
     path = saved(Image.fromarray(np.array([[0, np.nan]], np.float32)), tmp_path / "nan.tif")
-    with pytest.raises(UserError, match=r"nan\.tif' cannot be read: .*NaN"):
+    with pytest.raises(UserError, match=r"nan\.tif' cannot be read: holds NaN"):
         read_image(path)
 
 
@@ -139,7 +139,7 @@ def test_no_image_is_refused_by_name(tmp_path, content):
 def test_missing_image_and_folder_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"gone\.png' does not exist"):
         read_image(tmp_path / "gone.png")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"cannot be read: Is a directory$"):
         read_image(tmp_path)
 
 
