@@ -1,7 +1,6 @@
 """The numbers of the MeDiM paper's own tables, as records of kind `reported`."""
 
 import csv
-import hashlib
 from pathlib import Path
 
 from leaderboard.errors import LeaderboardError
@@ -9,8 +8,9 @@ from leaderboard.record import Record
 
 PUBLISHED = Path(__file__).parent / "published"
 PAPER = "MeDiM (arXiv 2510.06131)"
-CREATED = "2025-10-07T00:00:00+00:00"  # the paper's first version
+CREATED = "2025-10-01T00:00:00+00:00"  # month of the arXiv number; the day does not matter here
 PROTOCOL = "paper"
+RUN = "arXiv-2510.06131"
 COLUMNS = ["method", "type", "dataset", "metric", "value"]
 
 # What each table measures: (source in the paper, task of every row or None where the metric decides).
@@ -52,11 +52,10 @@ def _read_table(path: Path, source: str, task: str | None) -> list[Record]:
         reader = csv.DictReader(stream)
         if reader.fieldnames != COLUMNS:
             raise LeaderboardError(f"{path}:1: header must be {','.join(COLUMNS)}")
-        run = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        return [_record(row, f"{path}:{reader.line_num}", source, task, run) for row in reader]
+        return [_record(row, f"{path}:{reader.line_num}", source, task) for row in reader]
 
 
-def _record(row: dict[str, str], where: str, source: str, task: str | None, run: str) -> Record:
+def _record(row: dict[str, str], where: str, source: str, task: str | None) -> Record:
     try:
         value = float(row["value"])
     except (TypeError, ValueError) as error:
@@ -81,5 +80,5 @@ def _record(row: dict[str, str], where: str, source: str, task: str | None, run:
         reason=NOTE,
         higher_is_better=name not in LOWER_IS_BETTER,
         synthetic=False,
-        run=f"paper-{run}",
+        run=RUN,
     )

@@ -1,0 +1,243 @@
+"""Pictures of the leaderboard: metrics beside their anchors, breakdowns by finding, lengths of reports."""
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib
+import matplotlib.ticker
+import numpy as np
+import seaborn as sns
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from leaderboard.compare import Board, Breakdown, Row, Table, breakdown
+from leaderboard.record import Record
+from leaderboard.tables import arrow, direction_of, number
+
+# Okabe and Ito's palette: told apart with every common colour vision; anchors are grey and differ by marker.
+MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MODEL_MARKERS = ("o", "s", "^", "v", "P", "X")
+ANCHOR_MARKERS = {"real": "D", "reconstruction": "h", "shuffled": "x", "constant": "+"}
+INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dbe1"
+STYLE = {
+    **sns.axes_style("white"),
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+DPI = 130
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture.
+
+    Attributes:
+        name: file name without `.png`.
+        title: what it shows, in one line.
+        alt: the same for those who do not see it, with the values that matter.
+        png: the file's bytes.
+        group: the breakdown that it belongs to, or None.
+        folded: shown only on request.
+    """
+
+    name: str
+    title: str
+    alt: str
+    png: bytes
+    group: str | None = None
+    folded: bool = False
+
+
+def table_plots(board: Board, table: Table, prefix: str) -> list[Plot]:
+    """The plots of one task: its metrics, and one per group of its breakdowns.
+
+    Args:
+        prefix: starts every file name.
+    """
+    plots = []
+    if any(_drawable(table, metric) for metric in table.metrics):
+        plots.append(_metrics_plot(board, table, f"{prefix}-metrics"))
+    for group in dict.fromkeys(part.group for m in table.details if (part := breakdown(m)) and _drawable(table, m)):
+        plots.append(_breakdown_plot(board, table, group, f"{prefix}-{slug(group)}"))
+    return plots
+
+
+def lengths_plot(title: str, lengths: Mapping[str, Sequence[int]], name: str) -> Plot:
+    """Cumulative shares of report lengths in words.
+
+    Args:
+        lengths: by system, one number of words per report; `real` is drawn as the real one.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(6.4, 3.4), layout="constrained")
+        axes = figure.subplots()
+        for index, (system, values) in enumerate(lengths.items()):
+            real = system == "real"
+            colour = GREY if real else MODEL_COLOURS[index % len(MODEL_COLOURS)]
+            sns.ecdfplot(
+                x=np.asarray(values), ax=axes, color=colour, linewidth=2, linestyle="--" if real else "-", label=system
+            )
+        axes.set(xlabel="length of the report (words)", ylabel="share of reports", ylim=(0, 1.02))
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        axes.legend(loc="lower right")
+        sns.despine(ax=axes, left=True)
+        alt = "Cumulative shares of report lengths. Medians: " + ", ".join(
+            f"{system} {np.median(values):g} words" for system, values in lengths.items()
+        )
+        return Plot(name, title, alt, _png(figure))
+
+
+def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
+    metrics = [metric for metric in table.metrics if _drawable(table, metric)]
+    rows = [row for row in table.rows if any(_has_value(row.cells.get(m)) for m in metrics)]
+    labels = [row.label for row in rows]
+    columns = min(3, len(metrics))
+    lines = math.ceil(len(metrics) / columns)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(0.9 + 3.1 * columns, lines * (0.75 + 0.27 * len(rows))), layout="constrained")
+        grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+        models = [row.label for row in rows if row.kind == "measured"]
+        for axes, metric in zip(grid.flat, metrics, strict=False):
+            for height, row in enumerate(rows):
+                record = row.cells.get(metric)
+                if record is None or record.value is None:
+                    continue
+                colour, marker = _look(row.label, row.first.model, row.kind, models)
+                if row.kind == "anchor":
+                    axes.axvline(record.value, color=FAINT, linewidth=0.9, zorder=0)
+                if record.ci_low is not None and record.ci_high is not None:
+                    axes.hlines(height, record.ci_low, record.ci_high, color=colour, linewidth=1.8, alpha=0.75)
+                axes.plot(record.value, height, marker=marker, color=colour, markersize=6, linestyle="none")
+            axes.set_title(f"{metric} {arrow(direction_of(table.column(metric).values()))}".rstrip(), wrap=True)
+            axes.set_yticks(range(len(labels)), labels)
+            axes.tick_params(axis="both", length=0)
+            axes.margins(x=0.08)
+            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
+            sns.despine(ax=axes, left=True)
+        for axes in grid.flat[len(metrics) :]:
+            axes.set_visible(False)
+        grid[0, 0].set_ylim(len(rows) - 0.4, -0.6)
+        for axes in grid[:, 0]:
+            for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
+                tick.set_color(INK if row.kind == "measured" else GREY)
+        title = f"{table.task} on {board.dataset} ({board.split}): models and anchors, with 95 % intervals where there are any"
+        return Plot(name, title, _metrics_alt(table, metrics), _png(figure))
+
+
+def _metrics_alt(table: Table, metrics: Sequence[str]) -> str:
+    parts = []
+    for metric in metrics:
+        values = [f"{label} {number(r.value, 3)}" for label, r in table.column(metric).items() if r.value is not None]
+        parts.append(f"{metric}: {', '.join(values)}")
+    return "Dot plot. " + "; ".join(parts) + "."
+
+
+def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
+    parts = {metric: part for metric in table.details if (part := breakdown(metric)) and part.group == group}
+    items = list(dict.fromkeys(part.item for part in parts.values()))
+    modalities = list(dict.fromkeys(part.modality for part in parts.values()))
+    rows = [
+        row
+        for row in table.rows
+        if (row.kind == "measured" or row.first.model in ("real", "reconstruction"))
+        and any(_has_value(row.cells.get(m)) for m in parts)
+    ]
+    models = [row.label for row in rows if row.kind == "measured"]
+    # The anchor goes beneath the models: it is the target, drawn hollow.
+    rows.sort(key=lambda row: row.kind == "measured")
+    with matplotlib.rc_context(STYLE):
+        width = 2.6 + 3.2 * len(modalities)
+        figure = Figure(figsize=(width, 1.1 + 0.26 * len(items)), layout="constrained")
+        grid = figure.subplots(1, len(modalities), squeeze=False, sharey=True, sharex=True)[0]
+        for axes, modality in zip(grid, modalities, strict=True):
+            where = {part.item: metric for metric, part in parts.items() if part.modality == modality}
+            for height, item in enumerate(items):
+                cells = [(row, row.cells.get(where.get(item, ""))) for row in rows]
+                values = [(row, cell.value) for row, cell in cells if cell is not None and cell.value is not None]
+                if values:
+                    span = [value for _, value in values]
+                    axes.hlines(height, min(span), max(span), color=FAINT, linewidth=2, zorder=0)
+                for row, value in values:
+                    colour, marker = _look(row.label, row.first.model, row.kind, models)
+                    face = "white" if row.kind == "anchor" else colour
+                    axes.plot(
+                        value, height, marker=marker, color=colour, markerfacecolor=face, markersize=6.5, linestyle="none"
+                    )
+            axes.set_title(f"{modality}s" if modality else "")
+            axes.set_yticks(range(len(items)), items)
+            axes.tick_params(axis="both", length=0)
+            axes.grid(axis="x", color=FAINT, linewidth=0.5)
+            axes.set_axisbelow(True)
+            axes.margins(x=0.06)
+            sns.despine(ax=axes, left=True)
+            if group == "prevalence":
+                axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0, decimals=0))
+        grid[0].set_ylim(len(items) - 0.4, -0.6)
+        direction = direction_of(table.column(next(iter(parts))).values())
+        figure.supxlabel(
+            "share of the samples that show it" if group == "prevalence" else f"{group} {arrow(direction)}".rstrip(), fontsize=9
+        )
+        looks = [(row.label, row.kind, _look(row.label, row.first.model, row.kind, models)) for row in reversed(rows)]
+        handles = [
+            Line2D(
+                [],
+                [],
+                linestyle="none",
+                marker=marker,
+                color=colour,
+                markerfacecolor="white" if kind == "anchor" else colour,
+                label=label,
+            )
+            for label, kind, (colour, marker) in looks
+        ]
+        figure.legend(handles=handles, loc="outside upper right", ncols=min(4, len(handles)))
+        title = f"{group} by finding, {table.task} on {board.dataset} ({board.split})"
+        return Plot(name, title, _breakdown_alt(group, parts, rows), _png(figure), group, folded=group != "prevalence")
+
+
+def _breakdown_alt(group: str, parts: Mapping[str, Breakdown], rows: Sequence[Row]) -> str:
+    sums = []
+    for row in rows:
+        values = [cell.value for m in parts if (cell := row.cells.get(m)) is not None and cell.value is not None]
+        low, mean, high = (number(value, 3) for value in (min(values), sum(values) / len(values), max(values)))
+        sums.append(f"{row.label} from {low} to {high}, mean {mean}")
+    return f"Dot plot of {group} by finding; the values stand in the table beside it. " + "; ".join(sums) + "."
+
+
+def _look(label: str, name: str, kind: str, models: Sequence[str]) -> tuple[str, str]:
+    if kind == "anchor":
+        return GREY, ANCHOR_MARKERS.get(name, "D")
+    index = models.index(label)
+    return MODEL_COLOURS[index % len(MODEL_COLOURS)], MODEL_MARKERS[index % len(MODEL_MARKERS)]
+
+
+def _has_value(record: Record | None) -> bool:
+    return record is not None and record.value is not None
+
+
+def _drawable(table: Table, metric: str) -> bool:
+    return any(_has_value(record) for record in table.column(metric).values())
+
+
+def slug(text: str) -> str:
+    """A text as part of a file name: lower-case letters, digits and single hyphens."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", dpi=DPI)
+    return stream.getvalue()

@@ -1,0 +1,296 @@
+"""The page: boards, reported numbers, plots and galleries rendered into one self-contained HTML file."""
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from leaderboard.compare import TRAINED_AGAINST, Board, Row, Table, breakdown, standings, unranked_because
+from leaderboard.gallery import Gallery
+from leaderboard.plots import Plot
+from leaderboard.record import Record
+from leaderboard.site.guide import entries_for
+from leaderboard.store import Run
+from leaderboard.tables import arrow, counts, decimals, direction_of, number, shares
+
+TITLES = {
+    "image-generation": ("Image generation", "A report is given; the image is generated."),
+    "report-generation": ("Report generation", "An image is given; the report is generated."),
+    "joint-generation": ("Joint generation", "Image and report are generated together, from nothing or from a prompt."),
+}
+ANCHORS = {
+    "real": "real images and reports: what the data themselves reach",
+    "reconstruction": "the case's own image through the tokenizer and back: the ceiling of the model",
+    "shuffled": "real answers, each to another case: the floor of chance",
+    "constant": "one and the same answer to every case: the floor of a template",
+}
+
+
+@dataclass(frozen=True)
+class TableView:
+    """One task on one board, with its pictures and samples."""
+
+    table: Table
+    plots: list[Plot]
+    galleries: list[Gallery]
+
+
+def render(boards: Sequence[tuple[Board, list[TableView]]], reported: Sequence[Record], runs: Mapping[str, Run]) -> str:
+    """The whole page as HTML: no reference leaves the file, except links to the tables that lie beside it."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["inline"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
+    environment.globals.update(number=number, value_text=_free)
+    site = files("leaderboard.site")
+    records = [record for board, _ in boards for table in board.tables for row in table.rows for record in row.cells.values()]
+    return environment.from_string(site.joinpath("index.html").read_text("utf-8")).render(
+        css=Markup(site.joinpath("style.css").read_text("utf-8")),
+        js=Markup(site.joinpath("page.js").read_text("utf-8")),
+        boards=[_board(board, views, runs, f"board{i}") for i, (board, views) in enumerate(boards, start=1)],
+        reported=_reported(reported),
+        guide=entries_for(dict.fromkeys(record.metric for record in records)),
+        runs=[run.manifest for run in runs.values()],
+        newest=max((record.created for record in records), default=""),
+        n_models=len({record.model for record in records if record.kind == "measured"}),
+    )
+
+
+def _board(board: Board, views: Sequence[TableView], runs: Mapping[str, Run], anchor: str) -> dict[str, Any]:
+    ours = {r.run for table in board.tables for row in table.rows for r in row.cells.values()}
+    manifests = [runs[run].manifest for run in runs if run in ours]
+    return {
+        "id": anchor,
+        "dataset": board.dataset,
+        "fingerprint": board.fingerprint,
+        "split": board.split,
+        "protocol": board.protocol,
+        "synthetic": board.synthetic,
+        "terms": list(dict.fromkeys(m.terms for m in manifests if m.terms)),
+        "tasks": [_task(view, f"{anchor}-{view.table.task}") for view in views],
+    }
+
+
+def _task(view: TableView, anchor: str) -> dict[str, Any]:
+    table = view.table
+    title, intro = TITLES.get(table.task, (table.task.replace("-", " ").capitalize(), ""))
+    notes: dict[str, int] = {}
+    columns = [_column(table, metric) for metric in table.metrics]
+    galleries = [_gallery(gallery, f"{anchor}-samples{i}") for i, gallery in enumerate(view.galleries, start=1)]
+    where = {(g["run"], g["system"]): g["id"] for g in galleries}
+    rows = [_row(row, table.metrics, columns, notes, where) for row in table.rows]
+    return {
+        "id": anchor,
+        "title": title,
+        "intro": intro,
+        "columns": columns,
+        "models": [row for row in rows if row["kind"] == "measured"],
+        "anchors": [row for row in rows if row["kind"] == "anchor"],
+        "notes": [(number, text) for text, number in notes.items()],
+        "remarks": _remarks(table),
+        "details": _details(table),
+        "plots": view.plots,
+        "made": _made(table),
+        "signatures": [_signatures(table, metric) for metric in [*table.metrics, *table.details]],
+        "galleries": galleries,
+    }
+
+
+def _column(table: Table, metric: str) -> dict[str, Any]:
+    column = table.column(metric)
+    direction = direction_of(column.values())
+    return {
+        "name": metric,
+        "arrow": arrow(direction),
+        "direction": {True: "higher is better", False: "lower is better", None: "descriptive"}[direction],
+        "places": decimals(record.value for record in column.values()),
+        "standings": standings(column),
+        "unranked": any(name in metric for name in TRAINED_AGAINST),
+    }
+
+
+def _row(
+    row: Row,
+    metrics: Sequence[str],
+    columns: Sequence[dict[str, Any]],
+    notes: dict[str, int],
+    where: Mapping[tuple[str, str], str],
+) -> dict[str, Any]:
+    shown = [row.cells[metric] for metric in metrics if metric in row.cells] or list(row.cells.values())
+    return {
+        "label": row.label,
+        "kind": row.kind,
+        "explained": ANCHORS.get(row.first.model, "") if row.kind == "anchor" else "",
+        "href": where.get((row.first.run, row.first.model)),
+        "n": counts(shown),
+        "coverage": shares(shown),
+        "partial": any(record.coverage is not None and record.coverage < 1 for record in shown),
+        "cells": [_cell(row, metric, column, notes) for metric, column in zip(metrics, columns, strict=True)],
+    }
+
+
+def _cell(row: Row, metric: str, column: Mapping[str, Any], notes: dict[str, int]) -> dict[str, Any]:
+    record = row.cells.get(metric)
+    if record is None:
+        return {"state": "absent"}
+    facts = f"n = {record.n:,}" if record.n is not None else "n not stated"
+    if record.coverage is not None:
+        facts += f", coverage {shares([record])}"
+    if record.value is None:
+        reason = record.reason or ""
+        return {"state": "withheld", "reason": reason, "note": notes.setdefault(reason, len(notes) + 1), "facts": facts}
+    standing = column["standings"].get(row.label)
+    places = column["places"]
+    interval = None
+    if record.ci_low is not None and record.ci_high is not None:
+        interval = f"{number(record.ci_low, places)} \N{EN DASH} {number(record.ci_high, places)}"
+    return {
+        "state": "value",
+        "text": number(record.value, places),
+        "sort": repr(record.value),
+        "interval": interval,
+        "facts": facts,
+        "best": standing.best if standing else False,
+        "alone": standing.alone if standing else False,
+    }
+
+
+def _remarks(table: Table) -> list[str]:
+    """What a reader must know about the ranking of this table."""
+    remarks = []
+    measured = [row for row in table.rows if row.kind == "measured"]
+    if len(measured) < 2:
+        remarks.append("One model measured: there is nothing to rank.")
+    if any(name in metric for name in TRAINED_AGAINST for metric in table.metrics):
+        remarks.append("\N{DAGGER} A feature space that image tokenizers are trained against: shown, not ranked.")
+    reasons: dict[str, list[str]] = {}
+    for row in measured:
+        for metric in table.metrics:
+            record = row.cells.get(metric)
+            if record is None or record.value is None or record.higher_is_better is None or "\N{DAGGER}" in metric:
+                continue
+            reason = unranked_because(record)
+            if reason and not any(name in metric for name in TRAINED_AGAINST):
+                reasons.setdefault(reason, []).append(row.label)
+    remarks += [f"Not ranked: {', '.join(dict.fromkeys(labels))} ({reason})." for reason, labels in reasons.items()]
+    if any(record.n != row.first.n for row in measured for record in row.cells.values()):
+        remarks.append("Only cells of equal n are ranked against each other; hover a value for its own n and coverage.")
+    return remarks
+
+
+def _details(table: Table) -> list[dict[str, Any]]:
+    groups: dict[str, list[str]] = {}
+    for metric in table.details:
+        part = breakdown(metric)
+        if part:
+            groups.setdefault(part.group, []).append(metric)
+    result = []
+    for group, metrics in groups.items():
+        columns = {metric: table.column(metric) for metric in metrics}
+        systems = [row.label for row in table.rows if any(row.label in column for column in columns.values())]
+        values = [record.value for column in columns.values() for record in column.values()]
+        shaded = all(value is None or 0 <= value <= 1 for value in values)
+        result.append(
+            {
+                "group": group,
+                "systems": systems,
+                "arrow": arrow(direction_of(record for column in columns.values() for record in column.values())),
+                "rows": [
+                    (metric.removeprefix(f"{group}: "), [_detail(columns[metric].get(system), shaded) for system in systems])
+                    for metric in metrics
+                ],
+            }
+        )
+    return result
+
+
+def _detail(record: Record | None, shaded: bool) -> dict[str, Any]:
+    if record is None or record.value is None:
+        return {"text": "\N{EN DASH}", "title": record.reason if record else "not measured", "shade": None}
+    interval = f"{_free(record.ci_low)} to {_free(record.ci_high)}, " if record.ci_low is not None else ""
+    return {
+        "text": number(record.value, 3),
+        "title": f"{interval}n = {record.n:,}",
+        "shade": round(record.value, 3) if shaded else None,
+    }
+
+
+def _made(table: Table) -> list[dict[str, Any]]:
+    """The command, commit and date behind each row."""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    dates: dict[tuple[str, str, str], str] = {}
+    for row in table.rows:
+        for record in row.cells.values():
+            key = (record.run, record.command, record.commit)
+            groups.setdefault(key, [])
+            if row.label not in groups[key]:
+                groups[key].append(row.label)
+            dates[key] = max(dates.get(key, ""), record.created)
+    return [
+        {"run": run, "command": command, "commit": commit, "created": dates[run, command, commit], "systems": systems}
+        for (run, command, commit), systems in groups.items()
+    ]
+
+
+def _signatures(table: Table, metric: str) -> dict[str, Any]:
+    """The signatures of one column; systems that share one stand together."""
+    groups: dict[str, list[dict[str, str]]] = {}
+    for label, record in table.column(metric).items():
+        text = json.dumps(record.signature, indent=2, sort_keys=True, ensure_ascii=False)
+        interval = f"[{_free(record.ci_low)}, {_free(record.ci_high)}]" if record.ci_low is not None else "no interval"
+        groups.setdefault(text, []).append(
+            {
+                "label": label,
+                "value": record.reason or "" if record.value is None else f"{_free(record.value)} {interval}",
+                "n": f"n = {record.n:,}" if record.n is not None else "",
+                "coverage": shares([record]),
+                "seed": f"seed {record.seed}",
+            }
+        )
+    return {"metric": metric, "groups": [{"text": text, "systems": systems} for text, systems in groups.items()]}
+
+
+def _gallery(gallery: Gallery, anchor: str) -> dict[str, Any]:
+    return {
+        "id": anchor,
+        "run": gallery.run.manifest.run,
+        "system": gallery.system,
+        "is_model": gallery.is_model,
+        "cards": gallery.cards,
+        "total": gallery.total,
+        "withheld": gallery.withheld,
+        "given_report": gallery.task == "image-generation",
+        "given_image": gallery.task == "report-generation",
+    }
+
+
+def _reported(records: Sequence[Record]) -> list[dict[str, Any]]:
+    tables: dict[tuple[str, str], dict[str, dict[str, Record]]] = {}
+    for record in records:
+        tables.setdefault((record.task, record.dataset), {}).setdefault(record.model, {})[record.metric] = record
+    result = []
+    for (task, dataset), methods in tables.items():
+        metrics = list(dict.fromkeys(metric for cells in methods.values() for metric in cells))
+        columns = {metric: [cells[metric] for cells in methods.values() if metric in cells] for metric in metrics}
+        places = {metric: decimals(record.value for record in column) for metric, column in columns.items()}
+        result.append(
+            {
+                "task": TITLES.get(task, (task.replace("-", " ").capitalize(), ""))[0],
+                "dataset": dataset,
+                "source": "; ".join(dict.fromkeys(r.signature["source"] for column in columns.values() for r in column)),
+                "columns": [(metric, arrow(direction_of(columns[metric]))) for metric in metrics],
+                "rows": [
+                    (method, [number(cells[m].value or 0.0, places[m]) if m in cells else "" for m in metrics])
+                    for method, cells in methods.items()
+                ],
+            }
+        )
+    return result
+
+
+def _free(value: float | None) -> str:
+    """A value on its own, with four significant digits."""
+    return "" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")

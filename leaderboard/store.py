@@ -1,0 +1,217 @@
+"""Run folders in, one consistent collection of records out."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from leaderboard.errors import LeaderboardError
+from leaderboard.record import Record, read_records
+
+
+class Manifest(BaseModel):
+    """`manifest.json` of a run folder, as far as the page needs it; other keys are kept aside.
+
+    Attributes:
+        run: id of the run.
+        model, model_fingerprint: the system and the hash of its weights (or of its predictions).
+        dataset, dataset_fingerprint: the data set and the hash of its content and split.
+        synthetic: no patient stands behind the data.
+        terms: licence or data-use terms of the data.
+        withhold_samples: images and reports must not be shown.
+        settings: sampler settings and limits of the run.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    run: str = Field(min_length=1)
+    model: str
+    model_fingerprint: str
+    dataset: str
+    dataset_fingerprint: str
+    split: str
+    synthetic: bool
+    terms: str | None
+    withhold_samples: bool
+    tasks: list[str]
+    command: str
+    commit: str | None
+    created: str
+    versions: dict[str, Any] = Field(default_factory=dict)
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder: its manifest and where its samples are."""
+
+    folder: Path
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Collection:
+    """All records, without duplicates, and the runs that they come from (`runs[record.run]`)."""
+
+    records: list[Record]
+    runs: dict[str, Run]
+
+
+def collect(folders: Sequence[str | Path]) -> Collection:
+    """Reads run folders (each with `manifest.json` and `records.jsonl`) and merges their records.
+
+    A record met twice is kept once. Records keep the order of the folders, then of the lines.
+
+    Raises:
+        LeaderboardError: a folder without manifest or records, a bad line, a record that belongs to another run or data set
+            than the manifest names, or two different values for one key.
+    """
+    runs: dict[str, Run] = {}
+    found: list[tuple[str, Record]] = []
+    for folder in map(Path, folders):
+        run = Run(folder, read_manifest(folder / "manifest.json"))
+        known = runs.setdefault(run.manifest.run, run)
+        if known.manifest != run.manifest:
+            raise LeaderboardError(
+                f"{folder}/manifest.json: run '{run.manifest.run}' differs from {known.folder}/manifest.json"
+            )
+        path = folder / "records.jsonl"
+        for record in read_records(path):
+            _check_belongs(record, run.manifest, path)
+            found.append((str(path), record))
+    return Collection(merge(found), runs)
+
+
+def merge(found: Iterable[tuple[str, Record]]) -> list[Record]:
+    """Drops records met before; two records of one key must agree in value, interval, n and coverage.
+
+    Args:
+        found: pairs of (where the record stands, record).
+
+    Raises:
+        LeaderboardError: two records of one key disagree; names both places.
+    """
+    kept: dict[tuple[str | int | None, ...], tuple[str, Record]] = {}
+    for where, record in found:
+        first_where, first = kept.setdefault(record.key, (where, record))
+        for field in ("value", "ci_low", "ci_high", "n", "coverage"):
+            before, after = first.model_dump()[field], record.model_dump()[field]
+            if before != after:
+                raise LeaderboardError(
+                    f"{where}: conflicts with {first_where}: {record.task}/{record.metric} of '{record.model}' on "
+                    f"{record.dataset}/{record.split}, seed {record.seed}, run {record.run}: {field} {after} against {before}"
+                )
+    return [record for _, record in kept.values()]
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Reads `manifest.json` of a run folder.
+
+    Raises:
+        LeaderboardError: missing, broken or incomplete; names file and field.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise LeaderboardError(f"{path.parent}: no such run folder")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LeaderboardError(f"{path}: cannot read it: {error.strerror}; is {path.parent} a run folder?") from error
+    except ValueError as error:
+        raise LeaderboardError(f"{path}: broken JSON: {error}") from error
+    try:
+        return Manifest.model_validate(value)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise LeaderboardError(f"{path}: field '{'.'.join(map(str, problem['loc']))}': {problem['msg']}") from error
+
+
+def _check_belongs(record: Record, manifest: Manifest, path: Path) -> None:
+    for field in ("run", "dataset", "split", "synthetic"):
+        ours, theirs = record.model_dump()[field], manifest.model_dump()[field]
+        if ours != theirs:
+            raise LeaderboardError(
+                f"{path}: {record.task}/{record.metric} of '{record.model}': {field} {ours!r} but the manifest says {theirs!r}"
+            )
+
+
+# --- samples -----------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One generated case of a run, as `samples.jsonl` states it; image paths are resolved and lie inside the run folder."""
+
+    id: str
+    image: Path | None
+    report: str | None
+    prompt: str | None
+    reference_image: Path | None
+    reference_report: str | None
+    scores: dict[str, float]
+    domain: str | None
+
+
+class _SampleLine(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    image: str | None = None
+    report: str | None = None
+    prompt: str | None = None
+    reference_image: str | None = None
+    reference_report: str | None = None
+    scores: dict[str, float | None] = Field(default_factory=dict)
+    domain: str | None = None
+
+
+def systems_of(run: Run) -> list[tuple[str, str]]:
+    """The (task, system) pairs that have samples, the run's own model first, then by name."""
+    files = sorted((run.folder / "samples").glob("*/*/samples.jsonl"))
+    pairs = [(path.parent.parent.name, path.parent.name) for path in files]
+    return sorted(pairs, key=lambda pair: (pair[0], pair[1] != run.manifest.model, pair[1]))
+
+
+def read_samples(run: Run, task: str, system: str) -> list[Sample]:
+    """Reads the samples of one system on one task, in the order of the file.
+
+    Raises:
+        LeaderboardError: a broken line, or an image path that leaves the run folder; names file and line.
+    """
+    path = run.folder / "samples" / task / system / "samples.jsonl"
+    samples = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}:{number}"
+        try:
+            raw = _SampleLine.model_validate_json(line)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(map(str, problem["loc"]))
+            raise LeaderboardError(f"{where}: {f'field {field!r}: ' if field else ''}{problem['msg']}") from error
+        sample = Sample(
+            id=raw.id, image=None, report=raw.report, prompt=raw.prompt, reference_image=None,
+            reference_report=raw.reference_report, domain=raw.domain,
+            scores={name: score for name, score in raw.scores.items() if score is not None},
+        )  # fmt: skip
+        samples.append(
+            replace(
+                sample,
+                image=_inside(run, path.parent, raw.image, f"{where}: field 'image'"),
+                reference_image=_inside(run, path.parent, raw.reference_image, f"{where}: field 'reference_image'"),
+            )
+        )
+    return samples
+
+
+def _inside(run: Run, folder: Path, name: str | None, where: str) -> Path | None:
+    if name is None:
+        return None
+    path = (folder / name).resolve()
+    if not path.is_relative_to(run.folder.resolve()):
+        raise LeaderboardError(f"{where}: '{name}' leaves the run folder")
+    return path
