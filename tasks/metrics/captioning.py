@@ -1,0 +1,142 @@
+"""BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr by the COCO captioning protocol, one reference per case.
+
+Tokens are PTB (`tasks.metrics.ptb`); scores are those of the corpus. A missing report scores as an empty one. The scorers are
+pycocoevalcap's, called one by one: its own `COCOEvalCap` would fetch a parser for a metric that is not used here.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+from pycocoevalcap.cider.cider import Cider
+from pycocoevalcap.rouge.rouge import Rouge
+
+from tasks.metrics import meteor
+from tasks.metrics.java import ScorerError
+from tasks.metrics.ptb import tokenise
+from tasks.metrics.signature import package
+
+MINIMUM_CIDER_REFERENCES = 50
+ORDERS = 4
+METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+
+
+@dataclass(frozen=True)
+class CaptionScore:
+    """One metric over a corpus.
+
+    Attributes:
+        value: None where it is withheld; `reason` says why.
+        details: what the signature has to say.
+        per_sample: (N,) the metric of each case alone; empty where it is withheld.
+        sums: (N, K) counts per case that add up over cases, and
+        statistic: the corpus value of sums (R, K) -> (R,); both for resampling.
+    """
+
+    metric: str
+    value: float | None
+    details: dict[str, Any]
+    per_sample: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    sums: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    statistic: Callable[[np.ndarray], np.ndarray] | None = None
+    reason: str | None = None
+
+
+def caption_scores(references: Sequence[str], predictions: Sequence[str | None]) -> list[CaptionScore]:
+    """All metrics of predictions against their references, in the order of `METRICS`.
+
+    Raises:
+        ScorerError: the PTB tokenizer fails. (Where METEOR fails, its score is withheld with the reason.)
+        ValueError: no cases, or different numbers of them.
+    """
+    if len(references) != len(predictions) or not references:
+        raise ValueError(f"{len(references)} references but {len(predictions)} predictions")
+    tokenised = tokenise([*references, *(prediction or "" for prediction in predictions)])
+    reference, hypothesis = tokenised.texts[: len(references)], tokenised.texts[len(references) :]
+    details = {"tokenisation": tokenised.tokenisation, "references_per_case": 1}
+    coco = details | {"scorer": package("pycocoevalcap")}
+    return [
+        *bleu(reference, hypothesis, coco),
+        meteor_15(reference, hypothesis, details),
+        rouge_l(reference, hypothesis, coco),
+        cider(reference, hypothesis, coco),
+    ]
+
+
+def bleu(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> list[CaptionScore]:
+    """Corpus BLEU-1..4 of space-separated tokens (Papineni et al. 2002), without smoothing."""
+    scorer = BleuScorer(n=ORDERS)
+    for reference, hypothesis in zip(references, hypotheses, strict=True):
+        scorer += (hypothesis, [reference])
+    values, per_sample = scorer.compute_score(option="closest", verbose=0)
+    sums = np.array([[c["testlen"], c["reflen"][0], *c["guess"], *c["correct"]] for c in scorer.ctest], dtype=np.float64)
+    return [
+        CaptionScore(
+            f"BLEU-{order}",
+            float(values[order - 1]),
+            details | {"aggregation": "corpus", "smoothing": "none"},
+            np.array(per_sample[order - 1]),
+            sums,
+            _bleu_statistic(order),
+        )
+        for order in range(1, ORDERS + 1)
+    ]
+
+
+def rouge_l(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
+    """Mean ROUGE-L F of space-separated tokens with beta = 1.2, which weighs recall (Lin 2004)."""
+    value, per_sample = Rouge().compute_score(_by_index(references), _by_index(hypotheses))
+    details = details | {"aggregation": "mean", "beta": 1.2, "stemmer": "none"}
+    return CaptionScore("ROUGE-L", float(value), details, per_sample, _mean_sums(per_sample), _mean_statistic)
+
+
+def cider(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
+    """CIDEr of space-separated tokens (Vedantam et al. 2015); document frequencies are those of these references.
+
+    Withheld below `MINIMUM_CIDER_REFERENCES` references: with few, the frequencies say nothing (with one, identical texts get 0).
+    """
+    details = details | {"aggregation": "mean", "document_frequencies": "test references", "sigma": 6.0}
+    if len(references) < MINIMUM_CIDER_REFERENCES:
+        reason = f"CIDEr needs at least {MINIMUM_CIDER_REFERENCES} references, here are {len(references)}"
+        return CaptionScore("CIDEr", None, details, reason=reason)
+    if not any(references):
+        return CaptionScore("CIDEr", None, details, reason="every reference is empty after tokenisation")
+    value, per_sample = Cider().compute_score(_by_index(references), _by_index(hypotheses))
+    return CaptionScore("CIDEr", float(value), details, per_sample, _mean_sums(per_sample), _mean_statistic)
+
+
+def meteor_15(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
+    """Corpus METEOR 1.5 of space-separated tokens; withheld with the reason where Java is missing or the jar fails."""
+    details = details | {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "aggregation": "corpus"}
+    try:
+        counts = meteor.shared().counts(references, hypotheses)
+    except ScorerError as error:
+        return CaptionScore("METEOR", None, details, reason=str(error))
+    sums = meteor.additive(counts)
+    return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, meteor.score)
+
+
+def _bleu_statistic(order: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Corpus BLEU of sums (R, 10): hypothesis and reference length, n-grams tried (4), n-grams matched (4)."""
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        length, reference_length, tried, matched = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + order], sums[:, 6 : 6 + order]
+        ratios = np.divide(matched, tried, out=np.zeros_like(matched), where=tried > 0)
+        brevity = np.exp(np.minimum(0.0, 1 - np.divide(reference_length, length, out=np.ones_like(length), where=length > 0)))
+        return brevity * ratios.prod(axis=1) ** (1 / order)
+
+    return statistic
+
+
+def _mean_sums(values: np.ndarray) -> np.ndarray:
+    return np.stack([values, np.ones_like(values)], axis=1)
+
+
+def _mean_statistic(sums: np.ndarray) -> np.ndarray:
+    return sums[:, 0] / sums[:, 1]
+
+
+def _by_index(texts: Sequence[str]) -> dict[int, list[str]]:
+    return {index: [text] for index, text in enumerate(texts)}

@@ -1,0 +1,77 @@
+"""Intervals that respect that patients, not images, are independent.
+
+A statistic that is a function of sums over samples (a mean, a corpus BLEU, a macro F1) is resampled from its
+sufficient statistics: one row of sums per patient, drawn with replacement as whole patients.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+RESAMPLES = 2000
+MINIMUM_PATIENTS = 15
+CONFIDENCE = 0.95
+_CHUNK = 1 << 24  # elements of one block of resampled counts
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval, or the reason why there is none."""
+
+    low: float | None = None
+    high: float | None = None
+    reason: str | None = None
+
+
+def cluster_bootstrap(
+    sums: np.ndarray,
+    patients: Sequence[str],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    seed: int,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Percentile interval of a statistic under resampling of whole patients (Davison and Hinkley 1997, section 3.8).
+
+    Args:
+        sums: (N, K) sufficient statistics, one row per sample; they add up over samples.
+        patients: N patient ids.
+        statistic: sums (R, K) -> values (R,); a resample on which it is undefined gives NaN and is left out.
+        seed: of the resampling.
+
+    Returns:
+        The interval; without bounds below `MINIMUM_PATIENTS` patients.
+    """
+    per_patient = by_patient(sums, patients)  # (P, K)
+    count = len(per_patient)
+    if count < MINIMUM_PATIENTS:
+        return Interval(reason=f"no interval: {count} patients, fewer than {MINIMUM_PATIENTS}")
+    generator = np.random.default_rng(seed)
+    block = max(1, _CHUNK // count)
+    values = np.concatenate(
+        [
+            statistic(generator.multinomial(count, np.full(count, 1 / count), size=min(block, resamples - start)) @ per_patient)
+            for start in range(0, resamples, block)
+        ]
+    )
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Interval(reason="no interval: the statistic is undefined on every resample")
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def bootstrap_mean(values: Sequence[float], patients: Sequence[str], seed: int, resamples: int = RESAMPLES) -> Interval:
+    """Interval of the mean over samples of `values`; patients with more samples weigh more, as they do in the mean."""
+    column = np.asarray(values, dtype=np.float64)
+    sums = np.stack([column, np.ones_like(column)], axis=1)
+    return cluster_bootstrap(sums, patients, lambda s: s[:, 0] / s[:, 1], seed, resamples)
+
+
+def by_patient(sums: np.ndarray, patients: Sequence[str]) -> np.ndarray:
+    """Rows (N, K) added up by patient: float64 (P, K), patients in order of first appearance."""
+    order = {patient: index for index, patient in enumerate(dict.fromkeys(patients))}
+    totals = np.zeros((len(order), sums.shape[1]))
+    np.add.at(totals, [order[patient] for patient in patients], sums)
+    return totals
