@@ -17,6 +17,8 @@ OWNED = (
     "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
     "images", "samples", "leaderboard", STAGES,
 )  # fmt: skip
+# All that a training writes into its --out.
+TRAINED = ("config.yaml", "metrics.jsonl", "checkpoint-*", "*.safetensors", "*.json", "*.png")
 
 
 class Artifacts:
@@ -81,6 +83,24 @@ class Artifacts:
 
     def _path(self, stage: str) -> Path:
         return self.out / STAGES / f"{stage}.json"
+
+
+def clear_training(out: Path) -> None:
+    """Removes what a training wrote into `out`; a folder that holds none is left as it is.
+
+    Raises:
+        UserError: the folder holds files, and no training's `config.yaml` among them.
+    """
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not (out / "config.yaml").is_file():
+        raise UserError(f"--out {out} holds files that no training wrote; --overwrite removes only a training")
+    for pattern in TRAINED:
+        for path in out.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -40,7 +40,7 @@ def write_contact_sheet(path: Path, images: Sequence[Image.Image], captions: Seq
 
 def _fitted(image: Image.Image) -> Image.Image:
     scale = CELL / max(image.size)
-    size = tuple(max(1, round(side * scale)) for side in image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
 
 

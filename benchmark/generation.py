@@ -1,16 +1,21 @@
 """Generates what is still missing, in batches; one sample that fails does not end the run, a system that fails does."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Protocol, TypeVar
 
 from tqdm import tqdm
 
 from benchmark.predictions import PredictionStore
 from medim.errors import UserError
+from medim.files import write_text
 from tasks.protocols import Prediction
+
+FAILURES = "failures.jsonl"
 
 
 class HasId(Protocol):
@@ -80,6 +85,14 @@ def generate_missing(
                     store.append(part, seeds)
                     progress.update(len(part))
     return failures
+
+
+def write_failures(path: Path, failures: Sequence[Failure]) -> None:
+    """Writes the failures as JSON lines; without any, removes what an earlier command left."""
+    if failures:
+        write_text(path, "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures))
+    else:
+        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

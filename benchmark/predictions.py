@@ -35,8 +35,10 @@ class PredictionStore:
     whose image is gone, is generated again.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, commit: str = "") -> None:
+        """Reads what is there; `commit` is noted in the lines that are added."""
         self.folder = folder
+        self.commit = commit
         self.path = folder / GENERATED
         self.lines: dict[str, dict[str, Any]] = {line["id"]: line for line in self._read()}
 
@@ -73,7 +75,7 @@ class PredictionStore:
             save_image(prediction.image, self.folder / name)
         return {
             "id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt,
-            "seed": seed, "cost": dict(prediction.cost),
+            "seed": seed, "cost": dict(prediction.cost), "commit": self.commit,
         }  # fmt: skip
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
@@ -89,6 +91,10 @@ class PredictionStore:
             with Image.open(self.folder / line["image"]) as opened:
                 image = opened.convert("RGB")
         return Prediction(id, image, line["report"], line["prompt"], line["cost"])
+
+    def commits(self, ids: Sequence[str]) -> list[str]:
+        """The commits of the code that generated these, sorted."""
+        return sorted({self.lines[id]["commit"] for id in ids if id in self.lines})
 
     def fingerprint(self, ids: Sequence[str]) -> str:
         """Hash of what was predicted for `ids`: reports and the bytes of the images (costs and seeds are no part of it)."""

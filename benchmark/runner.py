@@ -1,13 +1,14 @@
 """A run: a model on the tasks of a data set, from generating to the built page, in one `--out` folder."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmark.artifacts import Artifacts
-from benchmark.generation import Failure, generate_missing
+from benchmark.generation import FAILURES, Failure, generate_missing, write_failures
 from benchmark.predictions import PredictionStore, file_name
 from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
 from benchmark.samples import REFERENCES
@@ -16,12 +17,11 @@ from benchmark.terms import withheld
 from leaderboard.record import Record, write_records
 from medim.data.dataset import PairDataset
 from medim.errors import UserError, unknown
-from medim.files import hash_files, hash_of, write_json, write_text
-from tasks import TASKS
+from medim.files import hash_files, hash_of, write_json
 from tasks.cases import cases_of
 from tasks.protocols import PROTOCOL, Generator, Reconstructs, Task
 
-RECORDS, MANIFEST, FAILURES, LEADERBOARD = "records.jsonl", "manifest.json", "failures.jsonl", "leaderboard"
+RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
 ANCHORS = ("real", "reconstruction", "shuffled", "constant", REFERENCES)  # folders beside the model's own
 
 
@@ -46,16 +46,24 @@ def system_name(model: Generator) -> str:
     return name
 
 
+def known_tasks() -> Mapping[str, Task]:
+    """The registry of tasks, imported when it is needed: the tasks need the extra `scoring`."""
+    from tasks import TASKS
+
+    return TASKS
+
+
 def tasks_named(names: Sequence[str]) -> list[Task]:
     """The tasks of these names, in the order of the registry, each once; `all` is every one.
 
     Raises:
         UserError: an unknown name.
     """
+    registry = known_tasks()
     for name in names:
-        if name != "all" and name not in TASKS:
-            raise unknown("task", name, [*TASKS, "all"])
-    return [task for name, task in TASKS.items() if "all" in names or name in names]
+        if name != "all" and name not in registry:
+            raise unknown("task", name, [*registry, "all"])
+    return [task for name, task in registry.items() if "all" in names or name in names]
 
 
 def run(
@@ -113,19 +121,18 @@ def run(
     results: dict[str, list[Scored]] = {}
     failures: list[Failure] = []
     for task in chosen:
-        store = PredictionStore(scoring.folder(task.name, system))
+        store = PredictionStore(scoring.folder(task.name, system), commit=scoring.commit)
         failures += generate_missing(
-            store, cases, lambda batch, seeds, task=task: task.generate(model, batch, seeds),
-            task=task.name, system=system, seed=seed, batch_size=batch_size,
-        )  # fmt: skip
+            store, cases, partial(task.generate, model), task=task.name, system=system, seed=seed, batch_size=batch_size
+        )
         results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]
-    for name in TASKS:  # of earlier commands
+    for name in known_tasks():  # of earlier commands
         if name not in results:
             measured, anchors = scoring.model_if_done(name, system), scoring.anchors_if_done(name, tokenizer)
             if measured is not None and anchors is not None:
                 results[name] = [measured, *anchors]
 
-    done = [name for name in TASKS if name in results]
+    done = [name for name in known_tasks() if name in results]
     identity = {**configuration, "run": hash_of(configuration), "synthetic": dataset.synthetic}
     records = [_record(identity, scored, score) for name in done for scored in results[name] for score in scored.scores]
     write_records(out / RECORDS, records)
@@ -147,21 +154,15 @@ def _record(identity: dict[str, Any], scored: Scored, score: dict[str, Any]) -> 
     if scored.system == "reconstruction" and scored.anchor:
         signature["tokenizer_of"] = identity["model_fingerprint"]
     if not scored.anchor:
-        signature |= {"model": identity["model_fingerprint"], "settings": identity["settings"]}
+        signature |= {
+            "model": identity["model_fingerprint"], "settings": identity["settings"], "generated_by": scored.generated_by,
+        }  # fmt: skip
     return Record(
         **{key: value for key, value in score.items() if key != "signature"},
         task=scored.task, model=scored.system, dataset=identity["dataset"], split=identity["split"], seed=identity["seed"],
         protocol=PROTOCOL, signature=signature, kind="anchor" if scored.anchor else "measured", commit=scored.commit,
         command=scored.command, created=scored.created, synthetic=identity["synthetic"], run=identity["run"],
     )  # fmt: skip
-
-
-def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """Writes the failures as JSON lines; without any, removes what an earlier command left."""
-    if failures:
-        write_text(path, "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures))
-    else:
-        path.unlink(missing_ok=True)
 
 
 def _page(artifacts: Artifacts) -> Path:

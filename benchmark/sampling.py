@@ -10,9 +10,8 @@ from PIL import Image
 
 from benchmark.artifacts import Artifacts
 from benchmark.contact_sheet import write_contact_sheet
-from benchmark.generation import Failure, generate_missing
+from benchmark.generation import FAILURES, Failure, generate_missing, write_failures
 from benchmark.predictions import PredictionStore
-from benchmark.runner import FAILURES, write_failures
 from benchmark.samples import SAMPLES
 from medim.data.dataset import PairDataset
 from medim.files import write_text
@@ -37,7 +36,7 @@ class Slot:
     image: Image.Image | None = None
 
 
-def slots_of(kind: str, n: int, prompt: str | None, dataset: PairDataset | None, split: str, resolution: int) -> list[Slot]:
+def slots_of(n: int, prompt: str | None, dataset: PairDataset | None, split: str, resolution: int) -> list[Slot]:
     """The slots of `n` samples: from the data set where one is given, else `n` times the prompt (or none).
 
     Raises:

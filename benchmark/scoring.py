@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import click
 from PIL import Image
 
 from benchmark.artifacts import Artifacts
@@ -65,6 +66,7 @@ class Scored:
     Attributes:
         scores: fields of `tasks.protocols.Score`, by name.
         command, commit, created: of the command that scored, which may be an earlier one.
+        generated_by: commits of the code that generated, which may be older than the one that scored; empty for an anchor.
     """
 
     task: str
@@ -74,6 +76,7 @@ class Scored:
     command: str
     commit: str
     created: str
+    generated_by: list[str]
 
 
 class Scoring:
@@ -94,7 +97,8 @@ class Scoring:
         done = self._done(task.name, system, inputs, anchor=False)
         if done is not None:
             return done
-        return self._score(task, system, inputs, store.predictions(self.data.ids), None, anchor=False)
+        predictions = store.predictions(self.data.ids)
+        return self._score(task, system, inputs, predictions, None, store.commits(self.data.ids), anchor=False)
 
     def model_if_done(self, task: str, system: str) -> Scored | None:
         """The model's scores from an earlier command, where they still hold."""
@@ -109,7 +113,7 @@ class Scoring:
             return done
         anchors = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed)
         scored = [
-            self._score(task, anchor.name, inputs, anchor.predictions, anchor.population, anchor=True) for anchor in anchors
+            self._score(task, anchor.name, inputs, anchor.predictions, anchor.population, [], anchor=True) for anchor in anchors
         ]
         self.artifacts.put(f"anchors-{task.name}", inputs, [anchor.name for anchor in anchors])
         return scored
@@ -134,16 +138,19 @@ class Scoring:
         inputs: Mapping[str, Any],
         predictions: Sequence[Prediction],
         population: Sequence[Image.Image] | None,
+        generated_by: list[str],
         anchor: bool,
     ) -> Scored:
+        click.echo(f"{task.name}: scoring {system}", err=True)
         scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
         write_samples(
             self.folder(task.name, system), self.data.cases, predictions, finite,
             paired=task.name not in UNPAIRED, images=ANCHOR_IMAGES if anchor else None,
         )  # fmt: skip
-        value = {
+        value: dict[str, Any] = {
             "scores": [_plain(score) for score in scores], "command": self.command, "commit": self.commit, "created": now(),
+            "generated_by": generated_by,
         }  # fmt: skip
         self.artifacts.put(_stage(task.name, system), inputs, value)
         return Scored(task.name, system, anchor, **value)
