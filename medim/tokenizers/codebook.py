@@ -39,7 +39,7 @@ def k_means(points: Tensor, k: int, generator: torch.Generator, iterations: int 
 
 
 class CodebookLearner:
-    """Keeps codebook vectors e_i at the moving average of the latents that they stand for (van den Oord et al. 2017, appendix A.1):
+    """Keeps codebook vectors e_i at the moving average of the latents that they stand for (van den Oord et al. 2017, A.1):
 
         N_i <- g N_i + (1 - g) n_i        m_i <- g m_i + (1 - g) sum_j z_ij        e_i = m_i / N_i
 

@@ -10,11 +10,12 @@ from typing import Any, Self
 import torch
 from diffusers.models.autoencoders.vq_model import VQModel
 from PIL import Image
+from safetensors.torch import save_file
 from torch import LongTensor, Tensor
 
 from medim.data.images import to_images, to_tensor
 from medim.errors import UserError
-from medim.files import hash_of, write_json
+from medim.files import atomic_path, hash_of, write_json
 
 DESCRIPTION = "image_tokenizer.json"
 CONFIG = "config.json"
@@ -168,7 +169,7 @@ class ImageTokenizer:
         return self.model.decode(latents, force_not_quantize=True).sample.float().clamp(-1, 1)
 
     def encode_images(self, images: Sequence[Image.Image], batch_size: int = BATCH) -> LongTensor:
-        """Tokens (N, length), on the CPU, of square images at the tokenizer's resolution (`medim.data.images.square` makes them).
+        """Tokens (N, length), on the CPU, of images at the tokenizer's resolution (`medim.data.images.square` makes them so).
 
         Raises:
             UserError: an image of another size.
@@ -198,11 +199,11 @@ class ImageTokenizer:
         """
         folder = Path(folder)
         (folder / DESCRIPTION).unlink(missing_ok=True)
-        weights = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
-        try:
-            self.model.to(dtype).save_pretrained(folder, safe_serialization=True)
-        finally:
-            self.model.float().load_state_dict(weights)
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().to("cpu", dtype).contiguous() for name, value in self.model.state_dict().items()}
+        with atomic_path(folder / WEIGHTS) as temporary:
+            save_file(weights, temporary, metadata={"format": "pt"})
+        self.model.save_config(folder)
         write_json(
             folder / DESCRIPTION,
             {
@@ -235,10 +236,9 @@ class ImageTokenizer:
             raise UserError(f"image tokenizer in '{folder}' cannot be read: {str(error).splitlines()[0]}") from error
         tokenizer = cls(model, resolution, training)
         for name in ("downsampling", "codes"):
-            if description.get(name) != getattr(tokenizer, name):
-                raise UserError(
-                    f"'{folder / DESCRIPTION}': {name} is {description.get(name)}, but {CONFIG} makes it {getattr(tokenizer, name)}"
-                )
+            said, is_ = description.get(name), getattr(tokenizer, name)
+            if said != is_:
+                raise UserError(f"'{folder / DESCRIPTION}': {name} is {said}, but {CONFIG} makes it {is_}")
         return tokenizer
 
 

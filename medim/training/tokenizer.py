@@ -143,20 +143,20 @@ class TokenizerTraining:
                 fooled = generator_loss(self.discriminator(output).float())
             balance = adaptive_weight(reconstruction, fooled, self.model.decoder.conv_out.weight)
             loss = loss + recipe.adversarial_weight * balance * fooled
-        if not math.isfinite(float(loss)):
-            raise UserError(f"the loss is {float(loss)} at step {self.step + 1}; a lower learning_rate may help")
+        if not math.isfinite(loss.item()):
+            raise UserError(f"the loss is {loss.item()} at step {self.step + 1}; a lower learning_rate may help")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.max_grad_norm)
         self.optimizer.step()
-        figures = {"loss": float(loss), "psnr": float(psnr(images, output.detach()).mean())}
-        figures |= {name: float(term) for name, term in terms.items()}
+        figures = {"loss": loss.item(), "psnr": float(psnr(images, output.detach()).mean())}
+        figures |= {name: term.item() for name, term in terms.items()}
         if adversarial:
             figures["discriminator"] = self._train_discriminator(images, output.detach())
         if codes is not None:
             self.learner.update(latents, codes)
         figures["codes_used"], figures["perplexity"] = self.learner.usage()
-        figures |= {"commitment": float(commitment), "learning_rate": self._learning_rate()}
+        figures |= {"commitment": commitment.item(), "learning_rate": self._learning_rate()}
         self.step += 1
         restarts = quantised and self.step % recipe.restart_every == 0 and self.step <= recipe.restart_until * recipe.steps
         if restarts:
@@ -167,7 +167,9 @@ class TokenizerTraining:
     def finish(self) -> ImageTokenizer:
         """Standardises the codebook and rounds the weights to what is stored, so that all figures hold for the stored ones."""
         standardise(self.model)
-        self.model.to(getattr(torch, self.recipe.weights)).float().to(memory_format=torch.contiguous_format).eval()
+        stored = getattr(torch, self.recipe.weights)
+        for parameter in self.model.parameters():
+            parameter.data = parameter.data.to(stored).float().contiguous()
         return self.tokenizer
 
     def state(self) -> dict:
@@ -229,7 +231,7 @@ class TokenizerTraining:
         self.adversary.zero_grad(set_to_none=True)
         loss.backward()
         self.adversary.step()
-        return float(loss)
+        return loss.item()
 
     def _learning_rate(self) -> float:
         recipe = self.recipe
@@ -254,7 +256,8 @@ def evaluate(tokenizer: ImageTokenizer, cache: Tensor, batch_size: int = 64) -> 
 
     Returns:
         l1: mean absolute error, images in [-1, 1]; psnr: mean over images of 10 log10(1 / MSE), images in [0, 1], dB;
-        codes_used: share of the codebook that occurs; perplexity: of the code frequencies; codebook_norm: mean length of a vector.
+        codes_used: share of the codebook that occurs; perplexity: of the code frequencies; codebook_norm: mean length of
+        a codebook vector.
     """
     tokenizer.model.eval()
     errors, decibels, counts = [], [], torch.zeros(tokenizer.codes)
