@@ -1,5 +1,6 @@
 """Which values may be compared, and what the comparison says: rows, places, ties."""
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ MINIMUM_N = 100
 # tokenizer, so its columns are shown and never ranked.
 TRAINED_AGAINST = ("EfficientNet-Lite0",)
 ANCHOR_ORDER = ("real", "reconstruction", "training copy", "nearest neighbour", "shuffled", "constant")
+# What a signature says of the system itself; everything else in it must be equal for two values to be compared.
+OF_THE_SYSTEM = frozenset({"model", "settings", "tokenizer_of"})
 TASK_ORDER = ("image-generation", "report-generation", "joint-generation")
 _BREAKDOWN = re.compile(r"^(?P<group>[^:]+): (?P<item>.+?)(?: \((?P<modality>image|report)\))?$")
 
@@ -188,16 +191,26 @@ def unranked_because(record: Record) -> str | None:
     return None
 
 
-def standings(column: Mapping[str, Record]) -> dict[str, Standing]:
-    """Places within one column (one metric of one board).
+def measure(record: Record) -> str:
+    """What has to be equal for two values of a metric to be compared: `n`, and the signature without the system's own part."""
+    shared = {name: value for name, value in record.signature.items() if name not in OF_THE_SYSTEM}
+    return json.dumps([record.n, shared], sort_keys=True, ensure_ascii=False)
 
-    Only cells that may be ranked (`unranked_because` is None) and that share the most common `n` take part, and only where at
-    least two do. A cell without an interval counts as a point.
-    """
+
+def comparable(column: Mapping[str, Record]) -> dict[str, Record]:
+    """The cells of a column that are ranked against each other: those that may be, of the most common `measure`."""
     able = {label: record for label, record in column.items() if unranked_because(record) is None}
-    counts = [record.n or 0 for record in able.values()]
-    common = max(counts, key=lambda n: (counts.count(n), n), default=0)
-    able = {label: record for label, record in able.items() if record.n == common}
+    measures = [(measure(record), record.n or 0) for record in able.values()]
+    common = max(measures, key=lambda m: (measures.count(m), m[1], m[0]), default=("", 0))[0]
+    return {label: record for label, record in able.items() if measure(record) == common}
+
+
+def standings(column: Mapping[str, Record]) -> dict[str, Standing]:
+    """Places within one column (one metric of one board); none where fewer than two cells are `comparable`.
+
+    A cell without an interval counts as a point.
+    """
+    able = comparable(column)
     if len(able) < 2:
         return {}
     sign = -1 if next(iter(able.values())).higher_is_better else 1

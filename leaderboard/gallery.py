@@ -96,10 +96,14 @@ def _gallery(run: Run, task: str, system: str, limit: int, pictures: dict[Path, 
 
 
 def in_turn(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples with the domains taking turns, each in its own order, so that a few samples show every domain."""
+    """The samples with the domains taking turns, each in its own order, so that a few samples show every domain.
+
+    Where some samples kept their pictures and others did not, only the former.
+    """
+    pictured = [sample for sample in samples if sample.image or sample.reference_image]
     seen: dict[str | None, int] = {}
     keyed = []
-    for sample in samples:
+    for sample in pictured or samples:
         seen[sample.domain] = seen.get(sample.domain, 0) + 1
         keyed.append((seen[sample.domain], list(seen).index(sample.domain), sample))
     return [sample for _, _, sample in sorted(keyed, key=lambda item: item[:2])]

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from leaderboard.compare import TRAINED_AGAINST, Board, Row, Table, breakdown, standings, unranked_because
+from leaderboard.compare import TRAINED_AGAINST, Board, Row, Table, breakdown, comparable, standings, unranked_because
 from leaderboard.gallery import Gallery
 from leaderboard.plots import Plot
 from leaderboard.record import Record
@@ -170,14 +170,23 @@ def _remarks(table: Table) -> list[str]:
     for row in measured:
         for metric in table.metrics:
             record = row.cells.get(metric)
-            if record is None or record.value is None or record.higher_is_better is None or "\N{DAGGER}" in metric:
+            if record is None or record.value is None or record.higher_is_better is None:
                 continue
             reason = unranked_because(record)
             if reason and not any(name in metric for name in TRAINED_AGAINST):
                 reasons.setdefault(reason, []).append(row.label)
     remarks += [f"Not ranked: {', '.join(dict.fromkeys(labels))} ({reason})." for reason, labels in reasons.items()]
-    if any(record.n != row.first.n for row in measured for record in row.cells.values()):
-        remarks.append("Only cells of equal n are ranked against each other; hover a value for its own n and coverage.")
+    other = [
+        label
+        for metric in table.metrics
+        if (column := {row.label: row.cells[metric] for row in measured if metric in row.cells})
+        for label, record in column.items()
+        if unranked_because(record) is None and label not in comparable(column)
+    ]
+    if other:
+        remarks.append(
+            f"Measured otherwise than the rest (another n or signature), so not ranked: {', '.join(dict.fromkeys(other))}."
+        )
     return remarks
 
 
