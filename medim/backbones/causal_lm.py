@@ -1,0 +1,168 @@
+"""A Hugging Face causal language model as a bidirectional backbone with time in every block."""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers.utils import logging
+
+from medim.backbones.adaln import AdaLN, FinalModulation, modulate
+from medim.errors import UserError
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+"""Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""
+
+Attention = Literal["bidirectional", "causal"]
+Timestep = Literal["adaln", "additive", "none"]
+
+
+class CausalLMBackbone(nn.Module):
+    """The decoder of a causal LM, run block by block so that attention may see both ways and time reaches each block.
+
+    Args:
+        config: the language model's own configuration.
+        attention: `bidirectional` removes the causal mask; `causal` keeps it.
+        timestep: `adaln` modulates every block; `additive` adds the time vector to the token embeddings; `none` ignores it.
+    """
+
+    def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep) -> None:
+        super().__init__()
+        if config.model_type not in FAMILIES:
+            raise UserError(f"backbone family '{config.model_type}' is not supported (known: {', '.join(FAMILIES)})")
+        self.decoder = AutoModel.from_config(config)
+        self.timestep = timestep
+        width = config.hidden_size
+        if timestep == "adaln":
+            self.adaln = nn.ModuleList(AdaLN(width) for _ in self.decoder.layers)
+            self.final = FinalModulation(width)
+        elif timestep == "additive":
+            self.add = nn.Linear(width, width)
+        self.set_attention(attention)
+
+    def set_attention(self, attention: Attention) -> None:
+        """Every attention implementation of transformers reads this flag where it is given no mask."""
+        for layer in self.decoder.layers:
+            layer.self_attn.is_causal = attention == "causal"
+
+    def reset_modulation(self) -> None:
+        """Time has no effect: the pretrained function is kept."""
+        if self.timestep == "adaln":
+            for block in (*self.adaln, self.final):
+                block.reset()
+        elif self.timestep == "additive":
+            nn.init.zeros_(self.add.weight)
+            nn.init.zeros_(self.add.bias)
+
+    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        """embeddings (B, L, width), condition (B, width) or None -> final hidden states (B, L, width)."""
+        x = embeddings
+        if self.timestep == "additive":
+            x = x + self.add(condition)[:, None]
+        positions = torch.arange(x.shape[1], device=x.device)[None]
+        rotary = self.decoder.rotary_emb(x, positions)
+        for index, layer in enumerate(self.decoder.layers):
+            modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
+            if self.decoder.gradient_checkpointing and self.training:
+                x = torch.utils.checkpoint.checkpoint(self._block, layer, x, rotary, modulation, use_reentrant=False)
+            else:
+                x = self._block(layer, x, rotary, modulation)
+        x = self.decoder.norm(x)
+        return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
+
+    @staticmethod
+    def _block(
+        layer: nn.Module,
+        x: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        modulation: tuple[torch.Tensor, ...] | None,
+    ) -> torch.Tensor:
+        attention_in, feed_forward_in = layer.input_layernorm, layer.post_attention_layernorm
+        if modulation is None:
+            x = x + layer.self_attn(attention_in(x), position_embeddings=rotary, attention_mask=None)[0]
+            return x + layer.mlp(feed_forward_in(x))
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
+        y = modulate(attention_in(x), shift_a, scale_a)
+        x = torch.addcmul(x, 1 + gate_a, layer.self_attn(y, position_embeddings=rotary, attention_mask=None)[0])
+        y = modulate(feed_forward_in(x), shift_f, scale_f)
+        return torch.addcmul(x, 1 + gate_f, layer.mlp(y))
+
+
+def _locate(source: str) -> tuple[str, dict[str, str]]:
+    """A hub id or folder, and the `gguf_file` argument where the weights are one GGUF file."""
+    path = Path(source)
+    if path.is_file() and path.suffix == ".gguf":
+        return str(path.parent), {"gguf_file": path.name}
+    if path.is_dir() and not (path / "config.json").exists():
+        files = sorted(path.glob("*.gguf"))
+        if len(files) != 1:
+            raise UserError(f"backbone folder '{source}' holds neither config.json nor exactly one .gguf file")
+        return str(path), {"gguf_file": files[0].name}
+    if not path.exists() and (source.startswith((".", "/")) or source.count("/") != 1):
+        raise UserError(f"backbone '{source}' does not exist: give a folder, a .gguf file or a hub id such as owner/name")
+    return source, {}
+
+
+def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
+    """The causal LM at a hub id, folder or GGUF file, in float32, cut to its first `layers` blocks.
+
+    Raises:
+        UserError: the source cannot be had; the message says what was tried.
+    """
+    location, options = _locate(source)
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32, **options)
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"backbone '{source}' cannot be loaded: {first}") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
+    if layers is not None:
+        if not 0 < layers <= model.config.num_hidden_layers:
+            raise UserError(f"layers: {layers} asked for, but '{source}' has {model.config.num_hidden_layers}")
+        model.model.layers = model.model.layers[:layers]
+        cut_config(model.config, layers)
+    return model
+
+
+def load_config(source: str, layers: int | None = None) -> PretrainedConfig:
+    """The configuration at a hub id, folder or GGUF file, without its weights (for a start from random ones)."""
+    location, options = _locate(source)
+    try:
+        config = AutoConfig.from_pretrained(location, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"backbone '{source}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    if layers is not None:
+        cut_config(config, layers)
+    return config
+
+
+def cut_config(config: PretrainedConfig, layers: int) -> None:
+    """Makes the configuration describe the first `layers` blocks only."""
+    config.num_hidden_layers = layers
+    if config.to_dict().get("layer_types"):
+        config.layer_types = config.layer_types[:layers]
+
+
+def load_tokenizer(source: str):
+    """The backbone's own tokenizer, from the same place as its weights."""
+    from transformers import AutoTokenizer
+
+    location, options = _locate(source)
+    try:
+        return AutoTokenizer.from_pretrained(location, **options)
+    except (OSError, ValueError, ImportError) as error:
+        raise UserError(f"tokenizer of backbone '{source}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+
+
+def config_of(fields: dict) -> PretrainedConfig:
+    """A language model's configuration from its dictionary; `model_type` names the family."""
+    fields = dict(fields)
+    family = fields.pop("model_type", None)
+    if family not in FAMILIES:
+        raise UserError(f"backbone family '{family}' is not supported (known: {', '.join(FAMILIES)})")
+    return AutoConfig.for_model(family, **fields)

@@ -1,0 +1,114 @@
+"""A batch of image-report sequences, with a role per position and a state per position.
+
+Any subset of either modality can be given: report -> image, image -> report, joint, prompted joint, inpainting and
+infilling are all one canvas with different positions given.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+
+from medim.vocabulary import Vocabulary
+
+Modality = Literal["image", "report"]
+MODALITIES: tuple[Modality, Modality] = ("image", "report")
+"""Order of the modalities wherever a tensor has one entry for each, such as t of shape (B, 2)."""
+
+Order = Literal["image-report", "report-image"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each modality stands: `BOI image EOI report` or `report BOI image EOI`."""
+
+    vocabulary: Vocabulary
+    image_length: int
+    report_length: int
+    order: Order = "image-report"
+
+    @property
+    def length(self) -> int:
+        return self.image_length + self.report_length + 2
+
+    @property
+    def image(self) -> slice:
+        start = 1 if self.order == "image-report" else self.report_length + 1
+        return slice(start, start + self.image_length)
+
+    @property
+    def report(self) -> slice:
+        start = self.image_length + 2 if self.order == "image-report" else 0
+        return slice(start, start + self.report_length)
+
+    def of(self, modality: Modality) -> slice:
+        return self.image if modality == "image" else self.report
+
+    @cached_property
+    def structure(self) -> torch.Tensor:
+        """BOI and EOI in place, MASK everywhere else; shape (L,)."""
+        tokens = torch.full((self.length,), self.vocabulary.mask)
+        tokens[self.image.start - 1] = self.vocabulary.begin_image
+        tokens[self.image.stop] = self.vocabulary.end_image
+        return tokens
+
+    def join(self, image_codes: torch.Tensor, report_tokens: torch.Tensor) -> torch.Tensor:
+        """Complete sequences (B, L) from image codes (B, image_length) and report ids (B, report_length)."""
+        tokens = self.structure.to(image_codes.device).repeat(len(image_codes), 1)
+        tokens[:, self.image] = self.vocabulary.image_ids(image_codes)
+        tokens[:, self.report] = report_tokens
+        return tokens
+
+
+@dataclass
+class Canvas:
+    """Sequences in the making.
+
+    Attributes:
+        layout: where each modality stands.
+        tokens: ids, MASK where nothing is known yet; shape (B, L).
+        given: True where the token was given and must never change (structure included); shape (B, L).
+    """
+
+    layout: Layout
+    tokens: torch.Tensor
+    given: torch.Tensor
+
+    @classmethod
+    def blank(cls, layout: Layout, batch: int, device: torch.device | str = "cpu") -> "Canvas":
+        """Both modalities to generate."""
+        tokens = layout.structure.to(device).repeat(batch, 1)
+        return cls(layout, tokens, tokens != layout.vocabulary.mask)
+
+    def give_image(self, codes: torch.Tensor) -> "Canvas":
+        """This canvas with whole images given; codes of shape (B, image_length)."""
+        return self._give(self.layout.image, self.layout.vocabulary.image_ids(codes), torch.ones_like(codes, dtype=torch.bool))
+
+    def give_report(self, tokens: torch.Tensor, given: torch.Tensor | None = None) -> "Canvas":
+        """This canvas with report tokens (B, report_length) given, all of them or those where `given` is True."""
+        return self._give(self.layout.report, tokens, torch.ones_like(tokens, dtype=torch.bool) if given is None else given)
+
+    def _give(self, where: slice, ids: torch.Tensor, given: torch.Tensor) -> "Canvas":
+        tokens, mask = self.tokens.clone(), self.given.clone()
+        tokens[:, where] = torch.where(given, ids, tokens[:, where])
+        mask[:, where] |= given
+        return Canvas(self.layout, tokens, mask)
+
+    @property
+    def masked(self) -> torch.Tensor:
+        """True where a token is still to be generated; shape (B, L)."""
+        return self.tokens == self.layout.vocabulary.mask
+
+    def masked_fraction(self) -> torch.Tensor:
+        """Share of each modality's positions that are masked: what the time embedding is fed; shape (B, 2)."""
+        masked = self.masked
+        return torch.stack([masked[:, self.layout.of(m)].float().mean(1) for m in MODALITIES], dim=1)
+
+    def image_codes(self) -> torch.Tensor:
+        """Codes (B, image_length). Raises ValueError while any is masked."""
+        return self.layout.vocabulary.image_codes(self.tokens[:, self.layout.image])
+
+    def report_tokens(self) -> torch.Tensor:
+        """Report ids (B, report_length)."""
+        return self.tokens[:, self.layout.report]

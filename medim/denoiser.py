@@ -1,0 +1,181 @@
+"""MeDiM: a causal language model turned into the denoiser of an image-report diffusion (arXiv 2510.06131, section 3)."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PretrainedConfig, PreTrainedModel
+
+from medim.backbones.causal_lm import CausalLMBackbone, config_of, load_pretrained
+from medim.backbones.timestep import TimestepEmbedding
+from medim.canvas import Layout, Modality
+from medim.errors import unknown
+from medim.vocabulary import Vocabulary
+
+FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version"}
+
+
+class MeDiMConfig(PretrainedConfig):
+    """Everything that shapes the model. An unknown key is an error.
+
+    Attributes:
+        backbone: configuration of the language model as a dictionary, `model_type` included.
+        text_vocabulary: number of text ids that a report may use (the rows of the backbone's embedding).
+        image_codes: size of the VQGAN codebook.
+        image_length: image tokens per image.
+        report_length: report tokens per report, EOS and padding included.
+        attention: `bidirectional` (the paper) or `causal` (its ablation).
+        order: which modality stands first; under a causal mask it decides which one sees the other.
+        logit_alignment: `own` reads a token's logits at its own position, `shift` at the position before it, as the
+            autoregressive head was trained to.
+        timestep: `adaln` (the paper), `additive` or `none` (its ablations).
+    """
+
+    model_type = "medim"
+    backbone: dict = field(default_factory=dict)
+    text_vocabulary: int = 0
+    image_codes: int = 0
+    image_length: int = 0
+    report_length: int = 0
+    attention: str = "bidirectional"
+    order: str = "image-report"
+    logit_alignment: str = "own"
+    timestep: str = "adaln"
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for key in kwargs:
+            if not key.startswith("_") and key not in FRAMEWORK_KEYS:
+                raise unknown("model configuration key", key, MODEL_KEYS)
+        for key, choices in CHOICES.items():
+            if getattr(self, key) not in choices:
+                raise unknown(key, str(getattr(self, key)), choices)
+        super().__post_init__(**kwargs)
+
+    @property
+    def layout(self) -> Layout:
+        vocabulary = Vocabulary(self.text_vocabulary, self.image_codes)
+        return Layout(vocabulary, self.image_length, self.report_length, self.order)  # type: ignore[arg-type]
+
+
+CHOICES = {
+    "attention": ("bidirectional", "causal"),
+    "order": ("image-report", "report-image"),
+    "logit_alignment": ("own", "shift"),
+    "timestep": ("adaln", "additive", "none"),
+}
+MODEL_KEYS = ("backbone", "text_vocabulary", "image_codes", "image_length", "report_length", *CHOICES)
+
+
+@dataclass
+class DenoiserOutput:
+    """Logits at the selected positions, each over its own modality's ids, in row-major order of the batch.
+
+    Attributes:
+        image: shape (n selected image positions, image_codes).
+        report: shape (n selected report positions, text_vocabulary).
+    """
+
+    image: torch.Tensor
+    report: torch.Tensor
+
+    def of(self, modality: Modality) -> torch.Tensor:
+        return self.image if modality == "image" else self.report
+
+
+class MeDiMModel(PreTrainedModel):
+    """(tokens, t) -> distribution of the clean token at each selected position.
+
+    The backbone's embedding rows serve the text ids as they are; MASK, BOI, EOI and the image codes have rows of their own.
+    """
+
+    config_class = MeDiMConfig
+    base_model_prefix = "medim"
+    main_input_name = "tokens"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+
+    def __init__(self, config: MeDiMConfig) -> None:
+        super().__init__(config)
+        backbone = config_of(config.backbone)
+        width = backbone.hidden_size
+        vocabulary = config.layout.vocabulary
+        self.backbone = CausalLMBackbone(backbone, config.attention, config.timestep)  # type: ignore[arg-type]
+        self.added = nn.Embedding(vocabulary.size - vocabulary.text, width)
+        self.image_head = nn.Linear(width, config.image_codes, bias=False)
+        self.report_head = None if backbone.tie_word_embeddings else nn.Linear(width, backbone.vocab_size, bias=False)
+        self.time = None if config.timestep == "none" else TimestepEmbedding(width)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        deviation = config_of(self.config.backbone).initializer_range
+        if isinstance(module, nn.Linear | nn.Embedding):
+            nn.init.normal_(module.weight, std=deviation)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def post_init(self) -> None:
+        super().post_init()
+        self.backbone.reset_modulation()
+
+    @classmethod
+    def from_backbone(cls, source: str, layers: int | None = None, **fields: Any) -> "MeDiMModel":
+        """A denoiser that starts from a pretrained causal LM (hub id, folder or GGUF file); `fields` as in `MeDiMConfig`."""
+        pretrained = load_pretrained(source, layers)
+        config = MeDiMConfig(backbone=pretrained.config.to_dict(), text_vocabulary=pretrained.config.vocab_size, **fields)
+        model = cls(config)
+        model.backbone.decoder.load_state_dict(pretrained.model.state_dict())
+        if model.report_head is not None:
+            model.report_head.load_state_dict(pretrained.lm_head.state_dict())
+        rows = pretrained.get_input_embeddings().weight
+        nn.init.normal_(model.added.weight, std=float(rows.detach().std()))
+        return model
+
+    @torch.no_grad()
+    def graft_codebook(self, codebook: torch.Tensor, generator: torch.Generator) -> None:
+        """Starts the image rows and the image head from the codebook (codes, d), so that codes that look alike begin alike.
+
+        The codebook is whitened per dimension and mapped to the model's width by a random matrix, at the scale of a fresh row.
+        """
+        whitened = (codebook - codebook.mean(0)) / codebook.std(0).clamp_min(1e-6)
+        width = self.added.weight.shape[1]
+        projection = torch.randn(codebook.shape[1], width, generator=generator) / codebook.shape[1] ** 0.5
+        rows = whitened.float().cpu() @ projection
+        first = self.config.layout.vocabulary.image_offset - self.config.text_vocabulary
+        self.added.weight[first:] = (rows * self.added.weight.std().item()).to(self.added.weight)
+        self.image_head.weight.copy_((rows * self.image_head.weight.std().item()).to(self.image_head.weight))
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        return self.backbone.decoder.embed_tokens
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Ids (B, L) -> (B, L, width)."""
+        text = self.config.text_vocabulary
+        own = self.get_input_embeddings()(tokens.clamp(max=text - 1))
+        return torch.where((tokens < text)[..., None], own, self.added((tokens - text).clamp(min=0)))
+
+    def hidden(self, tokens: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """Final hidden state that the logits of each position are read from; shape (B, L, width)."""
+        x = self.backbone(self.embed(tokens), None if self.time is None else self.time(t))
+        return x if self.config.logit_alignment == "own" else x.roll(1, dims=1)
+
+    def forward(self, tokens: torch.Tensor, t: torch.Tensor, select: torch.Tensor) -> DenoiserOutput:
+        """
+        Args:
+            tokens: x_t, ids of shape (B, L), MASK included.
+            t: time (masked fraction) of each modality, shape (B, 2), in [0, 1].
+            select: True where logits are wanted, shape (B, L); structure positions are ignored.
+        """
+        hidden = self.hidden(tokens, t)
+        layout = self.config.layout
+        image = self.image_head(hidden[:, layout.image][select[:, layout.image]])
+        chosen = hidden[:, layout.report][select[:, layout.report]]
+        if self.report_head is None:
+            rows = self.get_input_embeddings().weight[: self.config.text_vocabulary]
+            report = F.linear(chosen, rows)
+        else:
+            report = self.report_head(chosen)[:, : self.config.text_vocabulary]
+        return DenoiserOutput(image, report)

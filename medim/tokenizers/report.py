@@ -1,0 +1,92 @@
+"""Reports to ids and back, with the backbone's own tokenizer or a small BPE trained on the data set's reports."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from medim.errors import UserError
+from medim.files import hash_of
+
+END, PADDING = "<eos>", "<pad>"
+
+
+class ReportTokenizer:
+    """A report as `report_length` ids: its tokens, EOS, then padding.
+
+    The end is part of the sequence, so a model learns how long a report is; text after the first EOS is dropped.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, report_length: int) -> None:
+        if tokenizer.eos_token_id is None:
+            raise UserError(f"report tokenizer {tokenizer.name_or_path!r} has no EOS token")
+        self.tokenizer = tokenizer
+        self.report_length = report_length
+        self.end: int = tokenizer.eos_token_id
+        self.padding: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end
+
+    @classmethod
+    def train(cls, reports: Iterable[str], size: int, report_length: int) -> "ReportTokenizer":
+        """A byte-level BPE of at most `size` ids (Sennrich et al. 2016, arXiv 1508.07909)."""
+        tokenizer = Tokenizer(models.BPE())
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=size,
+            special_tokens=[PADDING, END],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(reports, trainer)
+        fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PADDING)
+        return cls(fast, report_length)
+
+    @property
+    def size(self) -> int:
+        """Number of ids."""
+        return len(self.tokenizer)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the vocabulary and its rules."""
+        return hash_of([self.tokenizer.backend_tokenizer.to_str(), self.end, self.padding])
+
+    def ids(self, report: str) -> list[int]:
+        """Ids of the whole text, however long, without EOS."""
+        return self.tokenizer(report, add_special_tokens=False)["input_ids"]
+
+    def fits(self, report: str) -> bool:
+        """Whether the report and its EOS fit into the canvas."""
+        return len(self.ids(report)) < self.report_length
+
+    def encode(self, reports: Sequence[str]) -> torch.Tensor:
+        """Ids of shape (B, report_length). A report that does not fit keeps its beginning and has no EOS (see `fits`)."""
+        rows = torch.full((len(reports), self.report_length), self.padding)
+        for row, report in zip(rows, reports, strict=True):
+            ids = [*self.ids(report), self.end][: self.report_length]
+            row[: len(ids)] = torch.tensor(ids, dtype=torch.long)
+        return rows
+
+    def lengths(self, rows: torch.Tensor) -> torch.Tensor:
+        """Real tokens plus EOS of each row of ids (B, report_length); shape (B,)."""
+        ends = (rows == self.end).int()
+        first = ends.argmax(dim=1) + 1
+        return torch.where(ends.any(dim=1), first, torch.full_like(first, rows.shape[1]))
+
+    def decode(self, rows: torch.Tensor) -> list[str]:
+        """Texts up to the first EOS, special tokens dropped."""
+        lengths = self.lengths(rows)
+        kept = [
+            [token for token in row[:length].tolist() if token not in (self.end, self.padding)]
+            for row, length in zip(rows, lengths, strict=True)
+        ]
+        return [self.tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in kept]
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        self.tokenizer.save_pretrained(str(folder))
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, report_length: int) -> "ReportTokenizer":
+        return cls(AutoTokenizer.from_pretrained(str(folder)), report_length)

@@ -1,0 +1,93 @@
+"""Everything that a model's training depends on, in one flat file with no unknown keys."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+TRAINING_ARGUMENTS = (
+    "learning_rate",
+    "lr_scheduler_type",
+    "warmup_steps",
+    "weight_decay",
+    "adam_beta1",
+    "adam_beta2",
+    "max_grad_norm",
+    "max_steps",
+    "per_device_train_batch_size",
+    "gradient_accumulation_steps",
+    "gradient_checkpointing",
+    "bf16",
+    "logging_steps",
+    "eval_steps",
+    "save_steps",
+    "save_total_limit",
+    "seed",
+)
+"""Fields that go to transformers' TrainingArguments under the same name."""
+
+
+class ModelRecipe(BaseModel):
+    """How a model is built and trained. Fields in `TRAINING_ARGUMENTS` mean what they mean in transformers.
+
+    Attributes:
+        backbone: hub id, folder or GGUF file of a causal LM, or a configuration (a dictionary with `model_type`).
+        pretrained: start from the backbone's weights; a configuration has none.
+        layers: keep the first so many blocks; all where empty.
+        image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one.
+        report_vocabulary: train a BPE of this size on the training reports; the backbone's own tokenizer where empty.
+        report_length: report tokens, EOS and padding included.
+        attention, order, logit_alignment, timestep: see `medim.denoiser.MeDiMConfig`.
+        graft_codebook: start image rows and head from the codebook instead of from noise.
+        mixture: how often each task of `medim.training.corruption.MODES` occurs.
+        image_weight, report_weight: of the two modalities in the loss, each per position of its modality.
+        largest_weight: cap on w(t) in the loss (never in a reported bound); no cap where empty.
+        optimizer: `adamw`, or `muon` for the blocks' matrices with AdamW for the rest.
+        muon_learning_rate: peak rate of the Muon part.
+        train_limit: first so many training pairs; all where empty.
+        eval_pairs, eval_times: validation pairs and noise draws for each in the validation bound.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str | dict[str, Any]
+    pretrained: bool = True
+    layers: int | None = Field(default=None, gt=0)
+    image_tokenizer: str
+    report_vocabulary: int | None = Field(default=None, ge=300)
+    report_length: int = Field(gt=1)
+    attention: Literal["bidirectional", "causal"] = "bidirectional"
+    order: Literal["image-report", "report-image"] = "image-report"
+    logit_alignment: Literal["own", "shift"] = "own"
+    timestep: Literal["adaln", "additive", "none"] = "adaln"
+    graft_codebook: bool = True
+    mixture: dict[str, float] = {"joint": 1.0}
+    image_weight: float = Field(default=1.0, ge=0)
+    report_weight: float = Field(default=1.0, ge=0)
+    largest_weight: float | None = Field(default=None, gt=1)
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    muon_learning_rate: float = Field(default=1e-2, gt=0)
+    train_limit: int | None = Field(default=None, gt=0)
+    eval_pairs: int = Field(default=256, gt=0)
+    eval_times: int = Field(default=4, gt=0)
+
+    learning_rate: float = Field(default=1e-4, gt=0)
+    lr_scheduler_type: str = "cosine"
+    warmup_steps: int = Field(default=100, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    max_grad_norm: float = 1.0
+    max_steps: int = Field(gt=0)
+    per_device_train_batch_size: int = Field(default=8, gt=0)
+    gradient_accumulation_steps: int = Field(default=1, gt=0)
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+    logging_steps: int = Field(default=20, gt=0)
+    eval_steps: int = Field(default=500, gt=0)
+    save_steps: int = Field(default=500, gt=0)
+    save_total_limit: int = Field(default=2, gt=0)
+    seed: int = 0
+
+    def model_fields_of_config(self) -> dict[str, Any]:
+        """The fields that `MeDiMConfig` shares with the recipe."""
+        return {key: getattr(self, key) for key in ("attention", "order", "logit_alignment", "timestep", "report_length")}

@@ -1,0 +1,101 @@
+"""Recipes: YAML files with known keys only, and `key=value` overrides."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from medim.errors import UserError, unknown
+
+RECIPES = Path(__file__).parent / "recipes"
+Recipe = TypeVar("Recipe", bound=BaseModel)
+
+
+def presets(suffix: str) -> dict[str, Path]:
+    """Shipped recipes by name: `NAME{suffix}.yaml`; model recipes have no suffix, tokenizer recipes `-tokenizer`."""
+    files = {path.stem: path for path in RECIPES.glob("*.yaml")}
+    if suffix:
+        return {stem.removesuffix(suffix): path for stem, path in files.items() if stem.endswith(suffix)}
+    return {stem: path for stem, path in files.items() if not stem.endswith("-tokenizer")}
+
+
+def load_recipe(kind: type[Recipe], name_or_path: str | Path, suffix: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Reads a preset's or a file's recipe and applies the overrides.
+
+    Args:
+        kind: the pydantic class.
+        name_or_path: a preset (`phantom-tiny`) or the path of a YAML file.
+        suffix: which presets to look among (see `presets`).
+        overrides: `key=value` or `key.inner=value`; the value is read as YAML.
+
+    Raises:
+        UserError: unknown name, key or value; broken YAML.
+    """
+    name, known = str(name_or_path), presets(suffix)
+    if name in known:
+        path = known[name]
+    elif Path(name).is_file():
+        path = Path(name)
+    elif name.endswith((".yaml", ".yml")) or "/" in name:
+        raise UserError(f"recipe '{name}' does not exist")
+    else:
+        raise unknown("preset", name, known)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"recipe '{path}' is not a mapping of keys to values")
+    for override in overrides:
+        apply(values, override, kind)
+    return check(kind, values, path.name)
+
+
+def apply(values: dict[str, Any], override: str, kind: type[BaseModel]) -> None:
+    """Sets `key=value` or `key.inner=value` in `values`, in place."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise UserError(f"--set {override}: not of the form key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not YAML") from error
+    if isinstance(value, str):
+        value = _number(value)
+    first, *inner = key.strip().split(".")
+    if first not in kind.model_fields:
+        raise unknown("recipe key", first, kind.model_fields)
+    if not inner:
+        values[first] = value
+        return
+    place = values.setdefault(first, {})
+    if not isinstance(place, dict) or len(inner) != 1:
+        raise UserError(f"--set {override}: '{first}' has no inner keys here")
+    values[first] = {**place, inner[0]: value}
+
+
+def _number(text: str) -> str | float:
+    """YAML 1.1 reads 1e-4 as text; a person means the number."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
+    """The recipe of `values`; `source` is named in the errors.
+
+    Raises:
+        UserError: a key that does not exist (with the nearest), or the first value that does not fit.
+    """
+    for key in values:
+        if key not in kind.model_fields:
+            raise unknown(f"key in recipe {source}", str(key), kind.model_fields)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "recipe"
+        raise UserError(f"recipe {source}: {place}: {first['msg']} (given: {first['input']!r})") from error

@@ -1,0 +1,162 @@
+"""`medim-bench train model`: a recipe and a data set in, a folder that `from_pretrained` reads out."""
+
+import time
+from itertools import islice
+from pathlib import Path
+
+import torch
+import yaml
+
+from medim.backbones.causal_lm import config_of, load_tokenizer
+from medim.canvas import Layout
+from medim.checkpoints import resolve
+from medim.data.dataset import PairDataset, pairs
+from medim.data.token_cache import TokenSplit, tokenise_split, unigram_nats
+from medim.denoiser import MeDiMConfig, MeDiMModel
+from medim.errors import UserError
+from medim.files import hash_of, write_json, write_text
+from medim.tokenizers.image import ImageTokenizer
+from medim.tokenizers.report import ReportTokenizer
+from medim.training.curve import plot_curve
+from medim.training.recipe import ModelRecipe
+from medim.training.recipe_file import load_recipe
+from medim.training.trainer import fit
+
+BPE_REPORTS = 8192
+"""Reports that a new BPE is trained on."""
+
+
+def train_model(
+    preset: str,
+    dataset: PairDataset,
+    out: Path,
+    *,
+    tokenizer: str | None = None,
+    steps: int | None = None,
+    overrides: tuple[str, ...] = (),
+    overwrite: bool = False,
+    device: str | None = None,
+) -> Path:
+    """Trains a model, or continues a training that was interrupted.
+
+    Args:
+        preset: a shipped recipe or the path of a YAML file.
+        dataset: its splits `train` and `val` are used.
+        out: `config.yaml`, `metrics.jsonl`, `curve.png`, `checkpoint-N` while training, and at the end the model.
+        tokenizer: folder of an image tokenizer, or the name of a shipped one; the recipe's own where None.
+        steps: the recipe's `max_steps`.
+        overrides: `key=value`.
+        overwrite: start anew in a folder that holds another training.
+
+    Returns:
+        `out`, in the form that `MeDiMPipeline.from_pretrained` reads.
+
+    Raises:
+        UserError: a mistake in the recipe, the data or the folder.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
+    """
+    extra = [f"image_tokenizer={tokenizer}"] * (tokenizer is not None) + [f"max_steps={steps}"] * (steps is not None)
+    recipe = load_recipe(ModelRecipe, preset, "", [*overrides, *extra])
+    claim(out, {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}, overwrite)
+    started = time.time()
+    torch.manual_seed(recipe.seed)
+    images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
+    images.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    reports = report_tokenizer(recipe, dataset)
+    cache = out / "cache"
+    train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit)
+    validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs)
+    model = build(recipe, images, reports)
+    describe(model, train, reports)
+    floor = unigram_nats(train, validation, reports)
+    result = fit(model, recipe, train, validation, reports, out, device)
+    save(model, images, reports, out)
+    write_json(
+        out / "training.json",
+        {
+            "preset": preset,
+            "recipe": recipe.model_dump(),
+            "data": dataset.name,
+            "data_fingerprint": dataset.fingerprint,
+            "terms": dataset.terms,
+            "synthetic": dataset.synthetic,
+            "pairs_seen": recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps,
+            "unigram_report_nats_per_token": floor,
+            "seconds_of_last_sitting": round(time.time() - started, 1),
+            **result,
+        },
+    )
+    plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
+    return out
+
+
+def claim(out: Path, configuration: dict, overwrite: bool) -> None:
+    """Makes `out` the folder of this configuration, or refuses.
+
+    Raises:
+        UserError: the folder belongs to another configuration; the message names the first key that differs.
+    """
+    path = out / "config.yaml"
+    if overwrite and path.exists():
+        import shutil
+
+        shutil.rmtree(out)
+    if path.exists():
+        known = yaml.safe_load(path.read_text(encoding="utf-8"))
+        given = {**configuration["recipe"], "data_fingerprint": configuration["data_fingerprint"]}
+        before = {**known["recipe"], "data_fingerprint": known["data_fingerprint"]}
+        for key in sorted(given.keys() | before.keys()):
+            if given.get(key) != before.get(key):
+                raise UserError(
+                    f"'{out}' holds a training with {key} = {before.get(key)!r}, not {given.get(key)!r}; "
+                    "choose another --out or give --overwrite"
+                )
+    write_text(path, yaml.safe_dump(configuration, sort_keys=False))
+
+
+def report_tokenizer(recipe: ModelRecipe, dataset: PairDataset) -> ReportTokenizer:
+    """The backbone's own tokenizer, or a BPE trained on the first reports of the training split."""
+    if recipe.report_vocabulary is None:
+        if isinstance(recipe.backbone, dict):
+            raise UserError("report_vocabulary: a backbone given as a configuration has no tokenizer; give the size of one")
+        return ReportTokenizer(load_tokenizer(recipe.backbone), recipe.report_length)
+    texts = (pair.report for pair in islice(pairs(dataset, "train", recipe.train_limit), BPE_REPORTS) if pair.report)
+    return ReportTokenizer.train(texts, recipe.report_vocabulary, recipe.report_length)
+
+
+def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer) -> MeDiMModel:
+    """The model at step 0."""
+    fields = {**recipe.model_fields_of_config(), "image_codes": images.codes, "image_length": images.length}
+    if isinstance(recipe.backbone, str) and recipe.pretrained:
+        model = MeDiMModel.from_backbone(recipe.backbone, recipe.layers, **fields)
+    else:
+        if isinstance(recipe.backbone, str):
+            from medim.backbones.causal_lm import load_config
+
+            backbone = load_config(recipe.backbone, recipe.layers)
+        else:
+            layers = {} if recipe.layers is None else {"num_hidden_layers": recipe.layers}
+            backbone = config_of({**recipe.backbone, "vocab_size": reports.size, **layers})
+        model = MeDiMModel(MeDiMConfig(backbone=backbone.to_dict(), text_vocabulary=backbone.vocab_size, **fields))
+    if recipe.graft_codebook:
+        model.graft_codebook(images.codebook.detach().cpu(), torch.Generator().manual_seed(recipe.seed))
+    return model
+
+
+def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> None:
+    """One line on what is about to be trained."""
+    layout: Layout = model.config.layout
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    print(
+        f"{millions:.1f} M parameters; {len(train)} pairs of {layout.image_length} image and {layout.report_length} report tokens "
+        f"(mean {float(reports.lengths(train.report).float().mean()):.0f} used); "
+        f"{int(train.truncated.sum())} reports do not fit the canvas"
+    )
+
+
+def save(model: MeDiMModel, images: ImageTokenizer, reports: ReportTokenizer, out: Path) -> None:
+    """The model at `out`, its tokenizers in `image_tokenizer/` and `report_tokenizer/`."""
+    images.save_pretrained(out / "image_tokenizer")
+    reports.save_pretrained(out / "report_tokenizer")
+    model.save_pretrained(out)
+    write_json(out / "medim.json", {"format": 1, "fingerprint": hash_of([images.fingerprint, reports.fingerprint])})

@@ -1,0 +1,151 @@
+"""The denoiser keeps the language model's function, reads logits where it says, and saves and loads."""
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from medim.denoiser import MeDiMConfig, MeDiMModel
+from medim.errors import UserError
+
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+FIELDS = {"image_codes": 16, "image_length": 9, "report_length": 7}
+
+
+def language_model(family: str, tied: bool = False) -> AutoModelForCausalLM:
+    config = AutoConfig.for_model(
+        family,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=50,
+        tie_word_embeddings=tied,
+    )
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def from_folder(tmp_path, family: str, tied: bool = False, **fields) -> tuple:
+    source = language_model(family, tied)
+    source.save_pretrained(tmp_path / family)
+    return source, MeDiMModel.from_backbone(str(tmp_path / family), **FIELDS, **fields).eval()
+
+
+def tokens_for(model: MeDiMModel, batch: int = 2) -> torch.Tensor:
+    return torch.randint(0, 50, (batch, model.config.layout.length), generator=torch.Generator().manual_seed(1))
+
+
+def everywhere(tokens: torch.Tensor) -> torch.Tensor:
+    return torch.ones_like(tokens, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_at_step_0_a_causal_denoiser_is_the_language_model(tmp_path, family, tied):
+    source, model = from_folder(tmp_path, family, tied, attention="causal")
+    tokens = tokens_for(model)
+    expected = source(tokens).logits[:, model.config.layout.report]
+    actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
+    assert (actual - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("timestep", ["adaln", "additive", "none"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_at_step_0_a_bidirectional_denoiser_is_the_language_model_with_its_mask_removed(tmp_path, family, timestep):
+    source, model = from_folder(tmp_path, family, timestep=timestep)
+    tokens = tokens_for(model)
+    no_mask = torch.zeros(2, 1, tokens.shape[1], tokens.shape[1])
+    expected = source(tokens, attention_mask=no_mask).logits[:, model.config.layout.report]
+    actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
+    assert (actual - expected).abs().max() < 1e-5
+    assert (actual - source(tokens).logits[:, model.config.layout.report]).abs().max() > 1e-3
+
+
+def test_shifted_logits_are_read_one_position_earlier(tmp_path):
+    source, model = from_folder(tmp_path, "llama", attention="causal", logit_alignment="shift")
+    tokens = tokens_for(model)
+    where = model.config.layout.report
+    expected = source(tokens).logits[:, where.start - 1 : where.stop - 1]
+    actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
+    assert (actual - expected).abs().max() < 1e-5
+
+
+def test_only_selected_positions_are_returned_in_row_major_order(tmp_path):
+    _, model = from_folder(tmp_path, "llama")
+    tokens, t = tokens_for(model, 3), torch.rand(3, 2)
+    full = model(tokens, t, everywhere(tokens))
+    select = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(2)) < 0.4
+    part = model(tokens, t, select)
+    image, report = select[:, model.config.layout.image], select[:, model.config.layout.report]
+    torch.testing.assert_close(part.image, full.image.view(3, 9, 16)[image])
+    torch.testing.assert_close(part.report, full.report.view(3, 7, 50)[report])
+
+
+def test_time_matters_once_the_modulation_is_not_zero_and_each_modality_has_its_own(tmp_path):
+    _, model = from_folder(tmp_path, "llama")
+    tokens = tokens_for(model)
+    torch.nn.init.normal_(model.backbone.adaln[0].modulation.weight, std=0.5)
+    results = [model(tokens, torch.tensor([t] * 2), everywhere(tokens)).report for t in ((0.1, 0.9), (0.9, 0.1), (0.1, 0.8))]
+    assert all((a - b).abs().max() > 1e-4 for a, b in zip(results, [*results[1:], results[0]], strict=True))
+
+
+def test_codes_that_look_alike_start_alike(tmp_path):
+    _, model = from_folder(tmp_path, "llama")
+    codebook = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    codebook[1] = codebook[0] + 0.01
+    scale = model.added.weight.std()
+    model.graft_codebook(codebook, torch.Generator().manual_seed(0))
+    rows = model.added.weight[3:]
+    assert (rows[0] - rows[1]).norm() < 0.05 * (rows[0] - rows[2]).norm()
+    assert 0.5 < rows.std() / scale < 2
+
+
+def test_saved_and_loaded_is_the_same_model_and_its_modulation_survives(tmp_path):
+    _, model = from_folder(tmp_path, "llama")
+    torch.nn.init.normal_(model.backbone.adaln[0].modulation.weight, std=0.5)
+    model.save_pretrained(tmp_path / "medim")
+    again = MeDiMModel.from_pretrained(tmp_path / "medim").eval()
+    tokens, t = tokens_for(model), torch.rand(2, 2)
+    torch.testing.assert_close(again(tokens, t, everywhere(tokens)).report, model(tokens, t, everywhere(tokens)).report)
+    torch.testing.assert_close(again(tokens, t, everywhere(tokens)).image, model(tokens, t, everywhere(tokens)).image)
+
+
+def test_gradient_checkpointing_changes_no_gradient_over_two_micro_batches(tmp_path):
+    _, model = from_folder(tmp_path, "llama")
+    torch.nn.init.normal_(model.backbone.adaln[0].modulation.weight, std=0.5)
+    model.train()
+    gradients = []
+    for checkpointing in (False, True):
+        if checkpointing:
+            model.gradient_checkpointing_enable()
+        model.zero_grad()
+        for t in (0.2, 0.7):
+            tokens = tokens_for(model)
+            model(tokens, torch.full((2, 2), t), everywhere(tokens)).report.square().mean().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_layers_are_cut_from_the_front(tmp_path):
+    language_model("llama").save_pretrained(tmp_path / "lm")
+    model = MeDiMModel.from_backbone(str(tmp_path / "lm"), layers=2, **FIELDS)
+    assert len(model.backbone.decoder.layers) == 2
+    model.save_pretrained(tmp_path / "cut")
+    assert len(MeDiMModel.from_pretrained(tmp_path / "cut").backbone.decoder.layers) == 2
+    with pytest.raises(UserError, match="layers: 9 asked for"):
+        MeDiMModel.from_backbone(str(tmp_path / "lm"), layers=9, **FIELDS)
+
+
+def test_an_unknown_configuration_key_names_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'timestep'"):
+        MeDiMConfig(timesteps="adaln")
+    with pytest.raises(UserError, match="did you mean 'causal'"):
+        MeDiMConfig(attention="casual")
+
+
+def test_a_backbone_that_is_not_there_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="does not exist"):
+        MeDiMModel.from_backbone(str(tmp_path / "nothing"), **FIELDS)
