@@ -1,0 +1,87 @@
+"""Noise is a function of (seed, draw) alone, covers time evenly, and gives each task what it asks for."""
+
+import numpy as np
+import pytest
+import torch
+
+from medim.canvas import Layout
+from medim.errors import UserError
+from medim.training.corruption import MODES, Mixture, corrupt, sample_at
+from medim.vocabulary import Vocabulary
+
+LAYOUT = Layout(Vocabulary(text=20, codes=8), image_length=16, report_length=12)
+CLEAN = LAYOUT.join(torch.arange(16)[None] % 8, torch.arange(12)[None])[0]
+
+
+def draws(mode: str, count: int, seed: int = 0):
+    return [corrupt(CLEAN, 4, LAYOUT, Mixture({mode: 1.0}), seed, k) for k in range(count)]
+
+
+def masked(noisy: torch.Tensor, where: slice) -> float:
+    return float((noisy[where] == LAYOUT.vocabulary.mask).float().mean())
+
+
+def test_the_same_draw_is_the_same_noise_and_another_is_not():
+    (a, t), (b, u), (c, _) = draws("joint", 1)[0], draws("joint", 1)[0], draws("joint", 2)[1]
+    assert torch.equal(a, b)
+    assert torch.equal(t, u)
+    assert not torch.equal(a, c)
+    assert not torch.equal(a, draws("joint", 1, seed=1)[0][0])
+
+
+@pytest.mark.parametrize("start", [0, 7, 1000])
+def test_any_consecutive_batch_covers_time_evenly(start):
+    times = sorted(float(corrupt(CLEAN, 4, LAYOUT, Mixture(), 0, k)[1][0]) for k in range(start, start + 64))
+    gaps = np.diff([0.0, *times, 1.0])
+    assert gaps.max() < 2.7 / 64
+
+
+def test_tokens_are_masked_at_rate_t_and_structure_never():
+    shares = [(masked(noisy, LAYOUT.image), float(t[0])) for noisy, t in draws("joint", 600)]
+    assert abs(np.mean([share - t for share, t in shares])) < 0.02
+    for noisy, _ in draws("joint", 50):
+        assert noisy[LAYOUT.image.start - 1] == LAYOUT.vocabulary.begin_image
+        assert noisy[LAYOUT.image.stop] == LAYOUT.vocabulary.end_image
+        seen = noisy != LAYOUT.vocabulary.mask
+        assert torch.equal(noisy[seen], CLEAN[seen])
+
+
+def test_each_task_gives_what_it_says():
+    for noisy, t in draws("image-given", 30):
+        assert masked(noisy, LAYOUT.image) == 0
+        assert t[0] == 0
+    for noisy, t in draws("report-given", 30):
+        assert masked(noisy, LAYOUT.report) == 0
+        assert t[1] == 0
+    for noisy, t in draws("image-masked", 30):
+        assert masked(noisy, LAYOUT.image) == 1
+        assert t[0] == 1
+    for noisy, t in draws("report-masked", 30):
+        assert masked(noisy, LAYOUT.report) == 1
+        assert t[1] == 1
+    assert all(t[0] == t[1] for _, t in draws("joint", 30))
+    assert any(t[0] != t[1] for _, t in draws("independent", 30))
+    first = slice(LAYOUT.report.start, LAYOUT.report.start + 4)
+    assert all(masked(noisy, first) == 0 for noisy, _ in draws("prompted", 60))
+    assert set(MODES) == {
+        "joint", "independent", "image-given", "report-given", "image-masked", "report-masked", "prompted",
+    }  # fmt: skip
+
+
+def test_tasks_occur_as_often_as_they_weigh():
+    mixture = Mixture({"joint": 3.0, "image-given": 1.0})
+    given = [corrupt(CLEAN, 4, LAYOUT, mixture, 0, k)[1][0] == 0 for k in range(2000)]
+    assert abs(np.mean(given) - 0.25) < 0.03
+
+
+def test_every_epoch_visits_every_sample_once_in_another_order():
+    epochs = [[sample_at(3, k, 50) for k in range(start, start + 50)] for start in (0, 50)]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(50))
+    assert epochs[0] != epochs[1]
+
+
+def test_a_mixture_is_checked():
+    with pytest.raises(UserError, match="did you mean 'joint'"):
+        Mixture({"jiont": 1.0})
+    with pytest.raises(UserError, match="no task has a positive weight"):
+        Mixture({"joint": 0.0})
