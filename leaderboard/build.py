@@ -101,7 +101,7 @@ def _views(board: Board, shown: Sequence[Gallery], runs: dict[str, Run]) -> list
     for table in board.tables:
         prefix = slug(f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]} {table.task}")
         plots = table_plots(board, table, prefix)
-        plots += _lengths(here, table.task, f"{table.task} on {board.dataset} ({board.split})", prefix)
+        plots += _lengths(here, table.task, f"{table.task.replace('-', ' ')} on {board.dataset} ({board.split})", prefix)
         views.append(TableView(table, plots, [g for g in shown if g.task == table.task and g.run in here]))
     return views
 
@@ -126,4 +126,4 @@ def _lengths(runs: Sequence[Run], task: str, where: str, prefix: str) -> Iterato
             elif words and not reference:
                 reference = words
     if lengths and reference:
-        yield lengths_plot(f"Lengths of reports, {where}", {**lengths, "real": reference}, f"{prefix}-lengths")
+        yield lengths_plot(f"Lengths of reports: {where}", {**lengths, "real": reference}, f"{prefix}-lengths")

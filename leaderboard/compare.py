@@ -63,7 +63,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Table:
-    """One task on one board. `metrics` are the columns in the order of the records; `details` those of breakdowns."""
+    """One task on one board. `metrics` are the columns, those that rank first; `details` those of breakdowns."""
 
     task: str
     rows: list[Row]
@@ -108,7 +108,11 @@ def _tables(records: Sequence[Record]) -> list[Table]:
     for task in tasks:
         group = [record for record in records if record.task == task]
         names = list(dict.fromkeys(record.metric for record in group))
-        metrics = [name for name in names if breakdown(name) is None]
+        direction = {record.metric: record.higher_is_better for record in group}
+        metrics = sorted(
+            (name for name in names if breakdown(name) is None),
+            key=lambda name: (trained_against(name), direction[name] is None),
+        )
         details = [name for name in names if breakdown(name) is not None]
         tables.append(Table(task, ordered(rows_of(group), metrics), metrics, details))
     return tables
@@ -170,6 +174,11 @@ def ordered(rows: Sequence[Row], metrics: Sequence[str]) -> list[Row]:
     return sorted(rows, key=key)
 
 
+def trained_against(metric: str) -> bool:
+    """Whether a metric uses a feature space that models are trained against."""
+    return any(name in metric for name in TRAINED_AGAINST)
+
+
 def unranked_because(record: Record) -> str | None:
     """Why a record may not be ranked, in words; None where it may."""
     if record.kind == "reported":
@@ -186,7 +195,7 @@ def unranked_because(record: Record) -> str | None:
         )
     if record.n is None or record.n < MINIMUM_N:
         return f"{record.n} cases: ranking needs {MINIMUM_N}"
-    if any(name in record.metric for name in TRAINED_AGAINST):
+    if trained_against(record.metric):
         return "a feature space that image tokenizers are trained against: shown, not ranked"
     return None
 

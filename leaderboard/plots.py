@@ -3,6 +3,7 @@
 import io
 import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -108,6 +109,7 @@ def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
     lines = math.ceil(len(metrics) / columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(0.9 + 3.1 * columns, lines * (0.75 + 0.27 * len(rows))), layout="constrained")
+        figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
         grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
         models = [row.label for row in rows if row.kind == "measured"]
         for axes, metric in zip(grid.flat, metrics, strict=False):
@@ -121,11 +123,12 @@ def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
                 if record.ci_low is not None and record.ci_high is not None:
                     axes.hlines(height, record.ci_low, record.ci_high, color=colour, linewidth=1.8, alpha=0.75)
                 axes.plot(record.value, height, marker=marker, color=colour, markersize=6, linestyle="none")
-            axes.set_title(f"{metric} {arrow(direction_of(table.column(metric).values()))}".rstrip(), wrap=True)
+            title = f"{metric} {arrow(direction_of(table.column(metric).values()))}".rstrip()
+            axes.set_title(textwrap.fill(title, 30))
             axes.set_yticks(range(len(labels)), labels)
             axes.tick_params(axis="both", length=0)
-            axes.margins(x=0.08)
-            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4))
+            axes.margins(x=0.1)
+            axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, prune=None, steps=[1, 2, 5, 10]))
             sns.despine(ax=axes, left=True)
         for axes in grid.flat[len(metrics) :]:
             axes.set_visible(False)
@@ -133,7 +136,8 @@ def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
         for axes in grid[:, 0]:
             for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
                 tick.set_color(INK if row.kind == "measured" else GREY)
-        title = f"{table.task} on {board.dataset} ({board.split}): models and anchors, with 95 % intervals where there are any"
+        where = f"{_plain(table.task)} on {board.dataset} ({board.split})"
+        title = f"{where}: models and anchors, with 95 % intervals where there are any"
         return Plot(name, title, _metrics_alt(table, metrics), _png(figure))
 
 
@@ -204,7 +208,7 @@ def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
             for label, kind, (colour, marker) in looks
         ]
         figure.legend(handles=handles, loc="outside upper right", ncols=min(4, len(handles)))
-        title = f"{group} by finding, {table.task} on {board.dataset} ({board.split})"
+        title = f"{group[:1].upper()}{group[1:]} by finding: {_plain(table.task).lower()} on {board.dataset} ({board.split})"
         return Plot(name, title, _breakdown_alt(group, parts, rows), _png(figure), group, folded=group != "prevalence")
 
 
@@ -222,6 +226,10 @@ def _look(label: str, name: str, kind: str, models: Sequence[str]) -> tuple[str,
         return GREY, ANCHOR_MARKERS.get(name, "D")
     index = models.index(label)
     return MODEL_COLOURS[index % len(MODEL_COLOURS)], MODEL_MARKERS[index % len(MODEL_MARKERS)]
+
+
+def _plain(task: str) -> str:
+    return task.replace("-", " ").capitalize()
 
 
 def _has_value(record: Record | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from leaderboard.compare import TRAINED_AGAINST, Board, Row, Table, breakdown, comparable, standings, unranked_because
+from leaderboard.compare import Board, Row, Table, breakdown, comparable, standings, trained_against, unranked_because
 from leaderboard.gallery import Gallery
 from leaderboard.plots import Plot
 from leaderboard.record import Record
@@ -79,7 +79,7 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
     title, intro = TITLES.get(table.task, (table.task.replace("-", " ").capitalize(), ""))
     notes: dict[str, int] = {}
     columns = [_column(table, metric) for metric in table.metrics]
-    galleries = [_gallery(gallery, f"{anchor}-samples{i}") for i, gallery in enumerate(view.galleries, start=1)]
+    galleries = _galleries(view, anchor)
     where = {(g["run"], g["system"]): g["id"] for g in galleries}
     rows = [_row(row, table.metrics, columns, notes, where) for row in table.rows]
     return {
@@ -108,7 +108,7 @@ def _column(table: Table, metric: str) -> dict[str, Any]:
         "direction": {True: "higher is better", False: "lower is better", None: "descriptive"}[direction],
         "places": decimals(record.value for record in column.values()),
         "standings": standings(column),
-        "unranked": any(name in metric for name in TRAINED_AGAINST),
+        "unranked": trained_against(metric),
     }
 
 
@@ -164,7 +164,7 @@ def _remarks(table: Table) -> list[str]:
     measured = [row for row in table.rows if row.kind == "measured"]
     if len(measured) < 2:
         remarks.append("One model measured: there is nothing to rank.")
-    if any(name in metric for name in TRAINED_AGAINST for metric in table.metrics):
+    if any(trained_against(metric) for metric in table.metrics):
         remarks.append("\N{DAGGER} A feature space that image tokenizers are trained against: shown, not ranked.")
     reasons: dict[str, list[str]] = {}
     for row in measured:
@@ -173,7 +173,7 @@ def _remarks(table: Table) -> list[str]:
             if record is None or record.value is None or record.higher_is_better is None:
                 continue
             reason = unranked_because(record)
-            if reason and not any(name in metric for name in TRAINED_AGAINST):
+            if reason and not trained_against(metric):
                 reasons.setdefault(reason, []).append(row.label)
     remarks += [f"Not ranked: {', '.join(dict.fromkeys(labels))} ({reason})." for reason, labels in reasons.items()]
     other = [
@@ -262,8 +262,22 @@ def _signatures(table: Table, metric: str) -> dict[str, Any]:
     return {"metric": metric, "groups": [{"text": text, "systems": systems} for text, systems in groups.items()]}
 
 
-def _gallery(gallery: Gallery, anchor: str) -> dict[str, Any]:
+def _galleries(view: TableView, anchor: str) -> list[dict[str, Any]]:
+    """Models before anchors, in the order of the rows; of anchors that several runs share, the one that the row stands for."""
+    order = {(row.first.run, row.first.model): i for i, row in enumerate(view.table.rows)}
+    shown = sorted(
+        (g for g in view.galleries if (g.run.manifest.run, g.system) in order),
+        key=lambda g: order[g.run.manifest.run, g.system],
+    )
+    return [
+        _gallery(gallery, f"{anchor}-samples{i}", opened=i <= 2 and gallery.is_model)
+        for i, gallery in enumerate(shown, start=1)
+    ]
+
+
+def _gallery(gallery: Gallery, anchor: str, opened: bool) -> dict[str, Any]:
     return {
+        "open": opened,
         "id": anchor,
         "run": gallery.run.manifest.run,
         "system": gallery.system,
