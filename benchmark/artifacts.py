@@ -3,15 +3,16 @@
 import fcntl
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from medim.errors import UserError
 from medim.files import hash_of, write_json
 
 STAGES = "stages"
-CONFIGURATION = "configuration.json"
+CONFIGURATION, LOCK = "configuration.json", ".lock"
 # All that a command of this package writes into an --out; --overwrite removes these and nothing else.
 OWNED = (
     "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
@@ -28,13 +29,13 @@ class Artifacts:
     inputs changed is simply not done.
     """
 
-    def __init__(self, out: Path, lock: TextIO) -> None:
+    def __init__(self, out: Path) -> None:
         self.out = out
-        self._lock = lock  # held as long as this object lives; the kernel frees it when the process dies
 
     @classmethod
-    def claim(cls, out: Path, configuration: Mapping[str, Any], overwrite: bool = False) -> "Artifacts":
-        """Opens `out` for `configuration` (JSON-able, may be nested): new, or to be continued.
+    @contextmanager
+    def claim(cls, out: Path, configuration: Mapping[str, Any], overwrite: bool = False) -> Iterator["Artifacts"]:
+        """Opens `out` for `configuration` (JSON-able, may be nested), new or to be continued, and holds it within.
 
         Raises:
             UserError: the folder belongs to another configuration (the message names the first key that differs), holds
@@ -46,15 +47,15 @@ class Artifacts:
         if not path.exists() and out.is_dir() and any(child.name != STAGES for child in out.iterdir()):
             raise UserError(f"--out {out} holds files that no run of medim-bench wrote; choose another folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = _lock(out)
-        wanted = flatten(json.loads(json.dumps(configuration)))
-        if path.exists() and overwrite:
-            cls._clear(out)
-        if path.exists():
-            _refuse_another(out, flatten(json.loads(path.read_text(encoding="utf-8"))), wanted)
-        else:
-            write_json(path, configuration)
-        return cls(out, lock)
+        with _locked(out):
+            if path.exists() and overwrite:
+                cls._clear(out)
+            if path.exists():
+                present = json.loads(path.read_text(encoding="utf-8"))
+                _refuse_another(out, flatten(present), flatten(json.loads(json.dumps(configuration))))
+            else:
+                write_json(path, configuration)
+            yield cls(out)
 
     @staticmethod
     def _clear(out: Path) -> None:
@@ -62,7 +63,7 @@ class Artifacts:
             path = out / name
             if name == STAGES:  # the lock stays: it is held
                 for child in path.iterdir():
-                    if child.name != ".lock":
+                    if child.name != LOCK:
                         child.unlink()
             elif path.is_dir():
                 shutil.rmtree(path)
@@ -126,11 +127,13 @@ def _refuse_another(out: Path, present: dict[str, Any], wanted: dict[str, Any]) 
             )
 
 
-def _lock(out: Path) -> TextIO:
-    lock = (out / STAGES / ".lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise UserError(f"--out {out} is being written by another command; wait for it, or choose another folder") from None
-    return lock
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keeps other processes out of `out`; the kernel ends the lock with the process, however that ends."""
+    with (out / STAGES / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            message = f"--out {out} is being written by another command; wait for it, or choose another folder"
+            raise UserError(message) from None
+        yield

@@ -107,15 +107,36 @@ def run(
         "resolution": resolution, "settings": settings,
     }  # fmt: skip
     cases = cases_of(dataset, split, resolution, limit)
-    artifacts = Artifacts.claim(out, configuration, overwrite)
-    command = command_line() if command is None else command
-    begun = artifacts.get("begun", configuration)
-    if begun is None:
-        begun = {"command": command, "commit": commit(), "created": now()}
-        artifacts.put("begun", configuration, begun)
-
     data = Data(dataset, split, resolution, cases, seed, device)
-    scoring = Scoring(artifacts, data, command=command, commit=commit())
+    command = command_line() if command is None else command
+    with Artifacts.claim(out, configuration, overwrite) as artifacts:
+        scoring = Scoring(artifacts, data, command=command, commit=commit())
+        begun = artifacts.get("begun", configuration)
+        if begun is None:
+            begun = {"command": command, "commit": scoring.commit, "created": now()}
+            artifacts.put("begun", configuration, begun)
+        results, failures = _results(model, system, chosen, scoring, batch_size)
+        identity = {**configuration, "run": hash_of(configuration), "synthetic": dataset.synthetic}
+        records = [
+            _record(identity, scored, score) for found in results.values() for scored in found for score in scored.scores
+        ]
+        write_records(out / RECORDS, records)
+        write_json(
+            out / MANIFEST,
+            {
+                **identity, **begun, "terms": dataset.terms, "withhold_samples": withheld(dataset.terms) and not show_samples,
+                "tasks": list(results), "n": len(cases), "failures": len(failures), "protocol": PROTOCOL,
+                "versions": versions(),
+            },
+        )  # fmt: skip
+        write_failures(out / FAILURES, failures)
+        return RunResult(records, failures, _page(artifacts))
+
+
+def _results(
+    model: Generator, system: str, chosen: Sequence[Task], scoring: Scoring, batch_size: int
+) -> tuple[dict[str, list[Scored]], list[Failure]]:
+    """Generates and scores the chosen tasks; adds those that earlier commands finished. By task, in the registry's order."""
     reconstructs = model if isinstance(model, Reconstructs) else None
     tokenizer = model.fingerprint if reconstructs is not None else None
     results: dict[str, list[Scored]] = {}
@@ -123,28 +144,16 @@ def run(
     for task in chosen:
         store = PredictionStore(scoring.folder(task.name, system), commit=scoring.commit)
         failures += generate_missing(
-            store, cases, partial(task.generate, model), task=task.name, system=system, seed=seed, batch_size=batch_size
-        )
+            store, scoring.data.cases, partial(task.generate, model), task=task.name, system=system,
+            seed=scoring.data.seed, batch_size=batch_size,
+        )  # fmt: skip
         results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]
-    for name in known_tasks():  # of earlier commands
+    for name in known_tasks():
         if name not in results:
             measured, anchors = scoring.model_if_done(name, system), scoring.anchors_if_done(name, tokenizer)
             if measured is not None and anchors is not None:
                 results[name] = [measured, *anchors]
-
-    done = [name for name in known_tasks() if name in results]
-    identity = {**configuration, "run": hash_of(configuration), "synthetic": dataset.synthetic}
-    records = [_record(identity, scored, score) for name in done for scored in results[name] for score in scored.scores]
-    write_records(out / RECORDS, records)
-    write_json(
-        out / MANIFEST,
-        {
-            **identity, **begun, "terms": dataset.terms, "withhold_samples": withheld(dataset.terms) and not show_samples,
-            "tasks": done, "n": len(cases), "failures": len(failures), "protocol": PROTOCOL, "versions": versions(),
-        },
-    )  # fmt: skip
-    write_failures(out / FAILURES, failures)
-    return RunResult(records, failures, _page(artifacts))
+    return {name: results[name] for name in known_tasks() if name in results}, failures
 
 
 def _record(identity: dict[str, Any], scored: Scored, score: dict[str, Any]) -> Record:

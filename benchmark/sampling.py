@@ -12,6 +12,7 @@ from benchmark.artifacts import Artifacts
 from benchmark.contact_sheet import write_contact_sheet
 from benchmark.generation import FAILURES, Failure, generate_missing, write_failures
 from benchmark.predictions import PredictionStore
+from benchmark.provenance import commit
 from benchmark.samples import SAMPLES
 from medim.data.dataset import PairDataset
 from medim.files import write_text
@@ -71,8 +72,6 @@ def sample(
         "kind": kind, "model": model.name, "model_fingerprint": model.fingerprint, "settings": model.settings(),
         "seed": seed, "n": len(slots), **inputs,
     }  # fmt: skip
-    artifacts = Artifacts.claim(out, configuration, overwrite)
-    store = PredictionStore(artifacts.out)
 
     def generate(batch: Sequence[Slot], seeds: Sequence[int]) -> list[Prediction]:
         texts = [slot.text for slot in batch]
@@ -85,12 +84,14 @@ def sample(
         pairs = model.generate_pairs(texts, seeds=seeds)
         return [Prediction(s.id, image, report, s.text or None) for s, (image, report) in zip(batch, pairs, strict=True)]
 
-    failures = generate_missing(store, slots, generate, task=kind, system=model.name, seed=seed, batch_size=batch_size)
-    write_failures(out / FAILURES, failures)
-    drawn = [slot for slot in slots if slot.id in store]
-    lines = [store.lines[slot.id] for slot in drawn]
-    write_text(out / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-    predictions = store.predictions([slot.id for slot in drawn])
-    shown = [(p.image or s.image, p.report or s.text) for p, s in zip(predictions, drawn, strict=True)]
-    write_contact_sheet(out / SHEET, [image for image, _ in shown if image is not None], [text for _, text in shown])
+    with Artifacts.claim(out, configuration, overwrite):
+        store = PredictionStore(out, commit=commit())
+        failures = generate_missing(store, slots, generate, task=kind, system=model.name, seed=seed, batch_size=batch_size)
+        write_failures(out / FAILURES, failures)
+        drawn = [slot for slot in slots if slot.id in store]
+        lines = [store.lines[slot.id] for slot in drawn]
+        write_text(out / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        predictions = store.predictions([slot.id for slot in drawn])
+        shown = [(p.image or s.image, p.report or s.text) for p, s in zip(predictions, drawn, strict=True)]
+        write_contact_sheet(out / SHEET, [image for image, _ in shown if image is not None], [text for _, text in shown])
     return failures

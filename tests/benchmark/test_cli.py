@@ -1,0 +1,119 @@
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from benchmark.cli import VERBS, main
+
+GROUPS = {
+    "data": ("prepare", "check", "show"),
+    "train": ("model", "tokenizer"),
+    "sample": ("image", "report", "pair", "edit"),
+    "leaderboard": ("build", "show", "add", "verify"),
+}
+COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROUPS[verb]] if verb in GROUPS else [()])]
+UNBUILT = [
+    ("data", "prepare"),
+    ("data", "check"),
+    ("data", "show"),
+    ("sample", "edit"),
+    ("run", "augmentation"),
+    ("run", "likelihood"),
+    ("run", "memorisation"),
+    ("run", "fine-detail"),
+    ("run", "long-form"),
+    ("score",),
+    ("ablate",),
+    ("export",),
+    ("leaderboard", "add"),
+    ("leaderboard", "verify"),
+    ("diagnose",),
+    ("doctor",),
+    ("selftest",),
+    ("speed", "train"),
+    ("train", "model", "--preset", "p", "--data", "d", "--out", "o", "--dry-run"),
+]
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(main, list(arguments))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_verb_has_help(path):
+    result = invoke(*path, "--help")
+    assert result.exit_code == 0, result.output
+    body = result.output.split("\n\n", 1)[1]
+    assert len(body.split()) > 10
+    unbuilt = any(path == item[: len(path)] for item in UNBUILT if "--dry-run" not in item and item[0] != "run")
+    assert ("Will " in body) == unbuilt
+
+
+@pytest.mark.parametrize("arguments", UNBUILT, ids=" ".join)
+def test_unbuilt_verbs_say_so_in_one_line(arguments):
+    result = invoke(*arguments)
+    assert result.exit_code == 4
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert "is not built yet: it will" in result.stderr
+
+
+def test_the_root_lists_every_verb_in_order():
+    listed = invoke("--help").output.split("Commands:")[1]
+    positions = [listed.index(f"\n  {verb} ") for verb in VERBS]
+    assert positions == sorted(positions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (("rnu",), "run"),
+        (("train", "modle"), "model"),
+        (("run", "image-genration"), "image-generation"),
+        (("run", "all", "--model", "m", "--data", "d", "--out", "o", "--device", "cude"), "cuda"),
+        (("run", "--suite", "dmo"), "demo"),
+        (("export", "--format", "lava"), "llava"),
+        (("speed", "trian"), "train"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(arguments, nearest):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    assert f"did you mean '{nearest}'" in result.stderr
+
+
+def test_an_unknown_option_is_answered_with_the_nearest():
+    result = invoke("run", "--lmit", "3")
+    assert result.exit_code == 2
+    assert "--limit" in result.stderr
+
+
+def test_an_unknown_data_set_is_answered_with_the_nearest(tmp_path):
+    result = invoke("train", "model", "--preset", "phantom-tiny", "--data", "phantm", "--out", str(tmp_path / "x"))
+    assert result.exit_code == 2
+    assert "did you mean 'phantom'" in result.stderr
+
+
+def test_help_imports_no_torch():
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom benchmark.cli import VERBS, main\n"
+        "for verb in VERBS:\n    assert CliRunner().invoke(main, [verb, '--help']).exit_code == 0\n"
+        "print([name for name in ('torch', 'transformers', 'numpy', 'pandas', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_traceback_shows_where(tmp_path):
+    result = invoke("--traceback", "leaderboard", "show", str(tmp_path))
+    assert result.exception is not None
+    assert "no leaderboard in" in str(result.exception)
+
+
+def test_set_takes_key_and_value():
+    result = invoke("run", "all", "--set", "sampling.image.steps")
+    assert result.exit_code == 2
+    assert result.stderr == "error: --set takes key=value, not 'sampling.image.steps'\n"
