@@ -19,6 +19,7 @@ from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.protocols import Case, Prediction, Reconstructs, Score, Task
 
+TRAIN_PER_CASE = 4
 UNPAIRED = ("joint-generation",)  # unprompted samples answer no case
 
 
@@ -43,10 +44,10 @@ class Data:
 
     @cached_property
     def train(self) -> list[Case]:
-        """As many training cases as there are cases."""
+        """Training cases for the anchors to choose from, balanced over domains as they need."""
         if not self.dataset.size("train"):
             return []
-        return cases_of(self.dataset, "train", self.resolution, len(self.cases))
+        return cases_of(self.dataset, "train", self.resolution, TRAIN_PER_CASE * len(self.cases))
 
     @cached_property
     def inputs(self) -> dict[str, Any]:

@@ -40,9 +40,10 @@ def model(
     if dry_run:
         not_built("train model --dry-run", "it will print parameters, memory, throughput and duration without training")
     from medim.data.dataset import load_dataset
+
+    dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
     from medim.training.trainer import train_model
 
-    dataset = load_dataset(data)
     train_model(preset, dataset, out, tokenizer, steps, [f"{key}={value}" for key, value in overrides.items()], overwrite)
     click.echo(f"model: {out}")
 
@@ -57,13 +58,14 @@ def model(
 def tokenizer(preset: str, data: str, out: Path, steps: int | None, overrides: dict[str, str], overwrite: bool) -> None:
     """Trains the image tokenizer; --out gets config.yaml, metrics.jsonl, checkpoints, reconstructions.png and the weights."""
     from medim.data.dataset import load_dataset
-    from medim.training.tokenizer import train_tokenizer
     from medim.training.tokenizer_recipe import load_tokenizer_recipe
 
     if steps is not None:
         overrides = {**overrides, "steps": str(steps)}
     recipe = load_tokenizer_recipe(preset, [f"{key}={value}" for key, value in overrides.items()])
     dataset = load_dataset(data)
+    from medim.training.tokenizer import train_tokenizer
+
     if overwrite:
         clear_training(out)
     train_tokenizer(dataset, recipe, out)

@@ -9,8 +9,8 @@ from medim.errors import UserError
 def test_run_prints_a_table_and_the_page(command, tmp_path):
     result = command("run", "all", "--model", "painter", "--data", "colours", "--out", tmp_path / "o", "--limit", 12)
     assert result.exit_code == 0, result.output
-    assert "image-generation  macro finding F1 ↑" in result.stdout
-    assert "painter                          1" in result.stdout
+    assert "image-generation     macro finding F1 ↑" in result.stdout
+    assert "painter                               1" in result.stdout
     assert "real (anchor)" in result.stdout
     assert "colours is synthetic" in result.stdout
     assert f"page: {tmp_path}/o/leaderboard/index.html" in result.stdout
