@@ -113,7 +113,7 @@ class PhantomImageChecker:
         missing = [key for key in ("labels", "thresholds", "width", "accuracy") if key not in card]
         if missing:
             raise UserError(f"{card_path}: field '{missing[0]}' is missing; train the checker anew with `make checkpoint`")
-        if tuple(card["labels"]) != LABELS:
+        if tuple(card["labels"]) != LABELS or set(card["thresholds"]) != set(LABELS):
             raise UserError(f"{card_path}: its labels are not those of this phantom; train it anew with `make checkpoint`")
         network = FindingNet(card["width"])
         try:

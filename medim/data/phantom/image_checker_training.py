@@ -102,7 +102,7 @@ def train_image_checker(
     generator = torch.Generator().manual_seed(seed)
     network = FindingNet(width)
     network.initialise(generator)
-    network.to(memory_format=torch.channels_last)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack it
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=0.02)
     steps = pairs // TRAIN_BATCH * epochs
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.15)
