@@ -61,7 +61,7 @@ class Context:
     protocol: str = PROTOCOL
     extractor: Callable[[str], FeatureExtractor] = efficientnet_lite0
     _extractor: FeatureExtractor | None = field(default=None, repr=False)
-    _features: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    _features: dict[str, Any] = field(default_factory=dict, repr=False)
     _image_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _report_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
@@ -90,7 +90,7 @@ class Context:
         """Features of images, float64 (N, D). An image seen before is not computed again."""
         space = self.feature_space
 
-        def compute(missing: list[Image.Image]) -> list[np.ndarray]:
+        def compute(missing: list[Image.Image]) -> list[Any]:
             rows: list[np.ndarray] = []
             for _, same_size in groupby(missing, key=lambda image: image.size):
                 group = list(same_size)
@@ -138,7 +138,10 @@ def _checked(
 
 
 def _cached(
-    cache: dict[str, Result], items: Sequence[Item], key: Callable[[Item], str], compute: Callable[[list[Item]], Sequence[Result]]
+    cache: dict[str, Result],
+    items: Sequence[Item],
+    key: Callable[[Item], str],
+    compute: Callable[[list[Item]], Sequence[Result]],
 ) -> list[Result]:
     """`compute` of the items that `cache` does not hold yet, each once; the results of all, in order."""
     keys = [key(item) for item in items]

@@ -136,7 +136,9 @@ class Task(Protocol):
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
         """Predictions for one batch of cases, in their order; `seeds` has one entry per case."""
 
-    def anchors(self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
+    def anchors(
+        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
+    ) -> list[Anchor]:
         """The anchor systems of these cases; `train` holds cases of other patients."""
 
     def score(

@@ -95,7 +95,7 @@ def rouge_l(references: Sequence[str], hypotheses: Sequence[str], details: dict[
 def cider(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
     """CIDEr of space-separated tokens (Vedantam et al. 2015); document frequencies are those of these references.
 
-    Withheld below `MINIMUM_CIDER_REFERENCES` references: with few, the frequencies say nothing (with one, identical texts get 0).
+    Withheld below `MINIMUM_CIDER_REFERENCES` references: of few, the frequencies say nothing (of one, identical texts get 0).
     """
     details = details | {"aggregation": "mean", "document_frequencies": "test references", "sigma": 6.0}
     if len(references) < MINIMUM_CIDER_REFERENCES:

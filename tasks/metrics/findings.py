@@ -109,7 +109,9 @@ def prevalence(findings: Findings, labels: Sequence[str]) -> np.ndarray:
 
 
 def _indicators(findings: Findings, labels: Sequence[str]) -> np.ndarray:
-    return np.array([[label in shown for label in labels] for shown in findings], dtype=bool).reshape(len(findings), len(labels))
+    return np.array([[label in shown for label in labels] for shown in findings], dtype=bool).reshape(
+        len(findings), len(labels)
+    )
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
@@ -122,6 +124,7 @@ class FindingF1(Metric):
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
+    totals: torch.Tensor
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
+
+from tasks.metrics.two_samples import TwoSamples
 
 
 @dataclass(frozen=True)
@@ -58,25 +58,10 @@ def _nuclear_norm(matrix: np.ndarray) -> float:
     return float(np.linalg.svd(matrix, compute_uv=False).sum())
 
 
-class FrechetDistance(Metric):
-    """Fréchet distance of features, accumulated over batches.
+class FrechetDistance(TwoSamples):
+    """Fréchet distance of features, accumulated over batches; clamped at zero, with `raw` the value before that."""
 
-    `compute` clamps at zero; `raw` keeps the value before that.
-    """
-
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("reference", default=[], dist_reduce_fx="cat")
-        self.add_state("generated", default=[], dist_reduce_fx="cat")
-        self.raw: float | None = None
-
-    def update(self, features: torch.Tensor, real: bool) -> None:
-        """Adds features (B, D) to the reference (`real`) or to the generated set."""
-        (self.reference if real else self.generated).append(features.double())
+    raw: float | None = None
 
     def compute(self) -> torch.Tensor:
         """The distance, float64 scalar >= 0.
@@ -84,6 +69,6 @@ class FrechetDistance(Metric):
         Raises:
             ValueError: fewer than two feature vectors on a side.
         """
-        sides = [dim_zero_cat(side).cpu().numpy() if side else np.zeros((0, 1)) for side in (self.reference, self.generated)]
-        self.raw = frechet_distance(*(Moments.of_features(side) for side in sides))
+        reference, generated = self.sides()
+        self.raw = frechet_distance(Moments.of_features(reference), Moments.of_features(generated))
         return torch.tensor(max(self.raw, 0.0), dtype=torch.float64)

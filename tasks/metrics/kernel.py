@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
-from tasks.metrics.statistics import MINIMUM_PATIENTS, Interval
+from tasks.metrics.statistics import Interval, too_few
+from tasks.metrics.two_samples import TwoSamples
 
 HALVES = 500
+METHOD = f"normal, delete-half jackknife over patients, {HALVES} halves"
 _NORMAL_975 = 1.959963984540054
 
 
@@ -48,9 +48,9 @@ def kernel_interval(
     bootstrap would inflate the distance. The variance is the mean squared deviation of the replicates from the full value.
     For two equal distributions it is conservative, as the estimate's variance then falls faster than 1/n.
     """
-    fewest = min(len(set(reference_patients)), len(set(generated_patients)))
-    if fewest < MINIMUM_PATIENTS:
-        return Interval(reason=f"no interval: {fewest} patients, fewer than {MINIMUM_PATIENTS}")
+    few = too_few(reference_patients) or too_few(generated_patients)
+    if few is not None:
+        return few
     kernels = _kernels(reference, generated)
     full = _weighted(*kernels, np.ones((1, len(reference))), np.ones((1, len(generated))))[0]
     generator = np.random.default_rng(seed)
@@ -89,21 +89,8 @@ def _halves(patients: Sequence[str], count: int, generator: np.random.Generator)
     return (ranks < (total + 1) // 2)[:, index].astype(np.float64)
 
 
-class KernelDistance(Metric):
+class KernelDistance(TwoSamples):
     """Unbiased MMD^2 of features, accumulated over batches."""
-
-    is_differentiable = False
-    higher_is_better = False
-    full_state_update = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("reference", default=[], dist_reduce_fx="cat")
-        self.add_state("generated", default=[], dist_reduce_fx="cat")
-
-    def update(self, features: torch.Tensor, real: bool) -> None:
-        """Adds features (B, D) to the reference (`real`) or to the generated set."""
-        (self.reference if real else self.generated).append(features.double())
 
     def compute(self) -> torch.Tensor:
         """The distance, float64 scalar; may be negative.
@@ -111,5 +98,4 @@ class KernelDistance(Metric):
         Raises:
             ValueError: fewer than two feature vectors on a side.
         """
-        sides = [dim_zero_cat(side).cpu().numpy() if side else np.zeros((0, 1)) for side in (self.reference, self.generated)]
-        return torch.tensor(kernel_distance(*sides), dtype=torch.float64)
+        return torch.tensor(kernel_distance(*self.sides()), dtype=torch.float64)

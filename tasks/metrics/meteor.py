@@ -14,7 +14,7 @@ from typing import IO
 
 import numpy as np
 
-from tasks.metrics.java import ScorerError, jar, java_problem, complaint
+from tasks.metrics.java import ScorerError, complaint, jar, java_problem
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 MODULE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
@@ -57,9 +57,12 @@ class Meteor:
             raise ScorerError(f"METEOR 1.5 needs Java ({problem})")
         self.close()
         path = jar("meteor/meteor-1.5.jar")
-        self._errors = tempfile.TemporaryFile()
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
         command = ["java", "-Dfile.encoding=UTF-8", "-Xmx2G", "-jar", str(path), "-", "-", "-stdio", *OPTIONS.split()]
-        command += ["-a", str(path.parent / "data" / "paraphrase-en.gz")]  # left to itself, the jar fails under a path with a space
+        command += [
+            "-a",
+            str(path.parent / "data" / "paraphrase-en.gz"),
+        ]  # left to itself, the jar fails under a path with a space
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 
     def _ask(self, reference: str, hypothesis: str) -> list[float]:

@@ -1,7 +1,7 @@
 """Penn Treebank tokens as the COCO captioning protocol scores them: lower case, punctuation dropped.
 
-The reference is the tokenizer of Stanford CoreNLP 3.4.1, a jar inside pycocoevalcap. Without Java its rules stand in, written as
-regular expressions; they cover the text that reports are made of, and the signature names which of the two was used.
+The reference is the tokenizer of Stanford CoreNLP 3.4.1, a jar inside pycocoevalcap. Without Java its rules stand in, written
+as regular expressions; they cover the text that reports are made of, and the signature names which of the two was used.
 """
 
 import re
@@ -9,10 +9,28 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.metrics.java import ScorerError, jar, java_problem, complaint
+from tasks.metrics.java import ScorerError, complaint, jar, java_problem
 
 PUNCTUATION = frozenset(
-    ["''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]  # COCO's own list
+    [
+        "''",
+        "'",
+        "``",
+        "`",
+        "-LRB-",
+        "-RRB-",
+        "-LCB-",
+        "-RCB-",
+        ".",
+        "?",
+        "!",
+        ",",
+        ":",
+        "-",
+        "--",
+        "...",
+        ";",
+    ]  # COCO's own list
 )
 JAR = "PTB, stanford-corenlp-3.4.1, lower case, COCO punctuation dropped"
 PYTHON = "PTB rules in Python (no Java), lower case, COCO punctuation dropped"
@@ -88,27 +106,27 @@ _BRACKETS = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-
 # An abbreviation keeps its full stop anywhere; those of the second list only before a number; a single letter unless
 # a word follows that usually begins a sentence.
 _ABBREVIATIONS = (
-    "jan feb mar apr jun jul aug sep sept oct nov dec mon tue wed thu fri mr mrs ms drs dr prof sen rep gov gen lt col maj capt "
-    "sgt st ave blvd co corp inc ltd jr sr cf al etc vs ph\\.d est ext dept assn bros sq ft mo tel rt univ mt rd intl adj bldg "
-    "cmdr hon rev supt messrs mlle mme pres mfg calif ga fla mich minn va ind kan ky md neb nev okla tenn vt wis wyo ariz ala "
-    "colo conn ct"
-).split()
-_BEFORE_NUMBER = "fig figs no nos pp ca op art".split()
+    "jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tue|wed|thu|fri|mr|mrs|ms|drs?|prof|sen|rep|gov|gen|lt|col|maj|capt|sgt|st"
+    r"|ave|blvd|corp|inc|ltd|jr|sr|cf|al|etc|vs|ph\.d|est|ext|dept|assn|bros|sq|ft|mo|tel|rt|univ|mt|rd|intl|adj|bldg|cmdr|hon"
+    "|rev|supt|messrs|mlle|mme|pres|mfg|calif|ga|fla|mich|minn|va|ind|kan|ky|md|neb|nev|okla|tenn|vt|wis|wyo|ariz|ala|colo|conn"
+    "|co|ct"
+)
+_BEFORE_NUMBER = "figs?|nos?|pp|ca|op|art"
 _STARTERS = (
-    "A About According Additionally After All Also Although An And Another As At Because Before But By Each Even For From Further "
-    "He Her Here How However I If In It Its Last Many More Now Of On Once One Other Our Over She Since So Some Such That The "
-    "Their Then There These They This Three To Two Under Until Up We Well What When Where Which While Who With Yet You"
-).split()
+    "A|About|According|Additionally|After|All|Also|Although|An|And|Another|As|At|Because|Before|But|By|Each|Even|For|From"
+    "|Further|He|Her|Here|How|However|I|If|In|It|Its|Last|Many|More|Now|Of|On|Once|One|Other|Our|Over|She|Since|So|Some|Such"
+    "|That|The|Their|Then|There|These|They|This|Three|To|Two|Under|Until|Up|We|Well|What|When|Where|Which|While|Who|With|Yet|You"
+)
 _LETTER = r"[^\W\d_]"
 _ALNUM = r"[^\W_]"
 _TOKEN = re.compile(
     rf"""
       (?P<url>   https?://[^\s<>"]+[^\s<>".,;:!?)] | [\w.+-]+@[\w-]+(?:\.[\w-]+)+ )
     | (?P<tag>   </?[A-Za-z][A-Za-z0-9]*/?> )
-    | (?P<abbr>  (?<![\w]) (?: (?i:{"|".join(_ABBREVIATIONS)})\.
-                 | (?i:{"|".join(_BEFORE_NUMBER)})\.(?=\s*\d)
+    | (?P<abbr>  (?<![\w]) (?: (?i:{_ABBREVIATIONS})\.
+                 | (?i:{_BEFORE_NUMBER})\.(?=\s*\d)
                  | (?:{_LETTER}\.){{2,}}
-                 | {_LETTER}\.(?!\s+(?:{"|".join(_STARTERS)})\b) ) (?!\w) )
+                 | {_LETTER}\.(?!\s+(?:{_STARTERS})\b) ) (?!\w) )
     | (?P<ampersand> (?<!\w)[A-Z]&[A-Z](?!\w) )
     | (?P<number> (?<!\w)[-+]?(?: \d*(?:[.,:]\d+)+ | \d+(?:/\d+)+(?![\w/-]) ) | (?<=\w)[.,]\d+(?:[.,]\d+)* )
     | (?P<word>  {_ALNUM}+ (?: (?:[-/] | \.(?={_LETTER}{{2}})(?<=\w\w\.) | _ ) {_ALNUM}+ )* (?:'{_LETTER}+)? )

@@ -15,6 +15,9 @@ CONFIDENCE = 0.95
 _CHUNK = 1 << 24  # elements of one block of resampled counts
 
 
+METHOD = f"percentile bootstrap over patients, {RESAMPLES} resamples"
+
+
 @dataclass(frozen=True)
 class Interval:
     """A 95 % interval, or the reason why there is none."""
@@ -22,6 +25,45 @@ class Interval:
     low: float | None = None
     high: float | None = None
     reason: str | None = None
+
+
+def resampled_sums(sums: np.ndarray, patients: Sequence[str], seed: int, resamples: int = RESAMPLES) -> np.ndarray:
+    """Sums over as many patients as there are, drawn with replacement: (N, K) rows of samples -> (resamples, K).
+
+    Args:
+        sums: sufficient statistics, one row per sample; they add up over samples.
+        patients: N patient ids.
+        seed: of the resampling.
+    """
+    per_patient = by_patient(sums, patients)  # (P, K)
+    count = len(per_patient)
+    generator = np.random.default_rng(seed)
+    block = max(1, _CHUNK // count)
+    blocks = []
+    for start in range(0, resamples, block):
+        drawn = generator.multinomial(
+            count, np.full(count, 1 / count), size=min(block, resamples - start)
+        )  # times each is drawn
+        blocks.append(drawn.astype(np.float64) @ per_patient)
+    return np.concatenate(blocks)
+
+
+def percentile_interval(values: np.ndarray) -> Interval:
+    """The central 95 % of resampled values (R,); those that are not finite are left out."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return Interval(reason="no interval: undefined on every resample")
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(values, [tail, 1 - tail])
+    return Interval(float(low), float(high))
+
+
+def too_few(patients: Sequence[str]) -> Interval | None:
+    """An interval without bounds below `MINIMUM_PATIENTS` patients, else None."""
+    count = len(set(patients))
+    if count >= MINIMUM_PATIENTS:
+        return None
+    return Interval(reason=f"no interval: {count} patients, fewer than {MINIMUM_PATIENTS}")
 
 
 def cluster_bootstrap(
@@ -42,24 +84,8 @@ def cluster_bootstrap(
     Returns:
         The interval; without bounds below `MINIMUM_PATIENTS` patients.
     """
-    per_patient = by_patient(sums, patients)  # (P, K)
-    count = len(per_patient)
-    if count < MINIMUM_PATIENTS:
-        return Interval(reason=f"no interval: {count} patients, fewer than {MINIMUM_PATIENTS}")
-    generator = np.random.default_rng(seed)
-    block = max(1, _CHUNK // count)
-    values = np.concatenate(
-        [
-            statistic(generator.multinomial(count, np.full(count, 1 / count), size=min(block, resamples - start)) @ per_patient)
-            for start in range(0, resamples, block)
-        ]
-    )
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return Interval(reason="no interval: the statistic is undefined on every resample")
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(values, [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    few = too_few(patients)
+    return percentile_interval(statistic(resampled_sums(sums, patients, seed, resamples))) if few is None else few
 
 
 def bootstrap_mean(values: Sequence[float], patients: Sequence[str], seed: int, resamples: int = RESAMPLES) -> Interval:
@@ -75,3 +101,14 @@ def by_patient(sums: np.ndarray, patients: Sequence[str]) -> np.ndarray:
     totals = np.zeros((len(order), sums.shape[1]))
     np.add.at(totals, [order[patient] for patient in patients], sums)
     return totals
+
+
+def derangement(count: int, generator: np.random.Generator) -> np.ndarray:
+    """A random cyclic permutation of 0..count-1, which has no fixed point (Sattolo 1986); count >= 2."""
+    if count < 2:
+        raise ValueError(f"no permutation of {count} items is without fixed points")
+    order = np.arange(count)
+    for last in range(count - 1, 0, -1):
+        other = generator.integers(last)
+        order[last], order[other] = order[other], order[last]
+    return order

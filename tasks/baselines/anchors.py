@@ -1,0 +1,93 @@
+"""Systems that give a table its scale: real, tokenizer reconstruction, shuffled, constant.
+
+The images of `real` and `shuffled` are the reference set itself, and those of `reconstruction` are copies of it; a distance
+from it would be below what any unseen image can reach. Their distribution metrics use a *population* instead: as many training
+images, of other patients, with the cases' mixture of domains (for `reconstruction`, the round trip of these).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from tasks.metrics.statistics import derangement
+from tasks.protocols import Anchor, Case, Prediction, Reconstructs
+
+_BATCH = 64
+_THUMBNAIL = 16
+
+
+def anchors_of(
+    cases: Sequence[Case],
+    train: Sequence[Case],
+    reconstructs: Reconstructs | None,
+    seed: int,
+    *,
+    images: bool,
+    reports: bool,
+) -> list[Anchor]:
+    """The anchors of a task that asks for images, reports or both.
+
+    Without training cases there is no constant and the populations are empty; with a single case nothing can be shuffled.
+    """
+    generator = np.random.default_rng(seed)
+    population = [case.image for case in training_population(cases, train, generator)] if images else None
+    own_images: list[Image.Image] = [case.image for case in cases]
+    own_reports = [case.report for case in cases]
+
+    def anchor(
+        name: str, image: Sequence[Image.Image], report: Sequence[str], stand_in: Sequence[Image.Image] | None
+    ) -> Anchor:
+        predictions = [
+            Prediction(
+                id=case.id,
+                image=image[index] if images else None,
+                report=report[index] if reports else None,
+                prompt=case.report if not reports else None,
+            )
+            for index, case in enumerate(cases)
+        ]
+        return Anchor(name, predictions, None if stand_in is None else list(stand_in))
+
+    anchors = [anchor("real", own_images, own_reports, population)]
+    if images and reconstructs is not None:
+        round_trip = _reconstruct(reconstructs, own_images)
+        anchors.append(anchor("reconstruction", round_trip, own_reports, _reconstruct(reconstructs, population or [])))
+    if len(cases) > 1:
+        order = derangement(len(cases), generator)
+        other_reports = [own_reports[index] for index in order]
+        other_images = own_images if reports else [own_images[index] for index in order]
+        anchors.append(anchor("shuffled", other_images, other_reports, population))
+    if train:
+        image, report = _constant(train, images, reports)
+        anchors.append(anchor("constant", [image] * len(cases), [report] * len(cases), None))
+    return anchors
+
+
+def training_population(cases: Sequence[Case], train: Sequence[Case], generator: np.random.Generator) -> list[Case]:
+    """As many training cases of each domain as there are cases of it (all, where there are fewer), without replacement."""
+    chosen: list[Case] = []
+    for domain, count in Counter(case.domain for case in cases).items():
+        pool = [case for case in train if case.domain == domain]
+        chosen += [pool[index] for index in generator.permutation(len(pool))[:count]]
+    return chosen
+
+
+def _constant(train: Sequence[Case], images: bool, reports: bool) -> tuple[Image.Image, str]:
+    """One training pair: with reports, the first that bears the most frequent one; else that of the image nearest the mean."""
+    if reports:
+        report = Counter(case.report for case in train).most_common(1)[0][0]
+        case = next(case for case in train if case.report == report)
+        return case.image, report
+    side = (_THUMBNAIL, _THUMBNAIL)
+    thumbnails = np.stack([np.asarray(case.image.resize(side, Image.Resampling.BOX), dtype=np.float64) for case in train])
+    case = train[int(((thumbnails - thumbnails.mean(axis=0)) ** 2).sum(axis=(1, 2, 3)).argmin())]
+    return case.image, case.report
+
+
+def _reconstruct(reconstructs: Reconstructs, images: Sequence[Image.Image]) -> list[Image.Image]:
+    result: list[Image.Image] = []
+    for start in range(0, len(images), _BATCH):
+        result += reconstructs.reconstruct(images[start : start + _BATCH])
+    return result

@@ -1,0 +1,67 @@
+"""Image generation: a report in, an image out."""
+
+from collections.abc import Sequence
+
+from PIL import Image
+
+from tasks.baselines.anchors import anchors_of
+from tasks.context import Context
+from tasks.generating import check_seeds, timed_batch
+from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
+from tasks.scoring import (
+    PER_SAMPLE_F1,
+    aligned,
+    checker_details,
+    coverage_of,
+    distribution_scores,
+    finding_scores,
+    images_of,
+)
+
+
+class ImageGeneration:
+    """Reports to images, scored by distance from the real images and by the findings that the image checker reads."""
+
+    name = "image-generation"
+
+    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+        """One image per case, from its report.
+
+        Raises:
+            UserError: the generator gave another number of images.
+        """
+        check_seeds(cases, seeds)
+        reports = [case.report for case in cases]
+        images, cost = timed_batch(
+            lambda: generator.generate_images(reports, seeds=list(seeds)), generator.name, "images", len(cases)
+        )
+        return [
+            Prediction(case.id, image=image, prompt=case.report, cost=cost) for case, image in zip(cases, images, strict=True)
+        ]
+
+    def anchors(
+        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
+    ) -> list[Anchor]:
+        """real, reconstruction (of the cases' images), shuffled (images of other cases), constant (one training image)."""
+        return anchors_of(cases, train, reconstructs, seed, images=True, reports=False)
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        predictions: Sequence[Prediction],
+        context: Context,
+        population: Sequence[Image.Image] | None = None,
+    ) -> tuple[list[Score], list[dict[str, float]]]:
+        """Scores and per-sample scores; a missing image shows no findings and withholds the distribution metrics."""
+        images = images_of(cases, aligned(cases, predictions))
+        checker = context.image_checker
+        scores, per_sample = finding_scores(
+            cases,
+            None if checker is None else context.image_findings(images),
+            {} if checker is None else checker_details("image", checker),
+            context,
+            coverage_of(images),
+            "the data set has no image checker",
+        )
+        scores += distribution_scores(cases, images, context, population)
+        return scores, [{PER_SAMPLE_F1: value} for value in per_sample] if per_sample is not None else [{} for _ in cases]

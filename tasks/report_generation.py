@@ -1,0 +1,102 @@
+"""Report generation: an image in, a report out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from tasks.baselines.anchors import anchors_of
+from tasks.context import Context
+from tasks.generating import check_seeds, timed_batch
+from tasks.metrics.captioning import CaptionScore, caption_scores
+from tasks.metrics.diversity import distinct_n, distinct_share, mean_length
+from tasks.metrics.ptb import tokenise
+from tasks.metrics.statistics import cluster_bootstrap
+from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
+from tasks.scoring import (
+    PER_SAMPLE_F1,
+    aligned,
+    checker_details,
+    coverage_of,
+    finding_scores,
+    make_score,
+    reports_of,
+)
+
+
+class ReportGeneration:
+    """Images to reports, scored against the reference text and by the findings that the report checker reads."""
+
+    name = "report-generation"
+
+    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+        """One report per case, from its image.
+
+        Raises:
+            UserError: the generator gave another number of reports.
+        """
+        check_seeds(cases, seeds)
+        images = [case.image for case in cases]
+        reports, cost = timed_batch(
+            lambda: generator.generate_reports(images, seeds=list(seeds)), generator.name, "reports", len(cases)
+        )
+        return [Prediction(case.id, report=report, cost=cost) for case, report in zip(cases, reports, strict=True)]
+
+    def anchors(
+        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
+    ) -> list[Anchor]:
+        """real, shuffled (reports of other cases), constant (the most frequent training report); no reconstruction."""
+        return anchors_of(cases, train, None, seed, images=False, reports=True)
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        predictions: Sequence[Prediction],
+        context: Context,
+        population: Sequence[Image.Image] | None = None,
+    ) -> tuple[list[Score], list[dict[str, float]]]:
+        """Scores and per-sample scores; a missing report scores as an empty one. `population` has no part in it."""
+        reports = reports_of(aligned(cases, predictions))
+        n, coverage = len(cases), coverage_of(reports)
+        checker = context.report_checker
+        scores, sample_f1 = finding_scores(
+            cases,
+            None if checker is None else context.report_findings(reports),
+            {} if checker is None else checker_details("report", checker),
+            context,
+            coverage,
+            "the data set has no report checker",
+        )
+        captions = caption_scores([case.report for case in cases], reports)
+        patients = [case.patient for case in cases]
+        scores += [self._caption(caption, patients, coverage, context) for caption in captions]
+        scores += self._diversity(reports, n, coverage, context)
+        samples: list[dict[str, float]] = [{} for _ in cases]
+        for caption in captions:
+            for sample, value in zip(samples, caption.per_sample, strict=False):  # empty where the metric is withheld
+                sample[caption.metric] = float(value)
+        for sample, f1 in zip(samples, sample_f1 or [], strict=False):
+            sample[PER_SAMPLE_F1] = f1
+        return scores, samples
+
+    @staticmethod
+    def _caption(caption: CaptionScore, patients: Sequence[str], coverage: float, context: Context) -> Score:
+        interval = None
+        if caption.statistic is not None:
+            interval = cluster_bootstrap(caption.sums, patients, caption.statistic, context.seed)
+        n = len(patients)
+        return make_score(
+            caption.metric, caption.value, context, n, coverage, True, interval, reason=caption.reason, **caption.details
+        )
+
+    @staticmethod
+    def _diversity(reports: Sequence[str | None], n: int, coverage: float, context: Context) -> list[Score]:
+        tokenised = tokenise([report or "" for report in reports])
+        tokens: dict[str, Any] = {"tokenisation": tokenised.tokenisation}
+        return [
+            make_score(
+                "distinct reports", distinct_share(reports), context, n, coverage, None, compared="case and spacing apart"
+            ),
+            make_score("distinct-2", distinct_n(tokenised.texts, 2), context, n, coverage, None, **tokens),
+            make_score("mean length (tokens)", mean_length(tokenised.texts), context, n, coverage, None, **tokens),
+        ]

@@ -1,0 +1,256 @@
+"""What the tasks share in scoring: alignment of predictions with cases, distribution metrics, finding F1."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from medim.data.dataset import Checker
+from medim.data.images import square
+from medim.errors import UserError
+from tasks.context import Context
+from tasks.metrics import findings as finding_metrics
+from tasks.metrics import kernel
+from tasks.metrics.findings import Counts, f1, macro_f1, macro_statistic, micro_f1, sample_f1, supported
+from tasks.metrics.frechet import FrechetDistance
+from tasks.metrics.kernel import KernelDistance
+from tasks.metrics.signature import signature
+from tasks.metrics.statistics import METHOD, Interval, percentile_interval, resampled_sums, too_few
+from tasks.protocols import Case, Prediction, Score
+
+FEATURE_SPACES = {"efficientnet-lite0": "EfficientNet-Lite0"}
+MACRO_F1 = "macro finding F1"
+PER_SAMPLE_F1 = "finding F1"
+
+
+def aligned(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Prediction]:
+    """One prediction per case, in the cases' order; a case without one gets an empty prediction.
+
+    Raises:
+        UserError: two predictions of one id, or one of an id that is no case.
+    """
+    by_id: dict[str, Prediction] = {}
+    for prediction in predictions:
+        if prediction.id in by_id:
+            raise UserError(f"two predictions for case '{prediction.id}'")
+        by_id[prediction.id] = prediction
+    known = {case.id for case in cases}
+    if strangers := [i for i in by_id if i not in known]:
+        raise UserError(f"prediction '{strangers[0]}' answers no case of this split ({len(strangers)} such)")
+    return [by_id.get(case.id, Prediction(case.id)) for case in cases]
+
+
+def images_of(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Image.Image | None]:
+    """The predicted images, brought to the geometry and size of the cases' own."""
+    return [
+        None if prediction.image is None else square(prediction.image, case.image.width)
+        for case, prediction in zip(cases, predictions, strict=True)
+    ]
+
+
+def reports_of(predictions: Sequence[Prediction]) -> list[str | None]:
+    """The predicted reports; a blank one counts as missing."""
+    return [p.report if p.report is not None and p.report.strip() else None for p in predictions]
+
+
+def coverage_of(items: Sequence[Any]) -> float:
+    """Share of items that are not missing."""
+    return sum(item is not None for item in items) / len(items)
+
+
+def make_score(
+    metric: str,
+    value: float | None,
+    context: Context,
+    n: int,
+    coverage: float,
+    higher_is_better: bool | None,
+    interval: Interval | None = None,
+    method: str = METHOD,
+    reason: str | None = None,
+    **details: Any,
+) -> Score:
+    """A score with its signature; `method` says how the interval was made, if there is one."""
+    if interval is not None:
+        details["interval"] = interval.reason or f"95 %, {method}, seed {context.seed}"
+    return Score(
+        metric=metric,
+        value=value,
+        n=n,
+        coverage=coverage,
+        higher_is_better=higher_is_better,
+        signature=signature(metric, n, context.protocol, **details),
+        ci_low=interval.low if interval is not None and value is not None else None,
+        ci_high=interval.high if interval is not None and value is not None else None,
+        reason=reason,
+    )
+
+
+def distribution_scores(
+    cases: Sequence[Case], images: Sequence[Image.Image | None], context: Context, population: Sequence[Image.Image] | None
+) -> list[Score]:
+    """Kernel and Fréchet distance of generated images from the cases' own.
+
+    Where images are missing both are withheld: a distance of the rest would hide it. `population`, where given, stands for the
+    generated images (an anchor whose own images are the reference); an empty one withholds.
+    """
+    coverage = coverage_of(images)
+    present = [image for image in images if image is not None]
+    generated = [square(image, cases[0].image.width) for image in population] if population is not None else present
+    try:
+        space = context.feature_space
+    except UserError as error:  # the extra is not installed: the cell says so, the other metrics go on
+        names = [f"{kind} ({FEATURE_SPACES['efficientnet-lite0']})" for kind in ("KID", "Fréchet distance")]
+        return [make_score(name, None, context, len(generated), coverage, False, reason=str(error)) for name in names]
+    title = FEATURE_SPACES.get(space.name, space.name)
+    details = context.features_signature() | {"n_reference": len(cases)}
+    reason = None
+    if len(present) < len(images):
+        reason = f"{len(images) - len(present)} of {len(images)} images are missing"
+    elif min(len(generated), len(cases)) < 2:
+        reason = f"at least two images a side are needed, here are {len(generated)} against {len(cases)}"
+    kid, frechet, interval = None, None, None
+    if reason is None:
+        reference_features = context.image_features([case.image for case in cases])
+        generated_features = context.image_features(generated)
+        details["dimension"] = reference_features.shape[1]
+        patients = [case.patient for case in cases]
+        strangers = [f"generated {index}" for index in range(len(generated))]  # whose patients are not known here
+        interval = kernel.kernel_interval(
+            reference_features, generated_features, patients, patients if population is None else strangers, context.seed
+        )
+        distances = KernelDistance(), FrechetDistance()
+        for distance in distances:
+            distance.update(torch.from_numpy(reference_features), real=True)
+            distance.update(torch.from_numpy(generated_features), real=False)
+        kid, frechet = (float(distance.compute()) for distance in distances)
+    n = len(generated)
+    return [
+        make_score(
+            f"KID ({title})", kid, context, n, coverage, False, interval, kernel.METHOD, reason,
+            estimator="unbiased, full sample", kernel="(x.y/d+1)^3", **details,
+        ),
+        make_score(
+            f"Fréchet distance ({title})", frechet, context, n, coverage, False, reason=reason,
+            estimator="float64, exact trace", **details,
+        ),
+    ]  # fmt: skip
+
+
+def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[frozenset[str]] | None, str]:
+    """What the cases show: the data set's own labels, else what its report checker reads; None where there is neither.
+
+    Returns:
+        The findings (or None), and where they come from (or why there are none).
+    """
+    if all(case.findings is not None for case in cases):
+        return [case.findings for case in cases if case.findings is not None], "data set"
+    if context.report_checker is not None:
+        return context.report_findings([case.report for case in cases]), f"report checker {context.report_checker.name}"
+    return None, "the data set states no findings and has no report checker"
+
+
+def checker_details(modality: str, checker: Checker) -> dict[str, Any]:
+    """Name and hash of a checker, for signatures."""
+    return {f"{modality}_checker": checker.name, f"{modality}_checker_weights": checker.fingerprint}
+
+
+def finding_scores(
+    cases: Sequence[Case],
+    found: Sequence[frozenset[str]] | None,
+    details: dict[str, Any],
+    context: Context,
+    coverage: float,
+    why_not: str,
+) -> tuple[list[Score], list[float] | None]:
+    """Finding F1 of what a checker read from the predictions: macro, by domain, micro, precision, recall and by finding.
+
+    Args:
+        found: one set per case; None where there is no checker, and `why_not` says so.
+
+    Returns:
+        Scores, and F1 of each sample (None where withheld).
+    """
+    n = len(cases)
+    references, source = reference_findings(cases, context)
+    if found is None or references is None:
+        reason = why_not if found is None else source
+        return [make_score(MACRO_F1, None, context, n, coverage, True, reason=reason)], None
+    details = details | {"reference_findings": source}
+    labels = supported(references)
+    if not labels:
+        reason = "no case shows any finding"
+        return [make_score(MACRO_F1, None, context, n, coverage, True, reason=reason, **details)], None
+    patients = [case.patient for case in cases]
+    every = Counts.of(references, found, sorted(set(labels).union(*found)))
+    counts = every.select(labels)
+    scores = [_macro(MACRO_F1, counts, patients, context, coverage, details)]
+    domains = sorted({case.domain for case in cases if case.domain is not None})
+    if len(domains) > 1:
+        for domain in domains:
+            scores += _domain_macro(domain, cases, references, found, context, coverage, details)
+    totals = counts.totals()
+    means = {"precision": finding_metrics.precision(totals).mean(), "recall": finding_metrics.recall(totals).mean()}
+    micro = {"micro finding F1": micro_f1(every.totals())}
+    scores += [
+        make_score(name, float(value), context, n, coverage, True, labels=len(every.labels), **details)
+        for name, value in micro.items()
+    ]
+    scores += [
+        make_score(f"macro finding {name}", float(value), context, n, coverage, True, labels=len(labels), **details)
+        for name, value in means.items()
+    ]
+    scores += _by_finding(counts, patients, context, coverage, details)
+    return scores, sample_f1(every)
+
+
+def _macro(
+    name: str, counts: Counts, patients: Sequence[str], context: Context, coverage: float, details: dict[str, Any]
+) -> Score:
+    interval = too_few(patients)
+    if interval is None:
+        sums = resampled_sums(counts.values.reshape(len(patients), -1), patients, context.seed)
+        interval = percentile_interval(macro_statistic(len(counts.labels))(sums))
+    value = float(macro_f1(counts.totals()))
+    extra = details | {"labels": len(counts.labels), "averaged": "labels that the references show"}
+    return make_score(name, value, context, len(patients), coverage, True, interval, **extra)
+
+
+def _domain_macro(
+    domain: str,
+    cases: Sequence[Case],
+    references: Sequence[frozenset[str]],
+    found: Sequence[frozenset[str]],
+    context: Context,
+    coverage: float,
+    details: dict[str, Any],
+) -> list[Score]:
+    rows = [index for index, case in enumerate(cases) if case.domain == domain]
+    labels = supported([references[row] for row in rows])
+    if not labels:
+        return []
+    counts = Counts.of([references[row] for row in rows], [found[row] for row in rows], labels)
+    patients = [cases[row].patient for row in rows]
+    return [_macro(f"{MACRO_F1}: {domain}", counts, patients, context, coverage, details)]
+
+
+def _by_finding(
+    counts: Counts, patients: Sequence[str], context: Context, coverage: float, details: dict[str, Any]
+) -> list[Score]:
+    few = too_few(patients)
+    intervals = [few] * len(counts.labels)
+    if few is None:
+        sums = resampled_sums(counts.values.reshape(len(patients), -1), patients, context.seed)
+        totals = sums.reshape(len(sums), 3, len(counts.labels))
+        values = np.where(totals[:, 0] + totals[:, 2] > 0, f1(totals), np.nan)  # (R, L)
+        intervals = [percentile_interval(column) for column in values.T]
+    support = counts.totals()[[0, 2]].sum(axis=0)
+    return [
+        make_score(
+            f"{PER_SAMPLE_F1}: {label}", float(value), context, len(patients), coverage, True, interval,
+            support=int(positives), **details,
+        )
+        for label, value, interval, positives in zip(counts.labels, f1(counts.totals()), intervals, support, strict=True)
+    ]  # fmt: skip
