@@ -120,7 +120,9 @@ class CodebookLearner:
         return {"counts": self.counts, "sums": self.sums, "window": self.window}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        self.counts, self.sums, self.window = (state[k].to(self.codebook.device) for k in ("counts", "sums", "window"))
+        self.counts, self.sums, self.window = (
+            state[k].to(self.codebook.device, copy=True) for k in ("counts", "sums", "window")
+        )
 
 
 def usage_of(counts: Tensor) -> tuple[float, float]:
