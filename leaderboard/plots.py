@@ -194,20 +194,14 @@ def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
         figure.supxlabel(
             "share of the samples that show it" if group == "prevalence" else f"{group} {arrow(direction)}".rstrip(), fontsize=9
         )
-        looks = [(row.label, row.kind, _look(row.label, row.first.model, row.kind, models)) for row in reversed(rows)]
-        handles = [
-            Line2D(
-                [],
-                [],
-                linestyle="none",
-                marker=marker,
-                color=colour,
-                markerfacecolor="white" if kind == "anchor" else colour,
-                label=label,
-            )
-            for label, kind, (colour, marker) in looks
-        ]
-        figure.legend(handles=handles, loc="outside upper right", ncols=min(4, len(handles)))
+        models_first = sorted(rows, key=lambda row: row.kind != "measured")
+        handles = []
+        for row in models_first:
+            colour, marker = _look(row.label, row.first.model, row.kind, models)
+            face = "white" if row.kind == "anchor" else colour
+            handles.append(Line2D([], [], linestyle="none", marker=marker, color=colour, markerfacecolor=face, label=row.label))
+        letters = max(len(row.label) for row in rows)
+        figure.legend(handles=handles, loc="outside lower left", ncols=max(1, int(width * 11 / (letters + 7))))
         title = f"{group[:1].upper()}{group[1:]} by finding: {_plain(table.task).lower()} on {board.dataset} ({board.split})"
         return Plot(name, title, _breakdown_alt(group, parts, rows), _png(figure), group, folded=group != "prevalence")
 

@@ -94,7 +94,8 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
         "details": _details(table),
         "plots": view.plots,
         "made": _made(table),
-        "signatures": [_signatures(table, metric) for metric in [*table.metrics, *table.details]],
+        "signatures": [_signatures(table, metric) for metric in table.metrics],
+        "detail_signatures": [_signatures(table, metric) for metric in table.details],
         "galleries": galleries,
     }
 
@@ -298,7 +299,8 @@ def _reported(records: Sequence[Record]) -> list[dict[str, Any]]:
     for (task, dataset), methods in tables.items():
         metrics = list(dict.fromkeys(metric for cells in methods.values() for metric in cells))
         columns = {metric: [cells[metric] for cells in methods.values() if metric in cells] for metric in metrics}
-        places = {metric: decimals(record.value for record in column) for metric, column in columns.items()}
+        # As many digits as the paper prints.
+        places = {m: max(len(repr(r.value).partition(".")[2]) for r in column) for m, column in columns.items()}
         result.append(
             {
                 "task": TITLES.get(task, (task.replace("-", " ").capitalize(), ""))[0],

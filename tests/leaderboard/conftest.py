@@ -25,7 +25,8 @@ def record(**changes: Any) -> dict[str, Any]:
         "value": 0.5, "ci_low": None, "ci_high": None, "n": 256, "coverage": 1.0, "seed": 0, "protocol": "strict-v1",
         "signature": {"metric": "BLEU-4", "version": "1", "n": 256}, "kind": "measured", "commit": "0123abc",
         "command": "medim-bench run all --model phantom-tiny --data phantom --out runs/demo",
-        "created": "2026-01-02T03:04:05+00:00", "reason": None, "higher_is_better": True, "synthetic": True, "run": "aaaa1111bbbb2222",
+        "created": "2026-01-02T03:04:05+00:00", "reason": None, "higher_is_better": True, "synthetic": True,
+        "run": "aaaa1111bbbb2222",
     } | changes  # fmt: skip
 
 
@@ -116,17 +117,16 @@ def write_run(
                     metric |= {"model": f"{model}-hash", "settings": {"steps": 16}}
                 if n < 15:
                     score = {**score, "ci_low": None, "ci_high": None}
-                lines.append(
-                    record(task=task, model=system, dataset=dataset, n=n, seed=seed, run=run, synthetic=synthetic, command=command,
-                           signature=metric, **own, **score)
-                )  # fmt: skip
+                where = {"task": task, "model": system, "dataset": dataset, "n": n, "seed": seed, "run": run}
+                lines.append(record(**where, synthetic=synthetic, command=command, signature=metric, **own, **score))
             write_samples(folder / "samples" / task, task, system, samples, report, side)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     manifest = {
-        "run": run, "model": model, "model_fingerprint": f"{model}-hash", "dataset": dataset, "dataset_fingerprint": fingerprint,
-        "split": "test", "synthetic": synthetic, "terms": terms, "withhold_samples": withhold, "tasks": list(tasks),
-        "command": command, "commit": "0123abc", "created": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2"}, "settings": {},
+        "run": run, "model": model, "model_fingerprint": f"{model}-hash", "dataset": dataset,
+        "dataset_fingerprint": fingerprint, "split": "test", "synthetic": synthetic, "terms": terms,
+        "withhold_samples": withhold, "tasks": list(tasks), "command": command, "commit": "0123abc",
+        "created": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2"}, "settings": {},
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
@@ -149,7 +149,7 @@ def write_samples(folder: Path, task: str, system: str, count: int, report: str,
             {
                 "id": name, "image": image, "report": None if task == "image-generation" else report, "prompt": None,
                 "reference_image": reference, "scores": {"finding F1": 0.75}, "domain": domain,
-                "reference_report": None if task == "joint-generation" else f"Case {index}: small left effusion, no pneumothorax.",
+                "reference_report": None if task == "joint-generation" else f"Case {index}: small left effusion.",
             }
         )  # fmt: skip
     (folder / system).mkdir(parents=True, exist_ok=True)
@@ -159,6 +159,12 @@ def write_samples(folder: Path, task: str, system: str, count: int, report: str,
 @pytest.fixture
 def make_record() -> Callable[..., dict[str, Any]]:
     return record
+
+
+@pytest.fixture(scope="session")
+def run_writer() -> Callable[..., Path]:
+    """`write_run(folder, **options)` for fixtures that outlive a test."""
+    return write_run
 
 
 @pytest.fixture

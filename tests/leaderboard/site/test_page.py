@@ -1,0 +1,44 @@
+import pytest
+
+from leaderboard.compare import boards
+from leaderboard.record import Record
+from leaderboard.site.page import TableView, render
+from leaderboard.store import collect
+
+
+@pytest.fixture
+def page(make_run):
+    """Renders the records of a run folder after a change, without plots and galleries."""
+
+    def make(**options):
+        collection = collect([make_run(tasks=("report-generation",), samples=0, **options)])
+        ranked = boards(collection.records, {"aaaa1111bbbb2222": "f"})
+        return render([(b, [TableView(t, [], []) for t in b.tables]) for b in ranked], [], collection.runs)
+
+    return make
+
+
+def test_without_reported_numbers_and_samples_their_sections_are_absent(page):
+    html = page()
+    assert 'id="reported"' not in html
+    assert "<h4>Samples" not in html
+    assert "One model measured: there is nothing to rank." in html
+    assert "value best" not in html
+
+
+def test_values_intervals_and_directions_are_shown(page):
+    html = page()
+    assert '<span class="value">0.850</span><span class="ci">0.820 \N{EN DASH} 0.880</span>' in html
+    assert 'aria-label="higher is better"' in html
+
+
+def test_incomplete_coverage_is_marked(page):
+    html = page(coverage=0.95)
+    assert '<td class="partial">95 %</td>' in html
+    assert "coverage 95.0%: ranking needs every case" in html
+
+
+def test_an_empty_page_stands(make_record):
+    assert Record(**make_record()).kind == "measured"
+    html = render([], [], {})
+    assert "0 models on 0 boards" in html

@@ -1,0 +1,196 @@
+import io
+import itertools
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+import leaderboard.build
+from leaderboard.build import build
+from leaderboard.errors import LeaderboardError
+from leaderboard.record import read_records
+from leaderboard.reported import reported_records
+from leaderboard.tables import records_of
+
+EVIL = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & "quoted"'
+
+
+class Page(HTMLParser):
+    """Balances tags and collects what a test asks of the page."""
+
+    VOID = frozenset({"meta", "img", "input", "br", "link", "hr"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags, self.ids, self.words = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory, run_writer):
+    """Two models on synthetic data, one on a small real set, one on a set whose samples are withheld."""
+    root = tmp_path_factory.mktemp("leaderboard")
+    two = ("image-generation", "report-generation")
+    runs = [
+        run_writer(root / "a", report=EVIL, samples=3),
+        run_writer(root / "b", run="bbbb", model="other<b>", quality=0.5, tasks=two, samples=1, terms="CC0"),
+        run_writer(root / "c", run="cccc", dataset="cxr", fingerprint="c", synthetic=False, n=40, tasks=two,
+                   samples=1, side=200),
+        run_writer(root / "d", run="dddd", dataset="mimic-cxr", fingerprint="d", synthetic=False, tasks=two[1:],
+                   samples=2, withhold=True, report="PRIVATE WORDS", terms="PhysioNet credentialed"),
+    ]  # fmt: skip
+    result = build(runs, root / "out")
+    page = result.paths["page"].read_text(encoding="utf-8")
+    return {"runs": runs, "out": root / "out", "result": result, "html": page, "page": Page(page)}
+
+
+def test_all_files_are_there(built):
+    names = {path.relative_to(built["out"]).as_posix() for path in built["out"].rglob("*") if path.is_file()}
+    assert {"index.html", "leaderboard.csv", "leaderboard_wide.csv", "leaderboard.md", "results.jsonl"} <= names
+    assert names == {path.relative_to(built["out"]).as_posix() for path in built["result"].paths.values()}
+    assert sum(name.startswith("plots/") for name in names) >= 6
+
+
+def test_results_and_csv_hold_every_record(built):
+    measured = [record for run in built["runs"] for record in read_records(run / "records.jsonl")]
+    every = [*measured, *reported_records()]
+    assert built["result"].n_records == len(every)
+    assert read_records(built["out"] / "results.jsonl") == every
+    text = (built["out"] / "leaderboard.csv").read_text(encoding="utf-8")
+    assert records_of(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)) == every
+    wide = pd.read_csv(built["out"] / "leaderboard_wide.csv")
+    row = wide[(wide["model"] == "phantom-tiny") & (wide["dataset"] == "phantom")].iloc[0]
+    assert row["report-generation/macro finding F1"] == 0.85
+
+
+def test_the_page_is_whole_html(built):
+    page = built["page"]
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    links = [attrs["href"][1:] for tag, attrs in page.tags if tag == "a" and attrs["href"].startswith("#")]
+    assert links
+    assert set(links) <= set(page.ids)
+    headings = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    assert headings[0] == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(headings))
+    assert all(attrs.get("alt") for tag, attrs in page.tags if tag == "img")
+
+
+def test_the_page_needs_nothing_but_itself(built):
+    for tag, attrs in built["page"].tags:
+        if "src" in attrs:
+            assert attrs["src"].startswith("data:"), tag
+        if "href" in attrs:
+            assert attrs["href"].startswith("#") or (built["out"] / attrs["href"]).is_file()
+    assert not re.search(r"""(src|href)\s*=\s*["']?\s*(https?:)?//""", built["html"])
+    assert "url(" not in built["html"]
+    assert "@import" not in built["html"]
+    assert len(built["html"].encode()) < 25_000_000
+
+
+def test_reports_and_names_are_escaped(built):
+    assert "<script>alert" not in built["html"]
+    assert "<img src=x" not in built["html"]
+    assert EVIL in built["page"].text
+    assert "other<b>" in built["page"].text
+    assert [tag for tag, _ in built["page"].tags].count("script") == 1
+
+
+def test_synthetic_data_say_so(built):
+    assert built["page"].text.count("Phantoms are synthetic:") == 1
+
+
+def test_withheld_samples_are_nowhere(built):
+    assert "Samples are withheld" in built["page"].text
+    for path in built["result"].paths.values():
+        assert b"PRIVATE WORDS" not in path.read_bytes(), path
+
+
+def test_blanks_give_their_reason_and_small_data_are_not_ranked(built):
+    text = built["page"].text
+    assert "METEOR 1.5 needs Java (no `java` on the PATH)" in text
+    assert "40 cases: ranking needs 100" in text
+    assert "the data set has no finding checker" in text
+
+
+def test_reported_numbers_stand_apart(built):
+    before, after = built["html"].split('id="reported"')
+    assert ">120.28<" in after
+    assert ">16.60<" in after
+    assert "120.28" not in before
+    assert "Reported by the paper, on other data: not comparable" in after
+
+
+def test_only_measured_rows_are_marked_best(built):
+    bodies = re.findall(r'<tbody class="(models|anchors)">(.*?)</tbody>', built["html"], re.DOTALL)
+    best = {kind: sum(body.count("value best") for k, body in bodies if k == kind) for kind in ("models", "anchors")}
+    assert best["models"] > 0
+    assert best["anchors"] == 0
+
+
+def test_signatures_and_commands_can_be_read(built):
+    assert "medim-bench run all --model phantom-tiny --data phantom --out a" in built["page"].text
+    assert '"model": "phantom-tiny-hash"' in built["page"].text
+
+
+def test_a_second_build_is_the_same(built, tmp_path):
+    again = build(built["runs"], tmp_path / "again")
+    for role, path in built["result"].paths.items():
+        assert path.read_bytes() == again.paths[role].read_bytes(), role
+
+
+def test_a_failed_build_leaves_the_old_files(make_run, tmp_path, monkeypatch):
+    run = make_run(tasks=("report-generation",), samples=1)
+    out = tmp_path / "out"
+    build([run], out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+    records = (run / "records.jsonl").read_text()
+    line = json.loads(records.splitlines()[0])
+    (run / "records.jsonl").write_text(records + json.dumps(line | {"value": 0.123}) + "\n")
+    with pytest.raises(LeaderboardError, match="conflicts with"):
+        build([run], out)
+    (run / "records.jsonl").write_text(records.replace('"value": ', '"valu": ', 1))
+    with pytest.raises(LeaderboardError, match=r"records\.jsonl:1: "):
+        build([run], out)
+    (run / "records.jsonl").write_text(records)
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(leaderboard.build, "render", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build([run], out)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_stale_plots_go(make_run, tmp_path):
+    (tmp_path / "out" / "plots").mkdir(parents=True)
+    (tmp_path / "out" / "plots" / "old.png").write_bytes(b"")
+    result = build([make_run(tasks=("report-generation",), samples=0)], tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out" / "plots").iterdir()} == {
+        p.name for r, p in result.paths.items() if "plot" in r
+    }
+
+
+def test_nothing_to_build_is_an_error(tmp_path):
+    with pytest.raises(LeaderboardError, match="nothing to build"):
+        build([], tmp_path)

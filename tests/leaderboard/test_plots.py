@@ -1,0 +1,45 @@
+import io
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from leaderboard.compare import boards
+from leaderboard.plots import MODEL_COLOURS, lengths_plot, slug, table_plots
+from leaderboard.store import collect
+
+
+@pytest.fixture
+def board(make_run):
+    collection = collect([make_run(tasks=("joint-generation",), samples=0)])
+    return boards(collection.records, {"aaaa1111bbbb2222": "f"})[0]
+
+
+def test_metrics_and_breakdowns_are_drawn_without_a_trace(board):
+    before = dict(matplotlib.rcParams)
+    plots = table_plots(board, board.tables[0], "p")
+    assert [(plot.name, plot.group, plot.folded) for plot in plots] == [
+        ("p-metrics", None, False), ("p-prevalence", "prevalence", False),
+    ]  # fmt: skip
+    assert dict(matplotlib.rcParams) == before
+    assert plt.get_fignums() == []
+    for plot in plots:
+        pixels = np.asarray(Image.open(io.BytesIO(plot.png)).convert("RGB")).reshape(-1, 3)
+        assert len(pixels) > 200 * 200
+        blue = tuple(int(MODEL_COLOURS[0][i : i + 2], 16) for i in (1, 3, 5))
+        assert (pixels == blue).all(axis=1).sum() > 20, "the model's marker is not there"
+    assert "joint agreement: phantom-tiny 0.850" in plots[0].alt
+    assert "; phantom-tiny from 0." in plots[1].alt
+
+
+def test_lengths_state_their_medians():
+    plot = lengths_plot("Lengths", {"model": [10, 20, 30], "real": [7, 7]}, "x")
+    assert "model 20 words" in plot.alt
+    assert "real 7 words" in plot.alt
+    assert Image.open(io.BytesIO(plot.png)).format == "PNG"
+
+
+def test_slug():
+    assert slug("Finding F1: left/right ") == "finding-f1-left-right"

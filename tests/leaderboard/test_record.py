@@ -1,0 +1,66 @@
+import json
+
+import pytest
+
+from leaderboard.errors import LeaderboardError
+from leaderboard.record import Record, parse_record, read_records, write_records
+
+
+def test_records_survive_writing_and_reading(tmp_path, make_record):
+    records = [
+        Record(**make_record(value=1 / 3, ci_low=0.1, ci_high=0.5, signature={"tokens": ["ä", 1, None], "nested": {"a": 0.1}})),
+        Record(**make_record(metric="METEOR", value=None, reason="METEOR 1.5 needs Java")),
+    ]
+    write_records(tmp_path / "records.jsonl", records)
+    assert read_records(tmp_path / "records.jsonl") == records
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"value": "0.5"}, "field 'value': Input should be a valid number (got '0.5')"),
+        ({"coverage": 1.2}, "field 'coverage': Input should be less than or equal to 1 (got 1.2)"),
+        ({"value": None}, "a record without a value needs a reason"),
+        ({"ci_low": 0.1}, "ci_low and ci_high come together"),
+        ({"ci_low": 0.2, "ci_high": 0.1}, "ci_low 0.2 is above ci_high 0.1"),
+        ({"kind": "guessed"}, "field 'kind': Input should be 'measured', 'anchor' or 'reported' (got 'guessed')"),
+        ({"created": "yesterday"}, "field 'created': Invalid isoformat string: 'yesterday' (got 'yesterday')"),
+        ({"coverge": 1.0}, "unknown field 'coverge'; did you mean 'coverage'?"),
+        ({"n": None}, "n, coverage and seed may be null only in records of kind 'reported'"),
+    ],
+)
+def test_a_bad_field_is_named_with_file_and_line(tmp_path, make_record, changes, message):
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(make_record()) + "\n\n" + json.dumps(make_record(**changes)) + "\n")
+    with pytest.raises(LeaderboardError) as error:
+        read_records(path)
+    assert str(error.value) == f"{path}:3: {message}"
+
+
+def test_a_missing_field_is_named(make_record):
+    record = make_record()
+    del record["dataset"]
+    with pytest.raises(LeaderboardError, match=r"^r\.jsonl:1: field 'dataset' is missing$"):
+        parse_record(json.dumps(record), "r.jsonl:1")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [('{"task": ', "broken JSON at column"), ("[1]", "a record is a JSON object, not list"), ('{"value": NaN}', "r.jsonl:7: ")],
+)
+def test_a_malformed_line_is_named(line, message):
+    with pytest.raises(LeaderboardError, match=r"r\.jsonl:7: ") as error:
+        parse_record(line, "r.jsonl:7")
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_nan_is_no_value(make_record):
+    with pytest.raises(LeaderboardError, match=r"field 'value': Input should be a finite number"):
+        parse_record(json.dumps(make_record(value=float("nan"))), "r.jsonl:1")
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    with pytest.raises(LeaderboardError, match=r"none\.jsonl: cannot read the records: No such file"):
+        read_records(tmp_path / "none.jsonl")

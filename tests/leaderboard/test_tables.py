@@ -1,0 +1,78 @@
+import io
+
+import pandas as pd
+import pytest
+
+from leaderboard.compare import boards
+from leaderboard.record import Record
+from leaderboard.reported import reported_records
+from leaderboard.tables import counts, csv_text, decimals, long_frame, markdown, number, records_of, shares, wide_frame
+
+
+@pytest.fixture
+def records(make_record):
+    return [
+        Record(**make_record(value=1 / 3, ci_low=0.1, ci_high=2 / 3, signature={"a": [1, 'é,\n"x"']})),
+        Record(**make_record(metric="METEOR", value=None, reason='needs "Java", not here')),
+        Record(**make_record(model="other, with comma", value=0.25, commit="", run="b", higher_is_better=None)),
+        Record(**make_record(task="joint-generation", metric="joint agreement", value=1.0, kind="anchor", model="real")),
+        *reported_records()[:3],
+    ]
+
+
+def test_the_long_csv_gives_back_the_records(records):
+    text = csv_text(long_frame(records))
+    assert records_of(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)) == records
+    assert records_of(long_frame(records)) == records
+
+
+def test_the_wide_csv_has_one_row_a_system(records):
+    frame = pd.read_csv(io.StringIO(csv_text(wide_frame(records))))
+    assert list(frame["model"]) == ["phantom-tiny", "other, with comma", "real", "SDM", "SDM (SFT)"]
+    assert frame.loc[0, "report-generation/BLEU-4"] == 1 / 3
+    assert pd.isna(frame.loc[0, "report-generation/METEOR"])
+    assert frame.loc[2, "joint-generation/joint agreement"] == 1.0
+    assert (frame.loc[3, "image-generation/FID"], frame.loc[3, "kind"]) == (120.28, "reported")
+
+
+@pytest.mark.parametrize(
+    ("values", "places", "shown"),
+    [
+        ([0.85123, 0.0421], 3, ["0.851", "0.042"]),
+        ([120.28, 30.0, 0.5], 2, ["120.28", "30.00", "0.50"]),
+        ([0.00012, -0.0003], 6, ["0.000120", "\N{MINUS SIGN}0.000300"]),
+        ([None, 0.0], 3, []),
+        ([12345.6], 0, ["12,346"]),
+    ],
+)
+def test_a_column_shows_three_or_four_digits(values, places, shown):
+    assert decimals(values) == places
+    assert [number(value, places) for value in values if value] == shown
+
+
+def test_a_small_value_never_shows_as_zero():
+    assert number(0.00004, 3) == "4e\N{MINUS SIGN}05"
+    assert number(0.0, 3) == "0.000"
+
+
+def test_coverage_is_never_rounded_up_to_all(make_record):
+    some = [Record(**make_record(coverage=value, n=n)) for value, n in ((0.9999, 10), (1.0, 20))]
+    assert shares(some) == "99.9 %"
+    assert shares(some[1:]) == "100 %"
+    assert counts(some) == "10\N{EN DASH}20"
+
+
+def test_markdown_marks_best_anchors_and_reasons(make_record):
+    rows = [
+        Record(**make_record(value=0.7)), Record(**make_record(model="weak|er", value=0.5)),
+        Record(**make_record(model="real", kind="anchor", value=0.9)),
+        Record(**make_record(metric="METEOR", value=None, reason="needs Java")),
+    ]  # fmt: skip
+    text = markdown(boards(rows, {"aaaa1111bbbb2222": "f"}), reported_records()[:2])
+    assert "| phantom-tiny | 256 | 100 % | **0.700** | [1] |" in text
+    assert "| weak\\|er | 256 | 100 % | 0.500 |  |" in text
+    assert "| *real* (anchor) | 256 | 100 % | 0.900 |  |" in text
+    assert "- [1] needs Java" in text
+    assert "Synthetic data" in text
+    assert "not comparable" in text
+    assert "| SDM (reported) | 120.28 | 2.92 |" in text
