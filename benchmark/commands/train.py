@@ -6,7 +6,7 @@ import click
 
 from benchmark.artifacts import clear_training
 from benchmark.cli import NearestGroup
-from benchmark.options import data_option, out_option, overwrite_option, set_option
+from benchmark.options import data_option, device_option, out_option, overwrite_option, set_option
 from benchmark.status import not_built
 
 PRESET = "Name of a recipe, or the path of its YAML file."
@@ -25,6 +25,7 @@ def train() -> None:
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps, in place of the recipe's.")
 @click.option("--dry-run", is_flag=True, help="Not built yet: say what would be trained, and what it would need.")
 @set_option("Override a field of the recipe (TrainingArguments names), such as learning_rate=1e-4; repeatable.")
+@device_option()
 @overwrite_option()
 def model(
     preset: str,
@@ -34,6 +35,7 @@ def model(
     steps: int | None,
     dry_run: bool,
     overrides: dict[str, str],
+    device: str | None,
     overwrite: bool,
 ) -> None:
     """Trains the denoiser: config.yaml, metrics.jsonl, checkpoints and the final model in from_pretrained form go to --out."""
@@ -42,9 +44,12 @@ def model(
     from medim.data.dataset import load_dataset
 
     dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
-    from medim.training.trainer import train_model
+    from medim.training.train import train_model
 
-    train_model(preset, dataset, out, tokenizer, steps, [f"{key}={value}" for key, value in overrides.items()], overwrite)
+    settings = tuple(f"{key}={value}" for key, value in overrides.items())
+    train_model(
+        preset, dataset, out, tokenizer=tokenizer, steps=steps, overrides=settings, overwrite=overwrite, device=device
+    )  # fmt: skip
     click.echo(f"model: {out}")
 
 
@@ -54,8 +59,17 @@ def model(
 @out_option()
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps, in place of the recipe's.")
 @set_option("Override a field of the recipe, such as codes=512; repeatable.")
+@device_option()
 @overwrite_option()
-def tokenizer(preset: str, data: str, out: Path, steps: int | None, overrides: dict[str, str], overwrite: bool) -> None:
+def tokenizer(
+    preset: str,
+    data: str,
+    out: Path,
+    steps: int | None,
+    overrides: dict[str, str],
+    device: str | None,
+    overwrite: bool,
+) -> None:
     """Trains the image tokenizer; --out gets config.yaml, metrics.jsonl, checkpoints, reconstructions.png and the weights."""
     from medim.data.dataset import load_dataset
     from medim.training.tokenizer_recipe import load_tokenizer_recipe
@@ -68,5 +82,5 @@ def tokenizer(preset: str, data: str, out: Path, steps: int | None, overrides: d
 
     if overwrite:
         clear_training(out)
-    train_tokenizer(dataset, recipe, out)
+    train_tokenizer(dataset, recipe, out, device=device)
     click.echo(f"tokenizer: {out}")
