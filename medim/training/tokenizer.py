@@ -72,7 +72,7 @@ def train_tokenizer(
                 bar.set_postfix(
                     loss=f"{figures['loss']:.4f}", psnr=f"{figures['psnr']:.1f}", codes=f"{figures['codes_used']:.0%}"
                 )
-            if run.step % recipe.eval_every == 0 and recipe.quantize_start < run.step < recipe.steps:
+            if run.step % recipe.eval_every == 0 and recipe.first_quantised_step < run.step < recipe.steps:
                 metrics.add(run.step, "val", seconds=run.seconds, **evaluate(run.tokenizer, val))
             if run.step % recipe.save_steps == 0 or run.step == recipe.steps or interrupted():
                 checkpoints.save(run.step, run.state())
@@ -120,13 +120,13 @@ class TokenizerTraining:
     def advance(self, cache: Tensor) -> dict[str, float]:
         """One optimiser step on the step's batch of cache (N, H, W, 3) uint8; returns the batch's figures."""
         recipe = self.recipe
-        if self.step == recipe.quantize_start:
+        if self.step == recipe.first_quantised_step:
             self._start_codebook(cache)
         images = self._images(cache[batch_indices(len(cache), recipe.batch_size, self.step, recipe.seed)])
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate()
         self.model.train()
-        quantised = self.step >= recipe.quantize_start
+        quantised = self.step >= recipe.first_quantised_step
         with self._autocast():
             latents = self.model.encode(images).latents
         codes, commitment, passed = None, images.new_zeros(()), latents.float()

@@ -45,7 +45,7 @@ class TokenizerRecipe(BaseModel):
     commitment: NonNegativeFloat = 0.25
 
     # codebook
-    quantize_start: NonNegativeInt = 200  # steps of plain autoencoding before the k-means start
+    quantize_start: NonNegativeInt = 200  # steps of plain autoencoding before the k-means start, at most a quarter of all
     codebook_decay: float = Field(0.99, gt=0, lt=1)
     restart_every: PositiveInt = 100
     restart_until: float = Field(0.8, ge=0, le=1)  # share of the steps after which no code moves any more
@@ -60,6 +60,11 @@ class TokenizerRecipe(BaseModel):
     seed: NonNegativeInt = 0
     bf16: bool = True
     weights: Literal["float32", "float16"] = "float16"  # on disk
+
+    @property
+    def first_quantised_step(self) -> int:
+        """`quantize_start`, or a quarter of the steps where that is earlier: a short run has a codebook too."""
+        return min(self.quantize_start, self.steps // 4)
 
 
 def load_tokenizer_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> TokenizerRecipe:

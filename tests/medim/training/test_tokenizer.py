@@ -29,7 +29,7 @@ RECIPE = TokenizerRecipe(
     batch_size=8,
     learning_rate=3e-3,
     warmup_steps=2,
-    quantize_start=4,
+    quantize_start=3,
     restart_every=3,
     eval_every=5,
     save_steps=5,
@@ -155,9 +155,7 @@ def test_ctrl_c_saves_and_says_so(finished, tmp_path, monkeypatch):
 
 
 def test_it_learns(tmp_path):
-    recipe = RECIPE.model_copy(
-        update={"steps": 250, "quantize_start": 50, "codes": 64, "save_steps": 1000, "channels": (16, 16, 32)}
-    )
+    recipe = RECIPE.model_copy(update={"steps": 100, "quantize_start": 40, "codes": 32, "save_steps": 1000, "l2_weight": 4.0})
     tokenizer = train_tokenizer(Squares(200), recipe, tmp_path, device="cpu", progress=False)
     final = lines(tmp_path)[-1]
     mean = np.stack([np.asarray(Squares().pair("train", i).image) for i in range(40)]).mean(0)

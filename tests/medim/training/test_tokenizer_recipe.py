@@ -25,6 +25,12 @@ def test_overrides_are_read_as_yaml():
     assert (recipe.steps, recipe.learning_rate, recipe.bf16, recipe.channels) == (7, 5e-4, False, (8, 8, 8, 16))
 
 
+def test_a_short_run_still_gets_a_codebook():
+    assert load_tokenizer_recipe("phantom-tiny").first_quantised_step == 200
+    assert load_tokenizer_recipe("phantom-tiny", ["steps=20"]).first_quantised_step == 5
+    assert load_tokenizer_recipe("phantom-tiny", ["steps=1"]).first_quantised_step == 0
+
+
 def test_a_file_is_read_like_a_name(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text(yaml.safe_dump(load_tokenizer_recipe("phantom-tiny").model_dump(mode="json")))
