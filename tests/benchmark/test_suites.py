@@ -1,0 +1,39 @@
+import pytest
+
+from benchmark.suites import load_suite, names, parse_suite
+from medim.errors import UserError
+
+GOOD = "title: t\nmodel: m\ndata: d\ntasks: [all]\nout: runs/x\n"
+
+
+def test_every_shipped_suite_is_valid():
+    assert "demo" in names()
+    for name in names():
+        assert load_suite(name).title
+
+
+def test_demo_is_the_main_job():
+    suite = load_suite("demo")
+    assert (suite.model, suite.data, suite.limit, suite.split) == ("phantom-tiny", "phantom", 256, "test")
+    assert suite.tasks == ("image-generation", "report-generation", "joint-generation")
+
+
+def test_defaults():
+    suite = parse_suite(GOOD, "x.yaml")
+    assert (suite.split, suite.limit, suite.seed, suite.batch_size, suite.set) == ("test", None, 0, 64, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (GOOD + "limt: 3\n", "x.yaml: unknown field 'limt'; did you mean 'limit'"),
+        (GOOD + "limit: 0\n", "x.yaml: field 'limit': Input should be greater"),
+        (GOOD.replace("data: d\n", ""), "x.yaml: field 'data': Field required"),
+        ("a: [", "x.yaml: broken YAML"),
+    ],
+)
+def test_mistakes_name_file_and_field(text, told):
+    with pytest.raises(UserError) as error:
+        parse_suite(text, "x.yaml")
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
