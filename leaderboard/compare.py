@@ -12,8 +12,8 @@ MINIMUM_N = 100
 # tokenizer, so its columns are shown and never ranked.
 TRAINED_AGAINST = ("EfficientNet-Lite0",)
 ANCHOR_ORDER = ("real", "reconstruction", "training copy", "nearest neighbour", "shuffled", "constant")
-# What a signature says of the system itself; everything else in it must be equal for two values to be compared.
-OF_THE_SYSTEM = frozenset({"model", "settings", "tokenizer_of"})
+# What a signature says of the system itself or of the interval; the rest must be equal for two values to be compared.
+OF_THE_SYSTEM = frozenset({"interval", "model", "settings", "tokenizer_of"})
 TASK_ORDER = ("image-generation", "report-generation", "joint-generation")
 _BREAKDOWN = re.compile(r"^(?P<group>[^:]+): (?P<item>.+?)(?: \((?P<modality>image|report)\))?$")
 

@@ -4,6 +4,7 @@ import io
 import math
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ import matplotlib.ticker
 import numpy as np
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from leaderboard.compare import Board, Breakdown, Row, Table, breakdown
@@ -39,6 +41,7 @@ STYLE = {
     "legend.frameon": False,
 }
 DPI = 130
+MINIMUM_ITEMS = 4  # fewer are read better from the table
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,10 @@ def table_plots(board: Board, table: Table, prefix: str) -> list[Plot]:
     plots = []
     if any(_drawable(table, metric) for metric in table.metrics):
         plots.append(_metrics_plot(board, table, f"{prefix}-metrics"))
-    for group in dict.fromkeys(part.group for m in table.details if (part := breakdown(m)) and _drawable(table, m)):
-        plots.append(_breakdown_plot(board, table, group, f"{prefix}-{slug(group)}"))
+    drawn = Counter(part.group for m in table.details if (part := breakdown(m)) and _drawable(table, m))
+    for group, size in drawn.items():
+        if size >= MINIMUM_ITEMS:
+            plots.append(_breakdown_plot(board, table, group, f"{prefix}-{slug(group)}"))
     return plots
 
 
@@ -108,8 +113,8 @@ def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
     columns = min(3, len(metrics))
     lines = math.ceil(len(metrics) / columns)
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(0.9 + 3.1 * columns, lines * (0.75 + 0.27 * len(rows))), layout="constrained")
-        figure.get_layout_engine().set(wspace=0.06, hspace=0.06)
+        layout = ConstrainedLayoutEngine(wspace=0.06, hspace=0.06)
+        figure = Figure(figsize=(0.9 + 3.1 * columns, lines * (0.75 + 0.27 * len(rows))), layout=layout)
         grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
         models = [row.label for row in rows if row.kind == "measured"]
         for axes, metric in zip(grid.flat, metrics, strict=False):

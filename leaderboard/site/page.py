@@ -1,7 +1,6 @@
 """The page: boards, reported numbers, plots and galleries rendered into one self-contained HTML file."""
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,6 +14,7 @@ from leaderboard.gallery import Gallery
 from leaderboard.plots import Plot
 from leaderboard.record import Record
 from leaderboard.site.guide import entries_for
+from leaderboard.site.provenance import free, made, signatures
 from leaderboard.store import Run
 from leaderboard.tables import arrow, counts, decimals, direction_of, number, shares
 
@@ -44,7 +44,7 @@ def render(boards: Sequence[tuple[Board, list[TableView]]], reported: Sequence[R
     """The whole page as HTML: no reference leaves the file, except links to the tables that lie beside it."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["inline"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
-    environment.globals.update(number=number, value_text=_free)
+    environment.globals.update(number=number, value_text=free)
     site = files("leaderboard.site")
     records = [record for board, _ in boards for table in board.tables for row in table.rows for record in row.cells.values()]
     return environment.from_string(site.joinpath("index.html").read_text("utf-8")).render(
@@ -93,9 +93,9 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
         "remarks": _remarks(table),
         "details": _details(table),
         "plots": view.plots,
-        "made": _made(table),
-        "signatures": [_signatures(table, metric) for metric in table.metrics],
-        "detail_signatures": [_signatures(table, metric) for metric in table.details],
+        "made": made(table),
+        "signatures": [signatures(table, metric) for metric in table.metrics],
+        "detail_signatures": [signatures(table, metric) for metric in table.details],
         "galleries": galleries,
     }
 
@@ -206,6 +206,8 @@ def _details(table: Table) -> list[dict[str, Any]]:
         result.append(
             {
                 "group": group,
+                "by": "by domain" if group.startswith("macro") else "by finding",
+                "head": "Domain" if group.startswith("macro") else "Finding",
                 "systems": systems,
                 "arrow": arrow(direction_of(record for column in columns.values() for record in column.values())),
                 "rows": [
@@ -220,47 +222,12 @@ def _details(table: Table) -> list[dict[str, Any]]:
 def _detail(record: Record | None, shaded: bool) -> dict[str, Any]:
     if record is None or record.value is None:
         return {"text": "\N{EN DASH}", "title": record.reason if record else "not measured", "shade": None}
-    interval = f"{_free(record.ci_low)} to {_free(record.ci_high)}, " if record.ci_low is not None else ""
+    interval = f"{free(record.ci_low)} to {free(record.ci_high)}, " if record.ci_low is not None else ""
     return {
         "text": number(record.value, 3),
         "title": f"{interval}n = {record.n:,}",
         "shade": round(record.value, 3) if shaded else None,
     }
-
-
-def _made(table: Table) -> list[dict[str, Any]]:
-    """The command, commit and date behind each row."""
-    groups: dict[tuple[str, str, str], list[str]] = {}
-    dates: dict[tuple[str, str, str], str] = {}
-    for row in table.rows:
-        for record in row.cells.values():
-            key = (record.run, record.command, record.commit)
-            groups.setdefault(key, [])
-            if row.label not in groups[key]:
-                groups[key].append(row.label)
-            dates[key] = max(dates.get(key, ""), record.created)
-    return [
-        {"run": run, "command": command, "commit": commit, "created": dates[run, command, commit], "systems": systems}
-        for (run, command, commit), systems in groups.items()
-    ]
-
-
-def _signatures(table: Table, metric: str) -> dict[str, Any]:
-    """The signatures of one column; systems that share one stand together."""
-    groups: dict[str, list[dict[str, str]]] = {}
-    for label, record in table.column(metric).items():
-        text = json.dumps(record.signature, indent=2, sort_keys=True, ensure_ascii=False)
-        interval = f"[{_free(record.ci_low)}, {_free(record.ci_high)}]" if record.ci_low is not None else "no interval"
-        groups.setdefault(text, []).append(
-            {
-                "label": label,
-                "value": record.reason or "" if record.value is None else f"{_free(record.value)} {interval}",
-                "n": f"n = {record.n:,}" if record.n is not None else "",
-                "coverage": shares([record]),
-                "seed": f"seed {record.seed}",
-            }
-        )
-    return {"metric": metric, "groups": [{"text": text, "systems": systems} for text, systems in groups.items()]}
 
 
 def _galleries(view: TableView, anchor: str) -> list[dict[str, Any]]:
@@ -314,8 +281,3 @@ def _reported(records: Sequence[Record]) -> list[dict[str, Any]]:
             }
         )
     return result
-
-
-def _free(value: float | None) -> str:
-    """A value on its own, with four significant digits."""
-    return "" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")

@@ -61,6 +61,7 @@ def scores(task: str, quality: float, checkers: bool, rng: np.random.Generator) 
     else:
         result.append(finding("macro finding F1"))
         if checkers:
+            result += [score(f"macro finding F1: {domain}", quality) for domain in FINDINGS]
             result += [score(f"finding F1: {item}", min(1.0, quality * rng.uniform(0.8, 1.05)), True, None) for item in ALL]
     return result
 

@@ -78,7 +78,7 @@ def test_only_one_measure_is_ranked(cell):
     same = {"metric": "BLEU-4", "resolution": 64}
     column = {
         "a": cell(0.5, signature={**same, "model": "x"}),
-        "b": cell(0.4, signature={**same, "model": "y", "settings": {"steps": 9}}),
+        "b": cell(0.4, signature={**same, "model": "y", "settings": {"steps": 9}, "interval": "95 %, seed 1"}),
         "c": cell(0.9, signature={**same, "resolution": 128}),
         "d": cell(0.9, n=512, signature=same),
     }
