@@ -32,6 +32,7 @@ class CausalLMBackbone(nn.Module):
         if config.model_type not in FAMILIES:
             raise UserError(f"backbone family '{config.model_type}' is not supported (known: {', '.join(FAMILIES)})")
         self.decoder = AutoModel.from_config(config)
+        self.attention: Attention = attention
         self.timestep = timestep
         width = config.hidden_size
         if timestep == "adaln":
@@ -42,7 +43,8 @@ class CausalLMBackbone(nn.Module):
         self.set_attention(attention)
 
     def set_attention(self, attention: Attention) -> None:
-        """Every attention implementation of transformers reads this flag where it is given no mask."""
+        """Fused attention kernels read this flag where they are given no mask; `_mask` serves the eager one."""
+        self.attention = attention
         for layer in self.decoder.layers:
             layer.self_attn.is_causal = attention == "causal"
 
@@ -62,29 +64,38 @@ class CausalLMBackbone(nn.Module):
             x = x + self.add(condition)[:, None]
         positions = torch.arange(x.shape[1], device=x.device)[None]
         rotary = self.decoder.rotary_emb(x, positions)
+        mask = self._mask(x)
         for index, layer in enumerate(self.decoder.layers):
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
             if self.decoder.gradient_checkpointing and self.training:
-                x = torch.utils.checkpoint.checkpoint(self._block, layer, x, rotary, modulation, use_reentrant=False)
+                x = torch.utils.checkpoint.checkpoint(self._block, layer, x, rotary, mask, modulation, use_reentrant=False)
             else:
-                x = self._block(layer, x, rotary, modulation)
+                x = self._block(layer, x, rotary, mask, modulation)
         x = self.decoder.norm(x)
         return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
+
+    def _mask(self, x: torch.Tensor) -> torch.Tensor | None:
+        """Additive causal mask (1, 1, L, L) for the eager implementation, which knows no other way to be causal."""
+        if self.attention == "bidirectional" or self.decoder.config._attn_implementation != "eager":
+            return None
+        length = x.shape[1]
+        return torch.full((1, 1, length, length), torch.finfo(x.dtype).min, dtype=x.dtype, device=x.device).triu(1)
 
     @staticmethod
     def _block(
         layer: nn.Module,
         x: torch.Tensor,
         rotary: tuple[torch.Tensor, torch.Tensor],
+        mask: torch.Tensor | None,
         modulation: tuple[torch.Tensor, ...] | None,
     ) -> torch.Tensor:
         attention_in, feed_forward_in = layer.input_layernorm, layer.post_attention_layernorm
         if modulation is None:
-            x = x + layer.self_attn(attention_in(x), position_embeddings=rotary, attention_mask=None)[0]
+            x = x + layer.self_attn(attention_in(x), position_embeddings=rotary, attention_mask=mask)[0]
             return x + layer.mlp(feed_forward_in(x))
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
         y = modulate(attention_in(x), shift_a, scale_a)
-        x = torch.addcmul(x, 1 + gate_a, layer.self_attn(y, position_embeddings=rotary, attention_mask=None)[0])
+        x = torch.addcmul(x, 1 + gate_a, layer.self_attn(y, position_embeddings=rotary, attention_mask=mask)[0])
         y = modulate(feed_forward_in(x), shift_f, scale_f)
         return torch.addcmul(x, 1 + gate_f, layer.mlp(y))
 

@@ -21,7 +21,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self.muon = torch.optim.Muon(
             inside, lr=muon_learning_rate, weight_decay=adamw.get("weight_decay", 0.0), adjust_lr_fn="match_rms_adamw"
         )
-        self.adamw = torch.optim.AdamW(others, lr=learning_rate, **adamw)
+        self.adamw = torch.optim.AdamW(others, lr=learning_rate, fused=True, **adamw)
         super().__init__([*self.muon.param_groups, *self.adamw.param_groups], {})
 
     @torch.no_grad()

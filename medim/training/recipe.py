@@ -43,6 +43,8 @@ class ModelRecipe(BaseModel):
         largest_weight: cap on w(t) in the loss (never in a reported bound); no cap where empty.
         optimizer: `adamw`, or `muon` for the blocks' matrices with AdamW for the rest.
         muon_learning_rate: peak rate of the Muon part.
+        attn_implementation: transformers' attention kernel while training (`sdpa`, `eager`, `flash_attention_2`, ...).
+        torch_compile: compile the backbone (needs a C++ compiler, or Triton on a GPU).
         train_limit: first so many training pairs; all where empty.
         eval_pairs, eval_times: validation pairs and noise draws for each in the validation bound.
     """
@@ -66,6 +68,8 @@ class ModelRecipe(BaseModel):
     largest_weight: float | None = Field(default=None, gt=1)
     optimizer: Literal["adamw", "muon"] = "adamw"
     muon_learning_rate: float = Field(default=1e-2, gt=0)
+    attn_implementation: str = "sdpa"
+    torch_compile: bool = False
     train_limit: int | None = Field(default=None, gt=0)
     eval_pairs: int = Field(default=256, gt=0)
     eval_times: int = Field(default=4, gt=0)

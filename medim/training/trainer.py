@@ -79,10 +79,11 @@ class DiffusionTrainer(Trainer):
         """The validation bound under fixed noise: image in bits per token, report in nats per real token + EOS."""
         count = min(len(self.validation), self.recipe.eval_pairs)
         real = float(self.reports.lengths(self.validation.report[:count]).float().mean())
+        batch = min(count, self.recipe.per_device_train_batch_size)
         result = {}
         for condition in ("joint", "report|image", "image|report"):
             with self.compute_loss_context_manager():
-                bound = likelihood(self.model, self.validation, condition, self.recipe.eval_times, limit=count)
+                bound = likelihood(self.model, self.validation, condition, self.recipe.eval_times, limit=count, batch=batch)
             label = condition.replace("|", "_given_")
             if condition != "report|image":
                 bits = bound.mean("image") / math.log(2) / self.model.config.image_length
@@ -175,6 +176,9 @@ def fit(
         KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
     """
     arguments = training_arguments(recipe, out, device)
+    model.backbone.decoder.set_attn_implementation(recipe.attn_implementation)
+    if recipe.torch_compile:
+        model.backbone.compile(dynamic=False)
     draws = recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * arguments.world_size
     with CtrlC() as ctrl_c:
         trainer = DiffusionTrainer(

@@ -41,20 +41,26 @@ def everywhere(tokens: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(tokens, dtype=torch.bool)
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_at_step_0_a_causal_denoiser_is_the_language_model(tmp_path, family, tied):
+def test_at_step_0_a_causal_denoiser_is_the_language_model(tmp_path, family, tied, implementation):
     source, model = from_folder(tmp_path, family, tied, attention="causal")
+    model.backbone.decoder.set_attn_implementation(implementation)
     tokens = tokens_for(model)
     expected = source(tokens).logits[:, model.config.layout.report]
     actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
     assert (actual - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("timestep", ["adaln", "additive", "none"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_at_step_0_a_bidirectional_denoiser_is_the_language_model_with_its_mask_removed(tmp_path, family, timestep):
+def test_at_step_0_a_bidirectional_denoiser_is_the_language_model_with_its_mask_removed(
+    tmp_path, family, timestep, implementation
+):
     source, model = from_folder(tmp_path, family, timestep=timestep)
+    model.backbone.decoder.set_attn_implementation(implementation)
     tokens = tokens_for(model)
     no_mask = torch.zeros(2, 1, tokens.shape[1], tokens.shape[1])
     expected = source(tokens, attention_mask=no_mask).logits[:, model.config.layout.report]
