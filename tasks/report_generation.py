@@ -1,7 +1,6 @@
 """Report generation: an image in, a report out."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from PIL import Image
 
@@ -67,10 +66,12 @@ class ReportGeneration:
             coverage,
             "the data set has no report checker",
         )
-        captions = caption_scores([case.report for case in cases], reports)
+        tokenised = tokenise([*(case.report for case in cases), *(report or "" for report in reports)])
+        reference_tokens, tokens = tokenised.texts[:n], tokenised.texts[n:]
+        captions = caption_scores(reference_tokens, tokens, tokenised.tokenisation)
         patients = [case.patient for case in cases]
         scores += [self._caption(caption, patients, coverage, context) for caption in captions]
-        scores += self._diversity(reports, n, coverage, context)
+        scores += self._diversity(reports, tokens, tokenised.tokenisation, coverage, context)
         samples: list[dict[str, float]] = [{} for _ in cases]
         for caption in captions:
             for sample, value in zip(samples, caption.per_sample, strict=False):  # empty where the metric is withheld
@@ -90,13 +91,14 @@ class ReportGeneration:
         )
 
     @staticmethod
-    def _diversity(reports: Sequence[str | None], n: int, coverage: float, context: Context) -> list[Score]:
-        tokenised = tokenise([report or "" for report in reports])
-        tokens: dict[str, Any] = {"tokenisation": tokenised.tokenisation}
+    def _diversity(
+        reports: Sequence[str | None], tokens: Sequence[str], tokenisation: str, coverage: float, context: Context
+    ) -> list[Score]:
+        n = len(reports)
         return [
             make_score(
                 "distinct reports", distinct_share(reports), context, n, coverage, None, compared="case and spacing apart"
             ),
-            make_score("distinct-2", distinct_n(tokenised.texts, 2), context, n, coverage, None, **tokens),
-            make_score("mean length (tokens)", mean_length(tokenised.texts), context, n, coverage, None, **tokens),
+            make_score("distinct-2", distinct_n(tokens, 2), context, n, coverage, None, tokenisation=tokenisation),
+            make_score("mean length (tokens)", mean_length(tokens), context, n, coverage, None, tokenisation=tokenisation),
         ]

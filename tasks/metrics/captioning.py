@@ -1,6 +1,6 @@
 """BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr by the COCO captioning protocol, one reference per case.
 
-Tokens are PTB (`tasks.metrics.ptb`); scores are those of the corpus. A missing report scores as an empty one. The scorers are
+Scores are those of the corpus; texts come as tokens, and a missing report as an empty text. The scorers are
 pycocoevalcap's, called one by one: its own `COCOEvalCap` would fetch a parser for a metric that is not used here.
 """
 
@@ -15,7 +15,6 @@ from pycocoevalcap.rouge.rouge import Rouge
 
 from tasks.metrics import meteor
 from tasks.metrics.java import ScorerError
-from tasks.metrics.ptb import tokenise
 from tasks.metrics.signature import package
 
 MINIMUM_CIDER_REFERENCES = 50
@@ -44,24 +43,25 @@ class CaptionScore:
     reason: str | None = None
 
 
-def caption_scores(references: Sequence[str], predictions: Sequence[str | None]) -> list[CaptionScore]:
-    """All metrics of predictions against their references, in the order of `METRICS`.
+def caption_scores(references: Sequence[str], hypotheses: Sequence[str], tokenisation: str) -> list[CaptionScore]:
+    """All metrics of tokenised texts against their references, in the order of `METRICS`.
+
+    Args:
+        references, hypotheses: N texts each, as space-separated tokens (`tasks.metrics.ptb.tokenise`); a missing one is empty.
+        tokenisation: how they were made, for the signature.
 
     Raises:
-        ScorerError: the PTB tokenizer fails. (Where METEOR fails, its score is withheld with the reason.)
         ValueError: no cases, or different numbers of them.
     """
-    if len(references) != len(predictions) or not references:
-        raise ValueError(f"{len(references)} references but {len(predictions)} predictions")
-    tokenised = tokenise([*references, *(prediction or "" for prediction in predictions)])
-    reference, hypothesis = tokenised.texts[: len(references)], tokenised.texts[len(references) :]
-    details = {"tokenisation": tokenised.tokenisation, "references_per_case": 1}
+    if len(references) != len(hypotheses) or not references:
+        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
+    details: dict[str, Any] = {"tokenisation": tokenisation, "references_per_case": 1}
     coco = details | {"scorer": package("pycocoevalcap")}
     return [
-        *bleu(reference, hypothesis, coco),
-        meteor_15(reference, hypothesis, details),
-        rouge_l(reference, hypothesis, coco),
-        cider(reference, hypothesis, coco),
+        *bleu(references, hypotheses, coco),
+        meteor_15(references, hypotheses, details),
+        rouge_l(references, hypotheses, coco),
+        cider(references, hypotheses, coco),
     ]
 
 
