@@ -98,7 +98,7 @@ def lengths_plot(title: str, lengths: Mapping[str, Sequence[int]], name: str) ->
             )
         axes.set(xlabel="length of the report (words)", ylabel="share of reports", ylim=(0, 1.02))
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside upper left", ncols=max(1, 70 // (7 + max(map(len, lengths)))))
         sns.despine(ax=axes, left=True)
         alt = "Cumulative shares of report lengths. Medians: " + ", ".join(
             f"{system} {np.median(values):g} words" for system, values in lengths.items()
@@ -196,9 +196,9 @@ def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
                 axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0, decimals=0))
         grid[0].set_ylim(len(items) - 0.4, -0.6)
         direction = direction_of(table.column(next(iter(parts))).values())
-        figure.supxlabel(
-            "share of the samples that show it" if group == "prevalence" else f"{group} {arrow(direction)}".rstrip(), fontsize=9
-        )
+        for axes in grid:
+            shown = "share of the samples that show it" if group == "prevalence" else f"{group} {arrow(direction)}".rstrip()
+            axes.set_xlabel(shown)
         models_first = sorted(rows, key=lambda row: row.kind != "measured")
         handles = []
         for row in models_first:

@@ -80,7 +80,9 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
     notes: dict[str, int] = {}
     columns = [_column(table, metric) for metric in table.metrics]
     galleries = _galleries(view, anchor)
-    where = {(g["run"], g["system"]): g["id"] for g in galleries}
+    reasons = {g["withheld"] for g in galleries}
+    withheld = reasons.pop() if len(reasons) == 1 else None  # one line where no system shows anything
+    where = {(g["run"], g["system"]): g["id"] for g in galleries if not withheld}
     rows = [_row(row, table.metrics, columns, notes, where) for row in table.rows]
     return {
         "id": anchor,
@@ -97,6 +99,7 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
         "signatures": [signatures(table, metric) for metric in table.metrics],
         "detail_signatures": [signatures(table, metric) for metric in table.details],
         "galleries": galleries,
+        "withheld": withheld,
     }
 
 
