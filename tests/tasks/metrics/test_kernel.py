@@ -49,11 +49,11 @@ def test_interval_covers_the_true_distance_of_shifted_sets():
     generator = np.random.default_rng(1)
     names = [str(index) for index in range(120)]
     hits = 0
-    for seed in range(40):
+    for seed in range(20):
         x, y = generator.choice([-1.0, 1.0], size=(120, 1)), generator.choice([0.0, 2.0], size=(120, 1))
         interval = kernel_interval(x, y, names, names, seed, halves=100)
         hits += interval.low <= 22 <= interval.high
-    assert hits >= 33
+    assert hits >= 16
 
 
 def test_interval_is_seeded_and_wider_where_patients_repeat():

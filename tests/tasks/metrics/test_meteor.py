@@ -41,7 +41,7 @@ def test_values_of_the_jar(java):
 
 
 def test_missing_java_is_told(no_java):
-    with pytest.raises(ScorerError, match="METEOR 1.5 needs Java"):
+    with pytest.raises(ScorerError, match=r"METEOR 1\.5 needs Java"):
         Meteor().counts(["a"], ["a"])
 
 
@@ -49,5 +49,5 @@ def test_a_failing_jar_is_told(java, monkeypatch, tmp_path):
     broken = tmp_path / "broken.jar"
     broken.write_text("no jar")
     monkeypatch.setattr(meteor, "jar", lambda relative: broken)
-    with pytest.raises(ScorerError, match="METEOR 1.5 failed: .*[Ee]rror"):
+    with pytest.raises(ScorerError, match=r"METEOR 1\.5 failed: .*[Ee]rror"):
         Meteor().counts(["a"], ["a"])

@@ -19,7 +19,7 @@ KNOWN = {
     "Dr. Smith vs. the U.S. on 12/3/2010 at 10:30": "dr. smith vs. the u.s. on 12/3/2010 at 10:30",
     "It is approx. 3-4 cm.": "it is approx 3-4 cm",
     "XXXX and/or 50% H&E": "xxxx and/or 50 % h&e",
-    "μm – ½ “q” …": "μm 1/2 q",
+    "μm \u2013 ½ “q” …": "μm 1/2 q",
     "I cannot": "i can not",
 }
 
@@ -54,7 +54,7 @@ def test_a_failing_jar_is_an_error_with_its_own_words(java, monkeypatch, tmp_pat
     broken = tmp_path / "broken.jar"
     broken.write_text("no jar")
     monkeypatch.setattr(ptb, "jar", lambda relative: broken)
-    with pytest.raises(ScorerError, match="PTB tokenizer failed: .*[Ee]rror"):
+    with pytest.raises(ScorerError, match=r"PTB tokenizer failed: .*[Ee]rror"):
         tokenise_jar(["a"])
 
 

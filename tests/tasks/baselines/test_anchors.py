@@ -1,0 +1,75 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from tasks.baselines.anchors import anchors_of, training_population
+
+
+@pytest.fixture
+def anchors(world):
+    return {a.name: a for a in anchors_of(world.cases, world.train, world.blur, 0, images=True, reports=True)}
+
+
+def test_real_is_the_cases_themselves_and_its_population_is_not(world, anchors):
+    real = anchors["real"]
+    assert [(p.id, p.image, p.report) for p in real.predictions] == [(c.id, c.image, c.report) for c in world.cases]
+    training = {case.image.tobytes() for case in world.train}
+    assert len(real.population) == len(world.cases)
+    assert all(image.tobytes() in training for image in real.population)
+
+
+def test_reconstruction_passes_both_sets_through_the_tokenizer(world, anchors):
+    reconstruction = anchors["reconstruction"]
+    for case, prediction in zip(world.cases, reconstruction.predictions, strict=True):
+        assert np.array_equal(np.asarray(prediction.image), np.asarray(case.image) // 8 * 8)
+        assert prediction.report == case.report
+    assert all((np.asarray(image) % 8 == 0).all() for image in reconstruction.population)
+
+
+def test_shuffled_breaks_every_pair_and_loses_none(world, anchors):
+    predictions = anchors["shuffled"].predictions
+    assert sorted(p.report for p in predictions) == sorted(c.report for c in world.cases)
+    assert all(p.report != c.report and p.image is c.image for p, c in zip(predictions, world.cases, strict=True))
+
+
+def test_constant_is_one_training_pair(world, anchors):
+    predictions = anchors["constant"].predictions
+    assert len({(p.image.tobytes(), p.report) for p in predictions}) == 1
+    pairs = {(case.image.tobytes(), case.report) for case in world.train}
+    assert (predictions[0].image.tobytes(), predictions[0].report) in pairs
+    assert anchors["constant"].population is None
+
+
+def test_constant_report_is_the_most_frequent_one(world):
+    often = world.train[7].report
+    train = [*world.train, *(case for case in world.train if case.report == often)]
+    constant = anchors_of(world.cases, train, None, 0, images=False, reports=True)[-1]
+    assert {p.report for p in constant.predictions} == {often}
+    assert {p.image for p in constant.predictions} == {None}
+
+
+def test_population_has_the_domains_of_the_cases(world):
+    cases = [case for case in world.cases if case.domain == "east"][:12] + world.cases[:1]
+    population = training_population(cases, world.train, np.random.default_rng(0))
+    assert Counter(case.domain for case in population) == {"east": 12, "west": 1}
+    assert len({case.id for case in population}) == 13
+
+
+def test_is_seeded(world):
+    def shuffled(seed):
+        found = anchors_of(world.cases, world.train, None, seed, images=True, reports=False)
+        return [[p.image.tobytes() for p in anchor.predictions] for anchor in found]
+
+    assert shuffled(1) == shuffled(1)
+    assert shuffled(1) != shuffled(2)
+
+
+def test_without_training_cases_there_is_no_constant(world):
+    anchors = anchors_of(world.cases, [], None, 0, images=True, reports=False)
+    assert [anchor.name for anchor in anchors] == ["real", "shuffled"]
+    assert anchors[0].population == []
+    assert [a.name for a in anchors_of(world.cases[:1], world.train, None, 0, images=True, reports=True)] == [
+        "real",
+        "constant",
+    ]

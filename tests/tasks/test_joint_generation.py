@@ -1,0 +1,102 @@
+import pytest
+
+from tasks import TASKS
+from tasks.protocols import Prediction
+
+TASK = TASKS["joint-generation"]
+
+
+def score(world, predictions, population=None, checkers=True):
+    scores, samples = TASK.score(world.cases, predictions, world.context(checkers), population)
+    return {s.metric: s for s in scores}, samples
+
+
+@pytest.fixture
+def scored(world):
+    anchors = TASK.anchors(world.cases, world.train, world.blur, 0)
+    return {a.name: score(world, a.predictions, a.population)[0] for a in anchors}
+
+
+def test_pairs_are_unprompted(world):
+    generator = world.perfect(world.train)
+    predictions = TASK.generate(generator, world.cases, range(80))
+    assert generator.prompts == [""] * 80
+    assert predictions[3].image is world.train[3].image
+    found, samples = score(world, predictions)
+    assert found["joint agreement"].value == 1
+    assert found["anchored joint agreement"].value == pytest.approx(1)
+    assert found["max prevalence error"].value < 0.2
+    assert samples[0] == {"agreement": 1.0}
+
+
+def test_anchors_are_the_scale(scored):
+    assert list(scored) == ["real", "reconstruction", "shuffled", "constant"]
+    agreement = {name: found["joint agreement"].value for name, found in scored.items()}
+    assert agreement["real"] == agreement["reconstruction"] == 1
+    assert 0.15 < agreement["shuffled"] < 0.45
+    anchored = {name: found["anchored joint agreement"].value for name, found in scored.items()}
+    assert anchored["real"] == pytest.approx(1)
+    assert anchored["shuffled"] == pytest.approx(0, abs=0.12)
+    assert scored["real"]["max prevalence error"].value == 0
+    assert scored["shuffled"]["max prevalence error"].value == 0
+    assert scored["real"]["distinct reports (of the real share)"].value == 1
+    assert scored["real"]["Fréchet distance (pooled)"].value > 0
+    assert len({tuple(found) for found in scored.values()}) == 1
+
+
+def test_a_constant_pair_agrees_but_its_prevalences_give_it_away(scored):
+    constant = scored["constant"]
+    assert constant["distinct reports"].value == pytest.approx(1 / 80)
+    assert constant["max prevalence error"].value > 0.5
+
+
+def test_all_normal_pairs_cannot_win(world):
+    normal = world.draw(frozenset(), 10), world.write(frozenset(), 0)
+    found, _ = score(world, [Prediction(c.id, image=normal[0], report=normal[1]) for c in world.cases])
+    assert found["joint agreement"].value == 0
+    assert found["anchored joint agreement"].value < 0
+
+
+def test_prevalence_is_given_by_finding_and_modality(world):
+    blue = world.draw(frozenset(["blue"]), 10), world.write(frozenset(["coral"]), 0)
+    found, _ = score(world, [Prediction(c.id, image=blue[0], report=blue[1]) for c in world.cases])
+    assert found["prevalence: blue (image)"].value == 1
+    assert found["prevalence: blue (report)"].value == 0
+    assert found["prevalence: coral (report)"].value == 1
+    assert found["prevalence: blue (image)"].higher_is_better is None
+    share = sum("blue" in case.findings for case in world.cases) / 80
+    assert found["max prevalence error"].value >= 1 - share
+    assert found["joint agreement"].value == 0
+
+
+def test_half_pairs_count_as_missing(world):
+    predictions = [Prediction(c.id, image=c.image, report=c.report if i % 2 else None) for i, c in enumerate(world.cases)]
+    found, _ = score(world, predictions)
+    assert found["joint agreement"].coverage == 0.5
+    assert found["joint agreement"].value < 0.85
+    assert found["KID (pooled)"].value is not None  # all images are there
+
+
+def test_no_scale_where_real_pairs_do_not_agree(world):
+    """Cases whose own reports are those of other cases: nothing to normalise by."""
+    shuffled = TASK.anchors(world.cases, world.train, None, 0)[1].predictions
+    cases = [
+        type(c)(c.id, c.patient, c.domain, c.image, p.report, c.findings) for c, p in zip(world.cases, shuffled, strict=True)
+    ]
+    scores, _ = TASK.score(cases, shuffled, world.context())
+    anchored = next(s for s in scores if s.metric == "anchored joint agreement")
+    real = next(s for s in scores if s.metric == "joint agreement").value
+    assert real < 0.45
+    if anchored.value is None:
+        assert "is no scale" in anchored.reason
+    else:
+        assert anchored.value == pytest.approx(1)
+
+
+def test_without_checkers_agreement_is_withheld(world):
+    predictions = [Prediction(c.id, image=c.image, report=c.report) for c in world.cases]
+    found, samples = score(world, predictions, checkers=False)
+    for name in ("joint agreement", "anchored joint agreement", "max prevalence error"):
+        assert found[name].reason == "the data set has no image checker"
+    assert found["distinct reports"].value is not None
+    assert samples == [{}] * 80
