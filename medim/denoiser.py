@@ -14,7 +14,8 @@ from medim.canvas import Layout, Modality
 from medim.errors import unknown
 from medim.vocabulary import Vocabulary
 
-FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version"}
+FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
+"""Keys that transformers itself writes into a config.json."""
 
 
 class MeDiMConfig(PretrainedConfig):

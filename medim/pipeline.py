@@ -34,7 +34,13 @@ class MeDiMPipeline:
     """
 
     def __init__(
-        self, model: MeDiMModel, images: ImageTokenizer, reports: ReportTokenizer, sampler: SamplerSettings, name: str, fingerprint: str
+        self,
+        model: MeDiMModel,
+        images: ImageTokenizer,
+        reports: ReportTokenizer,
+        sampler: SamplerSettings,
+        name: str,
+        fingerprint: str,
     ) -> None:
         self.model, self.images, self.reports = model.eval(), images, reports
         self.sampler, self.name, self.fingerprint = sampler, name, fingerprint
@@ -104,7 +110,8 @@ class MeDiMPipeline:
         for row, prompt in zip(given, prompts, strict=True):
             length = len(self.reports.ids(prompt))
             if length >= self.reports.report_length:
-                raise UserError(f"prompt of {length} tokens leaves no room in a report of {self.reports.report_length}: {prompt!r}")
+                room = self.reports.report_length
+                raise UserError(f"prompt of {length} tokens leaves no room in a report of {room}: {prompt!r}")
             row[:length] = True
         canvas = self._blank(len(prompts)).give_report(tokens.to(self.model.device), given.to(self.model.device))
         canvas = self._decode(canvas, seeds)

@@ -1,6 +1,6 @@
 r"""The negative evidence lower bound (NELBO) of absorbing-state diffusion.
 
-    -log p(x) <= E_t E_{x_t} [ w(t) \sum_{i : x_t^i = MASK} -log p_\theta(x^i | x_t, t) ],   w(t) = -\alpha'(t) / (1 - \alpha(t))
+    -log p(x) <= E_t E_{x_t} [ w(t) \sum_{i : x_t^i = MASK} -log p_\theta(x^i | x_t, t) ],  w(t) = -\alpha'(t) / (1 - \alpha(t))
 
 (MDLM, arXiv 2406.07524, eq. 10). With one t shared by both modalities the sum over both is a bound on the joint
 -log p(image, report); with the image given (t_image = 0) it bounds -log p(report | image).

@@ -2,7 +2,9 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from medim.training.corruption import Mixture
 
 TRAINING_ARGUMENTS = (
     "learning_rate",
@@ -46,7 +48,7 @@ class ModelRecipe(BaseModel):
         attn_implementation: transformers' attention kernel while training (`sdpa`, `eager`, `flash_attention_2`, ...).
         torch_compile: compile the backbone (needs a C++ compiler, or Triton on a GPU).
         train_limit: first so many training pairs; all where empty.
-        eval_pairs, eval_times: validation pairs and noise draws for each in the validation bound.
+        eval_pairs, eval_draws: validation pairs and noise draws for each in the validation bound.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,7 +74,7 @@ class ModelRecipe(BaseModel):
     torch_compile: bool = False
     train_limit: int | None = Field(default=None, gt=0)
     eval_pairs: int = Field(default=256, gt=0)
-    eval_times: int = Field(default=4, gt=0)
+    eval_draws: int = Field(default=4, gt=0)
 
     learning_rate: float = Field(default=1e-4, gt=0)
     lr_scheduler_type: str = "cosine"
@@ -91,6 +93,12 @@ class ModelRecipe(BaseModel):
     save_steps: int = Field(default=500, gt=0)
     save_total_limit: int = Field(default=2, gt=0)
     seed: int = 0
+
+    @field_validator("mixture")
+    @classmethod
+    def _tasks_exist(cls, mixture: dict[str, float]) -> dict[str, float]:
+        Mixture(mixture)
+        return mixture
 
     def model_fields_of_config(self) -> dict[str, Any]:
         """The fields that `MeDiMConfig` shares with the recipe."""

@@ -1,5 +1,6 @@
 """`medim-bench train model`: a recipe and a data set in, a folder that `from_pretrained` reads out."""
 
+import shutil
 import time
 from itertools import islice
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from medim.backbones.causal_lm import config_of, load_tokenizer
+from medim.backbones.causal_lm import config_of, load_config, load_tokenizer
 from medim.canvas import Layout
 from medim.checkpoints import resolve
 from medim.data.dataset import PairDataset, pairs
@@ -57,12 +58,12 @@ def train_model(
     """
     extra = [f"image_tokenizer={tokenizer}"] * (tokenizer is not None) + [f"max_steps={steps}"] * (steps is not None)
     recipe = load_recipe(ModelRecipe, preset, "", [*overrides, *extra])
-    claim(out, {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}, overwrite)
     started = time.time()
     torch.manual_seed(recipe.seed)
     images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
     images.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     reports = report_tokenizer(recipe, dataset)
+    claim(out, {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}, overwrite)
     cache = out / "cache"
     train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit)
     validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs)
@@ -98,8 +99,6 @@ def claim(out: Path, configuration: dict, overwrite: bool) -> None:
     """
     path = out / "config.yaml"
     if overwrite and path.exists():
-        import shutil
-
         shutil.rmtree(out)
     if path.exists():
         known = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -131,8 +130,6 @@ def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer)
         model = MeDiMModel.from_backbone(recipe.backbone, recipe.layers, **fields)
     else:
         if isinstance(recipe.backbone, str):
-            from medim.backbones.causal_lm import load_config
-
             backbone = load_config(recipe.backbone, recipe.layers)
         else:
             layers = {} if recipe.layers is None else {"num_hidden_layers": recipe.layers}
@@ -148,8 +145,8 @@ def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> 
     layout: Layout = model.config.layout
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     print(
-        f"{millions:.1f} M parameters; {len(train)} pairs of {layout.image_length} image and {layout.report_length} report tokens "
-        f"(mean {float(reports.lengths(train.report).float().mean()):.0f} used); "
+        f"{millions:.1f} M parameters; {len(train)} pairs of {layout.image_length} image and {layout.report_length} report "
+        f"tokens (mean {float(reports.lengths(train.report).float().mean()):.0f} used); "
         f"{int(train.truncated.sum())} reports do not fit the canvas"
     )
 

@@ -83,7 +83,7 @@ class DiffusionTrainer(Trainer):
         result = {}
         for condition in ("joint", "report|image", "image|report"):
             with self.compute_loss_context_manager():
-                bound = likelihood(self.model, self.validation, condition, self.recipe.eval_times, limit=count, batch=batch)
+                bound = likelihood(self.model, self.validation, condition, self.recipe.eval_draws, limit=count, batch=batch)
             label = condition.replace("|", "_given_")
             if condition != "report|image":
                 bits = bound.mean("image") / math.log(2) / self.model.config.image_length
