@@ -9,7 +9,7 @@ from PIL import Image
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
-from tasks.metrics.consistency import PERMUTATIONS, Scale, agreement, prevalence_errors, scale_of
+from tasks.metrics.consistency import PERMUTATIONS, Scale, agreement, agreement_statistic, prevalence_errors, scale_of
 from tasks.metrics.diversity import distinct_share
 from tasks.metrics.findings import Findings, macro_f1, prevalence, sample_f1, supported
 from tasks.metrics.statistics import Interval, cluster_bootstrap
@@ -109,7 +109,7 @@ class JointGeneration:
         interval = cluster_bootstrap(
             counts.values.reshape(n, -1),
             [case.id for case in cases],  # each unprompted sample is independent of the others
-            lambda sums: macro_f1(sums.reshape(len(sums), 3, len(labels))),
+            agreement_statistic(counts),
             context.seed,
         )
         method = "percentile bootstrap over samples"

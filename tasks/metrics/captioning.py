@@ -119,13 +119,17 @@ def meteor_15(references: Sequence[str], hypotheses: Sequence[str], details: dic
 
 
 def _bleu_statistic(order: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Corpus BLEU of sums (R, 10): hypothesis and reference length, n-grams tried (4), n-grams matched (4)."""
+    """Corpus BLEU of sums (R, 10): hypothesis and reference length, n-grams tried (4), n-grams matched (4).
+
+    The constants are the scorer's own, so that the value and its interval are of one formula.
+    """
+    tiny, small = 1e-15, 1e-9
 
     def statistic(sums: np.ndarray) -> np.ndarray:
         length, reference_length, tried, matched = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + order], sums[:, 6 : 6 + order]
-        ratios = np.divide(matched, tried, out=np.zeros_like(matched), where=tried > 0)
-        brevity = np.exp(np.minimum(0.0, 1 - np.divide(reference_length, length, out=np.ones_like(length), where=length > 0)))
-        return brevity * ratios.prod(axis=1) ** (1 / order)
+        ratio = (length + tiny) / (reference_length + small)
+        brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+        return brevity * ((matched + tiny) / (tried + small)).prod(axis=1) ** (1 / order)
 
     return statistic
 

@@ -11,12 +11,12 @@ Alone, agreement has no scale. It is also given as (x - shuffled) / (real - shuf
               the mean over `PERMUTATIONS` seeded permutations.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.metrics.findings import Counts, Findings, macro_f1, prevalence
+from tasks.metrics.findings import Counts, Findings, f1, macro_f1, prevalence
 from tasks.metrics.statistics import derangement
 
 PERMUTATIONS = 20
@@ -48,6 +48,23 @@ class Scale:
 def agreement(image_findings: Findings, report_findings: Findings, labels: Sequence[str]) -> Counts:
     """Counts whose `macro_f1` is the agreement; a missing modality shows no findings."""
     return Counts.of(report_findings, image_findings, labels)
+
+
+def agreement_statistic(counts: Counts) -> Callable[[np.ndarray], np.ndarray]:
+    """Agreement of flattened totals (R, 3 L) of resamples of these counts, for `statistics.cluster_bootstrap`.
+
+    A label that the sample shows but a resample lost is left out of its mean; one that the sample never shows stays, at 0.
+    """
+    shown = counts.totals().sum(axis=0) > 0
+
+    def statistic(sums: np.ndarray) -> np.ndarray:
+        totals = sums.reshape(len(sums), 3, len(counts.labels))
+        kept = (totals.sum(axis=1) > 0) | ~shown
+        return np.divide(
+            (f1(totals) * kept).sum(axis=1), kept.sum(axis=1), out=np.full(len(sums), np.nan), where=kept.any(axis=1)
+        )
+
+    return statistic
 
 
 def scale_of(image_findings: Findings, report_findings: Findings, labels: Sequence[str], seed: int) -> Scale:

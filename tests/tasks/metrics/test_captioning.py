@@ -94,7 +94,7 @@ def test_statistic_of_all_sums_is_the_value(corpus, no_java):
     hypotheses = [" ".join(text.split()[1:]) for text in corpus[:40]] + [""] * 20
     for score in caption_scores(corpus, hypotheses, "none"):
         if score.value is not None:
-            assert score.statistic(score.sums.sum(axis=0, keepdims=True))[0] == pytest.approx(score.value, abs=1e-9)
+            assert score.statistic(score.sums.sum(axis=0, keepdims=True))[0] == pytest.approx(score.value, rel=1e-9)
             assert len(score.per_sample) == 60
 
 

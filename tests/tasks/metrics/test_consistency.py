@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.metrics.consistency import Scale, agreement, prevalence_errors, scale_of
+from tasks.metrics.consistency import Scale, agreement, agreement_statistic, prevalence_errors, scale_of
 from tasks.metrics.findings import macro_f1
 
 LABELS = ("a", "b", "c")
@@ -21,6 +21,14 @@ def test_agreement_is_symmetric():
 def test_all_normal_pairs_agree_on_nothing():
     normal = [frozenset()] * 10
     assert macro_f1(agreement(normal, normal, LABELS).totals()) == 0
+
+
+def test_a_label_that_a_resample_lost_is_left_out_and_one_never_shown_is_not():
+    counts = agreement([frozenset("a"), frozenset("b")], [frozenset("a"), frozenset("b")], LABELS)
+    statistic = agreement_statistic(counts)
+    first, second = counts.values.reshape(2, -1)
+    values = statistic(np.stack([first + second, 2 * first]))
+    assert values == pytest.approx([2 / 3, 1 / 2])  # a, b, c at 1, 1, 0; then a, c at 1, 0
 
 
 def test_scale_puts_real_at_one_and_shuffled_at_the_prevalence():
