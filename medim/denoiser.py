@@ -32,6 +32,8 @@ class MeDiMConfig(PretrainedConfig):
         logit_alignment: `own` reads a token's logits at its own position, `shift` at the position before it, as the
             autoregressive head was trained to.
         timestep: `adaln` (the paper), `additive` or `none` (its ablations).
+        positions: `rotary` leaves positions to the backbone; `learned` adds a vector of its own for each canvas position,
+            zero at step 0, so that left and right of an image need not be counted from its ends.
     """
 
     model_type = "medim"
@@ -44,6 +46,7 @@ class MeDiMConfig(PretrainedConfig):
     order: str = "image-report"
     logit_alignment: str = "own"
     timestep: str = "adaln"
+    positions: str = "rotary"
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in kwargs:
@@ -65,6 +68,7 @@ CHOICES = {
     "order": ("image-report", "report-image"),
     "logit_alignment": ("own", "shift"),
     "timestep": ("adaln", "additive", "none"),
+    "positions": ("rotary", "learned"),
 }
 MODEL_KEYS = ("backbone", "text_vocabulary", "image_codes", "image_length", "report_length", *CHOICES)
 
@@ -108,6 +112,7 @@ class MeDiMModel(PreTrainedModel):
         self.added = nn.Embedding(vocabulary.size - vocabulary.text, width)
         self.image_head = nn.Linear(width, config.image_codes, bias=False)
         self.report_head = None if backbone.tie_word_embeddings else nn.Linear(width, backbone.vocab_size, bias=False)
+        self.place = nn.Embedding(config.layout.length, width) if config.positions == "learned" else None
         self.time = None if config.timestep == "none" else TimestepEmbedding(width)
         self.post_init()
 
@@ -121,6 +126,8 @@ class MeDiMModel(PreTrainedModel):
     def post_init(self) -> None:
         super().post_init()
         self.backbone.reset_modulation()
+        if self.place is not None:
+            nn.init.zeros_(self.place.weight)
 
     @classmethod
     def from_backbone(cls, source: str, layers: int | None = None, **fields: Any) -> "MeDiMModel":
@@ -156,7 +163,8 @@ class MeDiMModel(PreTrainedModel):
         """Ids (B, L) -> (B, L, width)."""
         text = self.config.text_vocabulary
         own = self.get_input_embeddings()(tokens.clamp(max=text - 1))
-        return torch.where((tokens < text)[..., None], own, self.added((tokens - text).clamp(min=0)))
+        x = torch.where((tokens < text)[..., None], own, self.added((tokens - text).clamp(min=0)))
+        return x if self.place is None else x + self.place.weight
 
     def hidden(self, tokens: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
         """Final hidden state that the logits of each position are read from; shape (B, L, width)."""

@@ -1,6 +1,6 @@
 """What every data set offers, and how one is found by name or by folder."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -70,7 +70,7 @@ def load_dataset(name: str) -> PairDataset:
     Raises:
         UserError: neither a registered name nor a folder.
     """
-    registered: dict[str, Callable[..., PairDataset]] = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name in registered and name != "folder":
         return registered[name].load()()
     if Path(name).exists() or "/" in name:

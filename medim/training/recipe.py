@@ -38,7 +38,7 @@ class ModelRecipe(BaseModel):
         image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one.
         report_vocabulary: train a BPE of this size on the training reports; the backbone's own tokenizer where empty.
         report_length: report tokens, EOS and padding included.
-        attention, order, logit_alignment, timestep: see `medim.denoiser.MeDiMConfig`.
+        attention, order, logit_alignment, timestep, positions: see `medim.denoiser.MeDiMConfig`.
         graft_codebook: start image rows and head from the codebook instead of from noise.
         mixture: how often each task of `medim.training.corruption.MODES` occurs.
         image_weight, report_weight: of the two modalities in the loss, each per position of its modality.
@@ -63,6 +63,7 @@ class ModelRecipe(BaseModel):
     order: Literal["image-report", "report-image"] = "image-report"
     logit_alignment: Literal["own", "shift"] = "own"
     timestep: Literal["adaln", "additive", "none"] = "adaln"
+    positions: Literal["rotary", "learned"] = "rotary"
     graft_codebook: bool = True
     mixture: dict[str, float] = {"joint": 1.0}
     image_weight: float = Field(default=1.0, ge=0)
@@ -102,4 +103,5 @@ class ModelRecipe(BaseModel):
 
     def model_fields_of_config(self) -> dict[str, Any]:
         """The fields that `MeDiMConfig` shares with the recipe."""
-        return {key: getattr(self, key) for key in ("attention", "order", "logit_alignment", "timestep", "report_length")}
+        keys = ("attention", "order", "logit_alignment", "timestep", "positions", "report_length")
+        return {key: getattr(self, key) for key in keys}

@@ -97,5 +97,7 @@ def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
         return kind.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "recipe"
+        if not first["loc"]:  # of several fields together
+            raise UserError(f"recipe {source}: {first['msg'].removeprefix('Value error, ')}") from error
+        place = ".".join(map(str, first["loc"]))
         raise UserError(f"recipe {source}: {place}: {first['msg']} (given: {first['input']!r})") from error

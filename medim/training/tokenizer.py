@@ -19,10 +19,8 @@ from medim.files import write_text
 from medim.tokenizers.codebook import CodebookLearner, standardise, usage_of
 from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
-from medim.training.tokenizer_recipe import TokenizerRecipe, load_tokenizer_recipe
+from medim.training.tokenizer_recipe import TokenizerRecipe
 from medim.training.tokenizer_run import Checkpoints, cached_images, interruptible, picture, refuse_other_config
-
-__all__ = ["TokenizerRecipe", "load_tokenizer_recipe", "train_tokenizer"]
 
 CONFIG, METRICS, PICTURE = "config.yaml", "metrics.jsonl", "reconstructions.png"
 START_IMAGES = 512  # images whose latents place the codebook
@@ -40,8 +38,9 @@ def train_tokenizer(
         device: `cuda` where there is one, else `cpu`, by default.
 
     Raises:
-        UserError: `out` holds another configuration (the key is named), the data set has no images for a split, the loss is
-            no longer finite, or Ctrl-C was pressed (after saving).
+        UserError: `out` holds another configuration (the key is named), the data set has no images for a split, or the loss
+            is no longer finite.
+        KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -77,7 +76,7 @@ def train_tokenizer(
             if run.step % recipe.save_steps == 0 or run.step == recipe.steps or interrupted():
                 checkpoints.save(run.step, run.state())
             if interrupted():
-                raise UserError(f"interrupted at step {run.step} of {recipe.steps}; saved in '{out}': the same call continues")
+                raise KeyboardInterrupt
 
     tokenizer = run.finish()
     figures = evaluate(tokenizer, val)

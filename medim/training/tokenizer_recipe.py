@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from medim.errors import UserError, unknown
+from medim.training.recipe_file import load_recipe
 
-RECIPES = Path(__file__).parent / "recipes"
-SUFFIX = "-tokenizer.yaml"
+SUFFIX = "-tokenizer"
 
 
 class TokenizerRecipe(BaseModel):
@@ -66,66 +64,18 @@ class TokenizerRecipe(BaseModel):
         """`quantize_start`, or a quarter of the steps where that is earlier: a short run has a codebook too."""
         return min(self.quantize_start, self.steps // 4)
 
+    @model_validator(mode="after")
+    def _geometry_fits(self) -> Self:
+        factor = 2 ** (len(self.channels) - 1)
+        if self.downsampling != factor:
+            raise ValueError(
+                f"downsampling {self.downsampling} does not fit {len(self.channels)} channels (2 ** (entries - 1) = {factor})"
+            )
+        if self.resolution % self.downsampling:
+            raise ValueError(f"resolution {self.resolution} is not a multiple of downsampling {self.downsampling}")
+        return self
+
 
 def load_tokenizer_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> TokenizerRecipe:
-    """Reads a recipe.
-
-    Args:
-        name_or_path: a preset that has a tokenizer recipe (`phantom-tiny`) or the path of a YAML file.
-        overrides: `key=value`; the value is read as YAML.
-
-    Raises:
-        UserError: unknown name, key or value; broken YAML.
-    """
-    known = {path.name.removesuffix(SUFFIX): path for path in RECIPES.glob(f"*{SUFFIX}")}
-    name = str(name_or_path)
-    if name in known:
-        path = known[name]
-    elif Path(name).is_file():
-        path = Path(name)
-    elif name.endswith((".yaml", ".yml")) or "/" in name:
-        raise UserError(f"tokenizer recipe '{name}' does not exist")
-    else:
-        raise unknown("tokenizer recipe", name, known)
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"tokenizer recipe '{path.name}' is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"tokenizer recipe '{path.name}' is not a mapping of fields to values")
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        if not equals:
-            raise UserError(f"override '{override}' is not of the form key=value")
-        try:
-            values[key.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise UserError(f"override '{override}': the value is not YAML") from error
-    return recipe_from(values, path.name)
-
-
-def recipe_from(values: dict[str, Any], source: str) -> TokenizerRecipe:
-    """Checks values; `source` is named in the errors.
-
-    Raises:
-        UserError: a key that does not exist (with the nearest), or the first value that does not fit.
-    """
-    for key in values:
-        if key not in TokenizerRecipe.model_fields:
-            raise unknown(f"field of tokenizer recipe {source}", str(key), TokenizerRecipe.model_fields)
-    try:
-        recipe = TokenizerRecipe.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise UserError(f"tokenizer recipe {source}: {place}: {first['msg']} (given: {first['input']!r})") from error
-    if recipe.downsampling != 2 ** (len(recipe.channels) - 1):
-        raise UserError(
-            f"tokenizer recipe {source}: downsampling {recipe.downsampling} does not fit {len(recipe.channels)} channels"
-            f" (it is 2 ** (entries - 1) = {2 ** (len(recipe.channels) - 1)})"
-        )
-    if recipe.resolution % recipe.downsampling:
-        raise UserError(
-            f"tokenizer recipe {source}: resolution {recipe.resolution} is not a multiple of downsampling {recipe.downsampling}"
-        )
-    return recipe
+    """The tokenizer recipe of a preset (`phantom-tiny`) or a YAML file; see `medim.training.recipe_file.load_recipe`."""
+    return load_recipe(TokenizerRecipe, name_or_path, SUFFIX, overrides)

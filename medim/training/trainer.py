@@ -63,7 +63,7 @@ class DiffusionTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
         """sum over modalities of weight * mean over the batch of (bound in nats / positions of the modality)."""
-        layout: Layout = self.model.config.layout
+        layout = self.model.config.layout
         clean, noisy, t = inputs["tokens"], inputs["noisy"], inputs["t"]
         output = model(tokens=noisy, t=t, select=noisy == layout.vocabulary.mask)
         bound = nelbo(output, clean, noisy, t, layout)

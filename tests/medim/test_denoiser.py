@@ -53,13 +53,14 @@ def test_at_step_0_a_causal_denoiser_is_the_language_model(tmp_path, family, tie
     assert (actual - expected).abs().max() < 1e-5
 
 
+@pytest.mark.parametrize("positions", ["rotary", "learned"])
 @pytest.mark.parametrize("implementation", ["sdpa", "eager"])
 @pytest.mark.parametrize("timestep", ["adaln", "additive", "none"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_at_step_0_a_bidirectional_denoiser_is_the_language_model_with_its_mask_removed(
-    tmp_path, family, timestep, implementation
+    tmp_path, family, timestep, implementation, positions
 ):
-    source, model = from_folder(tmp_path, family, timestep=timestep)
+    source, model = from_folder(tmp_path, family, timestep=timestep, positions=positions)
     model.backbone.decoder.set_attn_implementation(implementation)
     tokens = tokens_for(model)
     no_mask = torch.zeros(2, 1, tokens.shape[1], tokens.shape[1])

@@ -2,9 +2,10 @@ import pytest
 import yaml
 
 from medim.errors import UserError
-from medim.training.tokenizer_recipe import RECIPES, SUFFIX, load_tokenizer_recipe
+from medim.training.recipe_file import presets
+from medim.training.tokenizer_recipe import SUFFIX, load_tokenizer_recipe
 
-SHIPPED = sorted(path.name.removesuffix(SUFFIX) for path in RECIPES.glob(f"*{SUFFIX}"))
+SHIPPED = sorted(presets(SUFFIX))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -40,7 +41,7 @@ def test_a_file_is_read_like_a_name(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["learning_rat=1"], "unknown field .*'learning_rat'; did you mean 'learning_rate'?"),
+        (["learning_rat=1"], "unknown recipe key 'learning_rat'; did you mean 'learning_rate'?"),
         (["steps=many"], "steps: .*'many'"),
         (["steps=0"], "steps: .*greater than 0"),
         (["steps"], "not of the form key=value"),
@@ -62,7 +63,7 @@ def test_unknown_recipes_and_broken_files(tmp_path):
         load_tokenizer_recipe("gone.yaml")
     path = tmp_path / "broken.yaml"
     path.write_text("steps: [1")
-    with pytest.raises(UserError, match=r"'broken\.yaml' is not YAML"):
+    with pytest.raises(UserError, match=r"broken\.yaml' is not YAML"):
         load_tokenizer_recipe(path)
     path.write_text("- steps")
     with pytest.raises(UserError, match="is not a mapping"):
