@@ -69,13 +69,14 @@ class MeDiMPipeline:
         files = [*sorted(folder.glob("*.safetensors")), *sorted((folder / "image_tokenizer").glob("*.safetensors"))]
         return cls(model, images, reports, sampler, folder.resolve().name, hash_files(folder / "config.json", *files))
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes what `from_pretrained` reads."""
+    def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Writes what `from_pretrained` reads; float16 halves the weights, which are read back as float32."""
         folder = Path(folder)
-        self.images.save_pretrained(folder / "image_tokenizer")
+        self.images.save_pretrained(folder / "image_tokenizer", dtype)
         self.reports.save_pretrained(folder / "report_tokenizer")
         write_json(folder / SAMPLER, self.sampler.to_dict())
-        self.model.save_pretrained(folder)
+        self.model.to(dtype).save_pretrained(folder)
+        self.model.to(torch.float32)
 
     @property
     def resolution(self) -> int:

@@ -17,7 +17,6 @@ TRAINING_ARGUMENTS = (
     "max_steps",
     "per_device_train_batch_size",
     "gradient_accumulation_steps",
-    "gradient_checkpointing",
     "bf16",
     "logging_steps",
     "eval_steps",
@@ -47,6 +46,7 @@ class ModelRecipe(BaseModel):
         muon_learning_rate: peak rate of the Muon part.
         attn_implementation: transformers' attention kernel while training (`sdpa`, `eager`, `flash_attention_2`, ...).
         torch_compile: compile the backbone (needs a C++ compiler, or Triton on a GPU).
+        gradient_checkpointing: recompute activations in the backward pass.
         train_limit: first so many training pairs; all where empty.
         eval_pairs, eval_draws: validation pairs and noise draws for each in the validation bound.
     """

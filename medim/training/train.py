@@ -15,7 +15,9 @@ from medim.data.dataset import PairDataset, pairs
 from medim.data.token_cache import TokenSplit, tokenise_split, unigram_nats
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.errors import UserError
-from medim.files import hash_of, write_json, write_text
+from medim.files import write_json, write_text
+from medim.pipeline import MeDiMPipeline
+from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.curve import plot_curve
@@ -71,7 +73,6 @@ def train_model(
     describe(model, train, reports)
     floor = unigram_nats(train, validation, reports)
     result = fit(model, recipe, train, validation, reports, out, device)
-    save(model, images, reports, out)
     write_json(
         out / "training.json",
         {
@@ -88,6 +89,7 @@ def train_model(
         },
     )
     plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
+    save(model, images, reports, out)
     return out
 
 
@@ -152,8 +154,5 @@ def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> 
 
 
 def save(model: MeDiMModel, images: ImageTokenizer, reports: ReportTokenizer, out: Path) -> None:
-    """The model at `out`, its tokenizers in `image_tokenizer/` and `report_tokenizer/`."""
-    images.save_pretrained(out / "image_tokenizer")
-    reports.save_pretrained(out / "report_tokenizer")
-    model.save_pretrained(out)
-    write_json(out / "medim.json", {"format": 1, "fingerprint": hash_of([images.fingerprint, reports.fingerprint])})
+    """The model at `out`, its tokenizers in `image_tokenizer/` and `report_tokenizer/`, the default sampler settings."""
+    MeDiMPipeline(model.cpu(), images, reports, SamplerSettings(), out.name, "").save_pretrained(out)

@@ -177,6 +177,8 @@ def fit(
     """
     arguments = training_arguments(recipe, out, device)
     model.backbone.decoder.set_attn_implementation(recipe.attn_implementation)
+    if recipe.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
     if recipe.torch_compile:
         model.backbone.compile(dynamic=False)
     draws = recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * arguments.world_size

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medim.data.phantom.cases import sample_case
-from medim.data.phantom.dataset import FINGERPRINT, draw
+from medim.data.phantom.dataset import FINGERPRINT, WEIGHTS, draw
 from medim.data.phantom.image_checker import BATCH, RESOLUTION, FindingNet, PhantomImageChecker
 from medim.data.phantom.names import LABELS, SPLIT_SIZES
 from medim.errors import UserError
@@ -154,3 +154,7 @@ def train_image_checker(
         },
     )
     return PhantomImageChecker.load(out)
+
+
+if __name__ == "__main__":
+    print(train_image_checker(WEIGHTS / "image_checker_score.safetensors").accuracy)

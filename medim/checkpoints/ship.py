@@ -1,0 +1,49 @@
+"""Puts a finished training among the shipped checkpoints: `python -m medim.checkpoints.ship FOLDER NAME`."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+
+from medim.checkpoints import SHIPPED, resolve
+from medim.errors import UserError
+from medim.files import write_json
+from medim.pipeline import MeDiMPipeline
+from medim.sampling.settings import SamplerSettings
+
+PROVENANCE = ("config.yaml", "training.json", "metrics.jsonl", "curve.png")
+"""What stands beside shipped weights: recipe and seed, data hash and wall time, the curve."""
+LARGEST_BYTES = 25_000_000
+
+
+def ship(source: str, name: str) -> Path:
+    """Stores a model in half precision with its tokenizers and provenance; the sampler settings that are there stay.
+
+    Raises:
+        UserError: `source` is no finished training, or what it ships would be larger than `LARGEST_BYTES`.
+    """
+    folder, target = resolve(source), SHIPPED / name
+    for file in PROVENANCE:
+        if not (folder / file).exists():
+            raise UserError(f"'{folder}' is no finished training: {file} is missing")
+    pipeline = MeDiMPipeline.from_pretrained(folder, device="cpu")
+    if (target / "sampler.json").exists():
+        pipeline.sampler = SamplerSettings.from_dict(json.loads((target / "sampler.json").read_text(encoding="utf-8")))
+    pipeline.save_pretrained(target, torch.float16)
+    for file in PROVENANCE:
+        shutil.copy(folder / file, target / file)
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    if size > LARGEST_BYTES:
+        raise UserError(f"'{target}' takes {size / 1e6:.1f} MB; a shipped checkpoint has at most {LARGEST_BYTES / 1e6:.0f}")
+    card = {"fingerprint": MeDiMPipeline.from_pretrained(target, device="cpu").fingerprint, "bytes": size}
+    write_json(target / "card.json", card)
+    return target
+
+
+if __name__ == "__main__":
+    try:
+        print(f"shipped: {ship(*sys.argv[1:])}")
+    except UserError as error:
+        sys.exit(f"error: {error}")
