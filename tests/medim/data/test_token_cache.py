@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from medim.data import token_cache
 from medim.data.token_cache import TokenSplit, first_sentence, tokenise_split, unigram_nats
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
@@ -38,20 +39,34 @@ def test_first_sentence():
     assert first_sentence("no stop") == "no stop"
 
 
-def test_unigram_code_by_hand():
-    class Two:
-        size = 4
+class Two:
+    """Two positions of four ids, no padding."""
 
-        @staticmethod
-        def lengths(rows):
-            return torch.full((len(rows),), rows.shape[1])
+    size = 4
 
-    def split(rows):
-        report = torch.tensor(rows)
-        zero = torch.zeros(len(rows), dtype=torch.long)
-        return TokenSplit(report, report, zero, zero, zero)
+    @staticmethod
+    def lengths(rows):
+        return torch.full((len(rows),), rows.shape[1])
 
-    train, heldout = split([[0, 1], [0, 2], [0, 2]]), split([[0, 3]])
-    # Position 0: one id seen, so (3 + 1) / (3 + 2); position 1: two ids seen, an unseen one costs 1 / (3 + 3).
-    expected = -(math.log(4 / 5) + math.log(1 / 6)) / 2
+
+def reports_only(rows) -> TokenSplit:
+    report = torch.tensor(rows)
+    zero = torch.zeros(len(rows), dtype=torch.long)
+    return TokenSplit(report, report, zero, zero, zero)
+
+
+def test_unigram_code_by_hand(monkeypatch):
+    monkeypatch.setattr(token_cache, "BACK_OFF", (2,))
+    monkeypatch.setattr(token_cache, "SMOOTHING", (0.5,))
+    train, heldout = reports_only([[0, 1], [0, 2], [0, 2]]), reports_only([[0, 3]])
+    # Six tokens in all: q(0) = 3.5 / 8, q(3) = 0.5 / 8; three training reports at each position.
+    expected = -(math.log((3 + 2 * 3.5 / 8) / 5) + math.log((0 + 2 * 0.5 / 8) / 5)) / 2
     assert math.isclose(unigram_nats(train, heldout, Two()), expected)
+
+
+def test_unigram_code_is_a_distribution_over_all_ids(monkeypatch):
+    monkeypatch.setattr(token_cache, "BACK_OFF", (3,))
+    monkeypatch.setattr(token_cache, "SMOOTHING", (0.1,))
+    train = reports_only([[0], [0], [2]])
+    probabilities = [math.exp(-unigram_nats(train, reports_only([[token]]), Two())) for token in range(4)]
+    assert math.isclose(sum(probabilities), 1)
