@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from medim.canvas import Canvas
 from medim.checkpoints import resolve
@@ -29,7 +30,7 @@ class MeDiMPipeline:
 
     Attributes:
         name: as shown on a leaderboard.
-        fingerprint: hash of the weights.
+        fingerprint: hash of configuration, weights and vocabulary.
         sampler: how canvases are filled; `configure` changes it.
     """
 
@@ -56,7 +57,7 @@ class MeDiMPipeline:
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
             model = MeDiMModel.from_pretrained(folder, dtype=torch.float32).to(device)
-        except (OSError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(f"model in '{folder}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
         for part in ("image_tokenizer", "report_tokenizer"):
             if not (folder / part).is_dir():
@@ -66,8 +67,9 @@ class MeDiMPipeline:
         sampler = SamplerSettings()
         if (folder / SAMPLER).exists():
             sampler = SamplerSettings.from_dict(json.loads((folder / SAMPLER).read_text(encoding="utf-8")))
-        files = [*sorted(folder.glob("*.safetensors")), *sorted((folder / "image_tokenizer").glob("*.safetensors"))]
-        return cls(model, images, reports, sampler, folder.resolve().name, hash_files(folder / "config.json", *files))
+        weights = [*sorted(folder.glob("*.safetensors")), *sorted((folder / "image_tokenizer").glob("*.safetensors"))]
+        fingerprint = hash_files(folder / "config.json", folder / "report_tokenizer" / "tokenizer.json", *weights)
+        return cls(model, images, reports, sampler, folder.resolve().name, fingerprint)
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Writes what `from_pretrained` reads; float16 halves the weights, which are read back as float32."""

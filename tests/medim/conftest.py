@@ -65,8 +65,8 @@ def tokenizer_folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture
-def recipe_file(tmp_path, tokenizer_folder) -> Path:
-    path = tmp_path / "recipe.yaml"
+@pytest.fixture(scope="session")
+def recipe_file(tmp_path_factory, tokenizer_folder) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "recipe.yaml"
     path.write_text(RECIPE % tokenizer_folder, encoding="utf-8")
     return path
