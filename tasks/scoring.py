@@ -193,11 +193,7 @@ def finding_scores(
             scores += _domain_macro(domain, cases, references, found, context, coverage, details)
     totals = counts.totals()
     means = {"precision": finding_metrics.precision(totals).mean(), "recall": finding_metrics.recall(totals).mean()}
-    micro = {"micro finding F1": micro_f1(every.totals())}
-    scores += [
-        make_score(name, float(value), context, n, coverage, True, labels=len(every.labels), **details)
-        for name, value in micro.items()
-    ]
+    scores.append(make_score("micro finding F1", float(micro_f1(every.totals())), context, n, coverage, True, **details))
     scores += [
         make_score(f"macro finding {name}", float(value), context, n, coverage, True, labels=len(labels), **details)
         for name, value in means.items()

@@ -50,10 +50,16 @@ class ModalitySettings:
 
 @dataclass(frozen=True)
 class SamplerSettings:
-    """One setting per modality; they share each forward."""
+    """One setting per modality; they share each forward.
+
+    Words of a report depend on each other more than patches of an image do: they are revealed in more rounds, at a lower
+    temperature, and in random order, since confidence puts the end of a report first and makes it short.
+    """
 
     image: ModalitySettings = field(default_factory=ModalitySettings)
-    report: ModalitySettings = field(default_factory=ModalitySettings)
+    report: ModalitySettings = field(
+        default_factory=lambda: ModalitySettings(steps=32, temperature=0.7, order="random", schedule="linear")
+    )
 
     def of(self, modality: Modality) -> ModalitySettings:
         return self.image if modality == "image" else self.report
