@@ -1,5 +1,6 @@
-"""Shipped weights, by preset name."""
+"""Where a model's files are: shipped with the package, in a folder, or on the hub."""
 
+import re
 from pathlib import Path
 
 from medim.errors import UserError, unknown
@@ -13,20 +14,26 @@ def shipped() -> dict[str, Path]:
 
 
 def resolve(name: str, part: str | None = None) -> Path:
-    """The folder of a model (`part` None) or of one of its tokenizers, by preset name or path.
+    """The folder of a model (`part` None) or of one of its tokenizers.
+
+    Args:
+        name: a preset with shipped weights, a folder, or a hub id `owner/name` (downloaded, or taken from the hub's cache;
+            `HF_HUB_OFFLINE=1` allows only the latter).
 
     Raises:
-        UserError: no such preset or folder, or a folder without weights; the message says which file is missing.
+        UserError: no such preset, folder or hub id, or no weights in it; the message says which file is missing.
     """
     known = shipped()
     if name in known:
         folder = known[name]
     elif Path(name).is_dir():
         folder = Path(name)
+    elif re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        folder = _download(name)
     elif "/" in name or name.startswith("."):
         raise UserError(f"folder '{name}' does not exist")
     else:
-        raise UserError(f"{unknown('model', name, known)}; or give a folder")
+        raise UserError(f"{unknown('model', name, known)}; or give a folder or a hub id")
     if part is not None and (folder / part).is_dir():
         folder = folder / part
     if not (folder / "config.json").exists():
@@ -34,3 +41,14 @@ def resolve(name: str, part: str | None = None) -> Path:
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"'{folder}' holds no weights: a .safetensors file is missing")
     return folder
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"'{name}' is no folder here, and as a hub id it cannot be had: {reason}") from error

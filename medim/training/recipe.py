@@ -34,7 +34,7 @@ class ModelRecipe(BaseModel):
         backbone: hub id, folder or GGUF file of a causal LM, or a configuration (a dictionary with `model_type`).
         pretrained: start from the backbone's weights; a configuration has none.
         layers: keep the first so many blocks; all where empty.
-        image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one.
+        image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one; where empty it must be given.
         report_vocabulary: train a BPE of this size on the training reports; the backbone's own tokenizer where empty.
         report_length: report tokens, EOS and padding included.
         attention, order, logit_alignment, timestep, positions: see `medim.denoiser.MeDiMConfig`.
@@ -56,7 +56,7 @@ class ModelRecipe(BaseModel):
     backbone: str | dict[str, Any]
     pretrained: bool = True
     layers: int | None = Field(default=None, gt=0)
-    image_tokenizer: str
+    image_tokenizer: str | None = None
     report_vocabulary: int | None = Field(default=None, ge=300)
     report_length: int = Field(gt=1)
     attention: Literal["bidirectional", "causal"] = "bidirectional"

@@ -60,6 +60,11 @@ def train_model(
     """
     extra = [f"image_tokenizer={tokenizer}"] * (tokenizer is not None) + [f"max_steps={steps}"] * (steps is not None)
     recipe = load_recipe(ModelRecipe, preset, "", [*overrides, *extra])
+    if recipe.image_tokenizer is None:
+        raise UserError(
+            f"preset '{preset}' names no image tokenizer: train one on your images (medim-bench train tokenizer) and give "
+            "--tokenizer DIR"
+        )
     started = time.time()
     torch.manual_seed(recipe.seed)
     images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))

@@ -26,6 +26,18 @@ def test_unknown_names_and_folders_are_told(tmp_path):
         resolve(str(tmp_path))
 
 
+def test_a_hub_id_that_cannot_be_had_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match="'nobody/nothing' is no folder here, and as a hub id it cannot be had") as error:
+        resolve("nobody/nothing")
+    assert "\n" not in str(error.value)
+
+
+def test_a_hub_id_is_taken_from_where_the_hub_puts_it(trained, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **_: str(trained))
+    assert resolve("somebody/model") == trained
+
+
 @pytest.mark.parametrize(
     ("missing", "message"),
     [

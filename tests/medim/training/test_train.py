@@ -87,6 +87,7 @@ def test_mistakes_in_a_recipe_name_the_key_and_the_nearest(squares, recipe_file,
     assert "did you mean 'joint'" in attempt("mixture.jont=1")
     assert "not of the form key=value" in attempt("steps")
     assert "unknown model 'phantom-tony'" in attempt("image_tokenizer=phantom-tony")
+    assert "give --tokenizer DIR" in attempt("image_tokenizer=null")
     assert "report_vocabulary" in attempt("report_vocabulary=null")
     with pytest.raises(UserError, match="did you mean 'phantom-tiny'"):
         train_model("phantom-tinny", squares, tmp_path / "out", device="cpu")
