@@ -91,7 +91,9 @@ class Record(BaseModel):
 
     def to_line(self) -> str:
         """The record as one line of JSON, without a line end."""
-        return json.dumps(self.model_dump(), ensure_ascii=False, allow_nan=False)
+        fields = self.model_dump()
+        fields["signature"] = dict(sorted(fields["signature"].items()))  # one record, one line, whoever assembled it
+        return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
 def parse_record(line: str, where: str) -> Record:
