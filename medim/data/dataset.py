@@ -55,10 +55,23 @@ class PairDataset(Protocol):
         """Reads findings from reports, or None where the set has no such checker."""
 
 
+@runtime_checkable
+class KnowsPatients(Protocol):
+    """A data set that tells whose a pair is without drawing or decoding its image."""
+
+    def patient(self, split: str, index: int) -> str:
+        """`pair(split, index).patient`."""
+
+
 def pairs(dataset: PairDataset, split: str, limit: int | None = None) -> Iterator[ImageReportPair]:
     """The first `limit` pairs of a split (all by default)."""
     for index in range(min(dataset.size(split), limit) if limit is not None else dataset.size(split)):
         yield dataset.pair(split, index)
+
+
+def patient_of(dataset: PairDataset, split: str, index: int) -> str:
+    """The patient of a pair, without its image where the data set `KnowsPatients`."""
+    return dataset.patient(split, index) if isinstance(dataset, KnowsPatients) else dataset.pair(split, index).patient
 
 
 def load_dataset(name: str) -> PairDataset:
