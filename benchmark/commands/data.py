@@ -1,12 +1,19 @@
 """`medim-bench data`: prepare, check and show a data set."""
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import out_option
-from benchmark.status import not_built
+from benchmark.options import limit_option, out_option, overwrite_option, set_option
+from benchmark.status import WITH_FAILURES, not_built
+
+if TYPE_CHECKING:
+    from medim.data.archives.prepare import Plan
 
 
 @click.group(cls=NearestGroup, short_help="Prepare, check and show a data set.")
@@ -14,13 +21,76 @@ def data() -> None:
     """Prepares, checks and shows a data set."""
 
 
-@data.command(short_help="Not built yet: bring a downloaded data set into pairs.jsonl.")
-@click.argument("name", required=False)
-@click.option("--root", metavar="DIR", type=click.Path(path_type=Path), help="Where the data set was downloaded to.")
-@out_option(required=False)
-def prepare(name: str | None, root: Path | None, out: Path | None) -> None:
-    """Will turn a downloaded data set (mimic-cxr, openi, pathgen, ...) into a folder with pairs.jsonl, split by patient."""
-    not_built("data prepare", "it will turn a downloaded data set into a folder with pairs.jsonl, split by patient")
+@data.command(short_help="Turn a downloaded archive into a folder with pairs.jsonl.")
+@click.argument("name")
+@click.option("--root", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where the archive lies.")
+@out_option()
+@click.option("--preset", metavar="NAME", help="A named set of the archive's options (mimic-cxr: paper, r2gen).")
+@set_option("An option of the archive; `medim-bench data options NAME` lists them.")
+@click.option("--workers", type=click.IntRange(min=0), default=os.cpu_count, help="Processes that read pictures.")
+@click.option("--longest-side", type=click.IntRange(min=0), default=512, show_default=True, help="Pixels; 0 keeps every size.")
+@click.option("--format", "form", type=click.Choice(["png", "jpeg"]), default="png", show_default=True, help="Of the pictures.")
+@limit_option("Only the first N pairs of the archive.")
+@click.option("--dry-run", is_flag=True, help="Count pairs and estimate the disk space, then stop.")
+@overwrite_option()
+def prepare(
+    name: str, root: Path, out: Path, preset: str | None, overrides: dict[str, str], workers: int, longest_side: int,
+    form: Literal["png", "jpeg"], limit: int | None, dry_run: bool, overwrite: bool,
+) -> None:  # fmt: skip
+    """Turns a downloaded archive into a folder that every other verb takes as --data.
+
+    NAME: mimic-cxr, pathgen, openi, r2gen, folder, llava, hub, or an adapter of your own (entry point medim.archives).
+    What cannot be made is listed in failures.jsonl (exit status 3); the same command again continues.
+    """
+    from medim.data.archives.archive import open_archive
+    from medim.data.archives.picture import Storage
+    from medim.data.archives.prepare import Preparation
+
+    archive = open_archive(name, root, preset, overrides)
+    preparation = Preparation(archive, out, Storage(longest_side, form), workers, limit, overwrite)
+    if preparation.finished:
+        click.echo(f"'{out}' is prepared already")
+    else:
+        plan = preparation.plan()
+        click.echo("\n".join(describe(plan)))
+        if dry_run:
+            return
+        preparation.make(plan)
+    prepared = preparation.prepared()
+    click.echo(
+        f"{sum(prepared.splits.values())} pairs in '{out}' ({', '.join(f'{n} {s}' for s, n in prepared.splits.items())})"
+    )
+    if prepared.failures:
+        click.echo(f"{prepared.failures} lost: see {out / 'failures.jsonl'}", err=True)
+        sys.exit(WITH_FAILURES)
+
+
+def describe(plan: "Plan") -> Iterator[str]:
+    """The plan in lines."""
+    listing = plan.listing
+    by_split = ", ".join(f"{count} {split}" for split, count in listing["splits"].items())
+    yield f"{listing['pairs']} pairs ({by_split}) of {listing['studies']} studies, {listing['patients']} patients"
+    yield from (f"  left out by the options: {count} x {reason}" for reason, count in listing["excluded"].items())
+    if listing["losses"]:
+        yield f"  lost: {listing['losses']} (failures.jsonl will name each)"
+    if listing["leaks"]:
+        yield f"  patients in two splits: {len(listing['leaks'])} (kept in the held-out one)"
+    yield from (f"  {key}: {value}" for key, value in listing["facts"].items())
+    if plan.bytes_needed is not None:
+        yield f"  disk: about {plan.bytes_needed / 1e9:.2f} GB, {plan.bytes_free / 1e9:.1f} GB free"
+
+
+@data.command(name="options", short_help="The options of an archive.")
+@click.argument("name")
+def options_(name: str) -> None:
+    """Lists what `data prepare NAME --set` and `--preset` take."""
+    from medim.data.archives.archive import archive_class
+
+    adapter = archive_class(name)
+    for key, field in adapter.Options.model_fields.items():
+        click.echo(f"{key} = {field.default!r}\n    {field.description}")
+    for preset, values in adapter.presets.items():
+        click.echo(f"--preset {preset}: {', '.join(f'{key}={value}' for key, value in values.items())}")
 
 
 @data.command(short_help="Not built yet: find what is wrong with a data set.")

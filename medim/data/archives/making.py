@@ -1,0 +1,44 @@
+"""What a worker does: the pictures of one chunk, then the chunk's lines."""
+
+import json
+import signal
+from pathlib import Path
+
+from medim.data.archives.archive import Archive
+from medim.data.archives.listing import read_chunk
+from medim.data.archives.picture import Storage, content_hash, encode, image_name
+from medim.errors import UserError
+from medim.files import atomic_path
+
+
+def ignore_interrupt() -> None:
+    """Leaves Ctrl-C to the parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def make_chunk(
+    chunk: int, listing: Path, made: Path, archive: Archive, out: Path, storage: Storage, leaks: dict[str, str]
+) -> int:
+    """Reads and writes the pictures of one chunk, then, as its last act, the chunk's lines: rows and failures."""
+    folder = out / "images" / f"{chunk:05d}"
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for record in read_chunk(listing, chunk):
+        row = dict(record.fields)
+        kept = leaks.get(row["patient"], row["split"])
+        if kept != row["split"]:
+            reason = f"patient '{row['patient']}' is in '{row['split']}' and in '{kept}'; only the pairs in '{kept}' are kept"
+            lines.append({"item": row["id"], "reason": reason, "stage": "leakage"})
+            continue
+        try:
+            data = encode(archive.image(record.source), storage)
+        except UserError as error:
+            lines.append({"item": row["id"], "reason": str(error), "stage": "picture"})
+            continue
+        path = folder / image_name(row["id"], storage)
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(data)
+        lines.append({**row, "image": path.relative_to(out).as_posix(), "image_sha256": content_hash(data)})
+    with atomic_path(made) as temporary:
+        temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    return chunk

@@ -1,0 +1,270 @@
+"""From an archive to a folder with `pairs.jsonl`: list, plan, make the pictures in workers, merge; goes on after a kill."""
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from medim.data.archives.archive import Archive
+from medim.data.archives.listing import make_listing, read_chunk, read_losses
+from medim.data.archives.making import ignore_interrupt, make_chunk
+from medim.data.archives.picture import Storage, encode
+from medim.errors import UserError
+from medim.files import atomic_path, hash_of, write_json
+
+SAMPLE = 16
+"""Pictures that are really read and encoded for the estimate of disk space."""
+
+_WORK = ".work"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to be made.
+
+    Attributes:
+        listing: see `make_listing`.
+        bytes_needed: estimate for the pictures, from a sample; None where no picture of the sample could be read.
+        bytes_free: of the disk that holds `out`.
+    """
+
+    listing: dict[str, Any]
+    bytes_needed: int | None
+    bytes_free: int
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What was made: pairs by split, and how many things could not be (`failures.jsonl`)."""
+
+    splits: dict[str, int]
+    failures: int
+
+
+class Preparation:
+    """One archive into one folder.
+
+    Args:
+        archive: see `open_archive`.
+        out: `pairs.jsonl`, `images/`, `manifest.json`, `splits.json`, and `failures.jsonl` where something was lost.
+        storage: how pictures are kept.
+        workers: processes that read pictures; 0 reads them in this one.
+        limit: only the first pairs of the archive.
+        overwrite: remove what an earlier preparation left in `out`.
+
+    Raises:
+        UserError: `out` holds a preparation with other options.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        out: Path,
+        storage: Storage | None = None,
+        workers: int = 0,
+        limit: int | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.archive, self.out, self.workers, self.limit = archive, out, workers, limit
+        self.storage = storage or Storage()
+        self._claim(overwrite)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done."""
+        return (self.out / "pairs.jsonl").exists()
+
+    def plan(self) -> Plan:
+        """Lists the archive, reads a few pictures, and writes the plan as `manifest.json` (`complete` is false).
+
+        Raises:
+            UserError: the archive is not what its adapter expects, or nothing is left of it.
+        """
+        listing = make_listing(self.archive, self._listing, self.limit)
+        if not listing["pairs"]:
+            reasons = [f"{count} x {reason}" for reason, count in listing["excluded"].items()]
+            first = next(read_losses(self._listing), None)
+            if first is not None:
+                reasons.append(f"{listing['losses']} lost, the first: {first['item']}: {first['reason']}")
+            raise UserError(
+                f"{self.archive.name}: '{self.archive.root}' yields no pair ({'; '.join(reasons) or 'it is empty'})"
+            )
+        plan = Plan(listing, self._estimate(listing), shutil.disk_usage(self.out).free)
+        write_json(self.out / "manifest.json", self._manifest(plan, complete=False))
+        return plan
+
+    def make(self, plan: Plan) -> Prepared:
+        """Makes what is left to be made, then merges.
+
+        Raises:
+            UserError: the disk is too small, or a worker died.
+            KeyboardInterrupt: Ctrl-C; the same preparation continues.
+        """
+        if plan.bytes_needed is not None and plan.bytes_needed > plan.bytes_free:
+            raise UserError(
+                f"'{self.out}' has {plan.bytes_free / 1e9:.1f} GB free and about {plan.bytes_needed / 1e9:.1f} GB are needed; "
+                "choose another --out, a smaller --longest-side or --format jpeg"
+            )
+        left = [chunk for chunk in range(plan.listing["chunks"]) if not self._made(chunk).exists()]
+        bar = tqdm(total=plan.listing["chunks"], initial=plan.listing["chunks"] - len(left), desc="pictures", unit="chunk")
+        with bar:
+            for _ in self._run(left, plan.listing["leaks"]):
+                bar.update()
+        return self._merge(plan)
+
+    def prepared(self) -> Prepared:
+        """What a finished preparation made."""
+        manifest = json.loads((self.out / "manifest.json").read_text(encoding="utf-8"))
+        return Prepared(manifest["splits"], sum(manifest["failures"].values()))
+
+    # ---- configuration -----------------------------------------------------------------------------------------------------
+
+    @property
+    def _listing(self) -> Path:
+        return self.out / _WORK / "listing"
+
+    def _made(self, chunk: int) -> Path:
+        return self.out / _WORK / "made" / f"{chunk:05d}.jsonl"
+
+    def _configuration(self) -> dict[str, Any]:
+        return {
+            "archive": self.archive.name,
+            "root": str(self.archive.root.absolute()),
+            "options": self.archive.options.model_dump(mode="json"),
+            "storage": asdict(self.storage),
+            "limit": self.limit,
+        }
+
+    def _claim(self, overwrite: bool) -> None:
+        path = self.out / "prepare.json"
+        if overwrite and path.exists():
+            for name in (_WORK, "images"):
+                shutil.rmtree(self.out / name, ignore_errors=True)
+            for name in ("pairs.jsonl", "failures.jsonl", "manifest.json", "splits.json", "prepare.json"):
+                (self.out / name).unlink(missing_ok=True)
+        given = self._configuration()
+        if path.exists():
+            before = json.loads(path.read_text(encoding="utf-8"))
+            for key in given:
+                if given[key] != before.get(key):
+                    raise UserError(
+                        f"'{self.out}' holds a preparation with {key} = {before.get(key)!r}, not {given[key]!r}; "
+                        "choose another --out or give --overwrite"
+                    )
+        elif self.out.exists() and any(self.out.iterdir()):
+            raise UserError(f"'{self.out}' holds other files; choose an empty folder for --out")
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(path, given)
+
+    # ---- making ------------------------------------------------------------------------------------------------------------
+
+    def _estimate(self, listing: dict[str, Any]) -> int | None:
+        """Bytes of all pictures, from pictures spread over the listing."""
+        chunks = sorted({chunk * listing["chunks"] // SAMPLE for chunk in range(SAMPLE)})
+        sizes = []
+        for chunk in chunks:
+            records = read_chunk(self._listing, chunk)
+            for record in records[:: max(1, len(records) * len(chunks) // SAMPLE)]:
+                try:
+                    sizes.append(len(encode(self.archive.image(record.source), self.storage)))
+                except UserError:  # counted when it is its turn
+                    continue
+        return round(sum(sizes) / len(sizes) * listing["pairs"]) if sizes else None
+
+    def _run(self, chunks: list[int], leaks: dict[str, str]) -> Iterator[int]:
+        """Makes chunks in this process or in workers; yields each that is done."""
+        arguments = {"archive": self.archive, "out": self.out, "storage": self.storage, "leaks": leaks}
+        if not self.workers:
+            for chunk in chunks:
+                make_chunk(chunk, self._listing, self._made(chunk), **arguments)
+                yield chunk
+            return
+        # Not forked: the parent holds threads. A worker leaves Ctrl-C to the parent.
+        context = multiprocessing.get_context("forkserver")
+        pool = ProcessPoolExecutor(self.workers, context, initializer=ignore_interrupt)
+        waiting: set[Future[int]] = set()
+        try:
+            for chunk in chunks:
+                waiting.add(pool.submit(make_chunk, chunk, self._listing, self._made(chunk), **arguments))
+                if len(waiting) >= 2 * self.workers:
+                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            yield from (future.result() for future in waiting)
+        except BrokenProcessPool:
+            raise UserError(
+                "a worker process died (killed, out of memory, or a library crashed on a file); the same command continues, "
+                "--workers 0 shows where"
+            ) from None
+        except BaseException:
+            for process in list(pool._processes.values()):
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _merge(self, plan: Plan) -> Prepared:
+        """`pairs.jsonl`, `failures.jsonl`, `splits.json` and the final `manifest.json`; then the work folder goes."""
+        from medim.data.folder import FolderDataset
+        from medim.data.splits import save_splits
+
+        splits: Counter[str] = Counter()
+        stages: Counter[str] = Counter()
+        digest = hashlib.sha256()
+        with (
+            atomic_path(self.out / "pairs.jsonl") as pairs,
+            atomic_path(self.out / "failures.jsonl") as failures,
+            pairs.open("w", encoding="utf-8") as rows,
+            failures.open("w", encoding="utf-8") as lost,
+        ):
+            for line in self._results(plan):
+                if "reason" in line:
+                    stages[line["stage"]] += 1
+                    lost.write(json.dumps(line, ensure_ascii=False) + "\n")
+                else:
+                    splits[line["split"]] += 1
+                    text = json.dumps(line, ensure_ascii=False) + "\n"
+                    digest.update(text.encode())
+                    rows.write(text)
+            if not splits:
+                (self.out / "prepare.json").unlink()  # nothing to continue
+                raise UserError(f"no picture of '{self.archive.root}' could be read; {stages.total()} failures")
+        if not stages:
+            (self.out / "failures.jsonl").unlink()
+        for leftover in (self.out / "images").glob("*/.*"):  # of a kill
+            leftover.unlink()
+        save_splits(self.out / "splits.json", FolderDataset(self.out))
+        manifest = self._manifest(plan, complete=True)
+        manifest |= {"splits": dict(splits), "failures": dict(stages), "pairs_sha256": digest.hexdigest()}
+        write_json(self.out / "manifest.json", manifest)
+        shutil.rmtree(self.out / _WORK)
+        return self.prepared()
+
+    def _results(self, plan: Plan) -> Iterator[dict[str, Any]]:
+        yield from read_losses(self._listing)
+        for chunk in range(plan.listing["chunks"]):
+            with self._made(chunk).open(encoding="utf-8") as file:
+                yield from map(json.loads, file)
+
+    def _manifest(self, plan: Plan, complete: bool) -> dict[str, Any]:
+        listing = {key: value for key, value in plan.listing.items() if key not in ("chunks", "leaks")}
+        configuration = self._configuration()
+        return {
+            **listing,
+            "complete": complete,
+            "terms": self.archive.terms,
+            "archive": self.archive.name,
+            "options": configuration["options"],
+            "storage": configuration["storage"],
+            "configuration": hash_of(configuration["options"] | configuration["storage"]),
+            "patients_in_two_splits": len(plan.listing["leaks"]),
+            "bytes_needed": plan.bytes_needed,
+        }
