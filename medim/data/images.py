@@ -4,12 +4,14 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
+from medim.data.dicom import is_dicom, read_dicom
 from medim.errors import UserError
 
 GEOMETRY = "pad-square,bicubic,antialias"
@@ -31,18 +33,19 @@ _TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
 def read_image(path: str | Path) -> Image.Image:
     """Reads an image file as 8-bit RGB, turned upright by its EXIF orientation. Of several frames, the first.
 
-    See `to_rgb` for what becomes of other modes and bit depths.
+    A DICOM file is told by its content or suffix and read by `medim.data.dicom.read_dicom`. See `to_rgb` for what becomes
+    of other modes and bit depths.
 
     Raises:
         UserError: the file is missing, cut, no image or holds values that are not numbers. There is no fallback image.
     """
     try:
         # By stream, not by name: Pillow maps an uncompressed file into memory and then scrambles a turned TIFF.
-        with Path(path).open("rb") as stream, Image.open(stream) as image:
-            image.load()
-            turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            rgb = to_rgb(image)  # before turning: a turned copy has lost the format that tells the range
-            return rgb.copy() if turn is None else rgb.transpose(turn)
+        with Path(path).open("rb") as stream:
+            if is_dicom(stream.read(132), path):
+                return to_rgb(read_dicom(path))
+            stream.seek(0)
+            return _read(stream)
     except FileNotFoundError:
         raise UserError(f"image '{path}' does not exist") from None
     except Image.UnidentifiedImageError:
@@ -56,6 +59,15 @@ def read_image(path: str | Path) -> Image.Image:
         raise UserError(f"image '{path}' cannot be read: {reason}") from error
 
 
+def _read(stream: BinaryIO) -> Image.Image:
+    """What a file of any format that Pillow reads shows, upright and 8-bit RGB."""
+    with Image.open(stream) as image:
+        image.load()
+        turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+        rgb = to_rgb(image)  # before turning: a turned copy has lost the format that tells the range
+        return rgb.copy() if turn is None else rgb.transpose(turn)
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """An 8-bit RGB image of any decoded image, without silent saturation.
 
@@ -65,7 +77,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
       (a constant image becomes 0); a 16-bit PGM, which Pillow opens in this mode, keeps its full range.
     * Transparency is composited on black where every visible pixel is grey (a radiograph's surround), on white otherwise
       (a slide's).
-    * 1-bit, palette, CMYK, YCbCr, LAB and HSV are converted as Pillow does.
+    * 1-bit, palette, CMYK (JPEGs by Adobe's convention, in which they are stored inverted), YCbCr, LAB and HSV are converted
+      as Pillow does; 16-bit colour keeps its upper 8 bits.
+
+    A 16-bit file is never stretched to what it holds: one that stores 12-bit values unscaled comes out nearly black, and
+    `medim-bench data check` names it.
 
     Raises:
         ValueError: a float image holds NaN or infinity.
