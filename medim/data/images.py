@@ -27,7 +27,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_WHITE_IS_ZERO = 258, 262, 0
+_TIFF_BITS_PER_SAMPLE, _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 258, 262, 339
+_WHITE_IS_ZERO, _UNSIGNED = 0, 1
 
 
 def read_image(path: str | Path) -> Image.Image:
@@ -49,7 +50,9 @@ def read_image(path: str | Path) -> Image.Image:
     except FileNotFoundError:
         raise UserError(f"image '{path}' does not exist") from None
     except Image.UnidentifiedImageError:
-        raise UserError(f"image '{path}' cannot be read: not an image of a known format, or cut in its header") from None
+        raise UserError(
+            f"image '{path}' cannot be read: not an image of a known format and mode, or cut in its header"
+        ) from None
     except _UNREADABLE as error:
         reason = str(error).strip() or type(error).__name__
         if isinstance(error, OSError) and error.errno is not None:  # the file system's reasons, not the file's content
@@ -74,7 +77,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     * 16-bit greyscale: the container's full range (0..65535, or 0..2^bits-1 where a TIFF states fewer bits) maps to 0..255,
       rounded to nearest; a TIFF whose zero is white is inverted.
     * 32-bit integer and float greyscale: the image's own minimum..maximum maps to 0..255, as such files declare no range
-      (a constant image becomes 0); a 16-bit PGM, which Pillow opens in this mode, keeps its full range.
+      (a constant image becomes 0); a 16-bit PGM, which Pillow opens in this mode, keeps its full range. A TIFF whose zero is
+      white is inverted here too.
     * Transparency is composited on black where every visible pixel is grey (a radiograph's surround), on white otherwise
       (a slide's).
     * 1-bit, palette, CMYK (JPEGs by Adobe's convention, in which they are stored inverted), YCbCr, LAB and HSV are converted
@@ -91,11 +95,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return _grey(_full_range(image))
     if image.mode in ("I", "F"):
-        values = np.asarray(image, dtype=np.float64)
-        if not np.isfinite(values).all():
-            raise ValueError("holds NaN or infinity")
-        low, high = (0.0, 65535.0) if image.format == "PPM" else (values.min(), values.max())
-        return _grey((values - low) / max(high - low, np.finfo(np.float64).tiny))
+        return _grey(_own_range(image))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         pixels = np.asarray(rgba)
@@ -157,7 +157,21 @@ def _full_range(image: Image.Image) -> np.ndarray:
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     bits = int(tags.get(_TIFF_BITS_PER_SAMPLE, (16,))[0])
     values = np.asarray(image).astype(np.float64) / (2**bits - 1)
-    return 1 - values if tags.get(_TIFF_PHOTOMETRIC) == _TIFF_WHITE_IS_ZERO else values
+    return 1 - values if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO else values
+
+
+def _own_range(image: Image.Image) -> np.ndarray:
+    """A 32-bit integer or float greyscale image as float64 (H, W) in [0, 1] of its minimum..maximum."""
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    stored = np.asarray(image)
+    if image.mode == "I" and tags.get(_TIFF_BITS_PER_SAMPLE) == (32,) and tags.get(_TIFF_SAMPLE_FORMAT, (1,)) == (_UNSIGNED,):
+        stored = stored.view(np.uint32)  # Pillow has no unsigned mode: the upper half would turn negative
+    values = stored.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("holds NaN or infinity")
+    low, high = (0.0, 65535.0) if image.format == "PPM" else (values.min(), values.max())
+    values = (values - low) / max(high - low, np.finfo(np.float64).tiny)
+    return 1 - values if tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO else values
 
 
 def _grey(values: np.ndarray) -> Image.Image:

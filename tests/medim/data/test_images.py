@@ -67,6 +67,32 @@ def test_unbounded_modes_use_their_own_range(tmp_path, dtype):
     assert grey(saved(Image.fromarray(np.full((2, 2), 7, dtype)), tmp_path / "y.tif")).max() == 0
 
 
+def test_the_upper_half_of_unsigned_32_bits_does_not_wrap(tmp_path):
+    values = np.array([[0, 2**31 - 1], [2**31, 2**32 - 1]], np.uint32)
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "u.tif", values)
+    assert grey(tmp_path / "u.tif").tolist() == [[0, 127], [128, 255]]
+    tifffile.imwrite(tmp_path / "w.tif", values.astype(np.float32), photometric="miniswhite")
+    assert grey(tmp_path / "w.tif").tolist() == [[255, 128], [128, 0]]  # float32 takes both middles for 2^31
+
+
+def test_16_bit_colour_keeps_its_upper_byte(tmp_path):
+    tifffile = pytest.importorskip("tifffile")
+    values = np.random.default_rng(0).integers(0, 65536, (4, 5, 3), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "c.tif", values, photometric="rgb")
+    assert (np.asarray(read_image(tmp_path / "c.tif")) == values >> 8).all()
+
+
+@pytest.mark.parametrize("suffix", ["tif", "gif", "webp", "png"])
+def test_of_several_frames_the_first(tmp_path, suffix):
+    frames = [Image.new("L", (8, 8), level) for level in (200, 20)]
+    options = {"lossless": True} if suffix == "webp" else {}
+    path = saved(frames[0], tmp_path / f"f.{suffix}", save_all=True, append_images=frames[1:], **options)
+    with Image.open(path) as image:
+        assert image.n_frames == 2
+    assert (grey(path) == 200).all()
+
+
 def test_float_image_with_nan_is_refused(tmp_path):
     path = saved(Image.fromarray(np.array([[0, np.nan]], np.float32)), tmp_path / "nan.tif")
     with pytest.raises(UserError, match=r"nan\.tif' cannot be read: holds NaN"):
@@ -83,6 +109,9 @@ def test_one_bit_palette_and_cmyk(tmp_path):
     cmyk = read_image(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), tmp_path / "cmyk.tif"))
     assert cmyk.mode == "RGB"
     assert cmyk.getpixel((0, 0)) == (255, 0, 0)
+    adobe = saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), tmp_path / "cmyk.jpg", quality=100)
+    assert b"Adobe" in adobe.read_bytes()  # stored inverted, as the marker tells
+    assert read_image(adobe).getpixel((0, 0)) == (255, 0, 0)
 
 
 def test_alpha_is_black_behind_grey_and_white_behind_colour(tmp_path):
