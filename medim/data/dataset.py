@@ -1,16 +1,11 @@
 """What every data set offers, and how one is found by name or by folder."""
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from PIL import Image
 
-from medim.errors import UserError, unknown
 from medim.pair import ImageReportPair
-
-ENTRY_POINTS = "medim.datasets"
 
 
 @runtime_checkable
@@ -30,7 +25,7 @@ class PairDataset(Protocol):
 
     Attributes:
         name: as given to `--data`.
-        fingerprint: hash of content and split; equal hashes mean equal pairs.
+        fingerprint: hash of content and split; equal hashes mean equal pairs. It follows the options of the constructor.
         synthetic: True where no patient stands behind the images; shown wherever results are.
         terms: licence or data-use terms of the set as a whole.
         domains: the values of `domain` that occur.
@@ -55,12 +50,20 @@ class PairDataset(Protocol):
         """Reads findings from reports, or None where the set has no such checker."""
 
 
-@runtime_checkable
-class KnowsPatients(Protocol):
-    """A data set that tells whose a pair is without drawing or decoding its image."""
+class Keys(NamedTuple):
+    """Which pair it is, of which study and patient: the first things asked of a million pairs."""
 
-    def patient(self, split: str, index: int) -> str:
-        """`pair(split, index).patient`."""
+    id: str
+    study: str
+    patient: str
+
+
+@runtime_checkable
+class KnowsKeys(Protocol):
+    """A data set that names a pair without drawing or decoding its image."""
+
+    def keys(self, split: str, index: int) -> Keys:
+        """Id, study and patient of `pair(split, index)`."""
 
 
 def pairs(dataset: PairDataset, split: str, limit: int | None = None) -> Iterator[ImageReportPair]:
@@ -69,24 +72,23 @@ def pairs(dataset: PairDataset, split: str, limit: int | None = None) -> Iterato
         yield dataset.pair(split, index)
 
 
-def patient_of(dataset: PairDataset, split: str, index: int) -> str:
-    """The patient of a pair, without its image where the data set `KnowsPatients`."""
-    return dataset.patient(split, index) if isinstance(dataset, KnowsPatients) else dataset.pair(split, index).patient
+def keys_of(dataset: PairDataset, split: str, index: int) -> Keys:
+    """Id, study and patient of a pair, without its image where the data set `KnowsKeys`."""
+    if isinstance(dataset, KnowsKeys):
+        return dataset.keys(split, index)
+    pair = dataset.pair(split, index)
+    return Keys(pair.id, pair.study, pair.patient)
 
 
 def load_dataset(name: str) -> PairDataset:
-    """Opens a data set by registered name or by the path of a folder with `pairs.jsonl`.
+    """Opens a data set by registered name, by the path of a folder with `pairs.jsonl`, or by an expression of these.
 
-    Names come from the entry-point group `medim.datasets`; a registered object is called without arguments,
-    the one called `folder` with a path.
+    Names come from the entry-point group `medim.datasets`; `phantom:resolution=128`, `phantom:train=10%` and
+    `DIR:weight=2+phantom` are expressions: see `medim.data.expression`.
 
     Raises:
-        UserError: neither a registered name nor a folder.
+        UserError: neither a registered name nor a folder, or a mistake in the expression.
     """
-    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
-    if name in registered and name != "folder":
-        return registered[name].load()()
-    if Path(name).exists() or "/" in name:
-        return registered["folder"].load()(Path(name))
-    error = unknown("data set", name, [n for n in registered if n != "folder"])
-    raise UserError(f"{error}; or give a folder with pairs.jsonl")
+    from medim.data.expression import open_expression  # it needs the classes above
+
+    return open_expression(name)

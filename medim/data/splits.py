@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from medim.data.dataset import PairDataset, patient_of
+from medim.data.dataset import PairDataset, keys_of
 from medim.errors import UserError, unknown
 from medim.files import hash_of, write_json
 from medim.pair import SPLITS
@@ -65,7 +65,7 @@ def save_splits(
     splits: dict[str, Any] = {}
     seen: dict[str, str] = {}
     for split in SPLITS:
-        patients = sorted({patient_of(dataset, split, index) for index in range(dataset.size(split))})
+        patients = sorted({keys_of(dataset, split, index).patient for index in range(dataset.size(split))})
         for patient in patients:
             if patient in seen:
                 raise UserError(f"patient '{patient}' of data set '{dataset.name}' occurs in {seen[patient]} and in {split}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from medim.data.phantom.cases import Case, sample_case
+from medim.data.dataset import Keys
+from medim.data.phantom.cases import Case, patient_of, sample_case
 from medim.data.phantom.chest import ChestBuild, draw_chest
 from medim.data.phantom.grammar import write_report
 from medim.data.phantom.names import CHEST, DOMAINS, LABELS, SPLIT_SIZES, VERSION
@@ -58,6 +59,11 @@ def compute_fingerprint() -> str:
     return hash_of(content)
 
 
+def _keys(split: str, index: int, domain: str, patient: int, visit: int) -> Keys:
+    person = f"phantom-{split}-{'c' if domain == CHEST else 'p'}{patient:05d}"
+    return Keys(f"phantom-{split}-{index:05d}", f"{person}-s{visit}", person)
+
+
 class PhantomDataset:
     """Phantom version 1: chest-radiograph-like and H&E-like pictures with reports; synthetic, no patient stands behind them.
 
@@ -81,6 +87,8 @@ class PhantomDataset:
         if not 32 <= resolution <= 2048:
             raise UserError(f"phantom: resolution {resolution} is outside 32..2048")
         self.resolution = resolution
+        if resolution != 64:  # the same cases, yet other pixels
+            self.fingerprint = hash_of([FINGERPRINT, resolution])
 
     def with_resolution(self, resolution: int) -> "PhantomDataset":
         """The same pairs drawn at another resolution."""
@@ -104,21 +112,26 @@ class PhantomDataset:
             IndexError: `index` outside the split.
         """
         case = sample_case(split, index)
-        modality = "c" if case.domain == CHEST else "p"
-        patient = f"phantom-{split}-{modality}{case.patient:05d}"
+        names = _keys(split, index, case.domain, case.patient, case.visit)
         return ImageReportPair(
-            id=f"phantom-{split}-{index:05d}",
+            id=names.id,
             image=draw(case, self.resolution),
             report=report_of(case),
             split=split,
-            study=f"{patient}-s{case.visit}",
-            patient=patient,
+            study=names.study,
+            patient=names.patient,
             view="frontal" if case.domain == CHEST else None,
             domain=case.domain,
             findings=case.findings,
             terms=TERMS,
             extra=MappingProxyType({"attributes": dict(case.attributes)}),
         )
+
+    def keys(self, split: str, index: int) -> Keys:
+        """Id, study and patient of `pair(split, index)`, without drawing it."""
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"phantom {split} has {self.size(split)} pairs; index {index} is outside")
+        return _keys(split, index, DOMAINS[index % len(DOMAINS)], *patient_of(index))
 
     def report_checker(self) -> "PhantomReportChecker":
         """Reads findings from reports; exact on this set's grammar."""

@@ -1,0 +1,153 @@
+"""What `--data` takes: `NAME-or-DIR[:key=value,...]`, several of them joined by `+`.
+
+phantom                             a registered data set
+phantom:resolution=128              built with an option of its own
+DIR:train=10%                       low data: the training split shrunk to 10 % of its patients (`seed=1`: others)
+DIR+phantom:train=1%,weight=3       a mixture: three of four training draws come from the phantom
+phantom:cached=DIR2                 pictures drawn once, packed in a folder, read back after that
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from medim.data.dataset import PairDataset
+from medim.data.selection import MixedDataset, Subset
+from medim.errors import UserError, unknown
+
+ENTRY_POINTS = "medim.datasets"
+RESERVED = ("train", "seed", "weight", "cached")
+"""Keys that mean the same for every data set; any other key goes to its constructor."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One term of an expression: a name or a folder, and its options as they were written."""
+
+    source: str
+    options: dict[str, str]
+
+
+def parse(expression: str) -> list[Part]:
+    """The terms of an expression. A string that is a path as a whole is that path, whatever characters it has.
+
+    Raises:
+        UserError: an empty term, an option without `=`, or one given twice.
+    """
+    if Path(expression).exists():
+        return [Part(expression, {})]
+    return [_parse_part(text.strip(), expression) for text in expression.split("+")]
+
+
+def open_expression(expression: str) -> PairDataset:
+    """The data set that an expression means; its name spells the expression in one canonical way.
+
+    Raises:
+        UserError: an unknown name or key (the nearest is given), a value of the wrong kind, or a mistake in a folder.
+    """
+    parts = parse(expression)
+    if len(parts) == 1:
+        if "weight" in parts[0].options:
+            raise UserError(f"data '{expression}': weight is for a mixture: join data sets by '+'")
+        return _opened(parts[0])
+    weights = [_weight(part) for part in parts]
+    return MixedDataset([_opened(part) for part in parts], weights)
+
+
+def _parse_part(text: str, expression: str) -> Part:
+    if not text:
+        raise UserError(f"data '{expression}': a data set is missing beside '+'")
+    source, colon, tail = text.rpartition(":")
+    if Path(text).exists() or not colon:
+        return Part(text, {})
+    options: dict[str, str] = {}
+    for item in tail.split(","):
+        key, equals, value = (piece.strip() for piece in item.partition("="))
+        if not equals or not key or not value:
+            raise UserError(f"data '{text}': options are key=value, not '{item}'")
+        if key in options:
+            raise UserError(f"data '{text}': '{key}' is given twice")
+        options[key] = value
+    return Part(source, options)
+
+
+def _opened(part: Part) -> PairDataset:
+    factory, arguments = _factory(part.source)
+    own = {key: value for key, value in part.options.items() if key not in RESERVED}
+    dataset: PairDataset = factory(*arguments, **_converted(part.source, factory, len(arguments), own))
+    if own:
+        dataset.name = f"{dataset.name.split(':')[0]}:{','.join(f'{key}={own[key]}' for key in sorted(own))}"
+    if "cached" in part.options:
+        from medim.data.packed import CachedPictures  # most data sets are not packed
+
+        dataset = CachedPictures(dataset, Path(part.options["cached"]))
+    if "seed" in part.options and "train" not in part.options:
+        raise UserError(f"data '{part.source}': seed says which patients `train=...` keeps; there is no train= here")
+    if "train" in part.options:
+        dataset = Subset(dataset, _share(part), _seed(part))
+    return dataset
+
+
+def _factory(source: str) -> tuple[Callable[..., PairDataset], list[Path]]:
+    """The class of a registered name, or the folder's class and the path."""
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if source in registered and source != "folder":
+        return registered[source].load(), []
+    if Path(source).exists() or "/" in source:
+        return registered["folder"].load(), [Path(source)]
+    error = unknown("data set", source, [name for name in registered if name != "folder"])
+    raise UserError(f"{error}; or give a folder with pairs.jsonl")
+
+
+def _converted(source: str, factory: Callable[..., Any], taken: int, options: dict[str, str]) -> dict[str, Any]:
+    """Options as the constructor's annotations want them."""
+    if not options:
+        return {}
+    parameters = dict(list(inspect.signature(factory, eval_str=True).parameters.items())[taken:])
+    values: dict[str, Any] = {}
+    for key, text in options.items():
+        if key not in parameters:
+            raise unknown(f"option of data set '{source}'", key, [*parameters, *RESERVED])
+        annotation = parameters[key].annotation
+        try:
+            values[key] = text if annotation is inspect.Parameter.empty else TypeAdapter(annotation).validate_strings(text)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise UserError(f"data set '{source}': {key}={text}: {reason[:1].lower() + reason[1:]}") from None
+    return values
+
+
+def _share(part: Part) -> Fraction:
+    text = part.options["train"]
+    try:
+        share = Fraction(text.removesuffix("%").strip()) / (100 if text.endswith("%") else 1)
+    except (ValueError, ZeroDivisionError):
+        share = Fraction(0)
+    if not 0 < share <= 1:
+        raise UserError(f"data set '{part.source}': train={text} must be a share of the training patients, as 10% or 0.1")
+    return share
+
+
+def _seed(part: Part) -> int:
+    text = part.options.get("seed", "0")
+    if not text.isdecimal():
+        raise UserError(f"data set '{part.source}': seed={text} must be a whole number from 0")
+    return int(text)
+
+
+def _weight(part: Part) -> Fraction:
+    text = part.options.get("weight", "1")
+    try:
+        weight = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        weight = Fraction(0)
+    if weight <= 0 or not math.isfinite(float(weight)):
+        raise UserError(f"data set '{part.source}': weight={text} must be a number above 0")
+    return weight
