@@ -1,0 +1,166 @@
+"""The reports of Indiana University: from Open-i's XML files, or from the two CSV files that are passed on."""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from medim.data.archives.archive import Loss
+from medim.data.archives.fields import one_line, require_columns
+from medim.errors import UserError
+
+REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
+SECTIONS = ("findings", "impression", "indication", "comparison")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One image of a report: the name that the source gives it, its view (`frontal`, `lateral`) and caption where told."""
+
+    name: str
+    view: str | None = None
+    caption: str | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """One report, which is one study of one patient.
+
+    Attributes:
+        uid: Indiana's number, without `CXR`.
+        sections: those of `SECTIONS` that have text, as the source writes it.
+        pictures: in the source's order.
+        extra: what was indexed, as lists of text.
+    """
+
+    uid: str
+    sections: dict[str, str]
+    pictures: tuple[Picture, ...]
+    extra: dict[str, list[str]] = field(default_factory=dict)
+
+
+def key_of(name: str) -> str:
+    """One name for a picture in both forms.
+
+    >>> key_of("CXR1_1_IM-0001-3001"), key_of("1_IM-0001-3001.dcm.png"), key_of("CXR2_IM-0652-1001.png")
+    ('CXR1_IM-0001-3001', 'CXR1_IM-0001-3001', 'CXR2_IM-0652-1001')
+    """
+    stem = re.sub(r"(\.dcm)?(\.png)?$", "", name, flags=re.IGNORECASE)
+    match = re.fullmatch(r"(?:CXR)?(\d+)_(?:\1_)?(IM-.+)", stem)
+    return f"CXR{match[1]}_{match[2]}" if match else stem
+
+
+def xml_reports(folder: Path, views: Mapping[str, str]) -> Iterator[Report | Loss]:
+    """The reports of `folder/*.xml` by growing number; `views` by `key_of`, as the XML does not tell them.
+
+    Raises:
+        UserError: there is no XML file.
+    """
+    files = sorted(folder.glob("*.xml"), key=lambda path: (int(path.stem) if path.stem.isdecimal() else 10**9, path.name))
+    if not files:
+        raise UserError(f"openi: '{folder}' holds no *.xml")
+    seen: dict[str, str] = {}
+    for file in files:
+        try:
+            tree = ElementTree.parse(file).getroot()  # expat resolves no outside entity and refuses explosions of inner ones
+        except ElementTree.ParseError as error:
+            yield Loss(file.name, f"broken XML: {error}")
+            continue
+        except (OSError, ValueError, LookupError) as error:
+            yield Loss(file.name, f"cannot be read: {error}")
+            continue
+        report = _of_tree(tree, views)
+        if not report.uid:
+            yield Loss(file.name, "has no <uId id=...>")
+        elif report.uid in seen:
+            yield Loss(file.name, f"a second report of uid CXR{report.uid}; the first is {seen[report.uid]}")
+        else:
+            seen[report.uid] = file.name
+            yield report
+
+
+def csv_reports(reports: Path, projections: Path) -> Iterator[Report | Loss]:
+    """The reports of the CSV file in its order, each with its pictures of the other file, in that one's order."""
+    pictures: dict[str, list[Picture]] = {}
+    for _, row in _rows(projections, ("uid", "filename", "projection")):
+        view = row["projection"].strip().lower() or None
+        pictures.setdefault(_uid(row["uid"]), []).append(Picture(row["filename"].strip(), view))
+    seen: dict[str, int] = {}
+    for line, row in _rows(reports, ("uid", "findings", "impression")):
+        uid = _uid(row["uid"])
+        if not uid:
+            yield Loss(f"{reports.name}:{line}", "column 'uid' is empty")
+        elif uid in seen:
+            yield Loss(f"{reports.name}:{line}", f"a second report of uid {uid}; the first is on line {seen[uid]}")
+        else:
+            seen[uid] = line
+            caption = one_line(row.get("image", "")) or None
+            own = tuple(Picture(picture.name, picture.view, caption) for picture in pictures.pop(uid, []))
+            sections = {name: row[name] for name in SECTIONS if row.get(name, "").strip()}
+            extra = {field: _items(row.get(column, "")) for field, column in (("mesh", "MeSH"), ("problems", "Problems"))}
+            yield Report(uid, sections, own, {name: items for name, items in extra.items() if items})
+    for uid, left in pictures.items():
+        for picture in left:
+            yield Loss(picture.name, f"{reports.name} has no report of uid '{uid}'")
+
+
+def views_of(projections: Path) -> dict[str, str]:
+    """The view of each picture by `key_of`."""
+    rows = _rows(projections, ("filename", "projection"))
+    return {key_of(row["filename"].strip()): row["projection"].strip().lower() for _, row in rows}
+
+
+def _of_tree(tree: ElementTree.Element, views: Mapping[str, str]) -> Report:
+    """The report of one XML file; its uid is empty where the file has none."""
+    sections: dict[str, list[str]] = {}
+    for element in tree.iter("AbstractText"):
+        name, text = (element.get("Label") or "").strip().lower(), "".join(element.itertext()).strip()
+        if name in SECTIONS and text:
+            sections.setdefault(name, []).append(text)
+    pictures = []
+    for element in tree.iter("parentImage"):
+        name = (element.get("id") or "").strip()
+        if name:
+            pictures.append(Picture(name, views.get(key_of(name)), one_line(element.findtext("caption") or "") or None))
+    extra: dict[str, list[str]] = {}
+    for field_name, tag in (("mesh", "major"), ("mesh_automatic", "automatic")):
+        terms = [text for element in tree.iter(tag) if (text := one_line("".join(element.itertext())))]
+        if terms:
+            extra[field_name] = terms
+    identity = tree.find(".//uId")
+    uid = _uid(identity.get("id") or "") if identity is not None else ""
+    return Report(uid, {name: " ".join(parts) for name, parts in sections.items()}, tuple(pictures), extra)
+
+
+def _rows(file: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a CSV file with the number of the line that each ends on; missing cells are empty.
+
+    Raises:
+        UserError: the file cannot be read as CSV in UTF-8, or lacks a column.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream, restval="", strict=True)
+            require_columns(file, table.fieldnames or (), needed)
+            for row in table:
+                if None in row:
+                    raise UserError(f"{file}:{table.line_num}: the row has more cells than there are columns")
+                yield table.line_num, row
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not UTF-8: byte {error.start + 1} of a block") from None
+    except csv.Error as error:
+        raise UserError(f"{file}:{table.line_num}: broken CSV: {error}") from None
+
+
+def _uid(text: str) -> str:
+    """Indiana's number, whether it is written `CXR12` or `12`."""
+    return text.strip().removeprefix("CXR")
+
+
+def _items(text: str) -> list[str]:
+    return [item for part in text.split(";") if (item := one_line(part))]
