@@ -45,6 +45,17 @@ class Layout:
     def of(self, modality: Modality) -> slice:
         return self.image if modality == "image" else self.report
 
+    def states(self, tokens: torch.Tensor, modality: Modality) -> torch.Tensor:
+        """Ids of one modality's positions as states of `medim.diffusion.transition`: 0 .. V - 1, and V for MASK; any shape."""
+        vocabulary = self.vocabulary
+        if modality == "report":
+            return tokens  # MASK is the id after the last text id
+        return torch.where(tokens == vocabulary.mask, vocabulary.codes, tokens - vocabulary.image_offset)
+
+    def size(self, modality: Modality) -> int:
+        """V, the number of ids that a position of the modality may hold."""
+        return self.vocabulary.codes if modality == "image" else self.vocabulary.text
+
     @cached_property
     def structure(self) -> torch.Tensor:
         """BOI and EOI in place, MASK everywhere else; shape (L,)."""

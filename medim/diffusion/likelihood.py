@@ -76,6 +76,6 @@ def likelihood(
             moved = [x.to(model.device) for x in (clean, noisy, t)]
             output = model(moved[1], moved[2], moved[1] == layout.vocabulary.mask)
             bound = nelbo(output, moved[0], moved[1], moved[2], layout)
-            result[rows.start : rows.stop] += weight * bound.cross_entropy.cpu() / draws
+            result[rows.start : rows.stop] += weight * bound.divergence.cpu() / draws
     model.train(was_training)
     return Likelihood(result)

@@ -3,7 +3,7 @@ r"""How much of a sequence is noise at time t.
 A schedule is \alpha(t), the probability that a token is still itself, with \alpha(0) = 1 and \alpha(1) = 0. The
 continuous-time bound weights its terms by -\alpha'(t) / (1 - \alpha(t)) (Sahoo et al. 2024, arXiv 2406.07524, eq. 10); over a
 finite step from t to s < t the weight is (\alpha(s) - \alpha(t)) / (1 - \alpha(t)), MeDiM's eq. 6.
-The network is never told t but the noise level 1 - \alpha(t), so that it may be trained with one schedule and sampled with another.
+The network is never told t but the noise level 1 - \alpha(t), so that it may be sampled with another schedule than its training's.
 """
 
 import math

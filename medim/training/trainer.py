@@ -72,7 +72,7 @@ class DiffusionTrainer(Trainer):
             [self.recipe.image_weight / layout.image_length, self.recipe.report_weight / layout.report_length],
             device=clean.device,
         )
-        loss = (weight * bound.cross_entropy * share).sum(1).mean()
+        loss = (weight * bound.divergence * share).sum(1).mean()
         return (loss, {"output": output}) if return_outputs else loss
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
