@@ -1,18 +1,21 @@
 """Folders of pairs: what is read, what is refused and how the refusal reads, and the real sets."""
 
+import hashlib
 import json
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medim.data.dataset import load_dataset, pairs
+from medim.data.dataset import keys_of, load_dataset, pairs
 from medim.data.folder import NOT_STATED, FolderDataset
 from medim.data.images import read_image, square, to_tensor
 from medim.errors import UserError
+from medim.files import hash_of
 from medim.pair import SPLITS
 
 
@@ -119,6 +122,58 @@ def test_it_travels_to_worker_processes(write):
     copy = pickle.loads(pickle.dumps(data))
     assert copy.fingerprint == data.fingerprint
     assert copy.size("train") == 1
+
+
+def test_a_stated_hash_stands_for_the_file(write):
+    folder = write(row(0, image_sha256="0123456789abcdef"), row(1, "test"))
+    base = FolderDataset(folder).fingerprint
+    Image.fromarray(np.full((4, 6), 9, np.uint8)).save(folder / "images" / "0.png")  # `data check` finds this, not opening
+    assert FolderDataset(folder).fingerprint == base
+    Image.fromarray(np.full((4, 6), 9, np.uint8)).save(folder / "images" / "1.png")
+    assert FolderDataset(folder).fingerprint != base
+    assert FolderDataset(folder).pair("train", 0).extra == {"image_sha256": "0123456789abcdef"}
+    for wrong in ("0123456789ABCDEF", "0123", 7):
+        assert "pairs.jsonl:1: field 'image_sha256' must be the first 16 hex digits" in refusal(
+            write(row(0, image_sha256=wrong))
+        )
+
+
+def test_the_fingerprint_is_the_hash_of_the_whole_list(write):
+    rows = [row(0), row(1, "test", findings=["é"])]
+    folder = write(*rows)
+    files = [hashlib.sha256((folder / r["image"]).read_bytes()).hexdigest() for r in rows]
+    assert FolderDataset(folder).fingerprint == hash_of([[r, f] for r, f in zip(rows, files, strict=True)])
+
+
+def test_a_line_is_read_when_its_pair_is_asked_for(write):
+    folder = write(row(0), "", row(1, "val", report="\u00e9\u2028"), row(2))
+    data = FolderDataset(folder)
+    assert "Report" not in repr([*gc_reachable(data)])
+    assert [keys_of(data, "train", n).id for n in range(2)] == ["p0", "p2"]
+    with ThreadPoolExecutor(4) as pool:
+        assert {pair.report for pair in pool.map(lambda _: data.pair("val", 0), range(50))} == {"\u00e9\u2028"}
+    fresh = FolderDataset(folder)
+    write(row(0))
+    with pytest.raises(UserError, match=r"pairs\.jsonl: was changed after it had been opened"):
+        fresh.pair("train", 0)
+
+
+def gc_reachable(value):
+    """Everything that an object holds, by its attributes and containers."""
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from gc_reachable(item)
+    elif hasattr(value, "__dict__"):
+        yield from gc_reachable(vars(value))
+    else:
+        yield value
+
+
+def test_a_link_to_an_image_inside_is_the_image(write):
+    folder = write(row(0), row(1, "test", image="images/link.png"))
+    (folder / "images" / "link.png").symlink_to("0.png")
+    assert refusal(folder).endswith("image 'images/0.png' occurs in train (line 1) and in test (line 2): split by patient")
+    assert FolderDataset(folder, allow_leakage=True).size("test") == 1
 
 
 @pytest.mark.parametrize(
