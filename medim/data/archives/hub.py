@@ -1,0 +1,229 @@
+"""Any source that the `datasets` library reads: a hub id, or local parquet, CSV, JSON, Arrow or image folders."""
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from PIL import Image
+from pydantic import Field, field_validator
+
+from medim.data.archives.archive import Archive, Excluded, Loss, Record
+from medim.data.archives.fields import (
+    FractionOptions,
+    PatientOptions,
+    UniqueIds,
+    known_split,
+    one_line,
+    pair_fields,
+    require_columns,
+    unknown_split,
+)
+from medim.data.archives.hub_tables import Tables, open_tables
+from medim.data.folder import NOT_STATED
+from medim.errors import UserError
+from medim.pair import SPLITS
+
+_SKIP = "none"
+
+
+class HubOptions(FractionOptions, PatientOptions):
+    """Options of `Hub`."""
+
+    config: str = Field("", description="The configuration (subset), where the source has several.")
+    revision: str = Field("", description="Branch, tag or commit of a hub id.")
+    streaming: bool = Field(False, description="Read rows as they arrive instead of through the Arrow cache; see Hub.")
+    image: str = Field("image", description="Column with the picture: an image, bytes, a path in root, or a list of them.")
+    report: str = Field("report", description="Column with the report.")
+    id: str = Field("", description="Column with the id; without it split and row number.")
+    patient: str = Field("", description="Column with the patient; without it the study.")
+    study: str = Field("", description="Column with the study; without it each row is one.")
+    view: str = Field("", description="Column with the view.")
+    findings: str = Field("", description="Column with labels: a list, class labels, or text parted by ; , or |.")
+    terms_column: str = Field("", description="Column with the terms of each pair.")
+    terms: str = Field("", description="Terms of the pairs that state none; without it the licence that the source declares.")
+    domain: str = Field(NOT_STATED, description="Domain of every pair.")
+    split: Literal["source", "drawn"] = Field("source", description="drawn: by patient with val, test and seed.")
+    split_column: str = Field("", description="Column with the split; without it the source's own splits.")
+    split_names: str = Field(
+        "", description="What the source's splits become, as 'unsplit=train,extra=none'; none leaves one out."
+    )
+
+    @field_validator("split_names")
+    @classmethod
+    def _are_splits(cls, text: str) -> str:
+        for part in filter(None, text.split(",")):
+            name, separator, split = (piece.strip() for piece in part.partition("="))
+            if not separator or not name or split not in (*SPLITS, _SKIP):
+                raise ValueError(f"'{part}' must be name=split, the split one of {', '.join(SPLITS)}, {_SKIP}")
+        return text
+
+    def split_named(self, name: str) -> str | None:
+        """What a split of the source becomes: a split, `none`, or None where it is not known."""
+        pairs = (part.split("=") for part in self.split_names.split(",") if part)
+        return {key.strip(): value.strip() for key, value in pairs}.get(name) or known_split(name)
+
+
+class Hub(Archive):
+    """Rows of a source of the `datasets` library, by column names.
+
+    By default the source is read through the library's Arrow cache (`HF_HOME`), made once: listing reads the columns of
+    text alone, a worker maps the cache into memory and finds a row by its number, so that any picture is at hand at once
+    and what was interrupted goes on. The cost is the whole source on disk, a second time where it is local.
+    `streaming=true` makes no cache: listing and each worker read the rows in order, the worker skipping those of others, so
+    that the source is read once for the listing, once for the estimate of disk space and once for each worker: for the
+    first few pairs of a large source (`--limit`), or few workers.
+
+    Nothing of a source is executed. `HF_HUB_OFFLINE=1` is respected. A path in a row must lie in `root` or the cache.
+    """
+
+    name: ClassVar[str] = "hub"
+    terms: ClassVar[str] = "of the source"
+    Options: ClassVar[type[HubOptions]] = HubOptions
+    options: HubOptions
+
+    def __init__(self, root: Path, options: HubOptions) -> None:
+        if not root.exists() and not re.fullmatch(r"[\w][\w.-]*(/[\w][\w.-]*)?", str(root)):
+            raise UserError(f"hub: '{root}' does not exist, and is no hub id (owner/name)")
+        self.root = root  # not the base class's check: a hub id is no path
+        self.options = options
+        open_tables.cache_clear()  # in a process that opened this source before it changed
+        tables = self._tables()
+        for name, columns in tables.columns.items():
+            require_columns(f"hub: '{root}', split '{name}'", columns, [options.image, options.report, *self._optional()])
+        if options.split == "source" and not options.split_column:
+            for name in tables.columns:
+                if options.split_named(name) is None:
+                    hint = f"say what it is with split_names={name}=train, or give split=drawn"
+                    raise UserError(f"hub: '{root}': {unknown_split(name)}; {hint}")
+        self._rows: Counter[str] = Counter()
+        self._repeated = self._unstated = 0
+
+    def records(self) -> Iterator[Record | Loss | Excluded]:
+        self._rows, self._repeated, self._unstated = Counter(), 0, 0
+        tables, unique = self._tables(), UniqueIds()
+        columns = [self.options.report, *self._optional()]
+        for name in tables.columns:
+            several = tables.is_list(name, self.options.image)
+            wanted = [*columns, self.options.image] if several else columns
+            for number, row in enumerate(tables.rows(name, wanted)):
+                self._rows[name] += 1
+                try:
+                    yield from self._pairs(tables, name, number, row, several, unique)
+                except UserError as error:
+                    yield Loss(f"{name}, row {number}", str(error))
+        self._repeated = unique.repeated
+
+    def image(self, source: Any) -> Image.Image:
+        from medim.data.images import read_image
+
+        split, row, *element = source
+        value = self._tables().cell(split, row, self.options.image)
+        value = value[element[0]] if element else value
+        place = f"column '{self.options.image}' of row {row} in split '{split}'"
+        data = self._read(value, place)
+        with tempfile.TemporaryDirectory() as folder:  # for the one reader of files, whatever format this is
+            file = Path(folder) / "image"
+            file.write_bytes(data)
+            try:
+                return read_image(file)
+            except UserError as error:
+                raise UserError(str(error).replace(f"image '{file}'", place)) from None
+
+    def facts(self) -> dict[str, Any]:
+        """`rows` by the source's splits; `columns`; `split`, how it was drawn; `repeated_ids`; `pairs_without_terms`."""
+        return {
+            "rows": dict(self._rows),
+            "columns": self._tables().columns,
+            "streaming": self.options.streaming,
+            "split": self.options.drawn() if self.options.split == "drawn" else "source",
+            "repeated_ids": self._repeated,
+            "pairs_without_terms": self._unstated,
+        }
+
+    def _tables(self) -> Tables:
+        return open_tables(str(self.root), self.options.config, self.options.revision, self.options.streaming)
+
+    def _optional(self) -> list[str]:
+        """The columns that the options name beyond image and report."""
+        chosen = self.options
+        named = [chosen.id, chosen.patient, chosen.study, chosen.view, chosen.findings, chosen.terms_column]
+        return list(dict.fromkeys(column for column in [*named, chosen.split_column] if column))
+
+    def _pairs(
+        self, tables: Tables, name: str, number: int, row: Mapping[str, Any], several: bool, unique: UniqueIds
+    ) -> Iterator[Record | Excluded]:
+        options = self.options
+        identity = _word(row, options.id) or f"{name}-{number:07d}"
+        study = _word(row, options.study) or identity
+        patient = self._patient(row, identity, study)
+        split = self._split(tables, name, row, patient)
+        if split == _SKIP:
+            yield Excluded(f"split: {name if not options.split_column else tables.label(name, options.split_column, row)}")
+            return
+        report = row[options.report]
+        if not isinstance(report, str) or not report.strip():
+            raise UserError(f"column '{options.report}' is empty" if not report else f"column '{options.report}' is no text")
+        count = len(row[options.image] or ()) if several else 1
+        if not count:
+            raise UserError(f"column '{options.image}' is an empty list")
+        terms = _word(row, options.terms_column) or options.terms or tables.licence(name) or NOT_STATED
+        for element in range(count):
+            self._unstated += terms == NOT_STATED
+            yield Record(
+                pair_fields(
+                    id=unique(f"{identity}-{element}" if count > 1 else identity),
+                    report=one_line(report),
+                    split=split,
+                    patient=patient,
+                    study=study,
+                    domain=options.domain,
+                    terms=terms,
+                    view=_word(row, options.view) or None,
+                )
+                | ({"findings": tables.labels(name, options.findings, row)} if options.findings else {}),
+                [name, number, element] if several else [name, number],
+            )
+
+    def _patient(self, row: Mapping[str, Any], identity: str, study: str) -> str:
+        options = self.options
+        if options.patient_from:
+            patient = options.patient_in(_word(row, options.patient) or identity)
+            if patient is None:
+                raise UserError(
+                    f"patient_from '{options.patient_from}' does not match '{_word(row, options.patient) or identity}'"
+                )
+            return patient
+        if options.patient and not _word(row, options.patient):
+            raise UserError(f"column '{options.patient}' is empty")
+        return _word(row, options.patient) or study
+
+    def _split(self, tables: Tables, name: str, row: Mapping[str, Any], patient: str) -> str:
+        if self.options.split == "drawn":
+            return _SKIP if self.options.split_named(name) == _SKIP else self.options.drawn_split(patient)
+        own = tables.label(name, self.options.split_column, row) if self.options.split_column else name
+        split = self.options.split_named(own)
+        if split is None:
+            raise unknown_split(own)
+        return split
+
+    def _read(self, value: Any, place: str) -> bytes:
+        """The bytes of a cell with a picture."""
+        if isinstance(value, Mapping):
+            value = value.get("bytes") or value.get("path")
+        if isinstance(value, bytes):
+            return value
+        if not isinstance(value, str) or not value:
+            raise UserError(f"{place} holds no image, no bytes and no path")
+        try:
+            return self._tables().file(value)
+        except OSError as error:
+            raise UserError(f"{place}: '{value}' cannot be read: {error.strerror or error}") from None
+
+
+def _word(row: Mapping[str, Any], column: str) -> str:
+    """A cell of text or a number as text; empty where the option names no column or the cell is."""
+    value = row[column] if column else None
+    return "" if value is None else str(value).strip()

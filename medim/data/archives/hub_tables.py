@@ -1,0 +1,172 @@
+"""Rows and cells of a source of the `datasets` library, as plain Python values: nothing is decoded, nothing is executed."""
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from medim.data.archives.fields import inside, known_split
+from medim.errors import UserError
+
+BATCH = 256
+UNSPLIT = "unsplit"
+"""The split of a source that has none."""
+
+_READERS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".arrow": "arrow"}
+
+
+@lru_cache(maxsize=2)
+def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables":
+    """The tables of a source, opened once in each process.
+
+    Raises:
+        UserError: the source cannot be found, reached or read, or its configuration must be named.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("reading a hub source needs the extra 'archives': pip install 'medim-bench[archives]'") from None
+    try:
+        return Tables(root, _load(root, config or None, revision or None, streaming), streaming)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
+        reason = " ".join(str(cause or error).split()) or type(error).__name__
+        raise UserError(f"hub: '{root}' cannot be opened: {reason}") from None
+
+
+class Tables:
+    """The splits of one source.
+
+    Attributes:
+        columns: the names of the columns by split.
+    """
+
+    def __init__(self, root: str, splits: dict[str, Any], streaming: bool) -> None:
+        self.root, self.streaming = root, streaming
+        self._splits = splits
+        self._cells: dict[tuple[str, str], Any] = {}
+        self._last: dict[tuple[str, str], tuple[int, Any]] = {}  # of a streamed column: the row read last, and its cell
+        self.columns = {name: list(table.column_names or next(iter(table), {})) for name, table in splits.items()}
+
+    def rows(self, split: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """The rows of a split in order, with these columns alone.
+
+        Raises:
+            UserError: the source breaks off.
+        """
+        table = self._splits[split].select_columns(columns).with_format("arrow")
+        try:
+            for batch in table.iter(batch_size=BATCH):
+                yield from batch.to_pylist()
+        except (OSError, ValueError) as error:
+            raise UserError(f"hub: '{self.root}', split '{split}' cannot be read: {' '.join(str(error).split())}") from None
+
+    def cell(self, split: str, row: int, column: str) -> Any:
+        """One cell. Of a streamed source the rows before it are read too, so ask for rows in growing order.
+
+        Raises:
+            UserError: there is no such row any more.
+        """
+        key = (split, column)
+        if not self.streaming:
+            if key not in self._cells:
+                self._cells[key] = self._splits[split].select_columns([column]).with_format("arrow")
+            if row >= len(self._cells[key]):
+                raise UserError(f"hub: '{self.root}', split '{split}' has no row {row} any more")
+            return self._cells[key][row].to_pylist()[0][column]
+        at, value = self._last.get(key, (-1, None))
+        if key not in self._cells or row < at:
+            self._cells[key], at = self.rows(split, [column]), -1
+        while at < row:
+            values = next(self._cells[key], None)
+            if values is None:
+                del self._cells[key]
+                raise UserError(f"hub: '{self.root}', split '{split}' has no row {row} any more")
+            at, value = at + 1, values[column]
+        self._last[key] = (at, value)
+        return value
+
+    def file(self, path: str) -> bytes:
+        """The bytes of a file that a cell names.
+
+        Raises:
+            UserError: it lies neither in the source's folder nor in the library's cache.
+            OSError: it cannot be read.
+        """
+        from datasets import config
+
+        local = Path(self.root)
+        if "://" in path:
+            import fsspec
+
+            if f"hf://datasets/{self.root}@" not in path or local.exists():
+                raise UserError(f"hub: '{path}' is no file of '{self.root}'")
+            with fsspec.open(path, "rb") as stream:
+                data: bytes = stream.read()
+                return data
+        if not os.path.isabs(path):
+            if not local.exists():
+                raise UserError(f"hub: a row names the file '{path}', but '{self.root}' is no local folder")
+            return ((local if local.is_dir() else local.parent) / inside(path)).read_bytes()
+        folders = [local if local.is_dir() else local.parent] if local.exists() else []
+        folders += [Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE), Path(config.DOWNLOADED_DATASETS_PATH)]
+        absolute = Path(os.path.abspath(path))
+        if not any(absolute.is_relative_to(os.path.abspath(folder)) for folder in folders):
+            raise UserError(f"hub: a row names the file '{path}', outside '{self.root}'")
+        return absolute.read_bytes()
+
+    def is_list(self, split: str, column: str) -> bool:
+        """Whether the cells of a column are lists."""
+        feature = (self._splits[split].features or {}).get(column)
+        return isinstance(feature, list) or type(feature).__name__ in ("List", "LargeList", "Sequence")
+
+    def label(self, split: str, column: str, row: dict[str, Any]) -> str:
+        """A cell as text; a class label by its name."""
+        value = row[column]
+        feature = (self._splits[split].features or {}).get(column)
+        names = getattr(feature, "names", None)
+        return str(names[value]) if names is not None and isinstance(value, int) and value >= 0 else str(value)
+
+    def labels(self, split: str, column: str, row: dict[str, Any]) -> list[str] | None:
+        """A cell as a list of labels: a list, class labels by their names, or text parted by `;`, `,` or `|`; None where empty.
+
+        Raises:
+            UserError: it is none of these.
+        """
+        value = row[column]
+        if value is None:
+            return None
+        feature = (self._splits[split].features or {}).get(column)
+        inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+        names = getattr(inner, "names", None)
+        if isinstance(value, str):
+            text = value.replace(";", "|").replace(",", "|")
+            return [part.strip() for part in text.split("|") if part.strip()]
+        items = value if isinstance(value, list) else [value]
+        if names is not None and all(isinstance(item, int) for item in items):
+            return [names[item] for item in items if item >= 0]
+        if not all(isinstance(item, str) for item in items):
+            raise UserError(f"column '{column}' holds neither labels nor text")
+        return items
+
+    def licence(self, split: str) -> str:
+        """The licence that the source declares, or nothing."""
+        return (self._splits[split].info.license or "").strip()
+
+
+def _load(root: str, config: str | None, revision: str | None, streaming: bool) -> dict[str, Any]:
+    """The source's splits by name; one without splits is `unsplit`."""
+    import datasets
+
+    path = Path(root)
+    if path.is_file():
+        if path.suffix not in _READERS:
+            raise UserError(f"hub: '{root}' is none of {', '.join(_READERS)}")
+        name = known_split(path.stem) or UNSPLIT
+        return dict(datasets.load_dataset(_READERS[path.suffix], data_files={name: [str(path)]}, streaming=streaming))
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():  # of save_to_disk
+        found = datasets.load_from_disk(root)
+        splits = dict(found) if isinstance(found, dict) else {UNSPLIT: found}
+        return {name: table.to_iterable_dataset() if streaming else table for name, table in splits.items()}
+    return dict(datasets.load_dataset(root, config, revision=revision, streaming=streaming))
