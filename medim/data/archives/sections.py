@@ -293,7 +293,8 @@ def _preliminary(lines: list[str]) -> list[_Block]:
 
 
 def _passages(lines: list[str]) -> Iterator[tuple[str, str]]:
-    name, words = PREAMBLE, []
+    name: str = PREAMBLE
+    words: list[str] = []
     for line in lines:
         rule, found = _RULE.fullmatch(line), _heading(line, "")
         if rule or (found and found[2] in (WET_READ, ADDENDUM)):
