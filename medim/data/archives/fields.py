@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -141,6 +141,6 @@ def require_columns(place: str | Path, found: Iterable[str], needed: Iterable[st
             raise UserError(f"{place}: column '{column}' is missing; the columns are: {there or 'none'}")
 
 
-def pair_fields(**fields: Any) -> Mapping[str, Any]:
-    """The fields of a pair without those that are None or an empty container."""
-    return {name: value for name, value in fields.items() if value is not None and value != {} and value != []}
+def pair_fields(**fields: Any) -> dict[str, Any]:
+    """The fields of a pair without those that are None or an empty mapping."""
+    return {name: value for name, value in fields.items() if value is not None and value != {}}

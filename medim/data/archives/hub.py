@@ -47,9 +47,7 @@ class HubOptions(FractionOptions, PatientOptions):
     domain: str = Field(NOT_STATED, description="Domain of every pair.")
     split: Literal["source", "drawn"] = Field("source", description="drawn: by patient with val, test and seed.")
     split_column: str = Field("", description="Column with the split; without it the source's own splits.")
-    split_names: str = Field(
-        "", description="What the source's splits become, as 'unsplit=train,extra=none'; none leaves one out."
-    )
+    split_names: str = Field("", description="The source's splits by name, as 'unsplit=train,extra=none'; none leaves one out.")
 
     @field_validator("split_names")
     @classmethod
@@ -153,7 +151,7 @@ class Hub(Archive):
         return list(dict.fromkeys(column for column in [*named, chosen.split_column] if column))
 
     def _pairs(
-        self, tables: Tables, name: str, number: int, row: Mapping[str, Any], several: bool, unique: UniqueIds
+        self, tables: Tables, name: str, number: int, row: dict[str, Any], several: bool, unique: UniqueIds
     ) -> Iterator[Record | Excluded]:
         options = self.options
         identity = _word(row, options.id) or f"{name}-{number:07d}"
@@ -182,12 +180,12 @@ class Hub(Archive):
                     domain=options.domain,
                     terms=terms,
                     view=_word(row, options.view) or None,
-                )
-                | ({"findings": tables.labels(name, options.findings, row)} if options.findings else {}),
+                    findings=tables.labels(name, options.findings, row) if options.findings else None,
+                ),
                 [name, number, element] if several else [name, number],
             )
 
-    def _patient(self, row: Mapping[str, Any], identity: str, study: str) -> str:
+    def _patient(self, row: dict[str, Any], identity: str, study: str) -> str:
         options = self.options
         if options.patient_from:
             patient = options.patient_in(_word(row, options.patient) or identity)
@@ -200,7 +198,7 @@ class Hub(Archive):
             raise UserError(f"column '{options.patient}' is empty")
         return _word(row, options.patient) or study
 
-    def _split(self, tables: Tables, name: str, row: Mapping[str, Any], patient: str) -> str:
+    def _split(self, tables: Tables, name: str, row: dict[str, Any], patient: str) -> str:
         if self.options.split == "drawn":
             return _SKIP if self.options.split_named(name) == _SKIP else self.options.drawn_split(patient)
         own = tables.label(name, self.options.split_column, row) if self.options.split_column else name
@@ -223,7 +221,7 @@ class Hub(Archive):
             raise UserError(f"{place}: '{value}' cannot be read: {error.strerror or error}") from None
 
 
-def _word(row: Mapping[str, Any], column: str) -> str:
+def _word(row: dict[str, Any], column: str) -> str:
     """A cell of text or a number as text; empty where the option names no column or the cell is."""
     value = row[column] if column else None
     return "" if value is None else str(value).strip()

@@ -62,7 +62,15 @@ class R2Gen(Archive):
                 continue
             if entry.key is None:
                 raise UserError(f"{self.file}: holds one list; R2Gen's form has a list for each of train, val and test")
-            yield from self._pairs(entry, unique)
+            if not isinstance(entry.value, dict):
+                yield Loss(entry.name(self.file), "an object is needed")
+                continue
+            split = self._split(entry)
+            self._keys.setdefault(entry.key, Counter())[split or "none"] += 1
+            try:
+                yield from self._pairs(entry, split, unique)
+            except UserError as error:
+                yield Loss(f"{entry.name(self.file)} ({entry.value.get('id')})", str(error))
         self._repeated = unique.repeated
 
     def image(self, source: Any) -> Image.Image:
@@ -80,27 +88,13 @@ class R2Gen(Archive):
             "repeated_ids": self._repeated,
         }
 
-    def _pairs(self, entry: Entry, unique: UniqueIds) -> Iterator[Record | Loss | Excluded]:
-        value, place = entry.value, entry.name(self.file)
-        if not isinstance(value, dict):
-            yield Loss(place, "an object is needed")
-            return
-        split = self._split(entry)
-        self._keys.setdefault(entry.key or "", Counter())[split or "none"] += 1
-        paths = value.get("image_path")
-        paths = [paths] if isinstance(paths, str) else paths
-        problem = _problem(value, paths)
+    def _pairs(self, entry: Entry, split: str | None, unique: UniqueIds) -> Iterator[Record | Loss | Excluded]:
+        value = entry.value
         if split is None:
-            problem = f"stands under '{entry.key}' but its field 'split' is '{value.get('split')}'"
-        if problem is not None:
-            yield Loss(f"{place} ({value.get('id')})", problem)
-            return
-        identity = str(value["id"])
+            raise UserError(f"stands under '{entry.key}' but its field 'split' is '{value['split']}'")
+        identity, paths = _checked(value)
         study = f"s{value['study_id']}" if value.get("study_id") else identity
         patient = self._patient(value, identity, paths[0])
-        if patient is None:
-            yield Loss(f"{place} ({identity})", f"patient_from '{self.options.patient_from}' does not match the id")
-            return
         for number, path in enumerate(paths):
             name = unique(f"{identity}-{number}" if len(paths) > 1 else identity)
             if number and self.options.study == "first":
@@ -137,10 +131,13 @@ class R2Gen(Archive):
             return by_key or by_field
         return None
 
-    def _patient(self, value: Mapping[str, Any], identity: str, path: str) -> str | None:
+    def _patient(self, value: Mapping[str, Any], identity: str, path: str) -> str:
         """The patient as `MimicCxr` or `OpenI` would call it, where the entry shows which of them it is from."""
         if self.options.patient_from:
-            return self.options.patient_in(identity)
+            patient = self.options.patient_in(identity)
+            if patient is None:
+                raise UserError(f"patient_from '{self.options.patient_from}' does not match the id")
+            return patient
         if value.get("subject_id"):
             return f"p{value['subject_id']}"
         if path.startswith(f"CXR{identity}_"):
@@ -148,17 +145,19 @@ class R2Gen(Archive):
         return identity.split("_")[0] or identity
 
 
-def _problem(value: Mapping[str, Any], paths: Any) -> str | None:
-    """What an entry lacks."""
+def _checked(value: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The id and the image paths of an entry; a UserError says what it lacks."""
     if not isinstance(value.get("id"), str | int) or not str(value["id"]).strip():
-        return "field 'id' is missing"
+        raise UserError("field 'id' is missing")
     if not isinstance(value.get("report"), str):
-        return "field 'report' is missing or no text"
+        raise UserError("field 'report' is missing or no text")
     if not value["report"].strip():
-        return "the report is empty"
+        raise UserError("the report is empty")
+    paths = value.get("image_path")
+    paths = [paths] if isinstance(paths, str) else paths
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
-        return "field 'image_path' must be a list of paths"
-    return None
+        raise UserError("field 'image_path' must be a list of paths")
+    return str(value["id"]), paths
 
 
 def _terms(value: Mapping[str, Any], path: str) -> str:
