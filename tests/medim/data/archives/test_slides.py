@@ -14,34 +14,8 @@ from medim.errors import UserError
 WIDTH, HEIGHT = 2048, 1536
 
 
-def blocks(width: int, height: int, level: int) -> np.ndarray:
-    """(H, W, 3): blocks of 32 pixels of level 0, each of its own red and green; blue tells the level."""
-    scale = 4**level
-    y, x = np.mgrid[:height, :width] * scale // 32
-    return np.stack([x * 3, y * 4, np.full_like(x, 50 + 60 * level)], -1).astype(np.uint8)
-
-
-def write_slide(
-    path: Path, levels: list[np.ndarray] | None = None, mpp: str | None = "0.25", power: str | None = "40", **options: object
-) -> Path:
-    """A tiled pyramid TIFF that OpenSlide takes for Aperio's."""
-    levels = levels or [blocks(WIDTH >> 2 * k, HEIGHT >> 2 * k, k) for k in range(3)]
-    height, width = levels[0].shape[:2]
-    description = f"Aperio Image Library v11.2.1 \r\n{width}x{height} [0,0 {width}x{height}] (256x256) JPEG/RGB Q=70"
-    description += f"|AppMag = {power}" if power else ""
-    description += f"|MPP = {mpp}" if mpp else ""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tifffile.TiffWriter(path) as tiff:
-        for level in levels:
-            tiff.write(
-                level, tile=(256, 256), photometric="rgb", description=description, metadata=None,
-                **{"compression": "zlib", **options},
-            )  # fmt: skip
-    return path
-
-
 @pytest.fixture(scope="module")
-def slide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def slide(tmp_path_factory: pytest.TempPathFactory, write_slide) -> Path:
     return write_slide(tmp_path_factory.mktemp("slides") / "slide.svs")
 
 
@@ -63,7 +37,7 @@ def test_facts(slide: Path) -> None:
 
 
 @pytest.mark.parametrize(("x", "y"), [(0, 0), (320, 192), (333, 77), (2048 - 672, 1536 - 672)])
-def test_level_0_is_returned_pixel_for_pixel(slide: Path, x: int, y: int) -> None:
+def test_level_0_is_returned_pixel_for_pixel(slide: Path, x: int, y: int, blocks) -> None:
     tile = read_tile(slide, x, y, 672)
     assert (tile.level, tile.microns_per_pixel) == (0, 0.25)
     np.testing.assert_array_equal(pixels(tile.image), blocks(WIDTH, HEIGHT, 0)[y : y + 672, x : x + 672])
@@ -71,7 +45,7 @@ def test_level_0_is_returned_pixel_for_pixel(slide: Path, x: int, y: int) -> Non
 
 @pytest.mark.parametrize(("level", "mpp", "x", "y"), [(1, 1.0, 64, 128), (1, 1.0, 1020, 508), (2, 4.0, 32, 64)])
 def test_a_level_of_the_resolution_asked_for_is_returned_pixel_for_pixel(
-    slide: Path, level: int, mpp: float, x: int, y: int
+    slide: Path, level: int, mpp: float, x: int, y: int, blocks
 ) -> None:
     side, scale = 64, 4**level
     tile = read_tile(slide, x, y, side, mpp)
@@ -96,14 +70,14 @@ def test_between_levels_the_places_stay_where_they_are(slide: Path) -> None:
             assert (inside == [3 * (10 + column), 4 * (6 + row)]).all()
 
 
-def test_a_corner_between_pixels_of_a_level_moves_the_tile_by_that_fraction(tmp_path: Path) -> None:
+def test_a_corner_between_pixels_of_a_level_moves_the_tile_by_that_fraction(tmp_path: Path, write_slide) -> None:
     ramp = [np.tile(np.arange(n, dtype=np.uint8)[None, :, None] * k, (256, 1, 3)) for n, k in ((256, 1), (64, 4))]
     path = write_slide(tmp_path / "ramp.svs", [ramp[0], ramp[1][:64]])
     at = [pixels(read_tile(path, x, 0, 16, 1.0).image)[8, 8, 0] for x in (80, 82, 84)]
     assert at == [112, 114, 116]  # level 1 holds 4 a pixel, so half a pixel of it is 2
 
 
-def test_shrinking_is_antialiased(tmp_path: Path) -> None:
+def test_shrinking_is_antialiased(tmp_path: Path, write_slide) -> None:
     checkers = np.indices((512, 512)).sum(0)[..., None] % 2 * np.full(3, 255)
     path = write_slide(tmp_path / "checkers.svs", [checkers.astype(np.uint8)])
     tile = pixels(read_tile(path, 0, 0, 128, 0.75).image)
@@ -152,7 +126,7 @@ def test_nothing_is_enlarged_beyond_the_scatter_of_scanners(slide: Path) -> None
 
 
 @pytest.mark.parametrize("mpp", [None, "0", "unknown"])
-def test_a_slide_that_does_not_tell_its_scale(tmp_path: Path, mpp: str | None) -> None:
+def test_a_slide_that_does_not_tell_its_scale(tmp_path: Path, mpp: str | None, write_slide) -> None:
     path = write_slide(tmp_path / "silent.svs", mpp=mpp, power="20")
     assert read_tile(path, 0, 0, 64).microns_per_pixel is None
     with pytest.raises(UserError, match=r"silent\.svs' does not tell its microns per pixel"):
@@ -189,7 +163,7 @@ def test_a_cut_slide_is_named(slide: Path, tmp_path: Path) -> None:
         read_tile(cut, 0, 0, 64, 4.0)
 
 
-def test_a_damaged_place_is_named_and_the_others_are_still_read(tmp_path: Path) -> None:
+def test_a_damaged_place_is_named_and_the_others_are_still_read(tmp_path: Path, write_slide, blocks) -> None:
     path = write_slide(tmp_path / "worn.svs")
     with tifffile.TiffFile(path) as tiff:
         start, size = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
@@ -205,7 +179,7 @@ def test_a_damaged_place_is_named_and_the_others_are_still_read(tmp_path: Path) 
             np.testing.assert_array_equal(pixels(tile.image), blocks(WIDTH, HEIGHT, 0)[512:576, 512:576])
 
 
-def test_few_slides_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_slides_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_slide, blocks) -> None:
     paths = [write_slide(tmp_path / f"{n}.svs", [blocks(256, 256, 0)]) for n in range(3)]
     opened, closed = [], []
     real_open, real_close = openslide.OpenSlide.__init__, openslide.OpenSlide.close
