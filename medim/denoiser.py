@@ -11,7 +11,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 from medim.backbones.causal_lm import CausalLMBackbone, config_of, load_pretrained
 from medim.backbones.timestep import TimestepEmbedding
 from medim.canvas import Layout, Modality
-from medim.errors import unknown
+from medim.errors import UserError, unknown
 from medim.vocabulary import Vocabulary
 
 FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
@@ -89,6 +89,11 @@ class DenoiserOutput:
         return self.image if modality == "image" else self.report
 
 
+def embedding_scale(backbone: PretrainedConfig) -> float:
+    """What a family multiplies its embedding rows by on reading them."""
+    return backbone.hidden_size**0.5 if backbone.model_type.startswith("gemma") else 1.0
+
+
 class MeDiMModel(PreTrainedModel):
     """(tokens, t) -> distribution of the clean token at each selected position.
 
@@ -126,20 +131,45 @@ class MeDiMModel(PreTrainedModel):
     def post_init(self) -> None:
         super().post_init()
         self.backbone.reset_modulation()
+        with torch.no_grad():
+            self.added.weight *= embedding_scale(self.backbone.decoder.config)
         if self.place is not None:
             nn.init.zeros_(self.place.weight)
 
     @classmethod
-    def from_backbone(cls, source: str, layers: int | None = None, **fields: Any) -> "MeDiMModel":
-        """A denoiser that starts from a pretrained causal LM (hub id, folder or GGUF file); `fields` as in `MeDiMConfig`."""
+    def from_backbone(
+        cls, source: str, layers: int | None = None, image_offset: int | None = None, **fields: Any
+    ) -> "MeDiMModel":
+        """A denoiser that starts from a pretrained causal LM.
+
+        Args:
+            source: hub id, folder or GGUF file.
+            layers: its first so many blocks; all where None.
+            image_offset: for a backbone that knows image codes of the same VQGAN already (Liquid's 8,192 follow Gemma's text
+                ids): the id of code 0. Its rows then start the image embedding and the image head, and text ends there.
+            fields: as in `MeDiMConfig`.
+
+        Raises:
+            UserError: the source cannot be had, or has no `image_codes` rows from `image_offset` on.
+        """
         pretrained = load_pretrained(source, layers)
-        config = MeDiMConfig(backbone=pretrained.config.to_dict(), text_vocabulary=pretrained.config.vocab_size, **fields)
+        text = pretrained.config.vocab_size if image_offset is None else image_offset
+        config = MeDiMConfig(backbone=pretrained.config.to_dict(), text_vocabulary=text, **fields)
         model = cls(config)
         model.backbone.decoder.load_state_dict(pretrained.model.state_dict())
         if model.report_head is not None:
             model.report_head.load_state_dict(pretrained.lm_head.state_dict())
         rows = pretrained.get_input_embeddings().weight
-        nn.init.normal_(model.added.weight, std=float(rows.detach().std()))
+        nn.init.normal_(model.added.weight, std=float(rows.detach().std()) * embedding_scale(pretrained.config))
+        if image_offset is not None:
+            stop = image_offset + config.image_codes
+            if stop > len(rows):
+                raise UserError(
+                    f"backbone '{source}' has {len(rows)} rows: no {config.image_codes} image codes from {image_offset} on"
+                )
+            with torch.no_grad():
+                model.added.weight[-config.image_codes :] = rows[image_offset:stop] * embedding_scale(pretrained.config)
+                model.image_head.weight.copy_(pretrained.get_output_embeddings().weight[image_offset:stop])
         return model
 
     @torch.no_grad()
@@ -187,4 +217,5 @@ class MeDiMModel(PreTrainedModel):
             report = F.linear(chosen, rows)
         else:
             report = self.report_head(chosen)[:, : self.config.text_vocabulary]
-        return DenoiserOutput(image, report)
+        cap = self.config.backbone.get("final_logit_softcapping")
+        return DenoiserOutput(*(logits if cap is None else cap * torch.tanh(logits / cap) for logits in (image, report)))

@@ -9,10 +9,14 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Pretrained
 from transformers.utils import logging
 
 from medim.backbones.adaln import AdaLN, FinalModulation, modulate
-from medim.errors import UserError
+from medim.errors import UserError, unknown
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""
+SANDWICH_NORM = ("gemma2", "gemma3_text")
+"""Families that also normalise what a branch adds: the gate acts after that norm."""
+KERNELS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
+FAMILIES = PRE_NORM + SANDWICH_NORM
 
 Attention = Literal["bidirectional", "causal"]
 Timestep = Literal["adaln", "additive", "none"]
@@ -20,6 +24,8 @@ Timestep = Literal["adaln", "additive", "none"]
 
 class CausalLMBackbone(nn.Module):
     """The decoder of a causal LM, run block by block so that attention may see both ways and time reaches each block.
+
+    A block with a sliding window keeps it: without the causal mask it sees as far to the right as to the left.
 
     Args:
         config: the language model's own configuration.
@@ -32,6 +38,7 @@ class CausalLMBackbone(nn.Module):
         if config.model_type not in FAMILIES:
             raise UserError(f"backbone family '{config.model_type}' is not supported (known: {', '.join(FAMILIES)})")
         self.decoder = AutoModel.from_config(config)
+        self.set_kernel(self.decoder.config._attn_implementation)
         self.attention: Attention = attention
         self.timestep = timestep
         width = config.hidden_size
@@ -41,6 +48,19 @@ class CausalLMBackbone(nn.Module):
         elif timestep == "additive":
             self.add = nn.Linear(width, width)
         self.set_attention(attention)
+
+    def set_kernel(self, implementation: str) -> None:
+        """Which of transformers' attention kernels runs: `sdpa`, `eager`, `flash_attention_2`, `flash_attention_3`.
+
+        Gemma 2 caps its attention logits, which `sdpa` cannot: it runs `eager` then.
+
+        Raises:
+            UserError: a kernel that would not obey `attention`.
+        """
+        if implementation not in KERNELS:
+            raise unknown("attention kernel", implementation, KERNELS)
+        capped = self.decoder.config.model_type == "gemma2" and self.decoder.config.attn_logit_softcapping is not None
+        self.decoder.set_attn_implementation("eager" if capped and implementation == "sdpa" else implementation)
 
     def set_attention(self, attention: Attention) -> None:
         """Fused attention kernels read this flag where they are given no mask; `_mask` serves the eager one."""
@@ -62,10 +82,13 @@ class CausalLMBackbone(nn.Module):
         x = embeddings
         if self.timestep == "additive":
             x = x + self.add(condition)[:, None]
+        kinds = self._kinds()
         positions = torch.arange(x.shape[1], device=x.device)[None]
-        rotary = self.decoder.rotary_emb(x, positions)
-        mask = self._mask(x)
+        by_kind = self.decoder.config.model_type == "gemma3_text"  # which turns slower in blocks that see everything
+        rotaries = {kind: self.decoder.rotary_emb(x, positions, *[kind] * by_kind) for kind in set(kinds)}
+        masks = {kind: self._mask(x, kind) for kind in set(kinds)}
         for index, layer in enumerate(self.decoder.layers):
+            rotary, mask = rotaries[kinds[index]], masks[kinds[index]]
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
             if self.decoder.gradient_checkpointing and self.training:
                 x = torch.utils.checkpoint.checkpoint(self._block, layer, x, rotary, mask, modulation, use_reentrant=False)
@@ -74,12 +97,26 @@ class CausalLMBackbone(nn.Module):
         x = self.decoder.norm(x)
         return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
 
-    def _mask(self, x: torch.Tensor) -> torch.Tensor | None:
-        """Additive causal mask (1, 1, L, L) for the eager implementation, which knows no other way to be causal."""
-        if self.attention == "bidirectional" or self.decoder.config._attn_implementation != "eager":
+    def _kinds(self) -> list[str]:
+        """`full_attention` or `sliding_attention` for each block."""
+        config = self.decoder.config
+        if config.model_type in ("qwen2", "qwen3", *SANDWICH_NORM):
+            return list(config.layer_types)
+        sliding = config.model_type == "mistral" and config.sliding_window is not None
+        return ["sliding_attention" if sliding else "full_attention"] * config.num_hidden_layers
+
+    def _mask(self, x: torch.Tensor, kind: str) -> torch.Tensor | None:
+        """Additive mask (1, 1, L, L) where the kernel cannot do without: flash attention is told by flag and window alone."""
+        config, length, causal = self.decoder.config, x.shape[1], self.attention == "causal"
+        kernel = config._attn_implementation
+        window = config.sliding_window if kind == "sliding_attention" else length
+        if kernel.startswith("flash"):
             return None
-        length = x.shape[1]
-        return torch.full((1, 1, length, length), torch.finfo(x.dtype).min, dtype=x.dtype, device=x.device).triu(1)
+        if window >= length and (not causal or kernel == "sdpa"):
+            return None
+        distance = torch.arange(length, device=x.device)[:, None] - torch.arange(length, device=x.device)[None]  # query - key
+        hidden = (distance.abs() >= window) | ((distance < 0) & causal)
+        return torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, torch.finfo(x.dtype).min)[None, None]
 
     @staticmethod
     def _block(
@@ -89,15 +126,27 @@ class CausalLMBackbone(nn.Module):
         mask: torch.Tensor | None,
         modulation: tuple[torch.Tensor, ...] | None,
     ) -> torch.Tensor:
-        attention_in, feed_forward_in = layer.input_layernorm, layer.post_attention_layernorm
+        if layer.self_attn.config.model_type in SANDWICH_NORM:
+            attention_out, feed_forward_in, feed_forward_out = (
+                layer.post_attention_layernorm, layer.pre_feedforward_layernorm, layer.post_feedforward_layernorm
+            )  # fmt: skip
+        else:
+            attention_out, feed_forward_in, feed_forward_out = _as_it_is, layer.post_attention_layernorm, _as_it_is
+
+        def attend(y: torch.Tensor) -> torch.Tensor:
+            return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask)[0])
+
         if modulation is None:
-            x = x + layer.self_attn(attention_in(x), position_embeddings=rotary, attention_mask=mask)[0]
-            return x + layer.mlp(feed_forward_in(x))
+            x = x + attend(layer.input_layernorm(x))
+            return x + feed_forward_out(layer.mlp(feed_forward_in(x)))
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
-        y = modulate(attention_in(x), shift_a, scale_a)
-        x = torch.addcmul(x, 1 + gate_a, layer.self_attn(y, position_embeddings=rotary, attention_mask=mask)[0])
+        x = torch.addcmul(x, 1 + gate_a, attend(modulate(layer.input_layernorm(x), shift_a, scale_a)))
         y = modulate(feed_forward_in(x), shift_f, scale_f)
-        return torch.addcmul(x, 1 + gate_f, layer.mlp(y))
+        return torch.addcmul(x, 1 + gate_f, feed_forward_out(layer.mlp(y)))
+
+
+def _as_it_is(x: torch.Tensor) -> torch.Tensor:
+    return x
 
 
 def _locate(source: str) -> tuple[str, dict[str, str]]:
@@ -132,6 +181,10 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
     finally:
         if bars:
             logging.enable_progress_bar()
+    if model.config.model_type == "gemma3":  # image encoder and language model in one: the latter
+        text = AutoModelForCausalLM.from_config(model.config.text_config)
+        text.model, text.lm_head = model.model.language_model, model.lm_head
+        model = text
     if layers is not None:
         if not 0 < layers <= model.config.num_hidden_layers:
             raise UserError(f"layers: {layers} asked for, but '{source}' has {model.config.num_hidden_layers}")

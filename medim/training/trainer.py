@@ -176,7 +176,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
     """
     arguments = training_arguments(recipe, out, device)
-    model.backbone.decoder.set_attn_implementation(recipe.attn_implementation)
+    model.backbone.set_kernel(recipe.attn_implementation)
     if recipe.gradient_checkpointing:
         model.gradient_checkpointing_enable()
     if recipe.torch_compile:

@@ -7,13 +7,25 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.errors import UserError
 
-FAMILIES = ("llama", "mistral", "qwen2", "qwen3")
+FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
+WINDOW = 4  # shorter than the canvas, so that sliding windows matter
 FIELDS = {"image_codes": 16, "image_length": 9, "report_length": 7}
 
 
 def language_model(family: str, tied: bool = False) -> AutoModelForCausalLM:
+    own = {
+        "mistral": {"sliding_window": WINDOW},
+        "qwen2": {"use_sliding_window": True, "sliding_window": WINDOW, "max_window_layers": 1},
+        "gemma2": {"sliding_window": WINDOW, "query_pre_attn_scalar": 8},
+        "gemma3_text": {
+            "sliding_window": WINDOW,
+            "query_pre_attn_scalar": 8,
+            "layer_types": ["sliding_attention"] * 2 + ["full_attention"],
+        },
+    }
     config = AutoConfig.for_model(
         family,
+        **own.get(family, {}),
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=3,
@@ -37,6 +49,16 @@ def tokens_for(model: MeDiMModel, batch: int = 2) -> torch.Tensor:
     return torch.randint(0, 50, (batch, model.config.layout.length), generator=torch.Generator().manual_seed(1))
 
 
+def no_causal_mask(config, length: int):
+    """What transformers' own forward takes in place of its causal mask: a window to both sides, or nothing hidden."""
+    full = torch.zeros(2, 1, length, length)
+    place = torch.arange(length)
+    window = full.masked_fill((place[:, None] - place[None]).abs() >= WINDOW, torch.finfo(torch.float32).min)
+    if config.model_type == "mistral":
+        return window
+    return {"full_attention": full, "sliding_attention": window} if hasattr(config, "layer_types") else full
+
+
 def everywhere(tokens: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(tokens, dtype=torch.bool)
 
@@ -46,7 +68,7 @@ def everywhere(tokens: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_at_step_0_a_causal_denoiser_is_the_language_model(tmp_path, family, tied, implementation):
     source, model = from_folder(tmp_path, family, tied, attention="causal")
-    model.backbone.decoder.set_attn_implementation(implementation)
+    model.backbone.set_kernel(implementation)
     tokens = tokens_for(model)
     expected = source(tokens).logits[:, model.config.layout.report]
     actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
@@ -61,10 +83,11 @@ def test_at_step_0_a_bidirectional_denoiser_is_the_language_model_with_its_mask_
     tmp_path, family, timestep, implementation, positions
 ):
     source, model = from_folder(tmp_path, family, timestep=timestep, positions=positions)
-    model.backbone.decoder.set_attn_implementation(implementation)
+    model.backbone.set_kernel(implementation)
     tokens = tokens_for(model)
-    no_mask = torch.zeros(2, 1, tokens.shape[1], tokens.shape[1])
-    expected = source(tokens, attention_mask=no_mask).logits[:, model.config.layout.report]
+    expected = source(tokens, attention_mask=no_causal_mask(source.config, tokens.shape[1])).logits[
+        :, model.config.layout.report
+    ]
     actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
     assert (actual - expected).abs().max() < 1e-5
     assert (actual - source(tokens).logits[:, model.config.layout.report]).abs().max() > 1e-3
@@ -156,3 +179,22 @@ def test_an_unknown_configuration_key_names_the_nearest():
 def test_a_backbone_that_is_not_there_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match="does not exist"):
         MeDiMModel.from_backbone(str(tmp_path / "nothing"), **FIELDS)
+
+
+def test_a_backbone_that_knows_image_codes_keeps_its_rows_for_them(tmp_path):
+    source = language_model("gemma")
+    source.save_pretrained(tmp_path / "liquid")
+    model = MeDiMModel.from_backbone(str(tmp_path / "liquid"), image_offset=34, **FIELDS)
+    assert model.config.text_vocabulary == 34
+    rows = source.get_input_embeddings().weight[34:50]
+    codes = model.config.layout.vocabulary.image_ids(torch.arange(16))
+    torch.testing.assert_close(model.embed(codes[None, :9].repeat(1, 2))[0, :9], rows[:9] * 32**0.5)
+    torch.testing.assert_close(model.image_head.weight, source.lm_head.weight[34:50])
+    with pytest.raises(UserError, match="has 50 rows: no 16 image codes from 40 on"):
+        MeDiMModel.from_backbone(str(tmp_path / "liquid"), image_offset=40, **FIELDS)
+
+
+def test_a_kernel_that_would_not_obey_is_refused(tmp_path):
+    _, model = from_folder(tmp_path, "llama")
+    with pytest.raises(UserError, match="unknown attention kernel 'flex_attention'; did you mean 'flash_attention_"):
+        model.backbone.set_kernel("flex_attention")
