@@ -1,46 +1,24 @@
 """What scoring needs besides the predictions: checkers, features and the seed, computed once per content."""
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
-import numpy as np
-import torch
 from PIL import Image
 
 from medim.data.dataset import Checker, PairDataset
-from medim.data.images import GEOMETRY, to_tensor
+from medim.data.images import GEOMETRY
+from medim.errors import UserError
+from medim.perception.array import image_key
+from medim.perception.space import DEFAULT, Space, open_features
+from tasks.metrics.features import FeatureBank
 from tasks.protocols import PROTOCOL
 
-BATCH = 32
 NO_FINDINGS: frozenset[str] = frozenset()
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-class FeatureExtractor(Protocol):
-    """Images to feature vectors, with what a signature needs to say about it."""
-
-    name: str
-    fingerprint: str
-    resize: str
-
-    def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, 3, H, W) in [-1, 1] as features (B, D)."""
-
-
-def efficientnet_lite0(device: str) -> FeatureExtractor:
-    """The default feature space.
-
-    Raises:
-        UserError: the extra `scoring` is missing.
-    """
-    from medim.perception.efficientnet import EfficientNetLite0Features
-
-    return EfficientNetLite0Features().to(device)
 
 
 @dataclass
@@ -51,7 +29,9 @@ class Context:
         image_checker, report_checker: None where the data set has none; metrics that need one are then withheld.
         device: where features are computed.
         seed: of every resampling; equal seeds give equal intervals.
-        extractor: makes the feature space, at its first use.
+        features: the feature spaces of the distribution metrics, as `medim.perception.space.open_features` takes them.
+        feature_folder: where features of reference sets outlive the run; None: nowhere.
+        opener: opens a feature space, at its first use.
     """
 
     image_checker: Checker | None = None
@@ -59,47 +39,43 @@ class Context:
     device: str = "cpu"
     seed: int = 0
     protocol: str = PROTOCOL
-    extractor: Callable[[str], FeatureExtractor] = efficientnet_lite0
-    _extractor: FeatureExtractor | None = field(default=None, repr=False)
-    _features: dict[str, Any] = field(default_factory=dict, repr=False)
+    features: Sequence[str] = (DEFAULT,)
+    feature_folder: Path | None = None
+    opener: Callable[[str, str], Space] = open_features
+    _banks: dict[str, FeatureBank | UserError] = field(default_factory=dict, repr=False)
     _image_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _report_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def for_dataset(cls, dataset: PairDataset, device: str = "cpu", seed: int = 0) -> "Context":
+    def for_dataset(
+        cls,
+        dataset: PairDataset,
+        device: str = "cpu",
+        seed: int = 0,
+        features: Sequence[str] = (DEFAULT,),
+        feature_folder: Path | None = None,
+    ) -> "Context":
         """The context of one data set, with its checkers."""
-        return cls(image_checker=dataset.image_checker(), report_checker=dataset.report_checker(), device=device, seed=seed)
+        return cls(
+            image_checker=dataset.image_checker(), report_checker=dataset.report_checker(), device=device, seed=seed,
+            features=tuple(dict.fromkeys(features)), feature_folder=feature_folder,
+        )  # fmt: skip
 
-    @property
-    def feature_space(self) -> FeatureExtractor:
-        """The extractor itself.
+    def bank(self, spec: str) -> FeatureBank:
+        """The features of one space, opened at its first use.
 
         Raises:
-            UserError: its package is missing.
+            UserError: it cannot be opened; the same error again, without trying again.
         """
-        if self._extractor is None:
-            self._extractor = self.extractor(self.device)
-        return self._extractor
-
-    def features_signature(self) -> dict[str, Any]:
-        """Name, weights hash and geometry of the feature space, for signatures."""
-        space = self.feature_space
-        return {"features": space.name, "features_weights": space.fingerprint, "resize": space.resize, "geometry": GEOMETRY}
-
-    def image_features(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Features of images, float64 (N, D). An image seen before is not computed again."""
-        space = self.feature_space
-
-        def compute(missing: list[Image.Image]) -> list[Any]:
-            rows: list[np.ndarray] = []
-            for _, same_size in groupby(missing, key=lambda image: image.size):
-                group = list(same_size)
-                for start in range(0, len(group), BATCH):
-                    batch = to_tensor(group[start : start + BATCH]).to(self.device)
-                    rows.extend(space.features(batch).double().cpu().numpy())
-            return rows
-
-        return np.stack(_cached(self._features, images, image_key, compute))
+        if spec not in self._banks:
+            try:
+                self._banks[spec] = FeatureBank(self.opener(spec, self.device), self.device, self.feature_folder)
+            except UserError as error:
+                self._banks[spec] = error
+        bank = self._banks[spec]
+        if isinstance(bank, UserError):
+            raise bank
+        return bank
 
     def image_findings(self, images: Sequence[Image.Image | None]) -> list[frozenset[str]]:
         """Findings that the image checker reads; a missing image shows none.
@@ -118,9 +94,12 @@ class Context:
         return _checked(self.report_checker, "report", self._report_findings, reports, lambda report: report)
 
 
-def image_key(image: Image.Image) -> str:
-    """Hash of an image's mode, size and pixels."""
-    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
+def space_signature(space: Space) -> dict[str, Any]:
+    """Name, weights hash and geometry of a feature space, for signatures."""
+    signature: dict[str, Any] = {
+        "features": space.name, "features_weights": space.fingerprint, "resize": space.resize, "geometry": GEOMETRY,
+    }  # fmt: skip
+    return signature | ({"trained_against": "perceptual loss of image tokenizers"} if space.trained_against else {})
 
 
 def _checked(

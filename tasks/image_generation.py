@@ -6,6 +6,7 @@ from PIL import Image
 
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
+from tasks.distributions import distribution_scores
 from tasks.generating import check_seeds, timed_batch
 from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
 from tasks.scoring import (
@@ -13,7 +14,6 @@ from tasks.scoring import (
     aligned,
     checker_details,
     coverage_of,
-    distribution_scores,
     finding_scores,
     images_of,
 )

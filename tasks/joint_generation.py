@@ -8,6 +8,7 @@ from PIL import Image
 
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
+from tasks.distributions import distribution_scores
 from tasks.generating import check_seeds, timed_batch
 from tasks.metrics.consistency import PERMUTATIONS, Scale, agreement, agreement_statistic, prevalence_errors, scale_of
 from tasks.metrics.diversity import distinct_share
@@ -18,7 +19,6 @@ from tasks.scoring import (
     aligned,
     checker_details,
     coverage_of,
-    distribution_scores,
     images_of,
     make_score,
     reference_findings,

@@ -1,10 +1,9 @@
-"""What the tasks share in scoring: alignment of predictions with cases, distribution metrics, finding F1."""
+"""What the tasks share in scoring: alignment of predictions with cases, finding F1."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from medim.data.dataset import Checker
@@ -12,15 +11,11 @@ from medim.data.images import square
 from medim.errors import UserError
 from tasks.context import Context
 from tasks.metrics import findings as finding_metrics
-from tasks.metrics import kernel
 from tasks.metrics.findings import Counts, f1, macro_f1, macro_statistic, micro_f1, sample_f1, supported
-from tasks.metrics.frechet import FrechetDistance
-from tasks.metrics.kernel import KernelDistance
 from tasks.metrics.signature import signature
 from tasks.metrics.statistics import METHOD, Interval, percentile_interval, resampled_sums, too_few
 from tasks.protocols import Case, Prediction, Score
 
-FEATURE_SPACES = {"efficientnet-lite0": "EfficientNet-Lite0"}
 MACRO_F1 = "macro finding F1"
 PER_SAMPLE_F1 = "finding F1"
 
@@ -86,57 +81,6 @@ def make_score(
         ci_high=interval.high if interval is not None and value is not None else None,
         reason=reason,
     )
-
-
-def distribution_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], context: Context, population: Sequence[Image.Image] | None
-) -> list[Score]:
-    """Kernel and Fréchet distance of generated images from the cases' own.
-
-    Where images are missing both are withheld: a distance of the rest would hide it. `population`, where given, stands for the
-    generated images (an anchor whose own images are the reference); an empty one withholds.
-    """
-    coverage = coverage_of(images)
-    present = [image for image in images if image is not None]
-    generated = [square(image, cases[0].image.width) for image in population] if population is not None else present
-    try:
-        space = context.feature_space
-    except UserError as error:  # the extra is not installed: the cell says so, the other metrics go on
-        names = [f"{kind} ({FEATURE_SPACES['efficientnet-lite0']})" for kind in ("KID", "Fréchet distance")]
-        return [make_score(name, None, context, len(generated), coverage, False, reason=str(error)) for name in names]
-    title = FEATURE_SPACES.get(space.name, space.name)
-    details = context.features_signature() | {"n_reference": len(cases)}
-    reason = None
-    if len(present) < len(images):
-        reason = f"{len(images) - len(present)} of {len(images)} images are missing"
-    elif min(len(generated), len(cases)) < 2:
-        reason = f"at least two images a side are needed, here are {len(generated)} against {len(cases)}"
-    kid, frechet, interval = None, None, None
-    if reason is None:
-        reference_features = context.image_features([case.image for case in cases])
-        generated_features = context.image_features(generated)
-        details["dimension"] = reference_features.shape[1]
-        patients = [case.patient for case in cases]
-        strangers = [f"generated {index}" for index in range(len(generated))]  # whose patients are not known here
-        interval = kernel.kernel_interval(
-            reference_features, generated_features, patients, patients if population is None else strangers, context.seed
-        )
-        distances = KernelDistance(), FrechetDistance()
-        for distance in distances:
-            distance.update(torch.from_numpy(reference_features), real=True)
-            distance.update(torch.from_numpy(generated_features), real=False)
-        kid, frechet = (float(distance.compute()) for distance in distances)
-    n = len(generated)
-    return [
-        make_score(
-            f"KID ({title})", kid, context, n, coverage, False, interval, kernel.METHOD, reason,
-            estimator="unbiased, full sample", kernel="(x.y/d+1)^3", **details,
-        ),
-        make_score(
-            f"Fréchet distance ({title})", frechet, context, n, coverage, False, reason=reason,
-            estimator="float64, exact trace", **details,
-        ),
-    ]  # fmt: skip
 
 
 def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[frozenset[str]] | None, str]:

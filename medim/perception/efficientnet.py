@@ -29,7 +29,9 @@ class EfficientNetLite0Features(nn.Module):
     original, within half a grey level of ours. They are not the ImageNet mean and deviation.
 
     Attributes:
-        name: `efficientnet-lite0`.
+        name, title: `efficientnet-lite0`, EfficientNet-Lite0.
+        trained_against: True, as it is the perceptual loss of image tokenizers.
+        classes: of ImageNet.
         resize: what `features` does before the network, for signatures.
         fingerprint: hash of the weights, the resize and the input range; equal fingerprints mean equal features.
 
@@ -38,6 +40,9 @@ class EfficientNetLite0Features(nn.Module):
     """
 
     name = "efficientnet-lite0"
+    title = "EfficientNet-Lite0"
+    trained_against = True
+    classes = 1000
     resize = f"bicubic,antialias,float,{_SIDE}"
 
     def __init__(self) -> None:
@@ -56,6 +61,12 @@ class EfficientNetLite0Features(nn.Module):
         if images.shape[-2:] != (_SIDE, _SIDE):
             images = F.interpolate(images, size=(_SIDE, _SIDE), mode="bicubic", antialias=True, align_corners=False)
         return self.network.extract_features(images).mean((2, 3))
+
+    @torch.no_grad()
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Scores of ImageNet's classes (B, 1000) of pooled features (B, 1280)."""
+        classifier = self.network._fc
+        return classifier(features.to(classifier.weight.device, classifier.weight.dtype))
 
     def stages(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of images (B, 3, H, W) in [-1, 1], not resized; differentiable with respect to the images.

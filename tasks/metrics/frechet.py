@@ -7,12 +7,16 @@ tr((S1 S2)^(1/2)) = ||F1 F2^T||_*. With centred features as factors the product 
 n <= d and covariances are singular; otherwise the factors are the symmetric roots of the covariances, d x d.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from tasks.metrics.jackknife import GROUPS, METHOD, patient_groups
 from tasks.metrics.two_samples import TwoSamples
+
+INTERVAL = f"{METHOD}; of the expected value at this n, its bias included"
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,50 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 
 def _nuclear_norm(matrix: np.ndarray) -> float:
     return float(np.linalg.svd(matrix, compute_uv=False).sum())
+
+
+def frechet_jackknife(
+    reference: np.ndarray,
+    generated: np.ndarray,
+    reference_patients: Sequence[str],
+    generated_patients: Sequence[str],
+    seed: int,
+) -> np.ndarray:
+    """Distances with one group of patients left out at a time, on both sides: (GROUPS,).
+
+    A patient who stands on both sides is left out of both at once, so what the sides share is not counted as noise.
+    """
+    centre = reference.mean(axis=0)  # the distance does not see where the origin is; rounding does
+    sides = reference - centre, generated - centre
+    groups = patient_groups([reference_patients, generated_patients], seed)
+    kept = [[np.flatnonzero(side != group) for side in groups] for group in range(GROUPS)]
+    if max(len(reference), len(generated)) > reference.shape[1]:
+        return np.array([fast_frechet_distance(*(x[rows] for x, rows in zip(sides, both, strict=True))) for both in kept])
+    products = sides[0] @ sides[1].T  # (M, N), once: when samples go, what is left of it has only to be centred
+    return np.array([_from_products(products, sides, both) for both in kept])
+
+
+def _from_products(products: np.ndarray, sides: Sequence[np.ndarray], kept: Sequence[np.ndarray]) -> float:
+    """The distance of the kept rows of both sides, from the products of all rows (M, N)."""
+    block = products[np.ix_(*kept)]
+    centred = block - block.mean(axis=0) - block.mean(axis=1, keepdims=True) + block.mean()
+    rows = [features[index] for features, index in zip(sides, kept, strict=True)]
+    first, second = (x.mean(axis=0) for x in rows)
+    traces = sum(x.var(axis=0, ddof=1).sum() for x in rows)
+    root = _nuclear_norm(centred) / np.sqrt((len(rows[0]) - 1) * (len(rows[1]) - 1))
+    return float((first - second) @ (first - second) + traces - 2 * root)
+
+
+def fast_frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
+    """The distance of features (M, D) and (N, D) by the eigenvalues of F1 S2 F1^T instead of singular values.
+
+    Less exact than `frechet_distance` (an eigenvalue's error enters by its root, to about 1e-6 of the traces) and at D = 2,048
+    three times as fast: for the spread of many replicates, not for the value.
+    """
+    moments, covariance = Moments.of_features(first), np.atleast_2d(np.cov(second, rowvar=False))
+    difference = moments.mean - second.mean(axis=0)
+    roots = np.sqrt(np.clip(np.linalg.eigvalsh(moments.factor @ covariance @ moments.factor.T), 0, None)).sum()
+    return float(difference @ difference + (moments.factor**2).sum() + np.trace(covariance) - 2 * roots)
 
 
 class FrechetDistance(TwoSamples):

@@ -82,8 +82,10 @@ class Pooled:
     """Features: the image pooled to 2 x 4 x 3."""
 
     name = "pooled"
+    title = "pooled"
     fingerprint = "pooled-1"
     resize = "none"
+    trained_against = False
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.adaptive_avg_pool2d(images, (2, 4)).flatten(1)
@@ -184,7 +186,7 @@ class World:
 
     def context(self, checkers: bool = True) -> Context:
         given = (ImageChecker(), ReportChecker()) if checkers else (None, None)
-        return Context(*given, extractor=lambda device: Pooled())
+        return Context(*given, opener=lambda spec, device: Pooled())
 
 
 @pytest.fixture

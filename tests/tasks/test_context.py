@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from tasks.context import NO_FINDINGS, Context
@@ -20,16 +19,6 @@ def test_what_is_missing_has_no_findings(world):
     found = context.image_findings([None, world.draw(frozenset(["blue"]), 0), None])
     assert found == [NO_FINDINGS, frozenset(["blue"]), NO_FINDINGS]
     assert context.report_findings([None, "there is blue.", ""]) == [NO_FINDINGS, frozenset(["blue"]), NO_FINDINGS]
-
-
-def test_features_are_in_order_whatever_the_sizes(world):
-    images = [world.draw(frozenset(), 10).resize((side, side)) for side in (16, 8, 16, 8, 16)]
-    images += [world.draw(frozenset(["blue"]), 10)]
-    features = world.context().image_features(images)
-    assert features.shape == (6, 24)
-    assert features.dtype == np.float64
-    assert np.allclose(features[:5], 10 / 127.5 - 1)
-    assert not np.allclose(features[5], features[0])
 
 
 def test_for_dataset_takes_its_checkers(world):

@@ -2,7 +2,7 @@ import pytest
 
 from medim.errors import UserError
 from tasks.protocols import Prediction
-from tasks.scoring import aligned, distribution_scores, images_of, reference_findings, reports_of
+from tasks.scoring import aligned, images_of, reference_findings, reports_of
 
 
 def test_predictions_are_put_in_the_cases_order(world):
@@ -38,22 +38,3 @@ def test_reference_findings_come_from_the_data_or_the_report_checker(world):
     nothing, reason = reference_findings(unknown, world.context(checkers=False))
     assert nothing is None
     assert "no report checker" in reason
-
-
-def test_an_empty_population_withholds_the_distances(world):
-    images = [case.image for case in world.cases]
-    scores = distribution_scores(world.cases, images, world.context(), population=[])
-    assert [score.value for score in scores] == [None, None]
-    assert "at least two images a side" in scores[0].reason
-
-
-def test_signature_names_the_feature_space(world):
-    images = [case.image for case in world.train[:80]]
-    kid, frechet = distribution_scores(world.cases, images, world.context(), None)
-    assert kid.metric == "KID (pooled)"
-    assert frechet.metric == "Fréchet distance (pooled)"
-    for score in (kid, frechet):
-        assert score.signature["features_weights"] == "pooled-1"
-        assert (score.signature["n"], score.signature["n_reference"], score.signature["dimension"]) == (80, 80, 24)
-        assert score.signature["geometry"].startswith("pad-square")
-    assert kid.ci_low < kid.value < kid.ci_high

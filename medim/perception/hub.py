@@ -1,0 +1,213 @@
+"""Feature spaces out of other packages: any vision encoder of transformers, timm, open_clip or TorchXRayVision.
+
+Each is opened by local folder, or by an id that the package itself resolves (and downloads, unless HF_HUB_OFFLINE=1 or the
+weights are in its cache). Images come whole and are only resized and normalised: no crop.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from medim.errors import UserError
+from medim.files import hash_of
+from medim.perception.preprocess import normalised, resize_name, resized, weights_hash
+
+
+class Encoder(nn.Module):
+    """A frozen network behind a resize and a normalisation.
+
+    Attributes:
+        layer: what of the network is the feature, for the fingerprint.
+    """
+
+    trained_against = False
+
+    def __init__(
+        self,
+        kind: str,
+        model: str,
+        network: nn.Module,
+        pool: Callable[[nn.Module, torch.Tensor], torch.Tensor],
+        layer: str,
+        side: int,
+        mean: Sequence[float],
+        deviation: Sequence[float],
+    ) -> None:
+        super().__init__()
+        short = Path(model).name if Path(model).exists() else model
+        self.name, self.title, self.layer = f"{kind}:{short}", short, layer
+        self.network = network.float().requires_grad_(False).eval()
+        self.side, self.mean, self.deviation = side, tuple(mean), tuple(deviation)
+        self.resize = resize_name(side)
+        self._pool = pool
+        self.fingerprint = hash_of(
+            {
+                "weights": weights_hash(self.network), "architecture": type(network).__name__, "resize": self.resize,
+                "mean": self.mean, "deviation": self.deviation, "layer": layer,
+            }
+        )  # fmt: skip
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Does nothing: a measure has one mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W) in [-1, 1] as features (B, D), float32."""
+        prepared = normalised(resized(images.float(), self.side), self.mean, self.deviation)
+        features = self._pool(self.network, prepared).flatten(1)
+        if features.shape[0] != len(images):
+            raise UserError(f"feature space '{self.name}' gave {features.shape[0]} rows for {len(images)} images")
+        return features.float()
+
+
+class TransformersFeatures(Encoder):
+    """Any image encoder that transformers' AutoModel opens: ViT, DINOv2 (RAD-DINO), Swin, ConvNeXt, ResNet, CLIP, SigLIP, ...
+
+    The feature is the projected image embedding where the model joins images and texts, else its pooled output where the
+    weights hold all that makes it, else the class token (a pooler without weights would be random). Size, mean and deviation
+    are those of `preprocessor_config.json`.
+
+    Raises:
+        UserError: no such model, no `preprocessor_config.json`, or weights that lack more than a pooler.
+    """
+
+    def __init__(self, model: str) -> None:
+        from transformers import AutoModel
+
+        side, mean, deviation = _processor(model)
+        try:
+            with torch.random.fork_rng(devices=[]):  # what the weights lack is drawn: leave the global generator alone
+                network, info = AutoModel.from_pretrained(model, output_loading_info=True)
+        except (OSError, ValueError, RuntimeError, ImportError) as error:
+            raise UserError(f"feature space 'transformers:{model}' cannot be opened: {_first_line(error)}") from error
+        missing = sorted(info["missing_keys"])
+        strange = [key for key in missing if "pooler" not in key]
+        if strange:
+            raise UserError(f"the weights of 'transformers:{model}' lack {len(strange)} tensors, such as '{strange[0]}'")
+        joint = hasattr(network, "get_image_features")
+        layer = "image embedding" if joint else "class token" if missing else "pooled"
+        pool = _embedding if joint else _class_token if missing else _pooled
+        super().__init__("transformers", model, network, pool, layer, side, mean, deviation)
+
+
+def _embedding(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    output = network.get_image_features(pixel_values=images)  # type: ignore[operator]
+    return output if isinstance(output, torch.Tensor) else output.pooler_output
+
+
+def _class_token(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return network(pixel_values=images).last_hidden_state[:, 0]
+
+
+def _pooled(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    output = network(pixel_values=images)
+    pooled = output.get("pooler_output")
+    if pooled is not None:
+        return pooled
+    hidden = output.last_hidden_state
+    return hidden[:, 0] if hidden.ndim == 3 else hidden.mean((2, 3))  # tokens (B, T, D), or a map (B, D, H, W)
+
+
+def _processor(model: str) -> tuple[int, Sequence[float], Sequence[float]]:
+    """Side, mean and deviation that a transformers model expects."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    try:
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(model)
+    except (OSError, ValueError) as error:
+        raise UserError(f"feature space 'transformers:{model}': no preprocessor_config.json: {_first_line(error)}") from error
+    size = settings["crop_size"] if settings.get("do_center_crop") and "crop_size" in settings else settings.get("size")
+    sides = [size] if isinstance(size, int) else list((size or {}).values())
+    if not sides or len(set(sides)) != 1:
+        raise UserError(f"preprocessor_config.json of 'transformers:{model}' states no square size: size = {size}")
+    if settings.get("do_normalize", True) and not {"image_mean", "image_std"} <= settings.keys():
+        raise UserError(f"preprocessor_config.json of 'transformers:{model}' states no image_mean or image_std")
+    if not settings.get("do_normalize", True):
+        return sides[0], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return sides[0], settings["image_mean"], settings["image_std"]
+
+
+class TimmFeatures(Encoder):
+    """Any model of timm, without its classifier: by name (`vit_base_patch14_dinov2.lvd142m`), by `hf-hub:owner/model` (UNI:
+    `hf-hub:MahmoodLab/UNI`), or by a folder with `config.json` and weights.
+
+    Raises:
+        UserError: timm is missing, or does not open the model.
+    """
+
+    def __init__(self, model: str) -> None:
+        timm = _package("timm", "timm")
+        name = f"local-dir:{model}" if Path(model).is_dir() else model
+        try:
+            network = timm.create_model(name, pretrained=True, num_classes=0)
+        except Exception as error:  # timm raises plain RuntimeErrors, and those of the hub, of torch and of safetensors
+            raise UserError(f"feature space 'timm:{model}' cannot be opened: {_first_line(error)}") from error
+        config = timm.data.resolve_model_data_config(network)
+        super().__init__("timm", model, network, _call, "pooled", config["input_size"][-1], config["mean"], config["std"])
+
+
+class OpenClipFeatures(Encoder):
+    """The image tower of a model of open_clip, such as `hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224`, or
+    `ARCHITECTURE/PRETRAINED`, or `local-dir:FOLDER`.
+
+    Raises:
+        UserError: open_clip is missing, or does not open the model.
+    """
+
+    def __init__(self, model: str) -> None:
+        open_clip = _package("open_clip", "open_clip_torch")
+        name, _, tag = (model, "", "") if ":" in model else model.partition("/")
+        if ":" not in model and not tag:
+            raise UserError(f"feature space 'open-clip:{model}' would have random weights: give ARCHITECTURE/PRETRAINED")
+        try:
+            network = open_clip.create_model(name, pretrained=tag or None)
+        except Exception as error:  # open_clip raises what the hub, torch and its own configuration raise
+            raise UserError(f"feature space 'open-clip:{model}' cannot be opened: {_first_line(error)}") from error
+        config = network.visual.preprocess_cfg
+        size = config["size"]
+        side = size if isinstance(size, int) else size[0]
+        super().__init__("open-clip", model, network.visual, _call, "image embedding", side, config["mean"], config["std"])
+
+
+class TorchXRayVisionFeatures(Encoder):
+    """A DenseNet of TorchXRayVision by the name of its weights, such as `densenet121-res224-all`: pooled features of the grey
+    image in [-1024, 1024].
+
+    Raises:
+        UserError: the package is missing, or knows no such weights.
+    """
+
+    def __init__(self, weights: str) -> None:
+        models = _package("torchxrayvision", "torchxrayvision").models
+        try:
+            network = models.DenseNet(weights=weights)
+        except Exception as error:  # the package raises plain Exceptions
+            raise UserError(f"feature space 'torchxrayvision:{weights}' cannot be opened: {_first_line(error)}") from error
+        # (x - 1/2) * 2048 with x in [0, 1]
+        half, scale = (0.5, 0.5, 0.5), (1 / 2048, 1 / 2048, 1 / 2048)
+        super().__init__("torchxrayvision", weights, network, _chest, "last features, ReLU, mean", 224, half, scale)
+
+
+def _call(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    return network(images)
+
+
+def _chest(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    maps = network.features(images.mean(dim=1, keepdim=True))  # type: ignore[operator]
+    return torch.relu(maps).mean((2, 3))
+
+
+def _package(module: str, name: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UserError(f"this feature space needs the package '{name}': pip install {name} ({_first_line(error)})") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

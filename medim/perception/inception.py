@@ -1,0 +1,271 @@
+"""The Inception network of FID: features for "FID" and "KID", class scores for the Inception Score.
+
+It is Inception-v3 (Szegedy et al. 2015, arXiv:1512.00567) as in the TensorFlow graph of 5 December 2015, which differs from
+later releases: 1,008 classes, average pooling that leaves the padding out of its mean, and max pooling in the last block.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from medim.errors import UserError
+from medim.files import hash_of
+from medim.perception.preprocess import resize_name, resized, tf1_bilinear
+
+WEIGHTS_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
+"""Names under which the file is released, by torch-fidelity and by pytorch-fid; the content is one."""
+
+WEIGHTS_SHA256 = "6726825d"
+"""First digits of the SHA-256 of that content, as its name states them."""
+
+WEIGHTS_FOLDER = "MEDIM_BENCH_WEIGHTS"
+FEATURES, CLASSES = 2048, 1008
+_SIDE = 299
+
+Kernel = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Convolutions in a row: (output channels, kernel) each; the last has the block's stride.
+
+    A chain that `forks` ends in two convolutions side by side, 1 x 3 and 3 x 1, of the last one's channels.
+    """
+
+    name: str
+    layers: tuple[tuple[int, Kernel], ...]
+    forks: bool = False
+
+
+def _chain(name: str, *layers: tuple[int, int | Kernel], forks: bool = False) -> Chain:
+    return Chain(name, tuple((out, (k, k) if isinstance(k, int) else k) for out, k in layers), forks)
+
+
+class Convolution(nn.Module):
+    """Convolution, batch norm, ReLU. At stride 1 the size is kept; at stride 2 there is no padding."""
+
+    def __init__(self, given: int, out: int, kernel: Kernel, stride: int = 1, padded: bool = True) -> None:
+        super().__init__()
+        padding = (kernel[0] // 2, kernel[1] // 2) if padded and stride == 1 else 0
+        self.conv = nn.Conv2d(given, out, kernel, stride=stride, padding=padding, bias=False)
+        self.bn = nn.BatchNorm2d(out, eps=1e-3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.relu(self.bn(self.conv(x)))
+
+
+class Block(nn.Module):
+    """Chains side by side and a pooling, joined along the channels.
+
+    Args:
+        given: input channels.
+        chains: in the order of the output's channels.
+        pool: `average` or `max`, 3 x 3.
+        pooled: channels of the 1 x 1 convolution behind the pooling; None: no convolution, and the block halves the size.
+    """
+
+    def __init__(self, given: int, chains: tuple[Chain, ...], pool: str, pooled: int | None) -> None:
+        super().__init__()
+        self.chains, self.pool, self.stride = chains, pool, 2 if pooled is None else 1
+        for chain in chains:
+            width = given
+            for index, (out, kernel) in enumerate(chain.layers):
+                last = index == len(chain.layers) - 1
+                name = _layer(chain, index)
+                if last and chain.forks:
+                    self.add_module(f"{name}a", Convolution(width, out, (1, 3)))
+                    self.add_module(f"{name}b", Convolution(width, out, (3, 1)))
+                else:
+                    self.add_module(name, Convolution(width, out, kernel, self.stride if last else 1))
+                width = out
+        if pooled is not None:
+            self.branch_pool = Convolution(given, pooled, (1, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        outputs = []
+        for chain in self.chains:
+            hidden = x
+            for index in range(len(chain.layers)):
+                name = _layer(chain, index)
+                if chain.forks and index == len(chain.layers) - 1:
+                    hidden = torch.cat([self.get_submodule(f"{name}{side}")(hidden) for side in "ab"], dim=1)
+                else:
+                    hidden = self.get_submodule(name)(hidden)
+            outputs.append(hidden)
+        if self.stride == 2:
+            return torch.cat([*outputs, F.max_pool2d(x, 3, stride=2)], dim=1)
+        same = {"kernel_size": 3, "stride": 1, "padding": 1}
+        pooled = F.max_pool2d(x, **same) if self.pool == "max" else F.avg_pool2d(x, **same, count_include_pad=False)
+        return torch.cat([*outputs, self.branch_pool(pooled)], dim=1)
+
+
+def _layer(chain: Chain, index: int) -> str:
+    """Its name in the weights file."""
+    return chain.name if len(chain.layers) == 1 else f"{chain.name}_{index + 1}"
+
+
+def _block_35(given: int, pooled: int) -> Block:
+    chains = (
+        _chain("branch1x1", (64, 1)),
+        _chain("branch5x5", (48, 1), (64, 5)),
+        _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3)),
+    )
+    return Block(given, chains, "average", pooled)
+
+
+def _block_17(c: int) -> Block:
+    row, column = (1, 7), (7, 1)
+    chains = (
+        _chain("branch1x1", (192, 1)),
+        _chain("branch7x7", (c, 1), (c, row), (192, column)),
+        _chain("branch7x7dbl", (c, 1), (c, column), (c, row), (c, column), (192, row)),
+    )
+    return Block(768, chains, "average", 192)
+
+
+def _block_8(given: int, pool: str) -> Block:
+    chains = (
+        _chain("branch1x1", (320, 1)),
+        _chain("branch3x3", (384, 1), (384, 3), forks=True),
+        _chain("branch3x3dbl", (448, 1), (384, 3), (384, 3), forks=True),
+    )
+    return Block(given, chains, pool, 192)
+
+
+class InceptionV3(nn.Module):
+    """The network alone: (B, 3, 299, 299), values (v - 128) / 128 of grey levels v, to pooled features (B, 2048)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.Conv2d_1a_3x3 = Convolution(3, 32, (3, 3), stride=2)
+        self.Conv2d_2a_3x3 = Convolution(32, 32, (3, 3), padded=False)
+        self.Conv2d_2b_3x3 = Convolution(32, 64, (3, 3))
+        self.Conv2d_3b_1x1 = Convolution(64, 80, (1, 1))
+        self.Conv2d_4a_3x3 = Convolution(80, 192, (3, 3), padded=False)
+        self.Mixed_5b = _block_35(192, 32)
+        self.Mixed_5c = _block_35(256, 64)
+        self.Mixed_5d = _block_35(288, 64)
+        self.Mixed_6a = Block(
+            288, (_chain("branch3x3", (384, 3)), _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3))), "max", None
+        )
+        self.Mixed_6b = _block_17(128)
+        self.Mixed_6c = _block_17(160)
+        self.Mixed_6d = _block_17(160)
+        self.Mixed_6e = _block_17(192)
+        self.Mixed_7a = Block(
+            768,
+            (_chain("branch3x3", (192, 1), (320, 3)), _chain("branch7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3))),
+            "max",
+            None,
+        )
+        self.Mixed_7b = _block_8(1280, "average")
+        self.Mixed_7c = _block_8(2048, "max")
+        self.fc = nn.Linear(FEATURES, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))  # (B, 64, 147, 147)
+        x = F.max_pool2d(x, 3, stride=2)
+        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))  # (B, 192, 71, 71)
+        x = F.max_pool2d(x, 3, stride=2)
+        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))  # (B, 288, 35, 35)
+        x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))  # (B, 768, 17, 17)
+        x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (B, 2048, 8, 8)
+        return x.mean((2, 3))
+
+
+class InceptionFeatures(nn.Module):
+    """The space of FID, frozen and always in evaluation mode.
+
+    Args:
+        weights: the file; None looks for it in the folder that MEDIM_BENCH_WEIGHTS names, then in torch hub's cache.
+        antialias: False: TensorFlow 1's bilinear resize, as the original FID and torch-fidelity; True: antialiased bicubic, as
+            clean-fid.
+
+    Attributes:
+        official: whether the weights are those released; only then may a column be called FID.
+        antialias: as given.
+
+    Raises:
+        UserError: no such file, or not weights of this network.
+    """
+
+    name = "inception-v3"
+    trained_against = False
+    classes = CLASSES
+
+    def __init__(self, weights: str | Path | None = None, *, antialias: bool = False) -> None:
+        super().__init__()
+        path = find_weights(weights)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        self.official = digest.startswith(WEIGHTS_SHA256)
+        self.antialias = antialias
+        self.resize = resize_name(_SIDE) if antialias else f"bilinear,tf1,no antialias,float,{_SIDE}"
+        self.title = "Inception-v3" + ("" if self.official else f", weights {digest[:8]}") + (", clean" if antialias else "")
+        self.network = _loaded(path).to(memory_format=torch.channels_last)
+        self.fingerprint = hash_of({"weights": digest, "resize": self.resize, "range": "(v-128)/128", "layer": "pool"})
+
+    def train(self, mode: bool = True) -> "InceptionFeatures":
+        """Does nothing: a measure has one mode."""
+        return super().train(False)
+
+    @torch.no_grad()
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W) in [-1, 1] as pooled features (B, 2048), float32; any H and W, resized to 299.
+
+        Values are brought back to the grey levels 0..255 that they came from before the resize, as the original starts there.
+        """
+        levels = images.float().add(1).mul(127.5).round()
+        levels = resized(levels, _SIDE) if self.antialias else tf1_bilinear(levels, _SIDE)
+        return self.network(((levels - 128) / 128).contiguous(memory_format=torch.channels_last))
+
+    @torch.no_grad()
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Class scores (B, 1008) without the classifier's bias, as every reference implementation of the score has them."""
+        weight = self.network.fc.weight
+        return features.to(weight.device, weight.dtype) @ weight.T
+
+
+def find_weights(given: str | Path | None = None) -> Path:
+    """The weights file: as given, else in the folder of MEDIM_BENCH_WEIGHTS, else in torch hub's cache.
+
+    Raises:
+        UserError: it is in none of them; the message says which file to put where.
+    """
+    if given is not None:
+        path = Path(given)
+        if path.is_dir():
+            found = next((path / name for name in WEIGHTS_FILES if (path / name).is_file()), None)
+            if found is not None:
+                return found
+            raise UserError(f"Inception weights: folder '{path}' holds no '{WEIGHTS_FILES[0]}'")
+        if not path.is_file():
+            raise UserError(f"Inception weights: no file '{path}'")
+        return path
+    folders = [Path(os.environ[WEIGHTS_FOLDER])] if os.environ.get(WEIGHTS_FOLDER) else []
+    folders.append(Path(torch.hub.get_dir()) / "checkpoints")
+    for folder in folders:
+        for name in WEIGHTS_FILES:
+            if (folder / name).is_file():
+                return folder / name
+    raise UserError(
+        f"Inception weights are missing: put '{WEIGHTS_FILES[0]}' (from a release of torch-fidelity) into "
+        f"{' or '.join(f'{chr(39)}{folder}{chr(39)}' for folder in folders)}, name its folder in {WEIGHTS_FOLDER}, "
+        "or give inception:PATH"
+    )
+
+
+def _loaded(path: Path) -> InceptionV3:
+    with torch.device("meta"):  # no initialisation: it would draw from the global generator
+        network = InceptionV3()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(state, strict=True, assign=True)
+    except Exception as error:  # a cut archive, another format, other keys: torch raises a type for each
+        first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error).strip())
+        raise UserError(f"Inception weights '{path}' are not those of this network: {first[:200]}") from error
+    return network.float().requires_grad_(False).eval()

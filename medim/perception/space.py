@@ -1,0 +1,164 @@
+"""What a feature space is, and how one is opened from a line such as `inception:PATH`."""
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from medim.errors import UserError, unknown
+
+ENTRY_POINTS = "medim.features"
+DEFAULT = "efficientnet-lite0"
+
+
+@runtime_checkable
+class FeatureSpace(Protocol):
+    """Images to feature vectors, with what a signature needs to say about it.
+
+    Attributes:
+        name: short, as in a signature: `efficientnet-lite0`.
+        title: as in a column's heading: `EfficientNet-Lite0`.
+        fingerprint: hash of the weights and of all that is done before and after them; equal fingerprints mean equal
+            features of equal images.
+        resize: what is done to an image before the network: filter, antialiasing, side in pixels.
+        trained_against: True where image tokenizers use this network as a loss: such a space flatters them and never ranks.
+    """
+
+    name: str
+    title: str
+    fingerprint: str
+    resize: str
+    trained_against: bool
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Images (B, 3, H, W) in [-1, 1] as features (B, D), float32."""
+
+
+@runtime_checkable
+class Classifies(Protocol):
+    """A feature space whose network has a linear classifier behind the features.
+
+    Attributes:
+        classes: number of classes C.
+    """
+
+    classes: int
+
+    def logits(self, features: torch.Tensor) -> torch.Tensor:
+        """Class scores (B, C), before the softmax, of features (B, D) that this space made."""
+
+
+@runtime_checkable
+class Precomputed(Protocol):
+    """A feature space that holds features of known images instead of computing them."""
+
+    name: str
+    title: str
+    fingerprint: str
+    resize: str
+    trained_against: bool
+
+    def rows(self, keys: list[str]) -> torch.Tensor:
+        """Features (N, D) of the images with these keys (`medim.perception.array.image_key`).
+
+        Raises:
+            UserError: some image is not there.
+        """
+
+
+Space = FeatureSpace | Precomputed
+Factory = Callable[[str | None, str], Space]
+
+
+def _efficientnet(argument: str | None, device: str) -> Space:
+    from medim.perception.efficientnet import EfficientNetLite0Features
+
+    if argument is not None:
+        raise UserError(f"feature space 'efficientnet-lite0' takes no argument, not '{argument}': its weights are fixed")
+    return EfficientNetLite0Features().to(device)
+
+
+def _inception(argument: str | None, device: str) -> Space:
+    from medim.perception.inception import InceptionFeatures
+
+    return InceptionFeatures(argument).to(device)
+
+
+def _inception_clean(argument: str | None, device: str) -> Space:
+    from medim.perception.inception import InceptionFeatures
+
+    return InceptionFeatures(argument, antialias=True).to(device)
+
+
+def _transformers(argument: str | None, device: str) -> Space:
+    from medim.perception.hub import TransformersFeatures
+
+    return TransformersFeatures(_needed("transformers", "PATH or hub id", argument)).to(device)
+
+
+def _timm(argument: str | None, device: str) -> Space:
+    from medim.perception.hub import TimmFeatures
+
+    return TimmFeatures(_needed("timm", "NAME or folder", argument)).to(device)
+
+
+def _open_clip(argument: str | None, device: str) -> Space:
+    from medim.perception.hub import OpenClipFeatures
+
+    return OpenClipFeatures(_needed("open-clip", "NAME", argument)).to(device)
+
+
+def _torchxrayvision(argument: str | None, device: str) -> Space:
+    from medim.perception.hub import TorchXRayVisionFeatures
+
+    return TorchXRayVisionFeatures(_needed("torchxrayvision", "WEIGHTS", argument)).to(device)
+
+
+def _array(argument: str | None, device: str) -> Space:
+    from medim.perception.array import ArrayFeatures
+
+    return ArrayFeatures(_needed("array", "FILE.npz", argument))
+
+
+def _needed(space: str, what: str, argument: str | None) -> str:
+    if not argument:
+        raise UserError(f"feature space '{space}' needs {what}: {space}:{what.split()[0]}")
+    return argument
+
+
+SPACES: dict[str, Factory] = {
+    "efficientnet-lite0": _efficientnet,
+    "inception": _inception,
+    "inception-clean": _inception_clean,
+    "transformers": _transformers,
+    "timm": _timm,
+    "open-clip": _open_clip,
+    "torchxrayvision": _torchxrayvision,
+    "array": _array,
+}
+"""Those of this package; others register a `Factory` in the entry-point group `medim.features`."""
+
+
+def open_features(spec: str, device: str = "cpu") -> Space:
+    """Opens a feature space from `NAME` or `NAME:ARGUMENT`.
+
+    `efficientnet-lite0` · `inception[:PATH]` · `inception-clean[:PATH]` · `transformers:PATH-or-hub-id` ·
+    `timm:NAME-or-folder` · `open-clip:NAME` · `torchxrayvision:WEIGHTS` · `array:FILE.npz`, and whatever packages register:
+    an entry point of the group `medim.features` names a callable `(argument or None, device) -> FeatureSpace`.
+
+    Raises:
+        UserError: an unknown name, or what it needs (a package, weights, a file) is missing or not as it should be.
+    """
+    name, _, argument = spec.partition(":")
+    if name in SPACES:
+        return SPACES[name](argument or None, device)
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if name not in registered:
+        raise unknown("feature space", name, [*SPACES, *registered])
+    factory: Factory = registered[name].load()
+    space = factory(argument or None, device)
+    if not isinstance(space, FeatureSpace | Precomputed):
+        needed = "name, title, fingerprint, resize, trained_against and features()"
+        raise UserError(f"feature space '{name}' of {registered[name].value} is no feature space: it lacks one of {needed}")
+    return space

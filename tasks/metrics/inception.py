@@ -1,0 +1,83 @@
+"""Inception Score: exp(E_x KL(p(y|x) || p(y))) (Salimans et al. 2016), 1 where all predictions are alike, at most the classes.
+
+It says how sure and how varied the class predictions are, in the network's classes: those of ImageNet know no medical image.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+SPLITS = 10
+MINIMUM_SPLIT = 100  # images; a score is at most the number of images, and far below it is biased
+
+
+@dataclass(frozen=True)
+class SplitScore:
+    """Mean and standard deviation (divisor S) of the scores of S splits."""
+
+    mean: float
+    deviation: float
+
+
+def inception_score(logits: np.ndarray) -> float:
+    """The score of class scores (N, C), before the softmax, float64, of all rows together.
+
+    Raises:
+        ValueError: no rows, or values that are not finite.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    if logits.ndim != 2 or not len(logits):
+        raise ValueError(f"class scores (N, C) are needed, not shape {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError("class scores hold NaN or infinity")
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    p = np.exp(log_p)
+    marginal = p.mean(axis=0)
+    log_marginal = np.log(np.where(marginal > 0, marginal, 1.0))  # where it is 0, so is every p, and 0 log 0 = 0
+    return float(np.exp((p * (log_p - log_marginal)).sum(axis=1).mean()))
+
+
+def split_score(logits: np.ndarray, seed: int, splits: int = SPLITS) -> SplitScore:
+    """The score of each of `splits` parts, shuffled by `seed`: as papers report it.
+
+    Raises:
+        ValueError: fewer rows than splits.
+    """
+    if len(logits) < splits:
+        raise ValueError(f"{len(logits)} rows make no {splits} splits")
+    order = np.random.default_rng(seed).permutation(len(logits))
+    scores = [inception_score(logits[part]) for part in np.array_split(order, splits)]
+    return SplitScore(float(np.mean(scores)), float(np.std(scores)))
+
+
+class InceptionScore(Metric):
+    """The score of class scores gathered over batches, of all of them together."""
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    logits: list[torch.Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("logits", default=[], dist_reduce_fx="cat")
+
+    def update(self, logits: torch.Tensor) -> None:
+        """Adds class scores (B, C), before the softmax; never pooled features."""
+        self.logits.append(logits.double())
+
+    def gathered(self) -> np.ndarray:
+        """All class scores, float64 (N, C)."""
+        return dim_zero_cat(self.logits).cpu().numpy() if len(self.logits) else np.zeros((0, 0))
+
+    def compute(self) -> torch.Tensor:
+        """The score, float64 scalar in [1, C].
+
+        Raises:
+            ValueError: nothing was added.
+        """
+        return torch.tensor(inception_score(self.gathered()), dtype=torch.float64)
