@@ -8,6 +8,7 @@ import numpy as np
 
 from medim.data.phantom_v2.findings import Finding, severity_of, spec_of
 from medim.data.phantom_v2.names import CHEST_MM, PATCH_UM, ZONES, kind_of, side_of
+from medim.errors import UserError
 
 _TRIES = 24  # proposals before a finding is left out
 _DARTS = 48  # places tried for each region of a patch
@@ -173,3 +174,19 @@ def evolve(before: Finding, others: Sequence[Finding], rng: np.random.Generator,
         if not any(conflict(after, other) for other in others):
             return after
     return None
+
+
+def placed(finding: Finding, rng: np.random.Generator) -> Finding:
+    """The finding with its places: its own, or drawn from `rng` for one made by hand without.
+
+    Raises:
+        UserError: no room for so many so large.
+    """
+    if finding.places:
+        if len(finding.places) != finding.count:
+            raise UserError(f"phantom-v2: '{finding.label}' has count {finding.count} and {len(finding.places)} places")
+        return finding
+    places = places_of(finding.label, finding.size, finding.count, finding.zone, (), rng)
+    if places is None:
+        raise UserError(f"phantom-v2: no room for '{finding.label}' with size {finding.size:g} and count {finding.count}")
+    return replace(finding, places=places)

@@ -1,0 +1,50 @@
+"""The picture of a case, and the hash that freezes all pictures."""
+
+import numpy as np
+from PIL import Image
+
+from medim.data.phantom_v2.cases import Case, sample_case
+from medim.data.phantom_v2.chest import draw_chest
+from medim.data.phantom_v2.names import CHEST, LABELS, SPLIT_SIZES, VERSION
+from medim.data.phantom_v2.pathology import draw_pathology
+from medim.errors import UserError
+from medim.files import hash_of
+
+RESOLUTIONS = (32, 1024)  # smallest and largest side
+_THUMBNAIL_OFFSET = 5.47  # v2 thumbnails stay clear of the borders between two steps
+PICTURES_FINGERPRINT = ""
+
+
+def draw(case: Case, resolution: int) -> Image.Image:
+    """The picture of a case, sampled or made by hand: RGB, `resolution` pixels square; the same picture at any resolution.
+
+    Every finding is drawn from a random stream of its own, so that a twin's picture differs only where the finding is.
+
+    Raises:
+        UserError: a resolution out of range, or a case made by hand whose findings have no room.
+    """
+    low, high = RESOLUTIONS
+    if not low <= resolution <= high:
+        raise UserError(f"phantom-v2: resolution {resolution} is outside {low}..{high}")
+    return (draw_chest if case.domain == CHEST else draw_pathology)(case, resolution)
+
+
+def thumbnail(image: Image.Image) -> list[list[list[int]]]:
+    """8 x 8 means in 16 steps: the last digit of a sine does not matter, a changed drawing does."""
+    side = image.width // 8
+    means = np.asarray(image, np.float64).reshape(8, side, 8, side, 3).mean(axis=(1, 3))
+    steps: list[list[list[int]]] = np.rint((means + _THUMBNAIL_OFFSET) / 16.0).astype(int).tolist()
+    return steps
+
+
+def compute_pictures_fingerprint() -> str:
+    """Hash over version, labels, split sizes, 64 cases of each split, and thumbnails of some pictures at 64 and 128 px."""
+    content: list[object] = [VERSION, LABELS, SPLIT_SIZES]
+    for split in SPLIT_SIZES:
+        for index in range(64):
+            case = sample_case(split, index)
+            findings = [[f.label, f.severity, round(f.size, 3), round(f.contrast, 4), f.count, f.zone] for f in case.findings]
+            content.append([case.patient, case.visit, case.cellularity, findings])
+            if index < 12:
+                content.append([thumbnail(draw(case, resolution)) for resolution in (64, 128)])
+    return hash_of(content)
