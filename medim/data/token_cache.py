@@ -1,28 +1,31 @@
 """A split as tokens: each image is encoded once, however long the training."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from medim.data.dataset import PairDataset
-from medim.data.images import read_image, square
+from medim.data.read_ahead import Batch, cut, read_batches
+from medim.data.token_store import PART, Column, TokenStore
 from medim.errors import UserError
-from medim.files import atomic_path, hash_of
-from medim.pair import ImageReportPair
+from medim.files import hash_of
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 
 BACK_OFF = (1, 3, 10, 30, 100, 300, 1000)
 SMOOTHING = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
+COLUMNS = ("image", "report", "prompt", "text_bytes", "truncated")
 
 
 @dataclass(frozen=True)
 class TokenSplit:
-    """Tokens of one split, in its order.
+    """Tokens of one split, in its order. Each column is a tensor, or a `Column` of files: both give int64 by row or slice.
 
     Attributes:
         image: codes, shape (n, image_length).
@@ -32,20 +35,19 @@ class TokenSplit:
         truncated: 1 where the report did not fit the canvas, shape (n,).
     """
 
-    image: torch.Tensor
-    report: torch.Tensor
-    prompt: torch.Tensor
-    text_bytes: torch.Tensor
-    truncated: torch.Tensor
+    image: torch.Tensor | Column
+    report: torch.Tensor | Column
+    prompt: torch.Tensor | Column
+    text_bytes: torch.Tensor | Column
+    truncated: torch.Tensor | Column
 
     def __len__(self) -> int:
         return len(self.image)
 
-
-def pixels(pair: ImageReportPair, side: int):
-    """The pair's image in the one declared geometry."""
-    image = read_image(pair.image) if isinstance(pair.image, Path) else pair.image
-    return image if image.size == (side, side) and image.mode == "RGB" else square(image, side)
+    def chunks(self, rows: int = 65536) -> Iterator["TokenSplit"]:
+        """The split in pieces that are held in memory, at most `rows` long."""
+        for start in range(0, len(self), rows):
+            yield TokenSplit(**{name: column[start : start + rows] for name, column in vars(self).items()})
 
 
 def first_sentence(report: str) -> str:
@@ -62,42 +64,81 @@ def tokenise_split(
     cache: Path | None = None,
     limit: int | None = None,
     batch: int = 64,
+    workers: int = 0,
 ) -> TokenSplit:
     """Tokens of a split, kept in `cache` under the hashes of the data and of both tokenizers.
 
+    The cache is written in parts of `PART` pairs: a killed call is continued by the next at the first part that is missing,
+    and a larger `limit` adds parts. Reading maps the files into memory; no more is loaded than training touches.
+
+    Args:
+        cache: a folder for `tokens-<hash>/`; where None, the tokens stay in memory.
+        limit: the first so many pairs; all where None.
+        batch: images that are encoded at once.
+        workers: processes that read pairs while images are encoded; 0 uses a thread (see `read_batches`).
+
     Raises:
-        UserError: the split is empty, or a pair has no report.
+        UserError: the split is empty, a pair has no report, or an image cannot be read.
     """
     count = min(dataset.size(split), limit) if limit is not None else dataset.size(split)
     if count == 0:
         raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")
-    key = hash_of([dataset.fingerprint, split, count, images.fingerprint, reports.fingerprint, reports.report_length])
-    stored = cache / f"tokens-{key}.safetensors" if cache is not None else None
-    if stored is not None and stored.exists():
-        return TokenSplit(**{name: tensor.long() for name, tensor in load_file(stored).items()})
-    texts: list[str] = []
+    store = None if cache is None else _store(cache, dataset, split, images, reports)
+    parts = [range(start, min(start + PART, count)) for start in range(0, count, PART)]
+    missing = [rows for rows in parts if store is None or not store.has(rows)]
+    columns: dict[int, dict[str, np.ndarray]] = {}
+    pieces = [piece for rows in missing for piece in cut(rows, batch)]
+    batches = read_batches(dataset, split, pieces, images.resolution, workers)
+    done = count - sum(map(len, missing))
+    with closing(batches), tqdm(desc=f"tokenise {split}", total=count, initial=done, unit="pair", disable=not missing) as bar:
+        for rows in missing:
+            part = _tokenised(dataset.name, islice(batches, len(cut(rows, batch))), images, reports, bar)
+            if store is None:
+                columns[rows.start] = part
+            else:
+                store.write(rows, part)
+    if store is not None:
+        columns = {rows.start: store.read(rows) for rows in parts}
+    return TokenSplit(**{name: Column([columns[rows.start][name] for rows in parts]) for name in COLUMNS})
+
+
+def _store(cache: Path, dataset: PairDataset, split: str, images: ImageTokenizer, reports: ReportTokenizer) -> TokenStore:
+    """The folder of a split's tokens: its name is the hash of all that the tokens follow from."""
+    content = {
+        "data_fingerprint": dataset.fingerprint,
+        "split": split,
+        "image_tokenizer": images.fingerprint,
+        "report_tokenizer": reports.fingerprint,
+        "report_length": reports.report_length,
+    }
+    origin = {"data": dataset.name, "terms": dataset.terms, "synthetic": dataset.synthetic}
+    return TokenStore(cache / f"tokens-{hash_of(content)}", {**content, **origin})
+
+
+def _tokenised(
+    name: str, batches: Iterable[Batch], images: ImageTokenizer, reports: ReportTokenizer, bar: tqdm
+) -> dict[str, np.ndarray]:
+    """The columns of some batches, in the smallest types that hold them."""
     codes: list[torch.Tensor] = []
-    waiting = []
-    for index in tqdm(range(count), desc=f"tokenise {split}", unit="pair"):
-        pair = dataset.pair(split, index)
-        if pair.report is None:
-            raise UserError(f"pair '{pair.id}' of data set '{dataset.name}' has no report; a model is trained on pairs")
-        texts.append(pair.report)
-        waiting.append(pixels(pair, images.resolution))
-        if len(waiting) == batch or index == count - 1:
-            codes.append(images.encode_images(waiting))
-            waiting = []
-    tokens = TokenSplit(
-        image=torch.cat(codes),
-        report=reports.encode(texts),
-        prompt=torch.tensor([len(reports.ids(first_sentence(text))) for text in texts]),
-        text_bytes=torch.tensor([len(text.encode()) for text in texts]),
-        truncated=torch.tensor([not reports.fits(text) for text in texts]).long(),
-    )
-    if stored is not None:
-        with atomic_path(stored) as temporary:
-            save_file({name: tensor.to(torch.int32) for name, tensor in vars(tokens).items()}, temporary)
-    return tokens
+    texts: list[str] = []
+    for read in batches:
+        texts += _reports(read, name)
+        codes.append(images.encode_images(read.images()))
+        bar.update(len(read))
+    return {
+        "image": torch.cat(codes).numpy().astype(np.uint16 if images.codes <= 1 << 16 else np.int32),
+        "report": reports.encode(texts).numpy().astype(np.int32),
+        "prompt": np.array([len(reports.ids(first_sentence(text))) for text in texts], np.int32),
+        "text_bytes": np.array([len(text.encode()) for text in texts], np.int32),
+        "truncated": np.array([not reports.fits(text) for text in texts], np.uint8),
+    }
+
+
+def _reports(read: Batch, name: str) -> list[str]:
+    for report, pair in zip(read.reports, read.ids, strict=True):
+        if report is None:
+            raise UserError(f"pair '{pair}' of data set '{name}' has no report; a model is trained on pairs")
+    return [report for report in read.reports if report is not None]
 
 
 def unigram_nats(train: TokenSplit, heldout: TokenSplit, reports: ReportTokenizer) -> float:
@@ -108,12 +149,16 @@ def unigram_nats(train: TokenSplit, heldout: TokenSplit, reports: ReportTokenize
     coded too. k and the smoothing are those of `BACK_OFF` and `SMOOTHING` that suit the held-out reports best: the code is
     given the benefit of the doubt.
     """
-    everywhere = np.bincount(train.report.flatten().numpy(), minlength=reports.size).astype(float)
-    counts = np.stack([np.bincount(column, minlength=reports.size) for column in train.report.T.numpy()])  # (N, V)
-    seen = np.take_along_axis(counts, heldout.report.T.numpy(), axis=1)  # (N, n held out)
+    counts = np.zeros((train.report.shape[1], reports.size), np.int64)  # (N, V)
+    for chunk in train.chunks():
+        for position, column in enumerate(chunk.report[:].T.numpy()):
+            counts[position] += np.bincount(column, minlength=reports.size)
+    everywhere = counts.sum(axis=0).astype(float)
+    coded = heldout.report[:]  # (n held out, N)
+    seen = np.take_along_axis(counts, coded.T.numpy(), axis=1)  # (N, n held out)
     costs = []
     for smoothing in SMOOTHING:
         q = (everywhere + smoothing) / (everywhere.sum() + smoothing * reports.size)
-        prior = q[heldout.report.T.numpy()]
+        prior = q[coded.T.numpy()]
         costs += [-np.log((seen + k * prior) / (len(train) + k)).sum() for k in BACK_OFF]
-    return float(min(costs)) / float(reports.lengths(heldout.report).sum())
+    return float(min(costs)) / float(reports.lengths(coded).sum())

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 import yaml
 
-from medim.backbones.causal_lm import config_of, load_config, load_tokenizer
+from medim.backbones.build import config_of
+from medim.backbones.causal_lm import load_config, load_tokenizer
 from medim.canvas import Layout
 from medim.checkpoints import resolve
 from medim.data.dataset import PairDataset, pairs
@@ -21,6 +22,7 @@ from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.curve import plot_curve
+from medim.training.mixture import weighted_rows
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe
 from medim.training.trainer import fit
@@ -39,6 +41,7 @@ def train_model(
     overrides: tuple[str, ...] = (),
     overwrite: bool = False,
     device: str | None = None,
+    workers: int = 0,
 ) -> Path:
     """Trains a model, or continues a training that was interrupted.
 
@@ -50,6 +53,7 @@ def train_model(
         steps: the recipe's `max_steps`.
         overrides: `key=value`.
         overwrite: start anew in a folder that holds another training.
+        workers: processes that read pairs while images are tokenised; 0 reads in a thread.
 
     Returns:
         `out`, in the form that `MeDiMPipeline.from_pretrained` reads.
@@ -72,12 +76,13 @@ def train_model(
     reports = report_tokenizer(recipe, dataset)
     claim(out, {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}, overwrite)
     cache = out / "cache"
-    train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit)
-    validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs)
+    train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
+    validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
     model = build(recipe, images, reports)
     describe(model, train, reports)
     floor = unigram_nats(train, validation, reports)
-    result = fit(model, recipe, train, validation, reports, out, device)
+    rows = weighted_rows(dataset, len(train), recipe.seed)
+    result = fit(model, recipe, train, validation, reports, out, device, rows)
     write_json(
         out / "training.json",
         {
@@ -150,11 +155,15 @@ def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer)
 def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> None:
     """One line on what is about to be trained."""
     layout: Layout = model.config.layout
+    used = truncated = 0
+    for chunk in train.chunks():
+        used += int(reports.lengths(chunk.report[:]).sum())
+        truncated += int(chunk.truncated[:].sum())
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     print(
         f"{millions:.1f} M parameters; {len(train)} pairs of {layout.image_length} image and {layout.report_length} report "
-        f"tokens (mean {float(reports.lengths(train.report).float().mean()):.0f} used); "
-        f"{int(train.truncated.sum())} reports do not fit the canvas"
+        f"tokens (mean {used / len(train):.0f} used); "
+        f"{truncated} reports do not fit the canvas"
     )
 
 

@@ -17,21 +17,29 @@ from medim.diffusion.likelihood import likelihood
 from medim.diffusion.objective import nelbo
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.corruption import Mixture, corrupt, sample_at
+from medim.training.mixture import WeightedRows
 from medim.training.optimizer import MuonWithAdamW
 from medim.training.recipe import TRAINING_ARGUMENTS, ModelRecipe
 
 
 class Draws(Dataset):
-    """Training draw k = 0, 1, 2, ... of the whole run: position in the data and noise follow from k alone."""
+    """Training draw k = 0, 1, 2, ... of the whole run: position in the data and noise follow from k alone.
 
-    def __init__(self, split: TokenSplit, layout: Layout, mixture: Mixture, seed: int, draws: int) -> None:
+    Args:
+        rows: which row draw k takes where data sets are mixed by weight; None goes through all rows, epoch by epoch.
+    """
+
+    def __init__(
+        self, split: TokenSplit, layout: Layout, mixture: Mixture, seed: int, draws: int, rows: WeightedRows | None = None
+    ) -> None:
         self.split, self.layout, self.mixture, self.seed, self.draws = split, layout, mixture, seed, draws
+        self.rows = rows
 
     def __len__(self) -> int:
         return self.draws
 
     def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
-        row = sample_at(self.seed, k, len(self.split))
+        row = sample_at(self.seed, k, len(self.split)) if self.rows is None else self.rows.row(k)
         tokens = self.layout.join(self.split.image[row : row + 1], self.split.report[row : row + 1])[0]
         noisy, t = corrupt(tokens, int(self.split.prompt[row]), self.layout, self.mixture, self.seed, k)
         return {"tokens": tokens, "noisy": noisy, "t": t}
@@ -166,8 +174,9 @@ def fit(
     reports: ReportTokenizer,
     out: Path,
     device: str | None = None,
+    rows: WeightedRows | None = None,
 ) -> dict[str, float]:
-    """Trains `model` in place from the newest checkpoint in `out`, or from the start.
+    """Trains `model` in place from the newest checkpoint in `out`, or from the start; `rows` as of `Draws`.
 
     Returns:
         the final validation bound.
@@ -189,7 +198,7 @@ def fit(
             validation,
             model=model,
             args=arguments,
-            train_dataset=Draws(train, model.config.layout, Mixture(recipe.mixture), recipe.seed, draws),
+            train_dataset=Draws(train, model.config.layout, Mixture(recipe.mixture), recipe.seed, draws, rows),
             eval_dataset=validation,
             callbacks=[MetricsFile(out / "metrics.jsonl"), ctrl_c],
         )

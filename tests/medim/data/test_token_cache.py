@@ -21,17 +21,17 @@ def test_the_second_reading_encodes_nothing(tokenizers, squares, tmp_path, monke
     images, reports = tokenizers
     first = tokenise_split(squares, "train", images, reports, tmp_path, batch=5)
     assert first.image.shape == (32, 16)
-    assert torch.equal(first.image, images.encode_images([squares.pair("train", i).image for i in range(32)]))
+    assert torch.equal(first.image[:], images.encode_images([squares.pair("train", i).image for i in range(32)]))
     monkeypatch.setattr(ImageTokenizer, "encode_images", None)
     again = tokenise_split(squares, "train", images, reports, tmp_path)
-    assert all(torch.equal(a, b) for a, b in zip(vars(first).values(), vars(again).values(), strict=True))
+    assert all(torch.equal(a[:], b[:]) for a, b in zip(vars(first).values(), vars(again).values(), strict=True))
 
 
 def test_another_canvas_length_is_another_entry(tokenizers, squares, tmp_path):
     images, reports = tokenizers
     tokenise_split(squares, "val", images, reports, tmp_path)
     tokenise_split(squares, "val", images, ReportTokenizer(reports.tokenizer, 12), tmp_path)
-    assert len([*tmp_path.glob("tokens-*.safetensors")]) == 2
+    assert len([*tmp_path.glob("tokens-*/tokens.json")]) == 2
 
 
 def test_first_sentence():
