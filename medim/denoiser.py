@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from medim.backbones.causal_lm import CausalLMBackbone, config_of, load_pretrained
+from medim.backbones.build import build_backbone, config_of
+from medim.backbones.causal_lm import load_pretrained
 from medim.backbones.timestep import TimestepEmbedding
 from medim.canvas import Layout, Modality
 from medim.errors import UserError, unknown
@@ -22,7 +23,7 @@ class MeDiMConfig(PretrainedConfig):
     """Everything that shapes the model. An unknown key is an error.
 
     Attributes:
-        backbone: configuration of the language model as a dictionary, `model_type` included.
+        backbone: configuration of the blocks (a language model's, `dit` or `unidisc`) as a dictionary, `model_type` included.
         text_vocabulary: number of text ids that a report may use (the rows of the backbone's embedding).
         image_codes: size of the VQGAN codebook.
         image_length: image tokens per image.
@@ -32,6 +33,10 @@ class MeDiMConfig(PretrainedConfig):
         logit_alignment: `own` reads a token's logits at its own position, `shift` at the position before it, as the
             autoregressive head was trained to.
         timestep: `adaln` (the paper), `additive` or `none` (its ablations).
+        gating: of the modulated branches: `identity` (starts as the pretrained block), `zero` (AdaLN-Zero) or `released`; see
+            `medim.backbones.adaln`.
+        transition: what noise does to a token: `absorbing` (the paper), `uniform` or `hybrid`; see
+            `medim.diffusion.transition`.
         positions: `rotary` leaves positions to the backbone; `learned` adds a vector of its own for each canvas position,
             zero at step 0, so that left and right of an image need not be counted from its ends.
     """
@@ -46,6 +51,8 @@ class MeDiMConfig(PretrainedConfig):
     order: str = "image-report"
     logit_alignment: str = "own"
     timestep: str = "adaln"
+    gating: str = "identity"
+    transition: str = "absorbing"
     positions: str = "rotary"
 
     def __post_init__(self, **kwargs: Any) -> None:
@@ -68,6 +75,8 @@ CHOICES = {
     "order": ("image-report", "report-image"),
     "logit_alignment": ("own", "shift"),
     "timestep": ("adaln", "additive", "none"),
+    "gating": ("identity", "zero", "released"),
+    "transition": ("absorbing", "uniform", "hybrid"),
     "positions": ("rotary", "learned"),
 }
 MODEL_KEYS = ("backbone", "text_vocabulary", "image_codes", "image_length", "report_length", *CHOICES)
@@ -113,7 +122,7 @@ class MeDiMModel(PreTrainedModel):
         backbone = config_of(config.backbone)
         width = backbone.hidden_size
         vocabulary = config.layout.vocabulary
-        self.backbone = CausalLMBackbone(backbone, config.attention, config.timestep)  # type: ignore[arg-type]
+        self.backbone = build_backbone(backbone, config.attention, config.timestep, config.gating, config.layout)  # type: ignore[arg-type]
         self.added = nn.Embedding(vocabulary.size - vocabulary.text, width)
         self.image_head = nn.Linear(width, config.image_codes, bias=False)
         self.report_head = None if backbone.tie_word_embeddings else nn.Linear(width, backbone.vocab_size, bias=False)
@@ -132,7 +141,7 @@ class MeDiMModel(PreTrainedModel):
         super().post_init()
         self.backbone.reset_modulation()
         with torch.no_grad():
-            self.added.weight *= embedding_scale(self.backbone.decoder.config)
+            self.added.weight *= embedding_scale(config_of(self.config.backbone))
         if self.place is not None:
             nn.init.zeros_(self.place.weight)
 
@@ -187,7 +196,7 @@ class MeDiMModel(PreTrainedModel):
         self.image_head.weight.copy_((rows * self.image_head.weight.std().item()).to(self.image_head.weight))
 
     def get_input_embeddings(self) -> nn.Embedding:
-        return self.backbone.decoder.embed_tokens
+        return self.backbone.embedding
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Ids (B, L) -> (B, L, width)."""

@@ -1,30 +1,48 @@
-"""Adaptive layer normalisation that starts as the identity, so that a pretrained block keeps its function.
+"""Adaptive layer normalisation, by default one that starts as the identity, so that a pretrained block keeps its function.
 
-    y = norm(x) * (1 + scale) + shift,      x <- x + (1 + gate) * branch(y)
+    y = norm(x) * (1 + scale) + shift,      x <- x + g(gate) * branch(y)
 
-with (shift, scale, gate) a linear function of the time vector that is exactly zero at initialisation. (DiT,
-arXiv 2212.09748, gates with `gate` alone and starts from zero, which would silence a pretrained block.)
+with (shift, scale, gate) a linear function of the time vector. Three gatings:
+
+* `identity`: g = 1 + gate, everything zero at initialisation. The block is the pretrained one at step 0. (Ours.)
+* `zero`: g = gate, everything zero at initialisation: every block is silent at step 0 (AdaLN-Zero of DiT, arXiv 2212.09748).
+* `released`: g = gate, with weights drawn from N(0, 0.02^2) as the framework initialises them: what the code that the MeDiM
+  authors released comes down to. Every pretrained branch is scaled by small numbers of random sign.
 """
+
+from typing import Literal
 
 import torch
 from torch import nn
+
+Gating = Literal["identity", "zero", "released"]
+RELEASED_DEVIATION = 0.02
 
 
 class AdaLN(nn.Module):
     """Shift, scale and gate for the attention and the feed-forward branch of one block."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, gating: Gating = "identity") -> None:
         super().__init__()
+        self.gating = gating
         self.modulation = nn.Linear(width, 6 * width)
 
     def reset(self) -> None:
-        """To the identity; called after all framework initialisation."""
-        nn.init.zeros_(self.modulation.weight)
+        """To the state at step 0; called after all framework initialisation."""
+        if self.gating == "released":
+            nn.init.normal_(self.modulation.weight, std=RELEASED_DEVIATION)
+        else:
+            nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, condition: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """condition (B, width) -> six tensors (B, 1, width): attention shift, scale, gate, then feed-forward's."""
-        return self.modulation(nn.functional.silu(condition))[:, None].chunk(6, dim=-1)
+        """condition (B, width) -> six tensors (B, 1, width): attention's shift, scale and g(gate), then feed-forward's."""
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(nn.functional.silu(condition))[:, None].chunk(
+            6, -1
+        )
+        if self.gating == "identity":
+            gate_a, gate_f = 1 + gate_a, 1 + gate_f
+        return shift_a, scale_a, gate_a, shift_f, scale_f, gate_f
 
 
 class FinalModulation(nn.Module):

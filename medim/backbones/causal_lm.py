@@ -1,14 +1,14 @@
 """A Hugging Face causal language model as a bidirectional backbone with time in every block."""
 
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from medim.backbones.adaln import AdaLN, FinalModulation, modulate
+from medim.backbones.adaln import Gating, modulate
+from medim.backbones.backbone import Attention, Backbone, Timestep
 from medim.errors import UserError, unknown
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
@@ -18,36 +18,26 @@ SANDWICH_NORM = ("gemma2", "gemma3_text")
 KERNELS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
 FAMILIES = PRE_NORM + SANDWICH_NORM
 
-Attention = Literal["bidirectional", "causal"]
-Timestep = Literal["adaln", "additive", "none"]
 
-
-class CausalLMBackbone(nn.Module):
+class CausalLMBackbone(Backbone):
     """The decoder of a causal LM, run block by block so that attention may see both ways and time reaches each block.
 
     A block with a sliding window keeps it: without the causal mask it sees as far to the right as to the left.
-
-    Args:
-        config: the language model's own configuration.
-        attention: `bidirectional` removes the causal mask; `causal` keeps it.
-        timestep: `adaln` modulates every block; `additive` adds the time vector to the token embeddings; `none` ignores it.
     """
 
-    def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep) -> None:
-        super().__init__()
-        if config.model_type not in FAMILIES:
-            raise UserError(f"backbone family '{config.model_type}' is not supported (known: {', '.join(FAMILIES)})")
+    def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating = "identity") -> None:
+        super().__init__(config, attention, timestep, gating)
         self.decoder = AutoModel.from_config(config)
         self.set_kernel(self.decoder.config._attn_implementation)
-        self.attention: Attention = attention
-        self.timestep = timestep
-        width = config.hidden_size
-        if timestep == "adaln":
-            self.adaln = nn.ModuleList(AdaLN(width) for _ in self.decoder.layers)
-            self.final = FinalModulation(width)
-        elif timestep == "additive":
-            self.add = nn.Linear(width, width)
         self.set_attention(attention)
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        return self.decoder.embed_tokens
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.decoder.layers
 
     def set_kernel(self, implementation: str) -> None:
         """Which of transformers' attention kernels runs: `sdpa`, `eager`, `flash_attention_2`, `flash_attention_3`.
@@ -68,17 +58,7 @@ class CausalLMBackbone(nn.Module):
         for layer in self.decoder.layers:
             layer.self_attn.is_causal = attention == "causal"
 
-    def reset_modulation(self) -> None:
-        """Time has no effect: the pretrained function is kept."""
-        if self.timestep == "adaln":
-            for block in (*self.adaln, self.final):
-                block.reset()
-        elif self.timestep == "additive":
-            nn.init.zeros_(self.add.weight)
-            nn.init.zeros_(self.add.bias)
-
     def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        """embeddings (B, L, width), condition (B, width) or None -> final hidden states (B, L, width)."""
         x = embeddings
         if self.timestep == "additive":
             x = x + self.add(condition)[:, None]
@@ -140,9 +120,9 @@ class CausalLMBackbone(nn.Module):
             x = x + attend(layer.input_layernorm(x))
             return x + feed_forward_out(layer.mlp(feed_forward_in(x)))
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
-        x = torch.addcmul(x, 1 + gate_a, attend(modulate(layer.input_layernorm(x), shift_a, scale_a)))
+        x = torch.addcmul(x, gate_a, attend(modulate(layer.input_layernorm(x), shift_a, scale_a)))
         y = modulate(feed_forward_in(x), shift_f, scale_f)
-        return torch.addcmul(x, 1 + gate_f, feed_forward_out(layer.mlp(y)))
+        return torch.addcmul(x, gate_f, feed_forward_out(layer.mlp(y)))
 
 
 def _as_it_is(x: torch.Tensor) -> torch.Tensor:
@@ -221,12 +201,3 @@ def load_tokenizer(source: str):
         return AutoTokenizer.from_pretrained(location, **options)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"tokenizer of backbone '{source}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
-
-
-def config_of(fields: dict) -> PretrainedConfig:
-    """A language model's configuration from its dictionary; `model_type` names the family."""
-    fields = dict(fields)
-    family = fields.pop("model_type", None)
-    if family not in FAMILIES:
-        raise UserError(f"backbone family '{family}' is not supported (known: {', '.join(FAMILIES)})")
-    return AutoConfig.for_model(family, **fields)

@@ -15,7 +15,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model: MeDiMModel, learning_rate: float, muon_learning_rate: float, **adamw: Any) -> None:
-        inside = [p for p in model.backbone.decoder.layers.parameters() if p.requires_grad and p.ndim == 2]
+        inside = [p for p in model.backbone.blocks.parameters() if p.requires_grad and p.ndim == 2]
         matrices = {id(p) for p in inside}
         others = [p for p in model.parameters() if p.requires_grad and id(p) not in matrices]
         self.muon = torch.optim.Muon(

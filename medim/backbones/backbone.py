@@ -1,0 +1,66 @@
+"""What every backbone offers the denoiser, and where one comes from by its configuration."""
+
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import nn
+from transformers import PretrainedConfig
+
+from medim.backbones.adaln import AdaLN, FinalModulation, Gating
+
+Attention = Literal["bidirectional", "causal"]
+Timestep = Literal["adaln", "additive", "none"]
+
+
+class Backbone(nn.Module, ABC):
+    """Embeddings and time in, hidden states out.
+
+    Args:
+        config: of the blocks; `hidden_size`, `num_hidden_layers` and `vocab_size` at least.
+        attention: `bidirectional` removes the causal mask; `causal` keeps it.
+        timestep: `adaln` modulates every block; `additive` adds the time vector to the token embeddings; `none` ignores it.
+        gating: how a modulated branch is gated, see `medim.backbones.adaln`.
+    """
+
+    def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating) -> None:
+        super().__init__()
+        self.attention: Attention = attention
+        self.timestep = timestep
+        width = config.hidden_size
+        if timestep == "adaln":
+            self.adaln = nn.ModuleList(AdaLN(width, gating) for _ in range(config.num_hidden_layers))
+            self.final = FinalModulation(width)
+        elif timestep == "additive":
+            self.add = nn.Linear(width, width)
+
+    def reset_modulation(self) -> None:
+        """To the state at step 0; called after all framework initialisation."""
+        if self.timestep == "adaln":
+            for block in (*self.adaln, self.final):
+                block.reset()
+        elif self.timestep == "additive":
+            nn.init.zeros_(self.add.weight)
+            nn.init.zeros_(self.add.bias)
+
+    @property
+    @abstractmethod
+    def embedding(self) -> nn.Embedding:
+        """Rows of the text ids."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> nn.ModuleList:
+        """The blocks without their modulation."""
+
+    @abstractmethod
+    def set_attention(self, attention: Attention) -> None:
+        """Removes the causal mask or puts it back."""
+
+    @abstractmethod
+    def set_kernel(self, implementation: str) -> None:
+        """Which attention kernel runs; a UserError for one that is not known."""
+
+    @abstractmethod
+    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        """embeddings (B, L, width), condition (B, width) or None -> final hidden states (B, L, width)."""

@@ -1,0 +1,160 @@
+"""Backbones that no language model stands behind: the diffusion transformer (DiT) and UniDisc's, for the paper's ablations.
+
+Both are trained from random weights on the same canvas. What they share is here; what differs is one flag each.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import PretrainedConfig
+
+from medim.backbones.adaln import Gating, modulate
+from medim.backbones.backbone import Attention, Backbone, Timestep
+from medim.backbones.rotary import canvas_angles, rotate, sequence_angles
+from medim.canvas import Layout
+from medim.errors import unknown
+
+KERNELS = ("sdpa",)
+
+
+class ScratchConfig(PretrainedConfig):
+    """Shape of a backbone from random weights.
+
+    Attributes:
+        hidden_size: width; a multiple of 4 times `num_attention_heads`.
+        num_hidden_layers, num_attention_heads: blocks, and heads in each.
+        intermediate_size: width of the feed-forward branch.
+        vocab_size: text ids.
+    """
+
+    hidden_size: int = 256
+    num_hidden_layers: int = 6
+    num_attention_heads: int = 4
+    intermediate_size: int = 1024
+    vocab_size: int = 0
+    initializer_range: float = 0.02
+    tie_word_embeddings: bool = True
+
+
+class DiTConfig(ScratchConfig):
+    """A diffusion transformer (Peebles and Xie 2023, arXiv 2212.09748; for tokens MDLM, arXiv 2406.07524)."""
+
+    model_type = "dit"
+
+
+class UniDiscConfig(ScratchConfig):
+    """UniDisc's transformer (arXiv 2503.20853)."""
+
+    model_type = "unidisc"
+
+
+class Block(nn.Module):
+    """One block.
+
+    DiT: layer norm without weights before each branch, GELU. UniDisc: RMS norm before and after each branch and of queries
+    and keys, SwiGLU.
+    """
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__()
+        width, inner = config.hidden_size, config.intermediate_size
+        self.unidisc = config.model_type == "unidisc"
+        self.heads = config.num_attention_heads
+        norms = 4 if self.unidisc else 2
+        self.norms = nn.ModuleList(_norm(width, self.unidisc) for _ in range(norms))
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, inner, bias=not self.unidisc)
+        self.down = nn.Linear(inner, width, bias=not self.unidisc)
+        if self.unidisc:
+            self.side = nn.Linear(width, inner, bias=False)
+            self.query_norm, self.key_norm = (_norm(width // self.heads, True) for _ in range(2))
+
+    def attend(self, y: torch.Tensor, turn: torch.Tensor, causal: bool) -> torch.Tensor:
+        """y (B, L, width), turn (L, head / 2) -> (B, L, width)."""
+        batch, length, width = y.shape
+        q, k, v = self.qkv(y).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, L, head)
+        if self.unidisc:
+            q, k = self.query_norm(q), self.key_norm(k)
+        y = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, is_causal=causal)
+        y = self.out(y.transpose(1, 2).reshape(batch, length, width))
+        return self.norms[2](y) if self.unidisc else y
+
+    def feed_forward(self, y: torch.Tensor) -> torch.Tensor:
+        if self.unidisc:
+            return self.norms[3](self.down(F.silu(self.side(y)) * self.up(y)))
+        return self.down(F.gelu(self.up(y), approximate="tanh"))
+
+    def forward(
+        self, x: torch.Tensor, turn: torch.Tensor, causal: bool, modulation: tuple[torch.Tensor, ...] | None
+    ) -> torch.Tensor:
+        if modulation is None:
+            x = x + self.attend(self.norms[0](x), turn, causal)
+            return x + self.feed_forward(self.norms[1](x))
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
+        x = torch.addcmul(x, gate_a, self.attend(modulate(self.norms[0](x), shift_a, scale_a), turn, causal))
+        return torch.addcmul(x, gate_f, self.feed_forward(modulate(self.norms[1](x), shift_f, scale_f)))
+
+
+class ScratchBackbone(Backbone):
+    """DiT or UniDisc, by the configuration's `model_type`.
+
+    DiT turns queries and keys by their place in the sequence and gates its branches from zero (AdaLN-Zero). UniDisc turns
+    image tokens by row and column and adds a vector for each modality.
+    """
+
+    def __init__(
+        self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating, layout: Layout
+    ) -> None:
+        super().__init__(config, attention, timestep, gating)
+        self.config = config
+        self.text = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.norm = _norm(config.hidden_size, config.model_type == "unidisc")
+        self.layout = layout
+        if config.model_type == "unidisc":
+            self.modality = nn.Embedding(2, config.hidden_size)
+        self.gradient_checkpointing = False
+
+    @property
+    def embedding(self) -> nn.Embedding:
+        return self.text
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        return self.layers
+
+    def set_attention(self, attention: Attention) -> None:
+        self.attention = attention
+
+    def set_kernel(self, implementation: str) -> None:
+        if implementation not in KERNELS:
+            raise unknown(f"attention kernel of {self.config.model_type}", implementation, KERNELS)
+
+    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        x, layout = embeddings, self.layout
+        head = self.config.hidden_size // self.config.num_attention_heads
+        if self.config.model_type == "unidisc":
+            place = torch.arange(layout.length, device=x.device)
+            x = x + self.modality(((place >= layout.image.start) & (place < layout.image.stop)).long())
+            turn = canvas_angles(layout.length, layout.image, head, x.device)
+        else:
+            turn = sequence_angles(layout.length, head, x.device)
+        if self.timestep == "additive":
+            x = x + self.add(condition)[:, None]
+        causal = self.attention == "causal"
+        for index, block in enumerate(self.layers):
+            modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
+            arguments: tuple[Any, ...] = (x, turn, causal, modulation)
+            if self.gradient_checkpointing and self.training:
+                x = torch.utils.checkpoint.checkpoint(block, *arguments, use_reentrant=False)
+            else:
+                x = block(*arguments)
+        x = self.norm(x)
+        return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
+
+
+def _norm(width: int, rms: bool) -> nn.Module:
+    return nn.RMSNorm(width, eps=1e-6) if rms else nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
