@@ -73,7 +73,7 @@ class MimicOptions(Options):
 class MimicCxr(Archive):
     """MIMIC-CXR: chest radiographs of 65,379 patients with their reports.
 
-    `root` holds MIMIC-CXR-JPG, MIMIC-CXR or both, up to three levels below it: pictures
+    `root` holds MIMIC-CXR-JPG, MIMIC-CXR or both, up to four levels below it: pictures
     `files/p10/p10000032/s50414267/<dicom_id>.jpg` (or `.dcm`, where there is no `.jpg`), reports
     `files/p10/p10000032/s50414267.txt`, and the tables `mimic-cxr*-split.csv`, `-metadata.csv` (needed to choose views) and
     `-chexpert.csv` or `-negbio.csv` (for findings), gzipped or not, of any version. Johnson et al., arXiv:1901.07042.

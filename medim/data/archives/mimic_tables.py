@@ -22,12 +22,12 @@ _CODES = {"1": "1", "1.0": "1", "0": "0", "0.0": "0", "-1": "-", "-1.0": "-", ""
 
 _GROUP = re.compile(r"p\d\d")
 _ENTRY = re.compile(r"p\d\d.*|s\d.*|\..*")
-_DEPTH = 3
-"""Levels below the root that are searched: `physionet.org/files/mimic-cxr-jpg/2.1.0`."""
+_DEPTH = 4
+"""Levels below the root that are searched: `files/mimic-cxr-jpg/2.1.0/files` of a root `physionet.org`."""
 
 
 def folders(root: Path) -> list[Path]:
-    """`root` and the folders up to three levels below it, none of a patient or study, in alphabetical order."""
+    """`root` and the folders up to four levels below it, none of a patient or study, in alphabetical order."""
     found, level = [root], [root]
     for _ in range(_DEPTH):
         level = [child for folder in level for child in sorted(folder.iterdir()) if _is_plain(child)]

@@ -151,7 +151,7 @@ def deidentified(text: str, policy: str) -> str:
         return re.sub(r"_{2,}", MASK, text)
     text = re.sub(r"_{2,}(?:'s\b)?-?", "\x00", text).replace("-\x00", "\x00")
     text = re.sub(r"[ ]*[(\[][ ]*(?:\x00[ ,;]*)+[)\]]", "", text)
-    text = re.sub(r"(?m)(?:(?<=[.!?:])[ ]*|^)(?:\x00[ ]*)+[.,;:]+", "", text)  # a sentence of nothing else
+    text = re.sub(r"(?m)(?<=[.!?:])[ ]*(?:\x00[ ]*)+\.|^(?:\x00[ ]*)+[.,;:]+", "", text)  # a sentence of nothing else
     text = re.sub(r"(?m)(?:[ ]*[,;]?[ ]*\x00)+[ ]*(?=[.,;:!?)\]]|$)", "", text)
     text = re.sub(r"(?m)^[ ]*(?:\x00[ ,;]*)+|(?<=[(\[])[ ]*(?:\x00[ ]*)+", "", text)
     text = re.sub(r"[ ]*(?:\x00[ ]*)+", " ", text)
