@@ -161,15 +161,23 @@ def without_marks(text: str) -> str:
     >>> without_marks("Midline sternotomy XXXX. XXXX XXXX XXXX. Normal chest x-XXXX (XXXX), XXXX/XXXX.")
     'Midline sternotomy. Normal chest.'
     """
-    if "XXXX" not in text:
-        return one_line(text)
-    text = re.sub(r"[^\s.,;:()<>/]*X{4,}[^\s.,;:()<>/]*", " ", text)
-    text = re.sub(r"\(\s*\)|<\s*>", " ", text)
-    text = re.sub(r"(?<![^\s(])/|/(?![^\s).,;:])", " ", text)  # a slash with nothing on one side
-    text = re.sub(r"(\()\s+|\s+(?=[.,;:)])", r"\1", one_line(text))
-    text = re.sub(r"[,;:]+(?=[.,;:])", "", text)
-    text = re.sub(r"\.(\s*\.)+", ".", text)
-    return one_line(re.sub(r"^[\s.,;:]+|[\s,;:]+$", "", text))
+    text = re.sub(r"[^\s.,;:()<>/]*X{4,}[^\s.,;:()<>/]*", "\0", one_line(text))
+    while "\0" in text:
+        text = _GAP.sub(_closed, text, count=1)
+    return text.lstrip(" .,;:").rstrip(" ,;:")
+
+
+_GAP = re.compile(r"([.,;:(]?)\s*[/<>]*\0[\s\0/<>]*([.,;:)]?)")
+
+
+def _closed(gap: re.Match[str]) -> str:
+    """What stays of the punctuation on both sides of a gap; empty brackets become a gap themselves."""
+    before, after = gap[1], gap[2]
+    if before == "(":
+        return "\0" if after == ")" else "("
+    if not before or not after:
+        return after or before + " "
+    return ")" if after == ")" else "." if "." in before + after else after
 
 
 def _find(root: Path, name: str) -> Path | None:

@@ -1,0 +1,90 @@
+import json
+import tracemalloc
+
+import pytest
+
+from medim.data.archives.archive import Loss
+from medim.data.archives.json_records import Entry, find_json, read_entries
+from medim.errors import UserError
+
+VALUES = [{"a": 1, "b": [1.5, {"c": None}]}, [1, [2, []], {}], "text", 3, True, {}, []]
+
+
+def write(path, text):
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_list_is_read_as_json_reads_it(tmp_path, indent, mark):
+    file = write(tmp_path / "a.json", mark + json.dumps(VALUES, indent=indent).encode())
+    entries = list(read_entries(file))
+    assert entries == [Entry(None, number, value) for number, value in enumerate(VALUES, start=1)]
+    assert [type(entry.value) for entry in entries] == [type(value) for value in VALUES]
+
+
+def test_an_object_of_lists_keeps_keys_and_order(tmp_path):
+    value = {"train": VALUES, "a.b item": [], "    ": [{"x": {"y": [1]}}], "test": VALUES[:2]}
+    entries = list(read_entries(write(tmp_path / "a.json", json.dumps(value))))
+    assert entries == [Entry(key, n, item) for key, items in value.items() for n, item in enumerate(items, start=1)]
+    assert entries[len(VALUES)].name(tmp_path / "a.json") == "a.json, '    ', entry 1"
+
+
+def test_lines_keep_what_is_sound(tmp_path):
+    text = b'{"a": "x\xe2\x80\xa8y"}\n\n{"a": \n"\xff"\n[1]'
+    first, broken, damaged, last = read_entries(write(tmp_path / "a.jsonl", text))
+    assert first == Entry(None, 1, {"a": "x\u2028y"})
+    assert isinstance(broken, Loss)
+    assert broken.item == "a.jsonl:3"
+    assert "broken JSON" in broken.reason
+    assert damaged == Loss("a.jsonl:4", "not UTF-8: byte 2 of the line")
+    assert last == Entry(None, 5, [1])
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('[{"a": 1}, {"a": 2}, {"a"', "broken JSON after entry 2"),
+        ('{"train": [{"a": 1}, {"a": nonsense}]}', "broken JSON after entry 1 of 'train'"),
+        ("", "broken JSON"),
+        ("7", "a list or an object of lists is needed"),
+        ('{"info": {"year": 1}, "train": []}', "'info' holds no list"),
+    ],
+)
+def test_a_mistake_is_placed(tmp_path, text, says):
+    with pytest.raises(UserError, match=says) as error:
+        list(read_entries(write(tmp_path / "a.json", text)))
+    assert "a.json" in str(error.value)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path):
+    file = tmp_path / "a.json"
+    with file.open("w") as stream:
+        stream.write("[" + ",".join(json.dumps({"id": n, "text": "word " * 200}) for n in range(8000)) + "]")
+    assert file.stat().st_size > 8e6
+    tracemalloc.start()
+    try:
+        assert sum(isinstance(entry, Entry) for entry in read_entries(file)) == 8000
+        assert tracemalloc.get_traced_memory()[1] < 1e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_file_is_found_or_must_be_named(tmp_path):
+    with pytest.raises(UserError, match=r"holds no a\*\.json: name the file with annotation="):
+        find_json(tmp_path, "", ("a*.json",), "annotation")
+    one = write(tmp_path / "a1.json", "[]")
+    assert find_json(tmp_path, "", ("a*.json", "*1.json"), "annotation") == one
+    assert find_json(one, "", ("a*.json",), "annotation") == one
+    write(tmp_path / "a2.json", "[]")
+    with pytest.raises(UserError, match=r"holds several of a\*\.json \(a1\.json, a2\.json\)"):
+        find_json(tmp_path, "", ("a*.json",), "annotation")
+    assert find_json(tmp_path, "a1.json", ("a*.json",), "annotation") == one
+    with pytest.raises(UserError, match=r"a3\.json' does not exist \(option annotation\)"):
+        find_json(tmp_path, "a3.json", ("a*.json",), "annotation")
+
+
+def test_a_file_that_cannot_be_opened(tmp_path):
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        list(read_entries(tmp_path / "none.json"))
