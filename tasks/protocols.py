@@ -9,6 +9,7 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from tasks.context import Context
+    from tasks.metrics.additive import Additive
 
 PROTOCOL = "strict-v1"
 
@@ -96,6 +97,7 @@ class Score:
         higher_is_better: None for a descriptive value (a prevalence, a share, a length).
         signature: what has to be equal for two values to be comparable.
         ci_low, ci_high: 95 % interval, where there is one.
+        additive: the sums that value and interval follow from, where the metric is a function of sums over samples.
     """
 
     metric: str
@@ -107,6 +109,7 @@ class Score:
     ci_low: float | None = None
     ci_high: float | None = None
     reason: str | None = None
+    additive: "Additive | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

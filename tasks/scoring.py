@@ -11,6 +11,7 @@ from medim.data.images import square
 from medim.errors import UserError
 from tasks.context import Context
 from tasks.metrics import findings as finding_metrics
+from tasks.metrics.additive import Additive
 from tasks.metrics.findings import Counts, f1, macro_f1, macro_statistic, micro_f1, sample_f1, supported
 from tasks.metrics.signature import signature
 from tasks.metrics.statistics import METHOD, Interval, percentile_interval, resampled_sums, too_few
@@ -63,11 +64,29 @@ def make_score(
     coverage: float,
     higher_is_better: bool | None,
     interval: Interval | None = None,
-    method: str = METHOD,
+    method: str | None = None,
     reason: str | None = None,
+    additive: Additive | None = None,
     **details: Any,
 ) -> Score:
-    """A score with its signature; `method` says how the interval was made, if there is one."""
+    """A score with its signature.
+
+    Args:
+        interval: made elsewhere; `method` says how (a bootstrap over patients by default).
+        additive: the sums that the value is a function of; the interval then follows from them, and they are kept with the
+            score unless the value is withheld.
+
+    Raises:
+        ValueError: the value is not that of its sums.
+    """
+    if value is None:
+        additive = None
+    if additive is not None:
+        if not np.isclose(additive.value(), value, rtol=1e-6, atol=1e-9, equal_nan=True):
+            raise ValueError(f"{metric}: the value is {value}, but its sums give {additive.value()}")
+        interval = additive.interval(context.seed) if interval is None else interval
+        method = additive.method if method is None else method
+    method = METHOD if method is None else method
     if interval is not None:
         details["interval"] = interval.reason or f"95 %, {method}, seed {context.seed}"
     return Score(
@@ -80,6 +99,7 @@ def make_score(
         ci_low=interval.low if interval is not None and value is not None else None,
         ci_high=interval.high if interval is not None and value is not None else None,
         reason=reason,
+        additive=additive,
     )
 
 

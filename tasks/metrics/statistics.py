@@ -4,8 +4,9 @@ A statistic that is a function of sums over samples (a mean, a corpus BLEU, a ma
 sufficient statistics: one row of sums per patient, drawn with replacement as whole patients.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,9 +14,10 @@ RESAMPLES = 2000
 MINIMUM_PATIENTS = 15
 CONFIDENCE = 0.95
 _CHUNK = 1 << 24  # elements of one block of resampled counts
-
+_Z = 1.959963984540054  # of the normal distribution, two-sided 95 %
 
 METHOD = f"percentile bootstrap over patients, {RESAMPLES} resamples"
+WILSON = "Wilson score, effective number of samples over patients"
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,28 @@ def resampled_sums(sums: np.ndarray, patients: Sequence[str], seed: int, resampl
     """
     per_patient = by_patient(sums, patients)  # (P, K)
     count = len(per_patient)
+    return np.concatenate([weights @ per_patient for weights in resampling_weights(count, seed, resamples)])
+
+
+def resampling_weights(count: int, seed: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+    """How often each of `count` patients is drawn: blocks (R', count) float64 of `resamples` rows in all, each row adding up
+    to `count`. Equal arguments give equal weights: that is what pairs two systems.
+    """
+    if resamples * count <= _CHUNK:
+        yield _one_block(count, seed, resamples).astype(np.float64)
+        return
     generator = np.random.default_rng(seed)
     block = max(1, _CHUNK // count)
-    blocks = []
     for start in range(0, resamples, block):
-        drawn = generator.multinomial(
-            count, np.full(count, 1 / count), size=min(block, resamples - start)
-        )  # times each is drawn
-        blocks.append(drawn.astype(np.float64) @ per_patient)
-    return np.concatenate(blocks)
+        size = min(block, resamples - start)
+        yield generator.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
+
+
+@lru_cache(maxsize=2)
+def _one_block(count: int, seed: int, resamples: int) -> np.ndarray:
+    """Drawn once for all metrics of a table."""
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
+    return drawn.astype(np.int32)
 
 
 def percentile_interval(values: np.ndarray) -> Interval:
@@ -56,6 +71,33 @@ def percentile_interval(values: np.ndarray) -> Interval:
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return Interval(float(low), float(high))
+
+
+def wilson_interval(per_patient: np.ndarray) -> Interval:
+    """Wilson's score interval of a proportion whose samples cluster in patients (Wilson 1927; Korn and Graubard 1998).
+
+        n' = n / deff, at most n;  centre = (p + z^2 / 2n') / (1 + z^2 / n')
+        half width = z / (1 + z^2 / n') sqrt(p (1 - p) / n' + z^2 / 4n'^2)
+
+    deff is the variance of the proportion between patients over its binomial one. At 0 and 1 nothing can be said of it, so that
+    n' is the number of patients: as if the samples of each were one. A bootstrap would give a width of zero there.
+
+    Args:
+        per_patient: (P, 2) hits and samples of each patient.
+    """
+    hits, samples = per_patient.sum(axis=0)
+    share, count = hits / samples, len(per_patient)
+    if 0 < share < 1:
+        residuals = per_patient[:, 0] - share * per_patient[:, 1]
+        variance = count / (count - 1) * (residuals**2).sum() / samples**2  # of a ratio, linearised
+        binomial = share * (1 - share) / samples
+        effective = samples / max(1.0, variance / binomial)
+    else:
+        effective = float(count)
+    scale = 1 + _Z**2 / effective
+    centre = (share + _Z**2 / (2 * effective)) / scale
+    half = _Z / scale * np.sqrt(share * (1 - share) / effective + _Z**2 / (4 * effective**2))
+    return Interval(float(max(0.0, centre - half)), float(min(1.0, centre + half)))
 
 
 def too_few(patients: Sequence[str]) -> Interval | None:

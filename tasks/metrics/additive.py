@@ -1,0 +1,142 @@
+"""Metrics that are functions of sums over samples: what has to be kept of a run so that anyone can recompute its intervals.
+
+    value    = f(sum_i s_i)                       i over samples, s_i in R^K: sufficient statistics of one sample
+    resample = f(sum_p w_p sum_{i in p} s_i)      p over patients, w ~ Multinomial(P; 1/P, ..., 1/P)
+
+Corpus BLEU, a macro F1, a mean and a proportion are all of this form. f is registered under a name, so that a statistic can be
+written to a file (sums by patient, the name, its parameters) and read again without the data, and without this process.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from medim.errors import unknown
+from tasks.metrics.statistics import (
+    METHOD,
+    RESAMPLES,
+    WILSON,
+    Interval,
+    by_patient,
+    percentile_interval,
+    resampled_sums,
+    too_few,
+    wilson_interval,
+)
+
+Combine = Callable[..., np.ndarray]
+COMBINERS: dict[str, Combine] = {}
+PROPORTION = "proportion"
+
+
+def combiner(name: str) -> Callable[[Combine], Combine]:
+    """Registers f(sums (R, K), **parameters) -> (R,), vectorised over R; NaN where it is undefined.
+
+    Raises:
+        ValueError: another function bears the name.
+    """
+
+    def register(function: Combine) -> Combine:
+        present = COMBINERS.setdefault(name, function)
+        if (present.__module__, present.__qualname__) != (function.__module__, function.__qualname__):
+            raise ValueError(f"two combiners are named '{name}': {present.__module__} and {function.__module__}")
+        return function
+
+    return register
+
+
+@dataclass(frozen=True, eq=False)
+class Additive:
+    """A statistic that is a function of sums over samples.
+
+    Attributes:
+        sums: (N, K) float64, one row a sample (or already one row a patient): what adds up.
+        patients: N names of whom each row belongs to, the independent unit.
+        combine: name of a registered function of the sums, such as "mean", "macro-f1", "corpus-bleu".
+        parameters: its keyword arguments, JSON-able.
+        paired: row i of two systems on the same cases answers the same case. False for samples that answer no case: two
+            systems are then compared as independent ones.
+
+    Raises:
+        ValueError: rows and patients that differ in number, sums that are not finite, parameters that are not JSON-able.
+        UserError: an unknown combiner; the message names the nearest.
+    """
+
+    sums: np.ndarray
+    patients: tuple[str, ...]
+    combine: str
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    paired: bool = True
+
+    def __post_init__(self) -> None:
+        sums = np.asarray(self.sums, dtype=np.float64)
+        if sums.ndim != 2 or len(sums) != len(self.patients) or not len(sums):
+            raise ValueError(f"sums of shape {sums.shape} for {len(self.patients)} patients' names; (N, K) and N are needed")
+        if not np.isfinite(sums).all():
+            raise ValueError(f"sums for '{self.combine}' hold NaN or infinity")
+        if self.combine not in COMBINERS:
+            raise unknown("statistic", self.combine, COMBINERS)
+        json.dumps(dict(self.parameters), allow_nan=False)
+        object.__setattr__(self, "sums", sums)
+        object.__setattr__(self, "patients", tuple(self.patients))
+
+    @classmethod
+    def mean(cls, values: Sequence[float], patients: Sequence[str], paired: bool = True) -> "Additive":
+        """The mean over samples of N values; a patient with more samples weighs more, as it does in the mean."""
+        column = np.asarray(values, dtype=np.float64)
+        return cls(np.stack([column, np.ones_like(column)], axis=1), tuple(patients), "mean", paired=paired)
+
+    @classmethod
+    def proportion(cls, hits: Sequence[bool], patients: Sequence[str], paired: bool = True) -> "Additive":
+        """The share of N samples that are true; its interval stays honest near 0 and 1 (Wilson's, over patients)."""
+        column = np.asarray(hits, dtype=bool).astype(np.float64)
+        return cls(np.stack([column, np.ones_like(column)], axis=1), tuple(patients), PROPORTION, paired=paired)
+
+    @property
+    def method(self) -> str:
+        """How `interval` is made, for signatures."""
+        return WILSON if self.combine == PROPORTION else METHOD
+
+    def evaluate(self, sums: np.ndarray) -> np.ndarray:
+        """The statistic of sums (R, K) -> (R,); NaN where it is undefined."""
+        return np.asarray(COMBINERS[self.combine](sums, **self.parameters), dtype=np.float64)
+
+    def value(self) -> float:
+        """The statistic of all samples."""
+        return float(self.evaluate(self.sums.sum(axis=0, keepdims=True))[0])
+
+    def interval(self, seed: int, resamples: int = RESAMPLES) -> Interval:
+        """95 % by resampling whole patients (of a proportion: Wilson's); without bounds where there are too few."""
+        few = too_few(self.patients)
+        if few is not None:
+            return few
+        if self.combine == PROPORTION:
+            return wilson_interval(by_patient(self.sums, self.patients))
+        return percentile_interval(self.evaluate(resampled_sums(self.sums, self.patients, seed, resamples)))
+
+    def by_patient(self) -> "Additive":
+        """The same statistic with one row a patient, named by running number in order of first appearance."""
+        sums = by_patient(self.sums, self.patients)
+        return Additive(sums, tuple(map(str, range(len(sums)))), self.combine, self.parameters, self.paired)
+
+
+@combiner("mean")
+def mean(sums: np.ndarray) -> np.ndarray:
+    """sum of values / number of samples: (R, 2) -> (R,); also a ratio of any two sums. NaN where the second is 0."""
+    return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] != 0)
+
+
+@combiner(PROPORTION)
+def proportion(sums: np.ndarray) -> np.ndarray:
+    """Hits / samples: (R, 2) -> (R,), in [0, 1]."""
+    return mean(sums)
+
+
+@combiner("affine-mean")
+def affine_mean(sums: np.ndarray, *, zero: float, one: float) -> np.ndarray:
+    """(mean - zero) / (one - zero): a mean on a scale of two known values, such as shuffled and real pairs."""
+    return (mean(sums) - zero) / (one - zero)
