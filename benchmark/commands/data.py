@@ -65,6 +65,10 @@ def prepare(
         sys.exit(WITH_FAILURES)
 
 
+FEW = 8
+"""Entries of a fact that are printed; longer ones stand in the manifest."""
+
+
 def describe(plan: "Plan") -> Iterator[str]:
     """The plan in lines."""
     listing = plan.listing
@@ -75,7 +79,9 @@ def describe(plan: "Plan") -> Iterator[str]:
         yield f"  lost: {listing['losses']} (failures.jsonl will name each)"
     if listing["leaks"]:
         yield f"  patients in two splits: {len(listing['leaks'])} (kept in the held-out one)"
-    yield from (f"  {key}: {value}" for key, value in listing["facts"].items())
+    for key, value in listing["facts"].items():
+        many = isinstance(value, list | dict) and len(value) > FEW
+        yield f"  {key}: {f'{len(value)} (listed in manifest.json)' if many else value}"
     if plan.bytes_needed is not None:
         yield f"  disk: about {plan.bytes_needed / 1e9:.2f} GB, {plan.bytes_free / 1e9:.1f} GB free"
 

@@ -60,7 +60,7 @@ def matched(
         head = next(size for size in (HEAD, 32) if width % size == 0)
         # The feed-forward branch takes up what a step of the width leaves.
         ratio = 8 / 3 if family == "unidisc" else 4
-        config = SCRATCH[family](
+        config: PretrainedConfig = SCRATCH[family](
             hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // head,
             intermediate_size=max(32, 8 * round(width * ratio / 8)), vocab_size=vocabulary,
         )  # fmt: skip

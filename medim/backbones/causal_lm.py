@@ -1,6 +1,7 @@
 """A Hugging Face causal language model as a bidirectional backbone with time in every block."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -106,12 +107,12 @@ class CausalLMBackbone(Backbone):
         mask: torch.Tensor | None,
         modulation: tuple[torch.Tensor, ...] | None,
     ) -> torch.Tensor:
+        attention_out: Any = _as_it_is
+        feed_forward_in: Any = layer.post_attention_layernorm
+        feed_forward_out: Any = _as_it_is
         if layer.self_attn.config.model_type in SANDWICH_NORM:
-            attention_out, feed_forward_in, feed_forward_out = (
-                layer.post_attention_layernorm, layer.pre_feedforward_layernorm, layer.post_feedforward_layernorm
-            )  # fmt: skip
-        else:
-            attention_out, feed_forward_in, feed_forward_out = _as_it_is, layer.post_attention_layernorm, _as_it_is
+            attention_out, feed_forward_in = layer.post_attention_layernorm, layer.pre_feedforward_layernorm
+            feed_forward_out = layer.post_feedforward_layernorm
 
         def attend(y: torch.Tensor) -> torch.Tensor:
             return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask)[0])

@@ -31,11 +31,20 @@ class PairDataset(Protocol):
         domains: the values of `domain` that occur.
     """
 
-    name: str
-    fingerprint: str
-    synthetic: bool
-    terms: str
-    domains: tuple[str, ...]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def synthetic(self) -> bool: ...
+
+    @property
+    def terms(self) -> str: ...
+
+    @property
+    def domains(self) -> tuple[str, ...]: ...
 
     def size(self, split: str) -> int:
         """Number of pairs of a split."""

@@ -72,7 +72,7 @@ class Archive(ABC):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """Named sets of options, `--preset`."""
 
-    def __init__(self, root: Path, options: Options) -> None:
+    def __init__(self, root: Path, options: BaseModel) -> None:
         self.root = root
         self.options = options
         if not root.exists():

@@ -17,7 +17,7 @@ def ignore_interrupt() -> None:
 
 
 def make_chunk(
-    chunk: int, listing: Path, made: Path, archive: Archive, out: Path, storage: Storage, leaks: dict[str, str]
+    chunk: int, made: Path, listing: Path, archive: Archive, out: Path, storage: Storage, leaks: dict[str, str]
 ) -> int:
     """Reads and writes the pictures of one chunk, then, as its last act, the chunk's lines: rows and failures."""
     folder = out / "images" / f"{chunk:05d}"

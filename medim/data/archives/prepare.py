@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,11 +183,12 @@ class Preparation:
 
     def _run(self, chunks: list[int], leaks: dict[str, str]) -> Iterator[int]:
         """Makes chunks in this process or in workers; yields each that is done."""
-        arguments = {"archive": self.archive, "out": self.out, "storage": self.storage, "leaks": leaks}
+        make = partial(
+            make_chunk, listing=self._listing, archive=self.archive, out=self.out, storage=self.storage, leaks=leaks
+        )  # fmt: skip
         if not self.workers:
             for chunk in chunks:
-                make_chunk(chunk, self._listing, self._made(chunk), **arguments)
-                yield chunk
+                yield make(chunk, self._made(chunk))
             return
         # Not forked: the parent holds threads. A worker leaves Ctrl-C to the parent.
         context = multiprocessing.get_context("forkserver")
@@ -194,7 +196,7 @@ class Preparation:
         waiting: set[Future[int]] = set()
         try:
             for chunk in chunks:
-                waiting.add(pool.submit(make_chunk, chunk, self._listing, self._made(chunk), **arguments))
+                waiting.add(pool.submit(make, chunk, self._made(chunk)))
                 if len(waiting) >= 2 * self.workers:
                     done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
                     yield from (future.result() for future in done)

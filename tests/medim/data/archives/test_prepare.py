@@ -1,0 +1,221 @@
+"""Preparing: counts, losses, leaks, estimate, continuing after SIGKILL, refusing another configuration."""
+
+import hashlib
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from benchmark.cli import main
+from medim.data.archives import listing
+from medim.data.archives.archive import open_archive
+from medim.data.archives.picture import Storage, encode, image_name
+from medim.data.archives.prepare import Preparation
+from medim.data.folder import FolderDataset
+from medim.errors import UserError
+
+
+def make_tree(root: Path, count: int = 12, side: int = 20) -> Path:
+    """Pictures with same-stem reports in train, val and test: the layout of the adapter `folder`."""
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        folder = root / ("train", "train", "val", "test")[index % 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 255, (side, 2 * side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"p{index:04d}-a.png")
+        (folder / f"p{index:04d}-a.txt").write_text(f"report number {index}.", encoding="utf-8")
+    return root
+
+
+def content(out: Path) -> dict[str, bytes]:
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+def prepare(root: Path, out: Path, overrides=None, **arguments):
+    preparation = Preparation(open_archive("folder", root, None, overrides), out, **arguments)
+    return preparation.make(preparation.plan())
+
+
+@pytest.fixture
+def tree(tmp_path, monkeypatch):
+    monkeypatch.setattr(listing, "CHUNK", 5)
+    return make_tree(tmp_path / "tree")
+
+
+def test_a_tree_becomes_a_data_set(tree, tmp_path):
+    out = tmp_path / "out"
+    made = prepare(tree, out, storage=Storage(longest_side=16))
+    assert (made.splits, made.failures) == ({"train": 6, "val": 3, "test": 3}, 0)
+    dataset = FolderDataset(out)
+    assert [dataset.size(split) for split in ("train", "val", "test")] == [6, 3, 3]
+    with Image.open(dataset.pair("train", 0).image) as image:
+        assert image.size == (16, 8)
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["complete"]
+    assert manifest["patients"] == 12
+    assert sorted(path.name for path in out.iterdir()) == [
+        "images",
+        "manifest.json",
+        "pairs.jsonl",
+        "prepare.json",
+        "splits.json",
+    ]
+
+
+def test_rows_carry_the_hash_of_their_picture(tree, tmp_path):
+    prepare(tree, tmp_path / "out")
+    for line in (tmp_path / "out" / "pairs.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        data = (tmp_path / "out" / row["image"]).read_bytes()
+        assert row["image_sha256"] == hashlib.sha256(data).hexdigest()[:16]
+
+
+def test_workers_make_the_same(tree, tmp_path):
+    prepare(tree, tmp_path / "one" / "out")
+    prepare(tree, tmp_path / "two" / "out", workers=2)
+    assert content(tmp_path / "one" / "out") == content(tmp_path / "two" / "out")
+
+
+def test_a_broken_picture_is_listed_and_the_rest_is_kept(tree, tmp_path):
+    broken = tree / "train" / "p0001-a.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    made = prepare(tree, tmp_path / "out")
+    assert (sum(made.splits.values()), made.failures) == (11, 1)
+    [line] = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
+    failure = json.loads(line)
+    assert failure["stage"] == "picture"
+    assert str(broken) in failure["reason"]
+
+
+def test_a_patient_in_two_splits_stays_where_no_training_sees_it(tree, tmp_path):
+    for name in ("p0003-b.png", "p0003-b.txt"):  # p0003 is in test
+        shutil.copy(tree / "test" / name.replace("-b", "-a"), tree / "train" / name)
+    made = prepare(tree, tmp_path / "out", {"patient_from": r"(p\d+)"})
+    assert (made.splits["test"], made.splits["train"], made.failures) == (3, 6, 1)
+    failure = json.loads((tmp_path / "out" / "failures.jsonl").read_text())
+    assert failure["stage"] == "leakage"
+    assert "patient 'p0003' is in 'train' and in 'test'" in failure["reason"]
+
+
+def test_another_configuration_is_refused_and_overwrite_starts_anew(tree, tmp_path):
+    out = tmp_path / "out"
+    prepare(tree, out)
+    with pytest.raises(UserError, match="holds a preparation with storage"):
+        Preparation(open_archive("folder", tree), out, Storage(longest_side=8))
+    preparation = Preparation(open_archive("folder", tree), out, Storage(longest_side=8), overwrite=True)
+    assert not preparation.finished
+    preparation.make(preparation.plan())
+    with Image.open(FolderDataset(out).pair("test", 0).image) as image:
+        assert max(image.size) == 8
+
+
+def test_files_of_others_are_not_touched(tree, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    with pytest.raises(UserError, match="holds other files"):
+        Preparation(open_archive("folder", tree), tmp_path / "out", overwrite=True)
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
+
+
+def test_a_disk_too_small_is_said_before_the_work(tree, tmp_path, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 0, 10))
+    preparation = Preparation(open_archive("folder", tree), tmp_path / "out")
+    plan = preparation.plan()
+    with pytest.raises(UserError, match=r"0\.0 GB free and about"):
+        preparation.make(plan)
+    assert not (tmp_path / "out" / "images").exists()
+
+
+def test_the_estimate_is_the_size_of_what_is_written(tree, tmp_path):
+    preparation = Preparation(open_archive("folder", tree), tmp_path / "out")
+    plan = preparation.plan()
+    preparation.make(plan)
+    written = sum(path.stat().st_size for path in (tmp_path / "out" / "images").rglob("*.png"))
+    assert plan.bytes_needed == pytest.approx(written, rel=0.1)
+
+
+def test_continues_after_sigkill_to_the_same_result(tmp_path):
+    tree = make_tree(tmp_path / "tree", count=1600, side=100)  # 7 chunks
+    prepare(tree, tmp_path / "whole" / "out")
+    out = tmp_path / "killed" / "out"
+    command = [sys.executable, "-m", "benchmark.cli", "data", "prepare", "folder", "--root", str(tree), "--out", str(out),
+               "--workers", "0"]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list((out / ".work" / "made").glob("0*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    made = list((out / ".work" / "made").glob("0*.jsonl"))
+    assert 0 < len(made) < 7
+    first = min((out / "images" / "00000").glob("*.png"))
+    untouched = first.stat().st_mtime_ns
+    (first.parent / f".{first.stem}.left.png").write_bytes(b"half")  # as a kill within a write leaves it
+    subprocess.run(command, check=True, capture_output=True)
+    assert first.stat().st_mtime_ns == untouched
+    assert content(tmp_path / "whole" / "out") == content(out)
+
+
+def test_the_command_ends_with_3_and_the_list_where_something_is_lost(tree, tmp_path):
+    (tree / "val" / "p0002-a.txt").unlink()
+    arguments = ["data", "prepare", "folder", "--root", str(tree), "--out", str(tmp_path / "out"), "--workers", "0"]
+    first = CliRunner().invoke(main, arguments)
+    assert first.exit_code == 3, first.output
+    assert "11 pairs in" in first.output
+    again = CliRunner().invoke(main, arguments)
+    assert (again.exit_code, "is prepared already" in again.output) == (3, True)
+
+
+def test_a_dry_run_writes_no_picture(tree, tmp_path):
+    arguments = ["data", "prepare", "folder", "--root", str(tree), "--out", str(tmp_path / "out"), "--dry-run"]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0
+    assert "12 pairs (6 train, 3 val, 3 test) of 12 studies, 12 patients" in result.output
+    assert not (tmp_path / "out" / "images").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mimic-cxrr"], "unknown archive 'mimic-cxrr'; did you mean 'mimic-cxr'?"),
+        (["folder", "--set", "patientfrom=x"], "unknown option of folder 'patientfrom'; did you mean 'patient_from'?"),
+        (["folder", "--preset", "paper"], "unknown preset of folder 'paper'"),
+        (["folder", "--root", "nowhere"], "'nowhere' does not exist"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tree, tmp_path, arguments, message):
+    root = [] if "--root" in arguments else ["--root", str(tree)]
+    result = CliRunner().invoke(main, ["data", "prepare", *arguments, *root, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_an_empty_archive_says_why(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="yields no pair"):
+        prepare(tmp_path / "empty", tmp_path / "out")
+
+
+def test_grey_pictures_are_kept_grey_and_large_ones_shrink_without_stretching():
+    grey = Image.new("RGB", (600, 300), (7, 7, 7))
+    with Image.open(io.BytesIO(encode(grey, Storage()))) as kept:
+        assert (kept.mode, kept.size) == ("L", (512, 256))
+    with Image.open(io.BytesIO(encode(grey, Storage(longest_side=0, format="jpeg")))) as kept:
+        assert kept.size == (600, 300)
+
+
+def test_ids_that_are_no_file_names_get_one():
+    assert image_name("../x", Storage()) != image_name("./x", Storage())
+    assert "/" not in image_name("a/../../b", Storage())
+    assert len(image_name("x" * 500, Storage())) < 140
