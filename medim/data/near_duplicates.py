@@ -2,7 +2,8 @@
 
 The hash is pHash (the low frequencies of a cosine transform, against their median) as `imagehash` computes it, at two
 finenesses. The coarse one, 64 bits, finds candidates; alone it takes similar chest radiographs of different patients for
-copies of each other (on 214 real ones, 5 pairs within 6 bits of which 4 were copies). The fine one, 256 bits, confirms.
+copies of each other (on 214 real ones, 5 pairs within 6 bits of which 4 were copies). The fine one, 256 bits, discards those,
+and `detail_correlation` of the pictures themselves has the last word: drawn phantoms of 64 pixels pass both hashes.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from medim.errors import UserError
 
@@ -20,6 +21,10 @@ FINE_MOST = 32
 """Bits of 256 in which the fine hashes may differ. On real radiographs and H&E patches, copies that were recompressed (JPEG
 quality 50), shrunk to 64 pixels, or changed in contrast or gamma lay within 26, images of different patients beyond 66.
 Copies cropped by 2 % at each side lie at 40 to 66 and mirrored ones at 128: they are not found."""
+
+DETAIL_LEAST = 0.95
+"""Least `detail_correlation` of copies. Measured: copies changed as above 0.957 to 1, images of different patients at most 0.48
+(radiographs) and 0.09 (patches), phantoms that pass both hashes at most 0.93."""
 
 WORDS = 5  # of 64 bits: the coarse hash, then the fine one
 _BITS = 64
@@ -39,6 +44,19 @@ def perceptual_hash(image: Image.Image) -> np.ndarray:
     grey = image.convert("L")
     bits = np.concatenate([phash(grey, hash_size=side).hash.ravel() for side in (8, 16)])
     return np.packbits(bits).view(">u8").astype(np.uint64)
+
+
+def detail(image: Image.Image) -> np.ndarray:
+    """What a picture shows beyond its shading: 64 x 64 grey levels less their blur, mean 0, norm 1, float64 (4096,)."""
+    small = image.convert("L").resize((64, 64), Image.Resampling.LANCZOS)
+    values = np.asarray(small, np.float64) - np.asarray(small.filter(ImageFilter.GaussianBlur(3)), np.float64)
+    values -= values.mean()
+    return (values / max(np.linalg.norm(values), np.finfo(np.float64).tiny)).ravel()
+
+
+def detail_correlation(first: np.ndarray, second: np.ndarray) -> float:
+    """Correlation of two `detail`s, -1 to 1; copies have `DETAIL_LEAST` or more."""
+    return float(first @ second)
 
 
 @dataclass(frozen=True)
@@ -94,11 +112,12 @@ def near_pairs(hashes: np.ndarray, coarse_most: int = COARSE_MOST, fine_most: in
 
 
 def _bands(count: int, coarse_most: int) -> np.ndarray:
-    """Masks, uint64 (d + k,), that part the 64 bits; every other bit, so that each band has low and high frequencies."""
+    """Masks, uint64 (d + k,), that part the 64 bits."""
     kept = 1
     while kept < 4 and _BITS * kept / (coarse_most + kept) < np.log2(max(count, 2)):
         kept += 1
     number = min(coarse_most + kept, _BITS)
+    # Every number-th bit, so that a band has low and high frequencies.
     masks = [sum(1 << bit for bit in range(band, _BITS, number)) for band in range(number)]
     return np.array(masks, dtype=np.uint64)
 

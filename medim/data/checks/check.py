@@ -1,0 +1,98 @@
+"""The check of a data set: reads every pair once, then compares, counts and reports."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from medim.data.checks.leakage import Leakage
+from medim.data.checks.reading import ROW, Tally, parts, read_all
+from medim.data.checks.report import LISTED, Issue, Report
+from medim.data.checks.statistics import Statistics
+from medim.data.dataset import PairDataset, keys_of, load_dataset
+from medim.pair import SPLITS
+from medim.tokenizers.report import ReportTokenizer
+
+LENGTHS = (64, 128, 256)
+"""Lengths that reports are held against where no model is named, in words."""
+SYNTHETIC_LIMIT = 2000
+"""Pairs of each split of a synthetic set that are drawn, unless a limit is given."""
+
+_ORDER = ("error", "failure", "warning", "note")
+
+
+def open_for_check(name: str) -> PairDataset:
+    """Opens a data set as `load_dataset` does, but a folder also where it leaks: the check is what tells.
+
+    Raises:
+        UserError: no such set, or a line of the folder's file is broken.
+    """
+    from medim.data.folder import FolderDataset
+
+    dataset: PairDataset = FolderDataset(Path(name), allow_leakage=True) if Path(name).exists() else load_dataset(name)
+    return dataset
+
+
+def check_dataset(
+    dataset: PairDataset,
+    *,
+    limit: int | None = None,
+    tokenizer: ReportTokenizer | None = None,
+    lengths: Sequence[int] = LENGTHS,
+    resolution: int | None = None,
+    workers: int = 0,
+    progress: bool = False,
+) -> Report:
+    """Reads every pair of a data set and reports what is wrong with it.
+
+    Args:
+        limit: pairs of each split that are read; by default all, of a synthetic set the first `SYNTHETIC_LIMIT`.
+        tokenizer: counts tokens; without it reports are measured in words.
+        lengths: of the model, in tokens with the end where there is a tokenizer, else in words.
+        resolution: of the model; smaller pictures are named.
+        workers: processes that read; 0 reads in this one. With workers the data set must be picklable.
+    """
+    limit = SYNTHETIC_LIMIT if limit is None and dataset.synthetic else limit
+    sizes = {split: dataset.size(split) for split in SPLITS}
+    read = {split: size if limit is None else min(size, limit) for split, size in sizes.items()}
+    rows = np.zeros(sum(read.values()), dtype=ROW)
+    offsets = dict(zip(read, np.cumsum([0, *read.values()]), strict=False))
+    pieces: dict[str, dict[int, Tally]] = {split: {} for split in read}
+    with tqdm(total=len(rows), desc=f"check {dataset.name}", unit="pair", disable=not progress) as bar:
+        for part, some, tally in read_all(dataset, parts(read), tokenizer, workers):
+            at = int(offsets[part.split])
+            rows[at + part.start : at + part.stop] = some
+            pieces[part.split][part.start] = tally
+            bar.update(len(some))
+    tallies = {split: _joined(pieces[split]) for split in read}
+
+    statistics = Statistics(rows, tallies, lengths, "words" if tokenizer is None else "tokens", resolution)
+    failures = tuple(failure for tally in tallies.values() for failure in tally.failures)
+    issues = [*Leakage(dataset, rows, tuple(read)).issues()]
+    if failures:
+        message = f"{len(failures)} of {len(rows)} pairs cannot be read"
+        issues.append(Issue("failure", "unreadable", message, tuple(reason for _, reason in failures[:LISTED])))
+    issues += statistics.issues(lambda split, index: keys_of(dataset, split, index).id)
+    if read != sizes:
+        left = ", ".join(f"{read[split]} of {sizes[split]} {split}" for split in read)
+        issues.append(Issue("note", "partial", f"only a part was read: {left}", advice="--limit N reads more"))
+    issues.sort(key=lambda issue: _ORDER.index(issue.severity))
+    return Report(
+        dataset=dataset.name,
+        fingerprint=dataset.fingerprint if read == sizes else None,
+        terms=dataset.terms,
+        sizes=read,
+        statistics=statistics.numbers(),
+        tables=tuple(statistics.tables()),
+        issues=tuple(issues),
+        failures=failures,
+    )
+
+
+def _joined(pieces: dict[int, Tally]) -> Tally:
+    """The tally of a split, in its order whatever order its parts came in."""
+    whole = Tally()
+    for start in sorted(pieces):
+        whole.add(pieces[start])
+    return whole

@@ -1,0 +1,224 @@
+"""Reads pairs, here or in worker processes, into one row of numbers each and tallies of what they hold."""
+
+import hashlib
+import multiprocessing
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medim.data.checks import texts
+from medim.data.dataset import PairDataset
+from medim.data.dicom import is_dicom
+from medim.data.images import read_image, to_rgb
+from medim.data.near_duplicates import WORDS, perceptual_hash
+from medim.errors import UserError
+from medim.pair import ImageReportPair
+from medim.tokenizers.report import ReportTokenizer
+
+CHUNK = 64
+"""Pairs that a worker reads at once."""
+
+ROW = np.dtype(
+    [
+        ("split", "u1"),
+        ("index", "i4"),
+        ("id", "u8"),
+        ("patient", "u8"),
+        ("study", "u8"),
+        ("report", "u8"),  # `texts.text_key`: 0 where there is no text
+        ("words", "i4"),  # between white space
+        ("tokens", "i4"),  # with the end; 0 without a tokenizer
+        ("image", "u8"),  # of the decoded pixels; 0 where it is unreadable
+        ("hash", "u8", WORDS),
+        ("width", "i4"),
+        ("height", "i4"),
+        ("low", "u1"),  # 0.5 % of the pixels are darker (grey level)
+        ("high", "u1"),  # 0.5 % are brighter
+        ("spread", "f4"),  # standard deviation of the grey levels
+        ("clipped", "f4"),  # share of pixels outside a DICOM window
+        ("colour", "?"),
+    ]
+)
+"""What is kept of a pair: about 130 bytes."""
+
+_COLOURFUL = 24  # grey levels between the channels of a pixel that count as colour
+_SHA256 = "image_sha256"
+
+
+@dataclass
+class Tally:
+    """What the pairs of a split hold, counted; `failures` are (id, reason), `damaged` ids by kind of damage."""
+
+    kinds: Counter[str] = field(default_factory=Counter)
+    vocabulary: Counter[str] = field(default_factory=Counter)
+    characters: Counter[str] = field(default_factory=Counter)
+    findings: Counter[str] = field(default_factory=Counter)
+    domains: Counter[str] = field(default_factory=Counter)
+    views: Counter[str] = field(default_factory=Counter)
+    terms: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)  # "labelled", "missing", "empty", "short"
+    damaged: dict[str, list[str]] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, other: "Tally") -> None:
+        """Adds what another tally counted."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if isinstance(mine, Counter):
+                mine.update(theirs)
+        for kind, ids in other.damaged.items():
+            self.damaged.setdefault(kind, []).extend(ids)
+        self.failures += other.failures
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some consecutive pairs of a split, and where the split stands in the order of splits."""
+
+    split: str
+    number: int
+    start: int
+    stop: int
+
+
+def parts(sizes: dict[str, int]) -> list[Part]:
+    """Every split cut into chunks."""
+    return [
+        Part(split, number, start, min(start + CHUNK, size))
+        for number, (split, size) in enumerate(sizes.items())
+        for start in range(0, size, CHUNK)
+    ]
+
+
+def read_all(
+    dataset: PairDataset, wanted: list[Part], tokenizer: ReportTokenizer | None, workers: int
+) -> Iterator[tuple[Part, np.ndarray, Tally]]:
+    """Reads every part in this process (`workers` 0) or in others; yields each as it is done, in any order."""
+    if not workers:
+        for part in wanted:
+            yield part, *read_part(dataset, part, tokenizer)
+        return
+    # Not forked: the parent may hold threads. The data set travels to each worker once.
+    context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(dataset, tokenizer)) as pool:
+        waiting: dict[Future[tuple[np.ndarray, Tally]], Part] = {}
+        try:
+            for part in wanted:
+                waiting[pool.submit(_read_here, part)] = part
+                if len(waiting) >= 4 * workers:
+                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        yield waiting.pop(future), *future.result()
+            for future, part in waiting.items():
+                yield part, *future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_worker: tuple[PairDataset, ReportTokenizer | None] | None = None
+
+
+def _start_worker(dataset: PairDataset, tokenizer: ReportTokenizer | None) -> None:
+    global _worker
+    _worker = (dataset, tokenizer)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
+
+
+def _read_here(part: Part) -> tuple[np.ndarray, Tally]:
+    assert _worker is not None
+    return read_part(_worker[0], part, _worker[1])
+
+
+def read_part(dataset: PairDataset, part: Part, tokenizer: ReportTokenizer | None) -> tuple[np.ndarray, Tally]:
+    """Rows (`ROW`) and tally of a part. A picture or a pair that cannot be read is a failure; its row stays, without image."""
+    rows = np.zeros(part.stop - part.start, dtype=ROW)
+    tally = Tally()
+    for row, index in zip(rows, range(part.start, part.stop), strict=True):
+        row["split"], row["index"] = part.number, index
+        try:
+            pair = dataset.pair(part.split, index)
+        except UserError as error:
+            tally.failures.append((f"{part.split} {index}", str(error)))
+            continue
+        for name in ("id", "patient", "study"):
+            row[name] = name_key(getattr(pair, name))
+        _count(pair, tally)
+        row["report"] = texts.text_key(pair.report)
+        row["words"] = len((pair.report or "").split())
+        if tokenizer is not None and pair.report:
+            row["tokens"] = len(tokenizer.ids(pair.report)) + 1
+        try:
+            image, kind = _image(pair)
+        except UserError as error:
+            tally.failures.append((pair.id, str(error)))
+            continue
+        tally.kinds[kind] += 1
+        _measure(image, row)
+    return rows, tally
+
+
+def name_key(name: str) -> int:
+    """64 bits of a name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
+
+
+def _count(pair: ImageReportPair, tally: Tally) -> None:
+    """Counts all but the picture."""
+    tally.domains[pair.domain or "not stated"] += 1
+    tally.views[pair.view or "not stated"] += 1
+    tally.terms[pair.terms or "not stated"] += 1
+    if pair.findings is not None:
+        tally.counts["labelled"] += 1
+        tally.findings.update(set(pair.findings))
+    if pair.report is None:
+        tally.counts["missing"] += 1
+        return
+    number = len(pair.report.split())
+    tally.counts["empty"] += number == 0
+    tally.counts["short"] += 0 < number < texts.VERY_SHORT
+    tally.vocabulary.update(texts.words(pair.report))
+    tally.characters.update(texts.unusual(pair.report))
+    for kind in texts.damage(pair.report):
+        tally.damaged.setdefault(kind, []).append(pair.id)
+
+
+def _image(pair: ImageReportPair) -> tuple[Image.Image, str]:
+    """The picture as RGB, and the format and mode that it has in its file."""
+    if isinstance(pair.image, Image.Image):
+        return to_rgb(pair.image), f"in memory, {pair.image.mode}"
+    path = Path(pair.image)
+    image = read_image(path)
+    with path.open("rb") as stream:
+        stated = pair.extra.get(_SHA256)
+        if stated is not None and hashlib.file_digest(stream, "sha256").hexdigest()[: len(stated)] != stated:
+            raise UserError(f"image '{path}' is not the file that was prepared: its bytes do not match {_SHA256} '{stated}'")
+        stream.seek(0)
+        if is_dicom(stream.read(132), path):
+            return image, "DICOM"
+        stream.seek(0)
+        with Image.open(stream) as stored:
+            return image, f"{stored.format}, {stored.mode}"
+
+
+def _measure(image: Image.Image, row: np.void) -> None:
+    """Fills in what the picture tells."""
+    grey = image.convert("L")
+    histogram = np.array(grey.histogram(), dtype=np.float64)
+    share = np.cumsum(histogram) / histogram.sum()
+    levels = np.arange(256)
+    mean = (histogram * levels).sum() / histogram.sum()
+    digest = hashlib.blake2b(f"{image.size}".encode(), digest_size=8)
+    digest.update(image.tobytes())
+    row["image"] = int.from_bytes(digest.digest(), "little") | 1
+    row["hash"] = perceptual_hash(grey)
+    row["width"], row["height"] = image.size
+    row["low"], row["high"] = np.searchsorted(share, 0.005), np.searchsorted(share, 0.995)
+    row["spread"] = np.sqrt((histogram * (levels - mean) ** 2).sum() / histogram.sum())
+    row["clipped"] = image.info.get("clipped", 0.0)
+    channels = np.asarray(image.resize((64, 64), Image.Resampling.BOX)).astype(np.int16)
+    row["colour"] = np.mean(np.ptp(channels, axis=2) > _COLOURFUL) > 0.01

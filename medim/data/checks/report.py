@@ -1,0 +1,119 @@
+"""What a check found, as lines to read and as JSON."""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from medim.errors import unknown
+
+Severity = Literal["error", "failure", "warning", "note"]
+ALLOWABLE = ("patient-leakage", "study-leakage", "image-leakage", "near-duplicates")
+"""Errors that a user may override by name; where they are not, results on the set cannot be trusted."""
+
+SHOWN = 5  # examples of an issue on the screen
+LISTED = 1000  # and in the JSON
+
+
+@dataclass(frozen=True)
+class Issue:
+    """One kind of thing that was found.
+
+    Attributes:
+        severity: error (leakage: results cannot be trusted), failure (a pair is lost), warning, or note.
+        kind: its name, for `--allow` and for programs.
+        message: one line with its numbers.
+        examples: each a line that names pairs; the first `LISTED` at most.
+        advice: what to do, or empty.
+    """
+
+    severity: Severity
+    kind: str
+    message: str
+    examples: tuple[str, ...] = ()
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Numbers by split: a title and, for each row, its name and one cell a split."""
+
+    title: str
+    rows: tuple[tuple[str, tuple[str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Attributes:
+        dataset: the name of the set.
+        fingerprint: of the whole set; None where only a part was read.
+        terms: licence or data-use terms.
+        sizes: pairs that were read, by split.
+        statistics: numbers by split and topic, JSON-able.
+        tables: the same, laid out to be read.
+        issues: from the worst to the mildest.
+        failures: (id, reason) of every pair that could not be read.
+    """
+
+    dataset: str
+    fingerprint: str | None
+    terms: str
+    sizes: dict[str, int]
+    statistics: dict[str, dict[str, Any]]
+    tables: tuple[Table, ...]
+    issues: tuple[Issue, ...]
+    failures: tuple[tuple[str, str], ...]
+
+    def leaks(self, allow: Collection[str] = ()) -> list[Issue]:
+        """The errors that `allow` does not name.
+
+        Raises:
+            UserError: `allow` names something else than one of `ALLOWABLE`.
+        """
+        for name in allow:
+            if name not in ALLOWABLE:
+                raise unknown("leakage to allow", name, ALLOWABLE)
+        return [issue for issue in self.issues if issue.severity == "error" and issue.kind not in allow]
+
+    def to_json(self, allow: Collection[str] = ()) -> dict[str, Any]:
+        """All of it, JSON-able; `allowed` repeats what was overridden."""
+        return {
+            "dataset": self.dataset,
+            "fingerprint": self.fingerprint,
+            "terms": self.terms,
+            "sizes": self.sizes,
+            "statistics": self.statistics,
+            "issues": [asdict(issue) for issue in self.issues],
+            "failures": len(self.failures),
+            "allowed": sorted(allow),
+        }
+
+    def lines(self, allow: Collection[str] = ()) -> list[str]:
+        """A page of text: tables, then issues."""
+        lines = [f"{self.dataset}   terms: {self.terms}"]
+        for table in self.tables:
+            lines += ["", *_laid_out(table, tuple(self.sizes))]
+        lines.append("")
+        for issue in self.issues:
+            allowed = issue.severity == "error" and issue.kind in allow
+            lines.append(f"{'allowed' if allowed else issue.severity:<8} {issue.kind}: {issue.message}")
+            lines += [f"           {example}" for example in issue.examples[:SHOWN]]
+            if len(issue.examples) > SHOWN:
+                lines.append(f"           ... (--out DIR lists {len(issue.examples) - SHOWN} more)")
+            if issue.advice and not allowed:
+                lines.append(f"         > {issue.advice}")
+        if not self.issues:
+            lines.append("nothing to complain about")
+        return lines
+
+
+def _laid_out(table: Table, splits: tuple[str, ...]) -> list[str]:
+    """A table in columns."""
+    rows = [(table.title, splits), *table.rows]
+    first = max(len(name) for name, _ in rows)
+    widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(splits))]
+    return [
+        (f"{name:<{first}}" + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))).rstrip()
+        for name, cells in rows
+    ]
