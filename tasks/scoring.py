@@ -10,11 +10,10 @@ from medim.data.dataset import Checker
 from medim.data.images import square
 from medim.errors import UserError
 from tasks.context import Context
-from tasks.metrics import findings as finding_metrics
 from tasks.metrics.additive import Additive
-from tasks.metrics.findings import Counts, f1, macro_f1, macro_statistic, micro_f1, sample_f1, supported
+from tasks.metrics.findings import Counts, f1, macro_f1, sample_f1, supported
 from tasks.metrics.signature import signature
-from tasks.metrics.statistics import METHOD, Interval, percentile_interval, resampled_sums, too_few
+from tasks.metrics.statistics import METHOD, Interval
 from tasks.protocols import Case, Prediction, Score
 
 MACRO_F1 = "macro finding F1"
@@ -155,13 +154,23 @@ def finding_scores(
     if len(domains) > 1:
         for domain in domains:
             scores += _domain_macro(domain, cases, references, found, context, coverage, details)
-    totals = counts.totals()
-    means = {"precision": finding_metrics.precision(totals).mean(), "recall": finding_metrics.recall(totals).mean()}
-    scores.append(make_score("micro finding F1", float(micro_f1(every.totals())), context, n, coverage, True, **details))
-    scores += [
-        make_score(f"macro finding {name}", float(value), context, n, coverage, True, labels=len(labels), **details)
-        for name, value in means.items()
-    ]
+    pooled = Additive(every.values.sum(axis=2), tuple(patients), "micro-f1")
+    scores.append(make_score("micro finding F1", pooled.value(), context, n, coverage, True, additive=pooled, **details))
+    for name in ("precision", "recall"):
+        macro = _additive(counts, patients, f"macro-{name}")
+        scores.append(
+            make_score(
+                f"macro finding {name}",
+                macro.value(),
+                context,
+                n,
+                coverage,
+                True,
+                additive=macro,
+                labels=len(labels),
+                **details,
+            )
+        )
     scores += _by_finding(counts, patients, context, coverage, details)
     return scores, sample_f1(every)
 
@@ -169,13 +178,14 @@ def finding_scores(
 def _macro(
     name: str, counts: Counts, patients: Sequence[str], context: Context, coverage: float, details: dict[str, Any]
 ) -> Score:
-    interval = too_few(patients)
-    if interval is None:
-        sums = resampled_sums(counts.values.reshape(len(patients), -1), patients, context.seed)
-        interval = percentile_interval(macro_statistic(len(counts.labels))(sums))
-    value = float(macro_f1(counts.totals()))
     extra = details | {"labels": len(counts.labels), "averaged": "labels that the references show"}
-    return make_score(name, value, context, len(patients), coverage, True, interval, **extra)
+    value, additive = float(macro_f1(counts.totals())), _additive(counts, patients, "macro-f1")
+    return make_score(name, value, context, len(patients), coverage, True, additive=additive, **extra)
+
+
+def _additive(counts: Counts, patients: Sequence[str], combine: str) -> Additive:
+    """TP, FP and FN of L labels, (N, 3 L)."""
+    return Additive(counts.values.reshape(len(patients), -1), tuple(patients), combine, {"labels": len(counts.labels)})
 
 
 def _domain_macro(
@@ -199,18 +209,14 @@ def _domain_macro(
 def _by_finding(
     counts: Counts, patients: Sequence[str], context: Context, coverage: float, details: dict[str, Any]
 ) -> list[Score]:
-    few = too_few(patients)
-    intervals = [few] * len(counts.labels)
-    if few is None:
-        sums = resampled_sums(counts.values.reshape(len(patients), -1), patients, context.seed)
-        totals = sums.reshape(len(sums), 3, len(counts.labels))
-        values = np.where(totals[:, 0] + totals[:, 2] > 0, f1(totals), np.nan)  # (R, L)
-        intervals = [percentile_interval(column) for column in values.T]
     support = counts.totals()[[0, 2]].sum(axis=0)
     return [
         make_score(
-            f"{PER_SAMPLE_F1}: {label}", float(value), context, len(patients), coverage, True, interval,
+            f"{PER_SAMPLE_F1}: {label}", float(value), context, len(patients), coverage, True,
+            additive=Additive(counts.values[:, :, column], tuple(patients), "label-f1"),
             support=int(positives), **details,
         )
-        for label, value, interval, positives in zip(counts.labels, f1(counts.totals()), intervals, support, strict=True)
+        for column, (label, value, positives) in enumerate(
+            zip(counts.labels, f1(counts.totals()), support, strict=True)
+        )
     ]  # fmt: skip

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torchmetrics import Metric
 
+from tasks.metrics.additive import combiner
+
 Findings = Sequence[frozenset[str]]
 
 
@@ -82,19 +84,49 @@ def micro_f1(totals: np.ndarray) -> np.ndarray:
 
 
 def macro_statistic(labels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Macro F1 of flattened totals (R, 3 L), for `statistics.cluster_bootstrap`.
+    """Macro F1 of flattened totals (R, 3 L), of which the combiner "macro-f1" is made.
 
     The macro mean of a resample runs over the labels that its references still support.
     """
+    return lambda sums: _macro_of(f1, sums, labels)
 
-    def statistic(sums: np.ndarray) -> np.ndarray:
-        totals = sums.reshape(len(sums), 3, labels)
-        support = totals[:, 0] + totals[:, 2] > 0
-        return np.divide(
-            (f1(totals) * support).sum(axis=1), support.sum(axis=1), out=np.full(len(sums), np.nan), where=support.any(axis=1)
-        )
 
-    return statistic
+@combiner("macro-f1")
+def macro_f1_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
+    """Macro F1 of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
+    return _macro_of(f1, sums, labels)
+
+
+@combiner("macro-precision")
+def macro_precision_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
+    """Macro precision of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
+    return _macro_of(precision, sums, labels)
+
+
+@combiner("macro-recall")
+def macro_recall_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
+    """Macro recall of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
+    return _macro_of(recall, sums, labels)
+
+
+@combiner("micro-f1")
+def micro_f1_of_sums(sums: np.ndarray) -> np.ndarray:
+    """F1 of pooled TP, FP, FN (R, 3) -> (R,); 0 where there are none."""
+    return f1(sums[:, :, None])[:, 0]
+
+
+@combiner("label-f1")
+def label_f1_of_sums(sums: np.ndarray) -> np.ndarray:
+    """F1 of one label's TP, FP, FN (R, 3) -> (R,); NaN where no reference shows it."""
+    return np.where(sums[:, 0] + sums[:, 2] > 0, micro_f1_of_sums(sums), np.nan)
+
+
+def _macro_of(measure: Callable[[np.ndarray], np.ndarray], sums: np.ndarray, labels: int) -> np.ndarray:
+    totals = sums.reshape(len(sums), 3, labels)
+    support = totals[:, 0] + totals[:, 2] > 0
+    return np.divide(
+        (measure(totals) * support).sum(axis=1), support.sum(axis=1), out=np.full(len(sums), np.nan), where=support.any(axis=1)
+    )
 
 
 def sample_f1(counts: Counts) -> list[float]:
