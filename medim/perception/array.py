@@ -51,7 +51,7 @@ def read_features(path: str | Path) -> tuple[list[str], np.ndarray]:
 def write_features(path: str | Path, ids: list[str], features: np.ndarray) -> None:
     """Writes what `read_features` reads, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **{IDS: np.array(ids), FEATURES: features})
+        np.savez(stream, ids=np.array(ids), features=features)
 
 
 class ArrayFeatures:

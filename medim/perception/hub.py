@@ -5,7 +5,7 @@ weights are in its cache). Images come whole and are only resized and normalised
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,15 @@ from medim.perception.preprocess import normalised, resize_name, resized, weight
 class Encoder(nn.Module):
     """A frozen network behind a resize and a normalisation.
 
-    Attributes:
+    Args:
+        kind: the package that it comes from.
+        model: how it is called; see `_short`.
+        network: its weights in place; made float32.
+        pool: the network and prepared images (B, 3, side, side) to features (B, D), or maps that are flattened.
         layer: what of the network is the feature, for the fingerprint.
+        side: of its input in pixels.
+        mean, deviation: by channel, of values in [0, 1].
+        unused: tensors of the network that have no part in the feature.
     """
 
     trained_against = False
@@ -36,17 +43,17 @@ class Encoder(nn.Module):
         side: int,
         mean: Sequence[float],
         deviation: Sequence[float],
+        unused: Collection[str] = (),
     ) -> None:
         super().__init__()
-        short = Path(model).name if Path(model).exists() else model
-        self.name, self.title, self.layer = f"{kind}:{short}", short, layer
+        self.name, self.title, self.layer = f"{kind}:{model}", model, layer
         self.network = network.float().requires_grad_(False).eval()
         self.side, self.mean, self.deviation = side, tuple(mean), tuple(deviation)
         self.resize = resize_name(side)
         self._pool = pool
         self.fingerprint = hash_of(
             {
-                "weights": weights_hash(self.network), "architecture": type(network).__name__, "resize": self.resize,
+                "weights": weights_hash(self.network, unused), "architecture": type(network).__name__, "resize": self.resize,
                 "mean": self.mean, "deviation": self.deviation, "layer": layer,
             }
         )  # fmt: skip
@@ -84,7 +91,7 @@ class TransformersFeatures(Encoder):
             with torch.random.fork_rng(devices=[]):  # what the weights lack is drawn: leave the global generator alone
                 network, info = AutoModel.from_pretrained(model, output_loading_info=True)
         except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise UserError(f"feature space 'transformers:{model}' cannot be opened: {_first_line(error)}") from error
+            raise UserError(f"feature space 'transformers:{model}' cannot be opened: {_reason(error)}") from error
         missing = sorted(info["missing_keys"])
         strange = [key for key in missing if "pooler" not in key]
         if strange:
@@ -92,7 +99,7 @@ class TransformersFeatures(Encoder):
         joint = hasattr(network, "get_image_features")
         layer = "image embedding" if joint else "class token" if missing else "pooled"
         pool = _embedding if joint else _class_token if missing else _pooled
-        super().__init__("transformers", model, network, pool, layer, side, mean, deviation)
+        super().__init__("transformers", _short(model), network, pool, layer, side, mean, deviation, missing)
 
 
 def _embedding(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -120,7 +127,7 @@ def _processor(model: str) -> tuple[int, Sequence[float], Sequence[float]]:
     try:
         settings, _ = ImageProcessingMixin.get_image_processor_dict(model)
     except (OSError, ValueError) as error:
-        raise UserError(f"feature space 'transformers:{model}': no preprocessor_config.json: {_first_line(error)}") from error
+        raise UserError(f"feature space 'transformers:{model}': no preprocessor_config.json: {_reason(error)}") from error
     size = settings["crop_size"] if settings.get("do_center_crop") and "crop_size" in settings else settings.get("size")
     sides = [size] if isinstance(size, int) else list((size or {}).values())
     if not sides or len(set(sides)) != 1:
@@ -144,11 +151,15 @@ class TimmFeatures(Encoder):
         timm = _package("timm", "timm")
         name = f"local-dir:{model}" if Path(model).is_dir() else model
         try:
-            network = timm.create_model(name, pretrained=True, num_classes=0)
+            with torch.random.fork_rng(devices=[]):  # it draws weights before it reads them
+                network = timm.create_model(name, pretrained=True)
         except Exception as error:  # timm raises plain RuntimeErrors, and those of the hub, of torch and of safetensors
-            raise UserError(f"feature space 'timm:{model}' cannot be opened: {_first_line(error)}") from error
+            raise UserError(f"feature space 'timm:{model}' cannot be opened: {_reason(error)}") from error
+        network.reset_classifier(0)
         config = timm.data.resolve_model_data_config(network)
-        super().__init__("timm", model, network, _call, "pooled", config["input_size"][-1], config["mean"], config["std"])
+        super().__init__(
+            "timm", _short(model), network, _call, "pooled", config["input_size"][-1], config["mean"], config["std"]
+        )
 
 
 class OpenClipFeatures(Encoder):
@@ -165,13 +176,15 @@ class OpenClipFeatures(Encoder):
         if ":" not in model and not tag:
             raise UserError(f"feature space 'open-clip:{model}' would have random weights: give ARCHITECTURE/PRETRAINED")
         try:
-            network = open_clip.create_model(name, pretrained=tag or None)
+            with torch.random.fork_rng(devices=[]):
+                network = open_clip.create_model(name, pretrained=tag or None)
         except Exception as error:  # open_clip raises what the hub, torch and its own configuration raise
-            raise UserError(f"feature space 'open-clip:{model}' cannot be opened: {_first_line(error)}") from error
+            raise UserError(f"feature space 'open-clip:{model}' cannot be opened: {_reason(error)}") from error
         config = network.visual.preprocess_cfg
         size = config["size"]
         side = size if isinstance(size, int) else size[0]
-        super().__init__("open-clip", model, network.visual, _call, "image embedding", side, config["mean"], config["std"])
+        shown = f"{name}/{_short(tag)}" if tag else _short(model)
+        super().__init__("open-clip", shown, network.visual, _call, "image embedding", side, config["mean"], config["std"])
 
 
 class TorchXRayVisionFeatures(Encoder):
@@ -185,12 +198,19 @@ class TorchXRayVisionFeatures(Encoder):
     def __init__(self, weights: str) -> None:
         models = _package("torchxrayvision", "torchxrayvision").models
         try:
-            network = models.DenseNet(weights=weights)
+            with torch.random.fork_rng(devices=[]):
+                network = models.DenseNet(weights=weights)
         except Exception as error:  # the package raises plain Exceptions
-            raise UserError(f"feature space 'torchxrayvision:{weights}' cannot be opened: {_first_line(error)}") from error
+            raise UserError(f"feature space 'torchxrayvision:{weights}' cannot be opened: {_reason(error)}") from error
         # (x - 1/2) * 2048 with x in [0, 1]
         half, scale = (0.5, 0.5, 0.5), (1 / 2048, 1 / 2048, 1 / 2048)
         super().__init__("torchxrayvision", weights, network, _chest, "last features, ReLU, mean", 224, half, scale)
+
+
+def _short(model: str) -> str:
+    """The model's name in columns and signatures: of a path, its last part."""
+    path = model.removeprefix("local-dir:")
+    return Path(path).name if Path(path).exists() else model
 
 
 def _call(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
@@ -206,8 +226,10 @@ def _package(module: str, name: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"this feature space needs the package '{name}': pip install {name} ({_first_line(error)})") from error
+        raise UserError(f"this feature space needs the package '{name}': pip install {name} ({_reason(error)})") from error
 
 
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+def _reason(error: BaseException) -> str:
+    """The first line of an error, with the second where the first only announces it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return (" ".join(lines[:2]) if lines[0].endswith(":") else lines[0])[:300]

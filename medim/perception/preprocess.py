@@ -1,7 +1,7 @@
 """From images in [-1, 1] to what a network expects: one resize, one normalisation, and the hash of the weights."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -48,10 +48,12 @@ def normalised(images: torch.Tensor, mean: Sequence[float], deviation: Sequence[
     return (images.add(1).div(2) - shift) / scale
 
 
-def weights_hash(module: nn.Module) -> str:
-    """SHA-256 (first 16 hex digits) over names, types, shapes and values of all parameters and buffers."""
+def weights_hash(module: nn.Module, without: Collection[str] = ()) -> str:
+    """SHA-256 (first 16 hex digits) over names, types, shapes and values of all parameters and buffers but those named."""
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
+        if name in without:
+            continue
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)} ".encode())
         digest.update(values.reshape(-1).view(torch.uint8).numpy().tobytes() if values.numel() else b"")
