@@ -10,10 +10,17 @@ from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
 from tasks.distributions import distribution_scores
 from tasks.generating import check_seeds, timed_batch
-from tasks.metrics.consistency import PERMUTATIONS, Scale, agreement, agreement_statistic, prevalence_errors, scale_of
+from tasks.metrics.consistency import (
+    PERMUTATIONS,
+    Scale,
+    additive_agreement,
+    additive_anchored,
+    agreement,
+    prevalence_errors,
+    scale_of,
+)
 from tasks.metrics.diversity import distinct_share
-from tasks.metrics.findings import Findings, macro_f1, prevalence, sample_f1, supported
-from tasks.metrics.statistics import Interval, cluster_bootstrap
+from tasks.metrics.findings import Counts, Findings, macro_f1, prevalence, sample_f1, supported
 from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
 from tasks.scoring import (
     aligned,
@@ -28,6 +35,7 @@ from tasks.scoring import (
 AGREEMENT = "joint agreement"
 ANCHORED = "anchored joint agreement"
 PREVALENCE_ERROR = "max prevalence error"
+METHOD = "percentile bootstrap over samples"
 
 
 class JointGeneration:
@@ -106,27 +114,20 @@ class JointGeneration:
         in_images, in_reports = context.image_findings(images), context.report_findings(reports)
         counts = agreement(in_images, in_reports, labels)
         value = float(macro_f1(counts.totals()))
-        interval = cluster_bootstrap(
-            counts.values.reshape(n, -1),
-            [case.id for case in cases],  # each unprompted sample is independent of the others
-            agreement_statistic(counts),
-            context.seed,
-        )
-        method = "percentile bootstrap over samples"
-        scores = [make_score(AGREEMENT, value, context, n, coverage, True, interval, method, **details)]
-        scores.append(self._anchored(value, interval, cases, labels, coverage, context, method, details))
+        additive = additive_agreement(counts, [case.id for case in cases])
+        scores = [make_score(AGREEMENT, value, context, n, coverage, True, method=METHOD, additive=additive, **details)]
+        scores.append(self._anchored(value, counts, cases, labels, coverage, context, details))
         scores += self._prevalence(data, in_images, in_reports, labels, coverage, context, details | {"data_findings": source})
         return scores, [{"agreement": f1} for f1 in sample_f1(counts)]
 
     @staticmethod
     def _anchored(
         value: float,
-        interval: Interval,
+        counts: Counts,
         cases: Sequence[Case],
         labels: Sequence[str],
         coverage: float,
         context: Context,
-        method: str,
         details: dict[str, Any],
     ) -> Score:
         """Agreement on the scale of real and shuffled pairs; its interval takes these two as known."""
@@ -142,9 +143,10 @@ class JointGeneration:
         )
         if scale.problem is not None:
             return make_score(ANCHORED, None, context, n, coverage, True, reason=scale.problem, **details)
-        if interval.low is not None and interval.high is not None:
-            interval = Interval(scale.anchored(interval.low), scale.anchored(interval.high))
-        return make_score(ANCHORED, scale.anchored(value), context, n, coverage, True, interval, method, **details)
+        anchored = additive_anchored(counts, [case.id for case in cases], scale)
+        return make_score(
+            ANCHORED, scale.anchored(value), context, n, coverage, True, method=METHOD, additive=anchored, **details
+        )
 
     @staticmethod
     def _prevalence(

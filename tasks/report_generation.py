@@ -10,7 +10,6 @@ from tasks.generating import check_seeds, timed_batch
 from tasks.metrics.captioning import CaptionScore, caption_scores
 from tasks.metrics.diversity import distinct_n, distinct_share, mean_length
 from tasks.metrics.ptb import tokenise
-from tasks.metrics.statistics import cluster_bootstrap
 from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
 from tasks.scoring import (
     PER_SAMPLE_F1,
@@ -82,13 +81,10 @@ class ReportGeneration:
 
     @staticmethod
     def _caption(caption: CaptionScore, patients: Sequence[str], coverage: float, context: Context) -> Score:
-        interval = None
-        if caption.statistic is not None:
-            interval = cluster_bootstrap(caption.sums, patients, caption.statistic, context.seed)
-        n = len(patients)
         return make_score(
-            caption.metric, caption.value, context, n, coverage, True, interval, reason=caption.reason, **caption.details
-        )
+            caption.metric, caption.value, context, len(patients), coverage, True, reason=caption.reason,
+            additive=caption.additive(patients), **caption.details,
+        )  # fmt: skip
 
     @staticmethod
     def _diversity(

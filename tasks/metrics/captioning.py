@@ -4,7 +4,7 @@ Scores are those of the corpus; texts come as tokens, and a missing report as an
 pycocoevalcap's, called one by one: its own `COCOEvalCap` would fetch a parser for a metric that is not used here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
 from tasks.metrics import meteor
+from tasks.metrics.additive import Additive, combiner
 from tasks.metrics.java import ScorerError
 from tasks.metrics.signature import package
 
@@ -31,7 +32,7 @@ class CaptionScore:
         details: what the signature has to say.
         per_sample: (N,) the metric of each case alone; empty where it is withheld.
         sums: (N, K) counts per case that add up over cases, and
-        statistic: the corpus value of sums (R, K) -> (R,); both for resampling.
+        combine, parameters: the registered function of them that gives the corpus value (`tasks.metrics.additive`).
     """
 
     metric: str
@@ -39,8 +40,13 @@ class CaptionScore:
     details: dict[str, Any]
     per_sample: np.ndarray = field(default_factory=lambda: np.zeros(0))
     sums: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
-    statistic: Callable[[np.ndarray], np.ndarray] | None = None
+    combine: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
     reason: str | None = None
+
+    def additive(self, patients: Sequence[str]) -> Additive | None:
+        """The sums with whose they are; None where the metric is withheld."""
+        return None if self.combine is None else Additive(self.sums, tuple(patients), self.combine, self.parameters)
 
 
 def caption_scores(references: Sequence[str], hypotheses: Sequence[str], tokenisation: str) -> list[CaptionScore]:
@@ -79,7 +85,8 @@ def bleu(references: Sequence[str], hypotheses: Sequence[str], details: dict[str
             details | {"aggregation": "corpus", "smoothing": "none"},
             np.array(per_sample[order - 1]),
             sums,
-            _bleu_statistic(order),
+            "corpus-bleu",
+            {"order": order},
         )
         for order in range(1, ORDERS + 1)
     ]
@@ -89,7 +96,7 @@ def rouge_l(references: Sequence[str], hypotheses: Sequence[str], details: dict[
     """Mean ROUGE-L F of space-separated tokens with beta = 1.2, which weighs recall (Lin 2004)."""
     value, per_sample = Rouge().compute_score(_by_index(references), _by_index(hypotheses))
     details = details | {"aggregation": "mean", "beta": 1.2, "stemmer": "none"}
-    return CaptionScore("ROUGE-L", float(value), details, per_sample, _mean_sums(per_sample), _mean_statistic)
+    return CaptionScore("ROUGE-L", float(value), details, per_sample, _mean_sums(per_sample), "mean")
 
 
 def cider(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
@@ -104,7 +111,7 @@ def cider(references: Sequence[str], hypotheses: Sequence[str], details: dict[st
     if not any(references):
         return CaptionScore("CIDEr", None, details, reason="every reference is empty after tokenisation")
     value, per_sample = Cider().compute_score(_by_index(references), _by_index(hypotheses))
-    return CaptionScore("CIDEr", float(value), details, per_sample, _mean_sums(per_sample), _mean_statistic)
+    return CaptionScore("CIDEr", float(value), details, per_sample, _mean_sums(per_sample), "mean")
 
 
 def meteor_15(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
@@ -115,31 +122,24 @@ def meteor_15(references: Sequence[str], hypotheses: Sequence[str], details: dic
     except ScorerError as error:
         return CaptionScore("METEOR", None, details, reason=str(error))
     sums = meteor.additive(counts)
-    return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, meteor.score)
+    return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, "meteor-1.5")
 
 
-def _bleu_statistic(order: int) -> Callable[[np.ndarray], np.ndarray]:
+@combiner("corpus-bleu")
+def bleu_of_sums(sums: np.ndarray, *, order: int) -> np.ndarray:
     """Corpus BLEU of sums (R, 10): hypothesis and reference length, n-grams tried (4), n-grams matched (4).
 
     The constants are the scorer's own, so that the value and its interval are of one formula.
     """
     tiny, small = 1e-15, 1e-9
-
-    def statistic(sums: np.ndarray) -> np.ndarray:
-        length, reference_length, tried, matched = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + order], sums[:, 6 : 6 + order]
-        ratio = (length + tiny) / (reference_length + small)
-        brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
-        return brevity * ((matched + tiny) / (tried + small)).prod(axis=1) ** (1 / order)
-
-    return statistic
+    length, reference_length, tried, matched = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + order], sums[:, 6 : 6 + order]
+    ratio = (length + tiny) / (reference_length + small)
+    brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
+    return brevity * ((matched + tiny) / (tried + small)).prod(axis=1) ** (1 / order)
 
 
 def _mean_sums(values: np.ndarray) -> np.ndarray:
     return np.stack([values, np.ones_like(values)], axis=1)
-
-
-def _mean_statistic(sums: np.ndarray) -> np.ndarray:
-    return sums[:, 0] / sums[:, 1]
 
 
 def _by_index(texts: Sequence[str]) -> dict[int, list[str]]:

@@ -11,11 +11,12 @@ Alone, agreement has no scale. It is also given as (x - shuffled) / (real - shuf
               the mean over `PERMUTATIONS` seeded permutations.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from tasks.metrics.additive import Additive, combiner
 from tasks.metrics.findings import Counts, Findings, f1, macro_f1, prevalence
 from tasks.metrics.statistics import derangement
 
@@ -50,21 +51,34 @@ def agreement(image_findings: Findings, report_findings: Findings, labels: Seque
     return Counts.of(report_findings, image_findings, labels)
 
 
-def agreement_statistic(counts: Counts) -> Callable[[np.ndarray], np.ndarray]:
-    """Agreement of flattened totals (R, 3 L) of resamples of these counts, for `statistics.cluster_bootstrap`.
+def additive_agreement(counts: Counts, ids: Sequence[str]) -> Additive:
+    """The agreement of unprompted samples as a function of sums; each sample is independent of the others, and answers no case.
 
-    A label that the sample shows but a resample lost is left out of its mean; one that the sample never shows stays, at 0.
+    A label that the samples show but a resample lost is left out of its mean; one that they never show stays, at 0.
     """
-    shown = counts.totals().sum(axis=0) > 0
+    shown = (counts.totals().sum(axis=0) > 0).tolist()
+    return Additive(counts.values.reshape(len(ids), -1), tuple(ids), "agreement", {"shown": shown}, paired=False)
 
-    def statistic(sums: np.ndarray) -> np.ndarray:
-        totals = sums.reshape(len(sums), 3, len(counts.labels))
-        kept = (totals.sum(axis=1) > 0) | ~shown
-        return np.divide(
-            (f1(totals) * kept).sum(axis=1), kept.sum(axis=1), out=np.full(len(sums), np.nan), where=kept.any(axis=1)
-        )
 
-    return statistic
+def additive_anchored(counts: Counts, ids: Sequence[str], scale: Scale) -> Additive:
+    """The agreement on the scale of real and shuffled pairs, which is taken as known."""
+    plain = additive_agreement(counts, ids)
+    parameters = {**plain.parameters, "zero": scale.shuffled, "one": scale.real}
+    return Additive(plain.sums, plain.patients, "anchored-agreement", parameters, paired=False)
+
+
+@combiner("agreement")
+def agreement_of_sums(sums: np.ndarray, *, shown: Sequence[bool]) -> np.ndarray:
+    """Agreement of flattened totals (R, 3 L) -> (R,); `shown`: the labels that the whole sample shows."""
+    totals = sums.reshape(len(sums), 3, len(shown))
+    kept = (totals.sum(axis=1) > 0) | ~np.asarray(shown, dtype=bool)
+    return np.divide((f1(totals) * kept).sum(axis=1), kept.sum(axis=1), out=np.full(len(sums), np.nan), where=kept.any(axis=1))
+
+
+@combiner("anchored-agreement")
+def anchored_agreement_of_sums(sums: np.ndarray, *, shown: Sequence[bool], zero: float, one: float) -> np.ndarray:
+    """(agreement - zero) / (one - zero) of flattened totals (R, 3 L) -> (R,)."""
+    return (agreement_of_sums(sums, shown=shown) - zero) / (one - zero)
 
 
 def scale_of(image_findings: Findings, report_findings: Findings, labels: Sequence[str], seed: int) -> Scale:

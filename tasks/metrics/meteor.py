@@ -14,6 +14,7 @@ from typing import IO
 
 import numpy as np
 
+from tasks.metrics.additive import combiner
 from tasks.metrics.java import ScorerError, complaint, jar, java_problem
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
@@ -106,6 +107,7 @@ def additive(counts: np.ndarray) -> np.ndarray:
     return counts
 
 
+@combiner("meteor-1.5")
 def score(counts: np.ndarray) -> np.ndarray:
     """METEOR of one segment's counts, or of a sum of `additive` counts: (..., 23) -> (...).
 

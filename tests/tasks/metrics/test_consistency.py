@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.metrics.consistency import Scale, agreement, agreement_statistic, prevalence_errors, scale_of
+from tasks.metrics.consistency import Scale, additive_agreement, agreement, prevalence_errors, scale_of
 from tasks.metrics.findings import macro_f1
 
 LABELS = ("a", "b", "c")
@@ -25,9 +25,9 @@ def test_all_normal_pairs_agree_on_nothing():
 
 def test_a_label_that_a_resample_lost_is_left_out_and_one_never_shown_is_not():
     counts = agreement([frozenset("a"), frozenset("b")], [frozenset("a"), frozenset("b")], LABELS)
-    statistic = agreement_statistic(counts)
+    additive = additive_agreement(counts, ["0", "1"])
     first, second = counts.values.reshape(2, -1)
-    values = statistic(np.stack([first + second, 2 * first]))
+    values = additive.evaluate(np.stack([first + second, 2 * first]))
     assert values == pytest.approx([2 / 3, 1 / 2])  # a, b, c at 1, 1, 0; then a, c at 1, 0
 
 
