@@ -28,6 +28,8 @@ def concentration(contrast: float, stain: np.ndarray) -> float:
 
     Inverts STROMA * (1 - mean(exp(-c * stain))) = contrast by bisection; at most 6 (black).
     """
+    if contrast <= 0.0:
+        return 0.0
     low, high = 0.0, 6.0
     for _ in range(24):
         middle = 0.5 * (low + high)
