@@ -115,12 +115,17 @@ class MimicCxr(Archive):
             raise UserError(f"mimic-cxr: labels={kind} needs a table mimic-cxr*-{kind}.csv(.gz) under '{root}'")
         if options.split == "r2gen" and options.annotation is None:
             raise UserError("mimic-cxr: split=r2gen needs annotation=FILE, R2Gen's annotation.json of MIMIC-CXR")
-        self._start()
+        self._listed: Counter[str] = Counter()
+        self._found: Counter[str] = Counter()
+        self._reader: ReportReader | None = None
 
     def records(self) -> Iterator[Record | Loss | Excluded]:
         """In the order of the split table; images of the annotation that it does not know come last, as losses."""
-        self._start()
+        self._listed.clear()
+        self._found.clear()
         options = self.options
+        reader = ReportReader(self._report_bases, options.section, options.fallback, options.underscores, options.exceptions)
+        self._reader = reader
         labels = tables.read_labels(self._labels) if self._labels else {}
         metadata = self._read_metadata()
         views = self._views({view for view, *_ in metadata.values()})
@@ -148,7 +153,7 @@ class MimicCxr(Archive):
                 continue
             taken.add(study)
             folder = f"{group}/p{subject}/s{study}"
-            report = self._reader.report(study, folder)
+            report = reader.report(study, folder)
             if isinstance(report, Loss | Excluded):
                 yield Loss(image, report.reason) if isinstance(report, Loss) else report
                 continue
@@ -198,17 +203,12 @@ class MimicCxr(Archive):
             "listed": dict(self._listed),
             "found": dict(self._found),
             "expected": EXPECTED[options.split] if whole else None,
-            "reports": self._reader.facts(),
+            "reports": self._reader.facts() if self._reader else None,
         }
 
-    def _start(self) -> None:
-        """Counts from nothing."""
-        self._listed: Counter[str] = Counter()
-        self._found: Counter[str] = Counter()
-        options = self.options
-        self._reader = ReportReader(
-            self._report_bases, options.section, options.fallback, options.underscores, options.exceptions
-        )
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what was counted: workers only read pictures, and get a copy with every piece of work."""
+        return {**self.__dict__, "_reader": None}
 
     def _find_reports(self, root: Path, places: list[Path]) -> list[Path]:
         """The folders of patients that hold reports."""

@@ -46,6 +46,7 @@ class ReportReader:
         self._how: Counter[str] = Counter()
         self._sections: Counter[str] = Counter()
         self._unknown: Counter[str] = Counter()
+        self._partly = 0
 
     def report(self, study: int, folder: str) -> Report | Loss | Excluded:
         """The report of a study that lies in `folder` (`p10/p10000032/s50414267`); read once for images in a row."""
@@ -62,6 +63,7 @@ class ReportReader:
             "by": {how: self._how[how] for how in (*HOWS, EXCEPTION)},
             "share": {how: round(self._how[how] / max(studies, 1), 6) for how in (*HOWS, EXCEPTION)},
             "sections": dict(self._sections.most_common()),
+            "headed_with_unheaded_paragraphs": self._partly,
             "headings_without_canonical_name": {name: n for name, n in self._unknown.most_common(20) if n >= _OFTEN},
             "exceptions_unused": sorted(f"s{study}" for study in self._by_hand.keys() - self._seen),
         }
@@ -87,6 +89,7 @@ class ReportReader:
             self._how[how] += 1
             self._sections.update(sections.keys())
             self._unknown.update(set(parsed.unknown))
+            self._partly += parsed.how == "heading" and parsed.unheaded > 0
         if not wanted and how == EXCEPTION:
             return Loss(f"s{study}", f"{self.exceptions} takes '{self._by_hand[study][0]}', which '{path}' does not have")
         if not wanted:

@@ -71,12 +71,15 @@ class Parsed:
             `last paragraph` (no such heading: the last paragraph without any) or `none`.
         body: the final report in its order, headings as written, without what stands before it (wet reads, addenda), without
             rules and without titles and the examination's name.
+        unheaded: number of paragraphs of the final report that stand under no heading; `body` has them, the sections do not
+            (but `last paragraph`).
         unknown: upper-case headings that have no canonical name, as `_key` writes them; their text stays where it stands.
     """
 
     sections: dict[str, str]
     how: str
     body: str
+    unheaded: int
     unknown: tuple[str, ...]
 
     def text(self, wanted: str, fallback: bool = True) -> str | None:
@@ -131,7 +134,7 @@ def parse(text: str) -> Parsed:
     left_out = (WET_READ, ADDENDUM, EXAMINATION)
     kept = [block for block in blocks if block.name not in left_out or (block.title and block.is_prose())]
     body = "\n".join(part for block in kept for part in block.written())
-    return Parsed(sections, how, body, tuple(name for block in blocks for name in block.unknown))
+    return Parsed(sections, how, body, len(loose), tuple(name for block in blocks for name in block.unknown))
 
 
 def deidentified(text: str, policy: str) -> str:
@@ -256,6 +259,9 @@ def _blocks(lines: list[str]) -> list[_Block]:
             blocks[-1].paragraphs.append(" ".join(" ".join(paragraph).split()))
             paragraph.clear()
 
+    def is_open() -> bool:  # headed, but without text: a title is its first words ("AP CHEST COMPARED TO ___:")
+        return blocks[-1].name in (FINDINGS, IMPRESSION, COMBINED) and not blocks[-1].paragraphs and not paragraph
+
     previous = ""
     for line in lines:
         if _RULE.fullmatch(line) or _MARKER.fullmatch(line):
@@ -265,7 +271,7 @@ def _blocks(lines: list[str]) -> list[_Block]:
             line = ""
         elif not line.strip():
             close()
-        elif (found := _heading(line, previous)) is None:
+        elif (found := _heading(line, previous)) is None or (found[3] and is_open()):
             paragraph.append(line)
         else:
             heading, text, name, title = found

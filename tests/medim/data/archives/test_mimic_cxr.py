@@ -7,11 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
+from benchmark.cli import main
 from medim.data.archives.archive import Excluded, Loss, Record, open_archive
 from medim.data.archives.mimic_cxr import MimicCxr
 from medim.data.archives.mimic_tables import LABELS
+from medim.data.folder import FolderDataset
 from medim.errors import UserError
 
 # image, study, subject, split, view; in the order of the split table
@@ -153,12 +156,15 @@ def test_the_papers_set(root):
     assert facts["reports"]["by"] == {"heading": 5, "last paragraph": 2, "none": 1, "exception": 0}
     assert facts["reports"]["share"]["heading"] == 0.625
     assert facts["reports"]["sections"]["findings"] == 3
+    assert facts["reports"]["headed_with_unheaded_paragraphs"] == 0
 
 
 def test_asked_twice_the_same_comes_twice(root):
     archive = open_archive("mimic-cxr", root)
     first, facts = list(archive.records()), archive.facts()
-    again = pickle.loads(pickle.dumps(archive))
+    packed = pickle.dumps(archive)
+    assert len(packed) < 4000
+    again = pickle.loads(packed)
     assert list(again.records()) == first
     assert again.facts() == facts
     json.dumps([item.fields for item in first if isinstance(item, Record)] + [facts])
@@ -507,6 +513,26 @@ def write_dicom(path: Path, pixels: np.ndarray) -> None:
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
     dataset.PixelData = pixels.astype("<u2").tobytes()
     pydicom.dcmwrite(path, dataset, enforce_file_format=True)
+
+
+def test_prepared(root, tmp_path):
+    """By the command: a report and a picture are missing, the rest is a data set."""
+    (tables(root) / "files" / "p10/p10000032/s50000002/a3.jpg").unlink()
+    out = tmp_path / "out"
+    arguments = ["data", "prepare", "mimic-cxr", "--root", str(root), "--out", str(out), "--preset", "paper"]
+    result = CliRunner().invoke(main, [*arguments, "--set", "underscores=mask", "--workers", "0"])
+    assert result.exit_code == 3, result.output
+    dataset = FolderDataset(out)
+    assert {split: dataset.size(split) for split in ("train", "val", "test")} == {"train": 6, "val": 2, "test": 2}
+    assert dataset.terms == MimicCxr.terms
+    pair = dataset.pair("train", 0)
+    assert (pair.id, pair.findings, pair.view) == ("a1", (), "PA")
+    assert pair.report == "Seen by Dr. [deid], the lungs are clear.\nNormal."
+    failures = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
+    assert len(failures) == 2
+    assert any("a3.jpg' does not exist" in str(failure) for failure in failures)
+    assert any("s50000008.txt' does not exist" in str(failure) for failure in failures)
+    assert '"expected"' in (out / "manifest.json").read_text()
 
 
 def test_pictures(root):

@@ -178,6 +178,18 @@ def test_prose_is_no_heading(prose):
     assert parse(prose).sections == {"last paragraph": prose}
 
 
+def test_paragraphs_under_no_heading_are_counted_and_kept_in_the_body():
+    parsed = parse("COMPARISON: None.\n\nThe heart is large.\n\nLungs are clear.\n\nIMPRESSION: Large heart.")
+    assert (parsed.how, parsed.unheaded) == ("heading", 2)
+    assert parsed.text("both") == "Large heart."
+    assert parsed.text("report") == "COMPARISON: None.\nThe heart is large.\nLungs are clear.\nIMPRESSION: Large heart."
+
+
+def test_a_title_opens_a_section_that_has_no_text_yet():
+    parsed = parse("IMPRESSION:\n\n AP CHEST COMPARED TO ___:\n\n Edema has cleared.")
+    assert parsed.sections == {"impression": "AP CHEST COMPARED TO ___:\nEdema has cleared."}
+
+
 def test_names_of_headings():
     assert canonical("REASON FOR THIS EXAMINATION") == "indication"
     assert canonical("INDICATION/HISTORY") == "indication"
