@@ -52,6 +52,13 @@ class Layout:
             return tokens  # MASK is the id after the last text id
         return torch.where(tokens == vocabulary.mask, vocabulary.codes, tokens - vocabulary.image_offset)
 
+    def ids(self, states: torch.Tensor, modality: Modality) -> torch.Tensor:
+        """The inverse of `states`."""
+        vocabulary = self.vocabulary
+        if modality == "report":
+            return states
+        return torch.where(states == vocabulary.codes, vocabulary.mask, states + vocabulary.image_offset)
+
     def size(self, modality: Modality) -> int:
         """V, the number of ids that a position of the modality may hold."""
         return self.vocabulary.codes if modality == "image" else self.vocabulary.text

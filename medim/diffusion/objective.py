@@ -2,9 +2,9 @@ r"""The negative evidence lower bound (NELBO) of discrete diffusion.
 
     -log p(x) <= E_t E_{x_t} [ w(t) \sum_i D_i ],  w(t) = -\alpha'(t) / (1 - \alpha(t))
 
-with D_i of `medim.diffusion.transition.Transition.divergence`; for the absorbing process it is -log p_\theta(x^i | x_t, t) where
-x_t^i is MASK (MDLM, arXiv 2406.07524, eq. 10). With one t shared by both modalities the sum over both is a bound on the joint
--log p(image, report); with the image given (t_image = 0) it bounds -log p(report | image).
+with D_i of `medim.diffusion.transition.Transition.divergence`; for the absorbing process it is -log p_\theta(x^i | x_t, t)
+where x_t^i is MASK (MDLM, arXiv 2406.07524, eq. 10). With one t shared by both modalities the sum over both is a bound on the
+joint -log p(image, report); with the image given (t_image = 0) it bounds -log p(report | image).
 """
 
 from dataclasses import dataclass

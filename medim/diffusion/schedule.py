@@ -3,7 +3,7 @@ r"""How much of a sequence is noise at time t.
 A schedule is \alpha(t), the probability that a token is still itself, with \alpha(0) = 1 and \alpha(1) = 0. The
 continuous-time bound weights its terms by -\alpha'(t) / (1 - \alpha(t)) (Sahoo et al. 2024, arXiv 2406.07524, eq. 10); over a
 finite step from t to s < t the weight is (\alpha(s) - \alpha(t)) / (1 - \alpha(t)), MeDiM's eq. 6.
-The network is never told t but the noise level 1 - \alpha(t), so that it may be sampled with another schedule than its training's.
+The network is told the noise level 1 - \alpha(t) and not t, so that it may be sampled with another schedule than it learnt by.
 """
 
 import math
@@ -26,6 +26,10 @@ class Schedule(ABC):
     @abstractmethod
     def slope(self, t: torch.Tensor) -> torch.Tensor:
         """alpha'(t), negative."""
+
+    def noise(self, t: torch.Tensor) -> torch.Tensor:
+        """1 - alpha(t): the share of noise, which is what the network is told."""
+        return 1 - self.alpha(t)
 
     def weight(self, t: torch.Tensor) -> torch.Tensor:
         """-alpha'(t) / (1 - alpha(t)); zero at t = 0, where nothing is noise."""
@@ -52,6 +56,9 @@ class LogLinear(Schedule):
 
     def alpha(self, t: torch.Tensor) -> torch.Tensor:
         return 1 - t
+
+    def noise(self, t: torch.Tensor) -> torch.Tensor:
+        return t
 
     def slope(self, t: torch.Tensor) -> torch.Tensor:
         return -torch.ones_like(t)

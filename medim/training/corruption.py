@@ -10,11 +10,10 @@ import numpy as np
 import torch
 
 from medim.canvas import MODALITIES, Layout
-from medim.diffusion.schedule import SMALLEST_T, LogLinear
+from medim.diffusion.schedule import SMALLEST_T, LogLinear, Schedule
+from medim.diffusion.transition import transition
 from medim.errors import UserError, unknown
-
-GOLDEN = 0.6180339887498949
-"""frac(k * GOLDEN) is a low-discrepancy sequence: any consecutive draws, hence any global batch, cover [0, 1] evenly."""
+from medim.streams import GOLDEN, stream
 
 MODES = {
     "joint": "one time for both modalities",
@@ -49,11 +48,6 @@ class Mixture:
         return names[min(int(np.searchsorted(edges, u, side="right")), len(names) - 1)]
 
 
-def stream(seed: int, *key: int) -> np.random.Generator:
-    """A generator of its own for each key."""
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *key])))
-
-
 def sample_at(seed: int, k: int, samples: int) -> int:
     """Index of the sample at draw k: a fresh permutation of all samples each epoch."""
     epoch, position = divmod(k, samples)
@@ -86,31 +80,55 @@ def times(mode: str, u: float, v: float) -> tuple[float, float]:
     }[mode]
 
 
+@dataclass(frozen=True)
+class Corrupted:
+    """A training draw after noise.
+
+    Attributes:
+        noisy: x_t, shape (L,).
+        t: time of each modality, shape (2,).
+        noised: True where noise may have struck and the model is asked, shape (L,); for absorbing noise, where MASK stands.
+    """
+
+    noisy: torch.Tensor
+    t: torch.Tensor
+    noised: torch.Tensor
+
+
 def corrupt(
-    tokens: torch.Tensor, prompt: int, layout: Layout, mixture: Mixture, seed: int, k: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """x_t and t of draw k.
+    tokens: torch.Tensor,
+    prompt: int,
+    layout: Layout,
+    mixture: Mixture,
+    seed: int,
+    k: int,
+    schedule: Schedule | None = None,
+    process: str = "absorbing",
+) -> Corrupted:
+    """The noise of draw k.
 
     Args:
         tokens: x, one complete sequence of shape (L,).
         prompt: number of report tokens in the first sentence; kept clean by the task `prompted`.
         layout: where each modality stands.
         mixture: which tasks occur how often.
-
-    Returns:
-        x_t of shape (L,) and t of shape (2,).
+        schedule: log-linear where None.
+        process: a name of `medim.diffusion.transition.TRANSITIONS`.
     """
     random = stream(seed, 1, k)
     offset = stream(seed, 2).random()
     mode = mixture.pick(random.random())
     t = torch.tensor(times(mode, (offset + k * GOLDEN) % 1.0, random.random()))
-    threshold = 1 - LogLinear().alpha(t)
-    noise = torch.from_numpy(random.random(layout.length))
-    noisy = tokens.clone()
+    level = (schedule or LogLinear()).noise(t)
+    uniform = torch.from_numpy(random.random(layout.length))
+    noisy, noised = tokens.clone(), torch.zeros(layout.length, dtype=torch.bool)
     for column, modality in enumerate(MODALITIES):
-        where = layout.of(modality)
-        hidden = noise[where] < threshold[column]
+        where, noise = layout.of(modality), transition(process, layout.size(modality))
+        clean = layout.states(tokens[where], modality)
+        z = noise.corrupt(clean, 1 - level[column], uniform[where])
+        free = torch.full(z.shape, bool(t[column] > 0))
         if mode == "prompted" and modality == "report":
-            hidden[:prompt] = False
-        noisy[where] = torch.where(hidden, layout.vocabulary.mask, tokens[where])
-    return noisy, t
+            z[:prompt], free[:prompt] = clean[:prompt], False
+        noisy[where] = layout.ids(z, modality)
+        noised[where] = free if noise.uniform else z == noise.mask
+    return Corrupted(noisy, t, noised)

@@ -10,7 +10,7 @@ import numpy as np
 from medim.data.dataset import PairDataset
 from medim.data.selection import MixedDataset
 from medim.errors import UserError
-from medim.training.corruption import stream
+from medim.streams import stream
 
 
 def part_at(k: int, weights: Sequence[Fraction]) -> tuple[int, int]:

@@ -37,7 +37,10 @@ class ModelRecipe(BaseModel):
         image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one; where empty it must be given.
         report_vocabulary: train a BPE of this size on the training reports; the backbone's own tokenizer where empty.
         report_length: report tokens, EOS and padding included.
-        attention, order, logit_alignment, timestep, positions: see `medim.denoiser.MeDiMConfig`.
+        attention, order, logit_alignment, timestep, gating, transition, positions: see `medim.denoiser.MeDiMConfig`.
+        backbone_image_offset: id of the first image code that the backbone itself knows (Liquid: 256000); none where empty.
+        schedule: of the noise in training, `log-linear`, `cosine` or `polynomial`; see `medim.diffusion.schedule`.
+        min_snr: gamma of the soft min-SNR weight in place of w(t); w(t) where empty.
         graft_codebook: start image rows and head from the codebook instead of from noise.
         mixture: how often each task of `medim.training.corruption.MODES` occurs.
         image_weight, report_weight: of the two modalities in the loss, each per position of its modality.
@@ -63,7 +66,12 @@ class ModelRecipe(BaseModel):
     order: Literal["image-report", "report-image"] = "image-report"
     logit_alignment: Literal["own", "shift"] = "own"
     timestep: Literal["adaln", "additive", "none"] = "adaln"
+    gating: Literal["identity", "zero", "released"] = "identity"
+    transition: Literal["absorbing", "uniform", "hybrid"] = "absorbing"
     positions: Literal["rotary", "learned"] = "rotary"
+    backbone_image_offset: int | None = Field(default=None, gt=0)
+    schedule: Literal["log-linear", "cosine", "polynomial"] = "log-linear"
+    min_snr: float | None = Field(default=None, gt=0)
     graft_codebook: bool = True
     mixture: dict[str, float] = {"joint": 1.0}
     image_weight: float = Field(default=1.0, ge=0)
@@ -103,5 +111,5 @@ class ModelRecipe(BaseModel):
 
     def model_fields_of_config(self) -> dict[str, Any]:
         """The fields that `MeDiMConfig` shares with the recipe."""
-        keys = ("attention", "order", "logit_alignment", "timestep", "positions", "report_length")
+        keys = ("attention", "order", "logit_alignment", "timestep", "gating", "transition", "positions", "report_length")
         return {key: getattr(self, key) for key in keys}

@@ -139,7 +139,7 @@ def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer)
     """The model at step 0."""
     fields = {**recipe.model_fields_of_config(), "image_codes": images.codes, "image_length": images.length}
     if isinstance(recipe.backbone, str) and recipe.pretrained:
-        model = MeDiMModel.from_backbone(recipe.backbone, recipe.layers, **fields)
+        model = MeDiMModel.from_backbone(recipe.backbone, recipe.layers, recipe.backbone_image_offset, **fields)
     else:
         if isinstance(recipe.backbone, str):
             backbone = load_config(recipe.backbone, recipe.layers)
@@ -147,7 +147,7 @@ def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer)
             layers = {} if recipe.layers is None else {"num_hidden_layers": recipe.layers}
             backbone = config_of({**recipe.backbone, "vocab_size": reports.size, **layers})
         model = MeDiMModel(MeDiMConfig(backbone=backbone.to_dict(), text_vocabulary=backbone.vocab_size, **fields))
-    if recipe.graft_codebook:
+    if recipe.graft_codebook and recipe.backbone_image_offset is None:
         model.graft_codebook(images.codebook.detach().cpu(), torch.Generator().manual_seed(recipe.seed))
     return model
 

@@ -15,6 +15,7 @@ from medim.data.token_cache import TokenSplit
 from medim.denoiser import MeDiMModel
 from medim.diffusion.likelihood import likelihood
 from medim.diffusion.objective import nelbo
+from medim.diffusion.schedule import schedule_named
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.corruption import Mixture, corrupt, sample_at
 from medim.training.mixture import WeightedRows
@@ -26,14 +27,15 @@ class Draws(Dataset):
     """Training draw k = 0, 1, 2, ... of the whole run: position in the data and noise follow from k alone.
 
     Args:
+        draws: in the whole run.
         rows: which row draw k takes where data sets are mixed by weight; None goes through all rows, epoch by epoch.
     """
 
     def __init__(
-        self, split: TokenSplit, layout: Layout, mixture: Mixture, seed: int, draws: int, rows: WeightedRows | None = None
+        self, split: TokenSplit, layout: Layout, recipe: ModelRecipe, draws: int, rows: WeightedRows | None = None
     ) -> None:
-        self.split, self.layout, self.mixture, self.seed, self.draws = split, layout, mixture, seed, draws
-        self.rows = rows
+        self.split, self.layout, self.draws, self.rows, self.seed = split, layout, draws, rows, recipe.seed
+        self.mixture, self.schedule, self.process = Mixture(recipe.mixture), schedule_named(recipe.schedule), recipe.transition
 
     def __len__(self) -> int:
         return self.draws
@@ -41,8 +43,10 @@ class Draws(Dataset):
     def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
         row = sample_at(self.seed, k, len(self.split)) if self.rows is None else self.rows.row(k)
         tokens = self.layout.join(self.split.image[row : row + 1], self.split.report[row : row + 1])[0]
-        noisy, t = corrupt(tokens, int(self.split.prompt[row]), self.layout, self.mixture, self.seed, k)
-        return {"tokens": tokens, "noisy": noisy, "t": t}
+        drawn = corrupt(
+            tokens, int(self.split.prompt[row]), self.layout, self.mixture, self.seed, k, self.schedule, self.process
+        )
+        return {"tokens": tokens, **vars(drawn)}
 
 
 class DiffusionTrainer(Trainer):
@@ -72,10 +76,13 @@ class DiffusionTrainer(Trainer):
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
         """sum over modalities of weight * mean over the batch of (bound in nats / positions of the modality)."""
         layout = self.model.config.layout
-        clean, noisy, t = inputs["tokens"], inputs["noisy"], inputs["t"]
-        output = model(tokens=noisy, t=t, select=noisy == layout.vocabulary.mask)
-        bound = nelbo(output, clean, noisy, t, layout)
-        weight = bound.weight if self.recipe.largest_weight is None else bound.weight.clamp(max=self.recipe.largest_weight)
+        clean, noisy, t, noised = inputs["tokens"], inputs["noisy"], inputs["t"], inputs["noised"]
+        schedule = schedule_named(self.recipe.schedule)
+        output = model(tokens=noisy, t=schedule.noise(t), select=noised)
+        bound = nelbo(output, clean, noisy, t, layout, noised, schedule, self.recipe.transition)
+        weight = bound.weight if self.recipe.min_snr is None else schedule.min_snr_weight(t, self.recipe.min_snr)
+        if self.recipe.largest_weight is not None:
+            weight = weight.clamp(max=self.recipe.largest_weight)
         share = torch.tensor(
             [self.recipe.image_weight / layout.image_length, self.recipe.report_weight / layout.report_length],
             device=clean.device,
@@ -198,7 +205,7 @@ def fit(
             validation,
             model=model,
             args=arguments,
-            train_dataset=Draws(train, model.config.layout, Mixture(recipe.mixture), recipe.seed, draws, rows),
+            train_dataset=Draws(train, model.config.layout, recipe, draws, rows),
             eval_dataset=validation,
             callbacks=[MetricsFile(out / "metrics.jsonl"), ctrl_c],
         )

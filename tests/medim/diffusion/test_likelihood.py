@@ -17,9 +17,10 @@ LAYOUT = Layout(Vocabulary(text=5, codes=4), image_length=6, report_length=3)
 class Independent:
     """Every image token costs log 4 nats, every report token log 5, whatever is visible."""
 
-    config, device, training = SimpleNamespace(layout=LAYOUT), "cpu", False
+    device, training = "cpu", False
 
-    def __init__(self) -> None:
+    def __init__(self, process: str = "absorbing") -> None:
+        self.config = SimpleNamespace(layout=LAYOUT, transition=process)
         self.seen: list[torch.Tensor] = []
 
     def eval(self) -> None: ...
@@ -47,6 +48,14 @@ def test_an_independent_law_costs_its_entropy(condition, image, report):
     if condition != "joint":  # one modality alone: N / k times k equal terms is exact, without any variance
         assert result.standard_error("image") < 1e-4
         assert result.standard_error("report") < 1e-4
+
+
+@pytest.mark.parametrize("process", ["uniform", "hybrid"])
+def test_random_noise_costs_an_independent_law_its_entropy_too(process):
+    """Of uniform data: nothing is learnt from the other positions, so every token costs log V."""
+    result = likelihood(Independent(process), split(3000), "joint", draws=4)
+    assert result.mean("image") == pytest.approx(6 * 1.3863, rel=0.05)
+    assert result.mean("report") == pytest.approx(3 * 1.6094, rel=0.05)
 
 
 def test_the_model_is_fed_the_masked_fraction_and_none_of_what_is_given():

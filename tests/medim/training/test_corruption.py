@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from medim.canvas import Layout
+from medim.diffusion.schedule import Cosine
 from medim.errors import UserError
 from medim.training.corruption import MODES, Mixture, corrupt, sample_at
 from medim.vocabulary import Vocabulary
@@ -14,7 +15,8 @@ CLEAN = LAYOUT.join(torch.arange(16)[None] % 8, torch.arange(12)[None])[0]
 
 
 def draws(mode: str, count: int, seed: int = 0):
-    return [corrupt(CLEAN, 4, LAYOUT, Mixture({mode: 1.0}), seed, k) for k in range(count)]
+    drawn = [corrupt(CLEAN, 4, LAYOUT, Mixture({mode: 1.0}), seed, k) for k in range(count)]
+    return [(one.noisy, one.t) for one in drawn]
 
 
 def masked(noisy: torch.Tensor, where: slice) -> float:
@@ -31,7 +33,7 @@ def test_the_same_draw_is_the_same_noise_and_another_is_not():
 
 @pytest.mark.parametrize("start", [0, 7, 1000])
 def test_any_consecutive_batch_covers_time_evenly(start):
-    times = sorted(float(corrupt(CLEAN, 4, LAYOUT, Mixture(), 0, k)[1][0]) for k in range(start, start + 64))
+    times = sorted(float(corrupt(CLEAN, 4, LAYOUT, Mixture(), 0, k).t[0]) for k in range(start, start + 64))
     gaps = np.diff([0.0, *times, 1.0])
     assert gaps.max() < 2.7 / 64
 
@@ -70,7 +72,7 @@ def test_each_task_gives_what_it_says():
 
 def test_tasks_occur_as_often_as_they_weigh():
     mixture = Mixture({"joint": 3.0, "image-given": 1.0})
-    given = [corrupt(CLEAN, 4, LAYOUT, mixture, 0, k)[1][0] == 0 for k in range(2000)]
+    given = [corrupt(CLEAN, 4, LAYOUT, mixture, 0, k).t[0] == 0 for k in range(2000)]
     assert abs(np.mean(given) - 0.25) < 0.03
 
 
@@ -85,3 +87,28 @@ def test_a_mixture_is_checked():
         Mixture({"jiont": 1.0})
     with pytest.raises(UserError, match="no task has a positive weight"):
         Mixture({"joint": 0.0})
+
+
+@pytest.mark.parametrize("process", ["uniform", "hybrid"])
+def test_random_noise_stays_in_its_modality_and_the_model_is_asked_wherever_it_may_have_struck(process):
+    changed = 0
+    for k in range(200):
+        drawn = corrupt(CLEAN, 4, LAYOUT, Mixture({"joint": 1.0, "image-given": 1.0, "prompted": 1.0}), 0, k, None, process)
+        given = drawn.t[0] == 0
+        image, report = drawn.noisy[LAYOUT.image], drawn.noisy[LAYOUT.report]
+        masks = int((drawn.noisy == LAYOUT.vocabulary.mask).sum())
+        assert ((image >= LAYOUT.vocabulary.image_offset) | (image == LAYOUT.vocabulary.mask)).all()
+        assert (report <= LAYOUT.vocabulary.mask).all()
+        assert process == "hybrid" or masks == 0
+        assert bool(drawn.noised[LAYOUT.image].all()) is not bool(given)
+        assert not drawn.noised[[LAYOUT.image.start - 1, LAYOUT.image.stop]].any()
+        assert torch.equal(drawn.noisy[~drawn.noised], CLEAN[~drawn.noised])
+        changed += int((drawn.noisy != CLEAN).sum()) - masks
+    assert changed > (1000 if process == "uniform" else 80)
+
+
+def test_another_schedule_masks_at_its_own_rate():
+    drawn = [corrupt(CLEAN, 4, LAYOUT, Mixture(), 0, k, Cosine()) for k in range(600)]
+    errors = [masked(one.noisy, LAYOUT.image) - float(Cosine().noise(one.t)[0]) for one in drawn]
+    assert abs(np.mean(errors)) < 0.02
+    assert np.mean([masked(one.noisy, LAYOUT.image) for one in drawn]) == pytest.approx(1 - 2 / np.pi, abs=0.03)
