@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import limit_option, out_option, overwrite_option, set_option
-from benchmark.status import WITH_FAILURES, not_built
+from benchmark.options import NearestChoice, limit_option, out_option, overwrite_option, seed_option, set_option
+from benchmark.status import DONE, WITH_FAILURES
+from medim.data.checks.report import ALLOWABLE
 
 if TYPE_CHECKING:
     from medim.data.archives.prepare import Plan
@@ -99,16 +100,53 @@ def options_(name: str) -> None:
         click.echo(f"--preset {preset}: {', '.join(f'{key}={value}' for key, value in values.items())}")
 
 
-@data.command(short_help="Not built yet: find what is wrong with a data set.")
-@click.argument("data", required=False)
-def check(data: str | None) -> None:
-    """Will read every pair and report unreadable images, empty reports, leaks between splits and doubtful labels."""
-    not_built("data check", "it will read every pair and list what is wrong, by file and line")
+@data.command(short_help="Find what is wrong with a data set.")
+@click.argument("name", metavar="DATA")
+@click.option("--model", metavar="NAME|DIR|HUB-ID", help="Hold the reports against this model's tokenizer and length.")
+@click.option("--tokenizer", metavar="DIR", type=click.Path(path_type=Path), help="Or against a report tokenizer.")
+@click.option("--model-length", type=click.IntRange(min=2), metavar="N", help="Tokens (without a tokenizer: words) it holds.")
+@click.option("--resolution", type=click.IntRange(min=1), metavar="N", help="Name the pictures that are smaller.")
+@click.option(
+    "--allow", multiple=True, type=NearestChoice("leakage to allow", ALLOWABLE), help="This leak is meant; repeatable."
+)
+@limit_option("Read only the first N pairs of each split (synthetic sets: 2000).")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that read; 0 reads in this one.")
+@out_option(required=False, help="Folder for check.json and failures.jsonl.")
+def check(
+    name: str, model: str | None, tokenizer: Path | None, model_length: int | None, resolution: int | None,
+    allow: tuple[str, ...], limit: int | None, workers: int | None, out: Path | None,
+) -> None:  # fmt: skip
+    """Reads every pair of a data set and reports unreadable pictures, empty, repeated and damaged reports, patients, studies
+    and copied images that cross splits, statistics of texts and pictures, reports that a model would cut, and terms.
+
+    DATA is a registered data set or a folder with pairs.jsonl. Exit status 2: something leaks between splits and --allow
+    does not name it; 3: some pairs cannot be read.
+    """
+    from benchmark.data_check import check_and_print
+
+    sys.exit(check_and_print(name, model, tokenizer, model_length, resolution, allow, limit, workers, out))
 
 
-@data.command(short_help="Not built yet: a picture of a data set's pairs.")
-@click.argument("data", required=False)
-@click.option("--out", metavar="FILE.png", type=click.Path(dir_okay=False, path_type=Path), help="The picture.")
-def show(data: str | None, out: Path | None) -> None:
-    """Will draw a contact sheet of a data set's pairs, with counts by split, domain and finding."""
-    not_built("data show", "it will draw a contact sheet of a data set's pairs, with counts by split, domain and finding")
+@data.command(short_help="A picture of a data set's pairs.")
+@click.argument("name", metavar="DATA")
+@click.option(
+    "--out", required=True, metavar="FILE.png", type=click.Path(dir_okay=False, path_type=Path), help="The picture; PNG."
+)
+@click.option("--split", default="test", show_default=True, help="Split to draw from; all: every split in turn.")
+@click.option("--n", "number", default=12, show_default=True, type=click.IntRange(min=1, max=48), help="Number of pairs.")
+@seed_option()
+def show(name: str, out: Path, split: str, number: int, seed: int | None) -> None:
+    """Draws pairs of a data set, chosen by the seed, with their ids, findings and whole reports: a contact sheet to look at.
+
+    DATA is a registered data set or a folder with pairs.jsonl. The sheet repeats the data's terms; under data-use agreements
+    it is for your own eyes.
+    """
+    from benchmark.data_show import show_pairs
+
+    assert seed is not None
+    lines, failures = show_pairs(name, out, split, number, seed)
+    for line in lines:
+        click.echo(line)
+    for failure in failures:
+        click.echo(failure, err=True)
+    sys.exit(WITH_FAILURES if failures else DONE)

@@ -10,6 +10,7 @@ VERY_SHORT = 3  # words
 
 _WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")
 _ENTITY = re.compile(r"&(?:[a-z]{2,8}|#\d{1,6}|#x[0-9a-f]{1,5});", re.IGNORECASE)
+_LOST = re.compile(r"(?<=\w)\?(?=\w)")
 _FOREIGN = re.compile(r"[^\x00-\x7f]{2,}")
 _USUAL = frozenset("\n\r\t" + "".join(map(chr, range(0x20, 0x7F))))
 
@@ -38,14 +39,16 @@ def named(character: str) -> str:
 def damage(report: str) -> list[str]:
     """What went wrong with a report's characters, if anything: kinds of damage, each once.
 
-    >>> damage("temperature 38 Â°C"), damage("38 °C"), damage("caf\\ufffd &lt;3 cm")
-    (['mojibake'], [], ['replacement characters', 'HTML entities'])
+    >>> damage("temperature 38 Â°C"), damage("38 °C"), damage("caf\\ufffd &lt;3 cm"), damage("38.3?C. Fever?")
+    (['mojibake'], [], ['replacement characters', 'HTML entities'], ['question marks inside words'])
     """
     found = []
     if REPLACEMENT in report:
         found.append("replacement characters")
     if any(_is_mojibake(run) for run in _FOREIGN.findall(report)):
         found.append("mojibake")
+    if _LOST.search(report):  # what an encoder wrote for a character it did not have
+        found.append("question marks inside words")
     if _ENTITY.search(report):
         found.append("HTML entities")
     if any(unicodedata.category(character) in ("Cc", "Co", "Cn") for character in set(report) - _USUAL):
