@@ -162,8 +162,10 @@ class Hub(Archive):
             yield Excluded(f"split: {name if not options.split_column else tables.label(name, options.split_column, row)}")
             return
         report = row[options.report]
-        if not isinstance(report, str) or not report.strip():
-            raise UserError(f"column '{options.report}' is empty" if not report else f"column '{options.report}' is no text")
+        if report is None or (isinstance(report, str) and not report.strip()):
+            raise UserError(f"column '{options.report}' is empty")
+        if not isinstance(report, str):
+            raise UserError(f"column '{options.report}' is no text")
         count = len(row[options.image] or ()) if several else 1
         if not count:
             raise UserError(f"column '{options.image}' is an empty list")

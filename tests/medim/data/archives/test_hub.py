@@ -1,0 +1,267 @@
+import io
+import json
+import pickle
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from medim.data.archives.archive import Excluded, Loss, Record, open_archive
+from medim.data.archives.hub import Hub
+from medim.data.archives.hub_tables import Tables, open_tables
+from medim.data.archives.prepare import Preparation
+from medim.data.folder import FolderDataset
+from medim.data.splits import assign
+from medim.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache of its own, and no network."""
+    folder = tmp_path_factory.mktemp("cache")
+    for name in ("HF_CACHE_HOME", "HF_DATASETS_CACHE", "DOWNLOADED_DATASETS_PATH"):
+        monkeypatch.setattr(datasets.config, name, str(folder))
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    yield folder
+    open_tables.cache_clear()
+
+
+def picture(grey):
+    return Image.fromarray(np.full((4, 6), grey, np.uint8))
+
+
+def png(grey):
+    file = io.BytesIO()
+    picture(grey).save(file, "PNG")
+    return file.getvalue()
+
+
+FEATURES = datasets.Features(
+    {
+        "image": datasets.Image(),
+        "text": datasets.Value("string"),
+        "subject": datasets.Value("int64"),
+        "labels": datasets.List(datasets.ClassLabel(names=["clear", "effusion"])),
+        "part": datasets.ClassLabel(names=["train", "dev"]),
+        "licence": datasets.Value("string"),
+    }
+)
+
+
+def rows(count, first=0):
+    return [
+        {
+            "image": picture(first + n), "text": f"Report\n {first + n}.", "subject": (first + n) // 2, "labels": [n % 2],
+            "part": n % 2, "licence": "CC0-1.0" if n % 2 else None,
+        }
+        for n in range(count)
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def parquet(tmp_path):
+    """Two splits: train with 5 rows in two files, validation with 2."""
+    root = tmp_path / "parquet"
+    root.mkdir()
+    files = ("train-00000-of-00002", 0, 3), ("train-00001-of-00002", 3, 2), ("validation-00000-of-00001", 50, 2)
+    for name, first, count in files:
+        table = datasets.Dataset.from_list(rows(count, first), features=FEATURES)
+        table.to_parquet(str(root / f"{name}.parquet"))
+    return root
+
+
+def open_hub(root, **options):
+    archive = open_archive("hub", root, None, {"report": "text", **options})
+    assert isinstance(archive, Hub)
+    return archive
+
+
+def greys(archive, records):
+    return [archive.image(record.source).getpixel((0, 0))[0] for record in records]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_rows_by_column_names(parquet, streaming):
+    columns = {"patient": "subject", "findings": "labels", "terms_column": "licence"}
+    archive = open_hub(parquet, streaming=streaming, terms="CC BY 4.0", domain="skin", **columns)
+    records = list(archive.records())
+    assert all(isinstance(record, Record) for record in records)
+    assert [record.source for record in records] == [*(["train", n] for n in range(5)), ["validation", 0], ["validation", 1]]
+    assert records[3].fields == {
+        "id": "train-0000003", "report": "Report 3.", "split": "train", "patient": "1", "study": "train-0000003",
+        "domain": "skin", "terms": "CC BY 4.0", "findings": ["clear"],
+    }  # fmt: skip
+    assert records[1].fields["terms"] == "CC0-1.0"
+    assert records[1].fields["findings"] == ["effusion"]
+    assert [record.fields["split"] for record in records] == ["train"] * 5 + ["val"] * 2
+    assert greys(archive, records) == [0, 1, 2, 3, 4, 50, 51]
+    assert greys(archive, records[::-1]) == [51, 50, 4, 3, 2, 1, 0]
+    assert archive.image(records[0].source).size == (6, 4)
+    assert archive.facts()["rows"] == {"train": 5, "validation": 2}
+    assert archive.facts()["pairs_without_terms"] == 0
+    assert json.loads(json.dumps([record.source for record in records])) == [record.source for record in records]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_worker_finds_the_picture_by_its_row(parquet, streaming):
+    archive = open_hub(parquet, streaming=streaming)
+    records = list(archive.records())
+    copy = pickle.dumps(archive)
+    assert len(copy) < 5000
+    open_tables.cache_clear()  # another process has nothing opened
+    assert greys(pickle.loads(copy), records) == [0, 1, 2, 3, 4, 50, 51]
+
+
+def test_a_streamed_column_is_read_once_when_rows_grow(parquet, monkeypatch):
+    begun = []
+    plain = Tables.rows
+
+    def counted(self, split, columns):
+        begun.append((split, *columns))
+        return plain(self, split, columns)
+
+    monkeypatch.setattr(Tables, "rows", counted)
+    tables = open_hub(parquet, streaming=True)._tables()
+    assert [tables.cell("train", n, "subject") for n in (0, 2, 2, 4)] == [0, 1, 1, 2]
+    assert begun == [("train", "subject")]
+    with pytest.raises(UserError, match="split 'train' has no row 5 any more"):
+        tables.cell("train", 5, "text")
+    with pytest.raises(UserError, match="split 'train' has no row 5 any more"):
+        open_hub(parquet)._tables().cell("train", 5, "text")
+
+
+def test_splits_by_a_column_by_drawing_or_left_out(parquet):
+    by_column = list(open_hub(parquet, split_column="part").records())
+    assert [record.fields["split"] for record in by_column] == ["train", "val", "train", "train", "val", "train", "val"]
+    drawn = list(open_hub(parquet, split="drawn", patient="subject", val="0.4", test="0.4", seed="2").records())
+    assert [record.fields["split"] for record in drawn] == [
+        assign(str(n // 2), {"val": 0.4, "test": 0.4}, 2) for n in (0, 1, 2, 3, 4, 50, 51)
+    ]
+    named = list(open_hub(parquet, split_names="train=test, validation=none").records())
+    assert [record.fields["split"] for record in named[:5]] == ["test"] * 5
+    assert named[5:] == [Excluded("split: validation")] * 2
+
+
+def test_several_pictures_in_a_row(tmp_path):
+    features = datasets.Features({"image": datasets.List(datasets.Image()), "text": datasets.Value("string")})
+    content = [{"image": [picture(grey) for grey in g], "text": text} for g, text in (([1, 2], "a"), ([], "b"), ([3], "c"))]
+    datasets.Dataset.from_list(content, features=features).to_parquet(str(tmp_path / "test.parquet"))
+    for streaming in (False, True):
+        archive = open_hub(tmp_path / "test.parquet", streaming=streaming)
+        entries = list(archive.records())
+        records = [entry for entry in entries if isinstance(entry, Record)]
+        assert [record.fields["id"] for record in records] == ["test-0000000-0", "test-0000000-1", "test-0000002"]
+        assert [record.fields["study"] for record in records] == ["test-0000000", "test-0000000", "test-0000002"]
+        assert {record.fields["split"] for record in records} == {"test"}
+        assert greys(archive, records) == [1, 2, 3]
+        assert [e for e in entries if isinstance(e, Loss)] == [Loss("test, row 1", "column 'image' is an empty list")]
+
+
+def test_an_image_folder_and_a_table_of_paths(tmp_path):
+    folder = tmp_path / "folder" / "train"
+    folder.mkdir(parents=True)
+    picture(70).save(folder / "a.png")
+    (folder / "metadata.csv").write_text("file_name,text\na.png,hello\n")
+    archive = open_hub(tmp_path / "folder")
+    assert greys(archive, list(archive.records())) == [70]
+    paths = ("train/a.png", "../a.png", "/etc/hosts", "none.png")
+    (tmp_path / "folder" / "rows.csv").write_text("\n".join(["image,text", *(f"{path},words" for path in paths)]))
+    archive = open_hub(tmp_path / "folder" / "rows.csv", split_names="unsplit=train")
+    first, outside, absolute, gone = archive.records()
+    assert greys(archive, [first]) == [70]
+    for record, says in (
+        (outside, "leads outside"),
+        (absolute, "names the file '/etc/hosts', outside"),
+        (gone, r"column 'image' of row 3 in split 'unsplit': 'none\.png' cannot be read: No such file"),
+    ):
+        with pytest.raises(UserError, match=says):
+            archive.image(record.source)
+
+
+def test_bytes_json_lines_and_what_save_to_disk_wrote(tmp_path):
+    datasets.Dataset.from_dict({"image": [png(7)], "text": ["a"]}).save_to_disk(str(tmp_path / "disk"))
+    archive = open_hub(tmp_path / "disk", split_names="unsplit=val")
+    (record,) = archive.records()
+    assert (record.fields["split"], greys(archive, [record])) == ("val", [7])
+    pair = datasets.DatasetDict({"test": datasets.Dataset.from_dict({"image": [png(8)], "text": ["b"]})})
+    pair.save_to_disk(str(tmp_path / "pair"))
+    for streaming in (False, True):
+        archive = open_hub(tmp_path / "pair", streaming=streaming)
+        assert greys(archive, list(archive.records())) == [8]
+    picture(9).save(tmp_path / "x.png")
+    (tmp_path / "train.jsonl").write_text('{"image": "x.png", "text": "c", "tags": "a; b,c"}\n')
+    archive = open_hub(tmp_path / "train.jsonl", findings="tags")
+    (record,) = archive.records()
+    assert greys(archive, [record]) == [9]
+    assert record.fields["findings"] == ["a", "b", "c"]
+    assert record.fields["terms"] == "not stated"
+    assert archive.facts()["pairs_without_terms"] == 1
+
+
+def test_what_a_row_lacks_is_a_loss(tmp_path):
+    table = {
+        "image": [png(1), png(2), None, b"no image"], "text": ["a", " ", "c", "d"], "who": ["x", "x", None, "x"],
+        "uid": ["u", "v", "w", "u"],
+    }  # fmt: skip
+    datasets.Dataset.from_dict(table).to_parquet(str(tmp_path / "train.parquet"))
+    entries = list(open_hub(tmp_path / "train.parquet", patient="who", id="uid").records())
+    assert [entry.reason for entry in entries if isinstance(entry, Loss)] == ["column 'text' is empty", "column 'who' is empty"]
+    assert [entry.fields["id"] for entry in entries if isinstance(entry, Record)] == ["u", "u-2"]
+    archive = open_hub(tmp_path / "train.parquet")
+    with pytest.raises(UserError, match="row 2 in split 'train' holds no image, no bytes and no path"):
+        archive.image(["train", 2])
+    with pytest.raises(UserError, match=r"^column 'image' of row 3 in split 'train' cannot be read: not an image"):
+        archive.image(["train", 3])
+    (loss, *_) = open_hub(tmp_path / "train.parquet", patient="who", patient_from=r"(\d)").records()
+    assert loss == Loss("train, row 0", r"patient_from '(\d)' does not match 'x'")
+
+
+@pytest.mark.parametrize("column", ["report", "image", "patient", "study", "findings", "split_column", "terms_column", "id"])
+def test_a_missing_column_is_named_with_the_nearest(parquet, column):
+    with pytest.raises(UserError, match="split 'train': column 'tex' is missing; the columns are: text, "):
+        open_hub(parquet, **{column: "tex"})
+
+
+def test_a_source_that_cannot_be_opened_is_one_line(tmp_path, parquet):
+    (tmp_path / "bad.parquet").write_bytes(b"xx" * 50)
+    with pytest.raises(UserError, match=r"bad\.parquet' cannot be opened: Parquet magic bytes not found"):
+        open_hub(tmp_path / "bad.parquet")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty' cannot be opened: .*doesn't contain any data files"):
+        open_hub(tmp_path / "empty")
+    (tmp_path / "a.xlsx").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"a\.xlsx' is none of \.parquet, \.csv"):
+        open_hub(tmp_path / "a.xlsx")
+    with pytest.raises(UserError, match="does not exist, and is no hub id"):
+        open_hub(tmp_path / "none")
+    (tmp_path / "some.csv").write_text("image,text\na,b\n")
+    with pytest.raises(UserError, match="unknown split 'unsplit'.*split_names=unsplit=train, or give split=drawn"):  # noqa: RUF043
+        open_hub(tmp_path / "some.csv")
+    with pytest.raises(UserError, match="option 'split_names': Value error, 'a=b' must be name=split"):
+        open_hub(parquet, split_names="a=b")
+
+
+def test_offline_is_respected(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="hub: 'nobody/nothing' cannot be opened: .*[Oo]ffline"):  # noqa: RUF043
+        open_archive("hub", Path("nobody/nothing"))
+
+
+def test_a_source_that_changed_is_read_anew(parquet):
+    assert len(list(open_hub(parquet).records())) == 7
+    datasets.Dataset.from_list(rows(1), features=FEATURES).to_parquet(str(parquet / "validation-00000-of-00001.parquet"))
+    assert len(list(open_hub(parquet).records())) == 6
+
+
+def test_prepared_by_workers(parquet, tmp_path):
+    # streamed: a worker does not see this test's cache
+    preparation = Preparation(open_hub(parquet, patient="subject", streaming=True), tmp_path / "out", workers=1)
+    prepared = preparation.make(preparation.plan())
+    assert prepared.splits == {"train": 5, "val": 2}
+    made = FolderDataset(tmp_path / "out")
+    values = [Image.open(made.pair("train", n).image).getpixel((0, 0)) for n in range(5)]
+    assert values == [0, 1, 2, 3, 4]
