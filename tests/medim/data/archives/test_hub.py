@@ -257,9 +257,8 @@ def test_a_source_that_changed_is_read_anew(parquet):
     assert len(list(open_hub(parquet).records())) == 6
 
 
-def test_prepared_by_workers(parquet, tmp_path):
-    # streamed: a worker does not see this test's cache
-    preparation = Preparation(open_hub(parquet, patient="subject", streaming=True), tmp_path / "out", workers=1)
+def test_prepared_into_a_folder(parquet, tmp_path):
+    preparation = Preparation(open_hub(parquet, patient="subject"), tmp_path / "out")
     prepared = preparation.make(preparation.plan())
     assert prepared.splits == {"train": 5, "val": 2}
     made = FolderDataset(tmp_path / "out")
