@@ -9,6 +9,7 @@ which equals the integral over t of `medim.diffusion.objective` in expectation (
 such number and the integral itself is drawn, under the log-linear schedule.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,61 +50,131 @@ def likelihood(
     limit: int | None = None,
     batch: int = 64,
 ) -> Likelihood:
-    """The bound of each sample by `draws` stratified numbers of masked tokens.
-
-    Sample i has k = 1 + floor(N frac(i * golden ratio + j / draws)) masked tokens in draw j, chosen by (seed, i, j): two
-    models with the same canvas are compared under identical noise.
+    """The bound of each sample of a split, see `conditional_bound`.
 
     Args:
         condition: `joint` bounds -log p(image, report) (its two columns add up), `report|image`, `image|report`.
         limit: the first so many samples; all where None.
     """
-    layout, process = model.config.layout, model.config.transition
-    free = torch.cat([torch.arange(layout.of(m).start, layout.of(m).stop) for m in CONDITIONS[condition]])
-    corrupt = _masked if process == "absorbing" else _noised
+    layout = model.config.layout
+    told = torch.zeros(1, layout.length, dtype=torch.bool)
+    for modality in CONDITIONS[condition]:
+        told[:, layout.of(modality)] = True
     count = min(len(split), limit) if limit is not None else len(split)
-    result = torch.zeros(count, 2)
-    was_training = model.training
-    model.eval()
+    parts = []
     for start in range(0, count, batch):
         rows = range(start, min(start + batch, count))
         clean = layout.join(split.image[rows.start : rows.stop], split.report[rows.start : rows.stop])
-        for j in range(draws):
-            drawn = [
-                corrupt(clean[n], free, layout, process, (i * GOLDEN + j / draws) % 1.0, (seed, 3, i, j))
-                for n, i in enumerate(rows)
-            ]
-            noisy, asked, t, weight = (torch.stack(column) for column in zip(*drawn, strict=True))
-            clean_, noisy, asked, t = (x.to(model.device) for x in (clean, noisy, asked, t))
-            bound = nelbo(model(noisy, t, asked), clean_, noisy, t, layout, asked, process=process)
-            result[rows.start : rows.stop] += weight * bound.divergence.cpu() / draws
+        told_here = told.expand(len(rows), -1)
+        parts.append(conditional_bound(model, clean, told_here, torch.zeros_like(told_here), draws, seed, rows))
+    return Likelihood(torch.cat(parts))
+
+
+@torch.no_grad()
+def conditional_bound(
+    model: MeDiMModel,
+    clean: torch.Tensor,
+    told: torch.Tensor,
+    hidden: torch.Tensor,
+    draws: int,
+    seed: int,
+    numbers: Sequence[int],
+) -> torch.Tensor:
+    """Nats of a bound on -log p(told positions | positions neither told nor hidden), by stratified draws; shape (B, 2).
+
+    Sample i has k = 1 + floor(N frac(i * golden ratio + j / draws)) of its N told positions masked in draw j, chosen by
+    (seed, i, j): two models with the same canvas are compared under identical noise, whatever the batch.
+
+    Args:
+        clean: complete sequences (B, L).
+        told: True where a token's cost counts, (B, L).
+        hidden: True where a token is masked throughout and costs nothing: it is not known, (B, L).
+        numbers: i of each sample.
+    """
+    layout, process = model.config.layout, model.config.transition
+    corrupt = _masked if process == "absorbing" else _noised
+    result = torch.zeros(len(clean), 2)
+    was_training = model.training
+    model.eval()
+    free = [row.nonzero()[:, 0] for row in told]
+    for j in range(draws):
+        drawn = [
+            corrupt(clean[n], free[n], hidden[n], layout, process, (i * GOLDEN + j / draws) % 1.0, (seed, 3, i, j))
+            for n, i in enumerate(numbers)
+        ]
+        noisy, asked, t, weight = (torch.stack(column) for column in zip(*drawn, strict=True))
+        clean_, noisy, asked, t = (x.to(model.device) for x in (clean, noisy, asked, t))
+        bound = nelbo(model(noisy, t, asked), clean_, noisy, t, layout, asked, process=process)
+        result += weight * bound.divergence.cpu() / draws
     model.train(was_training)
-    return Likelihood(result)
+    return result
+
+
+@torch.no_grad()
+def evidence(
+    model: MeDiMModel, clean: torch.Tensor, spans: Sequence[slice], draws: int = 16, seed: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the image says for each sentence of a report: log p(sentence | image, rest) - log p(sentence | rest), in nats.
+
+    Both terms are estimated by their bounds under the same noise, so the difference is an estimate, not a bound. Positive: the
+    image makes the sentence likelier.
+
+    Args:
+        clean: one complete sequence (L,).
+        spans: places of the sentences' tokens within the report.
+
+    Returns:
+        Differences and their standard errors over draws, each of shape (len(spans),).
+    """
+    layout = model.config.layout
+    report = torch.arange(layout.length)[layout.report]
+    image = torch.zeros(layout.length, dtype=torch.bool)
+    image[layout.image] = True
+    differences = []
+    for number, span in enumerate(spans):
+        told = torch.zeros(layout.length, dtype=torch.bool)
+        told[report[span]] = True
+        # A draw is a sample of its own: draw j masks another number of the sentence's tokens.
+        sequences, spoken = clean.expand(draws, -1), told.expand(draws, -1)
+        numbers = range(number * draws, (number + 1) * draws)
+        seen, blind = (
+            conditional_bound(model, sequences, spoken, mask.expand(draws, -1), 1, seed, numbers)[:, 1]
+            for mask in (torch.zeros_like(image), image)
+        )
+        differences.append(blind - seen)
+    table = torch.stack(differences)  # (S, draws)
+    return table.mean(1), table.std(1) / draws**0.5
 
 
 Noise = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """x_t (L,), where the model is asked (L,), time of each modality (2,), weight of each modality's term (2,)."""
 
 
-def _masked(clean: torch.Tensor, free: torch.Tensor, layout: Layout, process: str, u: float, key: tuple[int, ...]) -> Noise:
-    """1 + floor(N u) of the free positions masked."""
+def _masked(
+    clean: torch.Tensor, free: torch.Tensor, hidden: torch.Tensor, layout: Layout, process: str, u: float, key: tuple[int, ...]
+) -> Noise:
+    """1 + floor(N u) of the free positions masked, and what is hidden."""
     k = 1 + int(len(free) * u)
-    noisy = clean.clone()
-    noisy[free[torch.from_numpy(stream(*key).permutation(len(free))[:k])]] = layout.vocabulary.mask
+    noisy, asked = clean.clone(), torch.zeros(layout.length, dtype=torch.bool)
+    asked[free[torch.from_numpy(stream(*key).permutation(len(free))[:k])]] = True
+    noisy[asked | hidden] = layout.vocabulary.mask
     t = Canvas(layout, noisy[None], torch.zeros(1, layout.length, dtype=torch.bool)).masked_fraction()[0]
-    return noisy, noisy == layout.vocabulary.mask, t, torch.full((2,), len(free) / k)
+    return noisy, asked, t, torch.full((2,), len(free) / k)
 
 
-def _noised(clean: torch.Tensor, free: torch.Tensor, layout: Layout, process: str, u: float, key: tuple[int, ...]) -> Noise:
-    """The free positions at time u of the process."""
+def _noised(
+    clean: torch.Tensor, free: torch.Tensor, hidden: torch.Tensor, layout: Layout, process: str, u: float, key: tuple[int, ...]
+) -> Noise:
+    """The free positions at time u of the process, and what is hidden at time 1."""
     level = torch.tensor(SMALLEST_T + (1 - SMALLEST_T) * u)
     uniform = torch.from_numpy(stream(*key).random(layout.length))
     noisy, asked, t = clean.clone(), torch.zeros(layout.length, dtype=torch.bool), torch.zeros(2)
     asked[free] = True
     for column, modality in enumerate(MODALITIES):
         where = layout.of(modality)
-        if asked[where].any():
+        levels = level * asked[where] + 1.0 * hidden[where]
+        if levels.any():
             noise = transition(process, layout.size(modality))
-            z = noise.corrupt(layout.states(clean[where], modality), 1 - level, uniform[where])
-            noisy[where], t[column] = layout.ids(z, modality), level
+            z = noise.corrupt(layout.states(clean[where], modality), 1 - levels, uniform[where])
+            noisy[where], t[column] = layout.ids(z, modality), levels.max()
     return noisy, asked, t, LogLinear().weight(t)

@@ -8,7 +8,7 @@ import torch
 from medim.canvas import Layout
 from medim.data.token_cache import TokenSplit
 from medim.denoiser import DenoiserOutput
-from medim.diffusion.likelihood import likelihood
+from medim.diffusion.likelihood import conditional_bound, evidence, likelihood
 from medim.vocabulary import Vocabulary
 
 LAYOUT = Layout(Vocabulary(text=5, codes=4), image_length=6, report_length=3)
@@ -71,3 +71,47 @@ def test_the_noise_is_the_same_each_time_and_whatever_the_batch():
     a, b = likelihood(Independent(), data, "joint", draws=2), likelihood(Independent(), data, "joint", draws=2, batch=3)
     assert torch.equal(a.nats, b.nats)
     assert not torch.equal(a.nats, likelihood(Independent(), data, "joint", draws=2, seed=1).nats)
+
+
+class Told:
+    """A law in which the first report token is the first image code, and everything else is uniform."""
+
+    device, training = "cpu", False
+
+    def __init__(self) -> None:
+        self.config = SimpleNamespace(layout=LAYOUT, transition="absorbing")
+
+    def eval(self) -> None: ...
+
+    def train(self, mode: bool) -> None: ...
+
+    def __call__(self, tokens, t, select) -> DenoiserOutput:
+        image, report = select[:, LAYOUT.image], select[:, LAYOUT.report]
+        code = tokens[:, LAYOUT.image.start]
+        logits = torch.zeros(len(tokens), 3, 5)
+        for row in range(len(tokens)):
+            if code[row] == LAYOUT.vocabulary.mask:
+                logits[row, 0, 4] = -50  # there are four codes
+            else:
+                logits[row, 0] = -50
+                logits[row, 0, code[row] - LAYOUT.vocabulary.image_offset] = 0
+        return DenoiserOutput(torch.zeros(int(image.sum()), 4), logits[report])
+
+
+def test_the_evidence_of_an_image_is_what_it_tells_of_a_sentence():
+    clean = LAYOUT.join(torch.tensor([[2, 0, 1, 3, 0, 0]]), torch.tensor([[2, 4, 1]]))[0]
+    gain, error = evidence(Told(), clean, [slice(0, 1), slice(1, 3)])
+    torch.testing.assert_close(gain, torch.tensor([1.3863, 0.0]), atol=1e-4, rtol=0)
+    assert error.max() < 1e-4
+    wrong = LAYOUT.join(torch.tensor([[2, 0, 1, 3, 0, 0]]), torch.tensor([[3, 4, 1]]))[0]
+    assert evidence(Told(), wrong, [slice(0, 1)])[0] < -40
+
+
+def test_what_is_hidden_costs_nothing_and_is_told_as_noise():
+    model = Independent()
+    clean = LAYOUT.join(torch.zeros(4, 6, dtype=torch.long), torch.zeros(4, 3, dtype=torch.long))
+    told, hidden = torch.zeros(4, LAYOUT.length, dtype=torch.bool), torch.zeros(4, LAYOUT.length, dtype=torch.bool)
+    told[:, LAYOUT.report], hidden[:, LAYOUT.image] = True, True
+    nats = conditional_bound(model, clean, told, hidden, 3, 0, range(4))
+    torch.testing.assert_close(nats, torch.tensor([[0.0, 3 * 1.6094]]).repeat(4, 1), atol=1e-3, rtol=0)
+    assert (torch.cat(model.seen)[:, 0] == 1).all()
