@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from medim.data.phantom_v2.names import LABELS
-from medim.data.phantom_v2.report_reading import Reader, heavier, sentences
+from medim.data.phantom_v2.report_reading import heavier, read_sentence, sentences
 from medim.data.phantom_v2.statements import ABSENT, PRESENT, UNCERTAIN
 from medim.errors import unknown
 from medim.files import hash_of
@@ -19,7 +19,7 @@ def read(report: str) -> dict[str, str]:
     """
     said: dict[str, str] = {}
     for sentence in sentences(report):
-        for label, state in Reader().read(sentence).items():
+        for label, state in read_sentence(sentence):
             said[label] = heavier(said.get(label), state)
     return {label: said[label] for label in LABELS if label in said}
 

@@ -14,8 +14,8 @@ NAMES: dict[str, str] = {
     "haze": r"perihilar (?:haze|opacity|opacities)",
     "hydropneumothorax": r"hydropneumothora(?:x|xes|ces)",
     "pneumothorax": r"pneumothora(?:x|xes|ces)",
-    "effusion": r"effusions?",
-    "consolidation": r"(?:airspace |focal )+(?:opacity|opacities|disease|consolidations?)|consolidations?|consolidat(?:ed|ive)"
+    "effusion": r"effusions?|pleural fluid(?: collections?)?",
+    "consolidation": r"air[ -]?space (?:opacity|opacities|disease|consolidations?)|consolidations?|consolidat(?:ed|ive)"
     r"|pneumonia",
     "nodule": r"nodules?|nodular (?:opacity|opacities|density|densities)",
     "cellularity": r"(?P<low>(?:hypo|pauci)cellular(?:ity)?|(?:poorly|sparsely) cellular)"
@@ -38,7 +38,7 @@ SIDE_AFTER = re.compile(
 )  # such a side belongs to what precedes it
 SHARED_SIDE = re.compile(
     r"(?:.*\b(?:in|on|at|of) (?:the )?)?(?:left|right)(?: (?:upper|mid|middle|lower))?(?: zone| lobe| lung| side)?"
-    r" and (?:the |\w+ )?"
+    r" and (?:the )?"
 )
 SEPARATOR = re.compile(r",|\b(?:and|or|with|but)\b")
 
@@ -49,17 +49,18 @@ LEVELS = {
     **dict.fromkeys(("moderate", "normal", "average", "intermediate"), "moderate"),
 }
 
-_HEART = r"(?:heart|cardiac|cardiomediastinal)(?: and mediastin\w+)?(?: (?:size|silhouettes?|shadow|contours?))*"
-_LINK = (
+_HEART = r"(?:heart|cardiac|cardiomediastinal)(?: (?:size|silhouettes?|shadow|contours?))*"
+_AND_MORE = r"(?:,? (?:and )?(?:pulmonary|mediastinal|mediastinum|vascular\w*|vasculature|silhouettes?|contours?|lungs|great vessels|aorta))*"
+_LARGE = r"enlarged|large|big|increased"
+_LINK = _AND_MORE + (
     r"(?:(?:,? which)?,? (?:is|are|was|be|been|has|have|may|might|could|remains?|appears?|seems?|looks?|not|no longer|again"
     r"|also|now|still|become|returned|to|and|too|very|somewhat|borderline|at|the|in size|of|:|within|upper limits? of"
-    r"|limits?|\w+ly|measures [^,;]{1,30} across))*"
+    r"|limits?|mild|moderate|severe|\w+ly|measures [^,;]{1,30} across))*"
 )
-ENLARGED_HEART = re.compile(
-    rf"\b(?:{_HEART}{_LINK} (?:enlarged|enlargement|large|big|increased)|(?:enlarged|large|big|increased) {_HEART})\b"
-)
+ENLARGED_HEART = re.compile(rf"\b(?:{_HEART}{_LINK} (?:{_LARGE}|enlargement)|(?:{_LARGE}|borderline) {_HEART})\b")
 NORMAL_HEART = re.compile(
-    rf"\b(?:{_HEART}{_LINK} (?:normal(?: limits| size)?|unremarkable|top[- ]normal)|normal (?:size of the )?{_HEART})\b"
+    rf"\b(?:{_HEART}{_LINK} (?:normal(?: limits| size)?|unremarkable|top[- ]normal)"
+    rf"|normal (?:size (?:and \w+ )?of the )?{_HEART})\b"
 )
 _CLEAR = r"(?:clear|normal|unremarkable|free of disease)\b(?! of| from)"
 _OF_SIDE = r"(?:(?P<{0}>left|right) |both |bilateral )?"

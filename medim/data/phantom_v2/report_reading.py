@@ -19,15 +19,22 @@ Rules where usage leaves room:
 """
 
 import re
-from dataclasses import dataclass, field
-from itertools import pairwise
+from functools import lru_cache
 
 from medim.data.phantom_v2 import report_lexicon as lexicon
 from medim.data.phantom_v2.names import SIDES
+from medim.data.phantom_v2.report_scope import (
+    SILENT,
+    STATES,
+    Mention,
+    assign_sides,
+    assign_states,
+    cellularity_level,
+    mentions_of,
+    sides_of,
+)
 from medim.data.phantom_v2.statements import ABSENT, PRESENT, UNCERTAIN
 
-SILENT = "silent"
-_STATES = {"silent": SILENT, "open": UNCERTAIN, "absent": ABSENT, "present": PRESENT}
 _WEIGHT = {ABSENT: 0, UNCERTAIN: 1, PRESENT: 2}
 
 _NAMING = (
@@ -47,30 +54,17 @@ _QUESTION_BEFORE = re.compile(r"(?:^|(?<=[\s(]))\?+\s*(?=[a-z])")
 _QUESTION_AFTER = re.compile(r"(?<=\w)\s*\?+")
 
 
-@dataclass
-class Mention:
-    """One name of a finding in a clause."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
-    state: str = PRESENT
-    segment: int = 0
-    sides: set[str] = field(default_factory=set)
-    trailing: bool = False  # whether its side stands behind it
-
-
 def sentences(report: str) -> list[str]:
-    """The sentences of a report, lower case, rewritten by the lexicon, without sections that do not describe the picture."""
+    """The sentences of a report, lower case, without sections that do not describe the picture."""
     text = lexicon.SKIPPED_SECTION.sub("\n", report.lower())
     text = lexicon.HEADING.sub("\n", text)
     text = _ITEM.sub(" ", _DECIMAL.sub("0", text))
     text = _QUESTION_AFTER.sub(" questionable. ", _QUESTION_BEFORE.sub("questionable ", text))
-    return [clean for part in _SENTENCE.split(text) if (clean := _rewritten(part))]
+    return [part.strip() for part in _SENTENCE.split(text) if part.strip()]
 
 
-def _rewritten(sentence: str) -> str:
+def rewritten(sentence: str) -> str:
+    """A sentence in the few forms that the reader knows: abbreviations spelt out, denials that are none turned round."""
     sentence = sentence.replace(">", " greater than ")
     sentence = _SPACE.sub(" ", _OTHER.sub(" ", sentence)).strip()
     for pattern, text in lexicon.REWRITES:
@@ -81,7 +75,7 @@ def _rewritten(sentence: str) -> str:
 
 
 def clauses(sentence: str) -> list[str]:
-    """The clauses of a sentence from `sentences`."""
+    """The clauses of a sentence from `rewritten`."""
     parts = (piece.strip(" ,") for part in lexicon.BREAK.split(sentence) for piece in _pieces(part))
     return [clause for part in parts if part for clause in _coordinated(part)]
 
@@ -114,29 +108,33 @@ def _coordinated(clause: str) -> list[str]:
     return [clause]
 
 
-class Reader:
-    """Reads one sentence; remembers the last finding named, for what refers back to it."""
+@lru_cache(maxsize=1 << 16)  # reports of one kind repeat their sentences
+def read_sentence(sentence: str) -> tuple[tuple[str, str], ...]:
+    """What a sentence from `sentences` says: (label, state) each, the state `present`, `absent` or `uncertain`."""
+    reader = _Reader()
+    for clause in clauses(rewritten(sentence)):
+        reader.clause(clause)
+    return tuple(reader.said.items())
+
+
+class _Reader:
+    """Reads the clauses of one sentence; remembers the last finding named, for what refers back to it."""
 
     def __init__(self) -> None:
         self.said: dict[str, str] = {}
         self._last: list[Mention] = []
 
-    def read(self, sentence: str) -> dict[str, str]:
-        """What the sentence (from `sentences`) says: label -> `present`, `absent` or `uncertain`."""
-        for clause in clauses(sentence):
-            self._clause(clause)
-        return self.said
-
     def _say(self, label: str, state: str) -> None:
         if state != SILENT:
             self.said[label] = heavier(self.said.get(label), state)
 
-    def _clause(self, clause: str) -> None:
+    def clause(self, clause: str) -> None:
+        """Takes in what one clause says."""
         clause = self._normal_parts(clause)
         mentions = mentions_of(clause)
         if mentions:
-            _assign_states(clause, mentions)
-            _assign_sides(clause, mentions)
+            assign_states(clause, mentions)
+            assign_sides(clause, mentions)
             self._last = [mention for mention in mentions if mention.kind in lexicon.LATERAL] or mentions[-1:]
         else:
             mentions = self._referred(clause)
@@ -162,14 +160,14 @@ class Reader:
     def _referred(self, clause: str) -> list[Mention]:
         """The last findings named, as a clause without a name speaks of them again: "none on the left", "it has resolved"."""
         before, after = lexicon.BEFORE.search(clause), lexicon.AFTER.search(clause)
-        sides = {side for match in lexicon.SIDE.finditer(clause) for side in _meant(match.group())}
+        sides = {side for match in lexicon.SIDE.finditer(clause) for side in sides_of(match.group())}
         pronoun = lexicon.PRONOUN.search(clause)
         if not self._last or not (pronoun or (sides and (before or after))):
             return []
         state = PRESENT
         for cue in (before, after):
             if cue is not None and cue.lastgroup is not None:
-                state = _STATES[cue.lastgroup]
+                state = STATES[cue.lastgroup]
         new = lexicon.NEW_ONE.search(clause) is not None
         if (state == PRESENT or new) and not sides:
             return []
@@ -205,7 +203,7 @@ class Reader:
         level, end = cellularity_level(clause, mention)
         state = mention.state
         if state == PRESENT and (cue := lexicon.BEFORE.search(clause, mention.end, end)):
-            state = _STATES[cue.lastgroup or "present"]  # "cellularity is not high", "cellularity may be high"
+            state = STATES[cue.lastgroup or "present"]  # "cellularity is not high", "cellularity may be high"
         for other in ("low", "high"):
             if level == other:
                 self._say(f"{other} cellularity", state)
@@ -216,111 +214,3 @@ class Reader:
 def heavier(one: str | None, other: str) -> str:
     """The state that counts where a report says both."""
     return other if one is None or _WEIGHT[other] > _WEIGHT[one] else one
-
-
-def mentions_of(clause: str) -> list[Mention]:
-    """The names of findings in a clause, an enlarged heart among them, from left to right."""
-    found = [Mention("cardiomegaly", m.group(), m.start(), m.end()) for m in lexicon.ENLARGED_HEART.finditer(clause)]
-    for match in lexicon.NAME.finditer(clause):
-        number = next(i for i in range(len(lexicon.KINDS)) if match.group(f"n{i}") is not None)
-        if not any(m.start < match.end() and match.start() < m.end for m in found):
-            found.append(Mention(lexicon.KINDS[number], match.group(), match.start(), match.end()))
-    return sorted(found, key=lambda mention: mention.start)
-
-
-def cellularity_level(clause: str, mention: Mention) -> tuple[str | None, int]:
-    """`low`, `moderate` or `high`, from the name itself or the level word nearest to it, and where that word begins."""
-    for prefix, level in (("hypo", "low"), ("pauci", "low"), ("poor", "low"), ("spars", "low"), ("normo", "moderate")):
-        if mention.text.startswith(prefix):
-            return level, mention.end
-    if mention.text.startswith(("hyper", "high", "dense", "marked")):
-        return "high", mention.end
-    words = [(min(abs(m.start() - mention.end), abs(mention.start - m.end())), m) for m in lexicon.LEVEL.finditer(clause)]
-    if not words:
-        return None, mention.end
-    nearest = min(words, key=lambda word: word[0])[1]
-    return lexicon.LEVELS[nearest.group()], nearest.start()
-
-
-def _assign_states(clause: str, mentions: list[Mention]) -> None:
-    """Gives each mention its state: by the cue before it, then by the one that closes the clause."""
-    cues = [(m.start(), m.end(), _STATES[m.lastgroup or "present"], m.group()) for m in lexicon.BEFORE.finditer(clause)]
-    state, segment, fresh = PRESENT, 0, False
-    place = 0
-    for mention in mentions:
-        for start, _, cue, word in cues:
-            if not place <= start < mention.end or (start >= mention.start and mention.kind != "cardiomegaly"):
-                continue
-            combined = fresh and (state in (ABSENT, SILENT) or (state == UNCERTAIN and cue == ABSENT))
-            state = state if combined else cue
-            segment += int(word not in ("rather than", "instead of"))
-            fresh = True
-        if state == UNCERTAIN and not fresh and re.search(r",|\bwith\b", clause[place : mention.start]):
-            state = PRESENT  # "possible effusion, cardiomegaly", "possible effusion with edema": the doubt ends there
-        mention.state, mention.segment = state, segment
-        if mention.kind == "cellularity" and state == ABSENT and not fresh and "," in clause[place : mention.start]:
-            mention.state = PRESENT  # "no necrosis, hypercellular"
-        place, fresh = mention.end, False
-    _close(clause, mentions)
-    for i in range(1, len(mentions)):
-        between = clause[mentions[i - 1].end : mentions[i].start]
-        if re.search(r"\b(?:or|versus|vs)\b", between) and mentions[i - 1].state == mentions[i].state == PRESENT:
-            mentions[i - 1].state = mentions[i].state = UNCERTAIN
-    if versus := re.search(r"\b(?:versus|vs)\b", clause):
-        after = [mention for mention in mentions if mention.start >= versus.end()]
-        before = [mention for mention in mentions if mention.end <= versus.start()]
-        for mention in before[-1:] + after[:1]:
-            if mention.state == PRESENT:
-                mention.state = UNCERTAIN
-
-
-def _close(clause: str, mentions: list[Mention]) -> None:
-    """Applies the cues that stand after what they govern."""
-    first = 0
-    for cue in lexicon.AFTER.finditer(clause):
-        last = mentions[-1].end <= cue.start()
-        if not last and not lexicon.COPULA.search(clause[: cue.start()]):
-            continue
-        state = _STATES[cue.lastgroup or "present"]
-        for mention in mentions[first:]:
-            if mention.end > cue.start() or mention.state == SILENT:
-                continue
-            if not (mention.state == ABSENT and state == UNCERTAIN):
-                mention.state = state
-        first = sum(mention.end <= cue.start() for mention in mentions)
-    past = lexicon.WAS_THERE.search(clause)
-    if past and not lexicon.IS_THERE.search(clause):
-        for mention in mentions:
-            mention.state = SILENT
-
-
-def _meant(word: str) -> set[str]:
-    return {word} if word in SIDES else set(SIDES)
-
-
-def _assign_sides(clause: str, mentions: list[Mention]) -> None:
-    """Gives each mention its sides: those nearest by commas and conjunctions, then its neighbour's."""
-    for match in lexicon.SIDE.finditer(clause):
-        before = max((i for i, mention in enumerate(mentions) if mention.end <= match.start()), default=None)
-        after = min((i for i, mention in enumerate(mentions) if mention.start >= match.end()), default=None)
-        owner = after if before is None else before
-        if before is not None and after is not None:
-            left = clause[mentions[before].end : match.start()]
-            right = clause[match.end() : mentions[after].start]
-            parted = lexicon.SEPARATOR.search(left) is not None, lexicon.SEPARATOR.search(right) is not None
-            if parted[0] != parted[1]:
-                owner = after if parted[0] else before
-            else:
-                behind = lexicon.SIDE_AFTER.search(left) or (parted[1] and lexicon.SHARED_SIDE.fullmatch(left.strip() + " "))
-                owner = before if behind else after
-        if owner is not None:
-            mentions[owner].sides |= _meant(match.group())
-            mentions[owner].trailing |= owner == before
-    for near, bare in pairwise(mentions):  # "left effusion and pneumothorax"
-        if not bare.sides and near.kind in lexicon.LATERAL and near.segment == bare.segment:
-            bare.sides |= near.sides
-    for near, bare in pairwise(
-        reversed(mentions)
-    ):  # "effusion and pneumothorax on the left", but not "effusion or left nodule"
-        if not bare.sides and near.trailing and near.kind in lexicon.LATERAL and near.segment == bare.segment:
-            bare.sides, bare.trailing = set(near.sides), near.trailing
