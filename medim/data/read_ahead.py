@@ -5,6 +5,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,10 +69,7 @@ def read_batches(dataset: PairDataset, split: str, pieces: Iterable[range], side
     read: Callable[[range], Batch]
     executor: Executor
     if workers:
-        # Started clean, as a fork of a process whose threads hold locks may hang; what all need is imported once.
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload([__name__])
-        executor = ProcessPoolExecutor(workers, context, _start_worker, (dataset, split, side))
+        executor = _processes(dataset, split, side, workers)
         read = _read_in_worker
     else:
         executor = ThreadPoolExecutor(1)
@@ -89,6 +87,22 @@ def read_batches(dataset: PairDataset, split: str, pieces: Iterable[range], side
             yield waiting.popleft().result()
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def worker_pool(
+    dataset: PairDataset, split: str, side: int, workers: int
+) -> Iterator[Callable[[Iterable[range]], Iterator[Batch]]]:
+    """Processes that read nothing ahead: a function from pieces to their batches, in order."""
+    with _processes(dataset, split, side, workers) as executor:
+        yield lambda pieces: executor.map(_read_in_worker, pieces)
+
+
+def _processes(dataset: PairDataset, split: str, side: int, workers: int) -> ProcessPoolExecutor:
+    # Started clean, as a fork of a process whose threads hold locks may hang; what all need is imported once.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return ProcessPoolExecutor(workers, context, _start_worker, (dataset, split, side))
 
 
 def cut(rows: range, batch: int) -> list[range]:

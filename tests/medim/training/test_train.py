@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from medim.data.selection import MixedDataset, Subset
 from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
 from medim.training import trainer
@@ -34,6 +35,23 @@ def test_a_stopped_training_continues_to_bit_identical_weights(squares, recipe_f
     assert same(whole, half)
     steps = [json.loads(line)["step"] for line in (half / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
+
+
+def test_a_stopped_training_on_a_mixture_continues_to_bit_identical_weights(squares, recipe_file, tmp_path):
+    class Others(type(squares)):
+        name, fingerprint = "others", "others-1"
+
+    data = MixedDataset([Subset(squares, 0.25), Others()], [3, 1])
+    whole = train_model(str(recipe_file), data, tmp_path / "whole", device="cpu")
+    half = tmp_path / "half"
+    shutil.copytree(whole, half)
+    for leftover in (*half.glob("checkpoint-8"), half / "model.safetensors", half / "training.json"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    train_model(str(recipe_file), data, half, device="cpu")
+    assert same(whole, half)
+    assert json.loads((half / "training.json").read_text())["data"] == "squares:train=25%,weight=3+others"
+    with pytest.raises(UserError, match="data_fingerprint"):
+        train_model(str(recipe_file), MixedDataset(data.parts, [1, 1]), half, device="cpu")
 
 
 def test_it_writes_a_model_that_generates(squares, recipe_file, tmp_path):

@@ -1,0 +1,56 @@
+"""Columns join their parts; files are views of what was written, and a damaged one is named."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from medim.data.token_store import Column, TokenStore
+from medim.errors import UserError
+
+
+def test_a_column_is_its_parts_in_a_row():
+    whole = np.arange(44).reshape(11, 4)
+    column = Column([whole[:4].astype(np.uint16), whole[4:8].astype(np.uint16), whole[8:].astype(np.uint16)])
+    assert (len(column), column.shape) == (11, (11, 4))
+    for start in range(12):
+        for stop in range(start, 13):
+            assert torch.equal(column[start:stop], torch.from_numpy(whole[start:stop]))
+    assert column[:].dtype == torch.int64
+    assert column[-1].tolist() == [40, 41, 42, 43]
+    assert column[7].tolist() == [28, 29, 30, 31]
+    assert int(Column([np.array([3, 5], np.uint8)])[1]) == 5
+    with pytest.raises(IndexError):
+        column[11]
+    with pytest.raises(ValueError, match="steps of 1"):
+        column[::2]
+
+
+def test_files_are_mapped_views(tmp_path):
+    store = TokenStore(tmp_path / "t", {"data": "x", "terms": "CC0"})
+    columns = {"image": np.arange(12, dtype=np.uint16).reshape(3, 4), "prompt": np.array([7, 8, 9], np.int32)}
+    rows = range(10, 13)
+    assert not store.has(rows)
+    store.write(rows, columns)
+    assert store.path(rows).name == "000000010-000000013.arrow"
+    read = store.read(rows)
+    for name, values in columns.items():
+        np.testing.assert_array_equal(read[name], values)
+        assert read[name].dtype == values.dtype
+        assert not read[name].flags.owndata
+        assert not read[name].flags.writeable
+    assert json.loads((tmp_path / "t" / "tokens.json").read_text()) == {"data": "x", "terms": "CC0"}
+    assert sorted(path.name for path in (tmp_path / "t").iterdir()) == ["000000010-000000013.arrow", "tokens.json"]
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    store = TokenStore(tmp_path, {})
+    store.write(range(3), {"prompt": np.zeros(3, np.int32)})
+    path = store.path(range(3))
+    path.rename(store.path(range(4)))
+    with pytest.raises(UserError, match="hold 3 rows, not 4"):
+        store.read(range(4))
+    store.path(range(4)).write_bytes(b"ARROW1")
+    with pytest.raises(UserError, match=r"000000004\.arrow' are damaged: remove the file"):
+        store.read(range(4))
