@@ -2,7 +2,8 @@
 
 import difflib
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -107,6 +108,7 @@ class Files(Archive):
                     raise UserError(f"field '{field}' must be a text that is not empty")
                 near = difflib.get_close_matches(field, row, n=1)
                 raise UserError(f"field '{field}' is missing" + (f"; did you mean it by '{near[0]}'?" if near else ""))
+        _check_optional(row)
         source = inside(row["image"])
         patient = row.get("patient") or self._patient(source, row.get("study") or row["id"])
         split = self.options.drawn_split(patient) if self._drawn else known_split(row["split"])
@@ -145,6 +147,9 @@ class Files(Archive):
             texts = {name[:-4]: name for name in names if name.lower().endswith(".txt")}
             used = set()
             for name in names:
+                if re.search("[\ud800-\udfff]", folder + name):
+                    yield Loss(ascii(folder + name), "the file's name is not UTF-8")
+                    continue
                 stem, suffix = os.path.splitext(name)
                 if suffix.lower() == ".txt":
                     continue
@@ -185,6 +190,18 @@ class Files(Archive):
             "terms": self.options.terms,
         }
         return Record(fields, picture)
+
+
+def _check_optional(row: Mapping[str, Any]) -> None:
+    """Refuses what `FolderDataset` would refuse in the fields that a row may have."""
+    for field in ("patient", "study", "domain", "terms", "view"):
+        if not isinstance(row.get(field), str | None):
+            raise UserError(f"field '{field}' must be a string")
+    labels, sections = row.get("findings"), row.get("sections")
+    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+        raise UserError("field 'findings' must be a list of strings")
+    if sections is not None and not (isinstance(sections, dict) and all(isinstance(t, str) for t in sections.values())):
+        raise UserError("field 'sections' must map names to strings")
 
 
 def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, list[str]]]:

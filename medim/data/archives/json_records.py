@@ -73,9 +73,14 @@ def _lines(file: Path, stream: Any) -> Iterator[Entry | Loss]:
         if not text.strip():
             continue
         try:
-            yield Entry(None, number, json.loads(text.decode("utf-8")))
+            value = json.loads(text.decode("utf-8"))
+            if b"\\ud" in text.lower():
+                json.dumps(value, ensure_ascii=False).encode()  # refuses half of a surrogate pair, which no file can hold
+            yield Entry(None, number, value)
         except UnicodeDecodeError as error:
             yield Loss(f"{file.name}:{number}", f"not UTF-8: byte {error.start + 1} of the line")
+        except UnicodeEncodeError:
+            yield Loss(f"{file.name}:{number}", "a text holds half of a surrogate pair")
         except (ValueError, RecursionError) as error:
             yield Loss(f"{file.name}:{number}", f"broken JSON: {error}")
 

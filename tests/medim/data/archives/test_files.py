@@ -83,6 +83,17 @@ def test_half_a_pair_is_a_loss_and_other_files_are_counted(tmp_path):
     assert len(entries) == 5
 
 
+def test_a_name_that_no_text_can_hold_is_a_loss(tmp_path):
+    put(tmp_path, "a")
+    try:
+        (tmp_path / "c\udcff.png").write_bytes(b"x")
+    except OSError:
+        pytest.skip("this file system takes no name that is not UTF-8")
+    record, loss = open_archive("folder", tmp_path).records()
+    assert record.fields["id"] == "a"
+    assert loss == Loss(r"'c\udcff.png'", "the file's name is not UTF-8")
+
+
 def test_two_pictures_may_share_a_text(tmp_path):
     put(tmp_path, "a")
     Image.new("L", (5, 4), 99).save(tmp_path / "a.JPG")
@@ -166,6 +177,9 @@ def test_pairs_may_be_split_anew_by_patient(tmp_path):
     ("row", "reason"),
     [
         ({**ROWS[1], "image": "../b.png"}, "image '../b.png' leads outside"),
+        ({**ROWS[1], "findings": "effusion"}, "field 'findings' must be a list of strings"),
+        ({**ROWS[1], "sections": {"findings": 3}}, "field 'sections' must map names to strings"),
+        ({**ROWS[1], "patient": 3}, "field 'patient' must be a string"),
         ({**ROWS[1], "split": "tset"}, "unknown split 'tset'; did you mean 'test'?"),
         ({**ROWS[1], "report": None}, "field 'report' must be a text that is not empty"),
         ({"id": "2", "image": "images/b.png", "reports": "x", "split": "val"}, "did you mean it by 'reports'?"),

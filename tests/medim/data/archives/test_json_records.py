@@ -33,7 +33,10 @@ def test_an_object_of_lists_keeps_keys_and_order(tmp_path):
 
 def test_lines_keep_what_is_sound(tmp_path):
     text = b'{"a": "x\xe2\x80\xa8y"}\n\n{"a": \n"\xff"\n[1]'
-    first, broken, damaged, last = read_entries(write(tmp_path / "a.jsonl", text))
+    text += b'\n"\\ud83d\\ude00"\n"\\uD800"'
+    first, broken, damaged, last, pair, half = read_entries(write(tmp_path / "a.jsonl", text))
+    assert pair == Entry(None, 6, "\U0001f600")
+    assert half == Loss("a.jsonl:7", "a text holds half of a surrogate pair")
     assert first == Entry(None, 1, {"a": "x\u2028y"})
     assert isinstance(broken, Loss)
     assert broken.item == "a.jsonl:3"
