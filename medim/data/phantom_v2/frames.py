@@ -16,8 +16,15 @@ WORDING: dict[str, Wording] = CHEST_WORDING | PATHOLOGY_WORDING
 OWN_SENTENCE = 0.4  # share of assertions that use a sentence of the finding's own rather than a frame
 
 # {p} the noun phrase, {a} with its indefinite and {same} with its definite article; {the} the short one with its definite.
-ASSERTED = ("{p}", "there {is} {a}", "{a} {is} seen", "{a} {is} present", "{a} {is} noted", "note is made of {a}")
-LIKELY = (
+ASSERTED: tuple[str, ...] = (
+    "{p}",
+    "there {is} {a}",
+    "{a} {is} seen",
+    "{a} {is} present",
+    "{a} {is} noted",
+    "note is made of {a}",
+)
+LIKELY: tuple[str, ...] = (
     "probable {p}",
     "likely {p}",
     "{a} {is} likely",
@@ -27,7 +34,7 @@ LIKELY = (
     "{a} {is} probable",
     "findings compatible with {a}",
 )
-OPEN = (
+OPEN: tuple[str, ...] = (
     "possible {p}",
     "questionable {p}",
     "suspected {p}",
@@ -40,7 +47,7 @@ OPEN = (
     "{a} {is} not excluded",
     "concern for {a}",
 )
-COURSE = {
+COURSE: dict[str, tuple[str, ...]] = {
     "new": (
         "new {p}",
         "{a} {has} developed {since}",
@@ -88,10 +95,19 @@ COURSE = {
         "{the} {is} no longer visible",
     ),
 }
-MEASURED = ("{the} now {measures} {size}, previously {earlier}", "{the} {measures} {size}, compared with {earlier} {before}")
-PLACED = ("new {p}", "{a} {has} been placed {since}", "{a}, new {since}", "interval placement of {a}", "{a} {is} now present")
-REMOVED = ("{the} has been removed", "interval removal of {the}", "{the} {is} no longer seen")
-COURSE_WORDS = {
+MEASURED: tuple[str, ...] = (
+    "{the} now {measures} {size}, previously {earlier}",
+    "{the} {measures} {size}, compared with {earlier} {before}",
+)
+PLACED: tuple[str, ...] = (
+    "new {p}",
+    "{a} {has} been placed {since}",
+    "{a}, new {since}",
+    "interval placement of {a}",
+    "{a} {is} now present",
+)
+REMOVED: tuple[str, ...] = ("{the} has been removed", "interval removal of {the}", "{the} {is} no longer seen")
+COURSE_WORDS: dict[str, tuple[str, ...]] = {
     "new": ("new",),
     "increased": ("increasing", "worsening"),
     "decreased": ("decreasing", "improving"),
@@ -99,7 +115,7 @@ COURSE_WORDS = {
 }
 LIKELY_WORDS = ("probable", "likely", "presumed")
 OPEN_WORDS = ("possible", "questionable", "suspected", "equivocal")
-DENIED = (
+DENIED: tuple[str, ...] = (
     "no {these}",
     "there is no {these}",
     "no {these} is seen",
@@ -108,7 +124,12 @@ DENIED = (
     "there is no evidence of {these}",
     "negative for {these}",
 )
-DENIED_SIDE = ("no {side} {these}", "no {these} on the {side}", "there is no {side} {these}", "no evidence of {side} {these}")
+DENIED_SIDE: tuple[str, ...] = (
+    "no {side} {these}",
+    "no {these} on the {side}",
+    "there is no {side} {these}",
+    "no evidence of {side} {these}",
+)
 
 _SINCE = (
     "since the prior study",
@@ -224,7 +245,9 @@ def tell(group: Group, case: Case, rng: np.random.Generator) -> str:
     phrase, brief = full(group, rng), short(group, rng)
     words = {"since": since(case, rng), "before": before(case, rng)}
     if statement.course is None:
-        own, frames = (wording.open, OPEN) if statement.state == UNCERTAIN else (wording.present, ASSERTED)
+        own, frames = wording.present, ASSERTED
+        if statement.state == UNCERTAIN:
+            own, frames = wording.open, OPEN
         if statement.likely:
             own, frames = (), LIKELY
         if own and alone is not None and rng.random() < OWN_SENTENCE:

@@ -50,7 +50,8 @@ LEVELS = {
 }
 
 _HEART = r"(?:heart|cardiac|cardiomediastinal)(?: (?:size|silhouettes?|shadow|contours?))*"
-_AND_MORE = r"(?:,? (?:and )?(?:pulmonary|mediastinal|mediastinum|vascular\w*|vasculature|silhouettes?|contours?|lungs|great vessels|aorta))*"
+_MORE = r"pulmonary|mediastinal|mediastinum|vascular\w*|vasculature|silhouettes?|contours?|lungs|great vessels|aorta"
+_AND_MORE = rf"(?:,? (?:and )?(?:{_MORE}))*"
 _LARGE = r"enlarged|large|big|increased"
 _LINK = _AND_MORE + (
     r"(?:(?:,? which)?,? (?:is|are|was|be|been|has|have|may|might|could|remains?|appears?|seems?|looks?|not|no longer|again"

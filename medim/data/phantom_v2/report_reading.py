@@ -48,7 +48,7 @@ _NAMING = (
 _SENTENCE = re.compile(r"[.!\n]+")
 _SPACE = re.compile(r"\s+")
 _OTHER = re.compile(r"[^a-z0-9&,;:' /-]+")
-_DECIMAL = re.compile(r"\d+\.\d+|(?<=\d)\. (?=\d+ (?:mm|cm)\b)")
+_DECIMAL = re.compile(r"\d+\.\d+|(?<=\d) ?\. ?(?=\d+ (?:mm|cm)\b)")
 _ITEM = re.compile(r"(?:^|(?<=[.\n:]))\s*\d+\s*[.)](?=\s)")
 _QUESTION_BEFORE = re.compile(r"(?:^|(?<=[\s(]))\?+\s*(?=[a-z])")
 _QUESTION_AFTER = re.compile(r"(?<=\w)\s*\?+")

@@ -265,7 +265,7 @@ UNLIKE_SIDES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-HEART_NORMAL = (
+HEART_NORMAL: tuple[str, ...] = (
     "the heart size is normal",
     "the heart is not enlarged",
     "normal heart size",
@@ -273,11 +273,15 @@ HEART_NORMAL = (
     "the cardiac silhouette is within normal limits",
     "the heart is normal in size",
 )
-LUNGS_CLEAR = ("the lungs are clear", "both lungs are clear", "clear lungs", "the lung fields are clear")
-LUNG_CLEAR = ("the {side} lung is clear", "clear {side} lung")
-ANGLE_CLEAR = ("the {side} costophrenic angle is clear", "the {side} costophrenic angle is sharp", "no {side} effusion")
-NO_DEVICES = ("no support devices", "no pacemaker or endotracheal tube", "there are no support devices")
-NORMAL_CHEST = (
+LUNGS_CLEAR: tuple[str, ...] = ("the lungs are clear", "both lungs are clear", "clear lungs", "the lung fields are clear")
+LUNG_CLEAR: tuple[str, ...] = ("the {side} lung is clear", "clear {side} lung")
+ANGLE_CLEAR: tuple[str, ...] = (
+    "the {side} costophrenic angle is clear",
+    "the {side} costophrenic angle is sharp",
+    "no {side} effusion",
+)
+NO_DEVICES: tuple[str, ...] = ("no support devices", "no pacemaker or endotracheal tube", "there are no support devices")
+NORMAL_CHEST: tuple[str, ...] = (
     "normal chest",
     "no acute abnormality",
     "no acute cardiopulmonary abnormality",
@@ -285,15 +289,19 @@ NORMAL_CHEST = (
     "normal chest radiograph",
     "no acute findings",
 )
-UNCHANGED_OVERALL = ("no significant change since the prior study", "no significant interval change", "stable appearances")
-OPENINGS_CHEST = (
+UNCHANGED_OVERALL: tuple[str, ...] = (
+    "no significant change since the prior study",
+    "no significant interval change",
+    "stable appearances",
+)
+OPENINGS_CHEST: tuple[str, ...] = (
     "Frontal chest radiograph.",
     "Portable chest radiograph.",
     "Single frontal view of the chest.",
     "Chest radiograph, frontal view.",
     "AP view of the chest.",
 )
-OTHER_ANATOMY_CHEST = (
+OTHER_ANATOMY_CHEST: tuple[str, ...] = (
     "the trachea is midline",
     "the mediastinal contours are normal",
     "the visible bones are intact",

@@ -106,7 +106,7 @@ PATHOLOGY_WORDING: dict[str, Wording] = {
 }
 
 # {level} is low, moderate or high; {hyper} hypocellular, normocellular or hypercellular.
-CELLULARITY_SAID = (
+CELLULARITY_SAID: tuple[str, ...] = (
     "cellularity is {level}",
     "{level} cellularity",
     "the tissue shows {level} cellularity",
@@ -114,31 +114,31 @@ CELLULARITY_SAID = (
     "the tissue is {hyper}",
     "{hyper} tissue",
 )
-CELLULARITY_LIKELY = (
+CELLULARITY_LIKELY: tuple[str, ...] = (
     "probably {hyper} tissue",
     "cellularity is likely {level}",
     "appearances consistent with {level} cellularity",
 )
-CELLULARITY_OPEN = (
+CELLULARITY_OPEN: tuple[str, ...] = (
     "possibly {hyper} tissue",
     "cellularity may be {level}",
     "{level} cellularity is suspected",
     "questionable {level} cellularity",
     "{level} cellularity cannot be excluded",
 )
-CELLULARITY_SAME = (
+CELLULARITY_SAME: tuple[str, ...] = (
     "cellularity remains {level}",
     "cellularity is unchanged and {level}",
     "the tissue is still {hyper}",
     "{level} cellularity, unchanged",
 )
-CELLULARITY_CHANGED = (
+CELLULARITY_CHANGED: tuple[str, ...] = (
     "cellularity is now {level}",
     "the tissue is now {hyper}",
     "cellularity has changed to {level}",
 )
 HYPER = {"low": "hypocellular", "moderate": "normocellular", "high": "hypercellular"}
-CELLULARITY_PHRASES = ("{level} cellularity", "{hyper} tissue", "{level} cell density")
+CELLULARITY_PHRASES: tuple[str, ...] = ("{level} cellularity", "{hyper} tissue", "{level} cell density")
 
 DETAILS_PATHOLOGY: dict[str, tuple[str, ...]] = {
     "glands": ("the lumens are empty", "the lining is a single layer", "the epithelium is regular"),
