@@ -11,7 +11,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from medim.backbones.build import build_backbone, config_of
 from medim.backbones.causal_lm import load_pretrained
 from medim.backbones.timestep import TimestepEmbedding
-from medim.canvas import Layout, Modality
+from medim.canvas import MODALITIES, Layout, Modality
+from medim.diffusion.transition import transition
 from medim.errors import UserError, unknown
 from medim.vocabulary import Vocabulary
 
@@ -33,6 +34,9 @@ class MeDiMConfig(PretrainedConfig):
         logit_alignment: `own` reads a token's logits at its own position, `shift` at the position before it, as the
             autoregressive head was trained to.
         timestep: `adaln` (the paper), `additive` or `none` (its ablations).
+        objective: `diffusion`, or `autoregressive`: the same blocks under their causal mask, each token told from those before
+            it (the Liquid baseline). It has no time and no mask to remove: `attention`, `timestep` and `logit_alignment` do
+            not apply.
         gating: of the modulated branches: `identity` (starts as the pretrained block), `zero` (AdaLN-Zero) or `released`; see
             `medim.backbones.adaln`.
         transition: what noise does to a token: `absorbing` (the paper), `uniform` or `hybrid`; see
@@ -51,6 +55,7 @@ class MeDiMConfig(PretrainedConfig):
     order: str = "image-report"
     logit_alignment: str = "own"
     timestep: str = "adaln"
+    objective: str = "diffusion"
     gating: str = "identity"
     transition: str = "absorbing"
     positions: str = "rotary"
@@ -75,11 +80,16 @@ CHOICES = {
     "order": ("image-report", "report-image"),
     "logit_alignment": ("own", "shift"),
     "timestep": ("adaln", "additive", "none"),
+    "objective": ("diffusion", "autoregressive"),
     "gating": ("identity", "zero", "released"),
     "transition": ("absorbing", "uniform", "hybrid"),
     "positions": ("rotary", "learned"),
 }
 MODEL_KEYS = ("backbone", "text_vocabulary", "image_codes", "image_length", "report_length", *CHOICES)
+
+
+LOGITS_AT_ONCE = 1 << 24
+"""Elements of the logits that a loss holds at a time; beyond it they are made in pieces, and again in the backward pass."""
 
 
 @dataclass
@@ -119,15 +129,17 @@ class MeDiMModel(PreTrainedModel):
 
     def __init__(self, config: MeDiMConfig) -> None:
         super().__init__(config)
+        self.autoregressive = config.objective == "autoregressive"
+        attention, timestep = ("causal", "none") if self.autoregressive else (config.attention, config.timestep)
         backbone = config_of(config.backbone)
         width = backbone.hidden_size
         vocabulary = config.layout.vocabulary
-        self.backbone = build_backbone(backbone, config.attention, config.timestep, config.gating, config.layout)  # type: ignore[arg-type]
+        self.backbone = build_backbone(backbone, attention, timestep, config.gating, config.layout)  # type: ignore[arg-type]
         self.added = nn.Embedding(vocabulary.size - vocabulary.text, width)
         self.image_head = nn.Linear(width, config.image_codes, bias=False)
         self.report_head = None if backbone.tie_word_embeddings else nn.Linear(width, backbone.vocab_size, bias=False)
         self.place = nn.Embedding(config.layout.length, width) if config.positions == "learned" else None
-        self.time = None if config.timestep == "none" else TimestepEmbedding(width)
+        self.time = None if timestep == "none" else TimestepEmbedding(width)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -205,26 +217,96 @@ class MeDiMModel(PreTrainedModel):
         x = torch.where((tokens < text)[..., None], own, self.added((tokens - text).clamp(min=0)))
         return x if self.place is None else x + self.place.weight
 
-    def hidden(self, tokens: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+    def hidden(
+        self, tokens: torch.Tensor, t: torch.Tensor, future: float = 1.0, report_first: torch.Tensor | None = None
+    ) -> torch.Tensor:
         """Final hidden state that the logits of each position are read from; shape (B, L, width)."""
-        x = self.backbone(self.embed(tokens), None if self.time is None else self.time(t))
+        x = self.embed(tokens)
+        if self.autoregressive:
+            return self._from_the_left(x, report_first)
+        x = self.backbone(x, None if self.time is None else self.time(t), future)
+        # Shifted, the first position of a canvas is read at the last, which has no successor.
         return x if self.config.logit_alignment == "own" else x.roll(1, dims=1)
 
-    def forward(self, tokens: torch.Tensor, t: torch.Tensor, select: torch.Tensor) -> DenoiserOutput:
+    def _from_the_left(self, x: torch.Tensor, report_first: torch.Tensor | None) -> torch.Tensor:
+        """Hidden state after all that stands before each position; MASK, which no sequence holds, opens the sequence."""
+        opening = self.added.weight[0].expand(len(x), 1, -1)
+        if report_first is None:
+            return self.backbone(torch.cat([opening, x[:, :-1]], dim=1), None)
+        layout = self.config.layout
+        place = torch.arange(layout.length, device=x.device)
+        report = place[layout.report]
+        rest = torch.cat([place[: layout.report.start], place[layout.report.stop :]])
+        orders = torch.stack([torch.cat([rest, report]), torch.cat([report, rest])])[report_first.long()]  # (B, L)
+        x = x.gather(1, orders[..., None].expand_as(x))
+        x = self.backbone(torch.cat([opening, x[:, :-1]], dim=1), None)
+        return torch.empty_like(x).scatter(1, orders[..., None].expand_as(x), x)
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        t: torch.Tensor,
+        select: torch.Tensor,
+        clean: torch.Tensor | None = None,
+        alpha: torch.Tensor | None = None,
+        future: float = 1.0,
+        report_first: torch.Tensor | None = None,
+    ) -> DenoiserOutput | torch.Tensor:
         """
         Args:
             tokens: x_t, ids of shape (B, L), MASK included.
             t: time (masked fraction) of each modality, shape (B, 2), in [0, 1].
             select: True where logits are wanted, shape (B, L); structure positions are ignored.
+            clean: x, shape (B, L): for a loss, in place of logits.
+            alpha: with `clean`, the schedule's alpha of each modality, shape (B, 2).
+            future: share of the future that a bidirectional model sees, in [0, 1], while its causal mask is being removed.
+            report_first: where an autoregressive model reads the report before the image, shape (B,); the canvas's own order
+                where None.
+
+        Returns:
+            Logits; with `clean` the divergence of `medim.diffusion.transition`, summed over the selected positions of each
+            modality, in nats, shape (B, 2).
         """
-        hidden = self.hidden(tokens, t)
+        hidden = self.hidden(tokens, t, future, report_first)
         layout = self.config.layout
-        image = self.image_head(hidden[:, layout.image][select[:, layout.image]])
-        chosen = hidden[:, layout.report][select[:, layout.report]]
-        if self.report_head is None:
-            rows = self.get_input_embeddings().weight[: self.config.text_vocabulary]
-            report = F.linear(chosen, rows)
+        chosen = {m: hidden[:, layout.of(m)][select[:, layout.of(m)]] for m in MODALITIES}
+        if clean is None or alpha is None:
+            return DenoiserOutput(*(self.logits(chosen[m], m) for m in MODALITIES))
+        sums = []
+        for column, modality in enumerate(MODALITIES):
+            where = layout.of(modality)
+            asked = select[:, where]
+            rows = asked.nonzero()[:, 0]
+            x, z = (layout.states(ids[:, where][asked], modality) for ids in (clean, tokens))
+            terms = self._divergence(chosen[modality], x, z, alpha[rows, column], modality)
+            sums.append(torch.zeros(len(clean), device=clean.device).index_add(0, rows, terms))
+        return torch.stack(sums, dim=1)
+
+    def logits(self, hidden: torch.Tensor, modality: Modality) -> torch.Tensor:
+        """hidden (n, width) -> (n, V) over the ids of the modality."""
+        if modality == "image":
+            logits = self.image_head(hidden)
+        elif self.report_head is None:
+            logits = F.linear(hidden, self.get_input_embeddings().weight[: self.config.text_vocabulary])
         else:
-            report = self.report_head(chosen)[:, : self.config.text_vocabulary]
+            logits = self.report_head(hidden)[:, : self.config.text_vocabulary]
         cap = self.config.backbone.get("final_logit_softcapping")
-        return DenoiserOutput(*(logits if cap is None else cap * torch.tanh(logits / cap) for logits in (image, report)))
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def _divergence(
+        self, hidden: torch.Tensor, x: torch.Tensor, z: torch.Tensor, alpha: torch.Tensor, modality: Modality
+    ) -> torch.Tensor:
+        """The divergence of each selected position (n,), never holding more than `LOGITS_AT_ONCE` logits."""
+        process = transition(self.config.transition, self.config.layout.size(modality))
+
+        def piece(h: torch.Tensor, x: torch.Tensor, z: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+            logits = self.logits(h, modality)
+            if self.autoregressive:
+                return F.cross_entropy(logits.float(), x, reduction="none")
+            return process.divergence(logits, x, z, alpha)
+
+        rows = max(1, LOGITS_AT_ONCE // process.size)
+        if len(hidden) <= rows:
+            return piece(hidden, x, z, alpha)
+        pieces = zip(*(tensor.split(rows) for tensor in (hidden, x, z, alpha)), strict=True)
+        return torch.cat([torch.utils.checkpoint.checkpoint(piece, *arguments, use_reentrant=False) for arguments in pieces])

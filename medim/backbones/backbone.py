@@ -8,6 +8,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from medim.backbones.adaln import AdaLN, FinalModulation, Gating
+from medim.streams import GOLDEN
 
 Attention = Literal["bidirectional", "causal"]
 Timestep = Literal["adaln", "additive", "none"]
@@ -62,5 +63,38 @@ class Backbone(nn.Module, ABC):
         """Which attention kernel runs; a UserError for one that is not known."""
 
     @abstractmethod
-    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
-        """embeddings (B, L, width), condition (B, width) or None -> final hidden states (B, L, width)."""
+    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0) -> torch.Tensor:
+        """
+        Args:
+            embeddings: shape (B, L, width).
+            condition: the time vector (B, width), or None where time is ignored.
+            future: share of the future positions that a bidirectional backbone sees; 1 but for the annealing of the mask.
+
+        Returns:
+            Final hidden states (B, L, width).
+        """
+
+
+def hidden_from(
+    length: int, causal: bool, window: int, future: float, device: torch.device | str = "cpu"
+) -> torch.Tensor | None:
+    """What a query may not see, True at (query, key), shape (L, L); None where it sees everything.
+
+    Args:
+        length: L.
+        causal: nothing to the right.
+        window: keys at this distance and beyond are not seen; L and more is no window.
+        future: share of the keys to the right that are seen while a causal mask is annealed away (Gong et al. 2024,
+            arXiv 2410.17891): each pair opens at a share of its own, in a fixed low-discrepancy order.
+    """
+    if not causal and future >= 1 and window >= length:
+        return None
+    place = torch.arange(length, device=device)
+    distance = place[:, None] - place[None]
+    hidden = distance.abs() >= window
+    if causal:
+        return hidden | (distance < 0)
+    if future < 1:
+        threshold = ((place[:, None] * length + place[None]).double() * GOLDEN) % 1.0
+        hidden |= (distance < 0) & (threshold >= future)
+    return hidden

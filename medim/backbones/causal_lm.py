@@ -9,7 +9,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Pretrained
 from transformers.utils import logging
 
 from medim.backbones.adaln import Gating, modulate
-from medim.backbones.backbone import Attention, Backbone, Timestep
+from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
 from medim.errors import UserError, unknown
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
@@ -59,7 +59,7 @@ class CausalLMBackbone(Backbone):
         for layer in self.decoder.layers:
             layer.self_attn.is_causal = attention == "causal"
 
-    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0) -> torch.Tensor:
         x = embeddings
         if self.timestep == "additive":
             x = x + self.add(condition)[:, None]
@@ -67,7 +67,7 @@ class CausalLMBackbone(Backbone):
         positions = torch.arange(x.shape[1], device=x.device)[None]
         by_kind = self.decoder.config.model_type == "gemma3_text"  # which turns slower in blocks that see everything
         rotaries = {kind: self.decoder.rotary_emb(x, positions, *[kind] * by_kind) for kind in set(kinds)}
-        masks = {kind: self._mask(x, kind) for kind in set(kinds)}
+        masks = {kind: self._mask(x, kind, future) for kind in set(kinds)}
         for index, layer in enumerate(self.decoder.layers):
             rotary, mask = rotaries[kinds[index]], masks[kinds[index]]
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
@@ -86,17 +86,20 @@ class CausalLMBackbone(Backbone):
         sliding = config.model_type == "mistral" and config.sliding_window is not None
         return ["sliding_attention" if sliding else "full_attention"] * config.num_hidden_layers
 
-    def _mask(self, x: torch.Tensor, kind: str) -> torch.Tensor | None:
+    def _mask(self, x: torch.Tensor, kind: str, future: float) -> torch.Tensor | None:
         """Additive mask (1, 1, L, L) where the kernel cannot do without: flash attention is told by flag and window alone."""
         config, length, causal = self.decoder.config, x.shape[1], self.attention == "causal"
         kernel = config._attn_implementation
         window = config.sliding_window if kind == "sliding_attention" else length
         if kernel.startswith("flash"):
+            if future < 1 and not causal:
+                raise UserError(f"mask_annealing needs a mask, which {kernel} does not take: choose sdpa or eager")
             return None
-        if window >= length and (not causal or kernel == "sdpa"):
+        if causal and kernel == "sdpa" and window >= length:
+            return None  # told by its flag
+        hidden = hidden_from(length, causal, window, future, x.device)
+        if hidden is None:
             return None
-        distance = torch.arange(length, device=x.device)[:, None] - torch.arange(length, device=x.device)[None]  # query - key
-        hidden = (distance.abs() >= window) | ((distance < 0) & causal)
         return torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, torch.finfo(x.dtype).min)[None, None]
 
     @staticmethod

@@ -11,7 +11,7 @@ from torch import nn
 from transformers import PretrainedConfig
 
 from medim.backbones.adaln import Gating, modulate
-from medim.backbones.backbone import Attention, Backbone, Timestep
+from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
 from medim.backbones.rotary import canvas_angles, rotate, sequence_angles
 from medim.canvas import Layout
 from medim.errors import unknown
@@ -72,13 +72,13 @@ class Block(nn.Module):
             self.side = nn.Linear(width, inner, bias=False)
             self.query_norm, self.key_norm = (_norm(width // self.heads, True) for _ in range(2))
 
-    def attend(self, y: torch.Tensor, turn: torch.Tensor, causal: bool) -> torch.Tensor:
-        """y (B, L, width), turn (L, head / 2) -> (B, L, width)."""
+    def attend(self, y: torch.Tensor, turn: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        """y (B, L, width), turn (L, head / 2), seen (L, L) or None for everything -> (B, L, width)."""
         batch, length, width = y.shape
         q, k, v = self.qkv(y).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, L, head)
         if self.unidisc:
             q, k = self.query_norm(q), self.key_norm(k)
-        y = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, is_causal=causal)
+        y = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, attn_mask=seen)
         y = self.out(y.transpose(1, 2).reshape(batch, length, width))
         return self.norms[2](y) if self.unidisc else y
 
@@ -88,13 +88,13 @@ class Block(nn.Module):
         return self.down(F.gelu(self.up(y), approximate="tanh"))
 
     def forward(
-        self, x: torch.Tensor, turn: torch.Tensor, causal: bool, modulation: tuple[torch.Tensor, ...] | None
+        self, x: torch.Tensor, turn: torch.Tensor, seen: torch.Tensor | None, modulation: tuple[torch.Tensor, ...] | None
     ) -> torch.Tensor:
         if modulation is None:
-            x = x + self.attend(self.norms[0](x), turn, causal)
+            x = x + self.attend(self.norms[0](x), turn, seen)
             return x + self.feed_forward(self.norms[1](x))
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
-        x = torch.addcmul(x, gate_a, self.attend(modulate(self.norms[0](x), shift_a, scale_a), turn, causal))
+        x = torch.addcmul(x, gate_a, self.attend(modulate(self.norms[0](x), shift_a, scale_a), turn, seen))
         return torch.addcmul(x, gate_f, self.feed_forward(modulate(self.norms[1](x), shift_f, scale_f)))
 
 
@@ -133,7 +133,7 @@ class ScratchBackbone(Backbone):
         if implementation not in KERNELS:
             raise unknown(f"attention kernel of {self.config.model_type}", implementation, KERNELS)
 
-    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0) -> torch.Tensor:
         x, layout = embeddings, self.layout
         head = self.config.hidden_size // self.config.num_attention_heads
         if self.config.model_type == "unidisc":
@@ -144,10 +144,11 @@ class ScratchBackbone(Backbone):
             turn = sequence_angles(layout.length, head, x.device)
         if self.timestep == "additive":
             x = x + self.add(condition)[:, None]
-        causal = self.attention == "causal"
+        hidden = hidden_from(layout.length, self.attention == "causal", layout.length, future, x.device)
+        seen = None if hidden is None else ~hidden
         for index, block in enumerate(self.layers):
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
-            arguments: tuple[Any, ...] = (x, turn, causal, modulation)
+            arguments: tuple[Any, ...] = (x, turn, seen, modulation)
             if self.gradient_checkpointing and self.training:
                 x = torch.utils.checkpoint.checkpoint(block, *arguments, use_reentrant=False)
             else:

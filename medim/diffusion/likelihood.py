@@ -20,6 +20,7 @@ from medim.denoiser import MeDiMModel
 from medim.diffusion.objective import nelbo
 from medim.diffusion.schedule import SMALLEST_T, LogLinear
 from medim.diffusion.transition import transition
+from medim.errors import UserError
 from medim.streams import GOLDEN, stream
 
 CONDITIONS = {"joint": ("image", "report"), "report|image": ("report",), "image|report": ("image",)}
@@ -92,6 +93,8 @@ def conditional_bound(
         numbers: i of each sample.
     """
     layout, process = model.config.layout, model.config.transition
+    if model.config.objective == "autoregressive":
+        return _exact(model, clean, told, hidden)
     corrupt = _masked if process == "absorbing" else _noised
     result = torch.zeros(len(clean), 2)
     was_training = model.training
@@ -144,6 +147,31 @@ def evidence(
         differences.append(blind - seen)
     table = torch.stack(differences)  # (S, draws)
     return table.mean(1), table.std(1) / draws**0.5
+
+
+def _exact(model: MeDiMModel, clean: torch.Tensor, told: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    """-log p of an autoregressive model by the chain rule; no bound, no noise.
+
+    Raises:
+        UserError: what is given does not stand before what is told.
+    """
+    layout = model.config.layout
+    report = torch.zeros(layout.length, dtype=torch.bool)
+    report[layout.report] = True
+    free = torch.zeros(layout.length, dtype=torch.bool)
+    free[layout.image] = free[layout.report] = True
+    first = (told[0] & ~report).any() and not (told[0] & report).any()  # the image alone is told: the report comes first
+    wanted = {"joint": free, "report|image": report, "image|report": free & ~report}
+    if hidden.any() or not any(bool((told == positions).all()) for positions in wanted.values()):
+        raise UserError("an autoregressive model tells whole modalities only: joint, report|image or image|report")
+    was_training = model.training
+    model.eval()
+    moved, asked = clean.to(model.device), told.to(model.device)
+    t = torch.zeros(len(clean), 2, device=model.device)
+    order = torch.full((len(clean),), bool(first), device=model.device)
+    nats = model(moved, t, asked, clean=moved, alpha=1 - t, report_first=order).cpu()
+    model.train(was_training)
+    return nats
 
 
 Noise = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

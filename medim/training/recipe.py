@@ -1,9 +1,10 @@
 """Everything that a model's training depends on, in one flat file with no unknown keys."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from medim.denoiser import CHOICES
 from medim.training.corruption import Mixture
 
 TRAINING_ARGUMENTS = (
@@ -37,9 +38,11 @@ class ModelRecipe(BaseModel):
         image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one; where empty it must be given.
         report_vocabulary: train a BPE of this size on the training reports; the backbone's own tokenizer where empty.
         report_length: report tokens, EOS and padding included.
-        attention, order, logit_alignment, timestep, gating, transition, positions: see `medim.denoiser.MeDiMConfig`.
+        attention, order, logit_alignment, timestep, objective, gating, transition, positions: see
+            `medim.denoiser.MeDiMConfig`.
         backbone_image_offset: id of the first image code that the backbone itself knows (Liquid: 256000); none where empty.
         schedule: of the noise in training, `log-linear`, `cosine` or `polynomial`; see `medim.diffusion.schedule`.
+        mask_annealing: steps over which the causal mask is opened bit by bit; 0 removes it at once.
         min_snr: gamma of the soft min-SNR weight in place of w(t); w(t) where empty.
         graft_codebook: start image rows and head from the codebook instead of from noise.
         mixture: how often each task of `medim.training.corruption.MODES` occurs.
@@ -66,11 +69,13 @@ class ModelRecipe(BaseModel):
     order: Literal["image-report", "report-image"] = "image-report"
     logit_alignment: Literal["own", "shift"] = "own"
     timestep: Literal["adaln", "additive", "none"] = "adaln"
+    objective: Literal["diffusion", "autoregressive"] = "diffusion"
     gating: Literal["identity", "zero", "released"] = "identity"
     transition: Literal["absorbing", "uniform", "hybrid"] = "absorbing"
     positions: Literal["rotary", "learned"] = "rotary"
     backbone_image_offset: int | None = Field(default=None, gt=0)
     schedule: Literal["log-linear", "cosine", "polynomial"] = "log-linear"
+    mask_annealing: int = Field(default=0, ge=0)
     min_snr: float | None = Field(default=None, gt=0)
     graft_codebook: bool = True
     mixture: dict[str, float] = {"joint": 1.0}
@@ -109,7 +114,14 @@ class ModelRecipe(BaseModel):
         Mixture(mixture)
         return mixture
 
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        if self.mask_annealing and self.torch_compile:
+            raise ValueError("mask_annealing changes the mask at every step: it needs torch_compile=false")
+        if self.mask_annealing and self.attention == "causal":
+            raise ValueError("mask_annealing removes the causal mask, which attention=causal keeps")
+        return self
+
     def model_fields_of_config(self) -> dict[str, Any]:
         """The fields that `MeDiMConfig` shares with the recipe."""
-        keys = ("attention", "order", "logit_alignment", "timestep", "gating", "transition", "positions", "report_length")
-        return {key: getattr(self, key) for key in keys}
+        return {key: getattr(self, key) for key in (*CHOICES, "report_length")}

@@ -14,8 +14,8 @@ from medim.canvas import Layout
 from medim.data.token_cache import TokenSplit
 from medim.denoiser import MeDiMModel
 from medim.diffusion.likelihood import likelihood
-from medim.diffusion.objective import nelbo
 from medim.diffusion.schedule import schedule_named
+from medim.streams import stream
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.corruption import Mixture, corrupt, sample_at
 from medim.training.mixture import WeightedRows
@@ -36,6 +36,7 @@ class Draws(Dataset):
     ) -> None:
         self.split, self.layout, self.draws, self.rows, self.seed = split, layout, draws, rows, recipe.seed
         self.mixture, self.schedule, self.process = Mixture(recipe.mixture), schedule_named(recipe.schedule), recipe.transition
+        self.autoregressive = recipe.objective == "autoregressive"
 
     def __len__(self) -> int:
         return self.draws
@@ -43,6 +44,11 @@ class Draws(Dataset):
     def __getitem__(self, k: int) -> dict[str, torch.Tensor]:
         row = sample_at(self.seed, k, len(self.split)) if self.rows is None else self.rows.row(k)
         tokens = self.layout.join(self.split.image[row : row + 1], self.split.report[row : row + 1])[0]
+        if self.autoregressive:  # every token is told from those before it, one draw in two with the report first
+            noised = torch.zeros(self.layout.length, dtype=torch.bool)
+            noised[self.layout.image] = noised[self.layout.report] = True
+            first = torch.tensor(bool(stream(self.seed, 4, k).integers(2)))
+            return {"tokens": tokens, "noisy": tokens, "t": torch.zeros(2), "noised": noised, "report_first": first}
         drawn = corrupt(
             tokens, int(self.split.prompt[row]), self.layout, self.mixture, self.seed, k, self.schedule, self.process
         )
@@ -75,20 +81,27 @@ class DiffusionTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
         """sum over modalities of weight * mean over the batch of (bound in nats / positions of the modality)."""
-        layout = self.model.config.layout
-        clean, noisy, t, noised = inputs["tokens"], inputs["noisy"], inputs["t"], inputs["noised"]
-        schedule = schedule_named(self.recipe.schedule)
-        output = model(tokens=noisy, t=schedule.noise(t), select=noised)
-        bound = nelbo(output, clean, noisy, t, layout, noised, schedule, self.recipe.transition)
-        weight = bound.weight if self.recipe.min_snr is None else schedule.min_snr_weight(t, self.recipe.min_snr)
-        if self.recipe.largest_weight is not None:
-            weight = weight.clamp(max=self.recipe.largest_weight)
+        layout, recipe = self.model.config.layout, self.recipe
+        t, schedule = inputs["t"], schedule_named(recipe.schedule)
+        divergence = model(
+            tokens=inputs["noisy"],
+            t=schedule.noise(t),
+            select=inputs["noised"],
+            clean=inputs["tokens"],
+            alpha=schedule.alpha(t),
+            future=min(1.0, self.state.global_step / recipe.mask_annealing) if recipe.mask_annealing else 1.0,
+            report_first=inputs["report_first"] if recipe.objective == "autoregressive" else None,
+        )  # (B, 2)
+        weight = torch.ones_like(divergence)
+        if recipe.objective == "diffusion":
+            weight = schedule.weight(t) if recipe.min_snr is None else schedule.min_snr_weight(t, recipe.min_snr)
+        if recipe.largest_weight is not None:
+            weight = weight.clamp(max=recipe.largest_weight)
         share = torch.tensor(
-            [self.recipe.image_weight / layout.image_length, self.recipe.report_weight / layout.report_length],
-            device=clean.device,
+            [recipe.image_weight / layout.image_length, recipe.report_weight / layout.report_length], device=t.device
         )
-        loss = (weight * bound.divergence * share).sum(1).mean()
-        return (loss, {"output": output}) if return_outputs else loss
+        loss = (weight * divergence * share).sum(1).mean()
+        return (loss, {"divergence": divergence}) if return_outputs else loss
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """The validation bound under fixed noise: image in bits per token, report in nats per real token + EOS."""

@@ -20,7 +20,7 @@ class Independent:
     device, training = "cpu", False
 
     def __init__(self, process: str = "absorbing") -> None:
-        self.config = SimpleNamespace(layout=LAYOUT, transition=process)
+        self.config = SimpleNamespace(layout=LAYOUT, transition=process, objective="diffusion")
         self.seen: list[torch.Tensor] = []
 
     def eval(self) -> None: ...
@@ -79,7 +79,7 @@ class Told:
     device, training = "cpu", False
 
     def __init__(self) -> None:
-        self.config = SimpleNamespace(layout=LAYOUT, transition="absorbing")
+        self.config = SimpleNamespace(layout=LAYOUT, transition="absorbing", objective="diffusion")
 
     def eval(self) -> None: ...
 
