@@ -43,7 +43,7 @@ class Names:
 
     @classmethod
     def of(cls, title: str, fid: str | None = None) -> "Names":
-        """For a space of this title; `fid`, of the released Inception weights alone, says how they are fed: "" as originally."""
+        """For a space of this title; `fid`, of the released Inception weights alone: how they are fed, "" as originally."""
         shares = tuple(f"image {share} ({title})" for share in SHARES)
         if fid is None:
             scores = f"IS ({title} logits)", f"IS ({title} logits, whole set)"
@@ -219,7 +219,7 @@ def _variety(sets: _Sets) -> list[Score]:
     """Of the generated images alone, whatever a network sees in them."""
     side = sets.cases[0].image.width
     scales = ms_ssim_scales(side)
-    name = f"MS-SSIM of pairs ({side} px{f', {scales} scales' if scales < 5 else ''})"
+    name = f"MS-SSIM of pairs ({side} px{f', {scales} scales' if 1 < scales < 5 else ''})"
     similarity = partial(sets.score, name, better=None, pairs=PAIRS, scales=scales, drawn=f"seed {sets.context.seed}")
     duplicates = partial(sets.score, "duplicate images", better=None, compared="every pixel")
     if sets.reason is not None:

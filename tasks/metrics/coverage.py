@@ -5,9 +5,10 @@ A real sample's ball B(x_i) reaches to its k-th nearest real neighbour, a genera
     precision = mean_j 1[y_j in some B(x_i)]       recall   = mean_i 1[x_i in some B(y_j)]      (Kynkaanniemi et al. 2019)
     density   = mean_j #{i : y_j in B(x_i)} / k    coverage = mean_i 1[some y_j in B(x_i)]      (Naeem et al. 2020)
 
-A ball holds its surface: where k + 1 samples are equal its radius is zero, and an equal sample lies in it.
+A ball holds its surface, to within rounding: where k + 1 samples are equal its radius is zero, and an equal sample lies in it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from tasks.metrics.two_samples import TwoSamples
 
 NEIGHBOURS = 5
 _CHUNK = 1 << 25  # elements of one block of distances
-_ROUNDING = 1e-11  # of the squared norms: what a difference of equal vectors may seem to be
+_ROUNDING = 1e-11  # of the squared norms: by how much equal distances may seem to differ
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,9 @@ def coverage_of_features(reference: np.ndarray, generated: np.ndarray, neighbour
     real_radii, fake_radii = _radii(real, neighbours), _radii(fake, neighbours)
     inside = np.zeros(len(fake))  # how many real balls hold each generated sample
     recalled, covered = np.zeros(len(real), dtype=bool), np.zeros(len(real), dtype=bool)
-    for start, distances in _blocks(real, fake):
+    for start, distances, slack in _blocks(real, fake):
         rows = slice(start, start + len(distances))
+        distances -= slack
         in_real = distances <= real_radii[rows, None]
         inside += in_real.sum(axis=0)
         covered[rows] = in_real.any(axis=1)
@@ -61,22 +63,20 @@ def coverage_of_features(reference: np.ndarray, generated: np.ndarray, neighbour
 def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
     """Squared distance of each sample to its k-th nearest other one, (N,)."""
     radii = np.empty(len(features))
-    for start, distances in _blocks(features, features):
+    for start, distances, _ in _blocks(features, features):
         rows = np.arange(len(distances))
-        distances[rows, start + rows] = -1.0  # itself, before whatever is equal to it
+        distances[rows, start + rows] = -np.inf  # itself, before whatever is equal to it
         radii[start : start + len(distances)] = np.partition(distances, neighbours, axis=1)[:, neighbours]
     return radii
 
 
-def _blocks(first: np.ndarray, second: np.ndarray):
-    """Squared distances of some rows to all of `second`, with the index of the first row; equal vectors are at exactly 0."""
+def _blocks(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Index of a first row, squared distances of the rows from there to all of `second`, and what of each may be rounding."""
     norms = (first**2).sum(axis=1), (second**2).sum(axis=1)
     size = max(1, _CHUNK // len(second))
     for start in range(0, len(first), size):
         sums = norms[0][start : start + size, None] + norms[1]
-        distances = sums - 2 * (first[start : start + size] @ second.T)
-        distances[distances <= _ROUNDING * sums] = 0.0
-        yield start, distances
+        yield start, sums - 2 * (first[start : start + size] @ second.T), _ROUNDING * sums
 
 
 class CoverageMetric(TwoSamples):

@@ -1,6 +1,7 @@
 import pytest
 
-from tasks.context import NO_FINDINGS, Context
+from medim.errors import UserError
+from tasks.context import NO_FINDINGS, Context, space_signature
 
 
 def test_equal_content_is_measured_once(world):
@@ -30,3 +31,34 @@ def test_for_dataset_takes_its_checkers(world):
 def test_without_a_checker_nothing_is_read(world):
     with pytest.raises(ValueError, match="no image checker"):
         world.context(checkers=False).image_findings([])
+
+
+def test_a_feature_space_is_opened_once(world):
+    opened = []
+
+    def opener(spec, device):
+        opened.append((spec, device))
+        if spec == "absent":
+            raise UserError("no such weights")
+        return world.context().opener(spec, device)
+
+    context = Context(device="cpu", features=("pooled", "absent"), opener=opener)
+    assert context.bank("pooled") is context.bank("pooled")
+    for _ in range(2):
+        with pytest.raises(UserError, match="no such weights"):
+            context.bank("absent")
+    assert opened == [("pooled", "cpu"), ("absent", "cpu")]
+
+
+def test_for_dataset_takes_feature_spaces_once_each(world, tmp_path):
+    context = Context.for_dataset(world, features=["inception", "array:x.npz", "inception"], feature_folder=tmp_path)
+    assert context.features == ("inception", "array:x.npz")
+    assert context.feature_folder == tmp_path
+    assert Context.for_dataset(world).features == ("efficientnet-lite0",)
+
+
+def test_a_space_that_models_train_against_says_so(world):
+    space = world.context().bank("pooled").space
+    assert "trained_against" not in space_signature(space)
+    space.trained_against = True
+    assert space_signature(space)["trained_against"] == "perceptual loss of image tokenizers"

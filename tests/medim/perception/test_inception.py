@@ -14,8 +14,8 @@ from medim.perception.inception import WEIGHTS_FILES, InceptionFeatures, Incepti
 
 FIXTURE = json.loads((Path(__file__).parent / "inception_fixture.json").read_text())
 """From torch-fidelity 0.4.0 (FeatureExtractorInceptionV3, outputs `2048` and `logits_unbiased`, float32, one thread) with
-the weights of `conftest.formula_weights` and the images of `formula_images`: every 31st feature (so, of each branch), the sum of
-all features, and the first 16 class scores."""
+the weights of `conftest.formula_weights` and the images of `formula_images`: every 31st feature (some of each branch), the sum
+of all features, and the first 16 class scores."""
 
 
 @pytest.fixture(scope="module")
