@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -96,9 +96,11 @@ def inside(name: str) -> str:
     parts: list[str] = []
     if not name.strip() or "\0" in name:
         raise UserError(f"image {name!a} is no path")
-    if PurePosixPath(name).is_absolute() or re.match(r"[A-Za-z]:[\\/]|\\", name):
+    if re.match(r"/|\\|[A-Za-z]:[\\/]", name):
         raise UserError(f"image '{name}' is an absolute path; it must be relative to the archive's folder of images")
-    for part in PurePosixPath(name).parts:
+    for part in name.split("/"):
+        if part in ("", "."):
+            continue
         if part != "..":
             parts.append(part)
         elif parts:

@@ -1,5 +1,6 @@
 """LLaVA's JSON: conversations about an image, of which the answer is the report."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -106,8 +107,9 @@ class Llava(Archive):
             raise UserError("field 'image' must be a path")
         sources = [inside(path) for path in paths]
         prompt, report = self._texts(value)
-        identity = str(value["id"]) if isinstance(value.get("id"), str | int) else Path(sources[0]).with_suffix("").as_posix()
-        study = _text(value, "study") or Path(sources[0]).with_suffix("").as_posix()
+        name = os.path.splitext(sources[0])[0]
+        identity = str(value["id"]) if isinstance(value.get("id"), str | int) else name
+        study = _text(value, "study") or name
         patient = self._patient(value, identity, study)
         split = self._split(value, patient)
         for number, source in enumerate(sources):
