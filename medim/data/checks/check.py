@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
@@ -12,7 +13,9 @@ from medim.data.checks.report import LISTED, Issue, Report
 from medim.data.checks.statistics import Statistics
 from medim.data.dataset import PairDataset, keys_of, load_dataset
 from medim.pair import SPLITS
-from medim.tokenizers.report import ReportTokenizer
+
+if TYPE_CHECKING:
+    from medim.tokenizers.report import ReportTokenizer
 
 LENGTHS = (64, 128, 256)
 """Lengths that reports are held against where no model is named, in words."""
@@ -38,7 +41,7 @@ def check_dataset(
     dataset: PairDataset,
     *,
     limit: int | None = None,
-    tokenizer: ReportTokenizer | None = None,
+    tokenizer: "ReportTokenizer | None" = None,
     lengths: Sequence[int] = LENGTHS,
     resolution: int | None = None,
     workers: int = 0,

@@ -5,13 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from medim.data.checks.pictures import is_flat
 from medim.data.checks.report import LISTED, Issue
 from medim.data.dataset import Keys, PairDataset, keys_of
 from medim.data.images import read_image
 from medim.data.near_duplicates import DETAIL_LEAST, detail, detail_correlation, near_pairs
 
-FLAT = 4.0
-"""Standard deviation in grey levels below which a picture is nearly empty; such are alike without being copies."""
 COMPARED = 2000
 """Candidates for near copies whose pictures are compared, the nearest by their hashes first."""
 
@@ -122,7 +121,7 @@ class Leakage:
         One row of each image and split stands for its exact copies; flat pictures are left out.
         """
         rows = self._rows
-        usable = np.flatnonzero((rows["image"] != 0) & (rows["spread"] >= FLAT))
+        usable = np.flatnonzero((rows["image"] != 0) & ~is_flat(rows))
         chosen = usable[_firsts(rows["split"][usable], rows["image"][usable])]
         nearest: dict[bool, list[tuple[int, int, int]]] = {True: [], False: []}
         counts = {True: 0, False: 0}

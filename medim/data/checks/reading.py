@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
@@ -19,7 +20,9 @@ from medim.data.images import read_image, to_rgb
 from medim.data.near_duplicates import WORDS, perceptual_hash
 from medim.errors import UserError
 from medim.pair import ImageReportPair
-from medim.tokenizers.report import ReportTokenizer
+
+if TYPE_CHECKING:  # a worker without a tokenizer starts sooner
+    from medim.tokenizers.report import ReportTokenizer
 
 CHUNK = 64
 """Pairs that a worker reads at once."""
@@ -97,7 +100,7 @@ def parts(sizes: dict[str, int]) -> list[Part]:
 
 
 def read_all(
-    dataset: PairDataset, wanted: list[Part], tokenizer: ReportTokenizer | None, workers: int
+    dataset: PairDataset, wanted: list[Part], tokenizer: "ReportTokenizer | None", workers: int
 ) -> Iterator[tuple[Part, np.ndarray, Tally]]:
     """Reads every part in this process (`workers` 0) or in others; yields each as it is done, in any order."""
     if not workers:
@@ -120,10 +123,10 @@ def read_all(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-_worker: tuple[PairDataset, ReportTokenizer | None] | None = None
+_worker: "tuple[PairDataset, ReportTokenizer | None] | None" = None
 
 
-def _start_worker(dataset: PairDataset, tokenizer: ReportTokenizer | None) -> None:
+def _start_worker(dataset: PairDataset, tokenizer: "ReportTokenizer | None") -> None:
     global _worker
     _worker = (dataset, tokenizer)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
@@ -134,7 +137,7 @@ def _read_here(part: Part) -> tuple[np.ndarray, Tally]:
     return read_part(_worker[0], part, _worker[1])
 
 
-def read_part(dataset: PairDataset, part: Part, tokenizer: ReportTokenizer | None) -> tuple[np.ndarray, Tally]:
+def read_part(dataset: PairDataset, part: Part, tokenizer: "ReportTokenizer | None") -> tuple[np.ndarray, Tally]:
     """Rows (`ROW`) and tally of a part. A picture or a pair that cannot be read is a failure; its row stays, without image."""
     rows = np.zeros(part.stop - part.start, dtype=ROW)
     tally = Tally()

@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 
 from medim.data.checks import texts
-from medim.data.checks.leakage import FLAT
+from medim.data.checks.pictures import CLIPPED, DARK, FLAT, is_clipped, is_dark, is_flat
 from medim.data.checks.reading import Tally
 from medim.data.checks.report import LISTED, Issue, Table
-
-DARK = 32
-"""Grey level that 0.5 % of a picture's pixels should exceed; below it the picture is nearly black."""
-CLIPPED = 0.2
-"""Share of pixels outside the DICOM window of a picture from which it is named."""
 
 Cell = Callable[[dict[str, Any]], str]
 _MOST = 15  # findings, characters and kinds in a table
@@ -67,9 +62,9 @@ class Statistics:
                 "aspect": _spread(seen["width"] / np.maximum(seen["height"], 1)),
                 "kinds": dict(tally.kinds.most_common()),
                 "colour": int(seen["colour"].sum()),
-                "nearly empty": int((seen["spread"] < FLAT).sum()),
-                "nearly black": int(_dark(seen).sum()),
-                "cut by a DICOM window": int((seen["clipped"] > CLIPPED).sum()),
+                "nearly empty": int(is_flat(seen).sum()),
+                "nearly black": int(is_dark(seen).sum()),
+                "cut by a DICOM window": int(is_clipped(seen).sum()),
             },
             "labelled": labelled,
             "findings": {name: count / labelled for name, count in tally.findings.most_common()} if labelled else {},
@@ -154,24 +149,19 @@ class Statistics:
         yield from self._label_issues(numbers)
 
     def _picture_flags(self) -> Iterator[tuple[str, str, dict[str, np.ndarray], str]]:
-        seen = {split: rows["image"] != 0 for split, rows in self._rows.items()}
-        flat = {split: seen[split] & (rows["spread"] < FLAT) for split, rows in self._rows.items()}
-        yield "flat-images", f"pictures are nearly empty (standard deviation below {FLAT:g} of 255 levels)", flat, "drop them"
-        dark = {split: seen[split] & ~flat[split] & _dark(rows) for split, rows in self._rows.items()}
-        advice = "12-bit values in a 16-bit file? write them over the full range"
-        yield "dark-images", f"pictures are nearly black (99.5 % of the pixels below {DARK} of 255)", dark, advice
-        clipped = {split: rows["clipped"] > CLIPPED for split, rows in self._rows.items()}
-        yield (
-            "clipped-images",
-            f"DICOM windows cut off over {CLIPPED:.0%} of the pixels",
-            clipped,
-            "the file's own choice: look",
-        )
+        def flags(of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+            return {split: of(rows) for split, rows in self._rows.items()}
+
+        message = f"pictures are nearly empty (standard deviation below {FLAT:g} of 255 levels)"
+        yield "flat-images", message, flags(is_flat), "drop them"
+        message = f"pictures are nearly black (99.5 % of the pixels below {DARK} of 255)"
+        yield "dark-images", message, flags(is_dark), "12-bit values in a 16-bit file? write them over the full range"
+        message = f"DICOM windows cut off over {CLIPPED:.0%} of the pixels"
+        yield "clipped-images", message, flags(is_clipped), "the files' own choice: look at them"
         if self._resolution is not None:
-            small = {
-                s: seen[s] & (np.maximum(rows["width"], rows["height"]) < self._resolution) for s, rows in self._rows.items()
-            }
-            yield "small-images", f"pictures are smaller than {self._resolution} pixels and would be enlarged", small, ""
+            side = self._resolution
+            small = flags(lambda rows: (rows["image"] != 0) & (np.maximum(rows["width"], rows["height"]) < side))
+            yield "small-images", f"pictures are smaller than {side} pixels and would be enlarged", small, ""
 
     def _label_issues(self, numbers: dict[str, dict[str, Any]]) -> Iterator[Issue]:
         train = numbers.get("train", {"findings": {}, "labelled": 0})
@@ -191,10 +181,6 @@ class Statistics:
             yield Issue(
                 "warning", "terms", f"{unstated} pairs state no terms", advice="write licence or data-use terms into `terms`"
             )
-
-
-def _dark(rows: np.ndarray) -> np.ndarray:
-    return (rows["image"] != 0) & (rows["high"] < DARK)
 
 
 def _spread(values: np.ndarray) -> dict[str, float] | None:

@@ -1,0 +1,75 @@
+"""The whole check: any data set, here or in workers, with or without a tokenizer."""
+
+import json
+
+import pytest
+
+from medim.data.checks.check import check_dataset, open_for_check
+from medim.data.checks.report import ALLOWABLE
+from medim.data.phantom.dataset import PhantomDataset
+from medim.errors import UserError
+from medim.tokenizers.report import ReportTokenizer
+
+
+def test_leaking_folders_open_for_the_check_and_errors_come_first(folder, row):
+    path = folder(row("a", "train", patient="x"), row("b", "test", patient="x", report="short"))
+    (path / "b.png").write_bytes(b"none")
+    report = check_dataset(open_for_check(str(path)))
+    assert [issue.severity for issue in report.issues] == ["error", "failure", "note"]
+    assert [leak.kind for leak in report.leaks()] == ["patient-leakage"]
+    assert report.leaks(["patient-leakage"]) == []
+    assert report.failures[0][0] == "b"
+    with pytest.raises(UserError, match="did you mean 'patient-leakage'"):
+        report.leaks(["patient-leak"])
+    lines = "\n".join(report.lines(["patient-leakage"]))
+    assert "allowed  patient-leakage" in lines
+    assert "error" not in lines
+    assert json.loads(json.dumps(report.to_json(ALLOWABLE)))["allowed"] == sorted(ALLOWABLE)
+
+
+def test_synthetic_sets_are_read_in_part_and_leak_nothing():
+    report = check_dataset(PhantomDataset(64), limit=40)
+    assert report.sizes == {"train": 40, "val": 40, "test": 40}
+    assert report.fingerprint is None
+    assert report.leaks() == []
+    assert report.statistics["train"]["domains"] == {"chest-xray": 20, "pathology": 20}
+    assert "40 of 49152 train" in report.issues[-1].message
+
+
+def test_workers_find_the_same():
+    alone, together = (check_dataset(PhantomDataset(64), limit=20, workers=workers) for workers in (0, 1))
+    assert alone == together
+
+
+def test_reports_longer_than_the_model(folder, row):
+    reports = ["one two three four five six", "one two", "one two three"]
+    tokenizer = ReportTokenizer.train(reports * 9, 300, 8)
+    path = folder(*(row(name, "train", report=report) for name, report in zip("abc", reports, strict=True)))
+    report = check_dataset(open_for_check(str(path)), tokenizer=tokenizer, lengths=(3, 4, 7))
+    lengths = [len(tokenizer.ids(text)) + 1 for text in reports]
+    assert report.statistics["train"]["reports"]["tokens"]["most"] == max(lengths)
+    cut = {most: sum(length > most for length in lengths) for most in (3, 4, 7)}
+    shares = report.statistics["train"]["reports"]["longer"]
+    assert shares == {str(most): count / 3 for most, count in cut.items()}
+    issues = [issue for issue in report.issues if issue.kind == "truncated-reports"]
+    assert len(issues) == sum(count > 0 for count in cut.values())
+    assert all(not tokenizer.fits(text) for text, length in zip(reports, lengths, strict=True) if length > 8)
+
+
+def test_small_pictures_are_named_at_a_resolution(folder, row):
+    path = folder(row("a", "train"))
+    assert not check_dataset(open_for_check(str(path)), resolution=96).issues
+    (issue,) = check_dataset(open_for_check(str(path)), resolution=97).issues
+    assert issue.kind == "small-images"
+
+
+@pytest.mark.parametrize(("name", "limit", "pairs"), [("cxr", None, 214), ("pathology", 30, 90), ("cxr-images-only", 20, 60)])
+def test_real_sets_leak_nothing(shared_data, name, limit, pairs):
+    report = check_dataset(open_for_check(str(shared_data / name)), limit=limit)
+    assert sum(report.sizes.values()) == pairs
+    assert report.leaks() == []
+    assert report.failures == ()
+    found = {issue.kind: issue for issue in report.issues}
+    if name == "cxr":  # one patient of two case reports, and characters that the source lost
+        assert found["near-duplicates-within"].message.startswith("4 pairs")
+        assert found["damaged-text"].message == "question marks inside words in 14 reports, replacement characters in 4 reports"
