@@ -16,7 +16,7 @@ CONFIGURATION, LOCK = "configuration.json", ".lock"
 # All that a command of this package writes into an --out; --overwrite removes these and nothing else.
 OWNED = (
     "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
-    "images", "samples", "leaderboard", STAGES,
+    "images", "samples", "statistics", "leaderboard", STAGES,
 )  # fmt: skip
 # All that a training writes into its --out.
 TRAINED = ("config.yaml", "metrics.jsonl", "checkpoint-*", "*.safetensors", "*.json", "*.png")

@@ -14,6 +14,7 @@ from benchmark.artifacts import Artifacts
 from benchmark.predictions import PredictionStore, file_name
 from benchmark.provenance import code_fingerprint, now
 from benchmark.samples import ANCHOR_IMAGES, SAMPLES, write_samples
+from benchmark.statistics_store import SIGNATURE, lost_statistics, write_statistics
 from medim.data.dataset import PairDataset
 from tasks.cases import cases_of
 from tasks.context import Context
@@ -130,7 +131,9 @@ class Scoring:
         if not (self.folder(task, system) / SAMPLES).exists():
             return None
         value = self.artifacts.get(_stage(task, system), inputs)
-        return None if value is None else Scored(task, system, anchor, **value)
+        if value is None or lost_statistics(self.artifacts.out, value["scores"]):
+            return None
+        return Scored(task, system, anchor, **value)
 
     def _score(
         self,
@@ -149,9 +152,10 @@ class Scoring:
             self.folder(task.name, system), self.data.cases, predictions, finite,
             paired=task.name not in UNPAIRED, images=ANCHOR_IMAGES if anchor else None,
         )  # fmt: skip
+        kept = write_statistics(self.artifacts.out, self.data.cases, scores, self.data.seed, system, task.name)
         value: dict[str, Any] = {
-            "scores": [_plain(score) for score in scores], "command": self.command, "commit": self.commit, "created": now(),
-            "generated_by": generated_by,
+            "scores": [_plain(score, kept.get(score.metric)) for score in scores], "command": self.command,
+            "commit": self.commit, "created": now(), "generated_by": generated_by,
         }  # fmt: skip
         self.artifacts.put(_stage(task.name, system), inputs, value)
         return Scored(task.name, system, anchor, **value)
@@ -161,14 +165,15 @@ def _stage(task: str, system: str) -> str:
     return f"score-{task}-{file_name(system)}"
 
 
-def _plain(score: Score) -> dict[str, Any]:
-    """The score as JSON-able fields; a value that is no number is withheld and says so."""
+def _plain(score: Score, kept: dict[str, str] | None) -> dict[str, Any]:
+    """The score as JSON-able fields; a value that is no number is withheld and says so. `kept`: where its sums are."""
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):
         value, reason = None, f"the metric gave {value}"
+    signature = dict(score.signature) | ({SIGNATURE: kept} if kept else {})
     interval = [None if value is None or end is None else float(end) for end in (score.ci_low, score.ci_high)]
     return {
         "metric": score.metric, "value": None if value is None else float(value), "n": int(score.n),
-        "coverage": float(score.coverage), "higher_is_better": score.higher_is_better, "signature": dict(score.signature),
+        "coverage": float(score.coverage), "higher_is_better": score.higher_is_better, "signature": signature,
         "ci_low": interval[0], "ci_high": interval[1], "reason": reason,
     }  # fmt: skip

@@ -76,14 +76,16 @@ def make_score(
             score unless the value is withheld.
 
     Raises:
-        ValueError: the value is not that of its sums.
+        ValueError: the value is not that of its sums, or an interval is given beside them.
     """
     if value is None:
         additive = None
     if additive is not None:
         if not np.isclose(additive.value(), value, rtol=1e-6, atol=1e-9, equal_nan=True):
             raise ValueError(f"{metric}: the value is {value}, but its sums give {additive.value()}")
-        interval = additive.interval(context.seed) if interval is None else interval
+        if interval is not None:
+            raise ValueError(f"{metric}: the interval follows from its sums; give one of the two")
+        interval = additive.interval(context.seed)
         method = additive.method if method is None else method
     method = METHOD if method is None else method
     if interval is not None:

@@ -42,7 +42,7 @@ def resampled_sums(sums: np.ndarray, patients: Sequence[str], seed: int, resampl
     return np.concatenate([weights @ per_patient for weights in resampling_weights(count, seed, resamples)])
 
 
-def resampling_weights(count: int, seed: int, resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
+def resampling_weights(count: int, seed: int | tuple[int, ...], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """How often each of `count` patients is drawn: blocks (R', count) float64 of `resamples` rows in all, each row adding up
     to `count`. Equal arguments give equal weights: that is what pairs two systems.
     """
@@ -57,7 +57,7 @@ def resampling_weights(count: int, seed: int, resamples: int = RESAMPLES) -> Ite
 
 
 @lru_cache(maxsize=2)
-def _one_block(count: int, seed: int, resamples: int) -> np.ndarray:
+def _one_block(count: int, seed: int | tuple[int, ...], resamples: int) -> np.ndarray:
     """Drawn once for all metrics of a table."""
     drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
     return drawn.astype(np.int32)
