@@ -97,7 +97,7 @@ def wilson_interval(per_patient: np.ndarray) -> Interval:
     scale = 1 + _Z**2 / effective
     centre = (share + _Z**2 / (2 * effective)) / scale
     half = _Z / scale * np.sqrt(share * (1 - share) / effective + _Z**2 / (4 * effective**2))
-    return Interval(float(max(0.0, centre - half)), float(min(1.0, centre + half)))
+    return Interval(float(max(0.0, centre - half)) if share > 0 else 0.0, float(min(1.0, centre + half)) if share < 1 else 1.0)
 
 
 def too_few(patients: Sequence[str]) -> Interval | None:

@@ -1,0 +1,127 @@
+import numpy as np
+import pytest
+
+from medim.errors import UserError
+from tasks.metrics.additive import Additive, combiner
+from tasks.metrics.findings import Counts, macro_f1
+from tasks.metrics.statistics import WILSON, bootstrap_mean, wilson_interval
+from tasks.protocols import Score
+from tasks.scoring import make_score
+
+PATIENTS = [f"p{index // 2}" for index in range(60)]
+
+
+def test_the_mean_and_its_interval_are_those_of_the_samples():
+    values = np.random.default_rng(0).normal(size=60)
+    additive = Additive.mean(values, PATIENTS)
+    assert additive.value() == pytest.approx(values.mean())
+    assert additive.interval(seed=4) == bootstrap_mean(values, PATIENTS, seed=4)
+
+
+def test_rows_by_patient_give_the_same_interval_as_rows_by_sample():
+    counts = np.random.default_rng(1).integers(0, 2, size=(60, 3, 2)).astype(float)
+    additive = Additive(counts.reshape(60, 6), tuple(PATIENTS), "macro-f1", {"labels": 2})
+    kept = additive.by_patient()
+    assert kept.patients == tuple(map(str, range(30)))
+    assert kept.interval(0) == additive.interval(0)
+    assert kept.value() == additive.value()
+
+
+def test_macro_f1_by_hand():
+    references, found = [frozenset("a"), frozenset("ab"), frozenset()], [frozenset("a"), frozenset("b"), frozenset("b")]
+    counts = Counts.of(references, found, "ab")
+    additive = Additive(counts.values.reshape(3, -1), ("p", "q", "r"), "macro-f1", {"labels": 2})
+    assert additive.value() == pytest.approx((2 / 3 + 2 / 3) / 2)
+    assert additive.value() == macro_f1(counts.totals())
+
+
+def test_precision_recall_micro_and_label_f1_by_hand():
+    sums = np.array([[2.0, 1, 1, 0, 0, 3]])  # TP 2, 1; FP 1, 0; FN 0, 3
+    assert Additive(sums, ("p",), "macro-precision", {"labels": 2}).value() == pytest.approx((2 / 3 + 1) / 2)
+    assert Additive(sums, ("p",), "macro-recall", {"labels": 2}).value() == pytest.approx((1 + 1 / 4) / 2)
+    assert Additive(np.array([[3.0, 1, 3]]), ("p",), "micro-f1").value() == pytest.approx(6 / 10)
+    assert Additive(np.array([[3.0, 1, 3]]), ("p",), "label-f1").value() == pytest.approx(6 / 10)
+    assert np.isnan(Additive(np.array([[0.0, 4, 0]]), ("p",), "label-f1").value())
+    assert Additive(np.array([[0.0, 4, 0]]), ("p",), "micro-f1").value() == 0
+
+
+def test_affine_mean_puts_zero_and_one_where_it_is_told():
+    additive = Additive(np.array([[3.0, 4]]), ("p",), "affine-mean", {"zero": 0.25, "one": 0.75})
+    assert additive.value() == pytest.approx(1.0)
+
+
+def test_a_proportion_at_one_has_an_interval_with_a_width():
+    additive = Additive.proportion([True] * 60, PATIENTS)
+    interval = additive.interval(seed=0)
+    assert interval.high == 1
+    assert interval.low == pytest.approx(1 / (1 + 1.959963984540054**2 / 30))  # 30 patients, not 60 samples
+    assert additive.method == WILSON
+
+
+def test_wilson_by_hand_and_wider_where_patients_are_alike():
+    alone = np.stack([np.arange(100) < 20, np.ones(100)], axis=1).astype(float)
+    interval = wilson_interval(alone)
+    # Wilson's 95 % of 20 in 100 is 0.1334 to 0.2888; the design effect is 100 / 99 here
+    assert (interval.low, interval.high) == pytest.approx((0.1334, 0.2888), abs=6e-4)
+    alike = wilson_interval(4 * alone)  # four equal samples of each patient
+    assert (alike.low, alike.high) == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_wilson_never_takes_more_samples_than_there_are():
+    even = np.tile([1.0, 2.0], (50, 1))  # each patient one hit in two: less spread than chance
+    interval = wilson_interval(even)
+    assert interval.high - interval.low == pytest.approx(2 * 0.0962, abs=5e-4)  # of 100 samples at 0.5
+
+
+def test_undefined_is_not_a_number_and_has_no_interval():
+    additive = Additive(np.zeros((20, 2)), tuple(map(str, range(20))), "mean")
+    assert np.isnan(additive.value())
+    assert "undefined" in additive.interval(0).reason
+
+
+@pytest.mark.parametrize(
+    ("sums", "patients", "message"),
+    [
+        (np.ones((3, 2)), ("p", "q"), r"shape \(3, 2\) for 2"),
+        (np.ones(3), ("p", "q", "r"), r"shape \(3,\)"),
+        (np.zeros((0, 2)), (), "are needed"),
+        (np.array([[np.nan, 1.0]]), ("p",), "NaN or infinity"),
+    ],
+)
+def test_bad_sums_are_refused(sums, patients, message):
+    with pytest.raises(ValueError, match=message):
+        Additive(sums, patients, "mean")
+
+
+def test_an_unknown_function_is_told_with_the_nearest():
+    with pytest.raises(UserError, match="did you mean 'macro-f1'"):
+        Additive(np.ones((1, 3)), ("p",), "macro-f")
+
+
+def test_parameters_must_be_json():
+    with pytest.raises(TypeError):
+        Additive(np.ones((1, 2)), ("p",), "mean", {"labels": {1, 2}})
+
+
+def test_a_name_is_taken_once():
+    with pytest.raises(ValueError, match="two combiners are named 'mean'"):
+        combiner("mean")(lambda sums: sums[:, 0])
+
+
+def test_a_score_keeps_its_sums_and_refuses_those_of_another_value(world):
+    additive = Additive.mean(np.arange(60.0), PATIENTS)
+    score = make_score("m", 29.5, world.context(), 60, 1.0, True, additive=additive)
+    assert score.additive is additive
+    interval = additive.interval(world.context().seed)
+    assert (score.ci_low, score.ci_high) == (interval.low, interval.high)
+    with pytest.raises(ValueError, match=r"m: the value is 29\.6, but its sums give 29\.5"):
+        make_score("m", 29.6, world.context(), 60, 1.0, True, additive=additive)
+    with pytest.raises(ValueError, match="one of the two"):
+        make_score("m", 29.5, world.context(), 60, 1.0, True, interval, additive=additive)
+
+
+def test_a_withheld_score_keeps_no_sums(world):
+    additive = Additive.mean(np.arange(60.0), PATIENTS)
+    score = make_score("m", None, world.context(), 60, 1.0, True, reason="why", additive=additive)
+    assert isinstance(score, Score)
+    assert (score.additive, score.ci_low, score.reason) == (None, None, "why")
