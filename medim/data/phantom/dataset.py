@@ -148,3 +148,13 @@ class PhantomDataset:
         from medim.data.phantom.image_checker import PhantomImageChecker  # needs torch; pairs do not
 
         return PhantomImageChecker.load(WEIGHTS / "image_checker_score.safetensors")
+
+    def steering_image_checker(self) -> "PhantomImageChecker":
+        """Another classifier, trained on other cases: for guidance and repair, whose results it must not score.
+
+        Raises:
+            UserError: its weights are missing.
+        """
+        from medim.data.phantom.image_checker import PhantomImageChecker
+
+        return PhantomImageChecker.load(WEIGHTS / "image_checker_steer.safetensors")

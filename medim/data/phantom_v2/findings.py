@@ -21,6 +21,7 @@ class Spec:
         graded_by: what the severity is read from; None for a finding that has no degrees (its severity is `moderate`).
         thresholds: from where it is moderate, and from where it is severe.
         counts: probability of one, two, ... of them.
+        pace: exponent on the factor by which findings grow or shrink between visits; a heart changes slowly.
     """
 
     measures: str
@@ -29,10 +30,11 @@ class Spec:
     graded_by: Literal["size", "contrast"] | None = None
     thresholds: tuple[float, float] = (0.0, 0.0)
     counts: tuple[float, ...] = (1.0,)
+    pace: float = 1.0
 
 
 SPECS: dict[str, Spec] = {
-    "cardiomegaly": Spec("transverse diameter of the heart, mm", (166, 228), (0.34, 0.46), "size", (184, 206)),
+    "cardiomegaly": Spec("transverse diameter of the heart, mm", (166, 228), (0.34, 0.46), "size", (184, 206), pace=0.4),
     "effusion": Spec("height of the fluid above the costophrenic angle, mm", (26, 170), (0.40, 0.55), "size", (55, 105)),
     "pneumothorax": Spec("width of the rim of air, mm", (17, 65), (0.16, 0.25), "size", (26, 44)),
     "consolidation": Spec("diameter, mm", (48, 104), (0.34, 0.54), "size", (62, 84)),

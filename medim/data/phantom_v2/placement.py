@@ -159,7 +159,7 @@ def evolve(before: Finding, others: Sequence[Finding], rng: np.random.Generator,
     """
     spec = spec_of(before.label)
     for _ in range(_TRIES):
-        factor = float(rng.uniform(*growth))
+        factor = float(rng.uniform(*growth)) ** spec.pace
         size = float(np.clip(before.size * (factor if spec.graded_by == "size" else 1.0), *spec.sizes))
         stain = factor if spec.graded_by == "contrast" else float(rng.uniform(0.96, 1.04))
         contrast = float(np.clip(before.contrast * stain, *spec.contrasts))

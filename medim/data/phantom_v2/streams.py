@@ -7,8 +7,8 @@ import numpy as np
 from medim.data.phantom_v2.names import DOMAINS, LABELS, VERSION
 from medim.pair import SPLITS
 
-Purpose = Literal["case", "patient", "build", "twin", "scene", "finding", "report", "noise"]
-_PURPOSES: tuple[Purpose, ...] = ("case", "patient", "build", "twin", "scene", "finding", "report", "noise")
+Purpose = Literal["case", "patient", "build", "twin", "scene", "finding", "report", "noise", "labels"]
+_PURPOSES: tuple[Purpose, ...] = ("case", "patient", "build", "twin", "scene", "finding", "report", "noise", "labels")
 
 
 def stream(split: str, purpose: Purpose, *key: int) -> np.random.Generator:
