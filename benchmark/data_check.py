@@ -4,17 +4,19 @@ import json
 import os
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from benchmark.generation import FAILURES
 from benchmark.status import DONE, STOPPED, WITH_FAILURES
-from medim.checkpoints import resolve
 from medim.data.checks.check import LENGTHS, check_dataset, open_for_check
 from medim.errors import UserError
 from medim.files import write_json, write_text
 from medim.pair import SPLITS
-from medim.tokenizers.report import ReportTokenizer
+
+if TYPE_CHECKING:
+    from medim.tokenizers.report import ReportTokenizer
 
 CHECK = "check.json"
 _WORTH_WORKERS = 2000  # pairs; starting a worker takes seconds
@@ -66,10 +68,13 @@ def check_and_print(
 
 def _measure(
     model: str | None, tokenizer: Path | None, model_length: int | None
-) -> tuple[ReportTokenizer | None, tuple[int, ...]]:
+) -> tuple["ReportTokenizer | None", tuple[int, ...]]:
     """What reports are measured with, and the lengths that they are held against."""
     if model is None and tokenizer is None:
         return None, (model_length,) if model_length else LENGTHS
+    from medim.checkpoints import resolve
+    from medim.tokenizers.report import ReportTokenizer  # transformers: seconds that most checks need not wait for
+
     if model is not None and tokenizer is not None:
         raise UserError("give --model or --tokenizer, not both: a model has its own tokenizer")
     if tokenizer is not None:

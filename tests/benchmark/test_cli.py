@@ -15,8 +15,6 @@ GROUPS = {
 COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROUPS[verb]] if verb in GROUPS else [()])]
 UNBUILT = [
     ("data", "prepare"),
-    ("data", "check"),
-    ("data", "show"),
     ("sample", "edit"),
     ("run", "augmentation"),
     ("run", "likelihood"),
