@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
-EXTRAS ?= scoring,archives,gguf,dev
+EXTRAS ?= scoring,archives,lora,tensorboard,gguf,dev
 SLOW_TIMEOUT ?= 3600
 
 .DEFAULT_GOAL := help

@@ -4,11 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from medim.canvas import MODALITIES, Canvas
 from medim.denoiser import MeDiMModel
+from medim.sampling.ancestral import ancestral
+from medim.sampling.autoregressive import from_the_left
+from medim.sampling.noise import noise
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import remaining, reveal
 
@@ -28,13 +30,6 @@ class Decoded:
     seconds: float
 
 
-def noise(seeds: Sequence[int], rounds: int, positions: int) -> torch.Tensor:
-    """Uniform numbers (rounds, 2, B, positions), each sample's from its own seed: the same in any batch."""
-    streams = [np.random.Generator(np.random.Philox(np.random.SeedSequence([seed]))) for seed in seeds]
-    draws = np.stack([stream.random((rounds, 2, positions), dtype=np.float32) for stream in streams], axis=2)
-    return torch.from_numpy(draws)
-
-
 @torch.no_grad()
 def decode(model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int]) -> Decoded:
     """Fills a canvas.
@@ -46,6 +41,12 @@ def decode(model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seeds: 
         seeds: one for each sample.
     """
     started = time.perf_counter()
+    if model.config.objective == "autoregressive":
+        canvas, forwards = from_the_left(model, canvas, settings, seeds)
+        return Decoded(canvas, forwards, time.perf_counter() - started)
+    if model.config.transition != "absorbing":
+        canvas, forwards = ancestral(model, canvas, settings, seeds)
+        return Decoded(canvas, forwards, time.perf_counter() - started)
     layout = canvas.layout
     vacant = {m: canvas.masked[:, layout.of(m)].sum(1) for m in MODALITIES}  # (B,) each
     active = [m for m in MODALITIES if bool(vacant[m].any())]

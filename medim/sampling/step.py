@@ -8,6 +8,15 @@ from medim.canvas import Canvas, Modality
 from medim.sampling.settings import ModalitySettings
 
 
+def nucleus(probability: torch.Tensor, top_p: float) -> torch.Tensor:
+    """The smallest set of ids that holds `top_p` of each row (n, V); the rest is set to 0. Rows no longer sum to one."""
+    if top_p >= 1:
+        return probability
+    ordered, index = probability.sort(dim=-1, descending=True)
+    beyond = ordered.cumsum(-1) - ordered >= top_p
+    return probability.scatter(-1, index, ordered.masked_fill(beyond, 0))
+
+
 def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens drawn by inverse transform, one uniform number each.
 
@@ -19,11 +28,7 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p:
         tokens (n,), and their log-probability at temperature 1 (n,): the confidence of MaskGIT.
     """
     log_probability = logits.float().log_softmax(-1)
-    probability = (log_probability / temperature).softmax(-1)
-    if top_p < 1:
-        ordered, index = probability.sort(dim=-1, descending=True)
-        beyond = ordered.cumsum(-1) - ordered >= top_p
-        probability = probability.scatter(-1, index, ordered.masked_fill(beyond, 0))
+    probability = nucleus((log_probability / temperature).softmax(-1), top_p)
     cumulative = probability.cumsum(-1)
     # A draw strictly above the last mass would fall off the end; clamping to the largest possible id keeps it inside.
     target = uniform[:, None] * cumulative[:, -1:]

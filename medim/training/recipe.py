@@ -52,6 +52,12 @@ class ModelRecipe(BaseModel):
         muon_learning_rate: peak rate of the Muon part.
         attn_implementation: transformers' attention kernel while training (`sdpa`, `eager`, `flash_attention_2`, ...).
         torch_compile: compile the backbone (needs a C++ compiler, or Triton on a GPU).
+        ema_decay: of the moving average of the weights that is validated and saved; none where empty.
+        lora_rank, lora_alpha: train low-rank updates of the backbone's matrices in place of the matrices; see
+            `medim.training.lora`.
+        restart_steps: length of the first of the cosine cycles that follow the warm-up, each twice as long as the one before
+            (the paper); `lr_scheduler_type` decides where empty.
+        tensorboard: write a TensorBoard log into `runs/` of the folder as well.
         gradient_checkpointing: recompute activations in the backward pass.
         train_limit: first so many training pairs; all where empty.
         eval_pairs, eval_draws: validation pairs and noise draws for each in the validation bound.
@@ -86,6 +92,11 @@ class ModelRecipe(BaseModel):
     muon_learning_rate: float = Field(default=1e-2, gt=0)
     attn_implementation: str = "sdpa"
     torch_compile: bool = False
+    ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    lora_rank: int | None = Field(default=None, gt=0)
+    lora_alpha: float = Field(default=16.0, gt=0)
+    restart_steps: int | None = Field(default=None, gt=0)
+    tensorboard: bool = False
     train_limit: int | None = Field(default=None, gt=0)
     eval_pairs: int = Field(default=256, gt=0)
     eval_draws: int = Field(default=4, gt=0)

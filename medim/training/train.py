@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from accelerate import PartialState
 
 from medim.backbones.build import config_of
 from medim.backbones.causal_lm import load_config, load_tokenizer
@@ -71,18 +72,27 @@ def train_model(
         )
     started = time.time()
     torch.manual_seed(recipe.seed)
+    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
+    is_main = state.is_main_process  # asked now: the Trainer makes the state anew
     images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
-    images.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    images.to(device or state.device)
     reports = report_tokenizer(recipe, dataset)
-    claim(out, {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}, overwrite)
-    cache = out / "cache"
-    train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
-    validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
+    with state.main_process_first():  # the others find the folder claimed and the tokens made
+        configuration = {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}
+        claim(out, configuration, overwrite and is_main)
+        cache = out / "cache"
+        train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
+        validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
     model = build(recipe, images, reports)
     describe(model, train, reports)
     floor = unigram_nats(train, validation, reports)
     rows = weighted_rows(dataset, len(train), recipe.seed)
-    result = fit(model, recipe, train, validation, reports, out, device, rows)
+    result, gathered = fit(model, recipe, train, validation, reports, out, device, rows)
+    if gathered is not None:
+        model = build(recipe, images, reports)
+        model.load_state_dict(gathered)
+    if not is_main:
+        return out
     write_json(
         out / "training.json",
         {

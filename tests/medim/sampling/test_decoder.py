@@ -25,7 +25,7 @@ PROBABILITY = WEIGHTS / WEIGHTS.sum()
 class ExactDenoiser:
     """p(x^i | visible tokens) of the law above, by enumeration."""
 
-    config = SimpleNamespace(layout=LAYOUT)
+    config = SimpleNamespace(layout=LAYOUT, objective="diffusion", transition="absorbing")
 
     def __init__(self) -> None:
         self.times: list[torch.Tensor] = []
