@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from leaderboard.compare import Board, boards
+from leaderboard.comparison import NOTHING, Comparisons
 from leaderboard.errors import LeaderboardError
 from leaderboard.files import write_bytes, write_text
 from leaderboard.gallery import Gallery, galleries
@@ -42,6 +43,7 @@ def build(
     samples_per_model: int = SAMPLES_PER_MODEL,
     samples_per_anchor: int = SAMPLES_PER_ANCHOR,
     reported: Sequence[Record] | None = None,
+    comparisons: Comparisons = NOTHING,
 ) -> BuildResult:
     """Builds the leaderboard of some run folders.
 
@@ -50,10 +52,11 @@ def build(
 
     Args:
         runs: run folders, each with `manifest.json`, `records.jsonl` and `samples/`.
-        out: where `leaderboard.csv`, `leaderboard_wide.csv`, `results.jsonl`, `leaderboard.md`, `plots/*.png` and
-            `index.html` go.
+        out: where `leaderboard.csv`, `leaderboard_wide.csv`, `results.jsonl`, `comparisons.jsonl`, `seeds.jsonl`,
+            `leaderboard.md`, `plots/*.png` and `index.html` go.
         samples_per_model, samples_per_anchor: most samples shown per task.
         reported: published numbers; by default those of the MeDiM paper.
+        comparisons: of pairs of systems of these runs; where there are none, intervals say what can be told apart.
 
     Raises:
         LeaderboardError: no runs, a run folder that cannot be read, or records that conflict.
@@ -65,7 +68,7 @@ def build(
     collection = collect(runs)
     every = [*collection.records, *reported]
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
-    ranked = boards(collection.records, fingerprints)
+    ranked = boards(collection.records, fingerprints, comparisons)
     shown = galleries(list(collection.runs.values()), samples_per_model, samples_per_anchor, PICTURE_BYTES)
     views = [(board, _views(board, shown, collection.runs)) for board in ranked]
     page = render(views, reported, collection.runs)
@@ -79,6 +82,8 @@ def build(
         "csv": ("leaderboard.csv", csv_text(long_frame(every))),
         "wide": ("leaderboard_wide.csv", csv_text(wide_frame(every))),
         "results": ("results.jsonl", "".join(record.to_line() + "\n" for record in every)),
+        "comparisons": ("comparisons.jsonl", "".join(pair.to_line() + "\n" for pair in comparisons.pairs)),
+        "seeds": ("seeds.jsonl", "".join(entry.to_line() + "\n" for entry in comparisons.seeds)),
         "markdown": ("leaderboard.md", markdown(ranked, reported)),
     }
     paths = {}

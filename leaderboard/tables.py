@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from leaderboard.compare import Board, Table, standings
+from leaderboard.compare import Board, Table
 from leaderboard.record import Record
 
 SYSTEM = ["kind", "model", "dataset", "split", "protocol", "seed", "run"]
@@ -120,7 +120,7 @@ def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:
 def _markdown_table(table: Table) -> str:
     columns = {metric: table.column(metric) for metric in table.metrics}
     places = {metric: decimals(r.value for r in column.values()) for metric, column in columns.items()}
-    ranks = {metric: standings(column) for metric, column in columns.items()}
+    ranks = {metric: table.standings(metric) for metric in table.metrics}
     head = ["system", "n", "coverage", *(f"{m} {arrow(direction_of(columns[m].values()))}".rstrip() for m in table.metrics)]
     reasons: dict[str | None, int] = {}
     body = []
@@ -136,6 +136,7 @@ def _markdown_table(table: Table) -> str:
                 text = number(record.value, places[metric])
                 standing = ranks[metric].get(row.label)
                 text = f"**{text}**" if standing and standing.best else text
+                text += f" {standing.letters}" if standing and standing.letters else ""
                 if record.ci_low is not None and record.ci_high is not None:
                     text += f" ({number(record.ci_low, places[metric])} to {number(record.ci_high, places[metric])})"
                 cells.append(text)

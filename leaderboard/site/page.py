@@ -9,10 +9,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from leaderboard.compare import Board, Row, Table, breakdown, comparable, standings, trained_against, unranked_because
+from leaderboard.compare import Board, Row, Table, breakdown
 from leaderboard.gallery import Gallery
 from leaderboard.plots import Plot
+from leaderboard.ranking import NO_INTERVAL, comparable, trained_against, unranked_because
 from leaderboard.record import Record
+from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
 from leaderboard.site.guide import entries_for
 from leaderboard.site.provenance import free, made, signatures
 from leaderboard.store import Run
@@ -93,6 +95,9 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
         "anchors": [row for row in rows if row["kind"] == "anchor"],
         "notes": [(number, text) for text, number in notes.items()],
         "remarks": _remarks(table),
+        "verdicts": verdicts(table),
+        "comparisons": comparison_rows(table),
+        "seeds": seed_rows(table),
         "details": _details(table),
         "plots": view.plots,
         "made": made(table),
@@ -111,7 +116,7 @@ def _column(table: Table, metric: str) -> dict[str, Any]:
         "arrow": arrow(direction),
         "direction": {True: "higher is better", False: "lower is better", None: "descriptive"}[direction],
         "places": decimals(record.value for record in column.values()),
-        "standings": standings(column),
+        "standings": table.standings(metric),
         "unranked": trained_against(metric),
     }
 
@@ -159,6 +164,7 @@ def _cell(row: Row, metric: str, column: Mapping[str, Any], notes: dict[str, int
         "facts": facts,
         "best": standing.best if standing else False,
         "alone": standing.alone if standing else False,
+        "letters": standing.letters if standing else "",
     }
 
 
@@ -171,15 +177,20 @@ def _remarks(table: Table) -> list[str]:
     if any(trained_against(metric) for metric in table.metrics):
         remarks.append("\N{DAGGER} A feature space that image tokenizers are trained against: shown, not ranked.")
     reasons: dict[str, list[str]] = {}
+    unsure: dict[str, None] = {}
     for row in measured:
         for metric in table.metrics:
             record = row.cells.get(metric)
             if record is None or record.value is None or record.higher_is_better is None:
                 continue
             reason = unranked_because(record)
-            if reason and not trained_against(metric):
+            if reason == NO_INTERVAL:
+                unsure.setdefault(metric)
+            elif reason and not trained_against(metric):
                 reasons.setdefault(reason, []).append(row.label)
     remarks += [f"Not ranked: {', '.join(dict.fromkeys(labels))} ({reason})." for reason, labels in reasons.items()]
+    if unsure and len(measured) > 1:
+        remarks.append(f"Not ranked, for want of an interval: {', '.join(unsure)}.")
     other = [
         label
         for metric in table.metrics

@@ -64,13 +64,14 @@ def test_coverage_is_never_rounded_up_to_all(make_record):
 
 def test_markdown_marks_best_anchors_and_reasons(make_record):
     rows = [
-        Record(**make_record(value=0.7)), Record(**make_record(model="weak|er", value=0.5)),
+        Record(**make_record(value=0.7, ci_low=0.68, ci_high=0.72)),
+        Record(**make_record(model="weak|er", value=0.5, ci_low=0.48, ci_high=0.52)),
         Record(**make_record(model="real", kind="anchor", value=0.9)),
         Record(**make_record(metric="METEOR", value=None, reason="needs Java")),
     ]  # fmt: skip
     text = markdown(boards(rows, {"aaaa1111bbbb2222": "f"}), reported_records()[:2])
-    assert "| phantom-tiny | 256 | 100 % | **0.700** | [1] |" in text
-    assert "| weak\\|er | 256 | 100 % | 0.500 |  |" in text
+    assert "| phantom-tiny | 256 | 100 % | **0.700** a (0.680 to 0.720) | [1] |" in text
+    assert "| weak\\|er | 256 | 100 % | 0.500 b (0.480 to 0.520) |  |" in text
     assert "| *real* (anchor) | 256 | 100 % | 0.900 |  |" in text
     assert "- [1] needs Java" in text
     assert "Synthetic data" in text

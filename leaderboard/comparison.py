@@ -1,0 +1,135 @@
+"""What is known of pairs of systems, and of a system over its seeds: the schemas of `comparisons.jsonl` and `seeds.jsonl`."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from leaderboard.errors import LeaderboardError
+
+SEPARABLE = ("better", "worse")
+
+
+class _OnBoard(BaseModel):
+    """Where a value stands: one metric of one task on one board."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    task: str = Field(min_length=1)
+    metric: str = Field(min_length=1)
+    dataset: str = Field(min_length=1)
+    fingerprint: str
+    split: str = Field(min_length=1)
+    protocol: str = Field(min_length=1)
+    ci_low: float | None
+    ci_high: float | None
+
+    @model_validator(mode="after")
+    def _bounds_come_together(self) -> Self:
+        if (self.ci_low is None) != (self.ci_high is None):
+            raise ValueError("ci_low and ci_high come together")
+        return self
+
+    def to_line(self) -> str:
+        """As one line of JSON, without a line end."""
+        return json.dumps(self.model_dump(), ensure_ascii=False, allow_nan=False)
+
+
+class Comparison(_OnBoard):
+    """One system against another by one metric; each pair stands twice, once from each side.
+
+    Attributes:
+        dataset, fingerprint, split, protocol: the board.
+        model, against: names as in the table; `runs` and `against_runs` the runs behind them, one a seed.
+        value, against_value: the metric's, the mean over seeds where there are several.
+        difference: `value` less `against_value`; ci_low, ci_high its 95 % interval.
+        p: two-sided, of no difference; `p_adjusted` by Holm over the `family` pairs of the same column.
+        test: how p was made.
+        patients: the independent units (samples, where samples answer no case).
+        margin: of non-inferiority, in the metric's unit, where one was stated.
+        verdict: of `model` against `against`.
+    """
+
+    model: str = Field(min_length=1)
+    runs: list[str]
+    value: float
+    against: str = Field(min_length=1)
+    against_runs: list[str]
+    against_value: float
+    difference: float
+    p: float = Field(ge=0, le=1)
+    p_adjusted: float = Field(ge=0, le=1)
+    family: int = Field(ge=1)
+    test: str
+    patients: int = Field(ge=1)
+    margin: float | None = Field(gt=0)
+    verdict: Literal["better", "worse", "non-inferior", "not separable"]
+
+    @property
+    def separable(self) -> bool:
+        return self.verdict in SEPARABLE
+
+
+class OverSeeds(_OnBoard):
+    """One system's mean over its seeds; ci_low, ci_high with patients and seeds drawn with replacement.
+
+    Attributes:
+        runs, seeds, values: one entry a seed.
+    """
+
+    model: str = Field(min_length=1)
+    runs: list[str]
+    seeds: list[int]
+    values: list[float]
+    value: float
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """All that was compared among some runs."""
+
+    pairs: Sequence[Comparison] = ()
+    seeds: Sequence[OverSeeds] = ()
+
+    def on(self, dataset: str, fingerprint: str, split: str, protocol: str, task: str) -> "Comparisons":
+        """Those of one task on one board."""
+        where = (dataset, fingerprint, split, protocol, task)
+
+        def here(entry: _OnBoard) -> bool:
+            return (entry.dataset, entry.fingerprint, entry.split, entry.protocol, entry.task) == where
+
+        return Comparisons([pair for pair in self.pairs if here(pair)], [entry for entry in self.seeds if here(entry)])
+
+    def of(self, metric: str) -> list[Comparison]:
+        """The pairs of one metric."""
+        return [pair for pair in self.pairs if pair.metric == metric]
+
+
+NOTHING = Comparisons()
+
+
+def read_comparisons(path: str | Path) -> list[Comparison]:
+    """Reads `comparisons.jsonl`.
+
+    Raises:
+        LeaderboardError: the file is missing, or a line is no comparison; names file and line.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise LeaderboardError(f"{path}: cannot read the comparisons: {error.strerror}") from error
+    result = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            result.append(Comparison.model_validate_json(line))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(map(str, problem["loc"]))
+            raise LeaderboardError(f"{path}:{number}: {f'field {field!r}: ' if field else ''}{problem['msg']}") from error
+    return result

@@ -1,0 +1,121 @@
+"""What the comparisons of a table say, in words and in rows."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from leaderboard.compare import Table
+from leaderboard.comparison import Comparison
+from leaderboard.tables import decimals, number
+
+# The metric that speaks for a task, where it was compared; else the first column that was.
+PRIMARY = {
+    "image-generation": "macro finding F1",
+    "report-generation": "macro finding F1",
+    "joint-generation": "joint agreement",
+}
+EN_DASH = "\N{EN DASH}"
+
+
+def verdicts(table: Table) -> list[str]:
+    """Sentences about the primary metric: who leads, who cannot be told apart, who is behind, who is non-inferior."""
+    compared = [metric for metric in table.metrics if table.comparisons.of(metric)]
+    if not compared:
+        return []
+    metric = PRIMARY.get(table.task, "")
+    pairs = table.comparisons.of(metric if metric in compared else compared[0])
+    metric = pairs[0].metric
+    sign = -1 if _higher_is_better(table, metric) else 1
+    values = {pair.model: pair.value for pair in pairs}
+    order = sorted(values, key=lambda model: (sign * values[model], model))
+    beats = {
+        model: [p.against for p in pairs if p.model == model and p.verdict == "better" and p.against in order]
+        for model in order
+    }
+    lead, others = order[0], order[1:]
+    said = []
+    if beats[lead]:
+        worst = max(pair.p_adjusted for pair in pairs if pair.model == lead and pair.verdict == "better")
+        said.append(f"{lead} is better than {_list(beats[lead])} (adjusted p {_p(worst)})")
+    if tied := [model for model in others if model not in beats[lead]]:
+        said.append(f"{lead} and {_list(tied, 'or')} cannot be told apart")
+    said += [f"{model} is better than {_list(beats[model])}" for model in others if beats[model]]
+    if len(others) > 1 and not any(beats[model] for model in others):
+        said.append(f"{_list(others)} cannot be told apart from each other")
+    sentences = [f"{metric}: {'; '.join(said)}."]
+    for pair in pairs:
+        if pair.verdict == "non-inferior":
+            sentences.append(f"{pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g}.")
+    return sentences
+
+
+def comparison_rows(table: Table) -> list[dict[str, Any]]:
+    """One row a pair and metric, from the side of the better value; a stated margin adds what the other side reaches."""
+    rows = []
+    for metric in table.metrics:
+        pairs = table.comparisons.of(metric)
+        if not pairs:
+            continue
+        places = decimals(abs(pair.difference) for pair in pairs)
+        sides = {(pair.model, pair.against): pair for pair in pairs}
+        for pair in _better_sides(pairs, _higher_is_better(table, metric)):
+            other = sides.get((pair.against, pair.model))
+            verdict = pair.verdict
+            if other is not None and other.verdict == "non-inferior":
+                verdict = f"not separable; {other.model} non-inferior at a margin of {pair.margin:g}"
+            rows.append(
+                {
+                    "metric": metric,
+                    "model": pair.model,
+                    "against": pair.against,
+                    "difference": number(pair.difference, places),
+                    "interval": _interval(pair.ci_low, pair.ci_high, places),
+                    "p": _p(pair.p),
+                    "p_adjusted": _p(pair.p_adjusted),
+                    "verdict": verdict,
+                    "how": f"{pair.test}; {pair.patients:,} units; Holm over {pair.family} pairs",
+                }
+            )
+    return rows
+
+
+def seed_rows(table: Table) -> list[dict[str, Any]]:
+    """One row a system of several seeds and metric."""
+    rows = []
+    for entry in table.comparisons.seeds:
+        places = decimals(entry.values)
+        rows.append(
+            {
+                "metric": entry.metric,
+                "model": entry.model,
+                "seeds": ", ".join(map(str, entry.seeds)),
+                "value": number(entry.value, places),
+                "interval": _interval(entry.ci_low, entry.ci_high, places),
+                "values": ", ".join(number(value, places) for value in entry.values),
+            }
+        )
+    return rows
+
+
+def _higher_is_better(table: Table, metric: str) -> bool:
+    return next(record.higher_is_better is not False for record in table.column(metric).values())
+
+
+def _better_sides(pairs: Sequence[Comparison], higher: bool) -> list[Comparison]:
+    kept: dict[frozenset[str], Comparison] = {}
+    for pair in pairs:
+        key = frozenset((pair.model, pair.against))
+        if key not in kept or (pair.difference > 0) == higher:
+            kept[key] = pair
+    return list(kept.values())
+
+
+def _interval(low: float | None, high: float | None, places: int) -> str:
+    return "" if low is None or high is None else f"{number(low, places)} {EN_DASH} {number(high, places)}"
+
+
+def _p(value: float) -> str:
+    return f"{value:.2g}" if value >= 0.001 else "< 0.001"
+
+
+def _list(names: Sequence[str], last: str = "and") -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
