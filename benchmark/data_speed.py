@@ -1,5 +1,6 @@
 """How fast pairs are read, how fast their images are tokenised, and whether memory stays flat: one run, alternating."""
 
+import os
 import resource
 import sys
 import time
@@ -49,7 +50,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class DataSpeed:
-    """What `measure` found. Rates are images a second (a pair has one image); memory is this process's peak in MB.
+    """What `measure` found. Rates are images a second (a pair has one image); memory is resident, of this process, in MB.
 
     Attributes:
         direct: reading as the data set is: drawing, or decoding files.
@@ -58,7 +59,8 @@ class DataSpeed:
         pack: packing the pictures, once; None where none were packed in this run.
         ratio: the reader that training would use (cached where there is one) over `tokenise`.
         direct_ratio: `direct` over `tokenise`.
-        memory_at_tenth, memory_at_end: peak resident memory after a tenth of the pairs, and after all.
+        memory_at_tenth, memory_at_end: the most that was held between turns in the first tenth of the pairs, and in all;
+            packing comes before and is left out.
     """
 
     data: str
@@ -97,7 +99,8 @@ class DataSpeed:
         lines += [f"{name:34}{rate:>10,.0f}  {rate / self.tokenise:.2f}x" for name, rate in rows if rate is not None]
         growth = self.memory_at_end / self.memory_at_tenth - 1
         lines.append(
-            f"peak memory: {self.memory_at_tenth:,.0f} MB after a tenth, {self.memory_at_end:,.0f} MB at the end, {growth:+.1%}"
+            f"memory: at most {self.memory_at_tenth:,.0f} MB in the first tenth, "
+            f"{self.memory_at_end:,.0f} MB in all, {growth:+.1%}"
         )
         return "\n".join(lines)
 
@@ -135,7 +138,7 @@ def measure(
             cached = cache_pictures(dataset, split, cache, n)
     direct, packed, tokenise = Clock(), Clock(), Clock()
     turns = list(_turns(n, size))
-    done, memory_at_tenth = 0, 0.0
+    done, memory, memory_at_tenth = 0, 0.0, 0.0
     with _reader(dataset, split, side, workers) as read, tqdm(total=n, desc="read and tokenise", unit="pair") as bar:
         read(range(min(BATCH, size)))  # what the first call costs is no part of the rate
         tokenizer.encode_images(read_batch(dataset, split, range(1), side).images())
@@ -152,8 +155,9 @@ def measure(
                 _finish(tokenizer.device)
             done += len(rows)
             bar.update(len(rows))
+            memory = max(memory, resident_memory())
             if not memory_at_tenth and done >= n / 10:
-                memory_at_tenth = _peak_memory()
+                memory_at_tenth = memory
     reader = packed if cached is not None else direct
     return DataSpeed(
         data=dataset.name,
@@ -173,7 +177,7 @@ def measure(
         ratio=reader.rate / tokenise.rate,
         direct_ratio=direct.rate / tokenise.rate,
         memory_at_tenth=memory_at_tenth,
-        memory_at_end=_peak_memory(),
+        memory_at_end=memory,
     )
 
 
@@ -201,7 +205,10 @@ def _finish(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak_memory() -> float:
-    """Peak resident memory of this process, MB."""
+def resident_memory() -> float:
+    """Resident memory of this process in MB; where the system does not tell, its peak so far."""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -10,6 +10,7 @@ phantom:cached=DIR2                 pictures drawn once, packed in a folder, rea
 import inspect
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.metadata import entry_points
@@ -81,9 +82,11 @@ def _parse_part(text: str, expression: str) -> Part:
 def _opened(part: Part) -> PairDataset:
     factory, arguments = _factory(part.source)
     own = {key: value for key, value in part.options.items() if key not in RESERVED}
-    dataset: PairDataset = factory(*arguments, **_converted(part.source, factory, len(arguments), own))
-    if own:
-        dataset.name = f"{dataset.name.split(':')[0]}:{','.join(f'{key}={own[key]}' for key in sorted(own))}"
+    values, spelling = _converted(part.source, factory, len(arguments), own)
+    dataset: Any = factory(*arguments, **values)
+    if spelling:
+        with suppress(AttributeError):  # of a data set whose name is read-only; its fingerprint follows the options anyway
+            dataset.name = f"{dataset.name.split(':')[0]}:{spelling}"
     if "cached" in part.options:
         from medim.data.packed import CachedPictures  # most data sets are not packed
 
@@ -106,10 +109,10 @@ def _factory(source: str) -> tuple[Callable[..., PairDataset], list[Path]]:
     raise UserError(f"{error}; or give a folder with pairs.jsonl")
 
 
-def _converted(source: str, factory: Callable[..., Any], taken: int, options: dict[str, str]) -> dict[str, Any]:
-    """Options as the constructor's annotations want them."""
+def _converted(source: str, factory: Callable[..., Any], taken: int, options: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """Options as the constructor's annotations want them, and how they are spelt: sorted, without those at their defaults."""
     if not options:
-        return {}
+        return {}, ""
     parameters = dict(list(inspect.signature(factory, eval_str=True).parameters.items())[taken:])
     values: dict[str, Any] = {}
     for key, text in options.items():
@@ -121,7 +124,14 @@ def _converted(source: str, factory: Callable[..., Any], taken: int, options: di
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
             raise UserError(f"data set '{source}': {key}={text}: {reason[:1].lower() + reason[1:]}") from None
-    return values
+    chosen = sorted(key for key, value in values.items() if value != parameters[key].default)
+    return values, ",".join(f"{key}={_spelt(values[key])}" for key in chosen)
+
+
+def _spelt(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _share(part: Part) -> Fraction:

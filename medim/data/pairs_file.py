@@ -197,7 +197,7 @@ class _Reader:
                 messages.append(f"{self.file}: {kind} '{shown}' occurs in {where}: split by patient")
         return messages
 
-    def _row(self, columns: dict[str, np.ndarray], row: int) -> dict[str, Any]:
+    def _row(self, columns: dict[str, np.ndarray], row: int | np.integer) -> dict[str, Any]:
         with self.file.open("rb") as stream:
             stream.seek(columns["offset"][row])
             return json.loads(stream.read(columns["length"][row]))

@@ -3,7 +3,7 @@
 import multiprocessing
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -55,7 +55,9 @@ def read_batch(dataset: PairDataset, split: str, rows: range, side: int) -> Batc
     return Batch(values, tuple(pair.report for pair in pairs), tuple(pair.id for pair in pairs))
 
 
-def read_batches(dataset: PairDataset, split: str, pieces: Iterable[range], side: int, workers: int = 0) -> Iterator[Batch]:
+def read_batches(
+    dataset: PairDataset, split: str, pieces: Iterable[range], side: int, workers: int = 0
+) -> Generator[Batch, None, None]:
     """A batch for each of `pieces` (rows of a split), in order; while the caller works on one, the next are being read.
 
     Args:

@@ -58,7 +58,7 @@ def test_the_table_says_what_was_read():
     assert "phantom (val, gone through 1.95 times): 2,000 pairs at 64 px" in table
     assert "reading (drawn or decoded)               900  3.00x" in table
     assert "reading (cached pictures)             20,000  66.67x" in table
-    assert "500 MB after a tenth, 505 MB at the end, +1.0%" in table
+    assert "memory: at most 500 MB in the first tenth, 505 MB in all, +1.0%" in table
 
 
 def test_the_command(tokenizer, tmp_path):

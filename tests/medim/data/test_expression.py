@@ -68,7 +68,8 @@ def test_spelling_is_canonical(folder):
     assert one.size("train") == 10
     subset = load_dataset(f"{a}:allow_leakage=yes,train=25%,seed=1")
     assert isinstance(subset, Subset)
-    assert subset.name == "a:allow_leakage=yes,train=25%,seed=1"
+    assert subset.name == "a:allow_leakage=true,train=25%,seed=1"
+    assert load_dataset("phantom:resolution=64").name == "phantom"
 
 
 @pytest.mark.parametrize(
