@@ -86,7 +86,10 @@ class Leakage:
             yield Issue("note", "repeated-images", f"{_n(copies, 'pair repeats', 'pairs repeat')} an image of the same patient")
 
     def _near(self) -> Iterator[Issue]:
-        """Near copies: candidates by their hashes, then the pictures of the nearest candidates are compared."""
+        """Near copies: candidates by their hashes, then the pictures of the nearest candidates are compared.
+
+        Of a synthetic set they are a warning: cases drawn alike are no copies, and no patient crosses a split.
+        """
         for across, (candidates, count) in self._candidates().items():
             found = [
                 (similar, first, second)
@@ -106,9 +109,10 @@ class Leakage:
             )[:LISTED]
             if found and across:
                 number = len({second for _, _, second in found})  # the later split is the held-out one
+                are = _n(number, "held-out image is", "held-out images are")
                 yield Issue(
-                    "error", "near-duplicates", f"{_n(number, 'held-out image is', 'held-out images are')} a near copy of one "
-                    "under another patient of an earlier split", examples,
+                    "warning" if self._dataset.synthetic else "error", "near-duplicates",
+                    f"{are} a near copy of one under another patient of an earlier split", examples,
                     "look at these pairs; keep copies in one split or drop them; --allow near-duplicates where they are none",
                 )  # fmt: skip
             elif found:

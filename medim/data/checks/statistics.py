@@ -53,24 +53,24 @@ class Statistics:
                 "vocabulary": len(tally.vocabulary),
                 "longer": {str(most): float(np.mean(lengths > most)) if len(told) else 0.0 for most in self._lengths},
                 "longer in": self._unit,
-                "unusual characters": {texts.named(c): n for c, n in tally.characters.most_common()},
+                "unusual characters": {texts.named(c): n for c, n in _ranked(tally.characters)},
                 "damaged": {kind: len(ids) for kind, ids in sorted(tally.damaged.items())},
             },
             "images": {
                 "width": _spread(seen["width"]),
                 "height": _spread(seen["height"]),
                 "aspect": _spread(seen["width"] / np.maximum(seen["height"], 1)),
-                "kinds": dict(tally.kinds.most_common()),
+                "kinds": dict(_ranked(tally.kinds)),
                 "colour": int(seen["colour"].sum()),
                 "nearly empty": int(is_flat(seen).sum()),
                 "nearly black": int(is_dark(seen).sum()),
                 "cut by a DICOM window": int(is_clipped(seen).sum()),
             },
             "labelled": labelled,
-            "findings": {name: count / labelled for name, count in tally.findings.most_common()} if labelled else {},
-            "domains": dict(tally.domains.most_common()),
-            "views": dict(tally.views.most_common()),
-            "terms": dict(tally.terms.most_common()),
+            "findings": {name: count / labelled for name, count in _ranked(tally.findings)} if labelled else {},
+            "domains": dict(_ranked(tally.domains)),
+            "views": dict(_ranked(tally.views)),
+            "terms": dict(_ranked(tally.terms)),
         }
 
     def tables(self) -> Iterator[Table]:
@@ -96,11 +96,11 @@ class Statistics:
         }))  # fmt: skip
         for title, key in (("file kinds", "kinds"), ("domains", "domains"), ("views", "views"), ("terms", "terms")):
             counts = [n["images"]["kinds"] if key == "kinds" else n[key] for n in numbers]
-            names = [name for name, _ in sum(map(Counter, counts), Counter[str]()).most_common(_MOST)]
+            names = [name for name, _ in _ranked(sum(map(Counter, counts), Counter[str]()))[:_MOST]]
             if key == "kinds" or names not in ([], ["not stated"]):
                 yield Table(title, tuple((f"  {name}", tuple(str(c.get(name, 0)) for c in counts)) for name in names))
         findings = [n["findings"] for n in numbers]
-        names = [name for name, _ in sum(map(Counter, findings), Counter[str]()).most_common(_MOST)]
+        names = [name for name, _ in _ranked(sum(map(Counter, findings), Counter[str]()))[:_MOST]]
         if names:
             rows = [(f"  {name}", tuple(f"{f.get(name, 0):.1%}" for f in findings)) for name in names]
             labelled = _rows(numbers, {"pairs with labels": lambda n: str(n["labelled"])})
@@ -131,7 +131,7 @@ class Statistics:
             damaged.update({kind: len(names) for kind, names in tally.damaged.items()})
             ids += [f"{split} '{name}': {kind}" for kind, names in sorted(tally.damaged.items()) for name in names]
         if damaged:
-            message = ", ".join(f"{kind} in {count} reports" for kind, count in damaged.most_common())
+            message = ", ".join(f"{kind} in {count} reports" for kind, count in _ranked(damaged))
             yield Issue("warning", "damaged-text", message, tuple(ids[:LISTED]), "mend the encoding at the source")
         for most in self._lengths if self._unit == "tokens" else ():
             cut = {split: int((rows["tokens"] > most).sum()) for split, rows in self._rows.items()}
@@ -174,13 +174,18 @@ class Statistics:
             )
         characters = sum((tally.characters for tally in self._tallies.values()), Counter[str]())
         if characters:
-            most = ", ".join(f"{texts.named(c)} {n}x" for c, n in characters.most_common(8))
+            most = ", ".join(f"{texts.named(c)} {n}x" for c, n in _ranked(characters)[:8])
             yield Issue("note", "unusual-characters", f"{len(characters)} kinds beyond printable ASCII: {most}")
         terms = sum((tally.terms for tally in self._tallies.values()), Counter[str]())
         if unstated := terms["not stated"]:
             yield Issue(
                 "warning", "terms", f"{unstated} pairs state no terms", advice="write licence or data-use terms into `terms`"
             )
+
+
+def _ranked(counter: Counter[Any]) -> list[tuple[str, Any]]:
+    """What occurs most first; what occurs equally by name, so that the order in which parts were read does not show."""
+    return sorted(counter.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _spread(values: np.ndarray) -> dict[str, float] | None:

@@ -4,6 +4,9 @@ import io
 
 from PIL import Image, ImageEnhance
 
+from medim.data.checks.check import check_dataset
+from medim.data.folder import FolderDataset
+
 
 def kinds(report) -> dict[str, str]:
     return {issue.kind: issue.severity for issue in report.issues}
@@ -93,3 +96,10 @@ def test_reports_of_several_studies(checked, row):
         row("a", "train", report=long, study="s", patient="x"), row("b", "train", report=long, study="s", patient="x")
     )
     assert kinds(study) == {}
+
+
+def test_near_copies_of_a_synthetic_set_are_a_warning(folder, row, pictures, monkeypatch):
+    copies = {"a.png": pictures[5], "c.png": recompressed(pictures[5])}
+    path = folder(row("a", "train"), row("c", "test"), images=copies)
+    monkeypatch.setattr(FolderDataset, "synthetic", True)
+    assert kinds(check_dataset(FolderDataset(path))) == {"near-duplicates": "warning"}
