@@ -20,14 +20,28 @@ def leaderboard() -> None:
 @leaderboard.command(short_help="Build tables, plots and the page from runs.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUNS...", type=click.Path(path_type=Path))
 @out_option()
-def build(runs: tuple[Path, ...], out: Path) -> None:
-    """Reads run folders; writes leaderboard.csv, leaderboard_wide.csv, results.jsonl, plots/ and index.html."""
+@click.option(
+    "--margin", "margins", multiple=True, metavar="METRIC=VALUE",
+    help="How much worse would not matter, such as BLEU-4=0.01: says who is non-inferior; repeatable.",
+)  # fmt: skip
+def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
+    """Reads run folders; writes leaderboard.csv, leaderboard_wide.csv, results.jsonl, plots/ and index.html.
+
+    Models on the same cases are compared pair by pair, patients swapped between them, from the sums that their runs kept
+    (comparisons.jsonl); runs of one model with several seeds are taken together (seeds.jsonl).
+    """
+    from benchmark.comparisons import compare_runs, parse_margin
+
+    stated = dict(map(parse_margin, margins))
     for folder in runs:
         if not folder.is_dir():
             raise UserError(f"run '{folder}' is not a folder")
     from leaderboard.build import build as build_leaderboard
 
-    result = build_leaderboard(runs, out)
+    comparisons, notes = compare_runs(runs, stated)
+    for note in notes:
+        click.echo(note, err=True)
+    result = build_leaderboard(runs, out, comparisons=comparisons)
     click.echo(f"{result.n_records} records from {len(runs)} {'run' if len(runs) == 1 else 'runs'}\npage: {out / 'index.html'}")
 
 
@@ -49,8 +63,22 @@ def add(records: Path | None) -> None:
     not_built("leaderboard add", "it will check the records of a run and add them to the published results")
 
 
-@leaderboard.command(short_help="Not built yet: recompute a leaderboard from its predictions.")
-@click.argument("folder", required=False, metavar="DIR", type=click.Path(path_type=Path))
-def verify(folder: Path | None) -> None:
-    """Will recompute every value from the kept predictions, and name those that differ."""
-    not_built("leaderboard verify", "it will recompute every value from the kept predictions and name those that differ")
+@leaderboard.command(short_help="Recompute values and intervals from the sums kept with them.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+def verify(folder: Path) -> None:
+    """Recomputes, from the sums by patient that runs keep in statistics/, every value and interval of the records in DIR.
+
+    DIR is the folder of a run, or one that holds several. Neither data nor predictions are needed. Names each record that
+    differs, and then stops with status 2.
+    """
+    from benchmark.verify import verify as verify_folder
+
+    found = verify_folder(folder)
+    for problem in found.problems:
+        click.echo(problem)
+    click.echo(
+        f"{found.agree} records agree with their sums, {len(found.problems)} do not; "
+        f"{found.without} have no sums to recompute from, {found.withheld} no value"
+    )
+    if found.problems:
+        raise UserError(f"{len(found.problems)} records in '{folder}' do not agree with their sums")

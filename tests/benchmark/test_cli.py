@@ -25,7 +25,6 @@ UNBUILT = [
     ("ablate",),
     ("export",),
     ("leaderboard", "add"),
-    ("leaderboard", "verify"),
     ("diagnose",),
     ("doctor",),
     ("selftest",),

@@ -1,0 +1,220 @@
+"""Run folders with sums, as a run leaves them, written here; two models and their seeds, compared from the files alone."""
+
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from benchmark.cli import main
+from benchmark.comparisons import compare_runs, parse_margin
+from benchmark.statistics_store import write_statistics
+from benchmark.verify import verify
+from leaderboard.comparison import read_comparisons
+from medim.errors import UserError
+from tasks.metrics.additive import Additive
+from tasks.metrics.paired import CROSSED, RANDOMISATION
+from tasks.protocols import Case, Score
+
+N = 120
+CASES = [Case(f"c{i}", f"p{i}", None, Image.new("RGB", (4, 4)), "text", None) for i in range(N)]
+LEVEL = np.random.default_rng(0).random(N)  # how easy each case is
+
+
+def write_run(folder, model, shift, *, seed=0, run=None, patients=None, settings=None, data="d1", noise=1, keep=True):
+    """ROUGE-L (a mean, higher is better) and an error (lower is better) of one model; higher `shift` is better in both."""
+    generator = np.random.default_rng([noise, seed])
+    values = LEVEL + shift + 0.05 * generator.normal(size=N)
+    patients = [case.patient for case in CASES] if patients is None else patients
+    additives = {"ROUGE-L": Additive.mean(values, patients), "error": Additive.mean(2 - values, patients)}
+    run = run or f"run-{model}-{seed}"
+    scores, lines = [], []
+    for metric, additive in additives.items():
+        interval = additive.interval(0)
+        scores.append(Score(metric, additive.value(), N, 1.0, metric == "ROUGE-L", {}, additive=additive))
+        lines.append(
+            {
+                "task": "report-generation", "model": model, "dataset": "data", "split": "test", "metric": metric,
+                "value": additive.value(), "ci_low": interval.low, "ci_high": interval.high, "n": N, "coverage": 1.0,
+                "seed": seed, "protocol": "strict-v1", "signature": {"metric": metric, "settings": settings or {}},
+                "kind": "measured", "commit": "c", "command": "x", "created": "2026-01-02T03:04:05+00:00",
+                "higher_is_better": metric == "ROUGE-L", "synthetic": True, "run": run,
+            }
+        )  # fmt: skip
+    if keep:
+        kept = write_statistics(folder, CASES, scores, 0, model, "report-generation")
+        for line in lines:
+            line["signature"]["statistics"] = kept[line["metric"]]
+    folder.mkdir(exist_ok=True)
+    (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    manifest = {
+        "run": run, "model": model, "model_fingerprint": "f", "dataset": "data", "dataset_fingerprint": data, "split": "test",
+        "synthetic": True, "terms": "CC0", "withhold_samples": False, "tasks": ["report-generation"], "command": "x",
+        "commit": "c", "created": "2026-01-02T03:04:05+00:00",
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.fixture
+def three(tmp_path):
+    """`good` is better than `same` and `twin`, which differ by noise alone."""
+    return [
+        write_run(tmp_path / "a", "good", 0.1, noise=1), write_run(tmp_path / "b", "same", 0.0, noise=2),
+        write_run(tmp_path / "c", "twin", 0.001, noise=3),
+    ]  # fmt: skip
+
+
+def by_pair(comparisons, metric):
+    return {(pair.model, pair.against): pair for pair in comparisons.pairs if pair.metric == metric}
+
+
+def test_models_are_compared_pair_by_pair(three):
+    comparisons, notes = compare_runs(three)
+    assert notes == []
+    found = by_pair(comparisons, "ROUGE-L")
+    assert len(found) == 6
+    assert found["good", "same"].verdict == found["good", "twin"].verdict == "better"
+    assert found["same", "good"].verdict == "worse"
+    assert found["same", "twin"].verdict == "not separable"
+    assert found["good", "same"].difference == pytest.approx(0.1, abs=0.02)
+    assert found["good", "same"].ci_low == -found["same", "good"].ci_high
+    assert {(pair.family, pair.patients, pair.test) for pair in found.values()} == {(3, N, RANDOMISATION)}
+    # 1 / 10,000 twice and one large: Holm takes the two smallest times 3, since ties are made monotone
+    assert found["good", "same"].p == 1e-4
+    assert found["good", "same"].p_adjusted == pytest.approx(3e-4)
+    assert found["same", "twin"].p_adjusted == found["same", "twin"].p
+    errors = by_pair(comparisons, "error")
+    assert errors["good", "same"].verdict == "better"
+    assert errors["good", "same"].difference < 0
+
+
+def test_a_margin_says_who_is_non_inferior(three):
+    found = by_pair(compare_runs(three, {"ROUGE-L": 0.03})[0], "ROUGE-L")
+    assert found["same", "twin"].verdict == found["twin", "same"].verdict == "non-inferior"
+    assert found["same", "good"].verdict == "worse"
+    tight = by_pair(compare_runs(three, {"ROUGE-L": 1e-5})[0], "ROUGE-L")
+    assert tight["same", "twin"].verdict == "not separable"
+
+
+def test_a_margin_for_nothing_is_refused(three):
+    with pytest.raises(UserError, match="did you mean 'ROUGE-L'"):
+        compare_runs(three, {"ROUGE": 0.1})
+    with pytest.raises(UserError, match="no two models"):
+        compare_runs(three[:1], {"ROUGE-L": 0.1})
+
+
+@pytest.mark.parametrize("text", ["BLEU-4", "BLEU-4=", "BLEU-4=-1", "BLEU-4=0", "BLEU-4=nan", "=0.1"])
+def test_a_margin_has_a_form(text):
+    with pytest.raises(UserError, match="give METRIC=VALUE"):
+        parse_margin(text)
+
+
+def test_a_margin_may_be_of_a_metric_with_an_equals_sign():
+    assert parse_margin("IS (T=2)=0.5") == ("IS (T=2)", 0.5)
+
+
+def test_seeds_of_a_model_are_one_system(tmp_path):
+    runs = [write_run(tmp_path / f"m{seed}", "many", 0.05, seed=seed) for seed in (0, 1, 2)]
+    runs.append(write_run(tmp_path / "one", "one", 0.0, noise=5))
+    comparisons, _ = compare_runs(runs)
+    found = by_pair(comparisons, "ROUGE-L")
+    assert set(found) == {("many", "one"), ("one", "many")}
+    pair = found["many", "one"]
+    assert (pair.test, pair.verdict, pair.family) == (CROSSED, "better", 1)
+    assert pair.runs == ["run-many-0", "run-many-1", "run-many-2"]
+    entry = next(entry for entry in comparisons.seeds if entry.metric == "ROUGE-L")
+    assert (entry.model, entry.seeds) == ("many", [0, 1, 2])
+    assert entry.value == pair.value == pytest.approx(np.mean(entry.values))
+    assert entry.ci_low < entry.value < entry.ci_high
+
+
+def test_other_settings_are_another_system(tmp_path):
+    runs = [
+        write_run(tmp_path / "x", "m", 0.0, settings={"steps": 8}, run="x"),
+        write_run(tmp_path / "y", "m", 0.1, settings={"steps": 16}, run="y", seed=1),
+    ]  # fmt: skip
+    found = by_pair(compare_runs(runs)[0], "ROUGE-L")
+    assert set(found) == {("m (seed 0)", "m (seed 1)"), ("m (seed 1)", "m (seed 0)")}
+
+
+def test_only_what_shares_data_and_patients_is_compared(tmp_path):
+    here = write_run(tmp_path / "a", "a", 0.0)
+    assert compare_runs([here, write_run(tmp_path / "b", "b", 0.1, data="d2")])[0].pairs == []
+    others = [f"q{i // 2}" for i in range(N)]
+    assert compare_runs([here, write_run(tmp_path / "c", "c", 0.1, patients=others)])[0].pairs == []
+
+
+def test_runs_without_sums_are_passed_over_and_lost_ones_noted(tmp_path):
+    here = write_run(tmp_path / "a", "a", 0.0)
+    assert compare_runs([here, write_run(tmp_path / "b", "b", 0.1, keep=False)]) == compare_runs([here])
+    lost = write_run(tmp_path / "c", "c", 0.1)
+    (lost / "statistics/report-generation/c.npz").unlink()
+    comparisons, notes = compare_runs([here, lost])
+    assert comparisons.pairs == []
+    assert len(notes) == 1
+    assert "c.npz is missing" in notes[0]
+
+
+def edit(run, change):
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    for line in lines:
+        change(line)
+    (run / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_record_of_another_value_stops(three):
+    edit(three[1], lambda line: line.update(value=line["value"] * 1.01, ci_high=9.0))
+    with pytest.raises(UserError, match="but the record of run run-same-0 says"):
+        compare_runs(three)
+
+
+def test_a_signature_cannot_lead_out_of_the_run(three):
+    edit(three[1], lambda line: line["signature"].update(statistics={"file": "../a/records.jsonl", "key": "x"}))
+    with pytest.raises(UserError, match="names no file of the run"):
+        compare_runs(three)
+
+
+def test_verify_recomputes_every_interval(three, tmp_path):
+    found = verify(tmp_path)
+    assert (found.agree, found.without, found.withheld, found.problems) == (6, 0, 0, [])
+    edit(three[0], lambda line: line.update(ci_low=line["ci_low"] - 0.001))
+    edit(three[1], lambda line: line.update(value=line["value"] + 0.001))
+    (three[2] / "statistics/report-generation/twin.npz").unlink()
+    found = verify(tmp_path)
+    assert found.agree == 0
+    assert ["ci_low" in p or "value" in p or "no such file" in p for p in found.problems] == [True] * 6
+    with pytest.raises(UserError, match=r"no records\.jsonl"):
+        verify(tmp_path / "nowhere")
+
+
+def test_verify_counts_what_has_no_sums(tmp_path):
+    run = write_run(tmp_path / "a", "a", 0.0, keep=False)
+    assert (verify(run).agree, verify(run).without) == (0, 2)
+    edit(run, lambda line: line.update(value=None, ci_low=None, ci_high=None, reason="why"))
+    assert verify(run).withheld == 2
+
+
+def test_the_commands(three, tmp_path):
+    out = tmp_path / "board"
+    runs = [str(run) for run in three]
+    result = CliRunner().invoke(main, ["leaderboard", "build", *runs, "--out", str(out), "--margin", "ROUGE-L=0.03"])
+    assert result.exit_code == 0, result.output
+    assert len(read_comparisons(out / "comparisons.jsonl")) == 12
+    page = (out / "index.html").read_text()
+    assert "ROUGE-L: good is better than" in page
+    assert "is non-inferior to" in page
+    assert '<sup class="letters"' in page
+    table = (out / "leaderboard.md").read_text()
+    assert " a (" in table
+    assert " b (" in table
+
+    assert CliRunner().invoke(main, ["leaderboard", "verify", runs[0]]).exit_code == 0
+    edit(three[0], lambda line: line.update(ci_low=line["ci_low"] - 0.001))
+    result = CliRunner().invoke(main, ["leaderboard", "verify", runs[0]])
+    assert result.exit_code == 2
+    assert "0 records agree with their sums, 2 do not" in result.output
+    bad = CliRunner().invoke(main, ["leaderboard", "build", *runs, "--out", str(out), "--margin", "BLEU-4"])
+    assert bad.exit_code == 2
+    assert "give METRIC=VALUE" in bad.output
