@@ -4,7 +4,8 @@ What is said is decided first (`statements`), label by label; how it is worded f
 belong to a finding, a kind or a region. The report of a twin therefore differs from the original's only in
 
 * sentences that name the changed finding's kind (left and right may be told together);
-* the list of absences of its region, from which it has gone or to which it has come;
+* the list of absences of its region, from which it has gone or to which it has come (pleural ones may hang on another sentence
+  of the region: "... without pneumothorax");
 * the numbers of a numbered impression, a sentence that calls the whole picture normal or unchanged, and the layout of a terse
   line (its parts are one sentence).
 """
@@ -18,7 +19,7 @@ from medim.data.phantom_v2.body import Body
 from medim.data.phantom_v2.cases import Case
 from medim.data.phantom_v2.statements import Streams as _Streams
 from medim.data.phantom_v2.statements import plan
-from medim.data.phantom_v2.styles import OTHER_ANATOMY, long, standard, terse
+from medim.data.phantom_v2.styles import BREVITY, long, standard, terse
 from medim.errors import UserError, unknown
 
 STYLES = ("terse", "standard", "long")
@@ -93,8 +94,8 @@ def _lay_out(body: Body, style: str, comparison: bool) -> tuple[dict[str, str], 
     if style == "standard":
         sections = standard(body)
         return sections, sections["findings"]
-    for room in range(OTHER_ANATOMY, -1, -1):
-        sections = long(body, comparison, room)
+    for brevity in range(BREVITY + 1):
+        sections = long(body, comparison, brevity)
         text = "\n".join(f"{name.upper()}: {part}" for name, part in sections.items())
         if count_tokens(text) <= MAX_TOKENS:
             return sections, text

@@ -14,6 +14,8 @@ SHUFFLED = 0.12  # share of standard reports whose regions do not follow the sys
 OPENED = 0.35  # share of standard reports that begin by naming the examination
 NUMBERED = 0.5  # share of long reports with a numbered impression
 OTHER_ANATOMY = 3  # most sentences on anatomy without findings in a long report
+BREVITY = OTHER_ANATOMY + 2
+SHORT_IMPRESSION = 5
 COMPARISONS = ("Prior study.", "Previous examination.", "Prior study of the same patient.")
 NO_COMPARISONS = ("None.", "None available.", "No prior study.")
 
@@ -77,14 +79,14 @@ def standard(body: Body) -> dict[str, str]:
     return {"findings": " ".join([opening, *sentences] if opened else sentences)}
 
 
-def _impression(body: Body, rng: np.random.Generator) -> str:
+def _impression(body: Body, rng: np.random.Generator, most: int | None) -> str:
     numbered, normal, overall = rng.random() < NUMBERED, _normal(body, rng), pick(rng, UNCHANGED_OVERALL)
     cells = body.cellularity_phrase(body.streams.of("impression", "cellularity"))
     items = [cells] if cells and body.case.cellularity != "moderate" else []
     items += body.list_items("impression", PRESENT) + body.list_items("impression", UNCERTAIN)
     if not items:
         return normal
-    told = [sentence(item) for item in items]
+    told = [sentence(item) for item in items[:most]]
     courses = {statement.course for statement in body.said.values() if statement.finding is not None}
     if courses == {"unchanged"}:
         told.append(sentence(overall))
@@ -93,23 +95,25 @@ def _impression(body: Body, rng: np.random.Generator) -> str:
     return " ".join(told)
 
 
-def long(body: Body, comparison: bool, other_anatomy: int = OTHER_ANATOMY) -> dict[str, str]:
+def long(body: Body, comparison: bool, brevity: int = 0) -> dict[str, str]:
     """Headings, every region in order with details, absences and normal anatomy, and an impression.
 
     Args:
         comparison: whether the report has a comparison section.
-        other_anatomy: most sentences on anatomy without findings.
+        brevity: 0 for a report in full, up to `BREVITY` for a case with so much to tell that it would be too long: first the
+            anatomy without findings goes, then details, then all but `SHORT_IMPRESSION` items of the impression. What the
+            report says of each label stays.
     """
     rng = body.streams.of("long")
     chest = body.case.domain == CHEST
     others = OTHER_ANATOMY_CHEST if chest else OTHER_ANATOMY_PATHOLOGY
-    chosen = rng.permutation(len(others))[: int(rng.integers(1, OTHER_ANATOMY + 1))][:other_anatomy]
+    chosen = rng.permutation(len(others))[: int(rng.integers(1, OTHER_ANATOMY + 1))][: max(OTHER_ANATOMY - brevity, 0)]
     sections: dict[str, str] = {}
     if rng.random() < 0.6:
         sections["examination" if chest else "specimen"] = pick(rng, OPENINGS_CHEST if chest else OPENINGS_PATHOLOGY)
     if comparison:
         sections["comparison"] = pick(rng, COMPARISONS if body.case.prior is not None else NO_COMPARISONS)
-    told = _regions(body, details=True, shuffled=False)
+    told = _regions(body, details=brevity <= OTHER_ANATOMY, shuffled=False)
     sections["findings"] = " ".join([*told, *(sentence(others[int(number)]) for number in chosen)])
-    sections["impression"] = _impression(body, rng)
+    sections["impression"] = _impression(body, rng, SHORT_IMPRESSION if brevity == BREVITY else None)
     return sections
