@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from medim.data.dataset import PairDataset
-from medim.data.packed import cache_pictures
+from medim.data.packed import CachedPictures, cache_pictures
 from medim.data.read_ahead import Batch, cut, read_batch, worker_pool
 from medim.errors import UserError
 from medim.tokenizers.image import ImageTokenizer
@@ -134,7 +134,9 @@ def measure(
     pack = Clock()
     cached = None
     if cache is not None:
-        with pack.running(min(n, size)):
+        packed_before = CachedPictures(dataset, cache).packed(split)
+        missing = min(size, packed_before.rows * len(packed_before.missing(min(n, size))))
+        with pack.running(missing):
             cached = cache_pictures(dataset, split, cache, n)
     direct, packed, tokenise = Clock(), Clock(), Clock()
     turns = list(_turns(n, size))
@@ -173,7 +175,7 @@ def measure(
         direct=direct.rate,
         cached=packed.rate if cached is not None else None,
         tokenise=tokenise.rate,
-        pack=pack.rate if cached is not None else None,
+        pack=pack.rate if pack.images else None,
         ratio=reader.rate / tokenise.rate,
         direct_ratio=direct.rate / tokenise.rate,
         memory_at_tenth=memory_at_tenth,

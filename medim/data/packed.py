@@ -22,7 +22,7 @@ from medim.pair import ImageReportPair
 PART_BYTES = 8 << 20
 """Pixels of one file; a few files are mapped at a time, so memory stays flat however large the set."""
 
-_OPEN_PARTS = 4
+_OPEN_PARTS = 2
 _FIELDS = tuple(field.name for field in fields(ImageReportPair) if field.name != "image")
 
 
@@ -88,7 +88,7 @@ def cache_pictures(dataset: PairDataset, split: str, folder: str | Path, limit: 
     cached = CachedPictures(dataset, folder)
     packed = cached.packed(split)
     count = min(dataset.size(split), limit) if limit is not None else dataset.size(split)
-    missing = [number for number in range(-(-count // packed.rows)) if not packed.path(number).exists()]
+    missing = packed.missing(count)
     for number in tqdm(missing, desc=f"cache {split}", unit="part", disable=not missing):
         packed.make(number)
     return cached
@@ -105,6 +105,10 @@ class _Packed:
 
     def path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.arrow"
+
+    def missing(self, count: int) -> list[int]:
+        """The parts that the first `count` pairs need and that are not there."""
+        return [number for number in range(-(-count // self.rows)) if not self.path(number).exists()]
 
     def pair(self, index: int) -> ImageReportPair:
         number, row = divmod(index, self.rows)

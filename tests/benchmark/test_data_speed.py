@@ -41,6 +41,8 @@ def test_it_measures(tokenizer, tmp_path):
     assert found.ratio == pytest.approx(found.cached / found.tokenise)
     assert found.memory_at_end >= found.memory_at_tenth > 50
     assert [*tmp_path.glob("pictures-*/*.arrow")]
+    again = measure(PhantomDataset(), tokenizer, "tiny", 64, split="val", cache=tmp_path)
+    assert again.pack is None  # nothing was left to pack
     plain = measure(PhantomDataset(), tokenizer, "tiny", 64, split="val")
     assert (plain.cached, plain.pack) == (None, None)
     assert plain.ratio == plain.direct_ratio

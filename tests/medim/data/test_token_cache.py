@@ -9,6 +9,7 @@ import torch
 
 from medim.data import token_cache
 from medim.data.dataset import load_dataset
+from medim.data.phantom.dataset import PhantomDataset
 from medim.data.token_cache import TokenSplit, first_sentence, tokenise_split, unigram_nats
 from medim.errors import UserError
 from medim.tokenizers.image import ImageTokenizer
@@ -83,6 +84,12 @@ def test_columns_take_the_smallest_types_and_terms_travel(tokenizers, squares, t
     pieces = list(tokens.chunks(3))
     assert [len(piece) for piece in pieces] == [3, 3, 2]
     assert torch.equal(torch.cat([piece.report for piece in pieces]), tokens.report[:])
+
+
+def test_reading_processes_change_nothing(tokenizers):
+    images, reports = tokenizers
+    here, there = (tokenise_split(PhantomDataset(), "val", images, reports, limit=20, batch=8, workers=n) for n in (0, 1))
+    assert all(torch.equal(a[:], b[:]) for a, b in zip(vars(here).values(), vars(there).values(), strict=True))
 
 
 def test_truncated_reports_are_counted(tokenizers, squares, tmp_path):
