@@ -12,6 +12,7 @@ from PIL import Image
 from medim.data.images import square
 from medim.errors import UserError
 from medim.perception.efficientnet import EfficientNetLite0Features
+from medim.perception.hub import Encoder
 from medim.perception.inception import InceptionFeatures
 from medim.perception.space import Space
 from tasks.context import Context, space_signature
@@ -40,17 +41,18 @@ class Names:
     shares: tuple[str, ...]
     score: str
     score_whole: str
+    embedding: str
 
     @classmethod
     def of(cls, title: str, fid: str | None = None) -> "Names":
         """For a space of this title; `fid`, of the released Inception weights alone: how they are fed, "" as originally."""
         shares = tuple(f"image {share} ({title})" for share in SHARES)
         if fid is None:
-            scores = f"IS ({title} logits)", f"IS ({title} logits, whole set)"
+            scores = f"IS ({title} logits)", f"IS ({title} logits, whole set)", f"CMMD ({title})"
             return cls(f"KID ({title})", f"Fréchet distance ({title})", f"FD∞ ({title})", shares, *scores)
         feed = f" ({fid})" if fid else ""
         whole = f"Inception Score ({fid}, whole set)" if fid else "Inception Score (whole set)"
-        return cls(f"KID ({title})", f"FID{feed}", f"FID∞{feed}", shares, f"Inception Score{feed}", whole)
+        return cls(f"KID ({title})", f"FID{feed}", f"FID∞{feed}", shares, f"Inception Score{feed}", whole, f"CMMD ({title})")
 
     @classmethod
     def of_space(cls, space: Space) -> "Names":
@@ -128,27 +130,29 @@ def _in_space(spec: str, sets: _Sets) -> list[Score]:
     names = Names.of_space(bank.space)
     details = space_signature(bank.space) | details
     if sets.reason is not None:
-        return _withheld(names, sets, sets.reason, details, classifies=bank.classifies)
+        return _withheld(names, sets, sets.reason, details, bank)
     try:
         reference = bank.features([case.image for case in sets.cases], keep=True)
         generated = bank.features(sets.generated)
     except UserError as error:
-        return _withheld(names, sets, str(error), details, classifies=bank.classifies)
+        return _withheld(names, sets, str(error), details, bank)
     details["dimension"] = reference.shape[1]
     return [
         *_distances(names, sets, reference, generated, details),
         *_shares(names, sets, reference, generated, details),
         *_class_scores(names, sets, bank, generated, details),
+        *_embedding_score(names, sets, bank, reference, generated, details),
     ]
 
 
-def _withheld(names: Names, sets: _Sets, reason: str, details: dict[str, Any], classifies: bool = True) -> list[Score]:
-    down = [
-        sets.score(name, None, False, reason=reason, **details) for name in (names.kernel, names.frechet, names.extrapolated)
-    ]
-    up = [sets.score(name, None, True, reason=reason, **details) for name in names.shares]
-    neither = [sets.score(name, None, None, reason=reason, **details) for name in (names.score, names.score_whole)]
-    return [*down, *up, *(neither if classifies else [])]
+def _withheld(names: Names, sets: _Sets, reason: str, details: dict[str, Any], bank: FeatureBank | None = None) -> list[Score]:
+    """The columns that the space would have, blank; of one that could not be opened (`bank` None), those of most."""
+    down = [names.kernel, names.frechet, names.extrapolated]
+    neither = [names.score, names.score_whole] if bank is None or bank.classifies else []
+    better = [*((name, False) for name in down), *((name, True) for name in names.shares), *((name, None) for name in neither)]
+    if bank is not None and _embeds(bank.space):
+        better.append((names.embedding, False))
+    return [sets.score(name, None, direction, reason=reason, **details) for name, direction in better]
 
 
 def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:
@@ -213,6 +217,23 @@ def _class_scores(names: Names, sets: _Sets, bank: FeatureBank, generated: np.nd
     scores = inception.split_score(logits, sets.context.seed)
     spread = Interval(reason=f"no interval: standard deviation over splits {scores.deviation:.4g}")
     return [split(value=scores.mean, interval=spread), whole]
+
+
+def _embeds(space: Space) -> bool:
+    return isinstance(space, Encoder) and space.embeds
+
+
+def _embedding_score(
+    names: Names, sets: _Sets, bank: FeatureBank, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]
+) -> list[Score]:
+    """CMMD, in the spaces that it is made for; its own is that of CLIP ViT-L/14 at 336 px."""
+    if not _embeds(bank.space):
+        return []
+    formula: dict[str, Any] = {
+        "estimator": f"biased, x {kernel.CMMD_SCALE}",
+        "kernel": f"Gaussian, sigma {kernel.CMMD_SIGMA}, unit vectors",
+    }
+    return [sets.score(names.embedding, kernel.cmmd(reference, generated), False, **formula, **details)]
 
 
 def _variety(sets: _Sets) -> list[Score]:

@@ -16,6 +16,9 @@ from medim.errors import UserError
 from medim.files import hash_of
 from medim.perception.preprocess import normalised, resize_name, resized, weights_hash
 
+IMAGE_EMBEDDING = "image embedding"
+"""The layer of a model that joins images and texts in one space."""
+
 
 class Encoder(nn.Module):
     """A frozen network behind a resize and a normalisation.
@@ -29,6 +32,9 @@ class Encoder(nn.Module):
         side: of its input in pixels.
         mean, deviation: by channel, of values in [0, 1].
         unused: tensors of the network that have no part in the feature.
+
+    Attributes:
+        embeds: whether the feature is the image embedding of a model that joins images and texts.
     """
 
     trained_against = False
@@ -46,7 +52,7 @@ class Encoder(nn.Module):
         unused: Collection[str] = (),
     ) -> None:
         super().__init__()
-        self.name, self.title, self.layer = f"{kind}:{model}", model, layer
+        self.name, self.title, self.embeds = f"{kind}:{model}", model, layer == IMAGE_EMBEDDING
         self.network = network.float().requires_grad_(False).eval()
         self.side, self.mean, self.deviation = side, tuple(mean), tuple(deviation)
         self.resize = resize_name(side)
@@ -97,7 +103,7 @@ class TransformersFeatures(Encoder):
         if strange:
             raise UserError(f"the weights of 'transformers:{model}' lack {len(strange)} tensors, such as '{strange[0]}'")
         joint = hasattr(network, "get_image_features")
-        layer = "image embedding" if joint else "class token" if missing else "pooled"
+        layer = IMAGE_EMBEDDING if joint else "class token" if missing else "pooled"
         pool = _embedding if joint else _class_token if missing else _pooled
         super().__init__("transformers", _short(model), network, pool, layer, side, mean, deviation, missing)
 
@@ -184,7 +190,7 @@ class OpenClipFeatures(Encoder):
         size = config["size"]
         side = size if isinstance(size, int) else size[0]
         shown = f"{name}/{_short(tag)}" if tag else _short(model)
-        super().__init__("open-clip", shown, network.visual, _call, "image embedding", side, config["mean"], config["std"])
+        super().__init__("open-clip", shown, network.visual, _call, IMAGE_EMBEDDING, side, config["mean"], config["std"])
 
 
 class TorchXRayVisionFeatures(Encoder):

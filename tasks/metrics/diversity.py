@@ -76,7 +76,7 @@ def ms_ssim_of_pairs(images: Sequence[Image.Image], seed: int, pairs: int = PAIR
 def ms_ssim(first: torch.Tensor, second: torch.Tensor, weights: Sequence[float] = _WEIGHTS) -> torch.Tensor:
     """Multi-scale structural similarity (Wang, Simoncelli and Bovik 2003) of images (B, C, H, W) in [0, 1]: (B,).
 
-        MS-SSIM = L_S^w_S prod_{s < S} CS_s^w_s,  CS = (2 sxy + c2) / (sx + sy + c2),  L = CS (2 mx my + c1) / (mx^2 + my^2 + c1)
+        MS-SSIM = L_S^w_S prod_{s < S} CS_s^w_s, CS = (2 sxy + c2) / (sx + sy + c2),  L = CS (2 mx my + c1) / (mx^2 + my^2 + c1)
 
     with Gaussian windows of 11 pixels that lie in the image, each mean over windows and channels, and halved images from scale
     to scale. A negative mean counts as zero.

@@ -7,6 +7,7 @@ from PIL import Image
 
 from medim.errors import UserError
 from medim.perception.array import image_key, write_features
+from medim.perception.hub import IMAGE_EMBEDDING, Encoder
 from medim.perception.inception import InceptionFeatures
 from medim.perception.space import open_features
 from tasks.context import Context
@@ -230,3 +231,25 @@ def test_a_feature_array_scores_what_it_holds(world, tmp_path):
     withheld = by_name(distribution_scores(world.cases, strangers, context, None))["KID (uni)"]
     assert withheld.value is None
     assert withheld.reason.endswith("lacks 80 of 80 images")
+
+
+def test_cmmd_stands_where_images_and_texts_are_joined(world):
+    """In the space of a model such as CLIP alone."""
+
+    class Shifted(torch.nn.Module):
+        def forward(self, images):
+            return Space().features(images) + 1.5
+
+    def joined(layer):
+        return Encoder("clip", "tiny", Shifted(), lambda network, x: network(x), layer, 16, (0.5,) * 3, (0.5,) * 3)
+
+    images = [case.image for case in world.train[:80]]
+    context = context_of(joined(IMAGE_EMBEDDING))
+    scores = by_name(distribution_scores(world.cases, images, context, None))
+    bank = context.bank("efficientnet-lite0")
+    sides = bank.features([case.image for case in world.cases]), bank.features(images)
+    assert scores["CMMD (tiny)"].value == pytest.approx(kernel.cmmd(*sides), rel=1e-9)
+    assert scores["CMMD (tiny)"].signature["estimator"] == "biased, x 1000"
+    missing = by_name(distribution_scores(world.cases, [None, *images[1:]], context, None))
+    assert list(missing) == list(scores)
+    assert "CMMD (tiny)" not in by_name(distribution_scores(world.cases, images, context_of(joined("pooled")), None))

@@ -93,6 +93,7 @@ def test_clip_gives_its_image_embedding(tmp_path):
     with torch.no_grad():
         expected = model.visual_projection(model.vision_model(prepared()).pooler_output)
     assert expected.shape == (3, 12)
+    assert space.embeds
     assert torch.allclose(space.features(IMAGES), expected, atol=1e-6)
 
 

@@ -15,7 +15,7 @@ from medim.perception.inception import WEIGHTS_FILES, InceptionFeatures, Incepti
 FIXTURE = json.loads((Path(__file__).parent / "inception_fixture.json").read_text())
 """From torch-fidelity 0.4.0 (FeatureExtractorInceptionV3, outputs `2048` and `logits_unbiased`, float32, one thread) with
 the weights of `conftest.formula_weights` and the images of `formula_images`: every 31st feature (some of each branch), the sum
-of all features, and the first 16 class scores."""
+of all features, and the first 16 class scores. `metrics` are what it measures of `formula_set(1)` against `formula_set(0)`."""
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +43,29 @@ def test_features_and_logits_are_torch_fidelitys(space, case):
     np.testing.assert_allclose(features[:, ::31], case["features"], atol=2e-5)
     np.testing.assert_allclose(features.double().sum(1), case["features_sum"], rtol=1e-6)
     np.testing.assert_allclose(space.logits(features)[:, :16], case["logits"], atol=3e-5)
+
+
+def formula_set(which: int) -> torch.Tensor:
+    """Twelve images of waves."""
+    b, c, y, x = np.meshgrid(range(12), range(3), range(32), range(32), indexing="ij")
+    wave = x * (1 + b % 5) * (3 + which) + y * (2 + b // 5) * (4 + c) + 40 * b + 90 * which
+    return torch.from_numpy(wave % 256).float() / 127.5 - 1
+
+
+def test_metrics_are_torch_fidelitys(space):
+    """Its Fréchet distance goes through the root of a singular matrix, its kernel distance through float32."""
+    pytest.importorskip("torchmetrics", reason="the extra 'scoring' is not installed")
+    from tasks.metrics.frechet import Moments, frechet_distance
+    from tasks.metrics.inception import inception_score
+    from tasks.metrics.kernel import kernel_distance
+
+    features = [space.features(formula_set(which)) for which in (0, 1)]
+    reference, generated = (x.double().numpy() for x in features)
+    known = FIXTURE["metrics"]
+    assert frechet_distance(*map(Moments.of_features, (reference, generated))) == pytest.approx(known["fid"], rel=1e-5)
+    assert kernel_distance(reference, generated) == pytest.approx(known["kid"], rel=3e-4)
+    logits = space.logits(features[1]).double().numpy()
+    assert inception_score(logits) == pytest.approx(known["inception_score"], rel=1e-7)
 
 
 def test_the_last_block_pools_its_maximum(space, monkeypatch):

@@ -81,7 +81,7 @@ def blurred(count: int, side: int, seed: int) -> torch.Tensor:
 def test_five_scales_are_those_of_torchmetrics():
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    first, second = blurred(3, 176, 0)[1:], blurred(3, 176, 0)[:2]
+    first, second = blurred(3, 176, 0)[1:, :1], blurred(3, 176, 0)[:2, :1]  # one channel: torchmetrics is slow
     reference = multiscale_structural_similarity_index_measure(first.float(), second.float(), data_range=1.0, reduction="none")
     torch.testing.assert_close(ms_ssim(first, second), reference.double(), atol=1e-4, rtol=0)
     torch.testing.assert_close(ms_ssim(first.float(), second.float()), reference, atol=1e-4, rtol=0)

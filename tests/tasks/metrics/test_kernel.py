@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.metrics.kernel import KernelDistance, kernel_distance, kernel_interval
+from tasks.metrics.kernel import KernelDistance, cmmd, kernel_distance, kernel_interval
 
 
 def naive(x: np.ndarray, y: np.ndarray) -> float:
@@ -89,3 +89,25 @@ def test_module_accumulates():
 def test_refuses_a_single_sample():
     with pytest.raises(ValueError, match="at least two"):
         kernel_distance(np.zeros((1, 3)), np.zeros((5, 3)))
+
+
+def test_cmmd_equals_the_double_loop():
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(12, 5)), generator.normal(0.5, 1.2, size=(9, 5))
+    x1, y1 = (z / np.sqrt((z**2).sum(axis=1))[:, None] for z in (x, y))
+
+    def mean(first, second):
+        return np.mean([np.exp(-((a - b) ** 2).sum() / 200) for a in first for b in second])
+
+    assert cmmd(x, y) == pytest.approx(1000 * (mean(x1, x1) + mean(y1, y1) - 2 * mean(x1, y1)), rel=1e-9)
+
+
+def test_cmmd_of_equal_sets_is_zero():
+    x = np.random.default_rng(0).normal(size=(30, 8))
+    assert cmmd(x, x[::-1]) == pytest.approx(0, abs=1e-10)
+    assert cmmd(x, 3 * x) == pytest.approx(0, abs=1e-10)  # only directions count
+
+
+def test_cmmd_refuses_what_has_no_direction():
+    with pytest.raises(ValueError, match="other than zero"):
+        cmmd(np.zeros((3, 4)), np.ones((3, 4)))
