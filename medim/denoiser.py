@@ -138,6 +138,7 @@ class MeDiMModel(PreTrainedModel):
         self.added = nn.Embedding(vocabulary.size - vocabulary.text, width)
         self.image_head = nn.Linear(width, config.image_codes, bias=False)
         self.report_head = None if backbone.tie_word_embeddings else nn.Linear(width, backbone.vocab_size, bias=False)
+        self._no_split_modules = [type(self.backbone.blocks[0]).__name__, "AdaLN"]  # what FSDP gathers at a time
         self.place = nn.Embedding(config.layout.length, width) if config.positions == "learned" else None
         self.time = None if timestep == "none" else TimestepEmbedding(width)
         self.post_init()

@@ -1,5 +1,6 @@
 """A Hugging Face causal language model as a bidirectional backbone with time in every block."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,9 @@ class CausalLMBackbone(Backbone):
     def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating = "identity") -> None:
         super().__init__(config, attention, timestep, gating)
         self.decoder = AutoModel.from_config(config)
+        for layer in self.decoder.layers:
+            # A block runs our forward under its own call, so that what wraps blocks (FSDP, checkpointing) still does.
+            layer.forward = partial(_block, layer)
         self.set_kernel(self.decoder.config._attn_implementation)
         self.set_attention(attention)
 
@@ -71,10 +75,7 @@ class CausalLMBackbone(Backbone):
         for index, layer in enumerate(self.decoder.layers):
             rotary, mask = rotaries[kinds[index]], masks[kinds[index]]
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
-            if self.decoder.gradient_checkpointing and self.training:
-                x = torch.utils.checkpoint.checkpoint(self._block, layer, x, rotary, mask, modulation, use_reentrant=False)
-            else:
-                x = self._block(layer, x, rotary, mask, modulation)
+            x = layer(x, rotary, mask, modulation)
         x = self.decoder.norm(x)
         return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
 
@@ -102,31 +103,32 @@ class CausalLMBackbone(Backbone):
             return None
         return torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, torch.finfo(x.dtype).min)[None, None]
 
-    @staticmethod
-    def _block(
-        layer: nn.Module,
-        x: torch.Tensor,
-        rotary: tuple[torch.Tensor, torch.Tensor],
-        mask: torch.Tensor | None,
-        modulation: tuple[torch.Tensor, ...] | None,
-    ) -> torch.Tensor:
-        attention_out: Any = _as_it_is
-        feed_forward_in: Any = layer.post_attention_layernorm
-        feed_forward_out: Any = _as_it_is
-        if layer.self_attn.config.model_type in SANDWICH_NORM:
-            attention_out, feed_forward_in = layer.post_attention_layernorm, layer.pre_feedforward_layernorm
-            feed_forward_out = layer.post_feedforward_layernorm
 
-        def attend(y: torch.Tensor) -> torch.Tensor:
-            return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask)[0])
+def _block(
+    layer: nn.Module,
+    x: torch.Tensor,
+    rotary: tuple[torch.Tensor, torch.Tensor],
+    mask: torch.Tensor | None,
+    modulation: tuple[torch.Tensor, ...] | None,
+) -> torch.Tensor:
+    """One block: attention, then feed-forward, each modulated and gated where there is a modulation."""
+    attention_out: Any = _as_it_is
+    feed_forward_in: Any = layer.post_attention_layernorm
+    feed_forward_out: Any = _as_it_is
+    if layer.self_attn.config.model_type in SANDWICH_NORM:
+        attention_out, feed_forward_in = layer.post_attention_layernorm, layer.pre_feedforward_layernorm
+        feed_forward_out = layer.post_feedforward_layernorm
 
-        if modulation is None:
-            x = x + attend(layer.input_layernorm(x))
-            return x + feed_forward_out(layer.mlp(feed_forward_in(x)))
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
-        x = torch.addcmul(x, gate_a, attend(modulate(layer.input_layernorm(x), shift_a, scale_a)))
-        y = modulate(feed_forward_in(x), shift_f, scale_f)
-        return torch.addcmul(x, gate_f, feed_forward_out(layer.mlp(y)))
+    def attend(y: torch.Tensor) -> torch.Tensor:
+        return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask)[0])
+
+    if modulation is None:
+        x = x + attend(layer.input_layernorm(x))
+        return x + feed_forward_out(layer.mlp(feed_forward_in(x)))
+    shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
+    x = torch.addcmul(x, gate_a, attend(modulate(layer.input_layernorm(x), shift_a, scale_a)))
+    y = modulate(feed_forward_in(x), shift_f, scale_f)
+    return torch.addcmul(x, gate_f, feed_forward_out(layer.mlp(y)))
 
 
 def _as_it_is(x: torch.Tensor) -> torch.Tensor:

@@ -167,7 +167,7 @@ def fit(
     model.backbone.set_kernel(recipe.attn_implementation)
     lora = add_lora(model, recipe.lora_rank, recipe.lora_alpha) if recipe.lora_rank is not None else None
     if recipe.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.gradient_checkpointing_enable({"use_reentrant": False})
     if recipe.torch_compile:
         model.backbone.compile(dynamic=False)
     draws = recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * arguments.world_size
