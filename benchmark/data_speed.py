@@ -122,7 +122,7 @@ def measure(
 
     Args:
         name: of the tokenizer, for the table.
-        workers: processes that read; 0 reads in this one.
+        workers: processes that read, and that pack; 0 does both in this one.
         cache: a folder for pictures, packed before the measurement as far as they are missing.
 
     Raises:
@@ -137,7 +137,7 @@ def measure(
         packed_before = CachedPictures(dataset, cache).packed(split)
         missing = min(size, packed_before.rows * len(packed_before.missing(min(n, size))))
         with pack.running(missing):
-            cached = cache_pictures(dataset, split, cache, n)
+            cached = cache_pictures(dataset, split, cache, n, workers)
     direct, packed, tokenise = Clock(), Clock(), Clock()
     turns = list(_turns(n, size))
     done, memory, memory_at_tenth = 0, 0.0, 0.0

@@ -26,7 +26,9 @@ def speed() -> None:
 @click.option(
     "--split", default="train", show_default=True, metavar="SPLIT", help="Gone through again where it has fewer pairs."
 )
-@click.option("--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that read; 0: this one.")
+@click.option(
+    "--workers", type=click.IntRange(min=0), default=0, show_default=True, help="Processes that draw or decode; 0: this one."
+)
 @click.option(
     "--cached",
     metavar="DIR",

@@ -3,7 +3,8 @@
 import fcntl
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from medim.data.dataset import Checker, Keys, PairDataset, keys_of
 from medim.data.images import read_image, to_rgb
+from medim.data.read_ahead import clean_processes
 from medim.errors import UserError
 from medim.files import atomic_path, hash_of
 from medim.pair import ImageReportPair
@@ -80,17 +82,26 @@ class CachedPictures:
         return self._splits[split]
 
 
-def cache_pictures(dataset: PairDataset, split: str, folder: str | Path, limit: int | None = None) -> CachedPictures:
+def cache_pictures(
+    dataset: PairDataset, split: str, folder: str | Path, limit: int | None = None, workers: int = 0
+) -> CachedPictures:
     """Makes all parts that the first `limit` pairs of a split (all by default) need, with progress, and returns the set.
 
     What an interrupted call has made is kept.
+
+    Args:
+        workers: processes that draw or decode, a part each (the data set is sent to them by pickle); 0: this one.
     """
     cached = CachedPictures(dataset, folder)
     packed = cached.packed(split)
     count = min(dataset.size(split), limit) if limit is not None else dataset.size(split)
     missing = packed.missing(count)
-    for number in tqdm(missing, desc=f"cache {split}", unit="part", disable=not missing):
-        packed.make(number)
+    with ExitStack() as stack, tqdm(desc=f"cache {split}", total=len(missing), unit="part", disable=not missing) as bar:
+        made: Iterator[None] = map(packed.make, missing)
+        if workers and missing:
+            made = stack.enter_context(ProcessPoolExecutor(workers, clean_processes())).map(packed.make, missing)
+        for _ in made:
+            bar.update()
     return cached
 
 

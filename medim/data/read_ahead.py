@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
@@ -101,10 +102,14 @@ def worker_pool(
 
 
 def _processes(dataset: PairDataset, split: str, side: int, workers: int) -> ProcessPoolExecutor:
-    # Started clean, as a fork of a process whose threads hold locks may hang; what all need is imported once.
+    return ProcessPoolExecutor(workers, clean_processes(), _start_worker, (dataset, split, side))
+
+
+def clean_processes() -> BaseContext:
+    """Starts processes afresh, as a fork of one whose threads hold locks may hang; what all need is imported once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    return ProcessPoolExecutor(workers, context, _start_worker, (dataset, split, side))
+    return context
 
 
 def cut(rows: range, batch: int) -> list[range]:

@@ -45,6 +45,15 @@ def test_nothing_is_drawn_twice(tmp_path, monkeypatch):
     assert len(asked) == 5
 
 
+def test_processes_make_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(packed, "PART_BYTES", 8 << 20)  # processes do not see the patch above
+    for name, workers in (("a", 0), ("b", 2)):
+        cache_pictures(PhantomDataset(256), "val", tmp_path / name, limit=50, workers=workers)
+    files = sorted((tmp_path / "a").glob("pictures-*/*.arrow"))
+    assert len(files) == 2
+    assert all(file.read_bytes() == (tmp_path / "b" / file.relative_to(tmp_path / "a")).read_bytes() for file in files)
+
+
 def test_by_expression(tmp_path):
     data = load_dataset(f"phantom:cached={tmp_path},train=1%")
     assert data.name == "phantom:train=1%"
