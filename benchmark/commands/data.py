@@ -79,7 +79,8 @@ def describe(plan: "Plan") -> Iterator[str]:
     if listing["losses"]:
         yield f"  lost: {listing['losses']} (failures.jsonl will name each)"
     if listing["leaks"]:
-        yield f"  patients in two splits: {len(listing['leaks'])} (kept in the held-out one)"
+        yield f"  patients or studies in two splits: {len(listing['leaks'])} (kept in the held-out one)"
+    yield f"  terms: {'; '.join(listing['terms'])}"
     for key, value in listing["facts"].items():
         many = isinstance(value, list | dict) and len(value) > FEW
         yield f"  {key}: {f'{len(value)} (listed in manifest.json)' if many else value}"

@@ -7,14 +7,13 @@ from click.testing import CliRunner
 from benchmark.cli import VERBS, main
 
 GROUPS = {
-    "data": ("prepare", "check", "show"),
+    "data": ("prepare", "options", "check", "show"),
     "train": ("model", "tokenizer"),
     "sample": ("image", "report", "pair", "edit"),
     "leaderboard": ("build", "show", "add", "verify"),
 }
 COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROUPS[verb]] if verb in GROUPS else [()])]
 UNBUILT = [
-    ("data", "prepare"),
     ("sample", "edit"),
     ("run", "augmentation"),
     ("run", "likelihood"),

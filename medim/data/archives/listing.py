@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,8 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
 
     Returns:
         The summary: `chunks`, `pairs`, `splits` (pairs by split), `patients` and `studies` (numbers), `excluded` (by reason),
-        `losses` (number), `leaks` (patients of several splits, with the one split that keeps them) and the archive's `facts`.
+        `losses` (number), `leaks` (see `unit_keys`: patients and studies of several splits, with the one split that keeps
+        them), `terms` (of the records, by number) and the archive's `facts`.
     """
     done = folder / _DONE
     if done.exists():
@@ -39,8 +40,10 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
     folder.mkdir(parents=True)
     excluded: Counter[str] = Counter()
     counts: Counter[str] = Counter()
-    seen: dict[str, set[int]] = {"id": set(), "study": set()}
-    splits_of: dict[str, int] = {}
+    terms: Counter[str] = Counter()
+    seen: set[int] = set()
+    splits_of: dict[int, int] = {}
+    units = {"patient": 0, "study": 0}
     losses = chunks = 0
 
     with (folder / "losses.jsonl").open("w", encoding="utf-8") as lost:
@@ -51,16 +54,17 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
                 if isinstance(entry, Excluded):
                     excluded[entry.reason] += 1
                     continue
-                loss = entry if isinstance(entry, Loss) else _mistake(entry, seen["id"])
+                loss = entry if isinstance(entry, Loss) else _mistake(entry, seen)
                 if loss is not None:
                     losses += 1
                     _write_line(lost, {"item": loss.item, "reason": loss.reason, "stage": "listing"})
                 elif isinstance(entry, Record):
                     fields = entry.fields
                     counts[fields["split"]] += 1
-                    seen["study"].add(_short(fields["study"]))
-                    bits = splits_of.get(fields["patient"], 0)
-                    splits_of[fields["patient"]] = bits | 1 << SPLITS.index(fields["split"])
+                    terms[fields["terms"]] += 1
+                    for unit, key in zip(units, unit_keys(fields), strict=True):
+                        units[unit] += key not in splits_of
+                        splits_of[key] = splits_of.get(key, 0) | 1 << SPLITS.index(fields["split"])
                     yield entry
 
         stream = islice(records(), limit)
@@ -73,15 +77,21 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
         "chunks": chunks,
         "pairs": sum(counts.values()),
         "splits": {split: counts[split] for split in SPLITS},
-        "patients": len(splits_of),
-        "studies": len(seen["study"]),
+        "patients": units["patient"],
+        "studies": units["study"],
         "excluded": dict(excluded.most_common()),
         "losses": losses,
-        "leaks": {patient: _most_held_out(bits) for patient, bits in splits_of.items() if bits & (bits - 1)},
+        "leaks": {str(key): _most_held_out(bits) for key, bits in splits_of.items() if bits & (bits - 1)},
+        "terms": dict(terms.most_common()),
         "facts": archive.facts(),
     }
     write_json(done, summary)
     return summary
+
+
+def unit_keys(fields: Mapping[str, Any]) -> tuple[int, int]:
+    """The patient and the study of a record as numbers: what may stand in one split only."""
+    return _short(f"patient {fields['patient']}"), _short(f"study {fields['study']}")
 
 
 def read_chunk(folder: Path, chunk: int) -> list[Record]:

@@ -3,9 +3,10 @@
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
-from medim.data.archives.archive import Archive
-from medim.data.archives.listing import read_chunk
+from medim.data.archives.archive import Archive, Record
+from medim.data.archives.listing import read_chunk, unit_keys
 from medim.data.archives.picture import Storage, content_hash, encode, image_name
 from medim.errors import UserError
 from medim.files import atomic_path
@@ -25,20 +26,28 @@ def make_chunk(
     lines = []
     for record in read_chunk(listing, chunk):
         row = dict(record.fields)
-        kept = leaks.get(row["patient"], row["split"])
-        if kept != row["split"]:
-            reason = f"patient '{row['patient']}' is in '{row['split']}' and in '{kept}'; only the pairs in '{kept}' are kept"
-            lines.append({"item": row["id"], "reason": reason, "stage": "leakage"})
-            continue
-        try:
-            data = encode(archive.image(record.source), storage)
-        except UserError as error:
-            lines.append({"item": row["id"], "reason": str(error), "stage": "picture"})
-            continue
-        path = folder / image_name(row["id"], storage)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(data)
-        lines.append({**row, "image": path.relative_to(out).as_posix(), "image_sha256": content_hash(data)})
+        patient, study = unit_keys(row)
+        for unit, key in (("patient", patient), ("study", study)):
+            kept = leaks.get(str(key), row["split"])
+            if kept != row["split"]:
+                where = f"is in '{row['split']}' and in '{kept}'; only the pairs in '{kept}' are kept"
+                lines.append({"item": row["id"], "reason": f"{unit} '{row[unit]}' {where}", "stage": "leakage"})
+                break
+        else:
+            lines.append(_make(archive, record, out, folder, storage))
     with atomic_path(made) as temporary:
         temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     return chunk
+
+
+def _make(archive: Archive, record: Record, out: Path, folder: Path, storage: Storage) -> dict[str, Any]:
+    """The picture of one record; returns its line: a row of `pairs.jsonl`, or a failure."""
+    row = dict(record.fields)
+    try:
+        data = encode(archive.image(record.source), storage)
+    except UserError as error:
+        return {"item": row["id"], "reason": str(error), "stage": "picture"}
+    path = folder / image_name(row["id"], storage)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(data)
+    return {**row, "image": path.relative_to(out).as_posix(), "image_sha256": content_hash(data)}

@@ -139,7 +139,7 @@ class Preparation:
     def _configuration(self) -> dict[str, Any]:
         return {
             "archive": self.archive.name,
-            "root": str(self.archive.root.absolute()),
+            "root": str(self.archive.root.absolute() if self.archive.root.exists() else self.archive.root),  # or a hub id
             "options": self.archive.options.model_dump(mode="json"),
             "storage": asdict(self.storage),
             "limit": self.limit,
@@ -262,11 +262,11 @@ class Preparation:
         return {
             **listing,
             "complete": complete,
-            "terms": self.archive.terms,
+            "terms": "; ".join(plan.listing["terms"]),
             "archive": self.archive.name,
             "options": configuration["options"],
             "storage": configuration["storage"],
             "configuration": hash_of(configuration["options"] | configuration["storage"]),
-            "patients_in_two_splits": len(plan.listing["leaks"]),
+            "in_two_splits": len(plan.listing["leaks"]),
             "bytes_needed": plan.bytes_needed,
         }
