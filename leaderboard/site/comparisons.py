@@ -13,7 +13,6 @@ PRIMARY = {
     "report-generation": "macro finding F1",
     "joint-generation": "joint agreement",
 }
-EN_DASH = "\N{EN DASH}"
 
 
 def verdicts(table: Table) -> list[str]:
@@ -110,7 +109,7 @@ def _better_sides(pairs: Sequence[Comparison], higher: bool) -> list[Comparison]
 
 
 def _interval(low: float | None, high: float | None, places: int) -> str:
-    return "" if low is None or high is None else f"{number(low, places)} {EN_DASH} {number(high, places)}"
+    return "" if low is None or high is None else f"{number(low, places)} to {number(high, places)}"
 
 
 def _p(value: float) -> str:

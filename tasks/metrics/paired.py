@@ -24,6 +24,7 @@ from tasks.metrics.additive import Additive
 from tasks.metrics.statistics import RESAMPLES, Interval, percentile_interval, resampling_weights, too_few
 
 PERMUTATIONS = 9999
+COMPARISON_RESAMPLES = 9999  # more than of an interval: p-values have to be small enough for Holm over many pairs
 ALPHA = 0.05
 RANDOMISATION = "paired randomisation by patient"
 BOOTSTRAP = "bootstrap over patients"
@@ -66,7 +67,7 @@ def interval_of(system: System, seed: int, resamples: int = RESAMPLES) -> Interv
 
 
 def compare_all(
-    systems: Mapping[str, System], seed: int, resamples: int = RESAMPLES, permutations: int = PERMUTATIONS
+    systems: Mapping[str, System], seed: int, resamples: int = COMPARISON_RESAMPLES, permutations: int = PERMUTATIONS
 ) -> dict[tuple[str, str], Difference]:
     """All pairs of some systems' values of one metric, each pair once, in the order of `systems`.
 

@@ -13,7 +13,8 @@ import numpy as np
 RESAMPLES = 2000
 MINIMUM_PATIENTS = 15
 CONFIDENCE = 0.95
-_CHUNK = 1 << 24  # elements of one block of resampled counts
+_CHUNK = 1 << 24  # elements of one block of weights
+_KEPT = 1 << 26  # elements of weights that are kept for the next metric: 128 MiB
 _Z = 1.959963984540054  # of the normal distribution, two-sided 95 %
 
 METHOD = f"percentile bootstrap over patients, {RESAMPLES} resamples"
@@ -46,21 +47,25 @@ def resampling_weights(count: int, seed: int | tuple[int, ...], resamples: int =
     """How often each of `count` patients is drawn: blocks (R', count) float64 of `resamples` rows in all, each row adding up
     to `count`. Equal arguments give equal weights: that is what pairs two systems.
     """
-    if resamples * count <= _CHUNK:
-        yield _one_block(count, seed, resamples).astype(np.float64)
-        return
+    if resamples * count <= _KEPT and count < 1 << 16:
+        block = max(1, _CHUNK // count)
+        kept = _kept(count, seed, resamples)
+        yield from (kept[start : start + block].astype(np.float64) for start in range(0, resamples, block))
+    else:
+        yield from (drawn.astype(np.float64) for drawn in _drawn(count, seed, resamples))
+
+
+def _drawn(count: int, seed: int | tuple[int, ...], resamples: int) -> Iterator[np.ndarray]:
     generator = np.random.default_rng(seed)
     block = max(1, _CHUNK // count)
     for start in range(0, resamples, block):
-        size = min(block, resamples - start)
-        yield generator.multinomial(count, np.full(count, 1 / count), size=size).astype(np.float64)
+        yield generator.multinomial(count, np.full(count, 1 / count), size=min(block, resamples - start))
 
 
 @lru_cache(maxsize=2)
-def _one_block(count: int, seed: int | tuple[int, ...], resamples: int) -> np.ndarray:
-    """Drawn once for all metrics of a table."""
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples)
-    return drawn.astype(np.int32)
+def _kept(count: int, seed: int | tuple[int, ...], resamples: int) -> np.ndarray:
+    """All weights, drawn once for all metrics of a table: drawing takes longer than all that is done with them."""
+    return np.concatenate([drawn.astype(np.uint16) for drawn in _drawn(count, seed, resamples)])
 
 
 def percentile_interval(values: np.ndarray) -> Interval:

@@ -32,7 +32,7 @@ def compare(one, other, **options):
 def test_the_interval_of_a_difference_of_means_is_that_of_the_mean_difference():
     generator = np.random.default_rng(0)
     one, other = generator.normal(size=50), generator.normal(size=50)
-    found = compare([mean(one)], [mean(other)])
+    found = compare([mean(one)], [mean(other)], resamples=2000)
     direct = bootstrap_mean(one - other, [str(index) for index in range(50)], seed=0)
     assert found.value == pytest.approx((one - other).mean())
     assert (found.interval.low, found.interval.high) == pytest.approx((direct.low, direct.high), abs=1e-12)

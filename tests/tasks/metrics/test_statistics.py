@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from tasks.metrics.findings import Counts, macro_f1, macro_statistic
-from tasks.metrics.statistics import bootstrap_mean, by_patient, cluster_bootstrap, derangement, resampled_sums
+from tasks.metrics.statistics import (
+    bootstrap_mean,
+    by_patient,
+    cluster_bootstrap,
+    derangement,
+    resampled_sums,
+    resampling_weights,
+)
 
 
 def test_sums_by_patient():
@@ -53,6 +60,16 @@ def test_macro_f1_from_sums_equals_macro_f1_of_the_resampled_samples():
         chosen = np.repeat(np.arange(30), times)
         direct = Counts.of([references[i] for i in chosen], [predictions[i] for i in chosen], labels)
         assert macro_statistic(2)(row[None])[0] == pytest.approx(macro_f1(direct.totals()))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_weights_in_blocks_are_those_of_one_draw(monkeypatch, kept):
+    monkeypatch.setattr("tasks.metrics.statistics._CHUNK", 100)
+    monkeypatch.setattr("tasks.metrics.statistics._KEPT", 10**9 if kept else 0)
+    blocks = list(resampling_weights(30, seed=9, resamples=10))
+    assert [len(block) for block in blocks] == [3, 3, 3, 1]
+    drawn = np.random.default_rng(9).multinomial(30, np.full(30, 1 / 30), size=10)
+    assert (np.concatenate(blocks) == drawn).all()
 
 
 def test_undefined_resamples_are_left_out():
