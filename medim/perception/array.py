@@ -81,5 +81,5 @@ class ArrayFeatures:
         """
         strangers = [key for key in keys if key not in self._rows]
         if strangers:
-            raise UserError(f"feature array '{self.path}' lacks {len(strangers)} of {len(keys)} images")
+            raise UserError(f"feature array '{self.path.name}' lacks {len(strangers)} of {len(keys)} images")
         return self._features[[self._rows[key] for key in keys]]

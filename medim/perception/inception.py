@@ -248,16 +248,15 @@ def find_weights(given: str | Path | None = None) -> Path:
         if not path.is_file():
             raise UserError(f"Inception weights: no file '{path}'")
         return path
-    folders = [Path(os.environ[WEIGHTS_FOLDER])] if os.environ.get(WEIGHTS_FOLDER) else []
-    folders.append(Path(torch.hub.get_dir()) / "checkpoints")
-    for folder in folders:
+    cache = Path(torch.hub.get_dir()) / "checkpoints"
+    for folder in [Path(os.environ[WEIGHTS_FOLDER]), cache] if os.environ.get(WEIGHTS_FOLDER) else [cache]:
         for name in WEIGHTS_FILES:
             if (folder / name).is_file():
                 return folder / name
+    shown = Path("~") / cache.relative_to(Path.home()) if cache.is_relative_to(Path.home()) else cache
     raise UserError(
-        f"Inception weights are missing: put '{WEIGHTS_FILES[0]}' (from a release of torch-fidelity) into "
-        f"{' or '.join(f'{chr(39)}{folder}{chr(39)}' for folder in folders)}, name its folder in {WEIGHTS_FOLDER}, "
-        "or give inception:PATH"
+        f"Inception weights are missing: put '{WEIGHTS_FILES[0]}' (from a release of torch-fidelity) into {shown} "
+        f"or into the folder that {WEIGHTS_FOLDER} names, or give inception:PATH"
     )
 
 

@@ -7,7 +7,7 @@ tr((S1 S2)^(1/2)) = ||F1 F2^T||_*. With centred features as factors the product 
 n <= d and covariances are singular; otherwise the factors are the symmetric roots of the covariances, d x d.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,9 +76,10 @@ def frechet_jackknife(
     centre = reference.mean(axis=0)  # the distance does not see where the origin is; rounding does
     sides = reference - centre, generated - centre
     groups = patient_groups([reference_patients, generated_patients], seed)
-    kept = [[np.flatnonzero(side != group) for side in groups] for group in range(GROUPS)]
     if max(len(reference), len(generated)) > reference.shape[1]:
-        return np.array([fast_frechet_distance(*(x[rows] for x, rows in zip(sides, both, strict=True))) for both in kept])
+        moments = zip(*(_left_out_moments(side, group) for side, group in zip(sides, groups, strict=True)), strict=True)
+        return np.array([_by_roots(*first, *second) for first, second in moments])
+    kept = [[np.flatnonzero(side != group) for side in groups] for group in range(GROUPS)]
     products = sides[0] @ sides[1].T  # (M, N), once: when samples go, what is left of it has only to be centred
     return np.array([_from_products(products, sides, both) for both in kept])
 
@@ -94,16 +95,32 @@ def _from_products(products: np.ndarray, sides: Sequence[np.ndarray], kept: Sequ
     return float((first - second) @ (first - second) + traces - 2 * root)
 
 
+def _left_out_moments(features: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Mean and covariance without each group in turn: what all sum to, less what the group does."""
+    total, squares = features.sum(axis=0), features.T @ features
+    for group in range(GROUPS):
+        out = features[groups == group]
+        n = len(features) - len(out)
+        mean = (total - out.sum(axis=0)) / n
+        yield mean, (squares - out.T @ out - n * np.outer(mean, mean)) / (n - 1)
+
+
 def fast_frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """The distance of features (M, D) and (N, D) by the eigenvalues of F1 S2 F1^T instead of singular values.
+    """The distance of features (M, D) and (N, D) by eigenvalues instead of singular values.
 
     Less exact than `frechet_distance` (an eigenvalue's error enters by its root, to about 1e-6 of the traces) and at D = 2,048
     three times as fast: for the spread of many replicates, not for the value.
     """
-    moments, covariance = Moments.of_features(first), np.atleast_2d(np.cov(second, rowvar=False))
-    difference = moments.mean - second.mean(axis=0)
-    roots = np.sqrt(np.clip(np.linalg.eigvalsh(moments.factor @ covariance @ moments.factor.T), 0, None)).sum()
-    return float(difference @ difference + (moments.factor**2).sum() + np.trace(covariance) - 2 * roots)
+    covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (first, second)]
+    return _by_roots(first.mean(axis=0), covariances[0], second.mean(axis=0), covariances[1])
+
+
+def _by_roots(mean: np.ndarray, covariance: np.ndarray, other_mean: np.ndarray, other_covariance: np.ndarray) -> float:
+    """tr (S1 S2)^(1/2) is the sum of the roots of the eigenvalues of F1 S2 F1^T, with S1 = F1^T F1."""
+    factor = Moments.of_covariance(mean, covariance).factor
+    roots = np.sqrt(np.clip(np.linalg.eigvalsh(factor @ other_covariance @ factor.T), 0, None)).sum()
+    difference = mean - other_mean
+    return float(difference @ difference + np.trace(covariance) + np.trace(other_covariance) - 2 * roots)
 
 
 class FrechetDistance(TwoSamples):

@@ -104,7 +104,10 @@ def test_only_the_released_content_is_official(space, inception_file, monkeypatc
 def test_the_file_is_looked_for_in_two_places(monkeypatch, tmp_path):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
     monkeypatch.delenv("MEDIM_BENCH_WEIGHTS", raising=False)
-    with pytest.raises(UserError, match=rf"put '{WEIGHTS_FILES[0]}' .*hub/checkpoints'.* or give inception:PATH"):
+    with pytest.raises(UserError, match=rf"put '{WEIGHTS_FILES[0]}' .*hub/checkpoints or .* or give inception:PATH"):
+        find_weights()
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)  # the reason goes into records: it names no user
+    with pytest.raises(UserError, match=r"into ~/hub/checkpoints or into"):
         find_weights()
     cached = tmp_path / "hub" / "checkpoints" / WEIGHTS_FILES[1]
     cached.parent.mkdir(parents=True)
