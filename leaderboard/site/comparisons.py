@@ -35,8 +35,8 @@ def verdicts(table: Table) -> list[str]:
     if beats[lead]:
         worst = max(pair.p_adjusted for pair in pairs if pair.model == lead and pair.verdict == "better")
         said.append(f"{lead} is better than {_list(beats[lead])} (adjusted p {_p(worst)})")
-    if tied := [model for model in others if model not in beats[lead]]:
-        said.append(f"{lead} and {_list(tied, 'or')} cannot be told apart")
+    if tied := [pair.against for pair in pairs if pair.model == lead and pair.verdict != "better"]:
+        said.append(f"{lead} cannot be told apart from {_list(tied)}")
     said += [f"{model} is better than {_list(beats[model])}" for model in others if beats[model]]
     if len(others) > 1 and not any(beats[model] for model in others):
         said.append(f"{_list(others)} cannot be told apart from each other")
@@ -116,5 +116,5 @@ def _p(value: float) -> str:
     return f"{value:.2g}" if value >= 0.001 else "< 0.001"
 
 
-def _list(names: Sequence[str], last: str = "and") -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

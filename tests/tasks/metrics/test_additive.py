@@ -27,6 +27,20 @@ def test_rows_by_patient_give_the_same_interval_as_rows_by_sample():
     assert kept.value() == additive.value()
 
 
+def test_the_interval_covers_where_samples_of_a_patient_are_alike():
+    """40 patients, 4 samples each: drawing samples would cover the mean far less often than it says."""
+    generator = np.random.default_rng(8)
+    patients = [f"p{index // 4}" for index in range(160)]
+    covered, naive = [], []
+    for _ in range(300):
+        values = np.repeat(generator.normal(size=40), 4) + 0.5 * generator.normal(size=160)
+        for found, names in ((covered, patients), (naive, [str(index) for index in range(160)])):
+            interval = Additive.mean(values, names).interval(seed=1, resamples=400)
+            found.append(interval.low <= 0 <= interval.high)
+    assert 0.90 <= np.mean(covered) <= 0.98
+    assert np.mean(naive) < 0.80
+
+
 def test_macro_f1_by_hand():
     references, found = [frozenset("a"), frozenset("ab"), frozenset()], [frozenset("a"), frozenset("b"), frozenset("b")]
     counts = Counts.of(references, found, "ab")

@@ -1,0 +1,90 @@
+import itertools
+
+import pytest
+
+from leaderboard.compare import boards
+from leaderboard.comparison import Comparison, Comparisons, OverSeeds
+from leaderboard.record import Record
+from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
+
+
+@pytest.fixture
+def table(make_record):
+    """A table of models by value, with comparisons: `better` names the pairs (winner, loser)."""
+
+    def make(values, better, metric="BLEU-4", up=True, margin=None, non_inferior=(), seeds=()):
+        board = {"dataset": "phantom", "fingerprint": "f", "split": "test", "protocol": "strict-v1"}
+        records = [
+            Record(**make_record(model=m, value=v, ci_low=v - 0.01, ci_high=v + 0.01, run=f"r-{m}", metric=metric,
+                                 higher_is_better=up))
+            for m, v in values.items()
+        ]  # fmt: skip
+        pairs = []
+        for one, other in itertools.permutations(values, 2):
+            verdict = "better" if (one, other) in better else "worse" if (other, one) in better else "not separable"
+            verdict = "non-inferior" if (one, other) in non_inferior else verdict
+            pairs.append(
+                Comparison(
+                    task="report-generation", metric=metric, **board, model=one, runs=[f"r-{one}"], value=values[one],
+                    against=other, against_runs=[f"r-{other}"], against_value=values[other],
+                    difference=values[one] - values[other], ci_low=-0.5, ci_high=0.5,
+                    p=0.0001 if verdict in ("better", "worse") else 0.4,
+                    p_adjusted=0.0004 if verdict in ("better", "worse") else 0.4, family=3, test="swaps", patients=100,
+                    margin=margin, verdict=verdict,
+                )
+            )  # fmt: skip
+        fingerprints = {record.run: "f" for record in records}
+        return boards(records, fingerprints, Comparisons(pairs, seeds))[0].tables[0]
+
+    return make
+
+
+def test_a_leader_and_two_that_cannot_be_told_apart(table):
+    said = verdicts(table({"a": 0.9, "b": 0.6, "c": 0.5}, {("a", "b"), ("a", "c")}))
+    assert said == ["BLEU-4: a is better than b and c (adjusted p < 0.001); b and c cannot be told apart from each other."]
+
+
+def test_what_cannot_be_told_apart_need_not_be_a_group(table):
+    said = verdicts(table({"a": 0.9, "b": 0.8, "c": 0.5}, {("b", "c")}))
+    assert said == ["BLEU-4: a cannot be told apart from b and c; b is better than c."]
+
+
+def test_the_lower_value_leads_where_lower_is_better(table):
+    said = verdicts(table({"a": 9.0, "b": 2.0}, {("b", "a")}, up=False))
+    assert said == ["BLEU-4: b is better than a (adjusted p < 0.001)."]
+
+
+def test_non_inferiority_is_told_with_its_margin(table):
+    made = table({"a": 0.9, "b": 0.89}, set(), margin=0.05, non_inferior={("a", "b"), ("b", "a")})
+    assert verdicts(made) == [
+        "BLEU-4: a cannot be told apart from b.",
+        "a is non-inferior to b at the stated margin of 0.05.",
+        "b is non-inferior to a at the stated margin of 0.05.",
+    ]
+    (row,) = comparison_rows(made)
+    assert row["verdict"] == "not separable; b non-inferior at a margin of 0.05"
+
+
+def test_each_pair_stands_once_from_the_better_side(table):
+    rows = comparison_rows(table({"a": 0.5, "b": 0.9}, {("b", "a")}))
+    assert [(row["model"], row["against"], row["difference"], row["verdict"]) for row in rows] == [
+        ("b", "a", "0.400", "better")
+    ]
+    assert (rows[0]["p"], rows[0]["interval"]) == ("< 0.001", "\N{MINUS SIGN}0.500 to 0.500")
+    assert "Holm over 3 pairs" in rows[0]["how"]
+    lower = comparison_rows(table({"a": 0.5, "b": 0.9}, {("a", "b")}, up=False))
+    assert (lower[0]["model"], lower[0]["difference"]) == ("a", "\N{MINUS SIGN}0.400")
+
+
+def test_nothing_compared_says_nothing(table):
+    made = table({"a": 0.5}, set())
+    assert (verdicts(made), comparison_rows(made), seed_rows(made)) == ([], [], [])
+
+
+def test_means_over_seeds(table):
+    entry = OverSeeds(
+        task="report-generation", metric="BLEU-4", dataset="phantom", fingerprint="f", split="test", protocol="strict-v1",
+        model="a", runs=["x", "y"], seeds=[0, 1], values=[0.4, 0.6], value=0.5, ci_low=0.3, ci_high=0.7,
+    )  # fmt: skip
+    (row,) = seed_rows(table({"a": 0.5}, set(), seeds=[entry]))
+    assert (row["seeds"], row["value"], row["interval"], row["values"]) == ("0, 1", "0.500", "0.300 to 0.700", "0.400, 0.600")
