@@ -6,7 +6,7 @@ import numpy as np
 
 from medim.data.phantom_v2.cases import Case
 from medim.data.phantom_v2.findings import spec_of
-from medim.data.phantom_v2.frames import DENIED, DENIED_SIDE, WORDING, Group, listed, since, tell
+from medim.data.phantom_v2.frames import WORDING, Group, listed, since, tell
 from medim.data.phantom_v2.names import CHEST, PATHOLOGY, SIDES
 from medim.data.phantom_v2.phrases import joined, pick, sentence
 from medim.data.phantom_v2.statements import ABSENT, CELLULARITY, PRESENT, UNCERTAIN, Statement, Streams
@@ -19,6 +19,7 @@ from medim.data.phantom_v2.wording_chest import (
     LUNGS_CLEAR,
     NO_DEVICES,
 )
+from medim.data.phantom_v2.wording_frames import DENIED, DENIED_SIDE
 from medim.data.phantom_v2.wording_pathology import (
     CELLULARITY_CHANGED,
     CELLULARITY_LIKELY,
@@ -164,7 +165,7 @@ class Body:
         elif statement.course == "new":
             frames = CELLULARITY_CHANGED
         told_as = pick(rng, frames).format(level=level, hyper=HYPER[level])
-        return [sentence(f"{told_as} {since(self.case, rng)}" if frames is CELLULARITY_CHANGED else told_as)]
+        return [sentence(f"{told_as} {since(self.case, rng, new=True)}" if frames is CELLULARITY_CHANGED else told_as)]
 
     def cellularity_phrase(self, rng: np.random.Generator) -> str:
         """A noun phrase on cellularity, empty where none is told plainly."""

@@ -7,146 +7,33 @@ import numpy as np
 from medim.data.phantom_v2.cases import Case
 from medim.data.phantom_v2.findings import is_graded
 from medim.data.phantom_v2.names import PATHOLOGY
-from medim.data.phantom_v2.phrases import Phrase, Wording, measure, name, pick, slots, tidy
+from medim.data.phantom_v2.phrases import Phrase, Wording, count_word, measure, name, pick, slots, tidy
 from medim.data.phantom_v2.statements import CERTAIN, PRESENT, UNCERTAIN, Statement
 from medim.data.phantom_v2.wording_chest import BOTH_SIDES, CHEST_WORDING, UNLIKE_SIDES
+from medim.data.phantom_v2.wording_frames import (
+    ASSERTED,
+    BEFORE,
+    BEFORE_BIOPSY,
+    COURSE,
+    COURSE_WORDS,
+    LIKELY,
+    LIKELY_WORDS,
+    MEASURED,
+    NEW_SINCE,
+    NEW_SINCE_BIOPSY,
+    OPEN,
+    OPEN_WORDS,
+    PLACED,
+    REMOVED,
+    SHORT_BOTH,
+    SINCE,
+    SINCE_BIOPSY,
+)
 from medim.data.phantom_v2.wording_pathology import PATHOLOGY_WORDING
 
 WORDING: dict[str, Wording] = CHEST_WORDING | PATHOLOGY_WORDING
 OWN_SENTENCE = 0.4  # share of assertions that use a sentence of the finding's own rather than a frame
-
-# {p} the noun phrase, {a} with its indefinite and {same} with its definite article; {the} the short one with its definite.
-ASSERTED: tuple[str, ...] = (
-    "{p}",
-    "there {is} {a}",
-    "{a} {is} seen",
-    "{a} {is} present",
-    "{a} {is} noted",
-    "note is made of {a}",
-)
-LIKELY: tuple[str, ...] = (
-    "probable {p}",
-    "likely {p}",
-    "{a} {is} likely",
-    "appearances consistent with {a}",
-    "findings in keeping with {a}",
-    "there {is} probably {a}",
-    "{a} {is} probable",
-    "findings compatible with {a}",
-)
-OPEN: tuple[str, ...] = (
-    "possible {p}",
-    "questionable {p}",
-    "suspected {p}",
-    "{a} {is} suspected",
-    "{a} cannot be excluded",
-    "there may be {a}",
-    "{a} {is} possible",
-    "suspicion of {a}",
-    "equivocal {p}",
-    "{a} {is} not excluded",
-    "concern for {a}",
-)
-COURSE: dict[str, tuple[str, ...]] = {
-    "new": (
-        "new {p}",
-        "{a} {has} developed {since}",
-        "{a} {has} appeared {since}",
-        "new {p} {since}",
-        "{a} {is} now present",
-        "{a}, new {since}",
-        "{a}, not seen {before}",
-    ),
-    "increased": (
-        "{the} {has} {grown} {since}",
-        "interval increase in {the}",
-        "{the} {is} {more} than {before}",
-        "increasing {p}",
-        "{a}, increased {since}",
-        "worsening {p} {since}",
-    ),
-    "decreased": (
-        "{the} {has} {shrunk} {since}",
-        "interval decrease in {the}",
-        "{the} {is} {less} than {before}",
-        "decreasing {p}",
-        "{a}, decreased {since}",
-        "improving {p} {since}",
-        "residual {p}",
-    ),
-    "unchanged": (
-        "{same} {is} unchanged",
-        "stable {p}",
-        "persistent {p}",
-        "unchanged {p} {since}",
-        "{a} {is} again seen",
-        "no change in {same}",
-        "no significant interval change in {the}",
-        "{the} {has} not changed {since}",
-        "{a}, unchanged {since}",
-        "{the} {is} still present",
-    ),
-    "resolved": (
-        "{the} {has} {gone}",
-        "the previously seen {short} {is} no longer seen",
-        "interval resolution of {the}",
-        "{the} seen {before} {has} {gone}",
-        "the previously noted {short} {has} {gone} {since}",
-        "{the} {is} no longer visible",
-    ),
-}
-MEASURED: tuple[str, ...] = (
-    "{the} now {measures} {size}, previously {earlier}",
-    "{the} {measures} {size}, compared with {earlier} {before}",
-)
-PLACED: tuple[str, ...] = (
-    "new {p}",
-    "{a} {has} been placed {since}",
-    "{a}, new {since}",
-    "interval placement of {a}",
-    "{a} {is} now present",
-)
-REMOVED: tuple[str, ...] = ("{the} has been removed", "interval removal of {the}", "{the} {is} no longer seen")
-COURSE_WORDS: dict[str, tuple[str, ...]] = {
-    "new": ("new",),
-    "increased": ("increasing", "worsening"),
-    "decreased": ("decreasing", "improving"),
-    "unchanged": ("unchanged", "stable", "persistent"),
-}
-LIKELY_WORDS = ("probable", "likely", "presumed")
-OPEN_WORDS = ("possible", "questionable", "suspected", "equivocal")
-DENIED: tuple[str, ...] = (
-    "no {these}",
-    "there is no {these}",
-    "no {these} is seen",
-    "no evidence of {these}",
-    "no {these} is identified",
-    "there is no evidence of {these}",
-    "negative for {these}",
-)
-DENIED_SIDE: tuple[str, ...] = (
-    "no {side} {these}",
-    "no {these} on the {side}",
-    "there is no {side} {these}",
-    "no evidence of {side} {these}",
-)
-
-_SINCE = (
-    "since the prior study",
-    "since the previous examination",
-    "compared with the prior radiograph",
-    "from the prior study",
-    "in the interval",
-)
-_BEFORE = ("on the prior study", "on the previous examination", "on the earlier radiograph")
-_SINCE_BIOPSY = ("since the previous biopsy", "compared with the prior biopsy", "in the interval")
-_BEFORE_BIOPSY = ("in the previous biopsy", "in the prior specimen")
-_SHORT_BOTH = {
-    "effusion": ("bilateral pleural effusions", "bilateral effusions"),
-    "pneumothorax": ("bilateral pneumothoraces",),
-    "consolidation": ("bilateral consolidation",),
-    "nodule": ("bilateral lung nodules", "bilateral nodules"),
-}
+_COUNTED = tuple(f"{count_word(number)} " for number in range(2, 8))
 
 
 @dataclass(frozen=True)
@@ -167,14 +54,16 @@ class Group:
         return WORDING[self.first.kind]
 
 
-def since(case: Case, rng: np.random.Generator) -> str:
-    """When it changed: since the prior study, or biopsy."""
-    return pick(rng, _SINCE_BIOPSY if case.domain == PATHOLOGY else _SINCE)
+def since(case: Case, rng: np.random.Generator, new: bool = False) -> str:
+    """When it changed: since the prior study, or biopsy; `new` for what was not there before."""
+    if case.domain == PATHOLOGY:
+        return pick(rng, NEW_SINCE_BIOPSY if new else SINCE_BIOPSY)
+    return pick(rng, NEW_SINCE if new else SINCE)
 
 
 def before(case: Case, rng: np.random.Generator) -> str:
     """Where it was seen before."""
-    return pick(rng, _BEFORE_BIOPSY if case.domain == PATHOLOGY else _BEFORE)
+    return pick(rng, BEFORE_BIOPSY if case.domain == PATHOLOGY else BEFORE)
 
 
 def _both(group: Group, rng: np.random.Generator) -> Phrase:
@@ -216,17 +105,24 @@ def short(group: Group, rng: np.random.Generator) -> Phrase:
     """The noun phrase that refers back."""
     if len(group.statements) == 2:
         return Phrase(
-            pick(rng, _SHORT_BOTH[group.first.kind]), group.wording.counted, plural=group.first.kind != "consolidation"
+            pick(rng, SHORT_BOTH[group.first.kind]), group.wording.counted, plural=group.first.kind != "consolidation"
         )
     assert group.first.finding is not None
     return name(group.first.finding, group.wording, group.pathology, rng, short=True)
 
 
+def _behind_adjective(phrase: Phrase, brief: Phrase) -> Phrase:
+    return brief if phrase.text.startswith(_COUNTED) else phrase
+
+
 def _fill(template: str, phrase: Phrase, brief: Phrase, **words: str) -> str:
-    """Fills a frame; the verb agrees with the phrase that the frame uses."""
+    """Fills a frame; the verb agrees with the phrase that the frame uses.
+
+    Behind an adjective a number is left out: "stable glands", not "stable two glands".
+    """
     plural = brief.plural if ("{the}" in template or "{short}" in template) else phrase.plural
     return template.format(
-        p=phrase.text,
+        p=phrase.text if template.startswith("{p}") else _behind_adjective(phrase, brief).text,
         a=phrase.indefinite,
         same=phrase.definite,
         the=brief.definite,
@@ -243,7 +139,7 @@ def tell(group: Group, case: Case, rng: np.random.Generator) -> str:
     statement, wording = group.first, group.wording
     alone = statement.finding if len(group.statements) == 1 else None
     phrase, brief = full(group, rng), short(group, rng)
-    words = {"since": since(case, rng), "before": before(case, rng)}
+    words = {"since": since(case, rng, new=statement.course == "new"), "before": before(case, rng)}
     if statement.course is None:
         own, frames = wording.present, ASSERTED
         if statement.state == UNCERTAIN:
@@ -283,8 +179,11 @@ def listed(group: Group, rng: np.random.Generator) -> Phrase:
     """A noun phrase that also tells certainty and course, for lists and impressions; of findings that are not absent."""
     statement = group.first
     phrase = full(group, rng)
+    brief = short(group, rng)
     if "," in phrase.text:  # a list has commas of its own
-        phrase = short(group, rng)
+        phrase = brief
+    if statement.state == UNCERTAIN or statement.likely or statement.course is not None:
+        phrase = _behind_adjective(phrase, brief)
     if statement.state == UNCERTAIN:
         return Phrase(f"{pick(rng, OPEN_WORDS)} {phrase.text}", phrase.counted, phrase.plural)
     assert statement.state == PRESENT

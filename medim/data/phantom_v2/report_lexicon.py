@@ -40,7 +40,7 @@ SHARED_SIDE = re.compile(
     r"(?:.*\b(?:in|on|at|of) (?:the )?)?(?:left|right)(?: (?:upper|mid|middle|lower))?(?: zone| lobe| lung| side)?"
     r" and (?:the )?"
 )
-SEPARATOR = re.compile(r",|\b(?:and|or|with|but)\b")
+SEPARATOR = re.compile(r",|\b(?:and|or|nor|no|not|with|without|but|versus|vs)\b")
 
 LEVEL = re.compile(r"\b(?:low|sparse|reduced|decreased|poor|high|increased|rich|moderate|normal|average|intermediate)\b")
 LEVELS = {

@@ -10,7 +10,7 @@ import pytest
 from medim.data.phantom_v2.body import REGIONS
 from medim.data.phantom_v2.cases import Case, change, sample_case, twin
 from medim.data.phantom_v2.findings import Finding
-from medim.data.phantom_v2.frames import COURSE, LIKELY, OPEN, WORDING
+from medim.data.phantom_v2.frames import WORDING
 from medim.data.phantom_v2.grammar import MAX_TOKENS, SHARES, STYLES, count_tokens, write_report
 from medim.data.phantom_v2.names import CHEST, LABELS, LABELS_BY_DOMAIN, PATHOLOGY, kind_of
 from medim.data.phantom_v2.phrases import Phrase, count_word, joined, micrometres, millimetres, sentence
@@ -18,6 +18,7 @@ from medim.data.phantom_v2.report_reading import read_sentence, sentences
 from medim.data.phantom_v2.statements import COMPARED, DENIED, Streams
 from medim.data.phantom_v2.statements import LIKELY as LIKELY_SHARE
 from medim.data.phantom_v2.wording_chest import CONSPICUITY, DETAILS_CHEST, NORMAL_CHEST, UNCHANGED_OVERALL
+from medim.data.phantom_v2.wording_frames import COURSE, LIKELY, OPEN
 from medim.data.phantom_v2.wording_pathology import DETAILS_PATHOLOGY, NORMAL_PATHOLOGY
 from medim.errors import UserError
 
@@ -62,7 +63,7 @@ def test_a_patient_with_everything_still_fits(cases):
         Finding(label, "severe", 80.0, 0.5, 3 if "nodule" in label else 1, "upper") for label in LABELS_BY_DOMAIN[CHEST]
     )
     case = chest(*everything, prior=chest(*(replace(finding, size=40.0) for finding in everything)))
-    lengths = [count_tokens(write_report(case, rng(seed), "long").text) for seed in range(200)]
+    lengths = [count_tokens(write_report(case, rng(seed), "long").text) for seed in range(60)]
     assert 170 < max(lengths) <= MAX_TOKENS
 
 
@@ -119,7 +120,7 @@ def test_rates_are_those_asked_for(cases, style):
         likely += len(case.labels) == 1 and bool(words.search(report.text))
     assert _share_within(omitted, total, 0.2)
     assert _share_within(uncertain, sure, 0.3)
-    assert likely > 20
+    assert likely > 8
 
 
 def test_nothing_is_hedged_or_omitted_at_rate_zero(cases):
