@@ -1,13 +1,14 @@
 """`medim-bench train`: a model, or the image tokenizer it needs."""
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from benchmark.artifacts import clear_training
 from benchmark.cli import NearestGroup
 from benchmark.options import data_option, device_option, out_option, overwrite_option, set_option
-from benchmark.status import not_built
+from medim.errors import unknown
 
 PRESET = "Name of a recipe, or the path of its YAML file."
 
@@ -19,28 +20,37 @@ def train() -> None:
 
 @train.command(short_help="Train MeDiM on the pairs of a data set.")
 @click.option("--preset", required=True, metavar="NAME|FILE.yaml", help=PRESET)
-@data_option()
-@out_option()
+@data_option(required=False)
+@out_option(required=False)
 @click.option("--tokenizer", metavar="DIR", help="Folder of a trained image tokenizer; else the one that the preset names.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps, in place of the recipe's.")
-@click.option("--dry-run", is_flag=True, help="Not built yet: say what would be trained, and what it would need.")
+@click.option("--dry-run", is_flag=True, help="Print parameters, memory and duration; needs neither data nor weights.")
+@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="With --dry-run: how many.")
+@click.option("--gpu", default="a100", show_default=True, metavar="NAME", help="With --dry-run: a100, h100, h200, b200, ...")
+@click.option("--sharding", type=click.Choice(["ddp", "fsdp"]), default="fsdp", show_default=True, help="With --dry-run.")
 @set_option("Override a field of the recipe (TrainingArguments names), such as learning_rate=1e-4; repeatable.")
 @device_option()
 @overwrite_option()
 def model(
     preset: str,
-    data: str,
-    out: Path,
+    data: str | None,
+    out: Path | None,
     tokenizer: str | None,
     steps: int | None,
     dry_run: bool,
+    gpus: int,
+    gpu: str,
+    sharding: Literal["ddp", "fsdp"],
     overrides: dict[str, str],
     device: str | None,
     overwrite: bool,
 ) -> None:
     """Trains the denoiser: config.yaml, metrics.jsonl, checkpoints and the final model in from_pretrained form go to --out."""
     if dry_run:
-        not_built("train model --dry-run", "it will print parameters, memory, throughput and duration without training")
+        _dry_run(preset, steps, overrides, gpus, gpu, sharding)
+        return
+    if data is None or out is None:
+        raise click.UsageError("--data and --out are needed (all but --dry-run)")
     from medim.data.dataset import load_dataset
 
     dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
@@ -51,6 +61,22 @@ def model(
         preset, dataset, out, tokenizer=tokenizer, steps=steps, overrides=settings, overwrite=overwrite, device=device
     )  # fmt: skip
     click.echo(f"model: {out}")
+
+
+def _dry_run(
+    preset: str, steps: int | None, overrides: dict[str, str], gpus: int, gpu: str, sharding: Literal["ddp", "fsdp"]
+) -> None:  # fmt: skip
+    from medim.training.planning import GPUS, describe_plan, plan
+    from medim.training.recipe import ModelRecipe
+    from medim.training.recipe_file import load_recipe
+
+    if gpu not in GPUS:
+        raise unknown("GPU", gpu, GPUS)
+    if steps is not None:
+        overrides = {**overrides, "max_steps": str(steps)}
+    recipe = load_recipe(ModelRecipe, preset, "", [f"{key}={value}" for key, value in overrides.items()])
+    for line in describe_plan(plan(recipe, preset, gpus, sharding), gpus, gpu, sharding):
+        click.echo(line)
 
 
 @train.command(short_help="Train the image tokenizer (VQGAN) on the images of a data set.")

@@ -33,6 +33,9 @@ class ModelRecipe(BaseModel):
 
     Attributes:
         backbone: hub id, folder or GGUF file of a causal LM, or a configuration (a dictionary with `model_type`).
+        backbone_shape: configuration of a backbone given by name, for planning where its files are not at hand.
+        replaced_by: `dit` or `unidisc`: a backbone from random weights with as many parameters stands in for `backbone`, whose
+            tokenizer stays.
         pretrained: start from the backbone's weights; a configuration has none.
         layers: keep the first so many blocks; all where empty.
         image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one; where empty it must be given.
@@ -66,6 +69,8 @@ class ModelRecipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: str | dict[str, Any]
+    backbone_shape: dict[str, Any] | None = None
+    replaced_by: Literal["dit", "unidisc"] | None = None
     pretrained: bool = True
     layers: int | None = Field(default=None, gt=0)
     image_tokenizer: str | None = None

@@ -1,4 +1,4 @@
-"""Recipes: YAML files with known keys only, and `key=value` overrides."""
+"""Recipes: YAML files with known keys only, `extends: NAME` to start from another preset, and `key=value` overrides."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,15 +42,27 @@ def load_recipe(kind: type[Recipe], name_or_path: str | Path, suffix: str, overr
         raise UserError(f"recipe '{name}' does not exist")
     else:
         raise unknown("preset", name, known)
+    values = _read(path, suffix)
+    for override in overrides:
+        apply(values, override, kind)
+    return check(kind, values, path.name)
+
+
+def _read(path: Path, suffix: str) -> dict[str, Any]:
+    """The keys of a file, upon those of the preset that it `extends`."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"recipe '{path}' is not a mapping of keys to values")
-    for override in overrides:
-        apply(values, override, kind)
-    return check(kind, values, path.name)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    known = presets(suffix)
+    if base not in known or known[base] == path:
+        raise unknown(f"preset that {path.name} extends", str(base), known)
+    return {**_read(known[base], suffix), **values}
 
 
 def apply(values: dict[str, Any], override: str, kind: type[BaseModel]) -> None:

@@ -4,12 +4,14 @@ import shutil
 import time
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from accelerate import PartialState
+from transformers import PretrainedConfig
 
-from medim.backbones.build import config_of
+from medim.backbones.build import config_of, matched
 from medim.backbones.causal_lm import load_config, load_tokenizer
 from medim.canvas import Layout
 from medim.checkpoints import resolve
@@ -148,18 +150,50 @@ def report_tokenizer(recipe: ModelRecipe, dataset: PairDataset) -> ReportTokeniz
 def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer) -> MeDiMModel:
     """The model at step 0."""
     fields = {**recipe.model_fields_of_config(), "image_codes": images.codes, "image_length": images.length}
-    if isinstance(recipe.backbone, str) and recipe.pretrained:
+    if isinstance(recipe.backbone, str) and recipe.pretrained and recipe.replaced_by is None:
         model = MeDiMModel.from_backbone(recipe.backbone, recipe.layers, recipe.backbone_image_offset, **fields)
     else:
-        if isinstance(recipe.backbone, str):
-            backbone = load_config(recipe.backbone, recipe.layers)
-        else:
-            layers = {} if recipe.layers is None else {"num_hidden_layers": recipe.layers}
-            backbone = config_of({**recipe.backbone, "vocab_size": reports.size, **layers})
-        model = MeDiMModel(MeDiMConfig(backbone=backbone.to_dict(), text_vocabulary=backbone.vocab_size, **fields))
+        model = MeDiMModel(random_config(recipe, reports.size, fields))
     if recipe.graft_codebook and recipe.backbone_image_offset is None:
         model.graft_codebook(images.codebook.detach().cpu(), torch.Generator().manual_seed(recipe.seed))
     return model
+
+
+def random_config(recipe: ModelRecipe, vocabulary: int, fields: dict[str, Any], shape: dict | None = None) -> MeDiMConfig:
+    """The configuration of a model from random weights.
+
+    Args:
+        vocabulary: text ids of the reports, where the backbone is given as a configuration.
+        fields: of `MeDiMConfig`.
+        shape: stands for the configuration of a backbone given by name.
+    """
+    layers = {} if recipe.layers is None else {"num_hidden_layers": recipe.layers}
+    if shape is not None:
+        backbone = config_of({**shape, **layers})
+    elif isinstance(recipe.backbone, str):
+        backbone = load_config(recipe.backbone, recipe.layers)
+    else:
+        backbone = config_of({**recipe.backbone, "vocab_size": vocabulary, **layers})
+    text = recipe.backbone_image_offset or backbone.vocab_size
+
+    def whole(backbone: PretrainedConfig) -> MeDiMConfig:
+        return MeDiMConfig(backbone=backbone.to_dict(), text_vocabulary=text, **fields)
+
+    if recipe.replaced_by is None:
+        return whole(backbone)
+
+    def count(backbone: PretrainedConfig) -> int:
+        with torch.device("meta"):
+            return sum(p.numel() for p in MeDiMModel(whole(backbone)).parameters())
+
+    target = count(backbone)
+    stand_in = matched(recipe.replaced_by, backbone.num_hidden_layers, backbone.vocab_size, target, count)
+    found = count(stand_in)
+    print(
+        f"{recipe.replaced_by} in place of {backbone.model_type}: {stand_in.num_hidden_layers} blocks, width "
+        f"{stand_in.hidden_size}, {found:,} parameters for {target:,} ({(found / target - 1) * 100:+.2f} %)"
+    )
+    return whole(stand_in)
 
 
 def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> None:

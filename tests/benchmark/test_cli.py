@@ -28,7 +28,6 @@ UNBUILT = [
     ("doctor",),
     ("selftest",),
     ("speed", "train"),
-    ("train", "model", "--preset", "p", "--data", "d", "--out", "o", "--dry-run"),
 ]
 
 
@@ -42,7 +41,7 @@ def test_every_verb_has_help(path):
     assert result.exit_code == 0, result.output
     body = result.output.split("\n\n", 1)[1]
     assert len(body.split()) > 10
-    unbuilt = any(path == item[: len(path)] for item in UNBUILT if "--dry-run" not in item and item[0] != "run")
+    unbuilt = any(path == item[: len(path)] for item in UNBUILT if item[0] != "run")
     assert ("Will " in body) == unbuilt
 
 

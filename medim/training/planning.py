@@ -1,0 +1,191 @@
+"""What a training would need, without its weights or its data: parameters, memory, time, counted on the meta device."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from medim.denoiser import LOGITS_AT_ONCE, MeDiMModel
+from medim.errors import UserError
+from medim.training.recipe import ModelRecipe
+from medim.training.recipe_file import presets
+from medim.training.tokenizer_recipe import load_tokenizer_recipe
+from medim.training.train import random_config
+
+Sharding = Literal["ddp", "fsdp"]
+GPUS = {  # dense bf16 TFLOP/s and GB of memory, by the makers' sheets
+    "a100": (312, 80),
+    "h100": (989, 80),
+    "h200": (989, 141),
+    "b200": (2250, 192),
+    "l40s": (362, 48),
+    "rtx4090": (165, 24),
+}
+UTILISATION = 0.4
+"""Share of the peak that the estimate of the duration assumes; `medim-bench speed train` measures it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would need.
+
+    Attributes:
+        parameters: number of each part.
+        trained: number that an optimiser step changes.
+        tokens_per_step: canvas positions of all GPUs.
+        flops_per_step: of all GPUs, forward and backward (and the forward again where blocks are recomputed).
+        state_bytes: weights, gradients and optimiser state on one GPU.
+        activation_bytes: on one GPU, at the largest.
+        steps: optimiser steps.
+    """
+
+    parameters: dict[str, int]
+    trained: int
+    tokens_per_step: int
+    flops_per_step: float
+    state_bytes: float
+    activation_bytes: float
+    steps: int
+
+    def days(self, peak: float, gpus: int) -> float:
+        """Duration at `UTILISATION` of `peak` FLOP/s on each GPU."""
+        return self.steps * self.flops_per_step / (UTILISATION * peak * gpus) / 86_400
+
+
+def plan(recipe: ModelRecipe, preset: str, gpus: int, sharding: Sharding, codes: int | None = None) -> Plan:
+    """Counts on the meta device: no weight is allocated.
+
+    Args:
+        recipe: what would be trained.
+        preset: its name; where the recipe names no image tokenizer, the preset's own tokenizer recipe gives the geometry.
+        gpus: processes that share each batch.
+        sharding: `ddp` keeps a whole copy on each GPU, `fsdp` a share of weights, gradients and optimiser state.
+        codes: of the image tokenizer, in place of the preset's.
+
+    Raises:
+        UserError: the geometry of the images, or the shape of the backbone, is not known.
+    """
+    name = recipe.image_tokenizer or next((p for p in _ancestry(preset) if p in presets("-tokenizer")), None)
+    if name not in presets("-tokenizer"):
+        raise UserError(f"preset '{preset}': no tokenizer recipe tells the images' geometry; train a tokenizer first")
+    images = load_tokenizer_recipe(name)
+    length = (images.resolution // images.downsampling) ** 2
+    fields = {**recipe.model_fields_of_config(), "image_codes": codes or images.codes, "image_length": length}
+    vocabulary = recipe.report_vocabulary or 0
+    config = random_config(recipe, vocabulary, fields, recipe.backbone_shape)
+    with torch.device("meta"):
+        model = MeDiMModel(config)
+    model.backbone.set_kernel("sdpa")
+    total = sum(p.numel() for p in model.parameters())
+    trained = total if recipe.lora_rank is None else _trained_by_lora(model, recipe.lora_rank)
+    batch = recipe.per_device_train_batch_size
+    flops, saved = _one_pass(model, batch)
+    width, blocks = config.backbone["hidden_size"], len(model.backbone.blocks)
+    if recipe.gradient_checkpointing:  # each block keeps its input; one at a time is whole
+        saved = saved / blocks + blocks * batch * config.layout.length * width * 2
+    logits = 3 * 4 * min(LOGITS_AT_ONCE, batch * config.layout.length * max(config.image_codes, config.text_vocabulary))
+    share = gpus if sharding == "fsdp" else 1
+    optimiser = 8 if recipe.optimizer == "adamw" else 6  # two moments; Muon keeps one for the blocks' matrices
+    state = (4 * total + (4 + optimiser) * trained) / share
+    if recipe.ema_decay is not None:
+        state += 4 * trained
+    return Plan(
+        parameters=_parts(model),
+        trained=trained,
+        tokens_per_step=batch * gpus * recipe.gradient_accumulation_steps * config.layout.length,
+        flops_per_step=flops * (4 if recipe.gradient_checkpointing else 3) * gpus * recipe.gradient_accumulation_steps,
+        state_bytes=state,
+        activation_bytes=saved * (1 if recipe.bf16 else 2) + logits,
+        steps=recipe.max_steps,
+    )
+
+
+def describe_plan(plan: Plan, gpus: int, gpu: str, sharding: Sharding) -> Iterator[str]:
+    """The plan in lines."""
+    peak, memory = GPUS[gpu]
+    for part, count in plan.parameters.items():
+        yield f"{part:<34}{count:>16,}"
+    total = sum(plan.parameters.values())
+    yield f"{'all parameters':<34}{total:>16,}  ({plan.trained:,} trained)"
+    yield f"tokens a step{plan.tokens_per_step:>37,}  ({gpus} GPUs)"
+    need = plan.state_bytes + plan.activation_bytes
+    yield (
+        f"memory a GPU ({sharding}): {need / 1e9:.1f} GB = {plan.state_bytes / 1e9:.1f} weights, gradients, optimiser "
+        f"+ {plan.activation_bytes / 1e9:.1f} activations; {gpu} has {memory} GB"
+    )
+    if need > 0.92 * memory * 1e9:
+        remedies = ["more GPUs", "a smaller per_device_train_batch_size", "gradient_checkpointing=true", "lora_rank"]
+        yield f"  does not fit: try {', '.join(['--sharding fsdp'] * (sharding == 'ddp') + remedies)}"
+    yield f"compute a step: {plan.flops_per_step / 1e15:.3g} PFLOP"
+    yield (
+        f"duration of {plan.steps:,} steps: {plan.days(peak * 1e12, gpus):.3g} days on {gpus} {gpu} "
+        f"(at {UTILISATION:.0%} of {peak} TFLOP/s each; an estimate)"
+    )
+
+
+def _ancestry(preset: str) -> Iterator[str]:
+    """The preset, then what its name builds on: `dit-smollm2` on `smollm2`, `liquid-10l` on `liquid-7b`."""
+    yield preset
+    text = presets("").get(preset)
+    if text is not None:
+        for line in text.read_text(encoding="utf-8").splitlines():
+            if line.startswith("extends:"):
+                yield from _ancestry(line.split(":", 1)[1].strip())
+
+
+def _parts(model: MeDiMModel) -> dict[str, int]:
+    """Parameters of each part of the model."""
+
+    def count(*modules: nn.Module | None) -> int:
+        return sum(p.numel() for module in modules if module is not None for p in module.parameters())
+
+    backbone = model.backbone
+    blocks, embedding = count(backbone.blocks), count(backbone.embedding)
+    modulation = count(*(m for name, m in backbone.named_children() if name in ("adaln", "final", "add")))
+    return {
+        "blocks": blocks,
+        "text embedding": embedding,
+        "modulation (AdaLN)": modulation,
+        "norms and other backbone parts": count(backbone) - blocks - embedding - modulation,
+        "mask, structure and image rows": count(model.added),
+        "image head": count(model.image_head),
+        "report head": count(model.report_head),
+        "time embedding": count(model.time),
+        "positions": count(model.place),
+    }
+
+
+def _trained_by_lora(model: MeDiMModel, rank: int) -> int:
+    parts = _parts(model)
+    linears = [m for m in model.backbone.blocks.modules() if isinstance(m, nn.Linear)]
+    low = sum(rank * (m.in_features + m.out_features) for m in linears)
+    return sum(parts.values()) - parts["blocks"] - parts["text embedding"] + low
+
+
+def _one_pass(model: MeDiMModel, batch: int) -> tuple[float, float]:
+    """FLOPs of a forward pass with half of every modality masked, and bytes (at 2 each) that its backward pass would keep.
+
+    A kernel that never writes out the L x L attention (flash, sdpa) is assumed.
+    """
+    layout = model.config.layout
+    tokens = torch.zeros(batch, layout.length, dtype=torch.long, device="meta")
+    t = torch.zeros(batch, 2, device="meta")
+    weights = {p.shape for p in model.parameters()} | {p.t().shape for p in model.parameters() if p.ndim == 2}
+    kept: dict[int, torch.Tensor] = {}  # by storage: one tensor may be kept for several uses
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        square = tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2] == layout.length
+        if tensor.is_floating_point() and not square and tensor.shape not in weights:
+            kept[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    with FlopCounterMode(display=False) as flops, saved_tensors_hooks(keep, lambda tensor: tensor):
+        x = model.hidden(tokens, t)
+        half = batch * layout.image_length // 2, batch * layout.report_length // 2
+        model.logits(x.reshape(-1, x.shape[-1])[: half[0]], "image")
+        model.logits(x.reshape(-1, x.shape[-1])[: half[1]], "report")
+    return float(flops.get_total_flops()), 2.0 * sum(tensor.numel() for tensor in kept.values())

@@ -1,0 +1,91 @@
+"""Plans are counts: of the parameters that a model really has, of the multiplications that it really does."""
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchmark.cli import main
+from medim.denoiser import MeDiMModel
+from medim.errors import UserError
+from medim.training.planning import plan
+from medim.training.recipe import ModelRecipe
+from medim.training.recipe_file import load_recipe, presets
+from medim.training.train import random_config
+
+
+def recipe(*overrides: str, preset: str = "phantom-tiny") -> ModelRecipe:
+    return load_recipe(ModelRecipe, preset, "", list(overrides))
+
+
+@pytest.mark.parametrize("name", [name for name in presets("") if "smollm2" not in name])
+def test_every_preset_can_be_planned_without_its_weights(name):
+    result = CliRunner().invoke(main, ["train", "model", "--preset", name, "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "days on 8 a100" in result.output
+
+
+def test_parameters_are_those_of_the_model():
+    own = recipe()
+    fields = {**own.model_fields_of_config(), "image_codes": 256, "image_length": 64}
+    model = MeDiMModel(random_config(own, own.report_vocabulary, fields))
+    counted = plan(own, "phantom-tiny", 1, "ddp")
+    assert sum(counted.parameters.values()) == sum(p.numel() for p in model.parameters())
+    assert counted.parameters["blocks"] == sum(p.numel() for p in model.backbone.blocks.parameters())
+
+
+def test_compute_is_what_the_blocks_multiply():
+    """2 multiply-adds a parameter and token in the blocks; 4 L^2 d a block for attention; the modulation once a sample."""
+    counted = plan(recipe(), "phantom-tiny", 1, "ddp")
+    batch, length, width, blocks = 64, 114, 256, 6
+    matrices = 4 * 256 * 256 + 3 * 256 * 512
+    forward = batch * (blocks * (2 * length * matrices + 4 * length**2 * width))
+    forward += batch * 2 * (blocks * 6 * width**2 + 2 * width**2 + 512 * width + width**2)  # AdaLN, last norm, time
+    forward += batch * 2 * width * (32 * 256 + 24 * 1000)  # half of the image and of the report positions
+    assert counted.flops_per_step == pytest.approx(3 * forward, rel=0.01)
+
+
+def test_kept_activations_are_those_that_autograd_keeps():
+    """Counted on the meta device against the bytes that a real pass holds (float32, twice the plan's two bytes)."""
+    from torch.autograd.graph import saved_tensors_hooks
+
+    own = recipe("per_device_train_batch_size=4", "bf16=false")
+    fields = {**own.model_fields_of_config(), "image_codes": 256, "image_length": 64}
+    model = MeDiMModel(random_config(own, own.report_vocabulary, fields))
+    model.backbone.set_kernel("sdpa")
+    held = {}
+    storages = {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def keep(tensor):
+        if tensor.is_floating_point() and tensor.untyped_storage().data_ptr() not in storages:
+            held[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    tokens = torch.zeros(4, 114, dtype=torch.long)
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.hidden(tokens, torch.rand(4, 2))
+    real = sum(tensor.untyped_storage().nbytes() for tensor in held.values())
+    counted = plan(own, "phantom-tiny", 1, "ddp")
+    logits = 3 * 4 * min(1 << 24, 4 * 114 * 1000)
+    assert counted.activation_bytes - logits == pytest.approx(real, rel=0.25)
+
+
+def test_sharding_recomputing_and_low_rank_do_what_they_are_for():
+    whole, shared = plan(recipe(), "phantom-tiny", 8, "ddp"), plan(recipe(), "phantom-tiny", 8, "fsdp")
+    assert shared.state_bytes == pytest.approx(whole.state_bytes / 8)
+    again = plan(recipe("gradient_checkpointing=true"), "phantom-tiny", 8, "ddp")
+    assert again.activation_bytes < whole.activation_bytes
+    assert again.flops_per_step == pytest.approx(whole.flops_per_step * 4 / 3)
+    low = plan(recipe("lora_rank=4"), "phantom-tiny", 8, "ddp")
+    assert low.trained < whole.trained
+    assert low.state_bytes < whole.state_bytes
+
+
+def test_what_does_not_fit_is_said_and_mistakes_name_the_nearest():
+    said = CliRunner().invoke(
+        main, ["train", "model", "--preset", "liquid-7b", "--dry-run", "--gpus", "1", "--sharding", "ddp", "--gpu", "l40s"]
+    )
+    assert "does not fit: try --sharding fsdp, more GPUs" in said.output
+    wrong = CliRunner().invoke(main, ["train", "model", "--preset", "liquid-7b", "--dry-run", "--gpu", "h20"])
+    assert "unknown GPU 'h20'; did you mean 'h200'?" in wrong.output
+    with pytest.raises(UserError, match="no tokenizer recipe tells"):
+        plan(recipe("image_tokenizer=nowhere"), "phantom-tiny", 1, "ddp")
