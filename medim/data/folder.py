@@ -39,6 +39,7 @@ class FolderDataset:
     Args:
         path: the folder, or the file in it.
         allow_leakage: open a set in which a patient, a study or an image file occurs in two splits.
+        allow_mistakes: open a set with broken lines or missing images without these; `mistakes` tells each.
 
     Raises:
         UserError: anything is wrong with the file. The line names the first mistake by file, line and field, and counts
@@ -47,12 +48,13 @@ class FolderDataset:
 
     synthetic = False
 
-    def __init__(self, path: str | Path, allow_leakage: bool = False):
+    def __init__(self, path: str | Path, allow_leakage: bool = False, allow_mistakes: bool = False):
         self.file = _pairs_file(Path(path))
         self.folder = self.file.parent
         self.name = self.folder.resolve().name
-        self._lines = _Lines(self.file, read_index(self.file, allow_leakage))
+        self._lines = _Lines(self.file, read_index(self.file, allow_leakage, allow_mistakes))
         index = self._lines.index
+        self.mistakes = index.mistakes
         self._rows = {split: np.flatnonzero(index.split == number).astype(np.int32) for number, split in enumerate(SPLITS)}
         self.terms = "; ".join(index.terms)
         self.domains = index.domains

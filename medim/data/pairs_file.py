@@ -34,6 +34,7 @@ class Index:
         offset, length: of each line's JSON in bytes, shape (n,).
         split: position in `SPLITS` of each line's split, shape (n,) uint8.
         terms, domains: those that occur, in the order of their first line.
+        mistakes: what is wrong with the lines that were left out, where that is allowed.
     """
 
     offset: np.ndarray
@@ -41,15 +42,16 @@ class Index:
     split: np.ndarray
     terms: tuple[str, ...]
     domains: tuple[str, ...]
+    mistakes: tuple[str, ...] = ()
 
 
-def read_index(file: Path, allow_leakage: bool = False) -> Index:
-    """The index of a file without mistakes.
+def read_index(file: Path, allow_leakage: bool = False, allow_mistakes: bool = False) -> Index:
+    """The index of a file without mistakes or, where they are allowed, of its sound lines if there are any.
 
     Raises:
         UserError: names the first mistake by file, line and field, and counts the others.
     """
-    return _Reader(file).index(allow_leakage)
+    return _Reader(file).index(allow_leakage, allow_mistakes)
 
 
 class _Columns:
@@ -78,7 +80,7 @@ class _Reader:
         self.folders: dict[Path, int] = {}  # resolved, inside the root
         self.by_spelling: dict[str, int] = {}
 
-    def index(self, allow_leakage: bool) -> Index:
+    def index(self, allow_leakage: bool, allow_mistakes: bool) -> Index:
         columns = self._columns()
         self._find_repeated_ids(columns)
         kept = self._find_missing_images(columns)
@@ -88,10 +90,10 @@ class _Reader:
             messages.append(f"{self.file}: holds no pairs")
         if not allow_leakage:
             messages += self._leakage(columns)
-        if messages:
+        if messages and not (allow_mistakes and len(columns["offset"])):
             raise UserError(messages[0] + (f" ... and {len(messages) - 1} more" if len(messages) > 1 else ""))
         length = columns["length"].astype(np.int32)
-        return Index(columns["offset"], length, columns["split"], tuple(self.terms), tuple(self.domains))
+        return Index(columns["offset"], length, columns["split"], tuple(self.terms), tuple(self.domains), tuple(messages))
 
     def _columns(self) -> dict[str, np.ndarray]:
         columns = _Columns()

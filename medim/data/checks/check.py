@@ -12,6 +12,7 @@ from medim.data.checks.reading import ROW, Tally, parts, read_all
 from medim.data.checks.report import LISTED, Issue, Report
 from medim.data.checks.statistics import Statistics
 from medim.data.dataset import PairDataset, keys_of, load_dataset
+from medim.data.folder import FolderDataset
 from medim.pair import SPLITS
 
 if TYPE_CHECKING:
@@ -26,15 +27,14 @@ _ORDER = ("error", "failure", "warning", "note")
 
 
 def open_for_check(name: str) -> PairDataset:
-    """Opens a data set as `load_dataset` does, but a folder also where it leaks: the check is what tells.
+    """Opens a data set as `load_dataset` does, but a folder also where it leaks or has broken lines: the check tells them.
 
     Raises:
-        UserError: no such set, or a line of the folder's file is broken.
+        UserError: no such set, or a folder without one sound line.
     """
-    from medim.data.folder import FolderDataset
-
-    dataset: PairDataset = FolderDataset(Path(name), allow_leakage=True) if Path(name).exists() else load_dataset(name)
-    return dataset
+    if not Path(name).exists():
+        return load_dataset(name)
+    return FolderDataset(Path(name), allow_leakage=True, allow_mistakes=True)
 
 
 def check_dataset(
@@ -71,10 +71,11 @@ def check_dataset(
     tallies = {split: _joined(pieces[split]) for split in read}
 
     statistics = Statistics(rows, tallies, lengths, "words" if tokenizer is None else "tokens", resolution)
-    failures = tuple(failure for tally in tallies.values() for failure in tally.failures)
+    mistakes = dataset.mistakes if isinstance(dataset, FolderDataset) else ()
+    failures = (*(("line", mistake) for mistake in mistakes), *(lost for tally in tallies.values() for lost in tally.failures))
     issues = [*Leakage(dataset, rows, tuple(read)).issues()]
     if failures:
-        message = f"{len(failures)} of {len(rows)} pairs cannot be read"
+        message = f"{len(failures)} of {len(rows) + len(mistakes)} pairs cannot be read"
         issues.append(Issue("failure", "unreadable", message, tuple(reason for _, reason in failures[:LISTED])))
     issues += statistics.issues(lambda split, index: keys_of(dataset, split, index).id)
     if read != sizes:

@@ -27,6 +27,17 @@ def test_leaking_folders_open_for_the_check_and_errors_come_first(folder, row):
     assert json.loads(json.dumps(report.to_json(ALLOWABLE)))["allowed"] == sorted(ALLOWABLE)
 
 
+def test_broken_lines_are_failures_and_the_rest_is_checked(folder, row):
+    path = folder(row("a", "train"), row("b", "train"), row("c", "val", report=" "), row("d", "test"))
+    (path / "b.png").unlink()
+    report = check_dataset(open_for_check(str(path)))
+    assert report.sizes == {"train": 1, "val": 0, "test": 1}
+    assert [reason.removeprefix(f"{path}/") for _, reason in report.failures] == [
+        "pairs.jsonl:2: image 'b.png' does not exist", "pairs.jsonl:3: field 'report' is empty",
+    ]  # fmt: skip
+    assert report.issues[0].message == "2 of 4 pairs cannot be read"
+
+
 def test_synthetic_sets_are_read_in_part_and_leak_nothing():
     report = check_dataset(PhantomDataset(64), limit=40)
     assert report.sizes == {"train": 40, "val": 40, "test": 40}
