@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmark.predictions import PredictionStore
 from medim.errors import UserError
 from medim.files import write_text
-from tasks.protocols import Prediction
+from tasks.protocols import Answers, Prediction
 
 FAILURES = "failures.jsonl"
 
@@ -85,6 +85,28 @@ def generate_missing(
                     store.append(part, seeds)
                     progress.update(len(part))
     return failures
+
+
+def copy_missing(store: PredictionStore, answers: Answers, *, task: str, system: str, batch_size: int) -> None:
+    """Takes over every prediction that `store` lacks from a system whose predictions are there already.
+
+    Raises:
+        UserError: one cannot be read.
+    """
+    missing = [id for id in answers.ids if id not in store]
+    done = len(answers.ids) - len(missing)
+    with tqdm(
+        total=len(answers.ids),
+        initial=done,
+        desc=f"{task}: reading {system}",
+        unit="sample",
+        disable=not missing,
+        file=sys.stderr,
+    ) as progress:
+        for start in range(0, len(missing), batch_size):
+            batch = missing[start : start + batch_size]
+            store.append(answers.predictions(batch), dict.fromkeys(batch))
+            progress.update(len(batch))
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:

@@ -58,8 +58,8 @@ class PredictionStore:
     def __contains__(self, id: str) -> bool:
         return id in self.lines
 
-    def append(self, predictions: Sequence[Prediction], seeds: Mapping[str, int]) -> None:
-        """Adds predictions (their images first) and returns when they are on disk."""
+    def append(self, predictions: Sequence[Prediction], seeds: Mapping[str, int | None]) -> None:
+        """Adds predictions (their images first) and returns when they are on disk; a seed is None where none is known."""
         lines = [self._line(prediction, seeds[prediction.id]) for prediction in predictions]
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as stream:
@@ -68,7 +68,7 @@ class PredictionStore:
             os.fsync(stream.fileno())
         self.lines.update((line["id"], line) for line in lines)
 
-    def _line(self, prediction: Prediction, seed: int) -> dict[str, Any]:
+    def _line(self, prediction: Prediction, seed: int | None) -> dict[str, Any]:
         name = None
         if prediction.image is not None:
             name = f"{IMAGES}/{file_name(prediction.id)}.png"
@@ -93,8 +93,8 @@ class PredictionStore:
         return Prediction(id, image, line["report"], line["prompt"], line["cost"])
 
     def commits(self, ids: Sequence[str]) -> list[str]:
-        """The commits of the code that generated these, sorted."""
-        return sorted({self.lines[id]["commit"] for id in ids if id in self.lines})
+        """The commits of the code that generated these, sorted; empty where another program did."""
+        return sorted({self.lines[id]["commit"] for id in ids if id in self.lines} - {""})
 
     def fingerprint(self, ids: Sequence[str]) -> str:
         """Hash of what was predicted for `ids`: reports and the bytes of the images (costs and seeds are no part of it)."""

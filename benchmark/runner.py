@@ -7,8 +7,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
+
 from benchmark.artifacts import Artifacts
-from benchmark.generation import FAILURES, Failure, generate_missing, write_failures
+from benchmark.cache import SharedCache
+from benchmark.choosing import choose
+from benchmark.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
 from benchmark.predictions import PredictionStore, file_name
 from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
 from benchmark.samples import REFERENCES
@@ -16,10 +20,11 @@ from benchmark.scoring import Data, Scored, Scoring
 from benchmark.terms import withheld
 from leaderboard.record import Record, write_records
 from medim.data.dataset import PairDataset
-from medim.errors import UserError, unknown
+from medim.errors import UserError
 from medim.files import hash_files, hash_of, write_json
-from tasks.cases import cases_of
-from tasks.protocols import PROTOCOL, Generator, Reconstructs, Task
+from medim.perception.space import DEFAULT
+from tasks.cases import cases_of, split_ids
+from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Reconstructs, Task
 
 RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
 ANCHORS = ("real", "reconstruction", "shuffled", "constant", REFERENCES)  # folders beside the model's own
@@ -27,14 +32,20 @@ ANCHORS = ("real", "reconstruction", "shuffled", "constant", REFERENCES)  # fold
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left: its records, what failed, and where the page is."""
+    """What a run left.
+
+    Attributes:
+        failures: samples that could not be generated.
+        skipped: tasks of `all` that the system cannot do, with the reason.
+    """
 
     records: list[Record]
     failures: list[Failure]
     page: Path
+    skipped: Mapping[str, str]
 
 
-def system_name(model: Generator) -> str:
+def system_name(model: Generator | Answered) -> str:
     """The model's name in the table, which is also its folder's name: a hub id `a/b` becomes `a--b`.
 
     Raises:
@@ -53,26 +64,13 @@ def known_tasks() -> Mapping[str, Task]:
     return TASKS
 
 
-def tasks_named(names: Sequence[str]) -> list[Task]:
-    """The tasks of these names, in the order of the registry, each once; `all` is every one.
-
-    Raises:
-        UserError: an unknown name.
-    """
-    registry = known_tasks()
-    for name in names:
-        if name != "all" and name not in registry:
-            raise unknown("task", name, [*registry, "all"])
-    return [task for name, task in registry.items() if "all" in names or name in names]
-
-
 def run(
-    model: Generator,
+    model: Generator | Answered,
     dataset: PairDataset,
     tasks: Sequence[str],
     out: Path,
     *,
-    resolution: int,
+    resolution: int | None,
     split: str = "test",
     limit: int | None = None,
     seed: int = 0,
@@ -81,33 +79,45 @@ def run(
     overwrite: bool = False,
     show_samples: bool = False,
     command: str | None = None,
+    protocol: str = PROTOCOL,
+    features: Sequence[str] = (DEFAULT,),
+    cache: Path | None = None,
 ) -> RunResult:
-    """Generates, scores and ranks; what `out` holds already is used again.
+    """Generates, scores and ranks; what `out` holds already is used again, and so is what another run left in `cache`.
 
     Tasks may come in several commands: they gather in one `out`. Everything else of the configuration is fixed by the
     first command.
 
     Args:
-        model: the system under test; where it also satisfies `Reconstructs`, its tokenizer becomes an anchor.
-        resolution: side of the cases' images in pixels.
+        tasks: names; a task that the system cannot do is refused, of `all` it is skipped.
+        model: the system under test, or a folder of its predictions; where it also satisfies `Reconstructs`, its tokenizer
+            becomes an anchor.
+        resolution: side of the cases' images in pixels; None for a set of reports alone.
         limit: the first N cases of the split; None for all.
         batch_size: cases given to the model at once; no result depends on it.
         show_samples: allows the page to show samples of a data set whose terms restrict them.
         command: the command line for the records; the process's own by default.
+        protocol: how reports are scored.
+        features: the feature spaces of the image metrics.
+        cache: folder that runs share (`benchmark.cache`); None for none.
 
     Raises:
-        UserError: unknown task or split, unreadable data, or an `out` of another configuration.
+        UserError: unknown task or split, a task that cannot be done, unreadable data, or an `out` of another configuration.
     """
-    chosen = tasks_named(tasks)
+    chosen, skipped = choose(tasks, known_tasks(), model, dataset)
     system = system_name(model)
+    features = tuple(dict.fromkeys(features))
     settings = json.loads(json.dumps(model.settings()))
     configuration = {
         "model": system, "model_fingerprint": model.fingerprint, "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint, "split": split, "limit": limit, "seed": seed,
-        "resolution": resolution, "settings": settings,
+        "resolution": resolution, "settings": settings, "protocol": protocol, "features": list(features),
     }  # fmt: skip
-    cases = cases_of(dataset, split, resolution, limit)
-    data = Data(dataset, split, resolution, cases, seed, device)
+    side = 1 if resolution is None else resolution
+    cases = cases_of(dataset, split, side, limit)
+    shared = None if cache is None else SharedCache(cache)
+    data = Data(dataset, split, side, cases, seed, device, protocol, features, shared)
+    answers = _answers(model, chosen, data)
     command = command_line() if command is None else command
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
         scoring = Scoring(artifacts, data, command=command, commit=commit())
@@ -115,26 +125,43 @@ def run(
         if begun is None:
             begun = {"command": command, "commit": scoring.commit, "created": now()}
             artifacts.put("begun", configuration, begun)
-        results, failures = _results(model, system, chosen, scoring, batch_size)
+        for name, reason in skipped.items():
+            click.echo(f"{name}: skipped: {reason}", err=True)
+        results, failures = _results(model, system, chosen, scoring, batch_size, answers)
         identity = {**configuration, "run": hash_of(configuration), "synthetic": dataset.synthetic}
         records = [
-            _record(identity, scored, score) for found in results.values() for scored in found for score in scored.scores
+            _record(identity, protocol, scored, score)
+            for found in results.values()
+            for scored in found
+            for score in scored.scores
         ]
         write_records(out / RECORDS, records)
         write_json(
             out / MANIFEST,
             {
                 **identity, **begun, "terms": dataset.terms, "withhold_samples": withheld(dataset.terms) and not show_samples,
-                "tasks": list(results), "n": len(cases), "failures": len(failures), "protocol": PROTOCOL,
-                "versions": versions(),
+                "tasks": list(results), "n": len(cases), "failures": len(failures), "versions": versions(),
             },
         )  # fmt: skip
         write_failures(out / FAILURES, failures)
-        return RunResult(records, failures, _page(artifacts))
+        return RunResult(records, failures, _page(artifacts), skipped)
+
+
+def _answers(model: Generator | Answered, chosen: Sequence[Task], data: Data) -> dict[str, Answers]:
+    """What a system whose predictions are there already has for each task; nothing of any other system."""
+    if not isinstance(model, Answered):
+        return {}
+    known = dict.fromkeys(split_ids(data.dataset, data.split))  # in order: an error shows the first
+    return {task.name: model.answers(task.name, data.ids, known) for task in chosen}
 
 
 def _results(
-    model: Generator, system: str, chosen: Sequence[Task], scoring: Scoring, batch_size: int
+    model: Generator | Answered,
+    system: str,
+    chosen: Sequence[Task],
+    scoring: Scoring,
+    batch_size: int,
+    answers: Mapping[str, Answers],
 ) -> tuple[dict[str, list[Scored]], list[Failure]]:
     """Generates and scores the chosen tasks; adds those that earlier commands finished. By task, in the registry's order."""
     reconstructs = model if isinstance(model, Reconstructs) else None
@@ -142,11 +169,18 @@ def _results(
     results: dict[str, list[Scored]] = {}
     failures: list[Failure] = []
     for task in chosen:
-        store = PredictionStore(scoring.folder(task.name, system), commit=scoring.commit)
-        failures += generate_missing(
-            store, scoring.data.cases, partial(task.generate, model), task=task.name, system=system,
-            seed=scoring.data.seed, batch_size=batch_size,
-        )  # fmt: skip
+        folder = scoring.folder(task.name, system)
+        if isinstance(model, Answered):
+            if (note := answers[task.name].note) is not None:
+                click.echo(f"{task.name}: {note}", err=True)
+            store = PredictionStore(folder)
+            copy_missing(store, answers[task.name], task=task.name, system=system, batch_size=batch_size)
+        else:
+            store = PredictionStore(folder, commit=scoring.commit)
+            failures += generate_missing(
+                store, scoring.data.cases, partial(task.generate, model), task=task.name, system=system,
+                seed=scoring.data.seed, batch_size=batch_size,
+            )  # fmt: skip
         results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]
     for name in known_tasks():
         if name not in results:
@@ -156,7 +190,7 @@ def _results(
     return {name: results[name] for name in known_tasks() if name in results}, failures
 
 
-def _record(identity: dict[str, Any], scored: Scored, score: dict[str, Any]) -> Record:
+def _record(identity: dict[str, Any], protocol: str, scored: Scored, score: dict[str, Any]) -> Record:
     signature = {
         **score["signature"], "data": identity["dataset_fingerprint"], "resolution": identity["resolution"],
     }  # fmt: skip
@@ -169,7 +203,7 @@ def _record(identity: dict[str, Any], scored: Scored, score: dict[str, Any]) -> 
     return Record(
         **{key: value for key, value in score.items() if key != "signature"},
         task=scored.task, model=scored.system, dataset=identity["dataset"], split=identity["split"], seed=identity["seed"],
-        protocol=PROTOCOL, signature=signature, kind="anchor" if scored.anchor else "measured", commit=scored.commit,
+        protocol=protocol, signature=signature, kind="anchor" if scored.anchor else "measured", commit=scored.commit,
         command=scored.command, created=scored.created, synthetic=identity["synthetic"], run=identity["run"],
     )  # fmt: skip
 

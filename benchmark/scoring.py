@@ -1,8 +1,9 @@
 """The score stage: a model and the anchors of one task, each scored once for the same inputs."""
 
+import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,22 +12,35 @@ import click
 from PIL import Image
 
 from benchmark.artifacts import Artifacts
+from benchmark.cache import SharedCache
 from benchmark.predictions import PredictionStore, file_name
 from benchmark.provenance import code_fingerprint, now
+from benchmark.reading import RememberingChecker
 from benchmark.samples import ANCHOR_IMAGES, SAMPLES, write_samples
-from benchmark.statistics_store import SIGNATURE, lost_statistics, write_statistics
+from benchmark.statistics_store import SIGNATURE, lost_statistics, statistics_file, write_statistics
 from medim.data.dataset import PairDataset
-from tasks.cases import cases_of
+from medim.errors import UserError
+from medim.files import hash_files, hash_of
+from medim.perception.inception import find_weights
+from medim.perception.space import DEFAULT
+from tasks.cases import cases_of, has_images
 from tasks.context import Context
-from tasks.protocols import Case, Prediction, Reconstructs, Score, Task
+from tasks.protocols import PROTOCOL, Anchor, Case, Prediction, Reconstructs, Score, Task
 
 TRAIN_PER_CASE = 4
 UNPAIRED = ("joint-generation",)  # unprompted samples answer no case
+RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
 
 
 @dataclass(frozen=True)
 class Data:
-    """The cases of a run, and what scoring needs beside them (built when something is scored)."""
+    """The cases of a run, and what scoring needs beside them (built when something is scored).
+
+    Attributes:
+        protocol: how reports are scored.
+        features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
+        cache: what other runs left and will find; None for none.
+    """
 
     dataset: PairDataset
     split: str
@@ -34,6 +48,9 @@ class Data:
     cases: list[Case]
     seed: int
     device: str | None
+    protocol: str = PROTOCOL
+    features: tuple[str, ...] = (DEFAULT,)
+    cache: SharedCache | None = None
 
     @cached_property
     def ids(self) -> list[str]:
@@ -41,7 +58,18 @@ class Data:
 
     @cached_property
     def context(self) -> Context:
-        return Context.for_dataset(self.dataset, self.device or "cpu", self.seed)
+        folder = None if self.cache is None else self.cache.features
+        context = Context.for_dataset(self.dataset, self.device or "cpu", self.seed, self.features, folder)
+        context = replace(context, protocol=self.protocol)
+        if self.cache is None:
+            return context
+        image, report = context.image_checker, context.report_checker
+        images, reports = [case.image for case in self.cases], [case.report for case in self.cases]
+        return replace(
+            context,
+            image_checker=image and RememberingChecker(image, images, self.cache.findings),
+            report_checker=report and RememberingChecker(report, reports, self.cache.findings),
+        )
 
     @cached_property
     def train(self) -> list[Case]:
@@ -57,6 +85,7 @@ class Data:
         return {
             "data": self.dataset.fingerprint, "split": self.split, "resolution": self.resolution, "seed": self.seed,
             "cases": self.ids, "checkers": [checker and checker.fingerprint for checker in checkers],
+            "protocol": self.protocol, "features": [_feature_files(spec) for spec in self.features],
             "metrics": code_fingerprint("tasks"),
         }  # fmt: skip
 
@@ -108,24 +137,78 @@ class Scoring:
         return self._done(task, system, {**self.data.inputs, "predictions": store.fingerprint(self.data.ids)}, anchor=False)
 
     def anchors(self, task: Task, reconstructs: Reconstructs | None, tokenizer: str | None) -> list[Scored]:
-        """The anchors' scores; `tokenizer` is the fingerprint of what `reconstructs`."""
-        inputs = {**self.data.inputs, "tokenizer": tokenizer}
-        done = self.anchors_if_done(task.name, tokenizer)
-        if done is not None:
-            return done
-        anchors = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed)
-        scored = [
-            self._score(task, anchor.name, inputs, anchor.predictions, anchor.population, [], anchor=True) for anchor in anchors
-        ]
-        self.artifacts.put(f"anchors-{task.name}", inputs, [anchor.name for anchor in anchors])
-        return scored
+        """The anchors' scores; `tokenizer` is the fingerprint of what `reconstructs`.
+
+        They come from this folder, else from the cache of other runs, else they are made: the reconstruction for its
+        tokenizer, all others once for every system.
+        """
+        bundles = [self._bundle_if_there(task.name, tokenizer, own) for own in (False, True)]
+        if None in bundles:
+            made = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed)
+            for own in (False, True):
+                if bundles[own] is None:
+                    chosen = [anchor for anchor in made if (anchor.name == RECONSTRUCTION) == own]
+                    bundles[own] = self._scored_bundle(task, tokenizer, own, chosen)
+        return _in_order(*(bundle or [] for bundle in bundles))
 
     def anchors_if_done(self, task: str, tokenizer: str | None) -> list[Scored] | None:
-        """The anchors' scores from an earlier command, where all of them still hold."""
-        inputs = {**self.data.inputs, "tokenizer": tokenizer}
-        names = self.artifacts.get(f"anchors-{task}", inputs)
+        """The anchors' scores from an earlier command of this folder, where all of them still hold."""
+        shared, own = (self._bundle_if_done(task, tokenizer, own) for own in (False, True))
+        return None if shared is None or own is None else _in_order(shared, own)
+
+    def _anchor_inputs(self, tokenizer: str | None, own: bool) -> dict[str, Any]:
+        return {**self.data.inputs, "tokenizer": tokenizer if own else None, "train": TRAIN_PER_CASE}
+
+    def _bundle_if_done(self, task: str, tokenizer: str | None, own: bool) -> list[Scored] | None:
+        inputs = self._anchor_inputs(tokenizer, own)
+        names = self.artifacts.get(_bundle(task, own), inputs)
         found = [self._done(task, name, inputs, anchor=True) for name in names or []]
         return None if names is None or None in found else [scored for scored in found if scored is not None]
+
+    def _bundle_if_there(self, task: str, tokenizer: str | None, own: bool) -> list[Scored] | None:
+        """A bundle of this folder, else of the cache."""
+        done = self._bundle_if_done(task, tokenizer, own)
+        if done is not None or self.data.cache is None:
+            return done
+        inputs = self._anchor_inputs(tokenizer, own)
+        values = self.data.cache.take(_entry(task, own, inputs), self.artifacts.out)
+        if values is None:
+            return None
+        for name, value in values.items():
+            self.artifacts.put(_stage(task, name), inputs, value)
+        self.artifacts.put(_bundle(task, own), inputs, list(values))
+        return self._bundle_if_done(task, tokenizer, own)
+
+    def _scored_bundle(self, task: Task, tokenizer: str | None, own: bool, anchors: Sequence[Anchor]) -> list[Scored]:
+        inputs = self._anchor_inputs(tokenizer, own)
+        scored = [
+            self._done(task.name, anchor.name, inputs, anchor=True)  # a killed command had come so far
+            or self._score(task, anchor.name, inputs, anchor.predictions, anchor.population, [], anchor=True)
+            for anchor in anchors
+        ]
+        names = [one.system for one in scored]
+        self.artifacts.put(_bundle(task.name, own), inputs, names)
+        if self.data.cache is not None:
+            files = [path for name in names for path in self._files(task.name, name)]
+            values = {name: self.artifacts.get(_stage(task.name, name), inputs) for name in names}
+            self.data.cache.keep(_entry(task.name, own, inputs), self.artifacts.out, files, values)
+        return scored
+
+    def _images_kept(self, anchor: bool) -> int | None:
+        if not has_images(self.data.dataset):
+            return 0
+        return ANCHOR_IMAGES if anchor else None
+
+    def _files(self, task: str, anchor: str) -> Iterator[Path]:
+        """All that scoring an anchor wrote: samples, those references that they show, statistics."""
+        folder = self.folder(task, anchor)
+        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+        for text in (folder / SAMPLES).read_text(encoding="utf-8").split("\n"):
+            if text and (reference := json.loads(text)["reference_image"]) is not None:
+                yield folder.parent / Path(reference).relative_to("..")
+        statistics = self.artifacts.out / statistics_file(task, anchor)
+        if statistics.is_file():
+            yield statistics
 
     def _done(self, task: str, system: str, inputs: Mapping[str, Any], anchor: bool) -> Scored | None:
         if not (self.folder(task, system) / SAMPLES).exists():
@@ -150,7 +233,7 @@ class Scoring:
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
         write_samples(
             self.folder(task.name, system), self.data.cases, predictions, finite,
-            paired=task.name not in UNPAIRED, images=ANCHOR_IMAGES if anchor else None,
+            paired=task.name not in UNPAIRED, images=self._images_kept(anchor),
         )  # fmt: skip
         kept = write_statistics(self.artifacts.out, self.data.cases, scores, self.data.seed, system, task.name)
         value: dict[str, Any] = {
@@ -163,6 +246,34 @@ class Scoring:
 
 def _stage(task: str, system: str) -> str:
     return f"score-{task}-{file_name(system)}"
+
+
+def _bundle(task: str, own: bool) -> str:
+    return f"{RECONSTRUCTION if own else 'anchors'}-{task}"
+
+
+def _entry(task: str, own: bool, inputs: Mapping[str, Any]) -> str:
+    return hash_of([_bundle(task, own), inputs])
+
+
+def _in_order(shared: list[Scored], own: list[Scored]) -> list[Scored]:
+    """real, reconstruction, shuffled, ..."""
+    return [*shared[:1], *own, *shared[1:]]
+
+
+def _feature_files(spec: str) -> list[str | None]:
+    """A feature space with the state of the files that it names: scores follow the weights, not their name."""
+    kind, _, argument = spec.partition(":")
+    path = Path(argument)
+    if kind.startswith("inception") and not argument:
+        try:
+            path = find_weights()
+        except UserError:  # its columns say so; they are scored anew once the file is there
+            return [spec, None]
+    if argument and path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return [spec, hash_of([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])]
+    return [spec, hash_files(path) if path.is_file() else None]
 
 
 def _plain(score: Score, kept: dict[str, str] | None) -> dict[str, Any]:

@@ -2,24 +2,82 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
-from medim.data.dataset import PairDataset
+from medim.data.dataset import PairDataset, keys_of
 from medim.data.images import read_image, square
+from medim.data.reports_only import ReportsOnly
+from medim.data.selection import MixedDataset, Subset
 from medim.errors import UserError
 from medim.pair import SPLITS, ImageReportPair
 from tasks.protocols import Case
+
+LARGEST = 512
+"""Of the side that is taken where neither a system nor a data set has one of its own: the paper's."""
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A data set whose pictures are drawn, at any resolution: none is ever resized."""
+
+    resolution: int
+
+    def with_resolution(self, resolution: int) -> PairDataset:
+        """The same pairs, drawn at another resolution."""
+
+
+def at_resolution(dataset: PairDataset, resolution: int) -> PairDataset:
+    """The data set with its pictures drawn at `resolution`, where they are drawn at all; also inside subsets and mixtures."""
+    if isinstance(dataset, Drawn):
+        return dataset if dataset.resolution == resolution else dataset.with_resolution(resolution)
+    if isinstance(dataset, Subset):
+        return Subset(at_resolution(dataset.base, resolution), dataset.share, dataset.seed)
+    if isinstance(dataset, MixedDataset):
+        return MixedDataset([at_resolution(part, resolution) for part in dataset.parts], dataset.weights)
+    return dataset
+
+
+def own_resolution(dataset: PairDataset, split: str) -> int | None:
+    """Side of a data set's images: what it is drawn at, else the longer side of the split's first image, up to `LARGEST`.
+
+    None for a set of reports alone.
+
+    Raises:
+        UserError: the split is unknown or empty, or its first image cannot be read.
+    """
+    _check_split(dataset, split)
+    if not has_images(dataset):
+        return None
+    if isinstance(dataset, Drawn):
+        return dataset.resolution
+    if isinstance(dataset, Subset):
+        return own_resolution(dataset.base, split)
+    image = dataset.pair(split, 0).image
+    return min(max((read_image(image) if isinstance(image, Path) else image).size), LARGEST)
+
+
+def has_images(dataset: PairDataset) -> bool:
+    """Whether the set has images at all: a set of reports alone (`medim.data.reports_only`) serves the scoring of reports."""
+    return not isinstance(dataset, ReportsOnly)
+
+
+def split_ids(dataset: PairDataset, split: str) -> list[str]:
+    """Ids of all pairs of a split, in order; no image is read where the data set knows its keys."""
+    _check_split(dataset, split)
+    return [keys_of(dataset, split, index).id for index in range(dataset.size(split))]
 
 
 def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | None = None) -> list[Case]:
     """The first `limit` cases of a split (all by default), with images of `resolution` x `resolution` pixels.
 
-    A study is scored once: where it holds several images, its first pair stands for it.
+    A study is scored once: where it holds several images, its first pair stands for it. Pictures that a program draws are
+    drawn at `resolution`; others are brought to it.
 
     Raises:
         UserError: an unknown or empty split, a limit below 1, a pair without a report, an unreadable image.
     """
-    if split not in SPLITS:
-        raise UserError(f"unknown split '{split}' of data set '{dataset.name}' (known: {', '.join(SPLITS)})")
+    _check_split(dataset, split)
+    dataset = at_resolution(dataset, resolution)
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1, not {limit}")
     cases: list[Case] = []
@@ -27,9 +85,14 @@ def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | Non
         if limit is not None and len(cases) == limit:
             break
         cases.append(_case(dataset, pair, resolution))
-    if not cases:
-        raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")
     return cases
+
+
+def _check_split(dataset: PairDataset, split: str) -> None:
+    if split not in SPLITS:
+        raise UserError(f"unknown split '{split}' of data set '{dataset.name}' (known: {', '.join(SPLITS)})")
+    if not dataset.size(split):
+        raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")
 
 
 def _first_of_each_study(dataset: PairDataset, split: str) -> Iterator[ImageReportPair]:

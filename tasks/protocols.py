@@ -1,6 +1,6 @@
 """What a task sees of a system and of the data: small protocols, and the records that pass between them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -22,7 +22,8 @@ class Case:
         id: unique within the data set.
         patient: the independent unit of every interval.
         domain: `chest-xray`, `pathology`, ...
-        image: RGB in the task's geometry (square, padded); side = the task's resolution in pixels.
+        image: RGB in the task's geometry (square, padded); side = the task's resolution in pixels. Of a set of
+            reports alone it is a single black pixel, and no task that looks at images is asked.
         report: the reference text.
         findings: labels present; None where the data set does not know them.
     """
@@ -83,6 +84,67 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """The tokenizer's round trip, one image for each image."""
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A system that cannot do every task."""
+
+    def cannot(self, task: str) -> str | None:
+        """Why it cannot do the task of this name, in one line; None where it can."""
+
+
+@runtime_checkable
+class Answered(Protocol):
+    """A system whose predictions are there already: it is asked by case, and neither shown nor told anything.
+
+    Attributes:
+        name, fingerprint: as of a `Generator`.
+    """
+
+    name: str
+    fingerprint: str
+
+    def settings(self) -> dict[str, Any]:
+        """JSON-able; they enter the signature."""
+
+    def answers(self, task: str, cases: Sequence[str], known: Collection[str]) -> "Answers":
+        """What it has for these cases.
+
+        Args:
+            cases: ids of the cases to be scored, in their order.
+            known: ids of all pairs of the split; a prediction of any other id is a mistake where a task asks case by case.
+
+        Raises:
+            UserError: predictions that answer nothing.
+        """
+
+
+class Answers(Protocol):
+    """The predictions of an `Answered` system for some cases.
+
+    Attributes:
+        ids: of the cases that it answers, in the cases' order.
+        note: what a reader should know of the others; None where there is nothing to say.
+    """
+
+    ids: list[str]
+    note: str | None
+
+    def predictions(self, ids: Sequence[str]) -> list["Prediction"]:
+        """The predictions for some of these ids, images decoded.
+
+        Raises:
+            UserError: an image cannot be read.
+        """
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A task that asks of a system what not every `Generator` offers."""
+
+    def refuses(self, generator: Generator | Answered) -> str | None:
+        """Why this system cannot be asked, in one line; None where it can."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from medim.data.dataset import PairDataset
+from medim.data.reports_only import ReportsOnly, holds_reports_only
 from medim.data.selection import MixedDataset, Subset
 from medim.errors import UserError, unknown
 
@@ -104,7 +105,7 @@ def _factory(source: str) -> tuple[Callable[..., PairDataset], list[Path]]:
     if source in registered and source != "folder":
         return registered[source].load(), []
     if Path(source).exists() or "/" in source:
-        return registered["folder"].load(), [Path(source)]
+        return ReportsOnly if holds_reports_only(Path(source)) else registered["folder"].load(), [Path(source)]
     error = unknown("data set", source, [name for name in registered if name != "folder"])
     raise UserError(f"{error}; or give a folder with pairs.jsonl")
 

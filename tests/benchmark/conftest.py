@@ -133,7 +133,6 @@ class ColourTask:
 
     def anchors(self, cases, train, reconstructs, seed) -> list[Anchor]:
         self.anchored += 1
-        assert reconstructs is not None
         return [
             Anchor("real", [Prediction(case.id, case.image, case.report) for case in cases]),
             Anchor("constant", [Prediction(case.id, train[0].image, train[0].report) for case in cases]),
@@ -149,6 +148,13 @@ class ColourTask:
         value = Score("macro finding F1", sum(hits) / len(hits), len(cases), coverage, True, {"metric": "hits"})
         withheld = Score("CIDEr", None, len(cases), coverage, True, {"metric": "CIDEr"}, reason="fewer than 50 references")
         return [value, withheld], [{"hit": hit} for hit in hits]
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that runs share, of each test its own."""
+    monkeypatch.setenv("MEDIM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from benchmark.runner import run, tasks_named
+from benchmark.choosing import choose
+from benchmark.runner import run
 from leaderboard.record import read_records
 from medim.errors import UserError
 
@@ -156,9 +157,9 @@ def test_a_model_cannot_take_an_anchors_name(go, model):
         go()
 
 
-def test_unknown_task(colour_tasks):
+def test_unknown_task(colour_tasks, model, dataset):
     with pytest.raises(UserError, match="did you mean 'joint-generation'"):
-        tasks_named(["joint-generaton"])
+        choose(["joint-generaton"], colour_tasks, model, dataset)
 
 
 def test_restricted_terms_withhold_samples(go, dataset, tmp_path, monkeypatch):

@@ -1,0 +1,110 @@
+"""What outlives a run and serves the next one: anchors' scores, features of reference images, findings read from references.
+
+A folder of entries named by the hash of all that they depend on. Nothing in it is ever changed; what no run used for
+`KEPT_DAYS` goes. Two runs may share it while both write: an entry appears whole or not at all.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from medim.errors import UserError
+from medim.files import write_json
+
+VARIABLE = "MEDIM_CACHE"
+KEPT_DAYS = 60
+ENTRIES, FEATURES, FINDINGS = "entries", "features", "findings"
+_VALUE = "value.json"
+
+
+def default_folder() -> Path:
+    """The folder that `MEDIM_CACHE` names, else `medim-bench` in the user's cache directory (`XDG_CACHE_HOME`, `~/.cache`)."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medim-bench"
+
+
+class SharedCache:
+    """Entries that hold a JSON value and files.
+
+    Args:
+        folder: made where it is missing, readable by its owner alone: reports and images of references may lie in it.
+
+    Raises:
+        UserError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self.folder / ENTRIES).mkdir(exist_ok=True)
+            self._forget_unused()
+        except OSError as error:
+            raise UserError(f"--cache {self.folder} cannot be used: {error.strerror}; --cache none goes without") from error
+
+    @property
+    def features(self) -> Path:
+        """Folder of feature banks (`tasks.metrics.features`)."""
+        return self.folder / FEATURES
+
+    @property
+    def findings(self) -> Path:
+        """Folder of what checkers read from references (`benchmark.reading`)."""
+        return self.folder / FINDINGS
+
+    def take(self, key: str, out: Path) -> Any | None:
+        """The value of an entry, its files now in `out` too, in place of what was there; None without such an entry."""
+        entry = self.folder / ENTRIES / key
+        try:
+            value = json.loads((entry / _VALUE).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        os.utime(entry)
+        files = entry / "files"
+        for path in sorted(files.rglob("*")):
+            if path.is_file():
+                _copy(path, out / path.relative_to(files))
+        return value
+
+    def keep(self, key: str, out: Path, files: Iterable[Path], value: Any) -> None:
+        """Makes an entry of a JSON-able value and copies of files, each inside `out`; one that is there already stays."""
+        entry = self.folder / ENTRIES / key
+        if entry.exists():
+            return
+        temporary = Path(tempfile.mkdtemp(dir=self.folder / ENTRIES, prefix="."))
+        try:
+            for path in dict.fromkeys(files):
+                _copy(path, temporary / "files" / path.relative_to(out))
+            write_json(temporary / _VALUE, value)
+            try:
+                temporary.rename(entry)
+            except OSError:  # another run made the same entry meanwhile
+                if not entry.is_dir():
+                    raise
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def _forget_unused(self) -> None:
+        oldest = time.time() - KEPT_DAYS * 86400
+        for entry in (self.folder / ENTRIES).iterdir():
+            if entry.stat().st_mtime < oldest:
+                shutil.rmtree(entry, ignore_errors=True)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file, whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".copy-")
+    os.close(handle)
+    try:
+        shutil.copyfile(source, name)
+        os.chmod(name, 0o644)
+        os.replace(name, target)
+    finally:
+        Path(name).unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+"""A folder of predictions as a system under test: any program, anywhere, that wrote down what it generated."""
+
+import difflib
+from collections.abc import Collection, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from medim.data.images import read_image
+from medim.errors import UserError
+from medim.files import hash_files, hash_of
+from tasks.adapters.predictions_file import Line, read_predictions
+from tasks.protocols import Prediction
+
+UNPROMPTED = ("joint-generation", "memorisation")
+"""Tasks whose samples answer no case: any id will do, and each sample stands in the place of one case."""
+NEEDS = {"image-generation": ("image",), "report-generation": ("report",), "joint-generation": ("image", "report")}
+
+
+class PredictionFolder:
+    """The predictions of a folder (`tasks.adapters.predictions_file` says how it looks).
+
+    Args:
+        folder: where they are.
+        name: of the system in the table; the folder's own by default.
+
+    Raises:
+        UserError: a mistake in the folder, by file and line.
+    """
+
+    def __init__(self, folder: str | Path, name: str | None = None) -> None:
+        self.folder = Path(folder)
+        self.lines = read_predictions(self.folder)
+        self.name = name or self.folder.resolve().name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash over ids, reports and the bytes of the images, in their order."""
+        return hash_of([[line.id, line.image and hash_files(line.image), line.report] for line in self.lines])
+
+    def settings(self) -> dict[str, Any]:
+        """Where the samples come from; how they were drawn is not known here."""
+        return {"source": "folder of predictions"}
+
+    def cannot(self, task: str) -> str | None:
+        """A task is possible where the folder has what it asks for, of one case at least."""
+        for what in NEEDS.get(task, ()):
+            if all(getattr(line, what) is None for line in self.lines):
+                return f"{self.folder} holds no {what}s"
+        return None
+
+    def answers(self, task: str, cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
+        """Which prediction answers which case.
+
+        Raises:
+            UserError: the task asks case by case, and a prediction's id is no pair of the split, or none is of a case.
+        """
+        return self._samples(cases) if task in UNPROMPTED else self._answers(task, cases, known)
+
+    def _answers(self, task: str, cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
+        strangers = [line for line in self.lines if line.id not in known]
+        if strangers:
+            raise UserError(_stranger(strangers, known))
+        by_id = {line.id: line for line in self.lines if any(getattr(line, what) is not None for what in NEEDS[task])}
+        found = {id: by_id[id] for id in cases if id in by_id}
+        if not found:
+            raise UserError(f"{self.folder}: none of its {len(by_id)} predictions is of the {len(cases)} cases to be scored")
+        return FolderAnswers(found, _missing(len(cases) - len(found), len(cases), "prediction"))
+
+    def _samples(self, cases: Sequence[str]) -> "FolderAnswers":
+        wanted = set(cases)
+        found = {line.id: line for line in self.lines if line.id in wanted}
+        others = [line for line in self.lines if line.id not in wanted]
+        free = [id for id in cases if id not in found]
+        found |= dict(zip(free, others, strict=False))
+        if len(others) > len(free):
+            note = f"the folder holds {len(self.lines)} samples, {len(cases)} are scored"
+        else:
+            note = _missing(len(cases) - len(found), len(cases), "sample")
+        return FolderAnswers({id: found[id] for id in cases if id in found}, note)
+
+
+class FolderAnswers:
+    """The lines that stand for some cases."""
+
+    def __init__(self, lines: dict[str, Line], note: str | None) -> None:
+        self.lines, self.note = lines, note
+        self.ids = list(lines)
+
+    def predictions(self, ids: Sequence[str]) -> list[Prediction]:
+        """Those of some cases, images decoded to 8-bit RGB; a UserError names the line whose image cannot be."""
+        return [self._prediction(id, self.lines[id]) for id in ids]
+
+    @staticmethod
+    def _prediction(id: str, line: Line) -> Prediction:
+        if line.image is None:
+            return Prediction(id, report=line.report)
+        try:
+            return Prediction(id, read_image(line.image), line.report)
+        except UserError as error:
+            raise UserError(f"{line.where}: {error}") from None
+
+
+def _missing(missing: int, cases: int, what: str) -> str | None:
+    if not missing:
+        return None
+    there = cases - missing
+    return (
+        f"{missing} of {cases} cases have no {what} and count as missing (coverage {there / cases:.3g}); "
+        f"--limit {there} scores the first {there} cases"
+    )
+
+
+def _stranger(strangers: Sequence[Line], known: Collection[str]) -> str:
+    line = strangers[0]
+    close = difflib.get_close_matches(line.id, known, n=1, cutoff=0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else f" (its first is '{next(iter(known))}')" if known else ""
+    more = f" ... and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+    return f"{line.where}: '{line.id}' is no pair of this split{hint}{more}"

@@ -1,0 +1,179 @@
+"""Predictions as another program leaves them: `predictions.jsonl`, or plain files named by id. Read whole, decoded later."""
+
+import difflib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from medim.errors import UserError
+
+FILES = ("predictions.jsonl", "generated.jsonl")
+"""The second is what a run leaves in its folder of samples."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
+SUBFOLDERS = ("", "images", "reports")
+FIELDS = ("id", "image", "report")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One prediction.
+
+    Attributes:
+        where: how an error names its place: `FILE:LINE`, or the file itself.
+        image: an existing file inside the folder; None where there is none.
+        report: the text, as it stands in the file; None where there is none.
+    """
+
+    where: str
+    id: str
+    image: Path | None
+    report: str | None
+
+
+def read_predictions(folder: Path) -> list[Line]:
+    """All predictions of a folder, in the order of the file's lines, or of the ids where there is no such file.
+
+    Without `predictions.jsonl` (or a run's `generated.jsonl`), `<id>.png` (or another kind of image) and `<id>.txt` are the
+    predictions, in the folder itself or in `images/` and `reports/`.
+
+    Raises:
+        UserError: no folder, nothing in it, or a mistake in a line: the message names the first and counts the others.
+    """
+    if not folder.is_dir():
+        what = "is a file; give the folder it lies in" if folder.exists() else "does not exist"
+        raise UserError(f"--predictions {folder} {what}")
+    for name in FILES:
+        if (folder / name).is_file():
+            return _from_lines(folder / name)
+    return _from_files(folder)
+
+
+def _from_lines(file: Path) -> list[Line]:
+    reader = _Reader(file)
+    lines = list(reader.lines())
+    if reader.mistakes:
+        more = len(reader.mistakes) - 1
+        raise UserError(reader.mistakes[0] + (f" ... and {more} more" if more else ""))
+    if not lines:
+        raise UserError(f"{file}: holds no predictions")
+    return lines
+
+
+class _Reader:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.root = file.parent.resolve()
+        self.mistakes: list[str] = []
+        self.first: dict[str, int] = {}
+
+    def lines(self) -> Iterator[Line]:
+        # By line feeds on bytes: str.splitlines would also cut at U+2028, which reports contain.
+        for number, data in enumerate(self.file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+            if not data.strip():
+                continue
+            where = f"{self.file}:{number}"
+            try:
+                line = self._line(where, data)
+                if line.id in self.first:
+                    raise UserError(f"{where}: a second prediction for '{line.id}', after that of line {self.first[line.id]}")
+            except UserError as error:
+                self.mistakes.append(str(error))
+            else:
+                self.first[line.id] = number
+                yield line
+
+    def _line(self, where: str, data: bytes) -> Line:
+        try:
+            row = json.loads(data.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise UserError(f"{where}: not UTF-8 at byte {error.start + 1} of the line") from None
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{where}: broken JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: a prediction is a JSON object such as {{'id', 'image', 'report'}}")
+        for field in FIELDS:
+            if not isinstance(row.get(field), str | None):
+                raise UserError(f"{where}: field '{field}' must be a string, not {json.dumps(row[field])[:40]}")
+        if not (row.get("id") or "").strip():
+            raise UserError(f"{where}: field 'id' is missing{_spare(row, 'id')}")
+        if "image" not in row and "report" not in row:
+            raise UserError(f"{where}: there is neither 'image' nor 'report'{_spare(row, 'report', 'image')}")
+        image = None if row.get("image") is None else self._image(where, row["image"])
+        return Line(where, row["id"], image, row.get("report"))
+
+    def _image(self, where: str, name: str) -> Path:
+        try:
+            path = (self.root / name).resolve()
+            inside, there = path.is_relative_to(self.root), path.is_file()
+        except (OSError, ValueError) as error:  # too long, or a null character
+            raise UserError(f"{where}: image '{name[:80]}' is no path: {error}") from None
+        if Path(name).is_absolute() or not inside:
+            raise UserError(f"{where}: image '{name}' lies outside the folder of predictions")
+        if not there:
+            raise UserError(f"{where}: image '{name}' does not exist{self._nearest(path)}")
+        _check_header(where, path)
+        return path
+
+    def _nearest(self, path: Path) -> str:
+        if not path.parent.is_dir():
+            return ""
+        close = difflib.get_close_matches(path.name, [item.name for item in path.parent.iterdir()], n=1)
+        return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def _from_files(folder: Path) -> list[Line]:
+    images: dict[str, Path] = {}
+    reports: dict[str, Path] = {}
+    for name in SUBFOLDERS:
+        if not (folder / name).is_dir():
+            continue
+        for path in sorted((folder / name).iterdir()):
+            suffix = path.suffix.lower()
+            if not path.is_file() or path.name.startswith(".") or suffix not in (*SUFFIXES, ".txt"):
+                continue
+            kind = reports if suffix == ".txt" else images
+            if path.stem in kind:
+                raise UserError(f"{path}: a second prediction for '{path.stem}', after {kind[path.stem]}")
+            kind[path.stem] = path
+    if not images and not reports:
+        raise UserError(f"--predictions {folder} holds neither {FILES[0]} nor files <id>.png or <id>.txt")
+    for path in images.values():
+        _check_header(str(path), path)
+    return [
+        Line(str(images.get(id) or reports[id]), id, images.get(id), _text(reports.get(id)))
+        for id in sorted({*images, *reports})
+    ]  # fmt: skip
+
+
+def _text(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start + 1}") from None
+
+
+def _check_header(where: str, path: Path) -> None:
+    """Only the header: a thousand images are looked at in a second. What is broken behind it is told on decoding."""
+    if path.suffix.lower() == ".dcm":
+        return
+    try:
+        with Image.open(path):
+            pass
+    except Exception as error:  # Pillow's readers raise what they like on damaged files
+        reason = "is empty" if not path.stat().st_size else f"is no readable image ({type(error).__name__})"
+        raise UserError(f"{where}: image '{path.name}' {reason}") from None
+
+
+def _spare(row: dict[str, Any], *wanted: str) -> str:
+    """What was perhaps meant instead."""
+    others = [key for key in row if key not in FIELDS]
+    for field in wanted:
+        if close := difflib.get_close_matches(field, others, n=1, cutoff=0.5):
+            return f"; did you mean it by '{close[0]}'?"
+    return f"; the line has {', '.join(map(repr, row)) or 'no field'}"
