@@ -1,22 +1,46 @@
-"""`medim-bench diagnose`: what holds a checkpoint back."""
+"""`medim-bench diagnose`: failure signatures of a checkpoint."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from benchmark.options import data_option, device_option, limit_option, out_option, seed_option
-from benchmark.status import not_built
+from benchmark.options import data_option, device_option, out_option, seed_option
+from benchmark.status import WITH_FAILURES
+
+MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "unknown": "?"}
 
 
-@click.command(short_help="Not built yet: find what holds a checkpoint back.")
-@click.argument("checkpoint", required=False)
+@click.command(short_help="Find what is wrong with a checkpoint.")
+@click.argument("checkpoint")
 @data_option(required=False)
-@out_option(required=False)
-@limit_option()
+@out_option(required=False, help="Folder for diagnosis.json.")
+@click.option("--limit", type=click.IntRange(min=2), default=64, show_default=True, help="Pairs of each split of --data.")
 @seed_option()
 @device_option()
-def diagnose(
-    checkpoint: str | None, data: str | None, out: Path | None, limit: int | None, seed: int, device: str | None
-) -> None:
-    """Will split a checkpoint's error into tokenizer, denoiser and sampler: loss by noise level, by modality, by finding."""
-    not_built("diagnose", "it will split a checkpoint's error into tokenizer, denoiser and sampler")
+def diagnose(checkpoint: str, data: str | None, out: Path | None, limit: int, seed: int, device: str | None) -> None:
+    """Checks a model for the known ways in which such models fail: one line each with a figure, a verdict and what to do.
+
+    On the model alone: finite weights, attention to both sides, the timestep's effect, gates and scales. With --data also:
+    codebook use, tokenizer round trip, report length, domain shift, memory of training pairs, what the image tells of the
+    report. Exit status 3 where a check fails.
+    """
+    from medim.data.dataset import load_dataset
+
+    dataset = load_dataset(data) if data is not None else None
+    from medim.diagnosis import diagnose as run_checks
+    from medim.files import write_json
+    from medim.pipeline import MeDiMPipeline
+
+    checks = []
+    for check in run_checks(MeDiMPipeline.from_pretrained(checkpoint, device), dataset, limit, seed):
+        checks.append(check)
+        click.echo(f"{MARKS[check.verdict]:<5} {check.name}: {check.figure}")
+        if check.advice:
+            click.echo(f"      -> {check.advice}")
+    if out is not None:
+        write_json(
+            out / "diagnosis.json", {"checkpoint": checkpoint, "data": data, "checks": [vars(check) for check in checks]}
+        )
+    if any(check.verdict == "fail" for check in checks):
+        sys.exit(WITH_FAILURES)

@@ -24,7 +24,6 @@ UNBUILT = [
     ("ablate",),
     ("export",),
     ("leaderboard", "add"),
-    ("diagnose",),
     ("doctor",),
     ("selftest",),
     ("speed", "train"),
