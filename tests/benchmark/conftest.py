@@ -10,6 +10,7 @@ from PIL import Image
 from benchmark.cli import main
 from medim.errors import UserError, unknown
 from medim.pair import ImageReportPair
+from tasks.metrics.additive import Additive
 from tasks.protocols import Anchor, Case, Prediction, Score
 
 COLOURS = {"red": (200, 0, 0), "blue": (0, 0, 200)}
@@ -145,7 +146,12 @@ class ColourTask:
         ]
         hits = [float(case.findings == labels) for case, labels in zip(cases, found, strict=True)]
         coverage = sum(p.image is not None or p.report is not None for p in predictions) / len(cases)
-        value = Score("macro finding F1", sum(hits) / len(hits), len(cases), coverage, True, {"metric": "hits"})
+        kept = Additive.mean(hits, [case.patient for case in cases])
+        ends = kept.interval(context.seed)
+        value = Score(
+            "macro finding F1", sum(hits) / len(hits), len(cases), coverage, True, {"metric": "hits"}, ends.low, ends.high,
+            additive=kept,
+        )  # fmt: skip
         withheld = Score("CIDEr", None, len(cases), coverage, True, {"metric": "CIDEr"}, reason="fewer than 50 references")
         return [value, withheld], [{"hit": hit} for hit in hits]
 

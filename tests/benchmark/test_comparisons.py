@@ -139,6 +139,13 @@ def test_other_settings_are_another_system(tmp_path):
     assert set(found) == {("m (seed 0)", "m (seed 1)"), ("m (seed 1)", "m (seed 0)")}
 
 
+def test_two_runs_of_one_seed_are_two_systems(tmp_path):
+    runs = [write_run(tmp_path / name, "m", shift, run=name) for name, shift in (("x", 0.0), ("y", 0.1))]
+    comparisons, _ = compare_runs(runs)
+    assert set(by_pair(comparisons, "ROUGE-L")) == {("m (run x)", "m (run y)"), ("m (run y)", "m (run x)")}
+    assert comparisons.seeds == []
+
+
 def test_only_what_shares_data_and_patients_is_compared(tmp_path):
     here = write_run(tmp_path / "a", "a", 0.0)
     assert compare_runs([here, write_run(tmp_path / "b", "b", 0.1, data="d2")])[0].pairs == []

@@ -4,6 +4,7 @@ import pytest
 
 from benchmark.choosing import choose
 from benchmark.runner import run
+from benchmark.verify import verify
 from leaderboard.record import read_records
 from medim.errors import UserError
 
@@ -58,6 +59,23 @@ def test_a_run_leaves_records_samples_manifest_and_page(go, tmp_path, dataset):
         assert sample["scores"] == {"hit": 1.0}
     joint = lines(out / "samples/joint-generation/painter/samples.jsonl")
     assert {sample["reference_image"] for sample in joint} == {sample["reference_report"] for sample in joint} == {None}
+
+
+def test_a_run_keeps_the_sums_of_its_scores(go, tmp_path):
+    go()
+    out = tmp_path / "out"
+    found = verify(out)
+    assert (found.agree, found.withheld, found.problems) == (9, 9, [])  # tasks x systems
+    record = next(r for r in read_records(out / "records.jsonl") if r.model == "painter")
+    where = {"file": "statistics/image-generation/painter.npz", "key": "macro finding F1"}
+    assert record.signature["statistics"] == where
+    kept = (out / where["file"]).read_bytes()
+    (out / where["file"]).unlink()
+    assert len(verify(out).problems) == 1
+    go()  # scores what lost its sums again
+    assert (out / where["file"]).read_bytes() == kept
+    go(overwrite=True)
+    assert verify(out).agree == 9
 
 
 def test_a_killed_run_continues_where_it_stopped(go, model, tmp_path):

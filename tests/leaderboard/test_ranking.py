@@ -130,6 +130,8 @@ def test_letters_are_shared_exactly_by_what_is_not_apart(seed):
     for one, other in itertools.combinations(labels, 2):
         assert bool(set(letters[one]) & set(letters[other])) == ((one, other) not in apart)
     assert letters["a"].startswith("a")
+    members = {letter: {label for label in labels if letter in letters[label]} for letter in "".join(letters.values())}
+    assert not any(one < other for one in members.values() for other in members.values())  # no letter says what another says
 
 
 def test_letters_beyond_the_alphabet_stay_apart():
