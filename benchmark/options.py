@@ -65,7 +65,10 @@ def model_option(required: bool = True) -> Decorator:
     )
 
 
-def data_option(required: bool = True, help: str = "A registered data set, or a folder with pairs.jsonl.") -> Decorator:
+def data_option(
+    required: bool = True,
+    help: str = "A registered data set or a folder with pairs.jsonl; options follow a colon, parts are joined by +.",
+) -> Decorator:
     return click.option("--data", required=required, metavar="NAME|DIR", help=help)
 
 

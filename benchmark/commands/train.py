@@ -24,6 +24,7 @@ def train() -> None:
 @out_option(required=False)
 @click.option("--tokenizer", metavar="DIR", help="Folder of a trained image tokenizer; else the one that the preset names.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps, in place of the recipe's.")
+@click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes that read pairs while images are tokenised.")
 @click.option("--dry-run", is_flag=True, help="Print parameters, memory and duration; needs neither data nor weights.")
 @click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="With --dry-run: how many.")
 @click.option("--gpu", default="a100", show_default=True, metavar="NAME", help="With --dry-run: a100, h100, h200, b200, ...")
@@ -37,6 +38,7 @@ def model(
     out: Path | None,
     tokenizer: str | None,
     steps: int | None,
+    workers: int,
     dry_run: bool,
     gpus: int,
     gpu: str,
@@ -58,7 +60,8 @@ def model(
 
     settings = tuple(f"{key}={value}" for key, value in overrides.items())
     train_model(
-        preset, dataset, out, tokenizer=tokenizer, steps=steps, overrides=settings, overwrite=overwrite, device=device
+        preset, dataset, out, tokenizer=tokenizer, steps=steps, overrides=settings, overwrite=overwrite, device=device,
+        workers=workers,
     )  # fmt: skip
     click.echo(f"model: {out}")
 
