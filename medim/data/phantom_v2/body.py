@@ -48,6 +48,7 @@ REGIONS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 LATERAL = ("consolidation", "nodule", "effusion", "pneumothorax")
 GROUPED = 0.7  # share of two-sided findings, alike in state and course, that are told together
+DETAILED = 0.8  # share of findings of which a long report says something more
 WITHOUT = 0.25  # share of pleural denials hung on the sentence of the region's only finding
 _DETAILS = DETAILS_CHEST | DETAILS_PATHOLOGY
 
@@ -102,7 +103,7 @@ class Body:
         rng = self.stream_of("detail", group)
         kind, finding = group.first.kind, group.first.finding
         assert finding is not None
-        told = [sentence(pick(rng, _DETAILS[kind]))] if rng.random() < 0.5 else []
+        told = [sentence(pick(rng, _DETAILS[kind]))] if rng.random() < DETAILED else []
         if kind in CONSPICUITY and len(group.statements) == 1 and rng.random() < 0.5:
             low, high = spec_of(finding.label).contrasts
             faint, dense = CONSPICUITY[kind]

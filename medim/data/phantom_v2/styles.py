@@ -13,7 +13,7 @@ from medim.data.phantom_v2.wording_pathology import NORMAL_PATHOLOGY, OPENINGS_P
 SHUFFLED = 0.12  # share of standard reports whose regions do not follow the systematic order
 OPENED = 0.35  # share of standard reports that begin by naming the examination
 NUMBERED = 0.5  # share of long reports with a numbered impression
-OTHER_ANATOMY = 3  # most sentences on anatomy without findings in a long report
+OTHER_ANATOMY = 5  # most sentences on anatomy without findings in a long report; two at least
 BREVITY = OTHER_ANATOMY + 2
 SHORT_IMPRESSION = 5
 COMPARISONS = ("Prior study.", "Previous examination.", "Prior study of the same patient.")
@@ -107,7 +107,7 @@ def long(body: Body, comparison: bool, brevity: int = 0) -> dict[str, str]:
     rng = body.streams.of("long")
     chest = body.case.domain == CHEST
     others = OTHER_ANATOMY_CHEST if chest else OTHER_ANATOMY_PATHOLOGY
-    chosen = rng.permutation(len(others))[: int(rng.integers(1, OTHER_ANATOMY + 1))][: max(OTHER_ANATOMY - brevity, 0)]
+    chosen = rng.permutation(len(others))[: int(rng.integers(2, OTHER_ANATOMY + 1))][: max(OTHER_ANATOMY - brevity, 0)]
     sections: dict[str, str] = {}
     if rng.random() < 0.6:
         sections["examination" if chest else "specimen"] = pick(rng, OPENINGS_CHEST if chest else OPENINGS_PATHOLOGY)
