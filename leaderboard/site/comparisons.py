@@ -16,7 +16,7 @@ PRIMARY = {
 
 
 def verdicts(table: Table) -> list[str]:
-    """Sentences about the primary metric: who leads, who cannot be told apart, who is behind, who is non-inferior."""
+    """Sentences about the primary metric (who leads, who cannot be told apart), and about every metric with a stated margin."""
     compared = [metric for metric in table.metrics if table.comparisons.of(metric)]
     if not compared:
         return []
@@ -41,9 +41,11 @@ def verdicts(table: Table) -> list[str]:
     if len(others) > 1 and not any(beats[model] for model in others):
         said.append(f"{_list(others)} cannot be told apart from each other")
     sentences = [f"{metric}: {'; '.join(said)}."]
-    for pair in pairs:
-        if pair.verdict == "non-inferior":
-            sentences.append(f"{pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g}.")
+    sentences += [
+        f"{pair.metric}: {pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g}."
+        for pair in table.comparisons.pairs
+        if pair.verdict == "non-inferior"
+    ]
     return sentences
 
 

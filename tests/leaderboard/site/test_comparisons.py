@@ -58,8 +58,8 @@ def test_non_inferiority_is_told_with_its_margin(table):
     made = table({"a": 0.9, "b": 0.89}, set(), margin=0.05, non_inferior={("a", "b"), ("b", "a")})
     assert verdicts(made) == [
         "BLEU-4: a cannot be told apart from b.",
-        "a is non-inferior to b at the stated margin of 0.05.",
-        "b is non-inferior to a at the stated margin of 0.05.",
+        "BLEU-4: a is non-inferior to b at the stated margin of 0.05.",
+        "BLEU-4: b is non-inferior to a at the stated margin of 0.05.",
     ]
     (row,) = comparison_rows(made)
     assert row["verdict"] == "not separable; b non-inferior at a margin of 0.05"
