@@ -13,6 +13,7 @@ from medim.errors import UserError
 from medim.perception.array import image_key
 from medim.perception.space import DEFAULT, Space, open_features
 from tasks.metrics.features import FeatureBank
+from tasks.metrics.ngrams import ReferenceCache
 from tasks.protocols import PROTOCOL
 
 NO_FINDINGS: frozenset[str] = frozenset()
@@ -32,6 +33,7 @@ class Context:
         features: the feature spaces of the distribution metrics, as `medim.perception.space.open_features` takes them.
         feature_folder: where features of reference sets outlive the run; None: nowhere.
         opener: opens a feature space, at its first use.
+        references: reference reports, tokenised and counted once for all systems.
     """
 
     image_checker: Checker | None = None
@@ -42,6 +44,7 @@ class Context:
     features: Sequence[str] = (DEFAULT,)
     feature_folder: Path | None = None
     opener: Callable[[str, str], Space] = open_features
+    references: ReferenceCache = field(default_factory=ReferenceCache, repr=False)
     _banks: dict[str, FeatureBank | UserError] = field(default_factory=dict, repr=False)
     _image_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _report_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)

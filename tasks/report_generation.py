@@ -1,15 +1,19 @@
 """Report generation: an image in, a report out."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
-from tasks.metrics.captioning import CaptionScore, caption_scores
+from tasks.metrics.additive import Additive
+from tasks.metrics.captioning import CaptionScore, protocol_named
 from tasks.metrics.diversity import distinct_n, distinct_share, mean_length
-from tasks.metrics.ptb import tokenise
+from tasks.metrics.ngrams import References
+from tasks.metrics.report_form import distinct, length_sums, repetition_sums
 from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
 from tasks.scoring import (
     PER_SAMPLE_F1,
@@ -55,7 +59,7 @@ class ReportGeneration:
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores and per-sample scores; a missing report scores as an empty one. `population` has no part in it."""
         reports = reports_of(aligned(cases, predictions))
-        n, coverage = len(cases), coverage_of(reports)
+        coverage = coverage_of(reports)
         checker = context.report_checker
         scores, sample_f1 = finding_scores(
             cases,
@@ -65,12 +69,13 @@ class ReportGeneration:
             coverage,
             "the data set has no report checker",
         )
-        tokenised = tokenise([*(case.report for case in cases), *(report or "" for report in reports)])
-        reference_tokens, tokens = tokenised.texts[:n], tokenised.texts[n:]
-        captions = caption_scores(reference_tokens, tokens, tokenised.tokenisation)
+        protocol = protocol_named(context.protocol)
+        references = protocol.references([case.report for case in cases], context.references)
+        tokens = protocol.tokens([report or "" for report in reports]).texts
+        captions = protocol.score(references, reports, tokens)
         patients = [case.patient for case in cases]
         scores += [self._caption(caption, patients, coverage, context) for caption in captions]
-        scores += self._diversity(reports, tokens, tokenised.tokenisation, coverage, context)
+        scores += self._form(reports, tokens, references, patients, coverage, context)
         samples: list[dict[str, float]] = [{} for _ in cases]
         for caption in captions:
             for sample, value in zip(samples, caption.per_sample, strict=False):  # empty where the metric is withheld
@@ -87,14 +92,38 @@ class ReportGeneration:
         )  # fmt: skip
 
     @staticmethod
-    def _diversity(
-        reports: Sequence[str | None], tokens: Sequence[str], tokenisation: str, coverage: float, context: Context
+    def _form(
+        reports: Sequence[str | None],
+        tokens: Sequence[str],
+        references: References,
+        patients: Sequence[str],
+        coverage: float,
+        context: Context,
     ) -> list[Score]:
+        """Length, variety and repetition: descriptive, so that no value is better than another."""
         n = len(reports)
+        how = {"tokenisation": references.tokenisation}
+
+        def score(metric: str, value: float | None, **details: Any) -> Score:
+            return make_score(metric, value, context, n, coverage, None, **details)
+
+        def ratio(metric: str, sums: np.ndarray, reason: str, **details: Any) -> Score:
+            if not sums[:, 1].sum():
+                return score(metric, None, reason=reason, **details)
+            additive = Additive(sums, tuple(patients), "mean")
+            return score(metric, additive.value(), additive=additive, **details)
+
         return [
-            make_score(
-                "distinct reports", distinct_share(reports), context, n, coverage, None, compared="case and spacing apart"
+            score(
+                "distinct reports", distinct_share(reports), compared="case and spacing apart",
+                distinct_references=distinct(references.sources),
             ),
-            make_score("distinct-2", distinct_n(tokens, 2), context, n, coverage, None, tokenisation=tokenisation),
-            make_score("mean length (tokens)", mean_length(tokens), context, n, coverage, None, tokenisation=tokenisation),
-        ]
+            score("distinct-1", distinct_n(tokens, 1), **how),
+            score("distinct-2", distinct_n(tokens, 2), **how),
+            score("mean length (tokens)", mean_length(tokens), **how),
+            ratio("length ratio", length_sums(references.texts, tokens), "the references have no tokens", **how),
+            ratio(
+                "repeated 4-grams", repetition_sums(tokens), "no report has four tokens",
+                counted="within each report, pooled", **how,
+            ),
+        ]  # fmt: skip

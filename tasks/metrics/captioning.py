@@ -1,26 +1,39 @@
-"""BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr by the COCO captioning protocol, one reference per case.
+"""Report metrics by protocol, one reference per case: BLEU, METEOR, ROUGE and CIDEr under a name that says whose they are.
 
-Scores are those of the corpus; texts come as tokens, and a missing report as an empty text. The scorers are
-pycocoevalcap's, called one by one: its own `COCOEvalCap` would fetch a parser for a metric that is not used here.
+* `strict-v1`, also known as `coco`: the captioning protocol of COCO. PTB tokens, corpus BLEU, METEOR 1.5, ROUGE-L with
+  beta 1.2, CIDEr; values are pycocoevalcap's. A missing report scores as an empty one.
+* `r2gen`: the same metrics on R2Gen's cleaned tokens, of which the full stop is one.
+* `medim-paper-v1`: what the script released with MeDiM computes. Means of smoothed sentence BLEU and of the package `rouge`,
+  NLTK's METEOR; cases without a report are left out of the mean.
+
+Values of two protocols are never comparable: on the same texts, BLEU-4 differs by up to a factor of two.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from pycocoevalcap.bleu.bleu_scorer import BleuScorer
-from pycocoevalcap.cider.cider import Cider
-from pycocoevalcap.rouge.rouge import Rouge
 
+from medim.errors import unknown
 from tasks.metrics import meteor
-from tasks.metrics.additive import Additive, combiner
+from tasks.metrics.additive import Additive
+from tasks.metrics.bleu import bleu_of_sums, bleu_sums, smoothed_sentence_bleu
+from tasks.metrics.cider import SIGMA
+from tasks.metrics.cider import cider as cider_by_case
 from tasks.metrics.java import ScorerError
-from tasks.metrics.signature import package
+from tasks.metrics.ngrams import ORDERS, Counted, ReferenceCache, References
+from tasks.metrics.nltk_meteor import nltk_meteor, wordnet_synonyms
+from tasks.metrics.ptb import Tokenised, tokenise
+from tasks.metrics.report_text import r2gen_tokens, released_tokens
+from tasks.metrics.rouge import BETA, rouge_package
+from tasks.metrics.rouge import rouge_l as rouge_l_by_case
 
 MINIMUM_CIDER_REFERENCES = 50
-ORDERS = 4
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+RELEASED_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-1", "ROUGE-2", "ROUGE-L")
+_COCO = {"formula": "pycocoevalcap 1.2"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +43,7 @@ class CaptionScore:
     Attributes:
         value: None where it is withheld; `reason` says why.
         details: what the signature has to say.
-        per_sample: (N,) the metric of each case alone; empty where it is withheld.
+        per_sample: (N,) the metric of each case alone, NaN for a case that the protocol leaves out; empty where it is withheld.
         sums: (N, K) counts per case that add up over cases, and
         combine, parameters: the registered function of them that gives the corpus value (`tasks.metrics.additive`).
     """
@@ -49,98 +62,181 @@ class CaptionScore:
         return None if self.combine is None else Additive(self.sums, tuple(patients), self.combine, self.parameters)
 
 
-def caption_scores(references: Sequence[str], hypotheses: Sequence[str], tokenisation: str) -> list[CaptionScore]:
-    """All metrics of tokenised texts against their references, in the order of `METRICS`.
+@dataclass(frozen=True)
+class Protocol:
+    """How reports are scored against references.
+
+    Attributes:
+        name: in records and signatures.
+        tokens: texts to space-separated tokens.
+        scores: the metrics, of references, and of hypotheses as tokens and as they came.
+        metrics: their names, in order, as they are without `suffix`.
+        suffix: of every metric's name, so that two protocols never share a column.
+    """
+
+    name: str
+    tokens: Callable[[Sequence[str]], Tokenised]
+    scores: Callable[[References, Sequence[str], Sequence[str]], list[CaptionScore]]
+    metrics: tuple[str, ...]
+    suffix: str = ""
+
+    def references(self, texts: Sequence[str], cache: ReferenceCache | None = None) -> References:
+        """The references, from the cache where it has them."""
+        return (ReferenceCache() if cache is None else cache).get(texts, self.name, self.tokens)
+
+    def score(self, references: References, hypotheses: Sequence[str | None], tokens: Sequence[str]) -> list[CaptionScore]:
+        """All metrics of N texts, which are given as they came and as this protocol's tokens.
+
+        Raises:
+            ValueError: no cases, or different numbers of them.
+        """
+        if not len(references) == len(hypotheses) == len(tokens) or not tokens:
+            raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
+        common = {"tokenisation": references.tokenisation, "references_per_case": 1}
+        return [
+            replace(score, metric=score.metric + self.suffix, details=common | score.details)
+            for score in self.scores(references, tokens, [text or "" for text in hypotheses])
+        ]
+
+
+def caption_scores(
+    references: Sequence[str],
+    hypotheses: Sequence[str | None],
+    protocol: str = "strict-v1",
+    cache: ReferenceCache | None = None,
+) -> list[CaptionScore]:
+    """All metrics of a protocol, in its order.
 
     Args:
-        references, hypotheses: N texts each, as space-separated tokens (`tasks.metrics.ptb.tokenise`); a missing one is empty.
-        tokenisation: how they were made, for the signature.
+        references, hypotheses: N texts each, as they came; None for a missing one.
+        protocol: a name of `PROTOCOLS`.
+        cache: keeps what was made of the references for the next system.
 
     Raises:
         ValueError: no cases, or different numbers of them.
+        UserError: no such protocol.
+        ScorerError: the PTB tokenizer fails.
     """
-    if len(references) != len(hypotheses) or not references:
-        raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
-    details: dict[str, Any] = {"tokenisation": tokenisation, "references_per_case": 1}
-    coco = details | {"scorer": package("pycocoevalcap")}
-    return [
-        *bleu(references, hypotheses, coco),
-        meteor_15(references, hypotheses, details),
-        rouge_l(references, hypotheses, coco),
-        cider(references, hypotheses, coco),
-    ]
+    chosen = protocol_named(protocol)
+    tokens = chosen.tokens([text or "" for text in hypotheses]).texts
+    return chosen.score(chosen.references(references, cache), hypotheses, tokens)
 
 
-def bleu(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> list[CaptionScore]:
-    """Corpus BLEU-1..4 of space-separated tokens (Papineni et al. 2002), without smoothing."""
-    scorer = BleuScorer(n=ORDERS)
-    for reference, hypothesis in zip(references, hypotheses, strict=True):
-        scorer += (hypothesis, [reference])
-    values, per_sample = scorer.compute_score(option="closest", verbose=0)
-    sums = np.array([[c["testlen"], c["reflen"][0], *c["guess"], *c["correct"]] for c in scorer.ctest], dtype=np.float64)
+def protocol_named(name: str) -> Protocol:
+    """The protocol of a name or an alias.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def coco_scores(references: References, tokens: Sequence[str], texts: Sequence[str] = ()) -> list[CaptionScore]:
+    """BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr of space-separated tokens; `texts` has no part in it."""
+    with_java = _meteor_started(references, tokens)  # it loads while the others are computed
+    counted = references.count(tokens)
+    bleus, rouge, consensus = bleu(references, counted), rouge_l(references, tokens), cider(references, counted)
+    return [*bleus, with_java or meteor_15(references, tokens), rouge, consensus]
+
+
+def bleu(references: References, counted: Counted) -> list[CaptionScore]:
+    """Corpus BLEU-1..4 (Papineni et al. 2002), without smoothing."""
+    sums = bleu_sums(references, counted)
+    total = sums.sum(axis=0, keepdims=True)
     return [
         CaptionScore(
-            f"BLEU-{order}",
-            float(values[order - 1]),
-            details | {"aggregation": "corpus", "smoothing": "none"},
-            np.array(per_sample[order - 1]),
-            sums,
-            "corpus-bleu",
-            {"order": order},
+            f"BLEU-{order}", float(bleu_of_sums(total, order=order)[0]), _COCO | {"aggregation": "corpus", "smoothing": "none"},
+            bleu_of_sums(sums, order=order), sums, "corpus-bleu", {"order": order},
         )
         for order in range(1, ORDERS + 1)
-    ]
+    ]  # fmt: skip
 
 
-def rouge_l(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
-    """Mean ROUGE-L F of space-separated tokens with beta = 1.2, which weighs recall (Lin 2004)."""
-    value, per_sample = Rouge().compute_score(_by_index(references), _by_index(hypotheses))
-    details = details | {"aggregation": "mean", "beta": 1.2, "stemmer": "none"}
-    return CaptionScore("ROUGE-L", float(value), details, per_sample, _mean_sums(per_sample), "mean")
+def rouge_l(references: References, tokens: Sequence[str]) -> CaptionScore:
+    """Mean ROUGE-L F with beta = 1.2, which weighs recall (Lin 2004)."""
+    return _mean("ROUGE-L", rouge_l_by_case(references, tokens), _COCO | {"beta": BETA, "stemmer": "none"})
 
 
-def cider(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
-    """CIDEr of space-separated tokens (Vedantam et al. 2015); document frequencies are those of these references.
+def cider(references: References, counted: Counted) -> CaptionScore:
+    """Mean CIDEr (Vedantam et al. 2015); document frequencies are those of these references.
 
     Withheld below `MINIMUM_CIDER_REFERENCES` references: of few, the frequencies say nothing (of one, identical texts get 0).
     """
-    details = details | {"aggregation": "mean", "document_frequencies": "test references", "sigma": 6.0}
+    details = _COCO | {"document_frequencies": "test references", "sigma": SIGMA}
     if len(references) < MINIMUM_CIDER_REFERENCES:
         reason = f"CIDEr needs at least {MINIMUM_CIDER_REFERENCES} references, here are {len(references)}"
         return CaptionScore("CIDEr", None, details, reason=reason)
-    if not any(references):
+    if not any(references.texts):
         return CaptionScore("CIDEr", None, details, reason="every reference is empty after tokenisation")
-    value, per_sample = Cider().compute_score(_by_index(references), _by_index(hypotheses))
-    return CaptionScore("CIDEr", float(value), details, per_sample, _mean_sums(per_sample), "mean")
+    return _mean("CIDEr", cider_by_case(references, counted), details)
 
 
-def meteor_15(references: Sequence[str], hypotheses: Sequence[str], details: dict[str, Any]) -> CaptionScore:
-    """Corpus METEOR 1.5 of space-separated tokens; withheld with the reason where Java is missing or the jar fails."""
-    details = details | {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "aggregation": "corpus"}
+def meteor_15(references: References, tokens: Sequence[str]) -> CaptionScore:
+    """Corpus METEOR 1.5; withheld with the reason where Java is missing or the jar fails."""
+    details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "aggregation": "corpus"}
     try:
-        counts = meteor.shared().counts(references, hypotheses)
+        counts = meteor.shared().counts(references.texts, tokens)
     except ScorerError as error:
         return CaptionScore("METEOR", None, details, reason=str(error))
     sums = meteor.additive(counts)
     return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, "meteor-1.5")
 
 
-@combiner("corpus-bleu")
-def bleu_of_sums(sums: np.ndarray, *, order: int) -> np.ndarray:
-    """Corpus BLEU of sums (R, 10): hypothesis and reference length, n-grams tried (4), n-grams matched (4).
+def released_scores(references: References, tokens: Sequence[str], texts: Sequence[str]) -> list[CaptionScore]:
+    """Means over the cases that the script released with MeDiM scores: those with a report in which it finds a sentence."""
+    rouges = [
+        rouge_package(reference.strip().lower(), text.strip().lower()) if text.strip() else None
+        for reference, text in zip(references.sources, texts, strict=True)
+    ]
+    scored = np.array([rouge is not None for rouge in rouges])
+    details: dict[str, Any] = {"missing": "left out", "scored": int(scored.sum())}
+    sums = bleu_sums(references, references.count(tokens))
+    columns = {f"BLEU-{n}": smoothed_sentence_bleu(sums, n) for n in range(1, ORDERS + 1)}
+    extra = {metric: {"formula": "nltk sentence_bleu", "smoothing": "method1"} for metric in columns}
+    synonyms = wordnet_synonyms()
+    name = "METEOR" if synonyms is not None else "METEOR without synonyms"
+    columns[name] = np.array(
+        [
+            nltk_meteor(reference.split(), hypothesis.split(), synonyms) if kept else np.nan
+            for reference, hypothesis, kept in zip(references.texts, tokens, scored, strict=True)
+        ]
+    )
+    extra[name] = {"formula": "nltk single_meteor_score", "synonyms": "none" if synonyms is None else "WordNet of nltk"}
+    table = np.array([(np.nan,) * 3 if rouge is None else rouge for rouge in rouges])  # (N, 3)
+    for index, which in enumerate(("ROUGE-1", "ROUGE-2", "ROUGE-L")):
+        columns[which] = table[:, index]
+        extra[which] = {"formula": "rouge 1.0, F"}
+    scores = [_mean(metric, np.where(scored, values, np.nan), details | extra[metric]) for metric, values in columns.items()]
+    if synonyms is None:
+        reason = "METEOR of this protocol needs NLTK with its WordNet data: pip install nltk, data where NLTK_DATA points"
+        scores.insert(list(columns).index(name), CaptionScore("METEOR", None, details, reason=reason))
+    return scores
 
-    The constants are the scorer's own, so that the value and its interval are of one formula.
-    """
-    tiny, small = 1e-15, 1e-9
-    length, reference_length, tried, matched = sums[:, 0], sums[:, 1], sums[:, 2 : 2 + order], sums[:, 6 : 6 + order]
-    ratio = (length + tiny) / (reference_length + small)
-    brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
-    return brevity * ((matched + tiny) / (tried + small)).prod(axis=1) ** (1 / order)
+
+def _mean(metric: str, per_sample: np.ndarray, details: dict[str, Any]) -> CaptionScore:
+    """The mean over cases that are not NaN; withheld where all are."""
+    details = details | {"aggregation": "mean"}
+    counts = np.isfinite(per_sample)
+    if not counts.any():
+        return CaptionScore(metric, None, details, reason="no case has a report that this protocol scores")
+    sums = np.stack([np.where(counts, per_sample, 0.0), counts], axis=1)
+    return CaptionScore(metric, float(per_sample[counts].mean()), details, per_sample, sums, "mean")
 
 
-def _mean_sums(values: np.ndarray) -> np.ndarray:
-    return np.stack([values, np.ones_like(values)], axis=1)
+def _meteor_started(references: References, tokens: Sequence[str]) -> CaptionScore | None:
+    """Starts METEOR; where that fails, its withheld score."""
+    try:
+        meteor.shared().start(references.texts, tokens)
+    except ScorerError as error:
+        return CaptionScore("METEOR", None, {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS}, reason=str(error))
+    return None
 
 
-def _by_index(texts: Sequence[str]) -> dict[int, list[str]]:
-    return {index: [text] for index, text in enumerate(texts)}
+_STRICT = Protocol("strict-v1", tokenise, coco_scores, METRICS)
+_R2GEN = Protocol("r2gen", r2gen_tokens, coco_scores, METRICS, " (r2gen)")
+_RELEASED = Protocol("medim-paper-v1", released_tokens, released_scores, RELEASED_METRICS, " (medim-paper-v1)")
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {"strict-v1": _STRICT, "coco": _STRICT, "r2gen": _R2GEN, "medim-paper-v1": _RELEASED}
+)

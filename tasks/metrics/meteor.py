@@ -1,7 +1,7 @@
 """METEOR 1.5 (Denkowski and Lavie 2014), by its own jar with English defaults and `-norm`, as COCO captioning runs it.
 
 The jar gives a line of counts per segment; the corpus score is a closed form of their sum, written out here so that an interval
-needs no second run of the jar.
+needs no second run of the jar. The jar reads no more of its paraphrases than the texts can use (`tasks.metrics.paraphrases`).
 """
 
 import atexit
@@ -10,25 +10,40 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import IO
 
 import numpy as np
 
 from tasks.metrics.additive import combiner
 from tasks.metrics.java import ScorerError, complaint, jar, java_problem
+from tasks.metrics.paraphrases import table, vocabulary
 
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 MODULE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])  # exact, stem, synonym, paraphrase
 COUNTS = 23
 OPTIONS = "-l en -norm"
+_JVM = ("-Dfile.encoding=UTF-8", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")  # it lives for seconds
 
 
 class Meteor:
-    """One process of the jar, started at the first call and kept: loading its paraphrases takes seconds."""
+    """One process of the jar for all texts: it is started again only where new words bring in paraphrases that it has not read.
 
-    def __init__(self) -> None:
+    Args:
+        whole: have the jar read its whole table instead, which takes it some ten seconds; scores are the same.
+
+    Attributes:
+        starts: how often the jar was started.
+    """
+
+    def __init__(self, whole: bool = False) -> None:
+        self.starts = 0
+        self._whole = whole
+        self._words: set[str] = set()
+        self._rows = np.zeros(0, dtype=np.int64)
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
 
     def counts(self, references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
@@ -38,10 +53,18 @@ class Meteor:
             ScorerError: Java is missing, or the jar fails; the message holds its last words.
         """
         with self._lock:
-            if self._process is None or self._process.poll() is not None:
-                self._start()
+            self._ready(references, hypotheses)
             rows = [self._ask(reference, hypothesis) for reference, hypothesis in zip(references, hypotheses, strict=True)]
         return np.array(rows, dtype=np.float64).reshape(len(rows), COUNTS)
+
+    def start(self, *texts: Sequence[str]) -> None:
+        """Starts the jar for these texts if it has to be, without waiting for it: it loads while other metrics are computed.
+
+        Raises:
+            ScorerError: Java is missing.
+        """
+        with self._lock:
+            self._ready(*texts)
 
     def close(self) -> None:
         """Ends the process, if one runs."""
@@ -52,18 +75,42 @@ class Meteor:
         if self._errors is not None:
             self._errors.close()
             self._errors = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
 
-    def _start(self) -> None:
+    def _ready(self, *texts: Sequence[str]) -> None:
         if (problem := java_problem()) is not None:
             raise ScorerError(f"METEOR 1.5 needs Java ({problem})")
-        self.close()
+        runs = self._process is not None and self._process.poll() is None
         path = jar("meteor/meteor-1.5.jar")
+        source = path.parent / "data" / "paraphrase-en.gz"
+        if self._whole:
+            if not runs:
+                self.close()
+                self._start(path, source)
+            return
+        words = vocabulary(text for group in texts for text in group)
+        if runs and words <= self._words:
+            return
+        words |= self._words
+        try:
+            rows = table(source).select(words)
+            self._words = words
+            if not runs or len(rows) != len(self._rows):  # rows only grow with the words
+                self.close()
+                self._folder = tempfile.TemporaryDirectory()
+                trimmed = Path(self._folder.name) / "paraphrases.gz"
+                table(source).write(trimmed, rows)
+                self._rows = rows
+                self._start(path, trimmed)
+        except OSError as error:
+            raise ScorerError(f"METEOR's paraphrases cannot be indexed: {error}") from error
+
+    def _start(self, path: Path, paraphrases: Path) -> None:
+        self.starts += 1
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `close`
-        command = ["java", "-Dfile.encoding=UTF-8", "-Xmx2G", "-jar", str(path), "-", "-", "-stdio", *OPTIONS.split()]
-        command += [
-            "-a",
-            str(path.parent / "data" / "paraphrase-en.gz"),
-        ]  # left to itself, the jar fails under a path with a space
+        command = ["java", *_JVM, "-jar", str(path), "-", "-", "-stdio", *OPTIONS.split(), "-a", str(paraphrases)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 
     def _ask(self, reference: str, hypothesis: str) -> list[float]:

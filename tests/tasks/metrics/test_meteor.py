@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from tasks.metrics import meteor
-from tasks.metrics.java import ScorerError
+from tasks.metrics.java import ScorerError, jar
 from tasks.metrics.meteor import Meteor, additive, score
+from tasks.metrics.ptb import tokenise_jar
 
 # The jar's counts and its own EVAL of them, taken from its stdio.
 CAT = "6 6 4 3 2 2 3 3 0 0 0 0 0 0 0 0 0 0 0 0 2 5 5"  # "the cat is on the mat" against "the cat sat on the mat"
@@ -48,6 +49,50 @@ def test_missing_java_is_told(no_java):
 def test_a_failing_jar_is_told(java, monkeypatch, tmp_path):
     broken = tmp_path / "broken.jar"
     broken.write_text("no jar")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "paraphrase-en.gz").symlink_to(jar("meteor/data/paraphrase-en.gz"))
     monkeypatch.setattr(meteor, "jar", lambda relative: broken)
     with pytest.raises(ScorerError, match=r"METEOR 1\.5 failed: .*[Ee]rror"):
         Meteor().counts(["a"], ["a"])
+
+
+E2E = (
+    "There is a place in the city centre, Alimentum, that is not family-friendly.",
+    "Alimentum is located in the city centre. It is not family-friendly.",
+)
+
+
+def test_pre_tokenisation_moves_the_score(java):
+    """Raw text 0.42485, PTB tokens without punctuation 0.44443: the COCO protocol feeds the latter."""
+    tokens = tokenise_jar(E2E)
+    values = score(meteor.shared().counts([E2E[0], tokens[0]], [E2E[1], tokens[1]]))
+    assert values == pytest.approx([0.42485, 0.44443], abs=5e-6)
+
+
+@pytest.mark.slow
+def test_a_trimmed_table_changes_no_score(java, degraded):
+    """600 real reports and captions, against the jar with its whole table."""
+    references, hypotheses = (tokenise_jar(texts) for texts in degraded(600))
+    trimmed, whole = Meteor(), Meteor(whole=True)
+    try:
+        assert np.array_equal(trimmed.counts(references, hypotheses), whole.counts(references, hypotheses))
+        hyphens = ["c7-t1 isn't u.s. 5.5 cm x-ray follow-up e.g. well_formed"] * 2
+        others = ["t1 is not us 5 cm xray follow up for example well formed", "spine at c7 is not, x ray"]
+        assert np.array_equal(trimmed.counts(hyphens, others), whole.counts(hyphens, others))
+        trimmed.counts(references[:50], hypotheses[:50])
+        assert (trimmed.starts, whole.starts) == (2, 1)
+    finally:
+        trimmed.close()
+        whole.close()
+
+
+def test_runs_below_a_folder_with_a_space(java, monkeypatch, tmp_path):
+    folder = tmp_path / "two words"
+    (folder / "data").mkdir(parents=True)
+    (folder / "meteor-1.5.jar").symlink_to(jar("meteor/meteor-1.5.jar"))
+    (folder / "data" / "paraphrase-en.gz").symlink_to(jar("meteor/data/paraphrase-en.gz"))
+    monkeypatch.setattr(meteor, "jar", lambda relative: folder / "meteor-1.5.jar")
+    own = Meteor()
+    values = score(own.counts(["the cat sat on the mat"], ["the cat was sat on the mat"]))
+    own.close()
+    assert values == pytest.approx([0.5119556177223324], abs=1e-12)
