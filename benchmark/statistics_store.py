@@ -82,7 +82,8 @@ def write_statistics(
         return {}
     text = json.dumps({"version": VERSION, "task": task, "system": system, "metrics": index}, sort_keys=True)
     with atomic_path(file) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **{INDEX: np.array(text)}, **dict(sorted(arrays.items())))
+        content: dict[str, Any] = {INDEX: np.array(text), **dict(sorted(arrays.items()))}
+        np.savez_compressed(stream, **content)
     return {metric: {"file": name, "key": metric} for metric in index}
 
 

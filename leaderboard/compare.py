@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from leaderboard.comparison import NOTHING, Comparisons
 from leaderboard.ranking import Standing, standings, trained_against
@@ -86,7 +87,7 @@ def boards(records: Iterable[Record], fingerprints: Mapping[str, str], compariso
             key = (record.dataset, fingerprints[record.run], record.split, record.protocol)
             groups.setdefault(key, []).append(record)
     return [
-        Board(*key, any(r.synthetic for r in group), _tables(group, lambda task, key=key: comparisons.on(*key, task)))
+        Board(*key, any(r.synthetic for r in group), _tables(group, partial(comparisons.on, *key)))
         for key, group in groups.items()
     ]
 

@@ -60,7 +60,7 @@ def comparison_rows(table: Table) -> list[dict[str, Any]]:
         sides = {(pair.model, pair.against): pair for pair in pairs}
         for pair in _better_sides(pairs, _higher_is_better(table, metric)):
             other = sides.get((pair.against, pair.model))
-            verdict = pair.verdict
+            verdict: str = pair.verdict
             if other is not None and other.verdict == "non-inferior":
                 verdict = f"not separable; {other.model} non-inferior at a margin of {pair.margin:g}"
             rows.append(

@@ -86,10 +86,10 @@ def compare_all(
         raise ValueError(few.reason)
     replicates = {name: _replicates(name, system, seed, resamples) for name, system in checked.items()}
     single = {name: system[0] for name, system in checked.items() if len(system) == 1}
-    swapped = {}
+    swapped: dict[str, np.ndarray] = {}
     if first.paired and len(single) > 1:
-        swapped = _swapped([additive.sums for additive in single.values()], seed, permutations)
-        swapped = dict(zip(single, swapped, strict=True))
+        moved = _swapped([additive.sums for additive in single.values()], seed, permutations)
+        swapped = dict(zip(single, moved, strict=True))
     result = {}
     for one, other in combinations(checked, 2):
         value = value_of(checked[one]) - value_of(checked[other])
