@@ -102,7 +102,12 @@ def distribution_scores(
     Each image passes each network once. Where images are missing all are withheld: a score of the rest would hide it.
     `population`, where given, stands for the generated images (an anchor whose own images are the reference); an empty one
     withholds.
+
+    Raises:
+        ValueError: `images` does not hold one entry per case.
     """
+    if len(images) != len(cases):
+        raise ValueError(f"{len(cases)} cases but {len(images)} images: what is missing is None")
     present = [image for image in images if image is not None]
     generated = [square(image, cases[0].image.width) for image in population] if population is not None else present
     reason = None

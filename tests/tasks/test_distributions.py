@@ -172,6 +172,23 @@ def test_missing_images_withhold_every_one(world):
     assert {score.coverage for score in scores.values()} == {79 / 80}
 
 
+def test_images_come_one_for_each_case(world):
+    with pytest.raises(ValueError, match="80 cases but 7 images"):
+        distribution_scores(world.cases, [case.image for case in world.train[:7]], context_of(Space()), None)
+
+
+def test_a_population_of_another_size_is_independent_of_the_cases(world):
+    images = [case.image for case in world.cases]
+    population = [case.image for case in world.train[:30]]
+    scores = by_name(distribution_scores(world.cases, images, context_of(Space()), population))
+    assert {score.n for score in scores.values()} == {30}
+    distance = scores["Fréchet distance (pooled)"]
+    assert distance.ci_low < distance.value < distance.ci_high
+    few = by_name(distribution_scores(world.cases, images, context_of(Space()), population[:9]))["Fréchet distance (pooled)"]
+    assert few.value is not None
+    assert few.signature["interval"] == "no interval: 9 patients, fewer than 15"
+
+
 def test_an_empty_population_withholds_every_one(world):
     images = [case.image for case in world.cases]
     scores = by_name(distribution_scores(world.cases, images, context_of(Space()), population=[]))
