@@ -24,6 +24,7 @@ def nltk_meteor(reference: Sequence[str], hypothesis: Sequence[str], synonyms: S
 
     Args:
         synonyms: of a word, all that WordNet lists with it (`wordnet_synonyms`); None: words match exactly or by stem only.
+            Both sides are stems by then, as they are in NLTK, so that few synonyms are found.
     """
     ours, theirs = [list(enumerate(word.lower() for word in words)) for words in (hypothesis, reference)]
     matches: list[tuple[int, int]] = []
@@ -86,6 +87,4 @@ def _match(
 
 def _chunks(matches: Sequence[tuple[int, int]]) -> int:
     """Runs of matches that follow each other on both sides."""
-    return 1 + sum(
-        (after[0] - before[0], after[1] - before[1]) != (1, 1) for before, after in pairwise(matches)
-    )
+    return 1 + sum((after[0] - before[0], after[1] - before[1]) != (1, 1) for before, after in pairwise(matches))

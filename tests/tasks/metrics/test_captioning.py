@@ -20,23 +20,7 @@ from tasks.metrics.captioning import (
 from tasks.metrics.ngrams import ReferenceCache, References
 from tasks.metrics.ptb import tokenise_jar
 
-WORDS = [
-    "lung",
-    "heart",
-    "chest",
-    "pleura",
-    "rib",
-    "spine",
-    "clear",
-    "normal",
-    "large",
-    "small",
-    "left",
-    "right",
-    "upper",
-    "lower",
-    "zone",
-]
+WORDS = ["lung", "heart", "chest", "pleura", "rib", "spine", "clear", "normal", "large", "small", "left", "right", "zone"]
 
 
 @pytest.fixture(scope="module")
