@@ -2,40 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import click
 
+from benchmark.cache import FEATURES, default_folder
 from benchmark.generation import FAILURES
-from benchmark.runner import run
+from benchmark.predictions import file_name
+from benchmark.runner import LEADERBOARD, RunResult, run
 from benchmark.sampling import SHEET, sample, slots_of
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.suites import load_suite
 from benchmark.summary import summary
+from benchmark.systems import open_model, open_pipeline
+from benchmark.terms import withheld
 from medim.data import dataset as datasets
 from medim.errors import UserError
+from tasks.adapters.predictions import PredictionFolder
+from tasks.cases import own_resolution
+from tasks.protocols import Generator
 
-if TYPE_CHECKING:
-    from medim.pipeline import MeDiMPipeline
-
-SAMPLING = "sampling."
-
-
-def open_model(name: str, device: str | None, overrides: Mapping[str, str]) -> "MeDiMPipeline":
-    """The pipeline of a preset, folder or hub id, with `sampling.*` overrides applied.
-
-    Raises:
-        UserError: unknown model or setting, missing or damaged weights.
-    """
-    for key in overrides:
-        if not key.startswith(SAMPLING):
-            raise UserError(f"--set {key}: a trained model takes only sampler settings, such as {SAMPLING}image.steps=32")
-    from medim.pipeline import MeDiMPipeline
-
-    pipeline = MeDiMPipeline.from_pretrained(name, device=device)
-    if overrides:
-        pipeline.configure({key.removeprefix(SAMPLING): value for key, value in overrides.items()})
-    return pipeline
+NO_CACHE = "none"
 
 
 def execute_run(
@@ -48,20 +35,45 @@ def execute_run(
     device: str | None,
     overwrite: bool,
     show_samples: bool = False,
+    resolution: int | None = None,
+    cache: str | None = None,
     **options: Any,
 ) -> int:
     """Runs tasks, prints the table and where the page is; returns the exit status. `options` are those of `runner.run`."""
     dataset = datasets.load_dataset(data)
-    pipeline = open_model(model, device, overrides)
+    folder = cache_folder(cache, dataset)
+    system = open_model(model, device, overrides, dataset, None if folder is None else folder / FEATURES)
     result = run(
-        pipeline, dataset, tasks, out, resolution=pipeline.resolution, device=device, overwrite=overwrite,
-        show_samples=show_samples, **options,
+        system, dataset, tasks, out, resolution=_resolution(resolution, system, dataset, options.get("split", "test")),
+        device=device, overwrite=overwrite, show_samples=show_samples, cache=folder, **options,
     )  # fmt: skip
-    click.echo(f"\n{summary(result.records)}\n")
-    if dataset.synthetic:
-        click.echo(f"{dataset.name} is synthetic: these numbers prove the software, not a model's clinical worth.")
-    click.echo(f"page: {result.page}")
-    return _status(out, len(result.failures))
+    return _told(result, dataset, out)
+
+
+def execute_score(
+    tasks: Sequence[str],
+    predictions: Path,
+    data: str,
+    out: Path,
+    *,
+    name: str | None,
+    device: str | None,
+    overwrite: bool,
+    show_samples: bool = False,
+    resolution: int | None = None,
+    cache: str | None = None,
+    **options: Any,
+) -> int:
+    """Scores a folder of predictions as `execute_run` scores a model; returns the exit status."""
+    system = PredictionFolder(predictions, name)
+    dataset = datasets.load_dataset(data)
+    split = options.get("split", "test")
+    side = own_resolution(dataset, split) if resolution is None else resolution
+    result = run(
+        system, dataset, tasks, out, resolution=side, device=device, overwrite=overwrite, show_samples=show_samples,
+        cache=cache_folder(cache, dataset), **options,
+    )  # fmt: skip
+    return _told(result, dataset, out)
 
 
 def execute_suite(
@@ -69,17 +81,76 @@ def execute_suite(
     *,
     device: str | None,
     overwrite: bool,
+    data: Sequence[str] = (),
     overrides: Mapping[str, str] | None = None,
     show_samples: bool = False,
+    cache: str | None = None,
     **given: Any,
 ) -> int:
-    """Runs a suite; `given` options of the command line come before the suite's own."""
+    """Runs a suite, on each of its data sets; `given` options of the command line come before the suite's own.
+
+    Several data sets go into folders of their own within `out`, with one page over all in `out/leaderboard`.
+    """
     suite = load_suite(name)
-    options = {**suite.model_dump(exclude={"title", "set"}), **given}
-    return execute_run(
-        options.pop("tasks"), options.pop("model"), options.pop("data"), Path(options.pop("out")),
-        overrides={**suite.set, **(overrides or {})}, device=device, overwrite=overwrite, show_samples=show_samples, **options,
-    )  # fmt: skip
+    options = {**suite.model_dump(exclude={"title", "set", "data", "needs"}), **given}
+    sets = list(data) or suite.data_sets
+    if not sets or options["model"] is None:
+        missing = " and ".join(option for option, there in (("--model M", options["model"]), ("--data D", sets)) if not there)
+        raise UserError(f"suite '{name}' leaves it to you: give {missing}{suite.hint}")
+    tasks, model, out = options.pop("tasks"), options.pop("model"), Path(options.pop("out"))
+    folders = [out] if len(sets) == 1 else [out / file_name(Path(one).name) for one in sets]
+    if len(set(folders)) < len(folders):
+        raise UserError(f"the data sets {', '.join(sets)} need different names: their results go into folders of these names")
+    status = DONE
+    for one, folder in zip(sets, folders, strict=True):
+        status = max(status, execute_run(
+            tasks, model, one, folder, overrides={**suite.set, **(overrides or {})}, device=device, overwrite=overwrite,
+            show_samples=show_samples, cache=cache, **options,
+        ))  # fmt: skip
+    if len(folders) > 1:
+        from leaderboard.build import build
+
+        build(folders, out / LEADERBOARD)
+        click.echo(f"page of all: {out / LEADERBOARD / 'index.html'}")
+    return status
+
+
+def cache_folder(given: str | None, dataset: datasets.PairDataset) -> Path | None:
+    """The folder that runs share: as given, else the user's own; None for `none`.
+
+    Of data under restricting terms nothing is kept outside --out unless a folder is named.
+    """
+    if given == NO_CACHE:
+        return None
+    if given is not None:
+        return Path(given)
+    return None if withheld(dataset.terms) else default_folder()
+
+
+def _resolution(given: int | None, system: Generator, dataset: datasets.PairDataset, split: str) -> int | None:
+    """As given; else the system's own, where it has one; else the data set's."""
+    if given is not None:
+        return given
+    if isinstance(system, HasResolution) and system.resolution is not None:
+        return system.resolution
+    return own_resolution(dataset, split)
+
+
+@runtime_checkable
+class HasResolution(Protocol):
+    """A system that is shown, or draws, images of one size."""
+
+    @property
+    def resolution(self) -> int | None: ...
+
+
+def _told(result: RunResult, dataset: datasets.PairDataset, out: Path) -> int:
+    """Prints what a run found; returns the exit status."""
+    click.echo(f"\n{summary(result.records)}\n")
+    if dataset.synthetic:
+        click.echo(f"{dataset.name} is synthetic: these numbers prove the software, not a model's clinical worth.")
+    click.echo(f"page: {result.page}")
+    return _status(out, len(result.failures))
 
 
 def execute_sample(
@@ -99,7 +170,7 @@ def execute_sample(
 ) -> int:
     """Draws samples and says where they are; returns the exit status."""
     dataset = None if data is None else datasets.load_dataset(data)
-    pipeline = open_model(model, device, overrides)
+    pipeline = open_pipeline(model, device, overrides)
     slots = slots_of(n, prompt, dataset, split, pipeline.resolution)
     inputs: dict[str, Any] = {"prompt": prompt}
     if dataset is not None:

@@ -13,6 +13,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 DEVICES = ("cpu", "cuda", "mps")
+PROTOCOLS = ("strict-v1", "medim-paper-v1", "r2gen")
 
 
 class NearestChoice(click.ParamType):
@@ -56,13 +57,8 @@ def parse_overrides(items: Sequence[str]) -> dict[str, str]:
     return overrides
 
 
-def model_option(required: bool = True) -> Decorator:
-    return click.option(
-        "--model",
-        required=required,
-        metavar="NAME|DIR|HUB-ID",
-        help="Preset with shipped weights, local folder or hub id.",
-    )
+def model_option(required: bool = True, help: str = "Preset with shipped weights, local folder or hub id.") -> Decorator:
+    return click.option("--model", required=required, metavar="NAME|DIR|HUB-ID", help=help)
 
 
 def data_option(
@@ -93,6 +89,41 @@ def seed_option(default: int | None = 0) -> Decorator:
 
 def limit_option(help: str = "Use only the first N cases of the split.") -> Decorator:
     return click.option("--limit", type=click.IntRange(min=1), metavar="N", help=help)
+
+
+def resolution_option() -> Decorator:
+    return click.option(
+        "--resolution", type=click.IntRange(min=8), metavar="PIXELS",
+        help="Side of the cases' images.  [default: the model's, else the data set's]",
+    )  # fmt: skip
+
+
+def protocol_option() -> Decorator:
+    return click.option(
+        "--protocol", type=NearestChoice("protocol", PROTOCOLS), help=f"How reports are scored.  [default: {PROTOCOLS[0]}]"
+    )
+
+
+def features_option() -> Decorator:
+    return click.option(
+        "--features", multiple=True, metavar="SPEC",
+        help="Feature space of the image metrics, such as inception:FILE or timm:NAME; repeatable.  "
+        "[default: efficientnet-lite0]",
+    )  # fmt: skip
+
+
+def cache_option() -> Decorator:
+    return click.option(
+        "--cache", metavar="DIR|none",
+        help="Folder that runs share: anchors' scores, features of references.  [default: MEDIM_CACHE, else medim-bench in "
+        "the user's cache; none for data under restricting terms]",
+    )  # fmt: skip
+
+
+def show_samples_option() -> Decorator:
+    return click.option(
+        "--show-samples", is_flag=True, help="Show samples on the page although the data's terms restrict them."
+    )
 
 
 def device_option() -> Decorator:

@@ -1,29 +1,86 @@
 """`medim-bench score`: tasks on predictions that another system made."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from benchmark.options import data_option, limit_option, out_option, overwrite_option, seed_option
-from benchmark.status import not_built
+from benchmark.options import (
+    cache_option,
+    data_option,
+    device_option,
+    features_option,
+    limit_option,
+    out_option,
+    overwrite_option,
+    protocol_option,
+    resolution_option,
+    seed_option,
+    show_samples_option,
+)
+from medim.errors import UserError
 
 
-@click.command(short_help="Not built yet: score a folder of predictions.")
+@click.command(short_help="Score and rank a folder of another system's predictions.")
 @click.argument("tasks", nargs=-1, metavar="TASK...")
-@click.option("--predictions", metavar="DIR", type=click.Path(path_type=Path), help="Folder with predictions.jsonl.")
-@data_option(required=False)
+@click.option(
+    "--predictions", metavar="DIR", type=click.Path(path_type=Path),
+    help="Folder with predictions.jsonl, or with files <id>.png and <id>.txt.",
+)  # fmt: skip
+@data_option(required=False, help="What the predictions answer: a data set, or a folder with pairs.jsonl or reports.jsonl.")
 @out_option(required=False)
+@click.option("--name", help="The system's name in the table.  [default: the folder's]")
+@click.option("--split", default="test", show_default=True, help="Split to score on.")
 @limit_option()
 @seed_option()
+@resolution_option()
+@protocol_option()
+@features_option()
+@device_option()
+@show_samples_option()
+@cache_option()
 @overwrite_option()
+@click.pass_context
 def score(
+    ctx: click.Context,
     tasks: tuple[str, ...],
     predictions: Path | None,
     data: str | None,
     out: Path | None,
+    name: str | None,
+    split: str,
     limit: int | None,
     seed: int,
+    resolution: int | None,
+    protocol: str | None,
+    features: tuple[str, ...],
+    device: str | None,
+    show_samples: bool,
+    cache: str | None,
     overwrite: bool,
 ) -> None:
-    """Will score DIR/predictions.jsonl, one {"id", "image" (path) and/or "report"} a line, exactly as `run` scores a model."""
-    not_built("score", "it will score a folder of another system's predictions exactly as `run` scores a model")
+    """Scores DIR exactly as `run` scores a model: same metrics, anchors, records and page. TASK is as for `run`.
+
+    DIR/predictions.jsonl has one {"id", "image" (path inside DIR) and/or "report"} a line; without it, files <id>.png and
+    <id>.txt are read (a run's own samples folder will do, too). Ids are those of the data set's cases: an unknown one is a
+    mistake, a missing one counts as an empty answer. Samples for joint-generation answer no case: any ids will do, and
+    --limit says how many.
+
+    With a folder of reports.jsonl as --data, reports are scored where the images cannot be had.
+    """
+    for what, value in (("a TASK", tasks), ("--predictions", predictions), ("--data", data), ("--out", out)):
+        if not value:
+            raise UserError(f"score needs {what}")
+    assert predictions is not None
+    assert data is not None
+    assert out is not None
+    from benchmark.execute import execute_score
+
+    shared: dict[str, Any] = {"protocol": protocol, "features": features or None}
+    ctx.exit(
+        execute_score(
+            tasks, predictions, data, out, name=name, device=device, overwrite=overwrite, show_samples=show_samples,
+            resolution=resolution, cache=cache, split=split, limit=limit, seed=seed,
+            **{key: value for key, value in shared.items() if value is not None},
+        )
+    )  # fmt: skip

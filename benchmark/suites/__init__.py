@@ -14,7 +14,10 @@ class Suite(BaseModel):
 
     Attributes:
         title: one line, for people.
-        model, data, split, tasks, limit, seed, batch_size: as the options of `run`.
+        model, split, tasks, limit, seed, batch_size, resolution, protocol, features: as the options of `run`. Without a model
+            the command line has to give one.
+        data: a data set or several, each run into a folder of its own; None where the command line has to give them.
+        needs: what `data` has to be, for the message that asks for it.
         out: where the run goes by default.
         set: overrides of the configuration, as with `--set`.
     """
@@ -22,15 +25,29 @@ class Suite(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
-    model: str
-    data: str
+    model: str | None = None
+    data: str | tuple[str, ...] | None = None
+    needs: str | None = None
     split: str = "test"
     tasks: tuple[str, ...] = Field(min_length=1)
     limit: int | None = Field(default=None, ge=1)
     seed: int = Field(default=0, ge=0)
     batch_size: int = Field(default=64, ge=1)
+    resolution: int | None = Field(default=None, ge=8)
+    protocol: str = "strict-v1"
+    features: tuple[str, ...] = ("efficientnet-lite0",)
     out: Path
     set: dict[str, str] = {}
+
+    @property
+    def data_sets(self) -> list[str]:
+        """The data sets, none where they are to be given."""
+        return [] if self.data is None else [self.data] if isinstance(self.data, str) else list(self.data)
+
+    @property
+    def hint(self) -> str:
+        """What the data have to be, as the end of a sentence."""
+        return "" if self.needs is None else f" ({self.needs})"
 
 
 def names() -> list[str]:

@@ -65,9 +65,17 @@ class ReportsOnly:
         """The report at `index` (0-based) of a split; an IndexError outside it."""
         row, keys = self._row(split, index), self.keys(split, index)
         return ImageReportPair(
-            keys.id, Image.new("RGB", (1, 1)), row["report"], split, keys.study, keys.patient, row.get("view"), row.get("domain"),
-            None if row.get("findings") is None else tuple(row["findings"]), row.get("terms"),
-        )  # fmt: skip
+            id=keys.id,
+            image=Image.new("RGB", (1, 1)),
+            report=row["report"],
+            split=split,
+            study=keys.study,
+            patient=keys.patient,
+            view=row.get("view"),
+            domain=row.get("domain"),
+            findings=None if row.get("findings") is None else tuple(row["findings"]),
+            terms=row.get("terms"),
+        )
 
     def keys(self, split: str, index: int) -> Keys:
         """Id, study and patient of `pair(split, index)`."""

@@ -60,7 +60,7 @@ def anchors_of(
         other_images = own_images if reports else [own_images[index] for index in order]
         anchors.append(anchor("shuffled", other_images, other_reports, population))
     if train:
-        image, report = _constant(train, images, reports)
+        image, report = constant_of(train, images, reports)
         anchors.append(anchor("constant", [image] * len(cases), [report] * len(cases), None))
     return anchors
 
@@ -74,7 +74,7 @@ def training_population(cases: Sequence[Case], train: Sequence[Case], generator:
     return chosen
 
 
-def _constant(train: Sequence[Case], images: bool, reports: bool) -> tuple[Image.Image, str]:
+def constant_of(train: Sequence[Case], images: bool, reports: bool) -> tuple[Image.Image, str]:
     """One training pair: with reports, the first that bears the most frequent one; else that of the image nearest the mean."""
     if reports:
         report = Counter(case.report for case in train).most_common(1)[0][0]

@@ -196,13 +196,14 @@ def command(monkeypatch: pytest.MonkeyPatch, dataset: ColourDataset, model: Colo
     load = execute.datasets.load_dataset
     monkeypatch.setattr("medim.data.dataset.load_dataset", lambda name: dataset if name == "colours" else load(name))
 
-    def open_model(name: str, device: str | None, overrides: dict[str, str]) -> ColourModel:
+    def open_model(name: str, device: str | None, overrides: dict[str, str], *rest: object) -> ColourModel:
         if name != "painter":
             raise UserError(f"no model '{name}'")
         model.configure({key.removeprefix("sampling."): value for key, value in overrides.items()})
         return model
 
     monkeypatch.setattr("benchmark.execute.open_model", open_model)
+    monkeypatch.setattr("benchmark.execute.open_pipeline", open_model)
 
     def call(*arguments: object):
         return CliRunner().invoke(main, [str(argument) for argument in arguments])

@@ -84,7 +84,7 @@ def test_demo_runs_its_suite(command, model, dataset, tmp_path, monkeypatch):
     opened = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(medim.data.dataset, "load_dataset", lambda name: opened.append(name) or dataset)
-    monkeypatch.setattr("benchmark.execute.open_model", lambda name, device, overrides: opened.append(name) or model)
+    monkeypatch.setattr("benchmark.execute.open_model", lambda name, *rest: opened.append(name) or model)
     result = command("demo")
     assert result.exit_code == 0, result.output
     assert opened == ["phantom", "phantom-tiny"]

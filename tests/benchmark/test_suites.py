@@ -18,6 +18,17 @@ def test_demo_is_the_main_job():
     assert suite.tasks == ("image-generation", "report-generation", "joint-generation")
 
 
+def test_the_paper_suite_leaves_model_and_data_to_the_user():
+    suite = load_suite("paper")
+    assert (suite.model, suite.data_sets, suite.resolution, suite.limit) == (None, [], 512, 8000)
+    assert "data prepare mimic-cxr" in suite.hint
+
+
+def test_a_suite_may_have_several_data_sets():
+    assert parse_suite(GOOD, "x.yaml").data_sets == ["d"]
+    assert parse_suite(GOOD.replace("data: d", "data: [d, e]"), "x.yaml").data_sets == ["d", "e"]
+
+
 def test_defaults():
     suite = parse_suite(GOOD, "x.yaml")
     assert (suite.split, suite.limit, suite.seed, suite.batch_size, suite.set) == ("test", None, 0, 64, {})
@@ -28,7 +39,7 @@ def test_defaults():
     [
         (GOOD + "limt: 3\n", "x.yaml: unknown field 'limt'; did you mean 'limit'"),
         (GOOD + "limit: 0\n", "x.yaml: field 'limit': Input should be greater"),
-        (GOOD.replace("data: d\n", ""), "x.yaml: field 'data': Field required"),
+        (GOOD.replace("tasks: [all]\n", ""), "x.yaml: field 'tasks': Field required"),
         ("a: [", "x.yaml: broken YAML"),
     ],
 )

@@ -1,0 +1,96 @@
+"""What `--model` means: a trained model, an adapter of another library's, a baseline, or a generator of another package."""
+
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medim.data.dataset import PairDataset
+from medim.errors import UserError
+from tasks.protocols import Answered, Generator
+
+if TYPE_CHECKING:
+    from medim.pipeline import MeDiMPipeline
+
+ENTRY_POINTS = "medim.generators"
+SAMPLING = "sampling."
+Factory = Callable[[str | None, str, Mapping[str, str]], Generator]
+"""What an entry point names: (argument after the colon or None, device, settings of --set) -> Generator."""
+
+
+def open_model(
+    name: str,
+    device: str | None,
+    overrides: Mapping[str, str],
+    dataset: PairDataset | None = None,
+    features: Path | None = None,
+) -> Generator:
+    """The system that `--model` names, with the settings of `--set` applied.
+
+    `diffusers:PATH-or-hub-id` · `transformers:PATH-or-hub-id` · `baseline:NAME` · `NAME[:ARGUMENT]` of an entry point of the
+    group `medim.generators` · else a preset with shipped weights, a folder or a hub id of a trained model.
+
+    Args:
+        dataset: what a baseline draws on.
+        features: folder where its image features outlive the run; None for none.
+
+    Raises:
+        UserError: an unknown system or setting, missing or damaged weights.
+    """
+    kind, colon, argument = name.partition(":")
+    if kind in ("diffusers", "transformers", "baseline") and not argument:
+        example = "baseline:nearest-neighbour" if kind == "baseline" else f"{kind}:FOLDER-or-hub-id"
+        raise UserError(f"--model {name} needs more: {example}")
+    if kind == "diffusers" and colon:
+        from tasks.adapters.diffusers_text_to_image import DiffusersTextToImage
+
+        return DiffusersTextToImage.from_pretrained(argument, _device(device), overrides)
+    if kind == "transformers" and colon:
+        from tasks.adapters.transformers_image_to_text import TransformersImageToText
+
+        return TransformersImageToText.from_pretrained(argument, _device(device), overrides)
+    if kind == "baseline" and colon:
+        if dataset is None:
+            raise UserError(f"--model {name} draws on a data set: it serves `run`, with --data")
+        from tasks.baselines.systems import open_baseline
+
+        return open_baseline(argument, dataset, _device(device), overrides, features)
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if kind in registered:
+        return _from_entry_point(kind, registered[kind].load(), argument or None, _device(device), overrides)
+    return open_pipeline(name, device, overrides)
+
+
+def open_pipeline(name: str, device: str | None, overrides: Mapping[str, str]) -> "MeDiMPipeline":
+    """The pipeline of a preset, folder or hub id, with `sampling.*` overrides applied.
+
+    Raises:
+        UserError: unknown model or setting, missing or damaged weights.
+    """
+    for key in overrides:
+        if not key.startswith(SAMPLING):
+            raise UserError(f"--set {key}: a trained model takes only sampler settings, such as {SAMPLING}image.steps=32")
+    from medim.pipeline import MeDiMPipeline
+
+    pipeline = MeDiMPipeline.from_pretrained(name, device=device)
+    if overrides:
+        pipeline.configure({key.removeprefix(SAMPLING): value for key, value in overrides.items()})
+    return pipeline
+
+
+def _from_entry_point(
+    name: str, factory: Factory, argument: str | None, device: str, overrides: Mapping[str, str]
+) -> Generator:
+    system = factory(argument, device, overrides)
+    if not isinstance(system, Generator | Answered):
+        needed = "name, fingerprint, settings(), generate_images(), generate_reports() and generate_pairs()"
+        raise UserError(f"generator '{name}' of the group {ENTRY_POINTS} is no generator: it needs {needed}")
+    return system
+
+
+def _device(device: str | None) -> str:
+    if device is not None:
+        return device
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

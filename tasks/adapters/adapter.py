@@ -1,0 +1,70 @@
+"""What adapters of other libraries' models share: one task, settings in the signature, weights found and hashed."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from PIL import Image
+
+from medim.errors import UserError
+from medim.files import hash_files, hash_of
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_HASHED = {".safetensors", ".bin", ".json", ".txt", ".model"}
+
+
+class OneTask:
+    """A generator of one modality: of the three kinds of request it answers one.
+
+    Attributes:
+        task: the only task that it can do.
+        resolution: side of the images it is shown or draws, in pixels; None where any will do.
+    """
+
+    task: str
+    resolution: int | None = None
+
+    def __init__(self, name: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
+        self.name, self.fingerprint, self._settings = name, fingerprint, dict(settings)
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides what is drawn, beside the weights and the seed."""
+        return dict(self._settings)
+
+    def cannot(self, task: str) -> str | None:
+        """Anything but its one task."""
+        return None if task == self.task else f"it is a model for {self.task} alone"
+
+    def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
+        """A UserError, unless this is what the model does."""
+        self._refuse("images")
+
+    def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
+        """A UserError, unless this is what the model does."""
+        self._refuse("reports")
+
+    def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
+        """A UserError, unless this is what the model does."""
+        self._refuse("pairs")
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise UserError(f"'{self.name}' cannot generate {what}: it is a model for {self.task} alone")
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The type of the weights that `--set dtype=...` names; a UserError for another name."""
+    if name not in DTYPES:
+        raise UserError(f"--set dtype={name}: one of {', '.join(DTYPES)}")
+    return DTYPES[name]
+
+
+def folder_fingerprint(folder: Path) -> str:
+    """Hash over the weights and configuration files of a model's folder, with their places in it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _HASHED)
+    return hash_of([[path.relative_to(folder).as_posix(), hash_files(path)] for path in files])
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error of another library."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

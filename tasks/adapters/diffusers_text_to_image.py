@@ -1,0 +1,113 @@
+"""Any text-to-image pipeline of diffusers as a system for image generation."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import DiffusionPipeline
+from PIL import Image
+
+from medim.errors import UserError
+from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint, one_line
+from tasks.adapters.settings import read_settings
+
+# Our names, and those of the pipelines' own arguments, whose defaults hold unless --set says otherwise.
+_ARGUMENTS = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
+_FALLBACK = {"steps": 50, "guidance": 7.5}
+REPORT = "{report}"
+
+
+class DiffusersTextToImage(OneTask):
+    """A pipeline whose prompt is the report.
+
+    Settings: `steps`, `guidance` (the pipeline's own defaults), `resolution` (its native one), `prompt` (a template with
+    `{report}`), `negative_prompt`, `safety_checker` (false: medical images set it off; with true, what it flags counts as
+    missing), `dtype`. A report longer than the text encoder's window conditions by its beginning; the window is in the
+    settings as `prompt_tokens`.
+
+    Each image is drawn from its own CPU generator, so it does not depend on its batch or on the device's random numbers.
+    """
+
+    task = "image-generation"
+
+    def __init__(self, pipeline: DiffusionPipeline, name: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(name, fingerprint, settings)
+        self.pipeline = pipeline
+        self.resolution = int(settings["resolution"])
+
+    @classmethod
+    def from_pretrained(cls, name: str, device: str, overrides: Mapping[str, str]) -> "DiffusersTextToImage":
+        """Loads a folder that `save_pretrained` wrote, or a hub id.
+
+        Raises:
+            UserError: it cannot be loaded, is not driven by text, or a setting is wrong.
+        """
+        dtype = dtype_of(overrides.get("dtype", "float32"))
+        folder = Path(name)
+        try:
+            if not folder.is_dir():
+                folder = Path(DiffusionPipeline.download(name))
+            pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
+        except (OSError, ValueError, RuntimeError, ImportError, AttributeError) as error:
+            raise UserError(f"diffusers pipeline '{name}' cannot be loaded: {one_line(error)}") from error
+        parameters = inspect.signature(pipeline.__call__).parameters
+        if "prompt" not in parameters:
+            raise UserError(f"diffusers pipeline '{name}' ({type(pipeline).__name__}) takes no prompt: it draws no reports")
+        settings = read_settings(overrides, _defaults(pipeline, parameters), f"diffusers pipeline '{name}'")
+        if REPORT not in settings["prompt"]:
+            raise UserError(f"--set prompt={settings['prompt']}: the template needs {REPORT}")
+        if not settings["resolution"]:
+            raise UserError(f"diffusers pipeline '{name}' states no resolution: give --set resolution=PIXELS")
+        if "safety_checker" in settings and not settings["safety_checker"]:
+            pipeline.register_modules(safety_checker=None)
+        pipeline.set_progress_bar_config(disable=True)
+        settings["pipeline"] = type(pipeline).__name__
+        if (window := _window(pipeline)) is not None:
+            settings["prompt_tokens"] = window
+        system = folder.resolve().name if Path(name).is_dir() else name
+        return cls(pipeline.to(device), system, folder_fingerprint(folder), settings)
+
+    def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
+        """One RGB image for each report; None in place of one that the safety checker, where it is on, has flagged."""
+        prompts = [self._settings["prompt"].replace(REPORT, report) for report in reports]
+        options: dict[str, Any] = {_ARGUMENTS[key]: self._settings[key] for key in _ARGUMENTS if key in self._settings}
+        if self._settings.get("negative_prompt"):
+            options["negative_prompt"] = [self._settings["negative_prompt"]] * len(prompts)
+        if "height" in inspect.signature(self.pipeline.__call__).parameters:
+            options |= {"height": self.resolution, "width": self.resolution}
+        generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+        output = self.pipeline(prompt=prompts, generator=generators, output_type="pil", **options)
+        flagged = output.get("nsfw_content_detected") or [False] * len(prompts)
+        # A flagged image comes back black; as a missing one it lowers the coverage instead of posing as an answer.
+        return [None if bad else image.convert("RGB") for image, bad in zip(output.images, flagged, strict=True)]
+
+
+def _defaults(pipeline: DiffusionPipeline, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"prompt": REPORT, "dtype": "float32", "resolution": _native_resolution(pipeline)}
+    for key, argument in _ARGUMENTS.items():
+        if argument in parameters:
+            own = parameters[argument].default
+            defaults[key] = own if isinstance(own, int | float) else _FALLBACK[key]
+    if "negative_prompt" in parameters:
+        defaults["negative_prompt"] = ""
+    if "safety_checker" in pipeline.components:
+        defaults["safety_checker"] = False
+    return defaults
+
+
+def _native_resolution(pipeline: DiffusionPipeline) -> int:
+    """Side that the denoiser was made for, in pixels; 0 where the pipeline does not say."""
+    for part in ("unet", "transformer"):
+        model = pipeline.components.get(part)
+        size = None if model is None else model.config.get("sample_size")
+        if isinstance(size, int):
+            return size * int(vars(pipeline).get("vae_scale_factor", 1))
+    return 0
+
+
+def _window(pipeline: DiffusionPipeline) -> int | None:
+    """Tokens of a prompt that the text encoder reads; None where there is no tokenizer."""
+    tokenizer = pipeline.components.get("tokenizer")
+    return None if tokenizer is None else min(int(tokenizer.model_max_length), 1 << 20)
