@@ -20,7 +20,6 @@ UNBUILT = [
     ("run", "memorisation"),
     ("run", "fine-detail"),
     ("run", "long-form"),
-    ("score",),
     ("ablate",),
     ("export",),
     ("leaderboard", "add"),
