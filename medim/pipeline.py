@@ -15,6 +15,7 @@ from medim.data.images import square
 from medim.denoiser import MeDiMModel
 from medim.errors import UserError
 from medim.files import hash_files, write_json
+from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
 from medim.sampling.decoder import decode
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
@@ -93,6 +94,19 @@ class MeDiMPipeline:
         """Sampler settings, as they stand in a signature."""
         return self.sampler.to_dict()
 
+    def tokenizers(self) -> dict[str, str]:
+        """Hashes of both tokenizers: nats per token of two models are comparable where that modality's are equal."""
+        return {"image_tokenizer": self.images.fingerprint, "report_tokenizer": self.reports.fingerprint}
+
+    @property
+    def report_vocabulary(self) -> int:
+        """Number of report ids."""
+        return self.reports.size
+
+    def report_ids(self, reports: Sequence[str]) -> torch.Tensor:
+        """Reports as the model reads them: ids, the end and padding, shape (n, report_length)."""
+        return self.reports.encode(reports)
+
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
         """One image for each report. A report longer than the canvas conditions by its beginning (see `reports.fits`)."""
         canvas = self._blank(len(reports)).give_report(self.reports.encode(reports).to(self.model.device))
@@ -123,6 +137,42 @@ class MeDiMPipeline:
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """The tokenizer's round trip: what the model could at best show."""
         return self.images.decode_images(self._codes(images))
+
+    def log_likelihood(
+        self,
+        images: Sequence[Image.Image],
+        reports: Sequence[str],
+        condition: str = "joint",
+        *,
+        draws: int = 8,
+        seeds: Sequence[int] | None = None,
+        batch: int = 32,
+    ) -> PairLikelihood:
+        """Nats of pairs under the model, by modality, with standard errors (see `medim.diffusion.likelihood`).
+
+        Args:
+            images: of any size; a likelihood is one of their codes.
+            condition: `joint` (image and report), `report|image`, `image|report`, or a modality alone: `report`, `image`.
+            draws: of the noise, for each pair; an autoregressive model needs none and is exact.
+            seeds: one for each pair, of its noise; its running number by default. Pairs of equal seeds get equal noise.
+            batch: pairs at once; no result depends on it.
+
+        Raises:
+            UserError: an unknown condition, or no draws.
+        """
+        seeds = range(len(reports)) if seeds is None else seeds
+        return pair_likelihood(self.model, self.reports, self._codes(images), reports, condition, draws, seeds, batch)
+
+    def evidence(self, image: Image.Image, report: str, *, draws: int = 16, seed: int = 0) -> list[SentenceEvidence]:
+        """What the image says for each sentence of the report: log p(sentence | image, rest) - log p(sentence | rest).
+
+        Of a diffusion model both terms are estimates by bounds under equal noise; of an autoregressive one they are exact, and
+        the rest is what stands before the sentence.
+
+        Raises:
+            UserError: the report does not fit the canvas.
+        """
+        return sentence_evidence(self.model, self.reports, self._codes([image]), report, draws, seed)
 
     def _blank(self, batch: int) -> Canvas:
         return Canvas.blank(self.model.config.layout, batch, self.model.device)

@@ -149,16 +149,33 @@ def unigram_nats(train: TokenSplit, heldout: TokenSplit, reports: ReportTokenize
     coded too. k and the smoothing are those of `BACK_OFF` and `SMOOTHING` that suit the held-out reports best: the code is
     given the benefit of the doubt.
     """
-    counts = np.zeros((train.report.shape[1], reports.size), np.int64)  # (N, V)
-    for chunk in train.chunks():
-        for position, column in enumerate(chunk.report[:].T.numpy()):
-            counts[position] += np.bincount(column, minlength=reports.size)
-    everywhere = counts.sum(axis=0).astype(float)
     coded = heldout.report[:]  # (n held out, N)
-    seen = np.take_along_axis(counts, coded.T.numpy(), axis=1)  # (N, n held out)
-    costs = []
+    total, _ = unigram_costs((chunk.report[:].numpy() for chunk in train.chunks()), coded.numpy(), reports.size)
+    return total / float(reports.lengths(coded).sum())
+
+
+def unigram_costs(train: Iterable[np.ndarray], heldout: np.ndarray, size: int) -> tuple[float, np.ndarray]:
+    """Nats of held-out reports in the code of `unigram_nats`: of all of them, and of each, (n held out,).
+
+    Args:
+        train: blocks of reports as ids with end and padding, (n, N) each.
+        heldout: reports as ids, (n held out, N).
+        size: V, number of ids.
+    """
+    positions = heldout.shape[1]
+    counts = np.zeros((positions, size), np.int64)  # (N, V)
+    reports = 0
+    for block in train:
+        reports += len(block)
+        for position, column in enumerate(block.T):
+            counts[position] += np.bincount(column, minlength=size)
+    everywhere = counts.sum(axis=0).astype(float)
+    seen = np.take_along_axis(counts, heldout.T, axis=1)  # (N, n held out)
+    best, each = np.inf, np.zeros(len(heldout))
     for smoothing in SMOOTHING:
-        q = (everywhere + smoothing) / (everywhere.sum() + smoothing * reports.size)
-        prior = q[coded.T.numpy()]
-        costs += [-np.log((seen + k * prior) / (len(train) + k)).sum() for k in BACK_OFF]
-    return float(min(costs)) / float(reports.lengths(coded).sum())
+        prior = ((everywhere + smoothing) / (everywhere.sum() + smoothing * size))[heldout.T]
+        for k in BACK_OFF:
+            costs = -np.log((seen + k * prior) / (reports + k))
+            if costs.sum() < best:
+                best, each = float(costs.sum()), costs.sum(axis=0)
+    return best, each

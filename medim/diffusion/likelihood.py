@@ -14,17 +14,23 @@ from dataclasses import dataclass
 
 import torch
 
-from medim.canvas import MODALITIES, Canvas, Layout
+from medim.canvas import MODALITIES, Canvas, Layout, Modality
 from medim.data.token_cache import TokenSplit
 from medim.denoiser import MeDiMModel
 from medim.diffusion.objective import nelbo
 from medim.diffusion.schedule import SMALLEST_T, LogLinear
 from medim.diffusion.transition import transition
-from medim.errors import UserError
+from medim.errors import UserError, unknown
 from medim.streams import GOLDEN, stream
 
-CONDITIONS = {"joint": ("image", "report"), "report|image": ("report",), "image|report": ("image",)}
+CONDITIONS: dict[str, tuple[Modality, ...]] = {
+    "joint": ("image", "report"),
+    "report|image": ("report",),
+    "image|report": ("image",),
+}
 """Which modalities are to be told; the others are given."""
+MARGINALS = {"report": "image", "image": "report"}
+"""One modality alone, and the other, which is then neither told nor known."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +60,34 @@ def likelihood(
     """The bound of each sample of a split, see `conditional_bound`.
 
     Args:
-        condition: `joint` bounds -log p(image, report) (its two columns add up), `report|image`, `image|report`.
+        condition: `joint` bounds -log p(image, report) (its two columns add up), `report|image`, `image|report`; `report` and
+            `image` alone bound the marginals.
         limit: the first so many samples; all where None.
     """
     layout = model.config.layout
-    told = torch.zeros(1, layout.length, dtype=torch.bool)
-    for modality in CONDITIONS[condition]:
-        told[:, layout.of(modality)] = True
     count = min(len(split), limit) if limit is not None else len(split)
     parts = []
     for start in range(0, count, batch):
         rows = range(start, min(start + batch, count))
         clean = layout.join(split.image[rows.start : rows.stop], split.report[rows.start : rows.stop])
-        told_here = told.expand(len(rows), -1)
-        parts.append(conditional_bound(model, clean, told_here, torch.zeros_like(told_here), draws, seed, rows))
+        parts.append(conditional_bound(model, clean, *places(layout, condition, len(rows)), draws, seed, rows))
     return Likelihood(torch.cat(parts))
+
+
+def places(layout: Layout, condition: str, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which positions a condition (of `CONDITIONS` or `MARGINALS`) tells, and which it hides: True there, (batch, L) each.
+
+    Raises:
+        UserError: an unknown condition.
+    """
+    if condition not in CONDITIONS and condition not in MARGINALS:
+        raise unknown("condition of a likelihood", condition, [*CONDITIONS, *MARGINALS])
+    told, hidden = torch.zeros(2, layout.length, dtype=torch.bool)
+    for modality in CONDITIONS.get(condition, (condition,)):
+        told[layout.of(modality)] = True
+    if condition in MARGINALS:
+        hidden[layout.of(MARGINALS[condition])] = True
+    return told.expand(batch, -1), hidden.expand(batch, -1)
 
 
 @torch.no_grad()
@@ -92,11 +111,29 @@ def conditional_bound(
         hidden: True where a token is masked throughout and costs nothing: it is not known, (B, L).
         numbers: i of each sample.
     """
+    terms = bound_terms(model, clean, told, hidden, draws, seed, numbers)
+    result = torch.zeros(len(clean), 2)
+    for term in terms:
+        result += term / len(terms)
+    return result
+
+
+@torch.no_grad()
+def bound_terms(
+    model: MeDiMModel,
+    clean: torch.Tensor,
+    told: torch.Tensor,
+    hidden: torch.Tensor,
+    draws: int,
+    seed: int,
+    numbers: Sequence[int],
+) -> list[torch.Tensor]:
+    """The draws that `conditional_bound` is the mean of, (B, 2) each; a single one, exact, of an autoregressive model."""
     layout, process = model.config.layout, model.config.transition
     if model.config.objective == "autoregressive":
-        return _exact(model, clean, told, hidden)
+        return [_exact(model, clean, told, hidden)]
     corrupt = _masked if process == "absorbing" else _noised
-    result = torch.zeros(len(clean), 2)
+    terms = []
     was_training = model.training
     model.eval()
     free = [row.nonzero()[:, 0] for row in told]
@@ -108,9 +145,9 @@ def conditional_bound(
         noisy, asked, t, weight = (torch.stack(column) for column in zip(*drawn, strict=True))
         clean_, noisy, asked, t = (x.to(model.device) for x in (clean, noisy, asked, t))
         bound = nelbo(model(noisy, t, asked), clean_, noisy, t, layout, asked, process=process)
-        result += weight * bound.divergence.cpu() / draws
+        terms.append(weight * bound.divergence.cpu())
     model.train(was_training)
-    return result
+    return terms
 
 
 @torch.no_grad()
@@ -120,7 +157,8 @@ def evidence(
     """What the image says for each sentence of a report: log p(sentence | image, rest) - log p(sentence | rest), in nats.
 
     Both terms are estimated by their bounds under the same noise, so the difference is an estimate, not a bound. Positive: the
-    image makes the sentence likelier.
+    image makes the sentence likelier. An autoregressive model knows of the rest what stands before the sentence, and its
+    differences are exact: over all tokens they add up to log p(report | image) - log p(report).
 
     Args:
         clean: one complete sequence (L,).
@@ -129,6 +167,8 @@ def evidence(
     Returns:
         Differences and their standard errors over draws, each of shape (len(spans),).
     """
+    if model.config.objective == "autoregressive":
+        return _exact_evidence(model, clean, spans)
     layout = model.config.layout
     report = torch.arange(layout.length)[layout.report]
     image = torch.zeros(layout.length, dtype=torch.bool)
@@ -152,26 +192,41 @@ def evidence(
 def _exact(model: MeDiMModel, clean: torch.Tensor, told: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
     """-log p of an autoregressive model by the chain rule; no bound, no noise.
 
+    What is given is read before what is told, and what is hidden after it, where it cannot matter.
+
     Raises:
-        UserError: what is given does not stand before what is told.
+        UserError: what is told, given and hidden are not whole modalities.
     """
     layout = model.config.layout
-    report = torch.zeros(layout.length, dtype=torch.bool)
-    report[layout.report] = True
-    free = torch.zeros(layout.length, dtype=torch.bool)
-    free[layout.image] = free[layout.report] = True
-    first = (told[0] & ~report).any() and not (told[0] & report).any()  # the image alone is told: the report comes first
-    wanted = {"joint": free, "report|image": report, "image|report": free & ~report}
-    if hidden.any() or not any(bool((told == positions).all()) for positions in wanted.values()):
-        raise UserError("an autoregressive model tells whole modalities only: joint, report|image or image|report")
+    for report_first, conditions in ((False, ("joint", "report|image", "image")), (True, ("image|report", "report"))):
+        for condition in conditions:
+            wanted_told, wanted_hidden = places(layout, condition, len(clean))
+            if torch.equal(told, wanted_told) and torch.equal(hidden, wanted_hidden):
+                return _from_the_left(model, clean, told, report_first)
+    raise UserError(f"an autoregressive model tells whole modalities only: {', '.join([*CONDITIONS, *MARGINALS])}")
+
+
+def _from_the_left(model: MeDiMModel, clean: torch.Tensor, told: torch.Tensor, report_first: bool) -> torch.Tensor:
+    """Cost of the told positions given all that stands before each, by modality; (B, 2)."""
     was_training = model.training
     model.eval()
     moved, asked = clean.to(model.device), told.to(model.device)
     t = torch.zeros(len(clean), 2, device=model.device)
-    order = torch.full((len(clean),), bool(first), device=model.device)
+    order = torch.full((len(clean),), report_first, device=model.device)
     nats = model(moved, t, asked, clean=moved, alpha=1 - t, report_first=order).cpu()
     model.train(was_training)
     return nats
+
+
+def _exact_evidence(model: MeDiMModel, clean: torch.Tensor, spans: Sequence[slice]) -> tuple[torch.Tensor, torch.Tensor]:
+    """`evidence` by the chain rule: the sentence after the image, and before it."""
+    layout = model.config.layout
+    told = torch.zeros(len(spans), layout.length, dtype=torch.bool)
+    for row, span in enumerate(spans):
+        told[row, torch.arange(layout.length)[layout.report][span]] = True
+    sequences = clean.expand(len(spans), -1)
+    seen, blind = (_from_the_left(model, sequences, told, report_first)[:, 1] for report_first in (False, True))
+    return blind - seen, torch.zeros(len(spans))
 
 
 Noise = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]

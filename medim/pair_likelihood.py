@@ -1,0 +1,161 @@
+"""What a model's likelihood says of pairs: nats of each modality, and what an image tells of each sentence of its report."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+
+from medim.denoiser import MeDiMModel
+from medim.diffusion.likelihood import bound_terms, evidence, places
+from medim.errors import UserError
+from medim.tokenizers.report import ReportTokenizer
+
+# A full stop ends a sentence where white space or nothing follows it: "1.5 cm" is one; so does a line break.
+_END = re.compile(r"[.!?]+(?=\s|$)\s*|\n\s*")
+
+
+@dataclass(frozen=True)
+class PairLikelihood:
+    """Nats that a model needs for n pairs; the columns of (n, 2) tensors are (image, report).
+
+    Attributes:
+        condition: what was told: `joint`, `report|image`, `image|report`, `report` or `image`.
+        nats: upper bounds on -log p (exact where `exact`), float64 (n, 2); 0 where a modality was not told. With `joint` the
+            columns add up to the bound on -log p(image, report). NaN where the report did not fit the canvas.
+        standard_error: of `nats` over the draws, (n, 2); the draws are stratified, so that it errs on the large side. 0 where
+            exact, NaN of a single draw.
+        exact: by the chain rule of an autoregressive model, without noise.
+        estimator: how the nats were had, for signatures.
+        report_tokens: real tokens and the end, (n,).
+        image_tokens: (n,).
+        text_bytes: UTF-8 bytes of the reports, (n,).
+        truncated: True where the report did not fit the canvas, (n,).
+    """
+
+    condition: str
+    nats: torch.Tensor
+    standard_error: torch.Tensor
+    exact: bool
+    estimator: str
+    report_tokens: torch.Tensor
+    image_tokens: torch.Tensor
+    text_bytes: torch.Tensor
+    truncated: torch.Tensor
+
+    @property
+    def log_likelihood(self) -> torch.Tensor:
+        """Lower bounds on log p of all that was told, in nats; (n,)."""
+        return -self.nats.sum(1)
+
+
+@dataclass(frozen=True)
+class SentenceEvidence:
+    """One sentence of a report, and what the image says for it.
+
+    Attributes:
+        text: as in the report.
+        nats: log p(sentence | image, rest) - log p(sentence | rest); positive where the image makes it likelier.
+        standard_error: over draws; 0 where exact.
+    """
+
+    text: str
+    nats: float
+    standard_error: float
+
+
+def pair_likelihood(
+    model: MeDiMModel,
+    reports: ReportTokenizer,
+    codes: torch.Tensor,
+    texts: Sequence[str],
+    condition: str,
+    draws: int,
+    seeds: Sequence[int],
+    batch: int,
+) -> PairLikelihood:
+    """See `medim.pipeline.MeDiMPipeline.log_likelihood`; codes of the images (n, image_length)."""
+    if not len(codes) == len(texts) == len(seeds):
+        raise ValueError(f"{len(codes)} images, {len(texts)} reports and {len(seeds)} seeds")
+    if draws < 1:
+        raise UserError(f"draws must be at least 1, not {draws}")
+    layout, exact = model.config.layout, model.config.objective == "autoregressive"
+    ids = reports.encode(texts)
+    truncated = torch.tensor([not reports.fits(text) for text in texts], dtype=torch.bool)
+    clean = layout.join(codes.cpu(), ids)
+    values, errors = [torch.zeros(0, 2, dtype=torch.float64)], [torch.zeros(0, 2, dtype=torch.float64)]
+    for start in range(0, len(clean), batch):
+        rows = slice(start, min(start + batch, len(clean)))
+        told, hidden = places(layout, condition, rows.stop - rows.start)
+        numbers = [seed % (1 << 31) for seed in seeds[rows]]  # a float64 keeps the fraction of number * golden ratio
+        terms = torch.stack(bound_terms(model, clean[rows], told, hidden, draws, 0, numbers)).double()  # (draws, B, 2)
+        values.append(terms.mean(0))
+        errors.append(_standard_error(terms, exact))
+    nats, error = torch.cat(values), torch.cat(errors)
+    nats[truncated] = error[truncated] = torch.nan
+    return PairLikelihood(
+        condition, nats, error, exact, _estimator(model, draws), reports.lengths(ids),
+        torch.full((len(clean),), layout.image_length),
+        torch.tensor([len(text.encode()) for text in texts], dtype=torch.int64), truncated,
+    )  # fmt: skip
+
+
+def sentence_evidence(
+    model: MeDiMModel, reports: ReportTokenizer, codes: torch.Tensor, text: str, draws: int, seed: int
+) -> list[SentenceEvidence]:
+    """See `medim.pipeline.MeDiMPipeline.evidence`; codes of the image (1, image_length)."""
+    if not reports.fits(text):
+        length, room = len(reports.ids(text)), reports.report_length
+        raise UserError(f"a report of {length} tokens and its end do not fit into {room}: no evidence can be told")
+    parts = [(sentence, span) for sentence, span in sentence_tokens(reports, text) if span.stop > span.start]
+    if not parts:
+        return []
+    clean = model.config.layout.join(codes.cpu(), reports.encode([text]))[0]
+    nats, errors = evidence(model, clean, [span for _, span in parts], draws, seed)
+    return [
+        SentenceEvidence(text[sentence.start : sentence.stop].strip(), float(value), float(error))
+        for (sentence, _), value, error in zip(parts, nats, errors, strict=True)
+    ]
+
+
+def sentences(text: str) -> list[slice]:
+    """Where each sentence stands in a text, white space after it included: slices that tile the text, none of them blank."""
+    stops = [match.end() for match in _END.finditer(text)]
+    edges = [0, *stops, len(text)]
+    parts = [slice(start, stop) for start, stop in pairwise(edges) if text[start:stop].strip()]
+    if parts:  # leading blank space belongs to the first
+        parts[0] = slice(0, parts[0].stop)
+    return parts
+
+
+def sentence_tokens(reports: ReportTokenizer, text: str) -> list[tuple[slice, slice]]:
+    """Each sentence's place in the text, and its tokens' place among the report's ids.
+
+    Raises:
+        UserError: the tokenizer cannot tell where in the text a token stands.
+    """
+    if not reports.tokenizer.is_fast:
+        raise UserError(f"report tokenizer {reports.tokenizer.name_or_path!r} cannot tell where in the text its tokens stand")
+    offsets = reports.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    last = [max(stop - 1, 0) for _, stop in offsets]  # a token belongs to the sentence of its last character
+    result = []
+    for part in sentences(text):
+        inside = [index for index, place in enumerate(last) if part.start <= place < part.stop]
+        tokens = slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
+        result.append((part, tokens))
+    return result
+
+
+def _standard_error(terms: torch.Tensor, exact: bool) -> torch.Tensor:
+    """Of the mean of draws (draws, B, 2); (B, 2)."""
+    if exact:
+        return torch.zeros_like(terms[0])
+    return torch.full_like(terms[0], torch.nan) if len(terms) < 2 else terms.std(0) / len(terms) ** 0.5
+
+
+def _estimator(model: MeDiMModel, draws: int) -> str:
+    if model.config.objective == "autoregressive":
+        return "exact, chain rule"
+    over = "numbers of masked tokens" if model.config.transition == "absorbing" else "times of the log-linear schedule"
+    return f"upper bound, {draws} stratified {over}"
