@@ -202,7 +202,7 @@ def train_image_checker(
 
 RECIPES: dict[str, dict[str, int]] = {
     "score": {"cases": 14_336, "epochs": 6, "seed": 0, "width": 16, "start": 0},
-    "steer": {"cases": 10_240, "epochs": 6, "seed": 1, "width": 12, "start": 131_072},
+    "steer": {"cases": 6_144, "epochs": 7, "seed": 1, "width": 12, "start": 131_072},
 }
 
 
