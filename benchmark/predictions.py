@@ -76,6 +76,7 @@ class PredictionStore:
         return {
             "id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt,
             "seed": seed, "cost": dict(prediction.cost), "commit": self.commit,
+            **({"told": dict(prediction.told)} if prediction.told else {}),
         }  # fmt: skip
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
@@ -90,17 +91,18 @@ class PredictionStore:
         if line["image"] is not None:
             with Image.open(self.folder / line["image"]) as opened:
                 image = opened.convert("RGB")
-        return Prediction(id, image, line["report"], line["prompt"], line["cost"])
+        return Prediction(id, image, line["report"], line["prompt"], line["cost"], line.get("told", {}))
 
     def commits(self, ids: Sequence[str]) -> list[str]:
         """The commits of the code that generated these, sorted; empty where another program did."""
         return sorted({self.lines[id]["commit"] for id in ids if id in self.lines} - {""})
 
     def fingerprint(self, ids: Sequence[str]) -> str:
-        """Hash of what was predicted for `ids`: reports and the bytes of the images (costs and seeds are no part of it)."""
+        """Hash of what was predicted for `ids`: reports, image bytes and what was told (costs and seeds are no part)."""
         parts = []
         for id in ids:
             line = self.lines.get(id)
             image = hash_files(self.folder / line["image"]) if line and line["image"] else None
-            parts.append([id, image, line["report"] if line else None])
+            told = [line["told"]] if line and "told" in line else []
+            parts.append([id, image, line["report"] if line else None, *told])
         return hash_of(parts)

@@ -24,7 +24,7 @@ from medim.errors import UserError
 from medim.files import hash_files, hash_of, write_json
 from medim.perception.space import DEFAULT
 from tasks.cases import cases_of, split_ids
-from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Reconstructs, Task
+from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Prepared, Reconstructs, Task
 
 RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
 ANCHORS = ("real", "reconstruction", "shuffled", "constant", REFERENCES)  # folders beside the model's own
@@ -177,8 +177,9 @@ def _results(
             copy_missing(store, answers[task.name], task=task.name, system=system, batch_size=batch_size)
         else:
             store = PredictionStore(folder, commit=scoring.commit)
+            asked = task.prepared(scoring.data.cases, scoring.data.dataset) if isinstance(task, Prepared) else task
             failures += generate_missing(
-                store, scoring.data.cases, partial(task.generate, model), task=task.name, system=system,
+                store, scoring.data.cases, partial(asked.generate, model), task=task.name, system=system,
                 seed=scoring.data.seed, batch_size=batch_size,
             )  # fmt: skip
         results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from medim.data.dataset import PairDataset, keys_of
 from medim.data.images import read_image, square
 from medim.data.reports_only import ReportsOnly
@@ -85,6 +87,28 @@ def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | Non
         if limit is not None and len(cases) == limit:
             break
         cases.append(_case(dataset, pair, resolution))
+    return cases
+
+
+def drawn_cases(dataset: PairDataset, split: str, resolution: int, count: int, seed: int) -> list[Case]:
+    """At most `count` cases of a split, drawn without replacement from all of it, one a study.
+
+    Pairs without a report are passed over. Of one seed, fewer cases are the first of more.
+
+    Raises:
+        UserError: an unknown or empty split, an unreadable image.
+    """
+    _check_split(dataset, split)
+    dataset = at_resolution(dataset, resolution)
+    cases: list[Case] = []
+    seen: set[str] = set()
+    for index in np.random.default_rng(seed).permutation(dataset.size(split)):
+        if len(cases) == count:
+            break
+        pair = dataset.pair(split, int(index))
+        if pair.study not in seen and pair.report is not None and pair.report.strip():
+            seen.add(pair.study)
+            cases.append(_case(dataset, pair, resolution))
     return cases
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from PIL import Image
 
 if TYPE_CHECKING:
+    from medim.data.dataset import PairDataset
     from tasks.context import Context
     from tasks.metrics.additive import Additive
 
@@ -44,6 +45,7 @@ class Prediction:
         id: the case's id.
         prompt: the text the system was conditioned on, where it was.
         cost: what the sample took: `seconds` of wall time (its share of the batch), `forwards`, ...
+        told: what the system told of the case itself, where that was asked: JSON-able numbers (nats) and names.
     """
 
     id: str
@@ -51,6 +53,7 @@ class Prediction:
     report: str | None = None
     prompt: str | None = None
     cost: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    told: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @runtime_checkable
@@ -84,6 +87,60 @@ class Reconstructs(Protocol):
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """The tokenizer's round trip, one image for each image."""
+
+
+class Nats(Protocol):
+    """What a model needs to tell n pairs; the columns of (n, 2) arrays are (image, report).
+
+    Attributes:
+        nats: -log p or upper bounds on it, (n, 2); 0 where a modality was not told, NaN where the model has no number.
+        standard_error: of `nats` over draws, (n, 2); 0 where exact.
+        estimator: how they were had, for signatures.
+        report_tokens: real tokens and the end, (n,).
+        image_tokens: (n,).
+        text_bytes: UTF-8 bytes of the reports, (n,).
+    """
+
+    @property
+    def nats(self) -> Any: ...
+
+    @property
+    def standard_error(self) -> Any: ...
+
+    @property
+    def estimator(self) -> str: ...
+
+    @property
+    def report_tokens(self) -> Any: ...
+
+    @property
+    def image_tokens(self) -> Any: ...
+
+    @property
+    def text_bytes(self) -> Any: ...
+
+
+@runtime_checkable
+class Scorable(Protocol):
+    """A system that can say how likely a pair is."""
+
+    def log_likelihood(
+        self, images: Sequence[Image.Image], reports: Sequence[str], condition: str, *, draws: int, seeds: Sequence[int]
+    ) -> Nats:
+        """Nats of n pairs. `condition`: `joint`, `report|image`, `image|report`, or a modality alone: `report`, `image`.
+
+        One seed for each pair: its noise depends on nothing else.
+        """
+
+    def tokenizers(self) -> Mapping[str, str]:
+        """Hashes `report_tokenizer` and `image_tokenizer`: nats per token are comparable where that modality's are equal."""
+
+    @property
+    def report_vocabulary(self) -> int:
+        """Number of report ids."""
+
+    def report_ids(self, reports: Sequence[str]) -> Any:
+        """Reports as the model reads them: ids, the end and padding, (n, length) integers."""
 
 
 @runtime_checkable
@@ -145,6 +202,14 @@ class Selective(Protocol):
 
     def refuses(self, generator: Generator | Answered) -> str | None:
         """Why this system cannot be asked, in one line; None where it can."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A task that has to know all cases, and what else the data set holds, before it asks for the first."""
+
+    def prepared(self, cases: Sequence[Case], dataset: "PairDataset") -> "Task":
+        """The task, for these cases of this data set."""
 
 
 @dataclass(frozen=True)
@@ -214,3 +279,37 @@ class Task(Protocol):
         population: Sequence[Image.Image] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores, and per-sample scores (one dict per case, in the cases' order)."""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two images to be shown side by side, such as a sample and the training image nearest to it; lines that stand below."""
+
+    image: Image.Image
+    other: Image.Image
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Exhibition:
+    """What a task has to show beside its scores.
+
+    Attributes:
+        title: what the pairings are; the lines after the first explain it.
+        pairings: the most telling first.
+        samples: JSON-able, one dict per sample: what a number cannot say, such as the id of the nearest training pair.
+    """
+
+    title: tuple[str, ...]
+    pairings: list[Pairing]
+    samples: list[dict[str, Any]]
+
+
+@runtime_checkable
+class Exhibits(Protocol):
+    """A task whose scores need looking at."""
+
+    def score_and_exhibit(
+        self, cases: Sequence[Case], predictions: Sequence[Prediction], context: "Context"
+    ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
+        """`Task.score`, and what there is to show."""

@@ -7,7 +7,7 @@ from medim.data.phantom.dataset import PhantomDataset
 from medim.data.phantom_v2.dataset import PhantomV2
 from medim.data.selection import MixedDataset, Subset
 from medim.errors import UserError
-from tasks.cases import at_resolution, cases_of, own_resolution, split_ids
+from tasks.cases import at_resolution, cases_of, drawn_cases, own_resolution, split_ids
 
 
 def test_cases_are_pairs_in_the_declared_geometry(world):
@@ -85,3 +85,14 @@ def test_split_ids_are_those_of_all_pairs():
     assert split_ids(PhantomDataset(), "test")[:2] == ["phantom-test-00000", "phantom-test-00001"]
     with pytest.raises(UserError, match="unknown split 'tset'"):
         split_ids(PhantomDataset(), "tset")
+
+
+def test_drawn_cases_come_from_all_of_a_split_and_fewer_are_the_first_of_more(world):
+    more, fewer = (drawn_cases(world, "train", 16, count, seed=3) for count in (40, 10))
+    assert [case.id for case in more[:10]] == [case.id for case in fewer]
+    numbers = sorted(int(case.id.rpartition("-")[2]) for case in more)
+    assert len(set(numbers)) == 40
+    assert numbers[-1] > 80
+    assert len(drawn_cases(world, "train", 16, 1000, seed=0)) == 120
+    with pytest.raises(UserError, match="has no pairs in split 'val'"):
+        drawn_cases(world, "val", 16, 5, seed=0)
