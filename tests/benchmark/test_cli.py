@@ -25,7 +25,7 @@ UNBUILT = [
     ("leaderboard", "add"),
     ("doctor",),
     ("selftest",),
-    ("speed", "train"),
+    ("speed", "sample"),
 ]
 
 
