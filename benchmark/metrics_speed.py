@@ -4,7 +4,7 @@ Each row is a ratio of two times on this machine in this run, so that it holds o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -179,9 +179,9 @@ def turns(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> tu
 
 def compare_meteor(references: Sequence[str], hypotheses: Sequence[str], rounds: int) -> Compared:
     """METEOR of tokenised texts, from a cold start each turn: the score of the corpus and of every text."""
-    row = {"what": "METEOR 1.5", "n": len(references), "against": "pycocoevalcap's Meteor, started and asked", "target": 3.0}
+    row = Compared(what="METEOR 1.5", n=len(references), against="pycocoevalcap's Meteor, started and asked", target=3.0)
     if (problem := _missing() or java_problem()) is not None:
-        return Compared(**row, reason=problem)
+        return replace(row, reason=problem)
     from pycocoevalcap.meteor.meteor import Meteor
 
     def ours() -> tuple[float, np.ndarray]:
@@ -199,7 +199,7 @@ def compare_meteor(references: Sequence[str], hypotheses: Sequence[str], rounds:
 
     (fast, mine), (slow, yours) = turns(ours, theirs, rounds)
     difference = max(abs(mine[0] - yours[0]), float(np.abs(mine[1] - yours[1]).max()))
-    return Compared(**row, ours=fast, reference=slow, difference=difference)
+    return replace(row, ours=fast, reference=slow, difference=difference)
 
 
 def compare_interval(references: Sequence[str], hypotheses: Sequence[str], rounds: int, resamples: int = RESAMPLES) -> Compared:
@@ -207,22 +207,21 @@ def compare_interval(references: Sequence[str], hypotheses: Sequence[str], round
 
     The reference recomputes the score of the corpus for each resample; it is timed on one resample a turn and multiplied.
     """
-    row = {
-        "what": f"BLEU-4 interval, {resamples:,} resamples", "n": len(references), "target": 100.0,
-        "against": "pycocoevalcap's Bleu of each resampled corpus",
-        "how": f"theirs: {rounds} resample(s) computed, times {resamples:,} / {rounds}",
-    }  # fmt: skip
+    row = Compared(
+        what=f"BLEU-4 interval, {resamples:,} resamples", n=len(references), target=100.0,
+        against="pycocoevalcap's Bleu of each resampled corpus",
+        how=f"theirs: {rounds} resample(s) computed, times {resamples:,} / {rounds}")  # fmt: skip
     if (problem := _missing()) is not None:
-        return Compared(**row, reason=problem)
+        return replace(row, reason=problem)
     if len(references) < MINIMUM_PATIENTS:
-        return Compared(**row, reason=f"an interval needs {MINIMUM_PATIENTS} reports")
+        return replace(row, reason=f"an interval needs {MINIMUM_PATIENTS} reports")
     from pycocoevalcap.bleu.bleu import Bleu
 
     count, patients = len(references), tuple(map(str, range(len(references))))
     sums: list[np.ndarray] = []
     turn = iter(range(rounds))  # another seed each turn: weights that are kept for the next metric would flatter us
     drawn = [next(resampling_weights(count, seed, resamples))[0].astype(int) for seed in range(rounds, 2 * rounds)]
-    resampled = iter([np.repeat(np.arange(count), weights) for weights in drawn])
+    resampled = iter([np.repeat(np.arange(count), weights).tolist() for weights in drawn])
 
     def ours() -> np.ndarray:
         own = References(references)
@@ -237,17 +236,16 @@ def compare_interval(references: Sequence[str], hypotheses: Sequence[str], round
 
     (fast, counts), (slow, value) = turns(ours, theirs, rounds)
     own_value = float(bleu_of_sums(drawn[-1].astype(float)[None] @ counts, order=4)[0])
-    return Compared(**row, ours=fast, reference=slow * resamples, difference=abs(own_value - value))
+    return replace(row, ours=fast, reference=slow * resamples, difference=abs(own_value - value))
 
 
 def compare_frechet(rounds: int, dimension: int = DIMENSION, images: int = IMAGES) -> Compared:
     """The Fréchet distance of drawn features, exact, against the square root of the covariances' product."""
-    row = {
-        "what": f"Fréchet distance, d = {dimension:,}", "n": images, "target": 20.0, "tolerance": SQUARE_ROOT,
-        "against": "covariances and scipy.linalg.sqrtm of their product (relative difference)",
-    }  # fmt: skip
+    row = Compared(
+        what=f"Fréchet distance, d = {dimension:,}", n=images, target=20.0, tolerance=SQUARE_ROOT,
+        against="covariances and scipy.linalg.sqrtm of their product (relative difference)")  # fmt: skip
     if find_spec("scipy") is None:
-        return Compared(**row, reason="SciPy is not installed: pip install scipy")
+        return replace(row, reason="SciPy is not installed: pip install scipy")
     from scipy.linalg import sqrtm
 
     generator = np.random.default_rng(0)
@@ -263,7 +261,7 @@ def compare_frechet(rounds: int, dimension: int = DIMENSION, images: int = IMAGE
         return float(difference @ difference + np.trace(one) + np.trace(two) - 2 * np.trace(sqrtm(one @ two)).real)
 
     (fast, mine), (slow, yours) = turns(ours, theirs, rounds)
-    return Compared(**row, ours=fast, reference=slow, difference=abs(mine - yours) / abs(yours))
+    return replace(row, ours=fast, reference=slow, difference=abs(mine - yours) / abs(yours))
 
 
 def measure_second_model(reports: Sequence[str]) -> SecondModel:
