@@ -17,6 +17,7 @@ from medim.errors import UserError
 from medim.files import hash_files, write_json
 from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
 from medim.sampling.decoder import decode
+from medim.sampling.ending import Ending
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
@@ -180,7 +181,7 @@ class MeDiMPipeline:
     def _decode(self, canvas: Canvas, seeds: Sequence[int]) -> Canvas:
         if len(seeds) != len(canvas.tokens):
             raise ValueError(f"{len(canvas.tokens)} samples but {len(seeds)} seeds")
-        return decode(self.model, canvas, self.sampler, seeds).canvas
+        return decode(self.model, canvas, self.sampler, seeds, Ending(self.reports.end, self.reports.padding)).canvas
 
     def _codes(self, images: Sequence[Image.Image]) -> torch.Tensor:
         return self.images.encode_images([square(image, self.resolution) for image in images]).to(self.model.device)

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from medim.canvas import MODALITIES, Canvas
-from medim.denoiser import DenoiserOutput, MeDiMModel
 from medim.diffusion.transition import Transition, transition
+from medim.sampling.forward import Ask, Denoiser, Pass, account, read
 from medim.sampling.noise import noise
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import nucleus
@@ -32,29 +32,28 @@ def posterior_step(
 
 
 @torch.no_grad()
-def ancestral(model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int]) -> tuple[Canvas, int]:
+def ancestral(model: Denoiser, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int]) -> tuple[Canvas, list[Pass]]:
     """Fills what is vacant in a canvas from pure noise, all positions at every step; noise levels fall evenly.
 
     Where both modalities are vacant, each runs in its own part of the trajectory (`start`, `stop`).
 
     Returns:
-        The canvas and the number of forwards.
+        The canvas and the passes through the model.
     """
-    layout = canvas.layout
-    free = canvas.masked
-    active = [m for m in MODALITIES if bool(free[:, layout.of(m)].any())]
+    layout, device = canvas.layout, canvas.tokens.device
+    free, vacant = canvas.masked, canvas.masked.cpu()
+    active = [m for m in MODALITIES if bool(vacant[:, layout.of(m)].any())]
     rounds = max((settings.of(m).steps for m in active), default=0)
-    uniform = noise(seeds, rounds + 1, layout.length).to(canvas.tokens.device)
-    tokens = canvas.tokens.clone()
+    uniform = noise(seeds, rounds + 1, layout.length).to(device)
+    tokens, passes = canvas.tokens.clone(), []
     level = dict.fromkeys(MODALITIES, 0.0)
     processes = {m: transition(model.config.transition, layout.size(m)) for m in MODALITIES}
     for m in active:
         where, level[m] = layout.of(m), 1.0
-        chosen = free[:, where]
-        zero = torch.zeros(int(chosen.sum()), dtype=torch.long, device=tokens.device)
-        alone = processes[m].corrupt(zero, torch.zeros((), device=tokens.device), uniform[rounds, 0][:, where][chosen])
-        tokens[:, where][chosen] = layout.ids(alone, m)
-    forwards = 0
+        zero = torch.zeros_like(tokens[:, where])
+        alone = processes[m].corrupt(zero, torch.zeros((), device=device), uniform[rounds, 0][:, where])
+        tokens[:, where] = torch.where(free[:, where], layout.ids(alone, m), tokens[:, where])
+    asks = {m: Ask(m, _places(vacant[:, layout.of(m)]).to(device), None) for m in active}
     for index in range(rounds):
         following = dict(level)
         for m in active:
@@ -64,21 +63,27 @@ def ancestral(model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seed
         due = [m for m in active if following[m] < level[m]]
         if not due:
             continue
-        select = torch.zeros_like(free)
-        for m in due:
-            select[:, layout.of(m)] = free[:, layout.of(m)]
-        t = torch.tensor([level[m] for m in MODALITIES], device=tokens.device).expand(len(tokens), 2)
-        output = model(tokens, t, select)
-        assert isinstance(output, DenoiserOutput)
-        forwards += 1
-        for m in due:
-            where = layout.of(m)
-            chosen = free[:, where]
-            own = settings.of(m)
-            probability = nucleus((output.of(m).float() / own.temperature).softmax(-1), own.top_p)
+        now, wanted = Canvas(layout, tokens, canvas.given), [asks[m] for m in due]
+        t = torch.tensor([level[m] for m in MODALITIES]).to(device).expand(len(tokens), 2)
+        logits = read(model, now, model.hidden(tokens, t), wanted)
+        passes.append(account(now, wanted))
+        tokens = tokens.clone()
+        for ask in wanted:
+            m, where, own = ask.modality, layout.of(ask.modality), settings.of(ask.modality)
+            probability = nucleus((logits[m].float() / own.temperature).softmax(-1), own.top_p)
             probability = probability / probability.sum(-1, keepdim=True)
-            z = layout.states(tokens[:, where][chosen], m)
-            z = posterior_step(processes[m], z, probability, level[m], following[m], uniform[index, 0][:, where][chosen])
-            tokens[:, where][chosen] = layout.ids(z, m)
+            before = tokens[:, where].gather(1, ask.place)
+            numbers = uniform[index, 0][:, where].gather(1, ask.place)
+            z = posterior_step(
+                processes[m], layout.states(before, m).flatten(), probability.flatten(0, 1), level[m], following[m],
+                numbers.flatten(),
+            )  # fmt: skip
+            after = torch.where(free[:, where].gather(1, ask.place), layout.ids(z.view_as(before), m), before)
+            tokens[:, where] = tokens[:, where].scatter(1, ask.place, after)
         level = following
-    return Canvas(layout, tokens, canvas.given), forwards
+    return Canvas(layout, tokens, canvas.given), passes
+
+
+def _places(free: torch.Tensor) -> torch.Tensor:
+    """Positions (B, K) that hold all the free ones of each row, K of them the most that any row has."""
+    return free.int().argsort(dim=1, descending=True, stable=True)[:, : int(free.sum(1).max())]

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 
 import torch
 
-from medim.canvas import MODALITIES, Canvas
-from medim.denoiser import MeDiMModel
+from medim.canvas import MODALITIES, Canvas, Modality
+from medim.errors import UserError
 from medim.sampling.ancestral import ancestral
 from medim.sampling.autoregressive import from_the_left
+from medim.sampling.cache import HiddenStates
+from medim.sampling.countdown import Countdown
+from medim.sampling.ending import Ending
+from medim.sampling.forward import Ask, Denoiser, Pass, account, read
 from medim.sampling.noise import noise
+from medim.sampling.plan import plan, rounds_of
 from medim.sampling.settings import SamplerSettings
-from medim.sampling.step import remaining, reveal
+from medim.sampling.step import step
 
 
 @dataclass(frozen=True)
@@ -21,55 +26,115 @@ class Decoded:
 
     Attributes:
         canvas: nothing masked.
-        forwards: passes through the model, each over the whole batch.
+        forwards: passes through the model that each sample took part in, the most of any sample.
         seconds: wall time of the loop.
+        passes: what each pass computed; a batch of samples with different modalities given has those of each kind.
     """
 
     canvas: Canvas
     forwards: int
     seconds: float
+    passes: tuple[Pass, ...]
 
 
 @torch.no_grad()
-def decode(model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int]) -> Decoded:
+def decode(
+    model: Denoiser, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int], ending: Ending | None = None
+) -> Decoded:
     """Fills a canvas.
 
     The model is fed the true masked fraction of each modality as its time (B, 2). A modality that is given entirely costs
-    nothing; when both are generated, each is revealed in its own part of the trajectory (`start`, `stop`).
+    nothing; when both are generated, each is revealed in its own part of the trajectory (`start`, `stop`). A sample depends
+    on its own row and seed, not on the rows beside it.
 
     Args:
         seeds: one for each sample.
+        ending: ids that end a report: no end is drawn before a given word, and padding follows the end. Without it the
+            report's positions are like any others.
+
+    Raises:
+        UserError: settings that this model or this canvas cannot obey.
     """
     started = time.perf_counter()
-    if model.config.objective == "autoregressive":
-        canvas, forwards = from_the_left(model, canvas, settings, seeds)
-        return Decoded(canvas, forwards, time.perf_counter() - started)
-    if model.config.transition != "absorbing":
-        canvas, forwards = ancestral(model, canvas, settings, seeds)
-        return Decoded(canvas, forwards, time.perf_counter() - started)
-    layout = canvas.layout
-    vacant = {m: canvas.masked[:, layout.of(m)].sum(1) for m in MODALITIES}  # (B,) each
-    active = [m for m in MODALITIES if bool(vacant[m].any())]
-    joint = len(active) == len(MODALITIES)
-    rounds = max((settings.of(m).steps for m in active), default=0)
-    uniform = noise(seeds, rounds, layout.length).to(canvas.tokens.device)
-    forwards = 0
-    for index in range(rounds):
-        keep = {}
-        for m in active:
-            own = settings.of(m)
-            start, stop = (own.start, own.stop) if joint else (0.0, 1.0)
-            progress = min(max(((index + 1) / rounds - start) / (stop - start), 0.0), 1.0)
-            keep[m] = remaining(own, progress, vacant[m])
+    if settings.report.length:
+        if ending is None:
+            raise ValueError("report.length needs to know the ids that end a report")
+        canvas = ending.ask(canvas, settings.report.length)
+    vacant = canvas.masked.cpu()
+    kinds = torch.stack([vacant[:, canvas.layout.of(m)].any(1) for m in MODALITIES], dim=1).tolist()
+    tokens, passes, forwards = canvas.tokens.clone(), [], 0
+    for kind in sorted({tuple(k) for k in kinds}):  # at most four; one for all that the pipeline asks of a batch
+        rows = torch.tensor([index for index, k in enumerate(kinds) if tuple(k) == kind])
+        here = rows.to(canvas.tokens.device)
+        part = Canvas(canvas.layout, canvas.tokens[here], canvas.given[here])
+        own = [seeds[int(row)] for row in rows]
+        if model.config.objective == "autoregressive" or model.config.transition != "absorbing":
+            _refuse(settings, "an autoregressive model" if model.config.objective == "autoregressive" else "this noise")
+            walk = from_the_left if model.config.objective == "autoregressive" else ancestral
+            filled, cost = walk(model, part, settings, own)
+        else:
+            filled, cost = _masked_diffusion(model, part, vacant[rows], settings, own, ending)
+        tokens[here] = filled.tokens
+        passes += cost
+        forwards = max(forwards, len(cost))
+    done = Canvas(canvas.layout, tokens, canvas.given)
+    return Decoded(done if ending is None else ending.trim(done), forwards, time.perf_counter() - started, tuple(passes))
+
+
+def _refuse(settings: SamplerSettings, what: str) -> None:
+    """Raises UserError for what only masked diffusion can do."""
+    for modality in MODALITIES:
+        own = settings.of(modality)
+        if own.guidance:
+            raise UserError(f"{modality}.guidance: {what} is not guided: set it to 0")
+        if own.remask != "none":
+            raise UserError(f"{modality}.remask: {what} has no mask to go back to: set it to none")
+    if settings.cache.refresh > 1:
+        raise UserError(f"cache.refresh: {what} is computed anew in every round: set it to 1")
+
+
+def _masked_diffusion(
+    model: Denoiser,
+    canvas: Canvas,
+    vacant: torch.Tensor,
+    settings: SamplerSettings,
+    seeds: Sequence[int],
+    ending: Ending | None,
+) -> tuple[Canvas, list[Pass]]:
+    """Rows that have the same modalities to generate. Between the plan and the end nothing waits for the device."""
+    layout, device = canvas.layout, canvas.tokens.device
+    uniform = noise(seeds, rounds_of(layout, vacant, settings), layout.length)
+    rounds = [entry.to(device) for entry in plan(layout, vacant, settings, uniform)]
+    uniform = uniform.to(device)
+    barred = None if ending is None else ending.bars(canvas)
+    early = Countdown() if "threshold" in {settings.of(m).order for m in MODALITIES} else None
+    states = HiddenStates(model, settings.cache)
+    passes = []
+    for entry in rounds:
+        turns = [turn for turn in entry.turns if turn.room]
+        if early is not None and early.finished(canvas, [turn.modality for turn in turns]):
+            turns = []
         masked = canvas.masked
-        due = [m for m in active if bool((masked[:, layout.of(m)].sum(1) > keep[m]).any())]
-        if not due:
-            continue
-        select = torch.zeros_like(masked)
-        for m in due:
-            select[:, layout.of(m)] = masked[:, layout.of(m)]
-        output = model(canvas.tokens, canvas.masked_fraction(), select)
-        forwards += 1
-        for m in due:
-            canvas = reveal(canvas, m, output.of(m), keep[m], uniform[index][:, :, layout.of(m)], settings.of(m))
-    return Decoded(canvas, forwards, time.perf_counter() - started)
+        places = [turn.places(masked[:, layout.of(turn.modality)]) for turn in turns]
+        asks = [Ask(turn.modality, place, turn.weight) for turn, (place, _) in zip(turns, places, strict=True)]
+        if asks:
+            hidden, queries = states(canvas, asks)
+            passes.append(account(canvas, asks, queries))
+            logits = read(model, canvas, hidden, asks)
+            for turn, (place, idle) in zip(turns, places, strict=True):
+                modality, own = turn.modality, logits[turn.modality]
+                if modality == "report" and ending is not None and barred is not None:
+                    own = ending.forbid(own, barred.gather(1, place))
+                numbers = uniform[entry.index][:, :, layout.of(modality)]
+                canvas = step(canvas, modality, place, idle, own, turn.keep, numbers, settings.of(modality))
+        for turn in entry.turns:
+            if turn.remask is not None:
+                canvas = _mask_again(canvas, turn.modality, turn.remask)
+        states.changed(sum(turn.changes for turn in entry.turns))
+    return canvas, passes
+
+
+def _mask_again(canvas: Canvas, modality: Modality, remask: torch.Tensor) -> Canvas:
+    tokens, where = canvas.tokens.clone(), canvas.layout.of(modality)
+    tokens[:, where] = tokens[:, where].masked_fill(remask, canvas.layout.vocabulary.mask)
+    return Canvas(canvas.layout, tokens, canvas.given)

@@ -1,10 +1,16 @@
 """How a canvas is filled: everything that changes a sample except the model, what is given and the seed."""
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from medim.canvas import MODALITIES, Modality
+from medim.canvas import Modality
 from medim.errors import UserError, unknown
+
+Order = Literal[
+    "confidence", "margin", "entropy", "threshold", "random", "halton", "left", "ancestral", "first-hitting"
+]  # fmt: skip
+Ramp = Literal["constant", "rising", "falling"]
+Remask = Literal["none", "cap", "rescale"]
 
 
 @dataclass(frozen=True)
@@ -15,37 +21,106 @@ class ModalitySettings:
         steps: rounds of revealing; at most one forward each. More rounds, fewer tokens decided without seeing each other.
         temperature: of the token distribution; 1 samples the model, lower is more certain.
         top_p: smallest set of tokens with this probability (nucleus sampling); 1 keeps all.
-        order: `confidence` keeps the most certain tokens of each round (MaskGIT, arXiv 2202.04200), `random` any of them
-            (ancestral sampling of the absorbing process).
-        confidence_noise: Gumbel noise added to log-confidence, times the masked fraction.
+        order: which of the masked tokens a round reveals. By what the model says of them: `confidence` the likeliest draws
+            (MaskGIT, arXiv 2202.04200), `margin` the largest gap between first and second choice, `entropy` the lowest
+            entropy, `threshold` all draws likelier than `threshold` and never fewer than the schedule asks for
+            (arXiv 2505.22618). Whatever it says: `random` any of them, `halton` evenly spread over the image
+            (arXiv 2503.17076), `left` from the left, `ancestral` each by chance, as the reverse process does, `first-hitting`
+            one token a round at the times of that process (arXiv 2409.02908), both modalities interleaved; it has as many
+            rounds as there are tokens to reveal, and no `schedule`.
+        confidence_noise: Gumbel noise added to log-confidence, times the masked fraction; for `confidence` alone.
+        threshold: probability above which `threshold` reveals a token.
         schedule: masked fraction after a share r of the rounds: `cosine` cos(pi r / 2) reveals few tokens first,
             `linear` 1 - r the same number in each.
         start, stop: the part of a joint trajectory in which this modality is revealed.
+        remask: whether a revealed token may be masked again (ReMDM, arXiv 2503.00307), with `ancestral` only: `cap` with
+            probability min(remask_rate, largest), `rescale` with remask_rate * largest, where `largest` keeps the schedule.
+        remask_rate: eta of ReMDM, in [0, 1].
+        guidance: w of classifier-free guidance, (1 + w) log p(x | other modality) - w log p(x); 0 costs nothing.
+        guidance_start, guidance_stop: the part of the modality's own trajectory that is guided; elsewhere no forward is spent.
+        guidance_ramp: `constant`, or `rising` from 0 to w or `falling` from w to 0 over that part.
+        length: of the report, in tokens without its end; 0 leaves it to the model.
     """
 
     steps: int = 16
     temperature: float = 1.0
     top_p: float = 1.0
-    order: Literal["confidence", "random"] = "confidence"
+    order: Order = "confidence"
     confidence_noise: float = 1.0
+    threshold: float = 0.9
     schedule: Literal["cosine", "linear"] = "cosine"
     start: float = 0.0
     stop: float = 1.0
+    remask: Remask = "none"
+    remask_rate: float = 0.0
+    guidance: float = 0.0
+    guidance_start: float = 0.0
+    guidance_stop: float = 1.0
+    guidance_ramp: Ramp = "constant"
+    length: int = 0
 
     def __post_init__(self) -> None:
-        checks = {
+        check(self, {
             "steps": self.steps >= 1,
             "temperature": self.temperature > 0,
             "top_p": 0 < self.top_p <= 1,
-            "order": self.order in ("confidence", "random"),
             "confidence_noise": self.confidence_noise >= 0,
-            "schedule": self.schedule in ("cosine", "linear"),
+            "threshold": 0 <= self.threshold <= 1,
             "start": 0 <= self.start < self.stop,
             "stop": self.stop <= 1,
-        }
-        for name, good in checks.items():
-            if not good:
-                raise UserError(f"sampler setting {name}: {getattr(self, name)!r} is out of range")
+            "remask_rate": 0 <= self.remask_rate <= 1,
+            "guidance": self.guidance >= 0,
+            "guidance_start": 0 <= self.guidance_start < self.guidance_stop,
+            "guidance_stop": self.guidance_stop <= 1,
+            "length": self.length >= 0,
+        })  # fmt: skip
+        choices = {"order": Order, "schedule": Literal["cosine", "linear"], "remask": Remask, "guidance_ramp": Ramp}
+        for name, known in choices.items():
+            if getattr(self, name) not in get_args(known):
+                raise unknown(f"sampler setting {name}:", str(getattr(self, name)), get_args(known))
+        if self.remask != "none" and self.order != "ancestral":
+            raise UserError(f"sampler setting remask: '{self.remask}' goes with order 'ancestral', not '{self.order}'")
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """What is not computed anew in every round.
+
+    Attributes:
+        refresh: every so many forwards all positions are computed; in between only those that changed or are asked for, the
+            others lending keys and values of before (arXiv 2506.06295 and others). 1 computes everything always.
+    """
+
+    refresh: int = 1
+
+    def __post_init__(self) -> None:
+        check(self, {"refresh": self.refresh >= 1})
+
+
+@dataclass(frozen=True)
+class SteeringSettings:
+    """What a checker of findings may do to a sample; see `medim.sampling.steering`.
+
+    Attributes:
+        candidates: samples drawn for each one that is kept, the one whose findings agree best (best of n).
+        repairs: rounds in which what contradicts the wanted findings is masked and drawn again.
+        share: of the image tokens that a repair masks.
+        budget: floating-point operations that a sample may take in all, 0 for no limit: of candidates and repairs, as many are
+            made as fit, and one candidate always.
+    """
+
+    candidates: int = 1
+    repairs: int = 0
+    share: float = 0.25
+    budget: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(self, {
+            "candidates": self.candidates >= 1,
+            "repairs": self.repairs >= 0,
+            "share": 0 < self.share <= 1,
+            "budget": self.budget >= 0,
+        })  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,40 +135,59 @@ class SamplerSettings:
     report: ModalitySettings = field(
         default_factory=lambda: ModalitySettings(steps=32, temperature=0.7, order="random", schedule="linear")
     )
+    cache: CacheSettings = field(default_factory=CacheSettings)
+    steering: SteeringSettings = field(default_factory=SteeringSettings)
+
+    def __post_init__(self) -> None:
+        if self.report.order == "halton":
+            raise UserError("sampler setting report.order: 'halton' spreads tokens over an image; a report has no plane")
+        if self.image.length:
+            raise UserError("sampler setting image.length: an image has all its tokens; only report.length can be asked for")
 
     def of(self, modality: Modality) -> ModalitySettings:
         return self.image if modality == "image" else self.report
 
     def with_overrides(self, overrides: dict[str, Any]) -> "SamplerSettings":
-        """Settings with `{"image.steps": "32"}` applied; values may be text.
+        """Settings with `{"image.steps": "32"}` applied, all at once; values may be text.
 
         Raises:
             UserError: an unknown name (with the nearest) or a value that does not fit.
         """
-        result = self
+        groups = {group.name: getattr(self, group.name) for group in fields(self)}
+        changes: dict[str, dict[str, Any]] = {name: {} for name in groups}
         for name, value in overrides.items():
-            modality, _, key = name.partition(".")
-            if modality not in MODALITIES:
-                known = [f"{m}.{f.name}" for m in MODALITIES for f in fields(ModalitySettings)]
-                raise unknown("sampler setting", name, known)
-            result = replace(result, **{modality: override(result.of(modality), key, value)})
-        return result
+            group, _, key = name.partition(".")
+            if group not in groups:
+                raise unknown("sampler setting", name, [f"{g}.{f.name}" for g, own in groups.items() for f in fields(own)])
+            changes[group][key] = value
+        return replace(self, **{name: override(groups[name], values) for name, values in changes.items() if values})
 
     @classmethod
     def from_dict(cls, values: dict[str, dict[str, Any]]) -> "SamplerSettings":
-        flat = {f"{modality}.{key}": value for modality, inner in values.items() for key, value in inner.items()}
+        """The defaults with what `values` says, as `to_dict` writes it; what it does not name stays as it is by default."""
+        flat = {f"{group}.{key}": value for group, inner in values.items() for key, value in inner.items()}
         return cls().with_overrides(flat)
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         return asdict(self)
 
 
-def override(settings: ModalitySettings, key: str, value: Any) -> ModalitySettings:
-    """`settings` with one field replaced, its text read as that field's type."""
+def check(settings: Any, good: dict[str, bool]) -> None:
+    """Raises UserError for the first field that is not good."""
+    for name, fine in good.items():
+        if not fine:
+            raise UserError(f"sampler setting {name}: {getattr(settings, name)!r} is out of range")
+
+
+def override(settings: Any, values: dict[str, Any]) -> Any:
+    """`settings` with some fields replaced, each text read as that field's type."""
     known = {f.name: type(getattr(settings, f.name)) for f in fields(settings)}
-    if key not in known:
-        raise unknown("sampler setting", key, known)
-    try:
-        return replace(settings, **{key: known[key](value)})
-    except ValueError as error:
-        raise UserError(f"sampler setting {key}: {value!r} is not a {known[key].__name__}") from error
+    read = {}
+    for key, value in values.items():
+        if key not in known:
+            raise unknown("sampler setting", key, known)
+        try:
+            read[key] = known[key](value)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"sampler setting {key}: {value!r} is not a {known[key].__name__}") from error
+    return replace(settings, **read)

@@ -1,11 +1,70 @@
-"""One round of revealing, as pure functions of logits, canvas and uniform random numbers."""
+r"""One round of revealing, as pure functions of logits, canvas and uniform random numbers.
+
+Nothing here waits for the device: shapes are known beforehand, and what depends on data is chosen by `torch.where`. A round
+looks at K places of each row; where a row has fewer to look at, the rest of its K are `idle` and never change.
+"""
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 from medim.canvas import Canvas, Modality
 from medim.sampling.settings import ModalitySettings
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A token drawn for each place that a round looks at.
+
+    Attributes:
+        place: position within the modality, (B, K).
+        idle: True where there is nothing to reveal, (B, K).
+        drawn: ids local to the modality, (B, K).
+        log_probability: of every id at temperature 1, (B, K, V).
+        share: of the modality's positions that are masked, (B,).
+        uniform: in [0, 1), for the order, (B, K).
+    """
+
+    place: torch.Tensor
+    idle: torch.Tensor
+    drawn: torch.Tensor
+    log_probability: torch.Tensor
+    share: torch.Tensor
+    uniform: torch.Tensor
+
+    @property
+    def confidence(self) -> torch.Tensor:
+        """log p of what was drawn, (B, K)."""
+        return self.log_probability.gather(-1, self.drawn[..., None])[..., 0]
+
+
+def confidence(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
+    """MaskGIT: log p(drawn), with Gumbel noise that fades with the masked share."""
+    gumbel = -torch.log(-torch.log(proposal.uniform.clamp(1e-9, 1 - 1e-7)))
+    return proposal.confidence + settings.confidence_noise * proposal.share[:, None] * gumbel
+
+
+def margin(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
+    """Probability of the first choice less that of the second; (Kim et al. 2025, arXiv 2502.06768)."""
+    best = proposal.log_probability.topk(min(2, proposal.log_probability.shape[-1]), dim=-1).values.exp()
+    return best[..., 0] - best[..., -1] if best.shape[-1] > 1 else best[..., 0]
+
+
+def entropy(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
+    r"""\sum p log p: the more certain, the larger."""
+    return torch.xlogy(proposal.log_probability.exp(), proposal.log_probability.exp()).sum(-1)
+
+
+def threshold(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
+    """log p(drawn), without noise."""
+    return proposal.confidence
+
+
+Rank = Callable[[Proposal, ModalitySettings], torch.Tensor]
+RANKS: dict[str, Rank] = {"confidence": confidence, "margin": margin, "entropy": entropy, "threshold": threshold}
+"""Orders that depend on what the model says: larger is revealed first. The others are planned: see `medim.sampling.plan`."""
 
 
 def nucleus(probability: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -21,60 +80,79 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p:
     """Tokens drawn by inverse transform, one uniform number each.
 
     Args:
-        logits: shape (n, V).
-        uniform: in [0, 1), shape (n,).
+        logits: shape (..., V).
+        uniform: in [0, 1), shape (...).
 
     Returns:
-        tokens (n,), and their log-probability at temperature 1 (n,): the confidence of MaskGIT.
+        tokens (...), and the log-probability of every id at temperature 1 (..., V).
     """
     log_probability = logits.float().log_softmax(-1)
     probability = nucleus((log_probability / temperature).softmax(-1), top_p)
     cumulative = probability.cumsum(-1)
     # A draw strictly above the last mass would fall off the end; clamping to the largest possible id keeps it inside.
-    target = uniform[:, None] * cumulative[:, -1:]
-    tokens = torch.searchsorted(cumulative, target, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
-    tokens = torch.where(probability.gather(-1, tokens[:, None])[:, 0] > 0, tokens, probability.argmax(-1))
-    return tokens, log_probability.gather(-1, tokens[:, None])[:, 0]
+    target = uniform[..., None] * cumulative[..., -1:]
+    tokens = torch.searchsorted(cumulative, target, right=True)[..., 0].clamp(max=logits.shape[-1] - 1)
+    tokens = torch.where(probability.gather(-1, tokens[..., None])[..., 0] > 0, tokens, probability.argmax(-1))
+    return tokens, log_probability
+
+
+def fraction(settings: ModalitySettings, progress: float) -> float:
+    """Share of the modality's vacant tokens that is masked at `progress` in [0, 1] of its own trajectory."""
+    share = math.floor(progress * settings.steps + 1e-6) / settings.steps
+    if share >= 1:
+        return 0.0
+    return math.cos(math.pi / 2 * share) if settings.schedule == "cosine" else 1 - share
 
 
 def remaining(settings: ModalitySettings, progress: float, total: torch.Tensor) -> torch.Tensor:
     """How many of `total` (B,) tokens stay masked at `progress` in [0, 1] of the modality's own trajectory."""
-    share = math.floor(progress * settings.steps + 1e-6) / settings.steps
-    fraction = math.cos(math.pi / 2 * share) if settings.schedule == "cosine" else 1 - share
-    return torch.floor(total * fraction + 1e-6).long() if share < 1 else torch.zeros_like(total)
+    return torch.floor(total * fraction(settings, progress) + 1e-6).long()
 
 
-def reveal(
+def step(
     canvas: Canvas,
     modality: Modality,
+    place: torch.Tensor,
+    idle: torch.Tensor,
     logits: torch.Tensor,
-    keep_masked: torch.Tensor,
+    keep: torch.Tensor | None,
     uniform: torch.Tensor,
     settings: ModalitySettings,
 ) -> Canvas:
-    """Draws a token at every masked position of a modality and keeps the best, so that `keep_masked` stay masked.
+    """Draws a token at each place and reveals some: all of them, or the best, so that `keep` positions stay masked.
+
+    The masked share goes from t to s. An order that looks at the model's output has s in `keep`; a planned one has chosen its
+    places already.
 
     Args:
-        logits: at the masked positions of the modality, in row-major order; shape (n, V).
-        keep_masked: shape (B,).
-        uniform: in [0, 1), shape (2, B, N): for the tokens and for the order.
+        place: positions within the modality, distinct in each row, (B, K).
+        idle: True where there is nothing to reveal, (B, K).
+        logits: shape (B, K, V).
+        keep: masked positions of the modality after the round, (B,); None where all places are to be revealed.
+        uniform: in [0, 1), shape (2, B, N) for the N positions of the modality: for the tokens and for the order.
     """
-    vocabulary = canvas.layout.vocabulary
     where = canvas.layout.of(modality)
-    masked = canvas.masked[:, where]  # (B, N)
-    drawn, confidence = draw(logits, uniform[0][masked], settings.temperature, settings.top_p)
-    rank = torch.full(masked.shape, -torch.inf, device=masked.device)
-    if settings.order == "random":
-        rank[masked] = uniform[1][masked]
-    else:
-        gumbel = -torch.log(-torch.log(uniform[1][masked].clamp(1e-9, 1 - 1e-7)))
-        share = masked.float().mean(1, keepdim=True).expand(masked.shape)[masked]
-        rank[masked] = confidence + settings.confidence_noise * share * gumbel
-    count = (masked.sum(1) - keep_masked).clamp(min=0)  # (B,)
-    place = rank.argsort(dim=1, descending=True).argsort(dim=1)
-    chosen = masked & (place < count[:, None])
-    ids = torch.zeros(masked.shape, dtype=torch.long, device=masked.device)
-    ids[masked] = vocabulary.image_ids(drawn) if modality == "image" else drawn
+    before = canvas.tokens[:, where]  # (B, N)
+    drawn, log_probability = draw(logits, uniform[0].gather(1, place), settings.temperature, settings.top_p)
+    chosen = ~idle
+    if keep is not None:
+        masked = before == canvas.layout.vocabulary.mask
+        share, order = masked.float().mean(1), uniform[1].gather(1, place)
+        proposal = Proposal(place, idle, drawn, log_probability, share, order)
+        fewest = int(settings.order == "threshold")
+        chosen = best(proposal, (masked.sum(1) - keep).clamp(min=fewest), settings)
+    ids = torch.where(chosen, canvas.layout.ids(drawn, modality), before.gather(1, place))
     tokens = canvas.tokens.clone()
-    tokens[:, where] = torch.where(chosen, ids, tokens[:, where])
+    tokens[:, where] = before.scatter(1, place, ids)
     return Canvas(canvas.layout, tokens, canvas.given)
+
+
+def best(proposal: Proposal, count: torch.Tensor, settings: ModalitySettings) -> torch.Tensor:
+    """Which places are revealed, (B, K): the `count` (B,) of highest rank, and for `threshold` all that are likely enough."""
+    rank = RANKS[settings.order](proposal, settings).masked_fill(proposal.idle, -torch.inf)
+    place = rank.argsort(dim=1, descending=True).argsort(dim=1)
+    chosen = place < count[:, None]
+    if settings.order == "threshold":
+        least = math.log(settings.threshold) if settings.threshold > 0 else -math.inf
+        chosen = chosen | (proposal.confidence >= least)
+    return chosen & ~proposal.idle

@@ -1,0 +1,69 @@
+"""Where a report ends: what may stand before its end, and that nothing stands behind it."""
+
+from dataclasses import dataclass
+
+import torch
+
+from medim.canvas import Canvas
+from medim.errors import UserError
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Ids that a report ends by.
+
+    Attributes:
+        end: stands once, after the last word.
+        padding: fills what follows; may be the same id.
+    """
+
+    end: int
+    padding: int
+
+    def bars(self, canvas: Canvas) -> torch.Tensor:
+        """True where neither end nor padding may be drawn: before a word that is given; (B, report_length)."""
+        tokens, given = canvas.report_tokens(), canvas.given[:, canvas.layout.report]
+        word = given & (tokens != self.end) & (tokens != self.padding)
+        return word.flip(1).cummax(1).values.flip(1) & ~given if word.numel() else word
+
+    def forbid(self, logits: torch.Tensor, barred: torch.Tensor) -> torch.Tensor:
+        """Logits (B, K, V) without end and padding where `barred` (B, K)."""
+        logits = logits.clone()
+        for token in {self.end, self.padding}:
+            logits[..., token] = logits[..., token].masked_fill(barred, -torch.inf)
+        return logits
+
+    def ask(self, canvas: Canvas, length: int) -> Canvas:
+        """The canvas with reports of `length` tokens asked for: end and padding are given, so that words fill what is before.
+
+        Reports with nothing vacant stay as they are.
+
+        Raises:
+            UserError: it does not fit, or a given token stands where the end would.
+        """
+        layout = canvas.layout
+        if length >= layout.report_length:
+            raise UserError(f"report.length: {length} tokens and their end do not fit into {layout.report_length}")
+        tail = torch.full((layout.report_length - length,), self.padding, device=canvas.tokens.device)
+        tail[0] = self.end
+        report, given = canvas.report_tokens(), canvas.given[:, layout.report]
+        open_ = ~given.all(1, keepdim=True)
+        if bool((open_ & given[:, length:] & (report[:, length:] != tail)).any()):
+            raise UserError(f"report.length: given text goes beyond the {length} tokens asked for")
+        if bool((open_ & given[:, :length] & ((report == self.end) | (report == self.padding))[:, :length]).any()):
+            raise UserError(f"report.length: given text ends before the {length} tokens asked for")
+        tokens, mask = canvas.tokens.clone(), canvas.given.clone()
+        where = slice(layout.report.start + length, layout.report.stop)
+        tokens[:, where] = torch.where(open_, tail, tokens[:, where])
+        mask[:, where] |= open_
+        return Canvas(layout, tokens, mask)
+
+    def trim(self, canvas: Canvas) -> Canvas:
+        """The canvas with padding behind the first end of each report; what is given stays."""
+        layout = canvas.layout
+        report = canvas.report_tokens()
+        over = (report == self.end).int().cumsum(1)
+        behind = (over - (report == self.end).int() > 0) & ~canvas.given[:, layout.report]
+        tokens = canvas.tokens.clone()
+        tokens[:, layout.report] = torch.where(behind, self.padding, report)
+        return Canvas(layout, tokens, canvas.given)

@@ -1,0 +1,105 @@
+"""One pass through the model: logits at the places that a round looks at, guided where it is guided."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from medim.canvas import MODALITIES, Canvas, Modality
+
+
+class Denoiser(Protocol):
+    """What a decoder asks of a model; `medim.denoiser.MeDiMModel` is one, and so is a table of probabilities in a test."""
+
+    config: Any
+
+    def hidden(self, tokens: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        """What the logits of each position are read from, (B, L, width), of ids (B, L) and masked fractions (B, 2)."""
+
+    def logits(self, hidden: torch.Tensor, modality: Modality) -> torch.Tensor:
+        """(..., width) -> (..., V) over the ids of the modality."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    """What one pass through the model computed, over all its rows.
+
+    Attributes:
+        rows: sequences, those of guidance included.
+        guided: how many of them are there for guidance alone.
+        queries: positions of each sequence that went through the blocks; all of them unless some came from the cache.
+        keys: positions of each sequence that these attended to.
+        image_logits, report_logits: positions whose logits were made.
+    """
+
+    rows: int
+    guided: int
+    queries: int
+    keys: int
+    image_logits: int
+    report_logits: int
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Where logits of one modality are wanted.
+
+    Attributes:
+        place: positions within the modality, (B, K).
+        weight: of guidance (B,), or None: no second row is computed.
+    """
+
+    modality: Modality
+    place: torch.Tensor
+    weight: torch.Tensor | None
+
+
+def stacked(canvas: Canvas, asks: Sequence[Ask]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids (R, L) and masked fractions (R, 2) of one pass: the canvas, then a copy for each guided modality.
+
+    In the copy the other modality is masked throughout, as condition dropout showed it in training.
+    """
+    layout = canvas.layout
+    tokens, t = [canvas.tokens], [canvas.masked_fraction()]
+    for ask in asks:
+        if ask.weight is None:
+            continue
+        column = 1 - MODALITIES.index(ask.modality)
+        unknown, fractions = canvas.tokens.clone(), t[0].clone()
+        unknown[:, layout.of(MODALITIES[column])] = layout.vocabulary.mask
+        fractions[:, column] = 1.0
+        tokens.append(unknown)
+        t.append(fractions)
+    return torch.cat(tokens), torch.cat(t)
+
+
+def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, asks: Sequence[Ask]) -> Mapping[Modality, torch.Tensor]:
+    """Logits (B, K, V) of each ask from the hidden states (R, L, width) of `stacked`.
+
+    Guided: (1 + w) log p(x | all) - w log p(x | without the other modality) (Ho and Salimans, arXiv 2207.12598), up to a
+    constant in each place.
+    """
+    rows = len(canvas.tokens)
+    blocks = iter(hidden[rows:].split(rows) if len(hidden) > rows else ())
+    result = {}
+    for ask in asks:
+        where = canvas.layout.of(ask.modality)
+
+        def at(block: torch.Tensor, where: slice = where, ask: Ask = ask) -> torch.Tensor:
+            index = ask.place[..., None].expand(-1, -1, block.shape[-1])
+            return model.logits(block[:, where].gather(1, index), ask.modality)
+
+        logits = at(hidden[:rows])
+        if ask.weight is not None:
+            logits = logits + ask.weight[:, None, None].to(logits) * (logits - at(next(blocks)))
+        result[ask.modality] = logits
+    return result
+
+
+def account(canvas: Canvas, asks: Sequence[Ask], queries: int | None = None) -> Pass:
+    """What a pass for these asks computes."""
+    rows, length = canvas.tokens.shape
+    guided = sum(ask.weight is not None for ask in asks)
+    made = {m: sum(ask.place.numel() * (1 + (ask.weight is not None)) for ask in asks if ask.modality == m) for m in MODALITIES}
+    return Pass(rows * (1 + guided), rows * guided, queries or length, length, made["image"], made["report"])
