@@ -20,11 +20,13 @@ def __getattr__(name: str) -> Any:
     try:
         from tasks.image_generation import ImageGeneration
         from tasks.joint_generation import JointGeneration
+        from tasks.likelihood import Likelihood
         from tasks.report_generation import ReportGeneration
     except ModuleNotFoundError as error:
         if error.name not in {"torchmetrics", "pycocoevalcap"}:
             raise
         raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
-    tasks = {task.name: task for task in (ImageGeneration(), ReportGeneration(), JointGeneration())}
+    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood())
+    tasks = {task.name: task for task in every}
     globals()["TASKS"] = tasks
     return tasks

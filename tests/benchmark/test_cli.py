@@ -16,7 +16,6 @@ COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROU
 UNBUILT = [
     ("sample", "edit"),
     ("run", "augmentation"),
-    ("run", "likelihood"),
     ("run", "memorisation"),
     ("run", "fine-detail"),
     ("run", "long-form"),
