@@ -24,7 +24,7 @@ SHIPPED = {role: WEIGHTS / f"image_checker_{role}.safetensors" for role in RECIP
 def trained(tmp_path_factory):
     torch.set_num_threads(1)
     path = tmp_path_factory.mktemp("checker") / "checker.safetensors"
-    return path, train_image_checker(path, "short", cases=256, epochs=3, seed=3, width=4, start=0, evaluate=64)
+    return path, train_image_checker(path, "short", cases=128, epochs=2, seed=3, width=4, start=0, evaluate=24)
 
 
 def test_what_is_written_is_what_is_read_and_what_was_measured(trained):
@@ -38,7 +38,7 @@ def test_what_is_written_is_what_is_read_and_what_was_measured(trained):
     assert again([]) == []
     for side in (64, 128):
         dataset = PhantomV2(side)
-        pairs = [dataset.pair("test", index) for index in range(64)]
+        pairs = [dataset.pair("test", index) for index in range(24)]
         truth = np.array([[label in pair.findings for label in LABELS] for pair in pairs])
         read = np.array([[label in found for label in LABELS] for found in again([pair.image for pair in pairs])])
         assert f1_scores(read, truth).mean() == pytest.approx(card["accuracy"]["test"][f"{side} px"]["macro_f1"], abs=1e-3)
@@ -115,7 +115,7 @@ def test_the_shipped_scoring_checker_is_accurate():
     assert checker.accuracy["test"]["64 px"]["macro_f1"] >= 0.95
     assert checker.accuracy["test"]["128 px"]["macro_f1"] >= 0.97
     for side, floor in ((64, 0.93), (128, 0.94), (256, 0.9)):
-        dataset, count = PhantomV2(side), 128 if side > 128 else 384
+        dataset, count = PhantomV2(side), 40 if side > 128 else 160
         pairs = [dataset.pair("test", index) for index in range(count)]
         read = np.array([[label in found for label in LABELS] for found in checker([pair.image for pair in pairs])])
         truth = np.array([[label in pair.findings for label in LABELS] for pair in pairs])
