@@ -21,12 +21,13 @@ def __getattr__(name: str) -> Any:
         from tasks.image_generation import ImageGeneration
         from tasks.joint_generation import JointGeneration
         from tasks.likelihood import Likelihood
+        from tasks.memorisation import Memorisation
         from tasks.report_generation import ReportGeneration
     except ModuleNotFoundError as error:
         if error.name not in {"torchmetrics", "pycocoevalcap"}:
             raise
         raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
-    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood())
+    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood(), Memorisation())
     tasks = {task.name: task for task in every}
     globals()["TASKS"] = tasks
     return tasks

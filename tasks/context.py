@@ -34,6 +34,8 @@ class Context:
         feature_folder: where features of reference sets outlive the run; None: nowhere.
         opener: opens a feature space, at its first use.
         references: reference reports, tokenised and counted once for all systems.
+        dataset: for tasks that look beyond the cases; None where there is none.
+        made: what a task made once for all systems, by its own key.
     """
 
     image_checker: Checker | None = None
@@ -45,6 +47,8 @@ class Context:
     feature_folder: Path | None = None
     opener: Callable[[str, str], Space] = open_features
     references: ReferenceCache = field(default_factory=ReferenceCache, repr=False)
+    dataset: PairDataset | None = None
+    made: dict[str, Any] = field(default_factory=dict, repr=False)
     _banks: dict[str, FeatureBank | UserError] = field(default_factory=dict, repr=False)
     _image_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _report_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
@@ -61,7 +65,7 @@ class Context:
         """The context of one data set, with its checkers."""
         return cls(
             image_checker=dataset.image_checker(), report_checker=dataset.report_checker(), device=device, seed=seed,
-            features=tuple(dict.fromkeys(features)), feature_folder=feature_folder,
+            features=tuple(dict.fromkeys(features)), feature_folder=feature_folder, dataset=dataset,
         )  # fmt: skip
 
     def bank(self, spec: str) -> FeatureBank:
