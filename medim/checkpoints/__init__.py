@@ -36,6 +36,8 @@ def resolve(name: str, part: str | None = None) -> Path:
         raise UserError(f"{unknown('model', name, known)}; or give a folder or a hub id")
     if part is not None and (folder / part).is_dir():
         folder = folder / part
+    if part == "image_tokenizer" and (folder / "vqgan.yaml").is_file():  # one of taming-transformers: `ImageTokenizer` reads it
+        return folder
     if not (folder / "config.json").exists():
         raise UserError(f"'{folder}' holds no model: config.json is missing (a training that has not ended has none)")
     if not any(folder.glob("*.safetensors")):

@@ -21,7 +21,8 @@ DESCRIPTION = "image_tokenizer.json"
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 FORMAT = 1
-BATCH = 64
+BATCH_PIXELS = 2**20  # of a batch by default: 64 images of 128 pixels, 4 of 512
+LARGEST_BATCH = 64
 
 
 class ImageTokenizer:
@@ -105,6 +106,11 @@ class ImageTokenizer:
         return self.grid**2
 
     @property
+    def batch_size(self) -> int:
+        """Images that are encoded or decoded at once by default: few where they are large, as feature maps are larger."""
+        return max(1, min(LARGEST_BATCH, BATCH_PIXELS // self.resolution**2))
+
+    @property
     def codebook(self) -> Tensor:
         """(codes, latent_channels) float32, detached; used to initialise the denoiser's image embedding rows."""
         return self.model.quantize.embedding.weight.detach()
@@ -168,13 +174,13 @@ class ImageTokenizer:
         latents = latents.view(len(tokens), self.grid, self.grid, -1).permute(0, 3, 1, 2).contiguous()
         return self.model.decode(latents, force_not_quantize=True).sample.float().clamp(-1, 1)
 
-    def encode_images(self, images: Sequence[Image.Image], batch_size: int = BATCH) -> LongTensor:
+    def encode_images(self, images: Sequence[Image.Image], batch_size: int | None = None) -> LongTensor:
         """Tokens (N, length), on the CPU, of images at the tokenizer's resolution (`medim.data.images.square` makes them so).
 
         Raises:
             UserError: an image of another size.
         """
-        side = self.resolution
+        side, batch_size = self.resolution, batch_size or self.batch_size
         for index, image in enumerate(images):
             if image.size != (side, side):
                 raise UserError(f"image {index} is {image.width} x {image.height} pixels; this tokenizer reads {side} x {side}")
@@ -182,9 +188,9 @@ class ImageTokenizer:
         tokens = [self.encode(to_tensor([image.convert("RGB") for image in chunk])).cpu() for chunk in chunks]
         return torch.cat(tokens) if tokens else torch.empty(0, self.length, dtype=torch.long)
 
-    def decode_images(self, tokens: Tensor, batch_size: int = BATCH) -> list[Image.Image]:
+    def decode_images(self, tokens: Tensor, batch_size: int | None = None) -> list[Image.Image]:
         """RGB images of tokens (N, length), rounded half to even."""
-        return [image for chunk in tokens.split(batch_size) for image in to_images(self.decode(chunk).cpu())]
+        return [image for chunk in tokens.split(batch_size or self.batch_size) for image in to_images(self.decode(chunk).cpu())]
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """The round trip image -> tokens -> image: the ceiling of every model on these tokens."""
@@ -217,12 +223,19 @@ class ImageTokenizer:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
-        """Reads what `save_pretrained` wrote, as float32 on the CPU.
+        """Reads what `save_pretrained` wrote, or the `vqgan.yaml` and `vqgan.ckpt` of a VQGAN of taming-transformers
+        (Chameleon's, say; see `medim.tokenizers.taming`), as float32 on the CPU.
 
         Raises:
             UserError: a file is missing, unreadable, or the files disagree.
         """
         folder = Path(folder)
+        if not (folder / DESCRIPTION).is_file():
+            from medim.tokenizers import taming  # it needs the class above
+
+            if (folder / taming.YAML).is_file():
+                read = taming.import_taming(folder / taming.YAML, folder / taming.CHECKPOINT)
+                return cls(read.model, read.resolution, read.training)
         for name in (DESCRIPTION, CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise UserError(f"no image tokenizer in '{folder}': {name} is missing")
