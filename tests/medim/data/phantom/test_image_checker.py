@@ -11,7 +11,7 @@ from PIL import Image
 from medim.data.dataset import Checker
 from medim.data.phantom.dataset import FINGERPRINT, WEIGHTS, PhantomDataset
 from medim.data.phantom.image_checker import FindingNet, PhantomImageChecker, to_pixels
-from medim.data.phantom.image_checker_training import augment, best_thresholds, f1_scores, render, train_image_checker
+from medim.data.phantom.image_checker_training import RECIPES, augment, best_thresholds, f1_scores, render, train_image_checker
 from medim.data.phantom.names import LABELS
 from medim.errors import UserError
 
@@ -142,3 +142,16 @@ def test_the_shipped_checker_is_accurate_and_of_this_data():
         [[label in found for label in LABELS] for found in checker([larger.pair("test", i).image for i in range(256)])]
     )
     assert f1_scores(read, truth).mean() > 0.9
+
+
+def test_the_one_that_steers_is_another_trained_on_other_cases():
+    scoring, steering = PhantomDataset().image_checker(), PhantomDataset().steering_image_checker()
+    assert scoring.fingerprint != steering.fingerprint
+    cards = [json.loads((WEIGHTS / f"image_checker_{role}.json").read_text()) for role in ("score", "steer")]
+    stretches = [range(card["data"]["start"], card["data"]["start"] + card["data"]["pairs"]) for card in cards]
+    assert not set(stretches[0]) & set(stretches[1])
+    assert cards[0]["seed"] != cards[1]["seed"]
+    assert {key: cards[1][key] for key in ("epochs", "seed", "width")} == {
+        key: RECIPES["steer"][key] for key in ("epochs", "seed", "width")
+    }
+    assert steering.accuracy["test"]["macro_f1"] >= 0.97
