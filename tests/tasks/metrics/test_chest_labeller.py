@@ -1,0 +1,99 @@
+import csv
+import hashlib
+
+import numpy as np
+import pytest
+
+from tasks.metrics.chest_labeller import ChestLabeller
+from tasks.metrics.chest_labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN, agreement
+
+P, N, U = POSITIVE, NEGATIVE, UNCERTAIN
+LABELLER = ChestLabeller()
+
+
+def read(report: str) -> dict[str, int]:
+    return {label: code for label, code in zip(LABELS, LABELLER.codes([report])[0].tolist(), strict=True) if code != BLANK}
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("Small left pleural effusion.", {"Pleural Effusion": P}),
+        ("No pleural effusion.", {"Pleural Effusion": N, "No Finding": P}),
+        ("No pneumothorax, effusion, or edema.", {"Pneumothorax": N, "Pleural Effusion": N, "Edema": N, "No Finding": P}),
+        ("Effusion is not seen. There is edema.", {"Pleural Effusion": N, "Edema": P}),
+        ("The effusion has resolved.", {"Pleural Effusion": N, "No Finding": P}),
+        ("Pneumonia cannot be excluded.", {"Pneumonia": U}),
+        ("No pneumothorax, pneumonia cannot be excluded.", {"Pneumothorax": N, "Pneumonia": U}),
+        ("Possible small pneumothorax.", {"Pneumothorax": U}),
+        ("Opacity concerning for pneumonia.", {"Lung Opacity": P, "Pneumonia": U}),
+        ("Atelectasis or consolidation at the base.", {"Atelectasis": U, "Consolidation": U}),
+        ("Atelectasis and consolidation at the base.", {"Atelectasis": P, "Consolidation": P}),
+        ("No change in the left effusion.", {"Pleural Effusion": P}),
+        ("No focal consolidation, but a large effusion.", {"Consolidation": N, "Pleural Effusion": P}),
+        ("9 mm nodule, not seen on prior exams.", {"Lung Lesion": P}),
+        ("The heart is enlarged.", {"Cardiomegaly": P}),
+        ("The heart is not enlarged.", {"Cardiomegaly": N, "No Finding": P}),
+        ("Heart size is normal.", {"Cardiomegaly": N, "No Finding": P}),
+        ("Borderline cardiomegaly.", {"Cardiomegaly": U}),
+        ("Mild cardiomegaly with normal pulmonary vascularity.", {"Cardiomegaly": P}),
+        ("Widened mediastinum.", {"Enlarged Cardiomediastinum": P}),
+        ("Right chest tube has been removed.", {"Support Devices": N, "No Finding": P}),
+        ("Left PICC with tip in the SVC.", {"Support Devices": P, "No Finding": P}),
+        ("Old rib fractures.", {"Fracture": P}),
+        ("No evidence of acute fracture.", {"Fracture": N, "No Finding": P}),
+        ("Biapical pleural thickening.", {"Pleural Other": P}),
+        ("Effusion. No effusion on the right.", {"Pleural Effusion": P}),
+        ("No. 5 rib fracture", {"Fracture": P}),
+        ("XXXX opacity in the ___ lobe", {"Lung Opacity": P}),
+        ("NO PNEUMOTHORAX", {"Pneumothorax": N, "No Finding": P}),
+        ("The bones are intact.", {"No Finding": P}),
+        ("", {}),
+        ("  \n", {}),
+    ],
+)  # fmt: skip
+def test_sentences(report, expected):
+    assert read(report) == expected
+
+
+@pytest.mark.parametrize(
+    ("report", "flipped", "label"),
+    [
+        ("No pleural effusion.", "Pleural effusion.", "Pleural Effusion"),
+        ("The heart is enlarged.", "The heart is not enlarged.", "Cardiomegaly"),
+        ("Free of consolidation.", "Full of consolidation.", "Consolidation"),
+    ],
+)
+def test_a_flipped_negation_flips_the_label(report, flipped, label):
+    """Metrics of word overlap hardly notice."""
+    assert {read(report)[label], read(flipped)[label]} == {P, N}
+
+
+def test_published_examples_of_chexbert(shared_data):
+    with (shared_data / "fixtures" / "chexbert_sample" / "labeled_reports.csv").open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    codes = {"": BLANK, "1.0": P, "0.0": N, "-1.0": U}
+    expected = [[codes[row[label]] for label in LABELS] for row in rows]
+    assert len(rows) == 4
+    assert LABELLER.codes([row["Report Impression"] for row in rows]).tolist() == expected
+
+
+def test_agreement_with_given_labels(shared_data):
+    """The held-out half: the figures of the docstring."""
+    path = shared_data / "text" / "iu_ratchet" / "openi_metadata_dataset_chexpert_labels.csv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = [r for r in csv.DictReader(stream) if int(hashlib.sha256(r["subject_id"].encode()).hexdigest(), 16) % 2]
+    codes = {"-": BLANK, "1": P, "0": N, "-1": U}
+    given = np.array([[codes[row[label]] for label in LABELS] for row in rows])
+    found = agreement(given, LABELLER.codes([row["FINDINGS"] for row in rows]))
+    assert len(rows) == 1279
+    assert (found["micro"], found["macro"]) == pytest.approx((0.743, 0.728), abs=0.002)
+    for label, value in {"Atelectasis": 0.98, "Lung Opacity": 0.94, "Lung Lesion": 0.92, "Pleural Effusion": 0.87}.items():
+        assert found[label] >= value - 0.005
+
+
+def test_it_is_a_checker():
+    found = LABELLER(["Possible pneumonia.", "No effusion."])
+    assert found == [frozenset({"Pneumonia"}), frozenset({"No Finding"})]
+    assert LABELLER.labels == LABELS
+    assert len(LABELLER.fingerprint) == 16
