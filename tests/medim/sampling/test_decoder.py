@@ -1,152 +1,297 @@
-"""The decoder on a model with a known law: what it draws follows that law, what is given stays, nothing stays masked."""
+"""Every order on a model with a known law: what it draws follows the law it should, and a wrong one is caught."""
 
-import itertools
-from types import SimpleNamespace
+import math
 
-import numpy as np
 import pytest
 import torch
 
-from medim.canvas import Canvas, Layout
-from medim.denoiser import DenoiserOutput
+from medim.canvas import Canvas
 from medim.errors import UserError
+from medim.sampling import decoder, plan, step
 from medim.sampling.decoder import decode
 from medim.sampling.settings import ModalitySettings, SamplerSettings
-from medim.sampling.step import draw, remaining
-from medim.vocabulary import Vocabulary
 
-LAYOUT = Layout(Vocabulary(text=3, codes=2), image_length=2, report_length=2)
-STATES = torch.tensor(list(itertools.product(range(2), range(2), range(3), range(3))))
-SEQUENCES = LAYOUT.join(STATES[:, :2], STATES[:, 2:])
-WEIGHTS = torch.rand(len(STATES), generator=torch.Generator().manual_seed(5)) ** 2
-PROBABILITY = WEIGHTS / WEIGHTS.sum()
+N = 5000
+CLOSE, FAR = 4.5, 8.0
+"""In standard deviations of the statistic: what a right sampler never exceeds, and what a wrong one must."""
+REPORT = [1, 2]
+APART = {"report": {"start": 0.0, "stop": 0.5}, "image": {"start": 0.5, "stop": 1.0}}
 
 
-class ExactDenoiser:
-    """p(x^i | visible tokens) of the law above, by enumeration."""
-
-    config = SimpleNamespace(layout=LAYOUT, objective="diffusion", transition="absorbing")
-
-    def __init__(self) -> None:
-        self.times: list[torch.Tensor] = []
-
-    def __call__(self, tokens, t, select) -> DenoiserOutput:
-        self.times.append(t)
-        v = LAYOUT.vocabulary
-        agrees = ((tokens[:, None] == SEQUENCES) | (tokens[:, None] == v.mask)).all(-1)
-        posterior = agrees * PROBABILITY
-        posterior = posterior / posterior.sum(1, keepdim=True)
-        logits = []
-        for where, size, offset in ((LAYOUT.image, v.codes, v.image_offset), (LAYOUT.report, v.text, 0)):
-            onehot = torch.nn.functional.one_hot(SEQUENCES[:, where] - offset, size).float()
-            logits.append(torch.einsum("bs,snk->bnk", posterior, onehot).log().clamp(min=-60)[select[:, where]])
-        return DenoiserOutput(*logits)
+def one_by_one(order: str, image: dict | None = None, report: dict | None = None) -> SamplerSettings:
+    """One token a round, report first."""
+    common = {"schedule": "linear", "steps": 8, "order": "left" if order == "halton" else order}
+    return SamplerSettings(
+        ModalitySettings(**{**common, **APART["image"], "order": order, **(image or {})}),
+        ModalitySettings(**{**common, **APART["report"], **(report or {})}),
+    )
 
 
-def ancestral(**image) -> SamplerSettings:
-    """One token a round, in random order: exact for an exact denoiser."""
-    random = {"order": "random", "schedule": "linear", "steps": 2}
-    return SamplerSettings(ModalitySettings(**{**random, **image}), ModalitySettings(**random))
+def draw(toy, settings, report=None, count=N):
+    return decode(toy, toy.blank(count, report), settings, range(count))
 
 
-def chi_square(samples: torch.Tensor, law: torch.Tensor) -> float:
-    """Statistic over degrees of freedom; about 1 when the samples follow the law."""
-    index = (samples[:, None] == SEQUENCES).all(-1).int().argmax(1)
-    counts = torch.bincount(index, minlength=len(SEQUENCES)).double()
-    expected = law.double() * len(samples)
-    used = expected > 1
-    return float((((counts - expected) ** 2 / expected.clamp(min=1e-9))[used]).sum() / (used.sum() - 1))
+@pytest.mark.parametrize("order", ["random", "left", "halton", "margin", "entropy"])
+def test_orders_that_do_not_look_at_draws_follow_the_joint_law(toy, order):
+    done = draw(toy, one_by_one(order))
+    assert toy.excess(done.canvas.tokens, toy.law) < CLOSE
+    assert done.forwards == 6
 
 
-def one_modality_after_the_other() -> SamplerSettings:
-    """Report tokens first, then image tokens: never two tokens in one round."""
-    random = {"order": "random", "schedule": "linear", "steps": 4}
-    return SamplerSettings(ModalitySettings(**random, start=0.5, stop=1.0), ModalitySettings(**random, start=0.0, stop=0.5))
+@pytest.mark.parametrize("order", ["random", "left", "halton", "margin", "entropy"])
+def test_two_tokens_a_round_are_not_the_law(toy, order):
+    done = draw(toy, one_by_one(order, {"steps": 4, "stop": 0.75}, {"steps": 2}))
+    assert toy.excess(done.canvas.tokens, toy.law) > FAR
 
 
-def test_joint_samples_follow_the_law():
-    canvas = decode(ExactDenoiser(), Canvas.blank(LAYOUT, 6000), one_modality_after_the_other(), range(6000)).canvas
-    assert chi_square(canvas.tokens, PROBABILITY) < 1.8
+@pytest.mark.parametrize("order", ["margin", "entropy"])
+def test_an_order_that_peeks_at_the_draw_is_not_the_law(toy, order, monkeypatch):
+    monkeypatch.setitem(step.RANKS, order, step.threshold)
+    assert toy.excess(draw(toy, one_by_one(order)).canvas.tokens, toy.law) > FAR
 
 
-def test_samples_given_a_report_follow_the_conditional_law():
-    report = torch.tensor([1, 2])
-    canvas = Canvas.blank(LAYOUT, 4000).give_report(report.repeat(4000, 1))
-    done = decode(ExactDenoiser(), canvas, ancestral(), range(4000)).canvas
-    conditional = PROBABILITY * (STATES[:, 2:] == report).all(1)
-    assert torch.equal(done.report_tokens(), report.repeat(4000, 1))
-    assert chi_square(done.tokens, conditional / conditional.sum()) < 2.5
+def by_gumbel(noise: float):
+    """Confidence with Gumbel noise picks a place with the probability of a softmax."""
+
+    def choose(drawn: dict[int, float]) -> dict[frozenset[int], float]:
+        scale = noise * len(drawn) / 4
+        powers = {place: p ** (1 / scale) for place, p in drawn.items()}
+        return {frozenset([place]): power / sum(powers.values()) for place, power in powers.items()}
+
+    return choose
 
 
-def test_deciding_both_tokens_at_once_is_not_the_law():
-    """The mutation that the chi-square test must catch: too few rounds."""
-    canvas = decode(ExactDenoiser(), Canvas.blank(LAYOUT, 6000), SamplerSettings(
-        ModalitySettings(steps=1, order="random"), ModalitySettings(steps=1, order="random")
-    ), range(6000)).canvas  # fmt: skip
-    assert chi_square(canvas.tokens, PROBABILITY) > 5
+def the_surest(drawn: dict[int, float]) -> dict[frozenset[int], float]:
+    return {frozenset([max(drawn, key=drawn.__getitem__)]): 1.0}
 
 
-def test_the_model_is_fed_the_true_masked_fraction():
-    model = ExactDenoiser()
-    decode(model, Canvas.blank(LAYOUT, 1).give_report(torch.tensor([[0, 1]])), ancestral(), [0])
-    assert [t.tolist() for t in model.times] == [[[1.0, 0.0]], [[0.5, 0.0]]]
+def above(least: float):
+    def choose(drawn: dict[int, float]) -> dict[frozenset[int], float]:
+        return {frozenset({p for p, chance in drawn.items() if chance >= least} | {max(drawn, key=drawn.__getitem__)}): 1.0}
+
+    return choose
 
 
-@pytest.mark.parametrize("order", ["confidence", "random"])
-@pytest.mark.parametrize("schedule", ["cosine", "linear"])
-@pytest.mark.parametrize("steps", [1, 2, 7])
-def test_nothing_stays_masked_and_given_tokens_stay(order, schedule, steps):
-    settings = ModalitySettings(steps=steps, order=order, schedule=schedule, temperature=0.7, top_p=0.9)
-    canvas = Canvas.blank(LAYOUT, 5).give_report(torch.tensor([[2, 0]] * 5), torch.tensor([[False, True]] * 5))
-    done = decode(ExactDenoiser(), canvas, SamplerSettings(settings, settings), range(5))
-    assert not done.canvas.masked.any()
-    assert torch.equal(done.canvas.tokens[canvas.given], canvas.tokens[canvas.given])
-    assert done.forwards <= steps
-    done.canvas.image_codes()
-    assert (done.canvas.report_tokens() < LAYOUT.vocabulary.text).all()
+@pytest.mark.parametrize("noise", [0.0, 0.7])
+def test_confidence_follows_its_own_law(toy, noise):
+    law = toy.law_of(REPORT, by_gumbel(noise) if noise else the_surest)
+    settings = SamplerSettings(ModalitySettings(steps=4, schedule="linear", confidence_noise=noise))
+    tokens = draw(toy, settings, REPORT).canvas.tokens
+    assert toy.excess(tokens, law) < CLOSE
+    assert toy.excess(tokens, toy.given(REPORT)) > FAR  # likely codes first is not sampling
+    wrong = SamplerSettings(ModalitySettings(steps=4, schedule="linear", confidence_noise=noise + 2))
+    assert toy.excess(draw(toy, wrong, REPORT).canvas.tokens, law) > FAR
 
 
-def test_a_sample_depends_on_its_seed_and_not_on_its_batch():
-    alone = decode(ExactDenoiser(), Canvas.blank(LAYOUT, 1), ancestral(), [11]).canvas.tokens
-    among = decode(ExactDenoiser(), Canvas.blank(LAYOUT, 7), ancestral(), [3, 4, 11, 5, 6, 7, 8]).canvas.tokens
-    assert torch.equal(alone[0], among[2])
-    many = decode(ExactDenoiser(), Canvas.blank(LAYOUT, 30), ancestral(), range(30)).canvas.tokens
-    assert len(many.unique(dim=0)) > 5
+@pytest.mark.parametrize("least", [0.6, 0.8])
+def test_threshold_follows_its_own_law_and_ends_early(toy, least, monkeypatch):
+    law = toy.law_of(REPORT, above(least))
+    settings = SamplerSettings(ModalitySettings(steps=4, schedule="linear", order="threshold", threshold=least))
+    done = draw(toy, settings, REPORT)
+    assert toy.excess(done.canvas.tokens, law) < CLOSE
+    alone = [decode(toy, toy.blank(1, REPORT), settings, [seed]).forwards for seed in range(40)]
+    assert 1 <= min(alone) < max(alone) <= 4
+    monkeypatch.setitem(step.RANKS, "threshold", lambda p, settings: -p.confidence)
+    assert toy.excess(draw(toy, settings, REPORT).canvas.tokens, law) > FAR
 
 
-def test_draw_follows_temperature_and_nucleus():
-    logits = torch.tensor([[0.6, 0.3, 0.1]]).log().repeat(20_000, 1)
-    uniform = torch.from_numpy(np.random.default_rng(0).random(20_000, dtype=np.float32))
-    share = torch.bincount(draw(logits, uniform, 1.0, 1.0)[0], minlength=3) / 20_000
-    torch.testing.assert_close(share, torch.tensor([0.6, 0.3, 0.1]), atol=0.01, rtol=0)
-    share = torch.bincount(draw(logits, uniform, 0.5, 1.0)[0], minlength=3) / 20_000
-    torch.testing.assert_close(share, torch.tensor([0.36, 0.09, 0.01]) / 0.46, atol=0.01, rtol=0)
-    share = torch.bincount(draw(logits, uniform, 1.0, 0.7)[0], minlength=3) / 20_000
-    torch.testing.assert_close(share, torch.tensor([2 / 3, 1 / 3, 0.0]), atol=0.01, rtol=0)
-    tokens, confidence = draw(logits, uniform, 0.5, 1.0)
-    torch.testing.assert_close(confidence, logits[0, tokens])
+@pytest.mark.parametrize("report", [None, REPORT])
+def test_first_hitting_interleaves_both_modalities_and_follows_the_law(toy, report):
+    settings = SamplerSettings(ModalitySettings(order="first-hitting"), ModalitySettings(order="first-hitting"))
+    done = draw(toy, settings, report)
+    assert toy.excess(done.canvas.tokens, toy.law if report is None else toy.given(report)) < CLOSE
+    assert done.forwards == (6 if report is None else 4)
+    orders = torch.stack([seen[:, 1:5].eq(toy.layout.vocabulary.mask).sum(1) for seen in toy.seen])
+    assert report is not None or len(orders.T.unique(dim=0)) == 15  # 6 choose 2 ways to interleave
 
 
-def test_impossible_tokens_are_never_drawn():
-    logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]]).repeat(3, 1)
-    assert draw(logits, torch.tensor([0.0, 0.5, 1.0 - 1e-7]), 1.0, 1.0)[0].tolist() == [1, 1, 1]
+def test_first_hitting_with_two_events_at_once_is_not_the_law(toy, monkeypatch):
+    settings = SamplerSettings(ModalitySettings(order="first-hitting"), ModalitySettings(order="first-hitting"))
+    honest = plan._by_hitting_times
+
+    def hasty(layout, vacant, modalities, settings, uniform):
+        rounds = honest(layout, vacant, modalities, settings, uniform)
+        merged = []
+        for first, second in zip(rounds[::2], rounds[1::2], strict=True):
+            reveal = {m: torch.zeros_like(vacant[:, layout.of(m)]) for m in modalities}
+            for turn in (*first.turns, *second.turns):
+                reveal[turn.modality] |= turn.reveal
+            merged.append(plan.Round(first.index, tuple(plan.Turn(m, 2, 2, None, reveal=reveal[m]) for m in modalities)))
+        return merged
+
+    monkeypatch.setattr(plan, "_by_hitting_times", hasty)
+    assert toy.excess(draw(toy, settings).canvas.tokens, toy.law) > FAR
 
 
-def test_the_cosine_schedule_reveals_few_tokens_first():
-    total = torch.tensor([100])
-    left = [int(remaining(ModalitySettings(steps=4), p / 4, total)) for p in range(5)]
-    assert left == [100, 92, 70, 38, 0]
-    linear = ModalitySettings(steps=4, schedule="linear")
-    assert [int(remaining(linear, p / 4, total)) for p in range(5)] == [100, 75, 50, 25, 0]
+def test_first_hitting_is_for_both(toy):
+    settings = SamplerSettings(ModalitySettings(order="first-hitting"))
+    with pytest.raises(UserError, match="both modalities"):
+        draw(toy, settings, count=1)
+    assert not draw(toy, settings, REPORT, count=2).canvas.masked.any()  # the other one has nothing to reveal
 
 
-def test_settings_are_checked_by_name_and_range():
-    changed = SamplerSettings().with_overrides({"image.steps": "3", "report.temperature": 0.5})
-    assert (changed.image.steps, changed.report.temperature) == (3, 0.5)
-    with pytest.raises(UserError, match=r"did you mean 'steps'"):
-        SamplerSettings().with_overrides({"image.step": 3})
-    with pytest.raises(UserError, match="unknown sampler setting"):
-        SamplerSettings().with_overrides({"imag.steps": 3})
-    with pytest.raises(UserError, match="out of range"):
-        SamplerSettings().with_overrides({"image.temperature": 0})
-    assert SamplerSettings.from_dict(changed.to_dict()) == changed
+REMASKING = {"none": {}, "cap": {"remask": "cap", "remask_rate": 0.02}, "rescale": {"remask": "rescale", "remask_rate": 0.02}}
+
+
+@pytest.mark.parametrize("kind", REMASKING)
+def test_ancestral_sampling_follows_the_law_with_and_without_remasking(toy, kind):
+    own = {"order": "ancestral", "schedule": "linear", "steps": 150, **REMASKING[kind]}
+    done = draw(toy, SamplerSettings(ModalitySettings(**own), ModalitySettings(**own)), count=3000)
+    assert toy.excess(done.canvas.tokens, toy.law) < CLOSE
+    masked = torch.stack([seen.eq(toy.layout.vocabulary.mask) for seen in toy.seen])
+    again = (masked[1:] & ~masked[:-1]).any()
+    assert bool(again) == (kind != "none")
+
+
+def test_ancestral_steps_that_are_too_long_are_not_the_law(toy):
+    own = {"order": "ancestral", "schedule": "linear", "steps": 3}
+    done = draw(toy, SamplerSettings(ModalitySettings(**own), ModalitySettings(**own)))
+    assert toy.excess(done.canvas.tokens, toy.law) > FAR
+
+
+def test_remasking_that_puts_tokens_instead_of_masks_is_not_the_law(toy, monkeypatch):
+    def careless(canvas, modality, remask):
+        tokens, where = canvas.tokens.clone(), canvas.layout.of(modality)
+        tokens[:, where] = tokens[:, where].masked_fill(remask, canvas.layout.vocabulary.image_offset * (modality == "image"))
+        return Canvas(canvas.layout, tokens, canvas.given)
+
+    monkeypatch.setattr(decoder, "_mask_again", careless)
+    own = {"order": "ancestral", "schedule": "linear", "steps": 40, "remask": "rescale", "remask_rate": 0.1}
+    done = draw(toy, SamplerSettings(ModalitySettings(**own), ModalitySettings(**own)), count=2000)
+    assert toy.excess(done.canvas.tokens, toy.law) > FAR
+
+
+def test_remasking_keeps_the_share_that_the_schedule_asks_for(toy):
+    own = ModalitySettings(order="ancestral", schedule="linear", steps=20, remask="rescale", remask_rate=0.5)
+    draw(toy, SamplerSettings(own, own), count=4000)
+    shares = torch.stack([seen[:, 1:5].eq(toy.layout.vocabulary.mask).float().mean() for seen in toy.seen])
+    torch.testing.assert_close(shares, 1 - torch.arange(len(shares)) / 20, atol=0.02, rtol=0)
+
+
+def guided_law(toy, weights: list[float]) -> torch.Tensor:
+    """Codes drawn from the left, place k by p(. | left, report)^(1 + w_k) / p(. | left)^(w_k)."""
+    given, free = toy.given(REPORT), toy.law
+    result = torch.zeros(len(free), dtype=torch.float64)
+    for index, state in enumerate(toy.states):
+        if state[4:].tolist() != REPORT:
+            continue
+        chance = 1.0
+        for place, w in enumerate(weights):
+            before = (toy.states[:, :place] == state[:place]).all(1)
+            power = []
+            for code in range(2):
+                here = before & (toy.states[:, place] == code)
+                conditional, alone = given[here].sum() / given[before].sum(), free[here].sum() / free[before].sum()
+                power.append(float(conditional ** (1 + w) / alone**w))
+            chance *= power[int(state[place])] / sum(power)
+        result[index] = chance
+    return result
+
+
+@pytest.mark.parametrize(
+    ("ramp", "start", "stop", "weights"),
+    [
+        ("constant", 0.0, 1.0, [1.5] * 4),
+        ("constant", 0.25, 0.75, [0.0, 1.5, 1.5, 0.0]),
+        ("rising", 0.0, 1.0, [0.0, 0.375, 0.75, 1.125]),
+        ("falling", 0.5, 1.0, [0.0, 0.0, 1.5, 0.75]),
+    ],
+)
+def test_guidance_follows_its_own_law_and_costs_only_where_it_acts(toy, ramp, start, stop, weights):
+    own = ModalitySettings(
+        order="left", steps=4, schedule="linear", guidance=1.5, guidance_start=start, guidance_stop=stop, guidance_ramp=ramp
+    )
+    done = draw(toy, SamplerSettings(own), REPORT)
+    assert toy.excess(done.canvas.tokens, guided_law(toy, weights)) < CLOSE
+    assert [p.guided for p in done.passes] == [N if w > 0 else 0 for w in weights]
+    for seen, times in zip(toy.seen, toy.times, strict=True):
+        if len(seen) > N:
+            assert (seen[N:, toy.layout.report] == toy.layout.vocabulary.mask).all()
+            assert torch.equal(times[N:, 1], torch.ones(N)) and torch.equal(times[N:, 0], times[:N, 0])
+    wrong = guided_law(toy, [w / 3 for w in weights])
+    assert toy.excess(done.canvas.tokens, wrong) > FAR or max(weights) < 1.2
+
+
+def test_guidance_spends_nothing_before_the_other_modality_is_known(toy):
+    settings = one_by_one("left", {"guidance": 1.0}, {"guidance": 1.0})
+    done = draw(toy, settings, count=3)  # report first: it has nothing to be guided by
+    assert [p.guided for p in done.passes] == [0, 0, 3, 3, 3, 3]
+
+
+def test_the_model_is_fed_the_true_masked_fraction(toy):
+    draw(toy, one_by_one("random"), [0, 1], count=1)
+    assert [t.tolist() for t in toy.times] == [[[1.0, 0.0]], [[0.75, 0.0]], [[0.5, 0.0]], [[0.25, 0.0]]]
+
+
+def test_halton_reveals_in_halton_order(toy):
+    draw(toy, one_by_one("halton"), REPORT, count=2)
+    masked = [seen[0, 1:5].eq(toy.layout.vocabulary.mask).tolist() for seen in toy.seen]
+    # Cells of (1/2, 1/3), (1/4, 2/3), (3/4, 1/9), (1/8, 4/9), (5/8, 7/9) on two rows and columns: 2, 1, 2, 0, 3.
+    assert masked == [[True] * 4, [True, True, False, True], [True, False, False, True], [False, False, False, True]]
+
+
+def test_logits_are_made_only_where_a_token_may_be_drawn(toy):
+    planned = draw(toy, one_by_one("random"), REPORT, count=2).passes
+    assert [p.image_logits for p in planned] == [2] * 4 and all(p.report_logits == 0 for p in planned)
+    looked = draw(toy, one_by_one("entropy"), REPORT, count=2).passes
+    assert [p.image_logits for p in looked] == [8, 6, 4, 2]
+
+
+MIXED = [{}, {"report": [2, 1]}, {"image": [0, 1, 1, 0]}, {"part": True}]
+
+
+def mixed(toy, kind: dict) -> Canvas:
+    canvas = Canvas.blank(toy.layout, 1)
+    if "report" in kind:
+        canvas = canvas.give_report(torch.tensor([kind["report"]]))
+    if "image" in kind:
+        canvas = canvas.give_image(torch.tensor([kind["image"]]))
+    if "part" in kind:
+        canvas = canvas.give_report(torch.tensor([[0, 1]]), torch.tensor([[True, False]]))
+        canvas.tokens[0, 2], canvas.given[0, 2] = toy.layout.vocabulary.image_offset, True
+    return canvas
+
+
+@pytest.mark.parametrize("size", [7, 32])
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"order": "random"}, {"order": "confidence"}, {"order": "threshold", "threshold": 0.6}, {"order": "margin"},
+        {"order": "first-hitting"}, {"order": "ancestral", "remask": "cap", "remask_rate": 0.2}, {"guidance": 1.0},
+    ],
+    ids=lambda own: "-".join(str(v) for v in own.values()),
+)  # fmt: skip
+def test_a_sample_depends_on_its_seed_and_its_canvas_and_not_on_its_batch(toy, own, size):
+    settings = SamplerSettings(ModalitySettings(steps=3, **own), ModalitySettings(steps=5, schedule="linear", **own))
+    rows = [mixed(toy, MIXED[k % 4]) for k in range(size)]
+    seeds = [100 + k for k in range(size)]
+    batch = Canvas(toy.layout, torch.cat([c.tokens for c in rows]), torch.cat([c.given for c in rows]))
+    together = decode(toy, batch, settings, seeds).canvas.tokens
+    alone = torch.cat([decode(toy, canvas, settings, [seed]).canvas.tokens for canvas, seed in zip(rows, seeds, strict=True)])
+    assert torch.equal(together, alone)
+    assert len(together.unique(dim=0)) > 3
+
+
+def test_length_needs_to_know_what_an_end_is(toy):
+    with pytest.raises(ValueError, match="end a report"):
+        decode(toy, toy.blank(1), SamplerSettings().with_overrides({"report.length": 1}), [0])
+
+
+def test_settings_that_another_process_cannot_obey_are_refused(toy):
+    toy.config.transition = "uniform"
+    with pytest.raises(UserError, match=r"image\.guidance"):
+        decode(toy, toy.blank(1), SamplerSettings().with_overrides({"image.guidance": 2}), [0])
+
+
+def test_a_canvas_with_nothing_vacant_costs_nothing(toy):
+    canvas = toy.blank(2, REPORT).give_image(torch.zeros(2, 4, dtype=torch.long))
+    done = decode(toy, canvas, SamplerSettings(), [0, 1])
+    assert done.forwards == 0 and torch.equal(done.canvas.tokens, canvas.tokens)
+
+
+def test_weight_of_guidance_by_progress():
+    own = ModalitySettings(guidance=2.0, guidance_start=0.2, guidance_stop=0.6, guidance_ramp="rising")
+    progress = torch.tensor([0.0, 0.2, 0.3, 0.4, 0.59999, 0.6, 0.9])
+    expected = torch.tensor([0.0, 0.0, 0.5, 1.0, 2 * 0.39999 / 0.4, 0.0, 0.0])
+    torch.testing.assert_close(plan.weight(own, progress), expected, atol=1e-5, rtol=0)
+    assert math.isclose(float(plan.weight(ModalitySettings(guidance=3.0), progress)[0]), 3.0)
