@@ -5,12 +5,12 @@ one ("is not seen", "cannot be excluded") those before it. Of several statements
 uncertain one, and that a negative one. `No Finding` is positive where a report names no observation but support devices as
 positive or uncertain. It runs anywhere, and is a stand-in: published clinical F1 rests on the labels of CheXbert.
 
-Agreement with the CheXpert labels that come with 2,465 Indiana University reports, F1 with uncertain as positive, on the half of
-the patients (1,279 reports) on which no rule was tuned: atelectasis 0.98, lung opacity 0.94, lung lesion 0.93, pneumonia 0.89,
-pleural effusion 0.87, fracture 0.85, pleural other 0.77, no finding 0.72, edema 0.67, support devices 0.67, cardiomegaly 0.60,
-pneumothorax 0.60, consolidation 0.59, enlarged cardiomediastinum 0.12; micro 0.74, macro 0.73 (on the half used for tuning 0.76
-and 0.74). Where the two differ most, the given labels err: "heart size within normal limits" stands there as cardiomegaly and as
-an enlarged cardiomediastinum, "no pleural effusions or pneumothorax" as a pneumothorax.
+Agreement with the CheXpert labels that come with 2,465 Indiana University reports, F1 with uncertain as positive, on the half
+of the patients (1,279 reports) on which no rule was tuned: atelectasis 0.98, lung opacity 0.94, lung lesion 0.93, pneumonia
+0.89, pleural effusion 0.87, fracture 0.85, pleural other 0.77, no finding 0.72, edema 0.67, support devices 0.67, cardiomegaly
+0.60, pneumothorax 0.60, consolidation 0.59, enlarged cardiomediastinum 0.12; micro 0.74, macro 0.73 (on the half used for
+tuning 0.76 and 0.74). Where the two differ most, the given labels err: "heart size within normal limits" stands there as
+cardiomegaly and as an enlarged cardiomediastinum, "no pleural effusions or pneumothorax" as a pneumothorax.
 """
 
 import hashlib
