@@ -16,13 +16,11 @@ COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROU
 UNBUILT = [
     ("sample", "edit"),
     ("run", "augmentation"),
-    ("run", "memorisation"),
     ("run", "fine-detail"),
     ("run", "long-form"),
     ("ablate",),
     ("export",),
     ("leaderboard", "add"),
-    ("doctor",),
     ("selftest",),
     ("speed", "sample"),
 ]
