@@ -106,7 +106,7 @@ def _masked_diffusion(
     uniform = noise(seeds, rounds_of(layout, vacant, settings), layout.length)
     rounds = [entry.to(device) for entry in plan(layout, vacant, settings, uniform)]
     uniform = uniform.to(device)
-    barred = None if ending is None else ending.bars(canvas)
+    barred = None if ending is None else ending.bars(canvas, settings.report.length)
     early = Countdown() if "threshold" in {settings.of(m).order for m in MODALITIES} else None
     states = HiddenStates(model, settings.cache)
     passes = []

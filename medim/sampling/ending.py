@@ -20,11 +20,14 @@ class Ending:
     end: int
     padding: int
 
-    def bars(self, canvas: Canvas) -> torch.Tensor:
-        """True where neither end nor padding may be drawn: before a word that is given; (B, report_length)."""
+    def bars(self, canvas: Canvas, length: int = 0) -> torch.Tensor:
+        """True where neither end nor padding may be drawn, (B, report_length): before a word that is given, before an end that
+        is given (where it is no padding too), and within a `length` that is asked for."""
         tokens, given = canvas.report_tokens(), canvas.given[:, canvas.layout.report]
-        word = given & (tokens != self.end) & (tokens != self.padding)
-        return word.flip(1).cummax(1).values.flip(1) & ~given if word.numel() else word
+        word = (tokens != self.padding) if self.end != self.padding else (tokens != self.end)
+        barred = (given & word).int().flip(1).cummax(1).values.flip(1).bool()
+        barred[:, :length] = True
+        return barred & ~given
 
     def forbid(self, logits: torch.Tensor, barred: torch.Tensor) -> torch.Tensor:
         """Logits (B, K, V) without end and padding where `barred` (B, K)."""

@@ -75,7 +75,7 @@ class Toy:
             following: dict[tuple[int | None, ...], float] = {}
             for known, weight in weights.items():
                 if None not in known:
-                    hit = (STATES == torch.tensor([*known, *report])).all(1)
+                    hit = (torch.tensor([*known, *report]) == STATES).all(1)
                     result[hit] += weight
                     continue
                 fits = torch.ones(len(STATES), dtype=torch.bool)

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from medim.canvas import Canvas, Layout
-from medim.denoiser import DenoiserOutput
 from medim.diffusion.transition import transition
 from medim.sampling.ancestral import ancestral
 from medim.sampling.settings import ModalitySettings, SamplerSettings
@@ -28,7 +27,7 @@ class Exact:
         self.config = SimpleNamespace(layout=LAYOUT, transition=process, objective="diffusion")
         self.processes = {m: transition(process, LAYOUT.size(m)) for m in ("image", "report")}
 
-    def __call__(self, tokens, t, select) -> DenoiserOutput:
+    def hidden(self, tokens, t) -> torch.Tensor:
         places = [("image", LAYOUT.image.start), ("report", LAYOUT.report.start), ("report", LAYOUT.report.start + 1)]
         chance = []
         for column, (modality, place) in enumerate(places):
@@ -37,18 +36,17 @@ class Exact:
             table = self.processes[modality].marginal(torch.eye(size, dtype=torch.float64), alpha)  # (V, V + 1)
             z = LAYOUT.states(tokens[:, place], modality)
             chance.append(table[STATES[:, column]][:, z].T)  # (B, S)
-        logits = {"image": [], "report": []}
+        table = torch.zeros(len(tokens), LAYOUT.length, 3)
         for column, (modality, place) in enumerate(places):
             others = [chance[k] for k in range(3) if k != column]
             joint = LAW.double() * others[0] * others[1]
             joint = joint / joint.sum(1, keepdim=True)
             onehot = torch.nn.functional.one_hot(STATES[:, column], LAYOUT.size(modality)).double()
-            logits[modality].append(((joint @ onehot).clamp_min(1e-30).log(), select[:, place]))
-        image = logits["image"][0][0][logits["image"][0][1]]
-        report = torch.stack([table for table, _ in logits["report"]], dim=1)[
-            torch.stack([s for _, s in logits["report"]], dim=1)
-        ]
-        return DenoiserOutput(image.float(), report.float())
+            table[:, place, : LAYOUT.size(modality)] = (joint @ onehot).clamp_min(1e-30).log().float()
+        return table
+
+    def logits(self, hidden, modality) -> torch.Tensor:
+        return hidden[..., : LAYOUT.size(modality)]
 
 
 @pytest.mark.parametrize("process", ["absorbing", "uniform", "hybrid"])
@@ -59,8 +57,8 @@ def test_samples_follow_the_law(process, given):
     if given:
         canvas = canvas.give_image(torch.ones(count, 1, dtype=torch.long))
     settings = SamplerSettings(ModalitySettings(steps=STEPS), ModalitySettings(steps=STEPS))
-    filled, forwards = ancestral(Exact(process), canvas, settings, range(count))
-    assert forwards == STEPS
+    filled, passes = ancestral(Exact(process), canvas, settings, range(count))
+    assert len(passes) == STEPS
     found = torch.cat([filled.image_codes(), filled.report_tokens()], dim=1)
     index = found[:, 0] * 9 + found[:, 1] * 3 + found[:, 2]
     expected = LAW.double().clone()

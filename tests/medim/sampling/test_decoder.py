@@ -207,7 +207,8 @@ def test_guidance_follows_its_own_law_and_costs_only_where_it_acts(toy, ramp, st
     for seen, times in zip(toy.seen, toy.times, strict=True):
         if len(seen) > N:
             assert (seen[N:, toy.layout.report] == toy.layout.vocabulary.mask).all()
-            assert torch.equal(times[N:, 1], torch.ones(N)) and torch.equal(times[N:, 0], times[:N, 0])
+            assert torch.equal(times[N:, 1], torch.ones(N))
+            assert torch.equal(times[N:, 0], times[:N, 0])
     wrong = guided_law(toy, [w / 3 for w in weights])
     assert toy.excess(done.canvas.tokens, wrong) > FAR or max(weights) < 1.2
 
@@ -232,7 +233,8 @@ def test_halton_reveals_in_halton_order(toy):
 
 def test_logits_are_made_only_where_a_token_may_be_drawn(toy):
     planned = draw(toy, one_by_one("random"), REPORT, count=2).passes
-    assert [p.image_logits for p in planned] == [2] * 4 and all(p.report_logits == 0 for p in planned)
+    assert [p.image_logits for p in planned] == [2] * 4
+    assert all(p.report_logits == 0 for p in planned)
     looked = draw(toy, one_by_one("entropy"), REPORT, count=2).passes
     assert [p.image_logits for p in looked] == [8, 6, 4, 2]
 
@@ -286,7 +288,8 @@ def test_settings_that_another_process_cannot_obey_are_refused(toy):
 def test_a_canvas_with_nothing_vacant_costs_nothing(toy):
     canvas = toy.blank(2, REPORT).give_image(torch.zeros(2, 4, dtype=torch.long))
     done = decode(toy, canvas, SamplerSettings(), [0, 1])
-    assert done.forwards == 0 and torch.equal(done.canvas.tokens, canvas.tokens)
+    assert done.forwards == 0
+    assert torch.equal(done.canvas.tokens, canvas.tokens)
 
 
 def test_weight_of_guidance_by_progress():
