@@ -44,9 +44,9 @@ class ReportsOnly:
         self.file = path if path.name == FILE else path / FILE
         self.name = self.file.parent.resolve().name
         self._rows: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
-        for row in _rows(self.file):
+        every = _rows(self.file)
+        for row in every:
             self._rows[row["split"]].append(row)
-        every = [row for rows in self._rows.values() for row in rows]
         self.terms = "; ".join(dict.fromkeys(row.get("terms") or NOT_STATED for row in every))
         self.domains = tuple(dict.fromkeys(row["domain"] for row in every if row.get("domain")))
 

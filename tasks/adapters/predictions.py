@@ -65,7 +65,8 @@ class PredictionFolder:
         found = {id: by_id[id] for id in cases if id in by_id}
         if not found:
             raise UserError(f"{self.folder}: none of its {len(by_id)} predictions is of the {len(cases)} cases to be scored")
-        return FolderAnswers(found, _missing(len(cases) - len(found), len(cases), "prediction"))
+        at_the_end = list(found) == list(cases[: len(found)])
+        return FolderAnswers(found, _missing(len(cases) - len(found), len(cases), "prediction", at_the_end))
 
     def _samples(self, cases: Sequence[str]) -> "FolderAnswers":
         wanted = set(cases)
@@ -76,7 +77,7 @@ class PredictionFolder:
         if len(others) > len(free):
             note = f"the folder holds {len(self.lines)} samples, {len(cases)} are scored"
         else:
-            note = _missing(len(cases) - len(found), len(cases), "sample")
+            note = _missing(len(cases) - len(found), len(cases), "sample", at_the_end=True)
         return FolderAnswers({id: found[id] for id in cases if id in found}, note)
 
 
@@ -101,14 +102,13 @@ class FolderAnswers:
             raise UserError(f"{line.where}: {error}") from None
 
 
-def _missing(missing: int, cases: int, what: str) -> str | None:
+def _missing(missing: int, cases: int, what: str, at_the_end: bool) -> str | None:
     if not missing:
         return None
     there = cases - missing
-    return (
-        f"{missing} of {cases} cases have no {what} and count as missing (coverage {there / cases:.3g}); "
-        f"--limit {there} scores the first {there} cases"
-    )
+    hint = f"; --limit {there} scores the first {there} cases" if at_the_end else ""
+    have, count = ("has", "counts") if missing == 1 else ("have", "count")
+    return f"{missing} of {cases} cases {have} no {what} and {count} as missing (coverage {there / cases:.3g}){hint}"
 
 
 def _stranger(strangers: Sequence[Line], known: Collection[str]) -> str:

@@ -1,0 +1,182 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medim.errors import UserError
+from tasks.adapters.predictions import PredictionFolder
+from tasks.protocols import Answered, Limited
+
+CASES = ["c0", "c1", "c2", "c3"]
+KNOWN = dict.fromkeys([*CASES, "c4", "c5"])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "theirs"
+    (made / "images").mkdir(parents=True)
+    for number in range(4):
+        Image.new("RGB", (6, 4), (number, 0, 0)).save(made / "images" / f"{number}.png")
+    return made
+
+
+def write(folder, *rows, name="predictions.jsonl"):
+    text = "".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows)
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def answers(folder, task="report-generation", cases=CASES):
+    return PredictionFolder(folder).answers(task, cases, KNOWN)
+
+
+def test_lines_answer_their_cases_whatever_their_order(folder):
+    write(folder, {"id": "c2", "report": "two\u2028lines", "image": "images/2.png"}, {"id": "c0", "report": "zero", "x": 1})
+    system = PredictionFolder(folder, "Their model")
+    assert isinstance(system, Answered)
+    assert isinstance(system, Limited)
+    assert (system.name, PredictionFolder(folder).name) == ("Their model", "theirs")
+    found = system.answers("report-generation", CASES, KNOWN)
+    assert found.ids == ["c0", "c2"]
+    assert found.note == "2 of 4 cases have no prediction and count as missing (coverage 0.5)"
+    zero, two = found.predictions(["c0", "c2"])
+    assert (zero.id, zero.report, zero.image) == ("c0", "zero", None)
+    assert (two.report, two.image.getpixel((0, 0)), two.image.size) == ("two\u2028lines", (2, 0, 0), (6, 4))
+    assert system.answers("image-generation", CASES, KNOWN).ids == ["c2"]
+
+
+def test_predictions_for_the_first_cases_hint_at_the_limit(folder):
+    write(folder, *({"id": id, "report": "x"} for id in CASES[:3]))
+    assert answers(folder).note.endswith("1 of 4 cases has no prediction and counts as missing (coverage 0.75); "
+                                         "--limit 3 scores the first 3 cases")  # fmt: skip
+    assert answers(folder, cases=CASES[:3]).note is None  # c4 and c5 are of the split, and not asked
+
+
+def test_plain_files_are_predictions_by_their_names(folder):
+    for number in (0, 1):
+        (folder / "images" / f"{number}.png").rename(folder / f"c{number}.png")
+    (folder / "c1.txt").write_text("\ufeffone\n", encoding="utf-8")
+    (folder / "reports").mkdir()
+    (folder / "reports" / "c3.txt").write_text("three", encoding="utf-8")
+    for leftover in (2, 3):
+        (folder / "images" / f"{leftover}.png").unlink()
+    (folder / "notes.md").write_text("no prediction")
+    (folder / ".hidden.txt").write_text("no prediction")
+    system = PredictionFolder(folder)
+    assert [(line.id, line.image is not None, line.report) for line in system.lines] == [
+        ("c0", True, None), ("c1", True, "one"), ("c3", False, "three"),
+    ]  # fmt: skip
+    assert answers(folder).ids == ["c1", "c3"]
+    assert answers(folder, "image-generation").ids == ["c0", "c1"]
+
+
+def test_what_a_run_left_can_be_scored_again(folder):
+    write(folder, {"id": "c1", "image": None, "report": "r", "seed": 3, "cost": {}}, name="generated.jsonl")
+    assert answers(folder).predictions(["c1"])[0].report == "r"
+
+
+def test_samples_answer_no_case_and_are_counted(folder):
+    write(folder, *({"id": f"generated-{n}", "image": f"images/{n}.png", "report": f"r{n}"} for n in range(3)))
+    found = answers(folder, "joint-generation")
+    assert found.ids == ["c0", "c1", "c2"]
+    assert [p.report for p in found.predictions(found.ids)] == ["r0", "r1", "r2"]
+    assert "1 of 4 cases has no sample" in found.note
+    fewer = answers(folder, "joint-generation", ["c0", "c1"])
+    assert fewer.ids == ["c0", "c1"]
+    assert fewer.note == "the folder holds 3 samples, 2 are scored"
+
+
+def test_samples_that_bear_ids_of_cases_keep_them(folder):
+    write(folder, {"id": "x", "report": "x"}, {"id": "c0", "report": "zero"})
+    found = answers(folder, "joint-generation")
+    assert {p.id: p.report for p in found.predictions(found.ids)} == {"c0": "zero", "c1": "x"}
+
+
+def test_a_modality_that_is_nowhere_rules_a_task_out(folder):
+    system = PredictionFolder(write(folder, {"id": "c0", "report": "x"}))
+    assert system.cannot("report-generation") is None
+    assert system.cannot("image-generation").endswith("theirs holds no images")
+    assert system.cannot("joint-generation").endswith("theirs holds no images")
+
+
+def test_images_of_any_depth_are_read_as_the_data_sets_are(folder):
+    Image.fromarray(np.array([[0, 65535]], dtype=np.uint16)).save(folder / "images" / "deep.png")
+    write(folder, {"id": "c0", "image": "images/deep.png"})
+    (prediction,) = answers(folder, "image-generation").predictions(["c0"])
+    assert (prediction.image.mode, prediction.image.getpixel((1, 0))) == ("RGB", (255, 255, 255))
+
+
+def test_the_fingerprint_follows_text_pixels_and_ids(folder):
+    rows = [{"id": "c0", "image": "images/0.png", "report": "x"}]
+    first = PredictionFolder(write(folder, *rows)).fingerprint
+    assert PredictionFolder(write(folder, {**rows[0], "note": "other"})).fingerprint == first
+    assert PredictionFolder(write(folder, {**rows[0], "report": "y"})).fingerprint != first
+    write(folder, *rows)
+    Image.new("RGB", (6, 4), (9, 9, 9)).save(folder / "images" / "0.png")
+    assert PredictionFolder(folder).fingerprint != first
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (['{"id": "c0", '], r"predictions.jsonl:1: broken JSON"),
+        (["[1]"], r":1: a prediction is a JSON object"),
+        ([{"report": "x"}], r":1: field 'id' is missing; the line has 'report'"),
+        ([{"ID": "c0", "report": "x"}], r":1: field 'id' is missing"),
+        ([{"id": "c0", "repot": "x"}], r":1: there is neither 'image' nor 'report'; did you mean it by 'repot'\?"),
+        ([{"id": "c0", "report": 3}], r":1: field 'report' must be a string, not 3"),
+        ([{"id": "c0", "report": "x"}, {"id": "c0", "report": "y"}], r":2: a second prediction for 'c0', after that of line 1"),
+        ([{"id": "c0", "image": "images/9.png"}], r":1: image 'images/9.png' does not exist"),
+        ([{"id": "c0", "image": "images/00.png"}], r"did you mean '0.png'\?"),
+        ([{"id": "c0", "image": "../secret.png"}], r":1: image '../secret.png' lies outside the folder"),
+        ([{"id": "c0", "image": "/etc/passwd"}], r":1: image '/etc/passwd' lies outside the folder"),
+        ([{"id": "c0", "image": "a\0b"}], r":1: image .* is no path"),
+        ([{"id": "c0", "image": "predictions.jsonl"}], r":1: image 'predictions.jsonl' is no readable image"),
+        (["", "x", "y"], r":2: broken JSON.* \.\.\. and 1 more"),
+        ([""], "holds no predictions"),
+    ],
+)
+def test_mistakes_in_lines_name_file_and_line(folder, rows, message):
+    (folder.parent / "secret.png").write_bytes(b"")
+    with pytest.raises(UserError, match=message):
+        PredictionFolder(write(folder, *rows))
+
+
+def test_a_link_out_of_the_folder_is_refused(folder, tmp_path):
+    Image.new("L", (2, 2)).save(tmp_path / "outside.png")
+    (folder / "images" / "link.png").symlink_to(tmp_path / "outside.png")
+    with pytest.raises(UserError, match="lies outside the folder"):
+        PredictionFolder(write(folder, {"id": "c0", "image": "images/link.png"}))
+
+
+def test_an_image_that_breaks_off_is_named_by_line(folder):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "images" / "cut.png")
+    path = folder / "images" / "cut.png"
+    path.write_bytes(path.read_bytes()[:5000])
+    found = answers(write(folder, {"id": "c0", "image": "images/cut.png"}), "image-generation")
+    with pytest.raises(UserError, match=r"predictions.jsonl:1: image .*cut.png"):
+        found.predictions(["c0"])
+
+
+def test_an_unknown_id_is_answered_with_the_nearest(folder):
+    write(folder, {"id": "c0", "report": "x"}, {"id": "c-4", "report": "x"}, {"id": "zzz", "report": "x"})
+    with pytest.raises(UserError, match=r"predictions.jsonl:2: 'c-4' is no pair of this split; did you mean 'c4'\?.*1 more"):
+        answers(folder)
+
+
+def test_predictions_of_other_cases_alone_score_nothing(folder):
+    with pytest.raises(UserError, match="none of its 1 predictions is of the 4 cases"):
+        answers(write(folder, {"id": "c5", "report": "x"}))
+
+
+def test_folders_that_hold_nothing_are_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    for name, message in (("none", "does not exist"), ("file", "is a file"), (".", "holds neither predictions.jsonl nor")):
+        with pytest.raises(UserError, match=message):
+            PredictionFolder(tmp_path / name)
+    Image.new("L", (2, 2)).save(tmp_path / "a.png")
+    Image.new("L", (2, 2)).save(tmp_path / "a.jpg")
+    with pytest.raises(UserError, match=r"a.png: a second prediction for 'a', after .*a.jpg"):
+        PredictionFolder(tmp_path)
