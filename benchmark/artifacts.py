@@ -11,12 +11,12 @@ from typing import Any
 from medim.errors import UserError
 from medim.files import hash_of, write_json
 
-STAGES = "stages"
+STAGES, TRAINING_INDEX = "stages", "training-index"
 CONFIGURATION, LOCK = "configuration.json", ".lock"
 # All that a command of this package writes into an --out; --overwrite removes these and nothing else.
 OWNED = (
     "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
-    "images", "samples", "statistics", "leaderboard", STAGES,
+    "images", "samples", "statistics", "leaderboard", TRAINING_INDEX, STAGES,
 )  # fmt: skip
 # All that a training writes into its --out.
 TRAINED = ("config.yaml", "metrics.jsonl", "checkpoint-*", "*.safetensors", "*.json", "*.png")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from benchmark.artifacts import Artifacts
+from benchmark.artifacts import TRAINING_INDEX, Artifacts
 from benchmark.cache import SharedCache
 from benchmark.choosing import choose
 from benchmark.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
@@ -27,7 +27,7 @@ from tasks.cases import cases_of, split_ids
 from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Prepared, Reconstructs, Task
 
 RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
-ANCHORS = ("real", "reconstruction", "shuffled", "constant", REFERENCES)  # folders beside the model's own
+ANCHORS = ("real", "reconstruction", "training copy", "shuffled", "constant", REFERENCES)  # folders beside the model's own
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def run(
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
     shared = None if cache is None else SharedCache(cache)
-    data = Data(dataset, split, side, cases, seed, device, protocol, features, shared)
+    shows = show_samples or not withheld(dataset.terms)
+    data = Data(dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows)
     answers = _answers(model, chosen, data)
     command = command_line() if command is None else command
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
@@ -139,7 +140,7 @@ def run(
         write_json(
             out / MANIFEST,
             {
-                **identity, **begun, "terms": dataset.terms, "withhold_samples": withheld(dataset.terms) and not show_samples,
+                **identity, **begun, "terms": dataset.terms, "withhold_samples": not shows,
                 "tasks": list(results), "n": len(cases), "failures": len(failures), "versions": versions(),
             },
         )  # fmt: skip

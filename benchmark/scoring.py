@@ -13,6 +13,7 @@ from PIL import Image
 
 from benchmark.artifacts import Artifacts
 from benchmark.cache import SharedCache
+from benchmark.exhibits import lacks_sheet, write_exhibition
 from benchmark.predictions import PredictionStore, file_name
 from benchmark.provenance import code_fingerprint, now
 from benchmark.reading import RememberingChecker
@@ -25,10 +26,10 @@ from medim.perception.inception import find_weights
 from medim.perception.space import DEFAULT
 from tasks.cases import cases_of, has_images
 from tasks.context import Context
-from tasks.protocols import PROTOCOL, Anchor, Case, Prediction, Reconstructs, Score, Task
+from tasks.protocols import PROTOCOL, Anchor, Case, Exhibits, Prediction, Reconstructs, Score, Task
 
 TRAIN_PER_CASE = 4
-UNPAIRED = ("joint-generation",)  # unprompted samples answer no case
+UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
 RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
 
 
@@ -40,6 +41,8 @@ class Data:
         protocol: how reports are scored.
         features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
         cache: what other runs left and will find; None for none.
+        scratch: where an index of the training split is kept without a cache: inside the run's own folder.
+        shows: whether the data's terms, or the user by name, allow images of the training split to be shown.
     """
 
     dataset: PairDataset
@@ -51,6 +54,8 @@ class Data:
     protocol: str = PROTOCOL
     features: tuple[str, ...] = (DEFAULT,)
     cache: SharedCache | None = None
+    scratch: Path | None = None
+    shows: bool = True
 
     @cached_property
     def ids(self) -> list[str]:
@@ -60,7 +65,7 @@ class Data:
     def context(self) -> Context:
         folder = None if self.cache is None else self.cache.features
         context = Context.for_dataset(self.dataset, self.device or "cpu", self.seed, self.features, folder)
-        context = replace(context, protocol=self.protocol)
+        context = replace(context, protocol=self.protocol, training_folder=folder or self.scratch)
         if self.cache is None:
             return context
         image, report = context.image_checker, context.report_checker
@@ -174,9 +179,9 @@ class Scoring:
         values = self.data.cache.take(_entry(task, own, inputs), self.artifacts.out)
         if values is None:
             return None
-        for name, value in values.items():
+        for name, value in values:
             self.artifacts.put(_stage(task, name), inputs, value)
-        self.artifacts.put(_bundle(task, own), inputs, list(values))
+        self.artifacts.put(_bundle(task, own), inputs, [name for name, _ in values])
         return self._bundle_if_done(task, tokenizer, own)
 
     def _scored_bundle(self, task: Task, tokenizer: str | None, own: bool, anchors: Sequence[Anchor]) -> list[Scored]:
@@ -190,7 +195,7 @@ class Scoring:
         self.artifacts.put(_bundle(task.name, own), inputs, names)
         if self.data.cache is not None:
             files = [path for name in names for path in self._files(task.name, name)]
-            values = {name: self.artifacts.get(_stage(task.name, name), inputs) for name in names}
+            values = [[name, self.artifacts.get(_stage(task.name, name), inputs)] for name in names]
             self.data.cache.keep(_entry(task.name, own, inputs), self.artifacts.out, files, values)
         return scored
 
@@ -216,6 +221,8 @@ class Scoring:
         value = self.artifacts.get(_stage(task, system), inputs)
         if value is None or lost_statistics(self.artifacts.out, value["scores"]):
             return None
+        if lacks_sheet(self.folder(task, system), self.data.shows):
+            return None
         return Scored(task, system, anchor, **value)
 
     def _score(
@@ -229,12 +236,18 @@ class Scoring:
         anchor: bool,
     ) -> Scored:
         click.echo(f"{task.name}: scoring {system}", err=True)
-        scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
+        exhibition = None
+        if isinstance(task, Exhibits):
+            scores, samples, exhibition = task.score_and_exhibit(self.data.cases, predictions, self.data.context)
+        else:
+            scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
         write_samples(
             self.folder(task.name, system), self.data.cases, predictions, finite,
             paired=task.name not in UNPAIRED, images=self._images_kept(anchor),
         )  # fmt: skip
+        if exhibition is not None:
+            write_exhibition(self.folder(task.name, system), exhibition, self.data.shows)
         kept = write_statistics(self.artifacts.out, self.data.cases, scores, self.data.seed, system, task.name)
         value: dict[str, Any] = {
             "scores": [_plain(score, kept.get(score.metric)) for score in scores], "command": self.command,

@@ -8,6 +8,10 @@ from leaderboard.record import Record
 MAIN = {
     "image-generation": ("macro finding F1", "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)"),
     "report-generation": ("macro finding F1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
+    "memorisation": (
+        "flagged images", "flagged images expected of unseen ones", "authenticity (EfficientNet-Lite0)", "flagged reports",
+        "verbatim reports", "planted copies found",
+    ),
     "joint-generation": ("joint agreement", "anchored joint agreement", "max prevalence error", "distinct reports"),
 }
 MOST = 6  # columns

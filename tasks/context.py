@@ -32,6 +32,7 @@ class Context:
         seed: of every resampling; equal seeds give equal intervals.
         features: the feature spaces of the distribution metrics, as `medim.perception.space.open_features` takes them.
         feature_folder: where features of reference sets outlive the run; None: nowhere.
+        training_folder: where what is kept of the training split outlives the run; None: nowhere.
         opener: opens a feature space, at its first use.
         references: reference reports, tokenised and counted once for all systems.
         dataset: for tasks that look beyond the cases; None where there is none.
@@ -45,6 +46,7 @@ class Context:
     protocol: str = PROTOCOL
     features: Sequence[str] = (DEFAULT,)
     feature_folder: Path | None = None
+    training_folder: Path | None = None
     opener: Callable[[str, str], Space] = open_features
     references: ReferenceCache = field(default_factory=ReferenceCache, repr=False)
     dataset: PairDataset | None = None

@@ -112,7 +112,7 @@ class Screen:
 
     def __init__(self, dataset: PairDataset, cases: Sequence[Case], context: Context, alpha: float = ALPHA) -> None:
         self.alpha, self.seed, self.cases = alpha, context.seed, cases
-        self.index = TrainingIndex(dataset, cases[0].image.width, context.feature_folder)
+        self.index = TrainingIndex(dataset, cases[0].image.width, context.training_folder)
         self.problems: dict[str, str] = {}
         banks: dict[str, FeatureBank] = {}
         for spec in context.features:

@@ -22,10 +22,9 @@ from benchmark.options import (
 from benchmark.status import not_built
 from medim.errors import UserError, unknown
 
-BUILT = ("image-generation", "report-generation", "joint-generation", "likelihood")
+BUILT = ("image-generation", "report-generation", "joint-generation", "likelihood", "memorisation")
 PLANNED = {
     "augmentation": "it will train a downstream model with and without generated pairs",
-    "memorisation": "it will compare samples with their nearest training pairs",
     "fine-detail": "it will score small and lateralised findings one by one",
     "long-form": "it will score long reports by section",
 }
@@ -84,8 +83,11 @@ def run(
 ) -> None:
     """Generates with --model for the test cases of --data, scores it beside its anchors, and builds the page in --out.
 
-    TASK is image-generation, report-generation, joint-generation, likelihood, or "all" for what the model can do of these;
-    augmentation, memorisation, fine-detail and long-form are not built yet.
+    TASK is image-generation, report-generation, joint-generation, likelihood, memorisation, or "all" for what the model can do
+    of these; augmentation, fine-detail and long-form are not built yet.
+
+    memorisation draws unprompted pairs and looks for each in the whole training split, which is read once and then kept in
+    --cache; --data NAME:train=10% searches a tenth of it.
 
     What --model cannot do is refused, and under "all" skipped with the reason. The same command again continues what was
     interrupted and generates nothing twice; another model on the same cases finds the anchors and the references' features

@@ -63,8 +63,8 @@ def score(
 
     DIR/predictions.jsonl has one {"id", "image" (path inside DIR) and/or "report"} a line; without it, files <id>.png and
     <id>.txt are read (a run's own samples folder will do, too). Ids are those of the data set's cases: an unknown one is a
-    mistake, a missing one counts as an empty answer. Samples for joint-generation answer no case: any ids will do, and
-    --limit says how many.
+    mistake, a missing one counts as an empty answer. Samples for joint-generation and memorisation answer no case: any ids will
+    do, and --limit says how many.
 
     With a folder of reports.jsonl as --data, reports are scored where the images cannot be had.
     """

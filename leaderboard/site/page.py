@@ -24,10 +24,12 @@ TITLES = {
     "image-generation": ("Image generation", "A report is given; the image is generated."),
     "report-generation": ("Report generation", "An image is given; the report is generated."),
     "joint-generation": ("Joint generation", "Image and report are generated together, from nothing or from a prompt."),
+    "memorisation": ("Memorisation", "Samples are screened for copies of training pairs; one that is not flagged need not be new."),
 }
 ANCHORS = {
     "real": "real images and reports: what the data themselves reach",
     "reconstruction": "the case's own image through the tokenizer and back: the ceiling of the model",
+    "training copy": "pairs of the training set, verbatim: what a model that memorised would give",
     "shuffled": "real answers, each to another case: the floor of chance",
     "constant": "one and the same answer to every case: the floor of a template",
 }

@@ -74,7 +74,8 @@ class Noise:
 
 def context_of(dataset, folder=None, space=None, seed=0):
     space = space or Edges()
-    return replace(Context.for_dataset(dataset, seed=seed, features=("edges",), feature_folder=folder), opener=lambda *_: space)
+    context = Context.for_dataset(dataset, seed=seed, features=("edges",))
+    return replace(context, training_folder=folder, opener=lambda *_: space)
 
 
 def new(count, seed=777_777):
