@@ -24,7 +24,7 @@ TITLES = {
     "image-generation": ("Image generation", "A report is given; the image is generated."),
     "report-generation": ("Report generation", "An image is given; the report is generated."),
     "joint-generation": ("Joint generation", "Image and report are generated together, from nothing or from a prompt."),
-    "memorisation": ("Memorisation", "Samples are screened for copies of training pairs; one that is not flagged need not be new."),
+    "memorisation": ("Memorisation", "Samples are screened for copies of training pairs; others need not be new."),
 }
 ANCHORS = {
     "real": "real images and reports: what the data themselves reach",
