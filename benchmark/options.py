@@ -13,7 +13,7 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 DEVICES = ("cpu", "cuda", "mps")
-PROTOCOLS = ("strict-v1", "medim-paper-v1", "r2gen")
+PROTOCOLS = ("strict-v1", "medim-paper-v1", "r2gen", "as-given")
 
 
 class NearestChoice(click.ParamType):

@@ -3,6 +3,7 @@
 * `strict-v1`, also known as `coco`: the captioning protocol of COCO. PTB tokens, corpus BLEU, METEOR 1.5, ROUGE-L with
   beta 1.2, CIDEr; values are pycocoevalcap's. A missing report scores as an empty one.
 * `r2gen`: the same metrics on R2Gen's cleaned tokens, of which the full stop is one.
+* `as-given`: the same metrics on the texts split at white space, for texts that are tokens already.
 * `medim-paper-v1`: what the script released with MeDiM computes. Means of smoothed sentence BLEU and of the package `rouge`,
   NLTK's METEOR; cases without a report are left out of the mean.
 
@@ -26,7 +27,7 @@ from tasks.metrics.java import ScorerError
 from tasks.metrics.ngrams import ORDERS, Counted, ReferenceCache, References
 from tasks.metrics.nltk_meteor import nltk_meteor, wordnet_synonyms
 from tasks.metrics.ptb import Tokenised, tokenise
-from tasks.metrics.report_text import r2gen_tokens, released_tokens
+from tasks.metrics.report_text import given_tokens, r2gen_tokens, released_tokens
 from tasks.metrics.rouge import BETA, rouge_package
 from tasks.metrics.rouge import rouge_l as rouge_l_by_case
 
@@ -236,7 +237,8 @@ def _meteor_started(references: References, tokens: Sequence[str]) -> CaptionSco
 
 _STRICT = Protocol("strict-v1", tokenise, coco_scores, METRICS)
 _R2GEN = Protocol("r2gen", r2gen_tokens, coco_scores, METRICS, " (r2gen)")
+_GIVEN = Protocol("as-given", given_tokens, coco_scores, METRICS, " (as given)")
 _RELEASED = Protocol("medim-paper-v1", released_tokens, released_scores, RELEASED_METRICS, " (medim-paper-v1)")
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {"strict-v1": _STRICT, "coco": _STRICT, "r2gen": _R2GEN, "medim-paper-v1": _RELEASED}
+    {"strict-v1": _STRICT, "coco": _STRICT, "r2gen": _R2GEN, "as-given": _GIVEN, "medim-paper-v1": _RELEASED}
 )

@@ -7,6 +7,7 @@ from tasks.metrics.ptb import Tokenised
 
 R2GEN = "R2Gen's cleaning, full stops are tokens"
 RELEASED = "lower case, split at spaces, full stops split off"
+GIVEN = "split at white space, otherwise as given"
 
 _LIST_MARKS = (("1. ", ""), *((f". {n}. ", ". ") for n in range(2, 6)), *((f" {n}. ", ". ") for n in range(2, 6)))
 _R2GEN_DROPPED = re.compile(r"[.,?;*!%^&_+():<=>@\[\]{}\"/\\']")
@@ -26,6 +27,11 @@ def r2gen_tokens(texts: Sequence[str], maximum: int | None = None) -> Tokenised:
     cleaned = [_r2gen(text).split()[:maximum] for text in texts]
     how = R2GEN if maximum is None else f"{R2GEN}, cut at {maximum} tokens"
     return Tokenised([" ".join(tokens) for tokens in cleaned], how)
+
+
+def given_tokens(texts: Sequence[str]) -> Tokenised:
+    """Texts that are tokens already, as they are: case, punctuation and marks such as `<unk>` stay."""
+    return Tokenised([" ".join(text.split()) for text in texts], GIVEN)
 
 
 def released_tokens(texts: Sequence[str]) -> Tokenised:

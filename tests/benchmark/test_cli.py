@@ -107,3 +107,11 @@ def test_set_takes_key_and_value():
     result = invoke("run", "all", "--set", "sampling.image.steps")
     assert result.exit_code == 2
     assert result.stderr == "error: --set takes key=value, not 'sampling.image.steps'\n"
+
+
+def test_protocols_are_those_of_the_report_metrics():
+    from benchmark.options import PROTOCOLS as offered
+    from tasks.metrics.captioning import PROTOCOLS as built
+
+    assert offered[0] == "strict-v1"
+    assert set(offered) == {protocol.name for protocol in built.values()}

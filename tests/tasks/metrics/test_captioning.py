@@ -19,6 +19,7 @@ from tasks.metrics.captioning import (
 )
 from tasks.metrics.ngrams import ReferenceCache, References
 from tasks.metrics.ptb import tokenise_jar
+from tasks.metrics.report_text import given_tokens
 
 WORDS = ["lung", "heart", "chest", "pleura", "rib", "spine", "clear", "normal", "large", "small", "left", "right", "zone"]
 
@@ -65,6 +66,7 @@ def test_published_scores_of_real_generators(shared_data, path, bleus, rouge, ci
     assert rouge_l(reference, hypothesis).value == pytest.approx(rouge, abs=6e-7)
     if cider_value is not None:
         assert cider(reference, counted).value == pytest.approx(cider_value, abs=1e-12)
+    assert given_tokens(hypothesis).texts == hypothesis  # so the protocol `as-given` has these values
 
 
 def by_index(texts):
