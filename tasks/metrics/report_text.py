@@ -7,7 +7,7 @@ from tasks.metrics.ptb import Tokenised
 
 R2GEN = "R2Gen's cleaning, full stops are tokens"
 RELEASED = "lower case, split at spaces, full stops split off"
-GIVEN = "split at white space, otherwise as given"
+GIVEN = "as given, split at spaces"
 
 _LIST_MARKS = (("1. ", ""), *((f". {n}. ", ". ") for n in range(2, 6)), *((f" {n}. ", ". ") for n in range(2, 6)))
 _R2GEN_DROPPED = re.compile(r"[.,?;*!%^&_+():<=>@\[\]{}\"/\\']")
@@ -30,8 +30,11 @@ def r2gen_tokens(texts: Sequence[str], maximum: int | None = None) -> Tokenised:
 
 
 def given_tokens(texts: Sequence[str]) -> Tokenised:
-    """Texts that are tokens already, as they are: case, punctuation and marks such as `<unk>` stay."""
-    return Tokenised([" ".join(text.split()) for text in texts], GIVEN)
+    """Texts that are tokens already, as they are: case, punctuation, marks such as `<unk>` and repeated spaces stay.
+
+    Only other white space becomes a space: a line end would part a text in two.
+    """
+    return Tokenised([re.sub(r"[^\S ]", " ", text) for text in texts], GIVEN)
 
 
 def released_tokens(texts: Sequence[str]) -> Tokenised:
