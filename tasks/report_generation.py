@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from tasks.baselines.anchors import anchors_of
+from tasks.clinical import clinical_scores
 from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
 from tasks.metrics.additive import Additive
@@ -75,6 +76,7 @@ class ReportGeneration:
         captions = protocol.score(references, reports, tokens)
         patients = [case.patient for case in cases]
         scores += [self._caption(caption, patients, coverage, context) for caption in captions]
+        scores += clinical_scores(cases, reports, context)
         scores += self._form(reports, tokens, references, patients, coverage, context)
         samples: list[dict[str, float]] = [{} for _ in cases]
         for caption in captions:

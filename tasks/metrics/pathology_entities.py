@@ -17,6 +17,7 @@ import numpy as np
 
 from tasks.metrics import pathology_terms as terms
 from tasks.metrics.additive import Additive
+from tasks.metrics.findings import f1
 
 NAME = "caption-entity F1 (term list v1)"
 
@@ -65,6 +66,11 @@ def entity_f1(references: Sequence[str], hypotheses: Sequence[str | None], patie
     return Additive(sums, tuple(patients), "micro-f1") if sums[:, [0, 2]].any() else None
 
 
+def caption_f1(sums: np.ndarray) -> np.ndarray:
+    """F1 of each caption alone: (N, 3) -> (N,); 0 where neither side names an entity."""
+    return f1(sums[:, :, None])[:, 0]
+
+
 def _any(words: Sequence[str]) -> str:
     return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
@@ -82,6 +88,6 @@ def _forms() -> tuple[dict[str, tuple[str, str]], re.Pattern[str]]:
     return forms, re.compile(rf"(?<![\w-])(?P<form>{_any(list(forms))})(?:s|es)?(?![\w-])")
 
 
-_DENIALS = re.compile(rf"\b(?:{_any(terms.DENIALS)})\b|\bnon-")
+_DENIALS = re.compile(rf"\b(?:{_any(terms.DENIALS)})\b")
 _DENIALS_AFTER = re.compile(rf"\b(?:{_any(terms.DENIALS_AFTER)})\b")
 _CLAUSES = re.compile(rf"[.;:!?]|\b(?:{_any(terms.CLAUSE_ENDS)})\b")

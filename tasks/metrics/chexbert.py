@@ -1,0 +1,142 @@
+"""CheXbert (Smit et al. 2020): the published labeller of chest X-ray reports, from local weights.
+
+A BERT of the base size with one linear head for each of the 14 observations on its first token: 13 of four classes (blank,
+positive, negative, uncertain), `No Finding` of two. Nothing is downloaded: the checkpoint and BERT's vocabulary are two files
+of one folder, given by path, by MEDIM_CHEXBERT, or as `chexbert` in the folder of MEDIM_BENCH_WEIGHTS.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel, BertTokenizer
+
+from medim.errors import UserError
+from tasks.metrics.chest_labels import LABELS
+
+NAME = "CheXbert"
+CHECKPOINT, VOCABULARY = "chexbert.pth", "vocab.txt"
+FOLDER, WEIGHTS = "MEDIM_CHEXBERT", "MEDIM_BENCH_WEIGHTS"
+CLASSES = (4,) * 13 + (2,)
+_LENGTH = 512
+_BATCH = 32
+
+
+class CheXbert:
+    """Reads codes from reports, each different text once.
+
+    Args:
+        folder: holds `chexbert.pth` (the authors' checkpoint: a dict with `model_state_dict`) and `vocab.txt` (that of
+            bert-base-uncased).
+
+    Raises:
+        UserError: a file is missing, or is not what it should be; the message names it.
+    """
+
+    name = NAME
+    labels = LABELS
+
+    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
+        folder = Path(folder)
+        for name in (CHECKPOINT, VOCABULARY):
+            if not (folder / name).is_file():
+                raise UserError(f"CheXbert: folder '{folder}' holds no '{name}'")
+        self.device = device
+        self.tokenizer = BertTokenizer(str(folder / VOCABULARY), do_lower_case=True)
+        state = _state(folder / CHECKPOINT)
+        self.bert, self.heads = _network(state, folder / CHECKPOINT)
+        if len(self.tokenizer) > self.bert.config.vocab_size:
+            raise UserError(
+                f"CheXbert: '{folder / VOCABULARY}' has more words than the checkpoint's {self.bert.config.vocab_size}"
+            )
+        self.bert.to(device).eval()
+        self.heads.to(device).eval()
+        with (folder / CHECKPOINT).open("rb") as stream:
+            self.fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+        self._known: dict[str, tuple[int, ...]] = {"": (0,) * len(LABELS)}
+
+    @torch.no_grad()
+    def codes(self, reports: Sequence[str | None]) -> np.ndarray:
+        """Codes of each report: int8 (N, 14), in the order of `LABELS`; a missing or blank report is blank throughout."""
+        texts = [" ".join((report or "").split()) for report in reports]
+        new = sorted({text for text in texts if text not in self._known}, key=len)
+        for start in range(0, len(new), _BATCH):
+            batch = new[start : start + _BATCH]
+            inputs = self.tokenizer(batch, padding=True, truncation=True, max_length=_LENGTH, return_tensors="pt").to(
+                self.device
+            )
+            first = self.bert(**inputs).last_hidden_state[:, 0]  # (B, H)
+            found = torch.stack([head(first).argmax(dim=1) for head in self.heads], dim=1)  # (B, 14)
+            self._known.update(zip(batch, map(tuple, found.tolist()), strict=True))
+        return np.array([self._known[text] for text in texts], dtype=np.int8).reshape(-1, len(LABELS))
+
+
+def find_folder(given: str | Path | None = None) -> Path:
+    """The folder of the two files: as given, else as the environment names it.
+
+    Raises:
+        UserError: nothing names one; the message says what to put where.
+    """
+    if given is not None:
+        return Path(given)
+    if os.environ.get(FOLDER):
+        return Path(os.environ[FOLDER])
+    if os.environ.get(WEIGHTS) and (Path(os.environ[WEIGHTS]) / "chexbert").is_dir():
+        return Path(os.environ[WEIGHTS]) / "chexbert"
+    raise UserError(
+        f"CheXbert's weights are missing: put '{CHECKPOINT}' (the authors' checkpoint) and '{VOCABULARY}' (of "
+        f"bert-base-uncased) into one folder and name it by {FOLDER}"
+    )
+
+
+def _state(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a cut archive, another format, other objects: torch raises a type for each
+        first = str(error).strip().splitlines()[0][:160]
+        raise UserError(f"CheXbert: '{path}' is no checkpoint that can be read safely: {first}") from error
+    state = stored.get("model_state_dict", stored) if isinstance(stored, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise UserError(f"CheXbert: '{path}' holds no 'model_state_dict' of tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def _network(state: Mapping[str, torch.Tensor], path: Path) -> tuple[BertModel, nn.ModuleList]:
+    """BERT of the sizes that the tensors have, and the heads."""
+    bert = {name.removeprefix("bert."): value for name, value in state.items() if name.startswith("bert.")}
+    bert.pop("embeddings.position_ids", None)  # a buffer that older versions stored
+    heads = {name.removeprefix("linear_heads."): value for name, value in state.items() if name.startswith("linear_heads.")}
+    try:
+        vocabulary, hidden = bert["embeddings.word_embeddings.weight"].shape
+        layers = 1 + max(int(match[1]) for name in bert if (match := re.match(r"encoder\.layer\.(\d+)\.", name)))
+        config = BertConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            num_hidden_layers=layers,
+            num_attention_heads=max(1, hidden // 64),
+            intermediate_size=bert["encoder.layer.0.intermediate.dense.weight"].shape[0],
+            max_position_embeddings=bert["embeddings.position_embeddings.weight"].shape[0],
+        )
+        with torch.device("meta"):  # no initialisation: it would draw from the global generator
+            network = BertModel(config, add_pooling_layer="pooler.dense.weight" in bert)
+            linear = nn.ModuleList(nn.Linear(hidden, classes) for classes in CLASSES)
+        network.load_state_dict(bert, strict=False, assign=True)
+        linear.load_state_dict(heads, strict=True, assign=True)
+        missing = [name for name, value in network.named_parameters() if value.is_meta]
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"CheXbert: '{path}' is not of its layout: {str(error).strip().splitlines()[0][:160]}") from error
+    if missing:
+        raise UserError(f"CheXbert: '{path}' lacks '{missing[0]}' ({len(missing)} such)")
+    for name, value in network.named_buffers():
+        if value.is_meta:  # positions and token types: constants
+            owner, _, leaf = name.rpartition(".")
+            fresh = torch.arange(config.max_position_embeddings).expand(1, -1) if leaf == "position_ids" else None
+            fresh = torch.zeros(1, config.max_position_embeddings, dtype=torch.long) if fresh is None else fresh
+            network.get_submodule(owner).register_buffer(leaf, fresh, persistent=False)
+    return network.float().requires_grad_(False), linear.float().requires_grad_(False)

@@ -1,0 +1,108 @@
+"""RadGraph F1 (Jain et al. 2021; Delbrouck et al. 2022): entities and relations of chest reports, by the package `radgraph`.
+
+The package and its model are optional and read from a local folder (MEDIM_RADGRAPH, or `radgraph` in the folder of
+MEDIM_BENCH_WEIGHTS); nothing is downloaded. F1 is computed here, from the graphs, each different text being parsed once.
+
+    RG_E   entities: (tokens, label)
+    RG_ER  entities, and whether they have any relation
+    RG_bar_ER  entities without relations, and every (tokens, label, relation, tokens it leads to)
+
+F1 of a report is that of the two sets; of a corpus, the mean over reports.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medim.errors import UserError
+
+NAMES = ("RG_E", "RG_ER", "RG_bar_ER")
+FOLDER, WEIGHTS = "MEDIM_RADGRAPH", "MEDIM_BENCH_WEIGHTS"
+MODELS = ("radgraph-xl", "radgraph", "echograph")
+Graph = Mapping[str, Any]
+"""`{"entities": {id: {"tokens": str, "label": str, "relations": [[kind, id], ...]}}}`, as the package gives it."""
+Parser = Callable[[list[str]], Mapping[str, Graph]]
+
+
+class RadGraph:
+    """Graphs of reports, each different text parsed once.
+
+    Args:
+        parser: texts to graphs by number ("0", "1", ...): `open_parser`'s, or any of that form.
+    """
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._known: dict[str, Graph] = {"": {"entities": {}}}
+
+    def graphs(self, reports: Sequence[str | None]) -> list[Graph]:
+        """The graph of each report; a missing or blank one has no entities."""
+        texts = [" ".join((report or "").split()) for report in reports]
+        new = sorted({text for text in texts if text not in self._known}, key=len)
+        if new:
+            found = self._parser(new)
+            self._known.update((text, found[str(index)]) for index, text in enumerate(new))
+        return [self._known[text] for text in texts]
+
+    def scores(self, references: Sequence[str], hypotheses: Sequence[str | None]) -> np.ndarray:
+        """F1 of each pair by the three definitions: float64 (N, 3), in the order of `NAMES`."""
+        pairs = zip(self.graphs(references), self.graphs(hypotheses), strict=True)
+        return np.array([graph_f1(reference, hypothesis) for reference, hypothesis in pairs]).reshape(-1, 3)
+
+
+def graph_f1(reference: Graph, hypothesis: Graph) -> tuple[float, float, float]:
+    """RG_E, RG_ER and RG_bar_ER of two graphs; 0 where either has no entities."""
+    return tuple(_f1(facts(reference), facts(hypothesis)) for facts in (_entities, _related, _relations))  # type: ignore[return-value]
+
+
+def open_parser(folder: str | Path | None = None, model: str = MODELS[0]) -> Parser:
+    """The package's parser, with its model from a local folder.
+
+    Raises:
+        UserError: the package or the folder is missing; the message says what to do.
+    """
+    if find_spec("radgraph") is None:
+        raise UserError("RadGraph F1 needs the package radgraph: pip install radgraph")
+    place = folder or os.environ.get(FOLDER)
+    if place is None and os.environ.get(WEIGHTS) and (Path(os.environ[WEIGHTS]) / "radgraph").is_dir():
+        place = Path(os.environ[WEIGHTS]) / "radgraph"
+    if place is None:
+        raise UserError(f"RadGraph's model is missing: put its files into a folder and name it by {FOLDER}")
+    if not Path(place).is_dir():
+        raise UserError(f"RadGraph's model: no folder '{place}'")
+    if model not in MODELS:
+        raise UserError(f"RadGraph's model is one of {', '.join(MODELS)}, not '{model}'")
+    from radgraph import RadGraph as Package
+
+    return Package(model_type=model, model_cache_dir=str(place))
+
+
+def _entities(graph: Graph) -> set[tuple[str, ...]]:
+    return {(entity["tokens"], entity["label"]) for entity in graph["entities"].values()}
+
+
+def _related(graph: Graph) -> set[tuple[str, ...]]:
+    return {
+        (entity["tokens"], entity["label"], *(["related"] if entity["relations"] else []))
+        for entity in graph["entities"].values()
+    }
+
+
+def _relations(graph: Graph) -> set[tuple[str, ...]]:
+    facts: set[tuple[str, ...]] = set()
+    for entity in graph["entities"].values():
+        if not entity["relations"]:
+            facts.add((entity["tokens"], entity["label"]))
+        for kind, target in entity["relations"]:
+            facts.add((entity["tokens"].lower(), entity["label"], kind, graph["entities"][target]["tokens"].lower()))
+    return facts
+
+
+def _f1(reference: set[tuple[str, ...]], hypothesis: set[tuple[str, ...]]) -> float:
+    """2 |both| / (|reference| + |hypothesis|)."""
+    total = len(reference) + len(hypothesis)
+    return 2 * len(reference & hypothesis) / total if total and reference and hypothesis else 0.0
