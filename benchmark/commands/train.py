@@ -87,6 +87,9 @@ def _dry_run(
 @data_option()
 @out_option()
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps, in place of the recipe's.")
+@click.option(
+    "--sweep", metavar="codes=N,N,...", help="Train one per codebook size into DIR/codes-N; then a table, a plot and a picture."
+)
 @set_option("Override a field of the recipe, such as codes=512; repeatable.")
 @device_option()
 @overwrite_option()
@@ -95,11 +98,13 @@ def tokenizer(
     data: str,
     out: Path,
     steps: int | None,
+    sweep: str | None,
     overrides: dict[str, str],
     device: str | None,
     overwrite: bool,
 ) -> None:
-    """Trains the image tokenizer; --out gets config.yaml, metrics.jsonl, checkpoints, reconstructions.png and the weights."""
+    """Trains the image tokenizer; --out gets config.yaml, metrics.jsonl, checkpoints, the weights, and what a round trip loses:
+    reconstruction.json (PSNR, SSIM, feature distance, finding F1, codebook use, by domain) and reconstructions.png."""
     from medim.data.dataset import load_dataset
     from medim.training.tokenizer_recipe import load_tokenizer_recipe
 
@@ -107,6 +112,17 @@ def tokenizer(
         overrides = {**overrides, "steps": str(steps)}
     recipe = load_tokenizer_recipe(preset, [f"{key}={value}" for key, value in overrides.items()])
     dataset = load_dataset(data)
+    if sweep is not None:
+        from medim.training.tokenizer_sweep import TABLE, folder_of, parse_sweep, sweep_codes
+
+        sizes = parse_sweep(sweep)
+        if overwrite:
+            for codes in sizes:
+                clear_training(folder_of(out, codes))
+        sweep_codes(dataset, recipe, sizes, out, device=device)
+        click.echo(f"tokenizers: {', '.join(str(folder_of(out, codes)) for codes in sizes)}")
+        click.echo(f"table: {out / TABLE}")
+        return
     from medim.training.tokenizer import train_tokenizer
 
     if overwrite:

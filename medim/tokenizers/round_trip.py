@@ -238,7 +238,15 @@ def _similarity(side: int, missing: dict[str, str]) -> Callable[[Tensor, Tensor]
     except ImportError as error:
         missing["ssim"] = f"it needs the package '{error.name}': pip install 'medim-bench[scoring]'"
         return None
-    return lambda output, target: ssim(output, target, kernel_size=SSIM_WINDOW, data_range=2.0, reduction="none")
+    edge = SSIM_WINDOW // 2
+
+    def similarity(output: Tensor, target: Tensor) -> Tensor:
+        # Luminance is a ratio of means, so black must be 0; and only whole windows count, none over a mirrored edge.
+        sides = (side.add(1).div(2) for side in (output, target))
+        _, local = ssim(*sides, kernel_size=SSIM_WINDOW, data_range=1.0, reduction="none", return_full_image=True)
+        return local[..., edge:-edge, edge:-edge].mean((1, 2, 3))
+
+    return similarity
 
 
 def _features(tokenizer: ImageTokenizer, missing: dict[str, str]) -> FeatureSpace | None:

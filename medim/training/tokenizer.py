@@ -15,27 +15,35 @@ from tqdm import tqdm
 
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
-from medim.files import write_text
-from medim.tokenizers.codebook import CodebookLearner, standardise, usage_of
+from medim.files import write_json, write_text
+from medim.tokenizers.codebook import CodebookLearner, standardise
 from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
+from medim.tokenizers.round_trip import evaluate, psnr, report
 from medim.training.tokenizer_recipe import TokenizerRecipe
 from medim.training.tokenizer_run import Checkpoints, cached_images, interruptible, picture, refuse_other_config
 
-CONFIG, METRICS, PICTURE = "config.yaml", "metrics.jsonl", "reconstructions.png"
+CONFIG, METRICS, PICTURE, REPORT = "config.yaml", "metrics.jsonl", "reconstructions.png", "reconstruction.json"
 START_IMAGES = 512  # images whose latents place the codebook
 
 
 def train_tokenizer(
-    dataset: PairDataset, recipe: TokenizerRecipe, out: str | Path, device: str | None = None, progress: bool = True
+    dataset: PairDataset,
+    recipe: TokenizerRecipe,
+    out: str | Path,
+    device: str | None = None,
+    progress: bool = True,
+    images: tuple[Tensor, Tensor] | None = None,
 ) -> ImageTokenizer:
     """Trains a tokenizer on the train split, or continues what the same call began.
 
-    `out` then holds the tokenizer (`save_pretrained`), `config.yaml`, `metrics.jsonl`, the last two `checkpoint-N` and
-    `reconstructions.png` (validation images above their round trips).
+    `out` then holds the tokenizer (`save_pretrained`), `config.yaml`, `metrics.jsonl`, the last two `checkpoint-N`,
+    `reconstructions.png` (validation images above their round trips) and `reconstruction.json`
+    (`medim.tokenizers.round_trip.report` on the validation split).
 
     Args:
         device: `cuda` where there is one, else `cpu`, by default.
+        images: what `read_images` gives, where several trainings share it.
 
     Raises:
         UserError: `out` holds another configuration (the key is named), the data set has no images for a split, or the loss
@@ -46,13 +54,15 @@ def train_tokenizer(
     out.mkdir(parents=True, exist_ok=True)
     config = {"data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, "recipe": recipe.model_dump(mode="json")}
     refuse_other_config(out / CONFIG, config)
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if (out / DESCRIPTION).is_file():
-        return ImageTokenizer.from_pretrained(out)
+        tokenizer = ImageTokenizer.from_pretrained(out)
+        if not (out / REPORT).is_file():
+            write_json(out / REPORT, report(tokenizer.to(device), dataset, "val", recipe.eval_images, recipe.seed, progress))
+        return tokenizer
     write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False))
 
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    train = cached_images(dataset, "train", recipe.resolution, recipe.cache_images, recipe.seed, progress)
-    val = cached_images(dataset, "val", recipe.resolution, recipe.eval_images, recipe.seed, progress)
+    train, val = images or read_images(dataset, recipe, progress)
     run = TokenizerTraining(recipe, device)
     checkpoints = Checkpoints(out)
     metrics = _Metrics(out / METRICS)
@@ -83,8 +93,21 @@ def train_tokenizer(
     metrics.add(run.step, "final", seconds=run.seconds, **figures)
     tokenizer.training = {**config, "val": {**figures, "images": len(val)}, "seconds": round(run.seconds, 1)}
     picture(val, tokenizer, out / PICTURE)
+    write_json(out / REPORT, report(tokenizer, dataset, "val", recipe.eval_images, recipe.seed, progress))
     tokenizer.save_pretrained(out, dtype=getattr(torch, recipe.weights))
     return tokenizer
+
+
+def read_images(dataset: PairDataset, recipe: TokenizerRecipe, progress: bool = True) -> tuple[Tensor, Tensor]:
+    """Training and validation images of a recipe, each (N, H, W, 3) uint8: no more than the steps can see.
+
+    Raises:
+        UserError: a split is empty, or an image cannot be read.
+    """
+    seen = max(recipe.steps * recipe.batch_size, START_IMAGES)
+    limit = min(recipe.cache_images, seen)
+    train = cached_images(dataset, "train", recipe.resolution, limit, recipe.seed, progress)
+    return train, cached_images(dataset, "val", recipe.resolution, recipe.eval_images, recipe.seed, progress)
 
 
 class TokenizerTraining:
@@ -122,7 +145,7 @@ class TokenizerTraining:
         if self.step == recipe.first_quantised_step:
             self._start_codebook(cache)
         images = self._images(cache[batch_indices(len(cache), recipe.batch_size, self.step, recipe.seed)])
-        for group in self.optimizer.param_groups:
+        for group in (*self.optimizer.param_groups, *(self.adversary.param_groups if self.discriminator is not None else ())):
             group["lr"] = self._learning_rate()
         self.model.train()
         quantised = self.step >= recipe.first_quantised_step
@@ -151,6 +174,7 @@ class TokenizerTraining:
         figures = {"loss": loss.item(), "psnr": float(psnr(images, output.detach()).mean())}
         figures |= {name: term.item() for name, term in terms.items()}
         if adversarial:
+            figures["adversarial_balance"] = float(balance)
             figures["discriminator"] = self._train_discriminator(images, output.detach())
         if codes is not None:
             self.learner.update(latents, codes)
@@ -247,39 +271,6 @@ class TokenizerTraining:
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
-
-
-@torch.no_grad()
-def evaluate(tokenizer: ImageTokenizer, cache: Tensor, batch_size: int = 64) -> dict[str, float]:
-    """Round trip of images (N, H, W, 3) uint8.
-
-    Returns:
-        l1: mean absolute error, images in [-1, 1]; psnr: mean over images of 10 log10(1 / MSE), images in [0, 1], dB;
-        codes_used: share of the codebook that occurs; perplexity: of the code frequencies; codebook_norm: mean length of
-        a codebook vector.
-    """
-    tokenizer.model.eval()
-    errors, decibels, counts = [], [], torch.zeros(tokenizer.codes)
-    for batch in cache.split(batch_size):
-        images = batch.permute(0, 3, 1, 2).contiguous().float().div(127.5).sub(1)
-        tokens = tokenizer.encode(images)
-        decoded = tokenizer.decode(tokens).cpu()
-        counts += torch.bincount(tokens.flatten().cpu(), minlength=tokenizer.codes)
-        errors.append((images - decoded).abs().mean((1, 2, 3)))
-        decibels.append(psnr(images, decoded))
-    used, perplexity = usage_of(counts)
-    return {
-        "l1": float(torch.cat(errors).mean()),
-        "psnr": float(torch.cat(decibels).mean()),
-        "codes_used": used,
-        "perplexity": perplexity,
-        "codebook_norm": float(tokenizer.codebook.norm(dim=1).mean()),
-    }
-
-
-def psnr(images: Tensor, output: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per image in dB, of (B, 3, H, W) in [-1, 1] (peak to peak 2)."""
-    return 10 * torch.log10(4 / (images - output.clamp(-1, 1)).square().mean((1, 2, 3)).clamp(min=1e-10))
 
 
 def perceptual_distance(output: list[Tensor], target: list[Tensor]) -> Tensor:

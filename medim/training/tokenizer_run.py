@@ -22,6 +22,7 @@ from medim.data.images import read_image, square
 from medim.errors import UserError
 from medim.files import atomic_path
 from medim.tokenizers.image import ImageTokenizer
+from medim.tokenizers.round_trip import chosen
 
 
 def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int, seed: int, progress: bool = False) -> Tensor:
@@ -32,14 +33,9 @@ def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int,
     Raises:
         UserError: the split is empty, or an image cannot be read.
     """
-    size = dataset.size(split)
-    if size == 0:
-        raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")
-    chosen = np.arange(size)
-    if size > limit:
-        chosen = np.sort(np.random.default_rng([seed, size]).choice(size, limit, replace=False))
-    cache = torch.empty(len(chosen), resolution, resolution, 3, dtype=torch.uint8)
-    for row, index in enumerate(tqdm(chosen, desc=f"{split} images", unit="image", disable=not progress)):
+    rows = chosen(dataset, split, limit, seed)
+    cache = torch.empty(len(rows), resolution, resolution, 3, dtype=torch.uint8)
+    for row, index in enumerate(tqdm(rows, desc=f"{split} images", unit="image", disable=not progress)):
         image = dataset.pair(split, int(index)).image
         image = square(image if isinstance(image, Image.Image) else read_image(image), resolution)
         cache[row] = torch.from_numpy(np.array(image.convert("RGB")))

@@ -13,9 +13,10 @@ from torch import nn
 
 from medim.errors import UserError
 from medim.pair import ImageReportPair
+from medim.tokenizers.discriminator import adaptive_weight
 from medim.tokenizers.image import DESCRIPTION, WEIGHTS, ImageTokenizer
 from medim.training import tokenizer as training
-from medim.training.tokenizer import TokenizerTraining, batch_indices, evaluate, perceptual_distance, psnr, train_tokenizer
+from medim.training.tokenizer import TokenizerTraining, batch_indices, perceptual_distance, train_tokenizer
 from medim.training.tokenizer_recipe import TokenizerRecipe
 
 RECIPE = TokenizerRecipe(
@@ -94,6 +95,27 @@ def test_a_finished_training_leaves_what_is_promised(finished):
     assert [r["step"] for r in rows if r["split"] == "train"] == [2, 4, 6, 8, 10, 12]
     assert rows[-1]["psnr"] == pytest.approx(back.training["val"]["psnr"], abs=1e-6)
     assert tokenizer.codebook.square().mean().item() == pytest.approx(1, abs=1e-3)
+
+
+def test_what_a_round_trip_loses_is_told_and_made_again_where_it_is_missing(finished):
+    out, tokenizer = finished
+    told = json.loads((out / "reconstruction.json").read_text())
+    assert told["tokenizer"] == tokenizer.fingerprint
+    assert (told["split"], told["all"]["images"]) == ("val", 10)
+    assert told["all"]["psnr"] == pytest.approx(
+        lines(out)[-1]["psnr"], abs=0.05
+    )  # of 8-bit images, and of what the decoder gave
+    assert told["all"]["codes_used"] == lines(out)[-1]["codes_used"]
+    (out / "reconstruction.json").unlink()
+    train_tokenizer(Squares(), RECIPE, out, device="cpu", progress=False)
+    assert json.loads((out / "reconstruction.json").read_text()) == told
+
+
+def test_no_more_images_are_read_than_the_steps_see():
+    train, val = training.read_images(Squares(2000), RECIPE.model_copy(update={"batch_size": 50}), progress=False)
+    assert (len(train), len(val)) == (600, 10)
+    train, _ = training.read_images(Squares(2000), RECIPE.model_copy(update={"cache_images": 100}), progress=False)
+    assert len(train) == 100
 
 
 def test_the_same_call_again_reads_what_is_there(finished):
@@ -183,6 +205,33 @@ def test_adversarial_and_perceptual_losses_reach_the_decoder(monkeypatch):
     assert without_time([run.advance(cache)]) == without_time([other.advance(cache)])
 
 
+def test_the_adversary_learns_and_its_weight_is_the_ratio_of_the_gradients(monkeypatch):
+    """Esser et al. 2021, eq. 6 and 7: lambda = |grad L_rec| / (|grad L_GAN| + delta) at the decoder's last layer."""
+    seen = []
+
+    def spy(reconstruction, adversarial, last_layer):
+        of_reconstruction, of_adversarial = (
+            torch.autograd.grad(loss, last_layer, retain_graph=True)[0] for loss in (reconstruction, adversarial)
+        )
+        balance = adaptive_weight(reconstruction, adversarial, last_layer)
+        seen.append((balance.item(), (of_reconstruction.norm() / (of_adversarial.norm() + 1e-6)).item()))
+        return balance
+
+    monkeypatch.setattr(training, "adaptive_weight", spy)
+    update = {"adversarial_weight": 0.5, "adversarial_start": 20, "steps": 80, "l2_weight": 1.0, "quantize_start": 15}
+    run = TokenizerTraining(RECIPE.model_copy(update=update), "cpu")
+    cache = training.cached_images(Squares(200), "train", 16, 200, 0)
+    rows = [run.advance(cache) for _ in range(70)]
+    losses = [row["discriminator"] for row in rows if "discriminator" in row]
+    assert len(losses) == len(seen) == 50
+    assert losses[0] == pytest.approx(1, abs=0.25)  # both hinges at their start
+    assert np.mean(losses[10:30]) < 0.8 * losses[0]  # it tells blurred squares from sharp ones
+    assert all(math.isfinite(balance) and balance > 0 for balance, _ in seen)
+    assert [balance for balance, _ in seen] == pytest.approx([expected for _, expected in seen], rel=1e-4)
+    assert [row["adversarial_balance"] for row in rows[20:]] == [balance for balance, _ in seen]
+    assert rows[-1]["psnr"] > rows[20]["psnr"] - 1.5  # it costs something; it does not undo the reconstruction
+
+
 def test_a_loss_that_is_not_finite_stops(monkeypatch):
     run = TokenizerTraining(RECIPE, "cpu")
     next(run.model.parameters()).data.fill_(float("nan"))
@@ -209,23 +258,8 @@ def test_learning_rate_warms_up_and_falls_to_zero():
     assert rates[-1] == pytest.approx(3e-3 * 0.5 * (1 + math.cos(math.pi * 0.9)))
 
 
-def test_psnr_in_closed_form():
-    images = torch.zeros(2, 3, 4, 4)
-    output = images + torch.tensor([0.2, 3.0]).view(2, 1, 1, 1)  # 3 is clamped to 1
-    assert psnr(images, output).tolist() == pytest.approx([20.0, 10 * math.log10(4)])
-
-
 def test_perceptual_distance_ignores_scale_and_is_two_between_orthogonal_features():
     a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
     b = torch.tensor([0.0, 5.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
     assert perceptual_distance([a], [7 * a]).item() == pytest.approx(0)
     assert perceptual_distance([a, a], [b, a]).item() == pytest.approx(1)
-
-
-def test_evaluation_counts_each_image_once():
-    tokenizer = ImageTokenizer.build(16, 4, 16, channels=(4, 8, 8), latent_channels=3)
-    cache = torch.randint(0, 256, (7, 16, 16, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    whole, parts = evaluate(tokenizer, cache), evaluate(tokenizer, cache, batch_size=3)
-    assert whole == pytest.approx(parts, rel=1e-4)
-    images = cache.permute(0, 3, 1, 2) / 127.5 - 1
-    assert whole["l1"] == pytest.approx((tokenizer.decode(tokenizer.encode(images)) - images).abs().mean().item(), rel=1e-4)
