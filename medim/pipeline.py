@@ -5,20 +5,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
 
 from medim.canvas import Canvas
 from medim.checkpoints import resolve
+from medim.data.dataset import Checker
 from medim.data.images import square
 from medim.denoiser import MeDiMModel
 from medim.errors import UserError
 from medim.files import hash_files, write_json
 from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
-from medim.sampling.decoder import decode
+from medim.sampling.completion import Completion, canvas_of
+from medim.sampling.decoder import Decoded, decode
 from medim.sampling.ending import Ending
+from medim.sampling.gaps import with_gaps
+from medim.sampling.regions import Mask, concerned, token_mask
+from medim.sampling.sentences import sentence_slices
 from medim.sampling.settings import SamplerSettings
+from medim.sampling.steering import Spent, Steering, steer
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 
@@ -34,6 +41,8 @@ class MeDiMPipeline:
         name: as shown on a leaderboard.
         fingerprint: hash of configuration, weights and vocabulary.
         sampler: how canvases are filled; `configure` changes it.
+        steering: the checkers that choose between candidates and guide repair, or None; see `steer`.
+        spent: what the last call that generated anything cost.
     """
 
     def __init__(
@@ -47,6 +56,8 @@ class MeDiMPipeline:
     ) -> None:
         self.model, self.images, self.reports = model.eval(), images, reports
         self.sampler, self.name, self.fingerprint = sampler, name, fingerprint
+        self.steering: Steering | None = None
+        self.spent = Spent([], [])
 
     @classmethod
     def from_pretrained(cls, name: str | Path, device: str | None = None) -> "MeDiMPipeline":
@@ -91,9 +102,21 @@ class MeDiMPipeline:
         """Changes sampler settings: `{"image.steps": 32}`. Raises UserError for an unknown name or a value out of range."""
         self.sampler = self.sampler.with_overrides(overrides)
 
+    def steer(self, images: Checker, reports: Checker) -> None:
+        """Lets checkers choose among `steering.candidates` samples and have `steering.repairs` made.
+
+        Args:
+            images: a checker that does not score, such as `dataset.steering_image_checker()` of the phantom sets.
+            reports: reads which findings a report tells of.
+        """
+        self.steering = Steering(images, reports)
+
     def settings(self) -> dict[str, Any]:
-        """Sampler settings, as they stand in a signature."""
-        return self.sampler.to_dict()
+        """Sampler settings and the checkers that steer, as they stand in a signature."""
+        values = self.sampler.to_dict()
+        if self._steered and self.steering is not None:
+            values["steering"] |= self.steering.settings()
+        return values
 
     def tokenizers(self) -> dict[str, str]:
         """Hashes of both tokenizers: nats per token of two models are comparable where that modality's are equal."""
@@ -134,6 +157,78 @@ class MeDiMPipeline:
         canvas = self._blank(len(prompts)).give_report(tokens.to(self.model.device), given.to(self.model.device))
         canvas = self._decode(canvas, seeds)
         return list(zip(self._images(canvas), self._reports(canvas), strict=True))
+
+    def complete(
+        self,
+        images: Sequence[Image.Image | None] | None = None,
+        reports: Sequence[str | None] | None = None,
+        *,
+        image_masks: Sequence[Mask | None] | None = None,
+        spans: Sequence[Sequence[tuple[int, int]]] | None = None,
+        seeds: Sequence[int],
+    ) -> list[Completion]:
+        """Pairs of which any part is given and the rest is generated; what is given never changes, as tokens.
+
+        Args:
+            images: of any size; None for one to generate, or for all.
+            reports: entire, or with gaps: "Heart size is normal. [[ ]] No effusion."; `[[12]]` is a gap of 12 tokens, one at
+                the end is as long as the model makes it. None for one to generate.
+            image_masks: what of each image is drawn anew: a picture or array of its size, or a box (x, y, width, height) in
+                its pixels; every token that it touches is. None keeps the image.
+            spans: characters (start, stop) of each report to write anew, in place of gaps.
+            seeds: one for each pair; they say how many there are.
+
+        Raises:
+            UserError: a mask or span that does not fit, a mask without its image, a report that does not.
+        """
+        count = len(seeds)
+        pictures, texts = _each(images, count, "images"), _each(reports, count, "reports")
+        masks, cuts = _each(image_masks, count, "image_masks"), _each(spans, count, "spans")
+        redraw: list[np.ndarray | None] = []
+        for index, (image, mask) in enumerate(zip(pictures, masks, strict=True)):
+            if mask is not None and image is None:
+                raise UserError(f"image_masks: sample {index} has a mask and no image")
+            redraw.append(None if mask is None or image is None else token_mask(mask, image.size, self.images.grid))
+        written = [with_gaps(text, cut) if text is not None and cut else text for text, cut in zip(texts, cuts, strict=True)]
+        canvas = canvas_of(self.model, self.reports, self._codes_where(pictures), redraw, written, seeds)
+        return self._completed(canvas, seeds)
+
+    def edit(
+        self,
+        images: Sequence[Image.Image],
+        reports: Sequence[str],
+        new_reports: Sequence[str],
+        *,
+        regions: Sequence[Mask | None] | None = None,
+        share: float = 0.25,
+        seeds: Sequence[int],
+    ) -> list[Completion]:
+        """Images changed as their reports are changed; all tokens outside the region stay.
+
+        Args:
+            new_reports: what each report becomes; gaps in it are written together with the image.
+            regions: what is drawn anew, as `image_masks` of `complete`; None finds it: the `share` of the image that the new
+                report speaks against most (`medim.sampling.regions.concerned`).
+
+        Raises:
+            UserError: a region or report that does not fit, or no region for a model that cannot find one.
+        """
+        areas = _each(regions, len(seeds), "regions")
+        none, codes = [None] * len(seeds), self._codes_where(images)
+        after = canvas_of(self.model, self.reports, codes, none, new_reports, seeds)
+        redraw = torch.zeros(len(seeds), self.images.length, dtype=torch.bool)
+        if any(area is None for area in areas):
+            if self.model.autoregressive:
+                raise UserError("an autoregressive model does not find what a change concerns: give the regions")
+            before = canvas_of(self.model, self.reports, codes, none, reports, seeds)
+            redraw = concerned(self.model, before, after, share, seeds)
+        for row, (area, image) in enumerate(zip(areas, images, strict=True)):
+            if area is not None:
+                redraw[row] = torch.from_numpy(token_mask(area, image.size, self.images.grid)).flatten()
+        layout, mask = after.layout, torch.zeros_like(after.given)
+        mask[:, layout.image] = redraw.to(mask.device)
+        tokens = after.tokens.masked_fill(mask, layout.vocabulary.mask)
+        return self._completed(Canvas(layout, tokens, after.given & ~mask), seeds)
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """The tokenizer's round trip: what the model could at best show."""
@@ -178,10 +273,41 @@ class MeDiMPipeline:
     def _blank(self, batch: int) -> Canvas:
         return Canvas.blank(self.model.config.layout, batch, self.model.device)
 
+    @property
+    def _steered(self) -> bool:
+        return self.sampler.steering.candidates > 1 or self.sampler.steering.repairs > 0
+
     def _decode(self, canvas: Canvas, seeds: Sequence[int]) -> Canvas:
         if len(seeds) != len(canvas.tokens):
             raise ValueError(f"{len(canvas.tokens)} samples but {len(seeds)} seeds")
-        return decode(self.model, canvas, self.sampler, seeds, Ending(self.reports.end, self.reports.padding)).canvas
+        ending = Ending(self.reports.end, self.reports.padding)
+
+        def run(part: Canvas, numbers: Sequence[int]) -> Decoded:
+            return decode(self.model, part, self.sampler, numbers, ending)
+
+        if not self._steered:
+            decoded = run(canvas, seeds)
+            self.spent = Spent([decoded], [len(seeds)])
+            return decoded.canvas
+        if self.steering is None:
+            raise UserError("steering.candidates and steering.repairs need checkers: `steer` names them")
+        done, self.spent = steer(
+            canvas, seeds, self.steering, self.sampler.steering, run,
+            show=lambda part: (self._images(part), self._reports(part)),
+            sentences=lambda part, row: sentence_slices(self.reports, part.report_tokens()[row].tolist()),
+        )  # fmt: skip
+        return done
+
+    def _completed(self, canvas: Canvas, seeds: Sequence[int]) -> list[Completion]:
+        done = self._decode(canvas, seeds)
+        redrawn = (~canvas.given[:, canvas.layout.image]).view(len(seeds), self.images.grid, self.images.grid).cpu().numpy()
+        rows = zip(self._images(done), self._reports(done), done.image_codes().cpu(), redrawn, strict=True)
+        return [Completion(image, report, codes, mask) for image, report, codes, mask in rows]
+
+    def _codes_where(self, images: Sequence[Image.Image | None]) -> list[torch.Tensor | None]:
+        present = [image for image in images if image is not None]
+        codes = iter(self._codes(present) if present else ())
+        return [None if image is None else next(codes) for image in images]
 
     def _codes(self, images: Sequence[Image.Image]) -> torch.Tensor:
         return self.images.encode_images([square(image, self.resolution) for image in images]).to(self.model.device)
@@ -191,3 +317,16 @@ class MeDiMPipeline:
 
     def _reports(self, canvas: Canvas) -> list[str]:
         return self.reports.decode(canvas.report_tokens().cpu())
+
+
+def _each(values: Sequence[Any] | None, count: int, name: str) -> list[Any]:
+    """One value for each sample, None where there are none.
+
+    Raises:
+        UserError: another number of values.
+    """
+    if values is None:
+        return [None] * count
+    if len(values) != count:
+        raise UserError(f"{name}: {len(values)} for {count} samples")
+    return list(values)
