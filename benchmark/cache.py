@@ -18,7 +18,7 @@ from medim.files import write_json
 
 VARIABLE = "MEDIM_CACHE"
 KEPT_DAYS = 60
-ENTRIES, FEATURES, FINDINGS = "entries", "features", "findings"
+ENTRIES, FEATURES, FINDINGS, TOKENS = "entries", "features", "findings", "tokens"
 _VALUE = "value.json"
 
 
@@ -58,6 +58,11 @@ class SharedCache:
         """Folder of what checkers read from references (`benchmark.reading`)."""
         return self.folder / FINDINGS
 
+    @property
+    def tokens(self) -> Path:
+        """Folder of tokenised references, one folder for each state of the code that tokenises (`tasks.metrics.ngrams`)."""
+        return self.folder / TOKENS
+
     def take(self, key: str, out: Path) -> Any | None:
         """The value of an entry, its files now in `out` too, in place of what was there; None without such an entry."""
         entry = self.folder / ENTRIES / key
@@ -92,7 +97,8 @@ class SharedCache:
 
     def _forget_unused(self) -> None:
         oldest = time.time() - KEPT_DAYS * 86400
-        for entry in (self.folder / ENTRIES).iterdir():
+        tokens = self.tokens.iterdir() if self.tokens.is_dir() else ()
+        for entry in [*(self.folder / ENTRIES).iterdir(), *tokens]:
             if entry.stat().st_mtime < oldest:
                 shutil.rmtree(entry, ignore_errors=True)
 

@@ -15,8 +15,9 @@ from benchmark.choosing import choose
 from benchmark.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
 from benchmark.predictions import PredictionStore, file_name
 from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
+from benchmark.run_data import Data
 from benchmark.samples import REFERENCES
-from benchmark.scoring import Data, Scored, Scoring
+from benchmark.scoring import Scored, Scoring
 from benchmark.terms import withheld
 from leaderboard.record import Record, write_records
 from medim.data.dataset import PairDataset

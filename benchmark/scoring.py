@@ -3,8 +3,7 @@
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,87 +11,18 @@ import click
 from PIL import Image
 
 from benchmark.artifacts import Artifacts
-from benchmark.cache import SharedCache
 from benchmark.exhibits import lacks_sheet, write_exhibition
 from benchmark.predictions import PredictionStore, file_name
-from benchmark.provenance import code_fingerprint, now
-from benchmark.reading import RememberingChecker
+from benchmark.provenance import now
+from benchmark.run_data import TRAIN_PER_CASE, Data
 from benchmark.samples import ANCHOR_IMAGES, SAMPLES, write_samples
 from benchmark.statistics_store import SIGNATURE, lost_statistics, statistics_file, write_statistics
-from medim.data.dataset import PairDataset
-from medim.errors import UserError
-from medim.files import hash_files, hash_of
-from medim.perception.inception import find_weights
-from medim.perception.space import DEFAULT
-from tasks.cases import cases_of, has_images
-from tasks.context import Context
-from tasks.protocols import PROTOCOL, Anchor, Case, Exhibits, Prediction, Reconstructs, Score, Task
+from medim.files import hash_of
+from tasks.cases import has_images
+from tasks.protocols import Anchor, Exhibits, Prediction, Reconstructs, Score, Task
 
-TRAIN_PER_CASE = 4
 UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
 RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
-
-
-@dataclass(frozen=True)
-class Data:
-    """The cases of a run, and what scoring needs beside them (built when something is scored).
-
-    Attributes:
-        protocol: how reports are scored.
-        features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
-        cache: what other runs left and will find; None for none.
-        scratch: where an index of the training split is kept without a cache: inside the run's own folder.
-        shows: whether the data's terms, or the user by name, allow images of the training split to be shown.
-    """
-
-    dataset: PairDataset
-    split: str
-    resolution: int
-    cases: list[Case]
-    seed: int
-    device: str | None
-    protocol: str = PROTOCOL
-    features: tuple[str, ...] = (DEFAULT,)
-    cache: SharedCache | None = None
-    scratch: Path | None = None
-    shows: bool = True
-
-    @cached_property
-    def ids(self) -> list[str]:
-        return [case.id for case in self.cases]
-
-    @cached_property
-    def context(self) -> Context:
-        folder = None if self.cache is None else self.cache.features
-        context = Context.for_dataset(self.dataset, self.device or "cpu", self.seed, self.features, folder)
-        context = replace(context, protocol=self.protocol, training_folder=folder or self.scratch)
-        if self.cache is None:
-            return context
-        image, report = context.image_checker, context.report_checker
-        images, reports = [case.image for case in self.cases], [case.report for case in self.cases]
-        return replace(
-            context,
-            image_checker=image and RememberingChecker(image, images, self.cache.findings),
-            report_checker=report and RememberingChecker(report, reports, self.cache.findings),
-        )
-
-    @cached_property
-    def train(self) -> list[Case]:
-        """Training cases for the anchors to choose from, balanced over domains as they need."""
-        if not self.dataset.size("train"):
-            return []
-        return cases_of(self.dataset, "train", self.resolution, TRAIN_PER_CASE * len(self.cases))
-
-    @cached_property
-    def inputs(self) -> dict[str, Any]:
-        """What every score depends on, beside the predictions."""
-        checkers = [self.dataset.image_checker(), self.dataset.report_checker()]
-        return {
-            "data": self.dataset.fingerprint, "split": self.split, "resolution": self.resolution, "seed": self.seed,
-            "cases": self.ids, "checkers": [checker and checker.fingerprint for checker in checkers],
-            "protocol": self.protocol, "features": [_feature_files(spec) for spec in self.features],
-            "metrics": code_fingerprint("tasks"),
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -272,21 +202,6 @@ def _entry(task: str, own: bool, inputs: Mapping[str, Any]) -> str:
 def _in_order(shared: list[Scored], own: list[Scored]) -> list[Scored]:
     """real, reconstruction, shuffled, ..."""
     return [*shared[:1], *own, *shared[1:]]
-
-
-def _feature_files(spec: str) -> list[str | None]:
-    """A feature space with the state of the files that it names: scores follow the weights, not their name."""
-    kind, _, argument = spec.partition(":")
-    path = Path(argument)
-    if kind.startswith("inception") and not argument:
-        try:
-            path = find_weights()
-        except UserError:  # its columns say so; they are scored anew once the file is there
-            return [spec, None]
-    if argument and path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return [spec, hash_of([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])]
-    return [spec, hash_files(path) if path.is_file() else None]
 
 
 def _plain(score: Score, kept: dict[str, str] | None) -> dict[str, Any]:

@@ -4,13 +4,16 @@ The references are counted once (`References`); the texts of any number of syste
 """
 
 import hashlib
+import json
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
+from medim.files import write_json
 from tasks.metrics.ptb import Tokenised
 
 ORDERS = 4
@@ -117,25 +120,40 @@ class References:
 class ReferenceCache:
     """Keeps what was made of the last few sets of references: a second system on the same cases pays nothing for them.
 
+    Args:
+        folder: where tokens outlive the process, for texts tokenised by the same code; None: nowhere.
+
     Attributes:
-        misses: how often references had to be tokenised and counted.
+        misses: how often references had to be tokenised.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None = None) -> None:
         self._kept: OrderedDict[str, References] = OrderedDict()
+        self._folder = folder
         self.misses = 0
 
     def get(self, texts: Sequence[str], protocol: str, prepare: Callable[[Sequence[str]], Tokenised]) -> References:
         """The references of raw `texts`, made by `prepare` unless they are here already."""
         key = hashlib.sha256("\x1e".join([protocol, *texts]).encode("utf-8", "surrogatepass")).hexdigest()
         if key not in self._kept:
-            self.misses += 1
-            made = prepare(texts)
+            made = self._tokens(key, texts, prepare)
             self._kept[key] = References(made.texts, made.tokenisation, texts)
             while len(self._kept) > _KEPT:
                 self._kept.popitem(last=False)
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def _tokens(self, key: str, texts: Sequence[str], prepare: Callable[[Sequence[str]], Tokenised]) -> Tokenised:
+        """From the folder, else made, and kept there."""
+        file = None if self._folder is None else self._folder / f"{key[:32]}.json"
+        if file is not None and file.is_file():
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return Tokenised(content["texts"], content["tokenisation"])
+        self.misses += 1
+        made = prepare(texts)
+        if file is not None:
+            write_json(file, {"texts": list(made.texts), "tokenisation": made.tokenisation})
+        return made
 
 
 def _counted(texts: Sequence[str], words: dict[str, int], identify: Callable[[int, np.ndarray], np.ndarray]) -> Counted:

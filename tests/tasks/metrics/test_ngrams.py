@@ -71,3 +71,21 @@ def test_the_cache_is_keyed_by_texts_and_protocol():
     assert cache.get(["A", "b C"], "one", prepare) is not first
     assert len(calls) == cache.misses == 3
     assert (first.texts, first.sources, first.tokenisation) == (("a b", "c"), ("A b", "C"), "lower")
+
+
+def test_tokens_of_references_outlive_the_process(tmp_path):
+    texts = ["Caf\u00e9 \u2028 one", "", "two two"]
+    calls = []
+
+    def prepare(texts):
+        calls.append(len(texts))
+        return Tokenised([text.lower() for text in texts], "lower")
+
+    first = ReferenceCache(tmp_path / "tokens").get(texts, "strict-v1", prepare)
+    cache = ReferenceCache(tmp_path / "tokens")
+    again = cache.get(texts, "strict-v1", prepare)
+    assert (again.texts, again.tokenisation) == (first.texts, first.tokenisation)
+    assert (calls, cache.misses) == ([3], 0)
+    cache.get(texts, "r2gen", prepare)
+    cache.get(texts[:2], "strict-v1", prepare)
+    assert calls == [3, 3, 2]

@@ -1,0 +1,99 @@
+"""What a run is scored against: its cases, and what scoring needs beside them."""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmark.cache import SharedCache
+from benchmark.provenance import code_fingerprint
+from benchmark.reading import RememberingChecker
+from medim.data.dataset import PairDataset
+from medim.errors import UserError
+from medim.files import hash_files, hash_of
+from medim.perception.inception import find_weights
+from medim.perception.space import DEFAULT
+from tasks.cases import cases_of
+from tasks.context import Context
+from tasks.metrics.ngrams import ReferenceCache
+from tasks.protocols import PROTOCOL, Case
+
+TRAIN_PER_CASE = 4
+
+
+@dataclass(frozen=True)
+class Data:
+    """The cases of a run, and what scoring needs beside them (built when something is scored).
+
+    Attributes:
+        protocol: how reports are scored.
+        features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
+        cache: what other runs left and will find; None for none.
+        scratch: where an index of the training split is kept without a cache: inside the run's own folder.
+        shows: whether the data's terms, or the user by name, allow images of the training split to be shown.
+    """
+
+    dataset: PairDataset
+    split: str
+    resolution: int
+    cases: list[Case]
+    seed: int
+    device: str | None
+    protocol: str = PROTOCOL
+    features: tuple[str, ...] = (DEFAULT,)
+    cache: SharedCache | None = None
+    scratch: Path | None = None
+    shows: bool = True
+
+    @cached_property
+    def ids(self) -> list[str]:
+        return [case.id for case in self.cases]
+
+    @cached_property
+    def context(self) -> Context:
+        folder = None if self.cache is None else self.cache.features
+        context = Context.for_dataset(self.dataset, self.device or "cpu", self.seed, self.features, folder)
+        context = replace(context, protocol=self.protocol, training_folder=folder or self.scratch)
+        if self.cache is None:
+            return context
+        image, report = context.image_checker, context.report_checker
+        images, reports = [case.image for case in self.cases], [case.report for case in self.cases]
+        return replace(
+            context,
+            image_checker=image and RememberingChecker(image, images, self.cache.findings),
+            report_checker=report and RememberingChecker(report, reports, self.cache.findings),
+            references=ReferenceCache(self.cache.tokens / code_fingerprint("tasks")),
+        )
+
+    @cached_property
+    def train(self) -> list[Case]:
+        """Training cases for the anchors to choose from, balanced over domains as they need."""
+        if not self.dataset.size("train"):
+            return []
+        return cases_of(self.dataset, "train", self.resolution, TRAIN_PER_CASE * len(self.cases))
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """What every score depends on, beside the predictions."""
+        checkers = [self.dataset.image_checker(), self.dataset.report_checker()]
+        return {
+            "data": self.dataset.fingerprint, "split": self.split, "resolution": self.resolution, "seed": self.seed,
+            "cases": self.ids, "checkers": [checker and checker.fingerprint for checker in checkers],
+            "protocol": self.protocol, "features": [_feature_files(spec) for spec in self.features],
+            "metrics": code_fingerprint("tasks"),
+        }  # fmt: skip
+
+
+def _feature_files(spec: str) -> list[str | None]:
+    """A feature space with the state of the files that it names: scores follow the weights, not their name."""
+    kind, _, argument = spec.partition(":")
+    path = Path(argument)
+    if kind.startswith("inception") and not argument:
+        try:
+            path = find_weights()
+        except UserError:  # its columns say so; they are scored anew once the file is there
+            return [spec, None]
+    if argument and path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        return [spec, hash_of([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])]
+    return [spec, hash_files(path) if path.is_file() else None]
