@@ -41,9 +41,10 @@ format: $(STAMP)  ## lets ruff rewrite the layout
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A finished part is kept: remove runs/checkpoint to begin from nothing.
-checkpoint: $(STAMP)  ## trains the shipped phantom-tiny anew: checker, tokenizer, model (an hour and more on a CPU)
+# A finished tokenizer and model are kept: remove runs/checkpoint to begin from nothing.
+checkpoint: $(STAMP)  ## trains all shipped weights anew: checkers, tokenizer, model (an hour and more on a CPU)
 	$(BIN)/python -m medim.data.phantom.image_checker_training
+	$(BIN)/python -m medim.data.phantom_v2.image_checker_training
 	$(BIN)/medim-bench train tokenizer --preset phantom-tiny --data phantom --out runs/checkpoint/tokenizer
 	$(BIN)/medim-bench train model --preset phantom-tiny --data phantom --tokenizer runs/checkpoint/tokenizer --out runs/checkpoint/model
 	$(BIN)/python -m medim.checkpoints.ship runs/checkpoint/model phantom-tiny

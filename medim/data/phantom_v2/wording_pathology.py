@@ -60,7 +60,7 @@ PATHOLOGY_WORDING: dict[str, Wording] = {
         full=(
             "{sev} area of necrosis",
             "{sev} necrotic area of {size}",
-            "{sev} pale necrotic area",
+            "{sev} smudged necrotic area",
             "{sev} necrotic focus measuring {size}",
             "{sev} zone of necrosis",
         ),
@@ -72,7 +72,7 @@ PATHOLOGY_WORDING: dict[str, Wording] = {
             "{sev} necrosis is identified",
         ),
         open=(
-            "a pale area may represent {sev} necrosis",
+            "a smudged area may represent {sev} necrosis",
             "edematous stroma versus necrosis",
             "an eosinophilic area, possibly {sev} necrosis",
         ),
