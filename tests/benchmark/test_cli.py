@@ -21,7 +21,6 @@ UNBUILT = [
     ("ablate",),
     ("export",),
     ("leaderboard", "add"),
-    ("selftest",),
     ("speed", "sample"),
 ]
 
