@@ -10,7 +10,7 @@ from medim.canvas import MODALITIES, Canvas, Modality
 from medim.errors import UserError
 from medim.sampling.ancestral import ancestral
 from medim.sampling.autoregressive import from_the_left
-from medim.sampling.cache import HiddenStates
+from medim.sampling.cache import hidden_states
 from medim.sampling.countdown import Countdown
 from medim.sampling.ending import Ending
 from medim.sampling.forward import Ask, Denoiser, Pass, account, read
@@ -108,29 +108,29 @@ def _masked_diffusion(
     uniform = uniform.to(device)
     barred = None if ending is None else ending.bars(canvas, settings.report.length)
     early = Countdown() if "threshold" in {settings.of(m).order for m in MODALITIES} else None
-    states = HiddenStates(model, settings.cache)
-    passes = []
-    for entry in rounds:
-        turns = [turn for turn in entry.turns if turn.room]
-        if early is not None and early.finished(canvas, [turn.modality for turn in turns]):
-            turns = []
-        masked = canvas.masked
-        places = [turn.places(masked[:, layout.of(turn.modality)]) for turn in turns]
-        asks = [Ask(turn.modality, place, turn.weight) for turn, (place, _) in zip(turns, places, strict=True)]
-        if asks:
-            hidden, queries = states(canvas, asks)
-            passes.append(account(canvas, asks, queries))
-            logits = read(model, canvas, hidden, asks)
-            for turn, (place, idle) in zip(turns, places, strict=True):
-                modality, own = turn.modality, logits[turn.modality]
-                if modality == "report" and ending is not None and barred is not None:
-                    own = ending.forbid(own, barred.gather(1, place))
-                numbers = uniform[entry.index][:, :, layout.of(modality)]
-                canvas = step(canvas, modality, place, idle, own, turn.keep, numbers, settings.of(modality))
-        for turn in entry.turns:
-            if turn.remask is not None:
-                canvas = _mask_again(canvas, turn.modality, turn.remask)
-        states.changed(sum(turn.changes for turn in entry.turns))
+    passes, changed = [], 0
+    with hidden_states(model, settings.cache) as states:
+        for entry in rounds:
+            turns = [turn for turn in entry.turns if turn.room]
+            if early is not None and early.finished(canvas, [turn.modality for turn in turns]):
+                turns = []
+            masked = canvas.masked
+            places = [turn.places(masked[:, layout.of(turn.modality)]) for turn in turns]
+            asks = [Ask(turn.modality, place, turn.weight) for turn, (place, _) in zip(turns, places, strict=True)]
+            if asks:
+                hidden, queries = states(canvas, asks, changed)
+                passes.append(account(canvas, asks, queries))
+                logits, changed = read(model, canvas, hidden, asks), 0
+                for turn, (place, idle) in zip(turns, places, strict=True):
+                    modality, own = turn.modality, logits[turn.modality]
+                    if modality == "report" and ending is not None and barred is not None:
+                        own = ending.forbid(own, barred.gather(1, place))
+                    numbers = uniform[entry.index][:, :, layout.of(modality)]
+                    canvas = step(canvas, modality, place, idle, own, turn.keep, numbers, settings.of(modality))
+            for turn in entry.turns:
+                if turn.remask is not None:
+                    canvas = _mask_again(canvas, turn.modality, turn.remask)
+            changed += sum(turn.changes for turn in entry.turns)
     return canvas, passes
 
 

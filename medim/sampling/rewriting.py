@@ -16,8 +16,8 @@ def with_finding(report: str, finding: str, present: bool, checker: Checker, don
     those that no donor shows beside an added one, though by chance several would (high and low cellularity).
 
     To add: sentences without findings that no donor with the finding uses, though others do (denials, "the lungs are clear"),
-    are left out, and the commonest sentence that tells of the finding alone is put in. To remove: sentences that tell of it are left
-    out; what else they told of is told again.
+    are left out, and the commonest sentence that tells of the finding alone is put in. To remove: sentences that tell of it
+    are left out; what else they told of is told again.
 
     Args:
         checker: reads findings from reports and single sentences.

@@ -1,0 +1,118 @@
+"""Hidden states of which some come from before: exact where they must be, close where they may differ."""
+
+import pytest
+import torch
+
+from medim.canvas import Canvas
+from medim.denoiser import MeDiMConfig, MeDiMModel
+from medim.errors import UserError
+from medim.sampling.cache import drift, hidden_states
+from medim.sampling.decoder import decode
+from medim.sampling.forward import Ask
+from medim.sampling.settings import CacheSettings, SamplerSettings
+
+
+def model_of(layers: int, family: str = "llama", **fields) -> MeDiMModel:
+    torch.manual_seed(0)
+    backbone = {
+        "model_type": family, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": layers, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 20, "initializer_range": 0.3, "tie_word_embeddings": True,
+    }  # fmt: skip
+    if family == "dit":
+        backbone = {k: v for k, v in backbone.items() if k not in ("num_key_value_heads", "head_dim")}
+    shape = {"text_vocabulary": 20, "image_codes": 8, "image_length": 9, "report_length": 12}
+    return MeDiMModel(MeDiMConfig(backbone=backbone, **shape, **fields)).eval()
+
+
+SETTINGS = SamplerSettings().with_overrides(
+    {"image.steps": 5, "image.order": "random", "report.steps": 8, "image.guidance": 1.0, "image.guidance_stop": 0.6}
+)
+
+
+def filled(model: MeDiMModel, refresh: int, **overrides):
+    settings = SETTINGS.with_overrides({"cache.refresh": refresh, **overrides})
+    return decode(model, Canvas.blank(model.config.layout, 6), settings, range(6))
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma"])
+@pytest.mark.parametrize("timestep", ["none", "adaln"])
+@torch.no_grad()
+def test_what_is_computed_alone_is_what_is_computed_with_all(family, timestep):
+    model = model_of(2, family, timestep=timestep)
+    layout = model.config.layout
+    canvas = Canvas.blank(layout, 3)
+    first, second = (
+        Ask("image", torch.arange(9).repeat(3, 1), None),
+        Ask("report", torch.tensor([[3, 1], [0, 5], [7, 2]]), None),
+    )
+    with hidden_states(model, CacheSettings(refresh=9)) as states:
+        whole, all_ = states(canvas, [first], 0)
+        part, some = states(canvas, [second], 0)
+    assert (all_, some) == (layout.length, 2)
+    torch.testing.assert_close(part, whole, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(whole, model.hidden(canvas.tokens, canvas.masked_fraction()), atol=0, rtol=0)
+
+
+def test_one_block_without_time_is_exact_however_old_the_rest():
+    """Keys and values of the first block are of the token alone, so nothing kept is ever stale."""
+    model = model_of(1, timestep="none")
+    whole, cached = filled(model, 1), filled(model, 1000)
+    assert torch.equal(whole.canvas.tokens, cached.canvas.tokens)
+    length = model.config.layout.length
+    assert {p.queries for p in whole.passes} == {length}
+    assert cached.passes[0].queries == length
+    assert sum(p.queries for p in cached.passes) < 0.8 * sum(p.queries for p in whole.passes)
+    assert all(p.keys == length for p in cached.passes)
+
+
+@pytest.mark.parametrize("order", ["confidence", "ancestral"])
+def test_other_orders_are_exact_in_one_block_too(order):
+    model = model_of(1, timestep="none")
+    own = {"image.order": order, "image.steps": 9}
+    own |= {"image.remask": "cap", "image.remask_rate": 0.3} if order == "ancestral" else {}
+    assert drift(filled(model, 1, **own).canvas, filled(model, 50, **own).canvas) == 0
+
+
+def test_stale_states_drift_and_a_refresh_every_time_does_not():
+    model = model_of(3)
+    exact = filled(model, 1).canvas
+    assert drift(exact, filled(model, 1).canvas) == 0
+    assert 0 < drift(exact, filled(model, 4).canvas) < 1
+
+
+def test_forgetting_what_changed_is_noticed(monkeypatch):
+    """The mutation: only what is asked for is computed, not what was revealed since."""
+    from medim.sampling import cache
+
+    honest = cache._Cached.__call__
+
+    def forgetful(self, canvas, asks, changed):
+        if self.tokens is not None and self.tokens.shape == canvas.tokens.shape:
+            self.tokens = canvas.tokens
+        return honest(self, canvas, asks, 0)
+
+    model = model_of(1, timestep="none")
+    exact = filled(model, 1, **{"image.guidance": 0}).canvas
+    monkeypatch.setattr(cache._Cached, "__call__", forgetful)
+    assert drift(exact, filled(model, 1000, **{"image.guidance": 0}).canvas) > 0.05
+
+
+def test_the_model_is_left_as_it_was():
+    model = model_of(1)
+    with pytest.raises(RuntimeError), hidden_states(model, CacheSettings(refresh=2)):
+        raise RuntimeError
+    assert not any(layer.self_attn._forward_pre_hooks for layer in model.backbone.blocks)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"attention": "causal"}, "bidirectional"),
+        ({"logit_alignment": "shift"}, "own positions"),
+        ({"family": "dit"}, "language"),
+    ],
+)
+def test_models_that_run_only_whole_are_refused(fields, reason):
+    with pytest.raises(UserError, match=reason):
+        filled(model_of(1, **fields), 2)
+    assert not filled(model_of(1, **fields), 1).canvas.masked.any()
