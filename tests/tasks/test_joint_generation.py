@@ -88,7 +88,7 @@ def test_no_scale_where_real_pairs_do_not_agree(world):
     real = next(s for s in scores if s.metric == "joint agreement").value
     assert real < 0.45
     if anchored.value is None:
-        assert "is no scale" in anchored.reason
+        assert "cannot be told apart" in anchored.reason
     else:
         assert anchored.value == pytest.approx(1)
 
@@ -100,3 +100,36 @@ def test_without_checkers_agreement_is_withheld(world):
         assert found[name].reason == "the data set has no image checker"
     assert found["distinct reports"].value is not None
     assert samples == [{}] * 80
+
+
+def test_mcc_by_finding_beside_the_macro(world, scored):
+    assert scored["real"]["finding MCC"].value == 1
+    assert scored["real"]["anchored finding MCC"].value == pytest.approx(1)
+    assert scored["shuffled"]["finding MCC"].value == pytest.approx(0, abs=0.2)
+    assert {f"finding MCC: {label}" for label in world.labels} <= set(scored["real"])
+    assert scored["real"]["finding MCC: blue"].value == 1
+    assert scored["constant"]["finding MCC"].value == 0
+    assert scored["constant"]["finding MCC: blue"].reason == "one modality shows it in every sample or in none"
+
+
+def test_co_occurrence_error_is_the_mean_over_pairs_of_findings(world, scored):
+    assert scored["real"]["co-occurrence error (image)"].value == 0
+    both = frozenset(["amber", "blue"])
+    found, _ = score(world, [Prediction(c.id, image=world.draw(both, 10), report=world.write(both, 0)) for c in world.cases])
+    shares = {
+        (a, b): sum(a in c.findings and b in c.findings for c in world.cases) / 80
+        for i, a in enumerate(world.labels)
+        for b in world.labels[i + 1 :]
+    }
+    expected = sum(abs((pair == ("amber", "blue")) - share) for pair, share in shares.items()) / 6
+    assert found["co-occurrence error (image)"].value == pytest.approx(expected)
+    assert found["co-occurrence error (report)"].value == pytest.approx(expected)
+    assert found["co-occurrence error (report)"].signature["pairs"] == 6
+
+
+def test_fewer_than_fifteen_patients_are_no_scale(world):
+    cases = world.cases[:20]
+    scores, _ = TASK.score(cases, [Prediction(c.id, image=c.image, report=c.report) for c in cases], world.context())
+    found = {s.metric: s for s in scores}
+    assert found["joint agreement"].value == 1
+    assert found["anchored joint agreement"].reason.endswith("no interval: 10 patients, fewer than 15")
