@@ -1,9 +1,7 @@
 """Training of the image tokenizer: cached images in, a folder for `ImageTokenizer.from_pretrained` out."""
 
-import json
 import math
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +19,7 @@ from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, 
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
 from medim.tokenizers.round_trip import evaluate, psnr, report
 from medim.training.tokenizer_recipe import TokenizerRecipe
-from medim.training.tokenizer_run import Checkpoints, cached_images, interruptible, picture, refuse_other_config
+from medim.training.tokenizer_run import Checkpoints, Metrics, cached_images, interruptible, picture, refuse_other_config
 
 CONFIG, METRICS, PICTURE, REPORT = "config.yaml", "metrics.jsonl", "reconstructions.png", "reconstruction.json"
 START_IMAGES = 512  # images whose latents place the codebook
@@ -65,7 +63,7 @@ def train_tokenizer(
     train, val = images or read_images(dataset, recipe, progress)
     run = TokenizerTraining(recipe, device)
     checkpoints = Checkpoints(out)
-    metrics = _Metrics(out / METRICS)
+    metrics = Metrics(out / METRICS)
     run.load(checkpoints.newest())
     metrics.drop_after(run.step)
 
@@ -297,24 +295,3 @@ def _perceptual() -> torch.nn.Module:
     from medim.perception.efficientnet import EfficientNetLite0Features
 
     return EfficientNetLite0Features()
-
-
-@dataclass
-class _Metrics:
-    """`metrics.jsonl`: one JSON object a line."""
-
-    path: Path
-    lines: list[dict] = field(default_factory=list)
-
-    def drop_after(self, step: int) -> None:
-        """Forgets what a killed run wrote after its last checkpoint, a half-written line included."""
-        kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
-            if line.endswith("}") and json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        write_text(self.path, "".join(kept))
-
-    def add(self, step: int, split: str, **figures: float) -> None:
-        line = {"step": step, "split": split} | {k: round(v, 6) for k, v in figures.items()}
-        with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")

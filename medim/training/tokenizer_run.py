@@ -1,5 +1,6 @@
-"""What surrounds a tokenizer's training: the image cache, checkpoints, Ctrl-C, the picture."""
+"""What surrounds a tokenizer's training: the image cache, checkpoints, the log, Ctrl-C, the picture."""
 
+import json
 import os
 import re
 import shutil
@@ -7,6 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from tqdm import tqdm
 from medim.data.dataset import PairDataset
 from medim.data.images import read_image, square
 from medim.errors import UserError
-from medim.files import atomic_path
+from medim.files import atomic_path, write_text
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.round_trip import chosen
 
@@ -99,6 +101,26 @@ class Checkpoints:
     def _steps(self) -> list[int]:
         names = (re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.out.iterdir())
         return sorted(int(match[1]) for match in names if match)
+
+
+@dataclass
+class Metrics:
+    """`metrics.jsonl`: one JSON object a line."""
+
+    path: Path
+
+    def drop_after(self, step: int) -> None:
+        """Forgets what a killed run wrote after its last checkpoint, a half-written line included."""
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
+            if line.endswith("}") and json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        write_text(self.path, "".join(kept))
+
+    def add(self, step: int, split: str, **figures: float) -> None:
+        line = {"step": step, "split": split} | {k: round(v, 6) for k, v in figures.items()}
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
+from medim.checkpoints import resolve
 from medim.errors import UserError
 from medim.tokenizers import taming
 from medim.tokenizers.image import ImageTokenizer
@@ -244,6 +245,13 @@ def test_a_folder_with_the_two_files_is_a_tokenizer(tmp_path, weights):
     back = ImageTokenizer.from_pretrained(tmp_path / "own")
     assert back.fingerprint == tokenizer.fingerprint
     assert back.training == tokenizer.training
+
+
+def test_such_a_folder_can_be_given_wherever_an_image_tokenizer_is(tmp_path, weights):
+    folder = write(tmp_path / "vqgan", weights)
+    assert resolve(str(folder), "image_tokenizer") == folder
+    with pytest.raises(UserError, match=r"config\.json is missing"):
+        resolve(str(folder))  # a model it is not
 
 
 def test_importing_leaves_the_global_generator_alone(tmp_path, weights):

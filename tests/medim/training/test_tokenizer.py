@@ -228,6 +228,7 @@ def test_the_adversary_learns_and_its_weight_is_the_ratio_of_the_gradients(monke
     assert np.mean(losses[10:30]) < 0.8 * losses[0]  # it tells blurred squares from sharp ones
     assert all(math.isfinite(balance) and balance > 0 for balance, _ in seen)
     assert [balance for balance, _ in seen] == pytest.approx([expected for _, expected in seen], rel=1e-4)
+    assert run.adversary.param_groups[0]["lr"] == run.optimizer.param_groups[0]["lr"] < RECIPE.learning_rate  # one schedule
     assert [row["adversarial_balance"] for row in rows[20:]] == [balance for balance, _ in seen]
     assert rows[-1]["psnr"] > rows[20]["psnr"] - 1.5  # it costs something; it does not undo the reconstruction
 
