@@ -55,7 +55,7 @@ class CheXbert:
             raise UserError(
                 f"CheXbert: '{folder / VOCABULARY}' has more words than the checkpoint's {self.bert.config.vocab_size}"
             )
-        self.bert.to(device).eval()
+        self.bert.to(device).eval()  # type: ignore[arg-type]
         self.heads.to(device).eval()
         with (folder / CHECKPOINT).open("rb") as stream:
             self.fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()[:16]

@@ -89,23 +89,26 @@ class Meteor:
             if not runs:
                 self.close()
                 self._start(path, source)
-            return
+            return None
         words = vocabulary(text for group in texts for text in group)
         if runs and words <= self._words:
             return
         words |= self._words
         try:
-            rows = table(source).select(words)
-            self._words = words
-            if not runs or len(rows) != len(self._rows):  # rows only grow with the words
-                self.close()
-                self._folder = tempfile.TemporaryDirectory()
-                trimmed = Path(self._folder.name) / "paraphrases.gz"
-                table(source).write(trimmed, rows)
-                self._rows = rows
-                self._start(path, trimmed)
-        except OSError as error:
-            raise ScorerError(f"METEOR's paraphrases cannot be indexed: {error}") from error
+            paraphrases = table(source)
+        except OSError:  # no index can be kept here: slower, and the scores are the same
+            self._whole = True
+            return self._ready(*texts)
+        rows = paraphrases.select(words)
+        self._words = words
+        if not runs or len(rows) != len(self._rows):  # rows only grow with the words
+            self.close()
+            self._folder = tempfile.TemporaryDirectory()
+            trimmed = Path(self._folder.name) / "paraphrases.gz"
+            paraphrases.write(trimmed, rows)
+            self._rows = rows
+            self._start(path, trimmed)
+        return None
 
     def _start(self, path: Path, paraphrases: Path) -> None:
         self.starts += 1

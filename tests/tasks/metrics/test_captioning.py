@@ -109,7 +109,7 @@ def test_meteor_equal_to_pycocoevalcap_on_real_reports(java, degraded):
 
 def test_half_of_the_reports_missing(java, findings, dropped):
     """Strict scores fall to less than half; those of the released script, which leaves the missing out, do not move."""
-    references = findings[:590]
+    references = findings[:300]
     generator = np.random.default_rng(1)
     whole = [dropped(text, generator) for text in references]
     half = [text if index % 2 else "" for index, text in enumerate(whole)]

@@ -96,3 +96,14 @@ def test_runs_below_a_folder_with_a_space(java, monkeypatch, tmp_path):
     values = score(own.counts(["the cat sat on the mat"], ["the cat was sat on the mat"]))
     own.close()
     assert values == pytest.approx([0.5119556177223324], abs=1e-12)
+
+
+def test_without_a_place_for_the_index_the_jar_reads_its_whole_table(java, monkeypatch):
+    def refused(source):
+        raise PermissionError(source)
+
+    monkeypatch.setattr(meteor, "table", refused)
+    started = []
+    monkeypatch.setattr(Meteor, "_start", lambda self, path, paraphrases: started.append(paraphrases.name))
+    Meteor().start(["a"], ["b"])
+    assert started == ["paraphrase-en.gz"]
