@@ -51,18 +51,18 @@ def hidden_states(model: Denoiser, settings: CacheSettings) -> Iterator[States]:
 
 def _partial_backbone(model: Denoiser) -> CausalLMBackbone:
     """Raises UserError for a model that can only be run whole."""
-    reason = None
-    if not isinstance(model, MeDiMModel) or not isinstance(model.backbone, CausalLMBackbone):
+    backbone = model.backbone if isinstance(model, MeDiMModel) else None
+    if not isinstance(backbone, CausalLMBackbone):
         reason = "is for backbones that are language models"
     elif model.config.attention != "bidirectional" or model.config.logit_alignment != "own":
         reason = "needs bidirectional attention and logits at their own positions"
-    elif any(kind != "full_attention" for kind in model.backbone._kinds()):
+    elif any(kind != "full_attention" for kind in backbone._kinds()):
         reason = "is not for sliding windows"
-    elif model.backbone.decoder.config._attn_implementation not in ("sdpa", "eager"):
+    elif backbone.decoder.config._attn_implementation not in ("sdpa", "eager"):
         reason = "needs the attention kernel sdpa or eager"
-    if reason is not None:
-        raise UserError(f"cache.refresh above 1 {reason}; set it to 1")
-    return model.backbone  # type: ignore[union-attr,return-value]
+    else:
+        return backbone
+    raise UserError(f"cache.refresh above 1 {reason}; set it to 1")
 
 
 class _Store:

@@ -3,10 +3,12 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 
 from medim.canvas import MODALITIES, Canvas, Modality
+from medim.denoiser import MeDiMModel
 from medim.errors import UserError
 from medim.sampling.ancestral import ancestral
 from medim.sampling.autoregressive import from_the_left
@@ -71,7 +73,7 @@ def decode(
         if model.config.objective == "autoregressive" or model.config.transition != "absorbing":
             _refuse(settings, "an autoregressive model" if model.config.objective == "autoregressive" else "this noise")
             walk = from_the_left if model.config.objective == "autoregressive" else ancestral
-            filled, cost = walk(model, part, settings, own)
+            filled, cost = walk(cast(MeDiMModel, model), part, settings, own)
         else:
             filled, cost = _masked_diffusion(model, part, vacant[rows], settings, own, ending)
         tokens[here] = filled.tokens

@@ -85,11 +85,11 @@ def concerned(
 
 
 def largest(weight: torch.Tensor, share: float) -> torch.Tensor:
-    """The `share` of tokens of largest weight (B, N), each weighed with its eight neighbours; at least one."""
+    """The `share` of tokens of largest weight (B, N), each weighed with the mean of its neighbourhood; at least one."""
     side = round(weight.shape[1] ** 0.5)
     if side * side == weight.shape[1]:
         plane = weight.view(-1, 1, side, side)
-        weight = torch.nn.functional.avg_pool2d(plane, 3, 1, 1, count_include_pad=False).flatten(1)
+        weight = (plane + torch.nn.functional.avg_pool2d(plane, 3, 1, 1, count_include_pad=False)).flatten(1)
     count = max(1, round(share * weight.shape[1]))
     chosen = torch.zeros_like(weight, dtype=torch.bool)
     return chosen.scatter_(1, weight.topk(count, dim=1).indices, True)

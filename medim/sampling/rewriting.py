@@ -63,7 +63,8 @@ def _told(donors: Sequence[str], checker: Checker) -> dict[str, list[str]]:
 
 def _against(donors: Sequence[str], checker: Checker, finding: str) -> set[str]:
     """Sentences, in lower case, that no donor with the finding uses and others do."""
-    beside, without = set(), Counter()
+    beside: set[str] = set()
+    without: Counter[str] = Counter()
     for donor, findings in zip(donors, checker(list(donors)), strict=True):
         used = {part.strip().lower() for part in _parts(donor)}
         if finding in findings:
@@ -76,7 +77,8 @@ def _against(donors: Sequence[str], checker: Checker, finding: str) -> set[str]:
 def _rivals(donors: Sequence[str], checker: Checker, finding: str) -> set[str]:
     """Findings that no donor shows beside this one, though five would by chance."""
     shown = checker(list(donors))
-    alone, both = Counter(), Counter()
+    alone: Counter[str] = Counter()
+    both: Counter[str] = Counter()
     for findings in shown:
         alone.update(findings)
         if finding in findings:

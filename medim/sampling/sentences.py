@@ -16,8 +16,8 @@ def sentence_slices(reports: ReportTokenizer, ids: Sequence[int]) -> list[tuple[
     result, start = [], 0
     for index, token in enumerate(ids):
         last = index + 1 == len(ids)
-        stop = reports.tokenizer.decode([token]).rstrip().endswith((".", "!", "?"))
+        stop = str(reports.tokenizer.decode([token])).rstrip().endswith((".", "!", "?"))
         if last or (stop and written[index + 1].startswith(_SPACE)):
-            result.append((reports.tokenizer.decode(ids[start : index + 1]).strip(), slice(start, index + 1)))
+            result.append((str(reports.tokenizer.decode(ids[start : index + 1])).strip(), slice(start, index + 1)))
             start = index + 1
     return result
