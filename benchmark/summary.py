@@ -9,8 +9,12 @@ MAIN = {
     "image-generation": ("macro finding F1", "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)"),
     "report-generation": ("macro finding F1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
     "memorisation": (
-        "flagged images", "flagged images expected of unseen ones", "authenticity (EfficientNet-Lite0)", "flagged reports",
-        "verbatim reports", "planted copies found",
+        "flagged images",
+        "flagged images expected of unseen ones",
+        "authenticity (EfficientNet-Lite0)",
+        "flagged reports",
+        "verbatim reports",
+        "planted copies found",
     ),
     "joint-generation": ("joint agreement", "anchored joint agreement", "max prevalence error", "distinct reports"),
 }
@@ -24,7 +28,7 @@ def summary(records: Sequence[Record]) -> str:
 
 def _table(task: str, records: Sequence[Record]) -> str:
     present = list(dict.fromkeys(record.metric for record in records))
-    metrics = [metric for metric in MAIN.get(task, ()) if metric in present] or present[:MOST]
+    metrics = [metric for name in MAIN.get(task, ()) if (metric := _named(name, present)) is not None] or present[:MOST]
     systems = list(dict.fromkeys((record.model, record.kind) for record in records))
     cells = {(record.model, record.metric): _cell(record) for record in records}
     rows = [[task, *(f"{metric}{_arrow(metric, records)}" for metric in metrics)]]
@@ -43,6 +47,11 @@ def _table(task: str, records: Sequence[Record]) -> str:
         f"{r.metric}: {r.reason}" for r in records if r.kind == "measured" and r.value is None and r.metric in metrics
     )
     return "\n".join([*lines, *(f"  - {note}" for note in notes)])
+
+
+def _named(name: str, present: Sequence[str]) -> str | None:
+    """The metric of this name, or of this name with its protocol behind it; None where there is neither."""
+    return name if name in present else next((metric for metric in present if metric.startswith(f"{name} (")), None)
 
 
 def _arrow(metric: str, records: Sequence[Record]) -> str:

@@ -30,3 +30,8 @@ def test_main_metrics_in_their_order_and_why_a_cell_is_empty():
 def test_a_task_without_main_metrics_shows_its_first():
     table = summary([record("m", f"metric {index}", 1.0, task="other", better=None) for index in range(9)])
     assert table.splitlines()[0].split("  ")[1:] == [f"metric {index}" for index in range(6)]
+
+
+def test_a_metric_of_another_protocol_stands_in_its_column():
+    records = [record("m", "BLEU-4 (r2gen)", 0.5), record("m", "distinct-2", 0.1), record("m", "CIDEr (r2gen)", 2.0)]
+    assert summary(records).splitlines()[0] == "report-generation  BLEU-4 (r2gen) ↑  CIDEr (r2gen) ↑"
