@@ -6,8 +6,10 @@ import torch
 from medim.canvas import Canvas
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.errors import UserError
+from medim.sampling import decoder
 from medim.sampling.cache import drift, hidden_states
 from medim.sampling.decoder import decode
+from medim.sampling.ending import Ending
 from medim.sampling.forward import Ask
 from medim.sampling.settings import CacheSettings, SamplerSettings
 
@@ -116,3 +118,33 @@ def test_models_that_run_only_whole_are_refused(fields, reason):
     with pytest.raises(UserError, match=reason):
         filled(model_of(1, **fields), 2)
     assert not filled(model_of(1, **fields), 1).canvas.masked.any()
+
+
+ORDERS = ["confidence", "margin", "entropy", "threshold", "random", "halton", "left", "ancestral", "first-hitting"]
+
+
+@pytest.mark.parametrize("refresh", [1, 3])
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_loop_never_asks_the_device_for_a_value(order, refresh, monkeypatch):
+    """On tensors that have no values, any look at one (.item(), bool(), nonzero(), a boolean index) is an error."""
+    model = model_of(2).to("meta")
+    layout = model.config.layout
+    own = {"order": order} | ({"remask": "cap", "remask_rate": 0.2} if order == "ancestral" else {"guidance": 1.0})
+    names = {"image": own, "report": own | {"order": "left" if order == "halton" else order}}
+    settings = SETTINGS.with_overrides({f"{m}.{key}": value for m, values in names.items() for key, value in values.items()})
+    settings = settings.with_overrides({"cache.refresh": refresh})
+    vacant = Canvas.blank(layout, 2).masked
+    # The one look that there is, at how many are left, is a round late on a GPU; see `Countdown`.
+    monkeypatch.setattr(decoder.Countdown, "finished", lambda self, canvas, modalities: False)
+    canvas, passes = decoder._masked_diffusion(
+        model, Canvas.blank(layout, 2, "meta"), vacant, settings, [1, 2], Ending(end=3, padding=4)
+    )
+    assert canvas.tokens.device.type == "meta"
+    assert len(passes) >= 5
+
+
+def test_a_look_at_the_device_is_noticed(monkeypatch):
+    honest = decoder.step
+    monkeypatch.setattr(decoder, "step", lambda canvas, *a: honest(canvas, *a) if canvas.masked.any() else canvas)
+    with pytest.raises(RuntimeError):
+        test_the_loop_never_asks_the_device_for_a_value("random", 1, monkeypatch)
