@@ -46,11 +46,14 @@ def examine(checks: Sequence[Check]) -> list[Finding]:
 
 
 def ask(group: str, name: str, question: Callable[[], str], provide: str = "") -> Finding:
-    """Ready with what `question` returns; missing with what a `UserError` of it says; broken where it fails otherwise."""
+    """Ready with what `question` returns; missing with what a `UserError` of it says, or where a package lacks; broken where it
+    fails otherwise."""
     try:
         return Finding(group, name, READY, question())
     except UserError as error:
         return Finding(group, name, MISSING, _line(error), provide)
+    except ModuleNotFoundError as error:
+        return Finding(group, name, MISSING, f"needs the package {error.name}", provide or f"pip install {error.name}")
     except Exception as error:  # a file that is no weights, a package that does not import
         return Finding(group, name, BROKEN, f"{type(error).__name__}: {_line(error)}", provide)
 

@@ -79,6 +79,28 @@ def _report_metrics() -> Iterator[Finding]:
         yield Finding(REPORTS, "METEOR (medim-paper-v1)", MISSING, "NLTK or its WordNet is not here", provide)
 
 
+def _clinical() -> Iterator[Finding]:
+    def labeller() -> str:
+        from tasks.metrics.chest_labeller import ChestLabeller
+
+        return f"hash {ChestLabeller().fingerprint}"
+
+    def chexbert() -> str:
+        from tasks.metrics.chexbert import CheXbert, find_folder
+
+        folder = find_folder()
+        return f"{folder}, hash {CheXbert(folder).fingerprint}"
+
+    def radgraph() -> str:
+        from tasks.metrics.radgraph import open_parser
+
+        return type(open_parser()).__name__
+
+    yield ask(REPORTS, "chest labels by rules", labeller, SCORING)
+    yield ask(REPORTS, "CheXbert", chexbert)
+    yield ask(REPORTS, "RadGraph F1", radgraph)
+
+
 def _jar(path: str) -> str:
     from tasks.metrics.java import jar
 
@@ -204,7 +226,7 @@ def _others() -> Iterator[Finding]:
     """What other packages register. Theirs load or are named as broken."""
     for group in ("medim.generators", "medim.metrics", "medim.features"):
         for entry in entry_points(group=group):
-            yield ask(OTHERS, f"{group}: {entry.name}", partial(_loads, entry), "a word to its authors")
+            yield ask(OTHERS, f"{group}: {entry.name}", partial(_loads, entry))
 
 
-CHECKS: list[Check] = [_report_metrics, _feature_spaces, _models, _data_sets, _others]
+CHECKS: list[Check] = [_report_metrics, _clinical, _feature_spaces, _models, _data_sets, _others]

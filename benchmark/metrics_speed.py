@@ -4,13 +4,14 @@ Each row is a ratio of two times on this machine in this run, so that it holds o
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
+from benchmark.metrics_speed_results import Compared, MetricsSpeed, SecondModel
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
 from tasks.metrics import meteor
@@ -26,118 +27,7 @@ from tasks.metrics.statistics import MINIMUM_PATIENTS, resampling_weights
 RESAMPLES = 10_000
 DIMENSION, IMAGES = 2048, 500
 DROPPED = 0.12  # of the words: a system that is nearly right
-EQUAL = 1e-9
 SQUARE_ROOT = 1e-6  # relative: what scipy's root of a singular product gets right
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One way of scoring against another.
-
-    Attributes:
-        what: is computed; of how many samples `n`.
-        ours, reference: median seconds of a turn; None where it was not measured, and `reason` says why.
-        against: what the reference is.
-        target: of `ratio` = reference / ours.
-        difference: largest difference in value between the two, at most `tolerance`.
-        how: how the seconds were come by, where that is not one turn each.
-    """
-
-    what: str
-    n: int
-    against: str
-    target: float
-    ours: float | None = None
-    reference: float | None = None
-    difference: float | None = None
-    tolerance: float = EQUAL
-    how: str = ""
-    reason: str = ""
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times as fast; None where it was not measured."""
-        return None if not self.ours or self.reference is None else self.reference / self.ours
-
-    @property
-    def agrees(self) -> bool:
-        """Whether the two gave the same value (or were not measured)."""
-        return self.difference is None or self.difference <= self.tolerance
-
-    @property
-    def verdict(self) -> str:
-        """In a word or two."""
-        if self.ratio is None:
-            return "not measured"
-        if not self.agrees:
-            return "VALUES DIFFER"
-        return "reached" if self.ratio >= self.target else "below target"
-
-
-@dataclass(frozen=True)
-class SecondModel:
-    """What references cost the first system on them, and the second.
-
-    Attributes:
-        first, second: seconds of all report metrics of one system.
-        references: seconds to tokenise and count the references alone.
-        made: how often that was done for the first system, and then for the second.
-        starts: how often METEOR's process was started for each.
-    """
-
-    n: int
-    first: float
-    second: float
-    references: float
-    made: tuple[int, int]
-    starts: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class MetricsSpeed:
-    """All that was measured."""
-
-    data: str
-    compared: tuple[Compared, ...]
-    second_model: SecondModel | None
-    index_seconds: float | None = None
-    failures: tuple[str, ...] = field(default=())
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able, with the ratios."""
-        rows = [asdict(row) | {"ratio": row.ratio, "verdict": row.verdict} for row in self.compared]
-        return asdict(self) | {"compared": rows}
-
-    def table(self) -> str:
-        """For reading."""
-        lines = [f"{'':44}{'ours':>9}{'theirs':>11}{'ratio':>9}{'target':>8}"]
-        for row in self.compared:
-            head = f"{row.what}, n = {row.n:,}"
-            if row.ratio is None:
-                lines += [f"{head:44}not measured: {row.reason}"]
-                continue
-            assert row.ours is not None
-            assert row.reference is not None
-            lines.append(
-                f"{head:44}{_seconds(row.ours):>9}{_seconds(row.reference):>11}{row.ratio:>8.1f}x{row.target:>7.0f}x  "
-                f"{row.verdict}"
-            )
-            lines.append(f"  against {row.against}; values differ by {row.difference:.1e}{'; ' + row.how if row.how else ''}")
-        if self.index_seconds is not None:
-            lines.append(f"METEOR's paraphrases were indexed first, once on this machine: {_seconds(self.index_seconds)}")
-        if self.second_model is not None:
-            two = self.second_model
-            lines.append(f"a second system on the same {two.n:,} references")
-            lines.append(
-                f"  all report metrics: first {_seconds(two.first)}, second {_seconds(two.second)}; references tokenised and "
-                f"counted {two.made[0]} time(s) for the first ({_seconds(two.references)}), {two.made[1]} for the second"
-            )
-            lines.append(f"  METEOR's process started {two.starts[0]} time(s) for the first, {two.starts[1]} for the second")
-        return "\n".join(lines)
-
-
-def _seconds(value: float) -> str:
-    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:,.1f} s"
 
 
 def reports_of(dataset: PairDataset, split: str, count: int) -> list[str]:
@@ -208,9 +98,12 @@ def compare_interval(references: Sequence[str], hypotheses: Sequence[str], round
     The reference recomputes the score of the corpus for each resample; it is timed on one resample a turn and multiplied.
     """
     row = Compared(
-        what=f"BLEU-4 interval, {resamples:,} resamples", n=len(references), target=100.0,
+        what=f"BLEU-4 interval, {resamples:,} resamples",
+        n=len(references),
+        target=100.0,
         against="pycocoevalcap's Bleu of each resampled corpus",
-        how=f"theirs: {rounds} resample(s) computed, times {resamples:,} / {rounds}")  # fmt: skip
+        how=f"theirs: {rounds} resample(s) computed, times {resamples:,} / {rounds}",
+    )
     if (problem := _missing()) is not None:
         return replace(row, reason=problem)
     if len(references) < MINIMUM_PATIENTS:
@@ -242,8 +135,12 @@ def compare_interval(references: Sequence[str], hypotheses: Sequence[str], round
 def compare_frechet(rounds: int, dimension: int = DIMENSION, images: int = IMAGES) -> Compared:
     """The Fréchet distance of drawn features, exact, against the square root of the covariances' product."""
     row = Compared(
-        what=f"Fréchet distance, d = {dimension:,}", n=images, target=20.0, tolerance=SQUARE_ROOT,
-        against="covariances and scipy.linalg.sqrtm of their product (relative difference)")  # fmt: skip
+        what=f"Fréchet distance, d = {dimension:,}",
+        n=images,
+        target=20.0,
+        tolerance=SQUARE_ROOT,
+        against="covariances and scipy.linalg.sqrtm of their product (relative difference)",
+    )
     if find_spec("scipy") is None:
         return replace(row, reason="SciPy is not installed: pip install scipy")
     from scipy.linalg import sqrtm

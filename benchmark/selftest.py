@@ -74,6 +74,13 @@ class Sheet:
         else:
             self.add(metric, before, after, BLIND if after > before - share * abs(before) else WARN, meaning)
 
+    def unmoved(self, metric: str, before: float | None, after: float | None, meaning: str, tolerance: float = 1e-6) -> None:
+        """It is documented not to change at all; where it does, that is worth a warning."""
+        if before is None or after is None:
+            self._withheld(metric, before, after)
+        else:
+            self.add(metric, before, after, BLIND if abs(after - before) <= tolerance else WARN, meaning)
+
     def withheld(self, metric: str, before: float | None, after: float | None, meaning: str) -> None:
         """It must be withheld afterwards."""
         self.add(metric, before, after, PASS if after is None else FAIL, meaning)

@@ -27,6 +27,11 @@ def test_a_question_is_ready_missing_or_broken():
 
     assert ask("g", "n", lambda: "here") == Finding("g", "n", READY, "here")
     assert ask("g", "n", missing, "get it") == Finding("g", "n", MISSING, "no such file", "get it")
+
+    def lacking() -> str:
+        raise ModuleNotFoundError("No module named 'x'", name="x")
+
+    assert ask("g", "n", lacking) == Finding("g", "n", MISSING, "needs the package x", "pip install x")
     assert ask("g", "n", broken, "mend it") == Finding("g", "n", BROKEN, "RuntimeError: damaged", "mend it")
 
 
@@ -151,13 +156,13 @@ def test_data_sets_of_others_are_tried(monkeypatch):
         name, value = "strange", "nowhere:Thing"
 
         def load(self):
-            raise ModuleNotFoundError("No module named 'nowhere'")
+            raise AttributeError("module 'nowhere' has no attribute 'Thing'")
 
     monkeypatch.setattr(doctor_capabilities, "entry_points", lambda group: [Entry()])
     found = list(doctor_capabilities._others())
     assert [finding.state for finding in found] == [BROKEN] * 3
     assert found[0].name == "medim.generators: strange"
-    assert "No module named 'nowhere'" in found[0].found
+    assert "no attribute 'Thing'" in found[0].found
 
 
 def test_a_folder_that_cannot_be_written_to_is_told(monkeypatch, tmp_path):
