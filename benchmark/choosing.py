@@ -47,6 +47,6 @@ def reason_against(task: Task, model: Any, dataset: PairDataset) -> str | None:
             "an image is needed of every case" if task.name not in TEXT_ONLY else "only a folder of predictions can be scored"
         )
         return f"data set '{dataset.name}' holds reports alone: {what}"
-    if isinstance(model, Limited) and (reason := model.cannot(task.name)) is not None:
+    if isinstance(task, Selective) and (reason := task.refuses(model)) is not None:
         return reason
-    return task.refuses(model) if isinstance(task, Selective) else None
+    return model.cannot(task.name) if isinstance(model, Limited) else None
