@@ -200,15 +200,16 @@ class MeDiMPipeline:
         new_reports: Sequence[str],
         *,
         regions: Sequence[Mask | None] | None = None,
-        share: float = 0.25,
+        share: float = 0.8,
         seeds: Sequence[int],
     ) -> list[Completion]:
         """Images changed as their reports are changed; all tokens outside the region stay.
 
         Args:
             new_reports: what each report becomes; gaps in it are written together with the image.
-            regions: what is drawn anew, as `image_masks` of `complete`; None finds it: the `share` of the image that the new
-                report speaks against most (`medim.sampling.regions.concerned`).
+            regions: what is drawn anew, as `image_masks` of `complete`; None finds it (`medim.sampling.regions.concerned`).
+            share: how much of what the new report says against the image lies in a region that is found; a small finding then
+                takes a few tokens, one of the whole picture most of them.
 
         Raises:
             UserError: a region or report that does not fit, or no region for a model that cannot find one.

@@ -55,10 +55,11 @@ def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
 def concerned(
     model: Denoiser, before: Canvas, after: Canvas, share: float, seeds: Sequence[int], draws: int = 8
 ) -> torch.Tensor:
-    """The `share` of the image tokens that a change of report speaks against most; True there, (B, image_length).
+    """The image tokens that a change of report concerns; True there, (B, image_length).
 
-    Each token is weighed by log p(token | some of the image, old report) - log p(token | the same, new report), the mean over
-    `draws` random parts of the image, and of its neighbours.
+    They are the fewest that hold `share` of what the new report says against the image. Each token is weighed by log p(token |
+    some of the image, old report) - log p(token | the same, new report), the mean over `draws` random parts of the image, and
+    with its neighbourhood.
 
     Args:
         before, after: the image given entirely, with the old report and with the new one (which may have gaps), (B, L).
@@ -81,15 +82,32 @@ def concerned(
         old, new = log_p.gather(-1, codes.repeat(2, 1)[..., None])[..., 0].cpu().split(rows)
         weight += torch.where(hidden, old - new, 0.0)
         asked += hidden
-    return largest(weight / asked.clamp(min=1), share)
+    return holding(weight / asked.clamp(min=1), share)
+
+
+def holding(weight: torch.Tensor, share: float) -> torch.Tensor:
+    """The fewest tokens that hold `share` of all positive weight (B, N), each weighed with its neighbourhood; at least one."""
+    weight = _smooth(weight)
+    ordered, index = weight.sort(dim=1, descending=True)
+    positive = ordered.clamp(min=0)
+    before = positive.cumsum(1) - positive
+    chosen = (positive > 0) & (before < share * positive.sum(1, keepdim=True))
+    chosen[:, 0] = True
+    return torch.zeros_like(chosen).scatter(1, index, chosen)
 
 
 def largest(weight: torch.Tensor, share: float) -> torch.Tensor:
-    """The `share` of tokens of largest weight (B, N), each weighed with the mean of its neighbourhood; at least one."""
-    side = round(weight.shape[1] ** 0.5)
-    if side * side == weight.shape[1]:
-        plane = weight.view(-1, 1, side, side)
-        weight = (plane + torch.nn.functional.avg_pool2d(plane, 3, 1, 1, count_include_pad=False)).flatten(1)
+    """The `share` of tokens of largest weight (B, N), each weighed with its neighbourhood; at least one."""
+    weight = _smooth(weight)
     count = max(1, round(share * weight.shape[1]))
     chosen = torch.zeros_like(weight, dtype=torch.bool)
     return chosen.scatter_(1, weight.topk(count, dim=1).indices, True)
+
+
+def _smooth(weight: torch.Tensor) -> torch.Tensor:
+    """Each token's weight (B, N) and the mean of its 3 x 3 neighbourhood, halved; as it is where the image is no square."""
+    side = round(weight.shape[1] ** 0.5)
+    if side * side != weight.shape[1]:
+        return weight
+    plane = weight.view(-1, 1, side, side)
+    return ((plane + torch.nn.functional.avg_pool2d(plane, 3, 1, 1, count_include_pad=False)) / 2).flatten(1)

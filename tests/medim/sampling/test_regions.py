@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from medim.errors import UserError
-from medim.sampling.regions import concerned, largest, token_mask
+from medim.sampling.regions import concerned, holding, largest, token_mask
 
 
 def test_every_token_that_a_box_touches():
@@ -48,6 +48,14 @@ def test_the_largest_are_looked_for_with_their_neighbours():
     assert largest(weight, 0.25).sum() == 4
 
 
+def test_the_fewest_tokens_that_hold_a_share():
+    weight = torch.tensor([[5.0, 3.0, 1.0, 1.0, -9.0], [0.0, 0.0, 0.0, 0.0, 1e-3]])
+    assert holding(weight, 0.5).tolist() == [[True, False, False, False, False], [False] * 4 + [True]]
+    assert holding(weight, 0.51)[0].tolist() == [True, True, False, False, False]
+    assert holding(weight, 1.0)[0].tolist() == [True, True, True, True, False]
+    assert holding(-weight.abs(), 0.5).sum(1).tolist() == [1, 1]
+
+
 def test_a_changed_report_concerns_the_tokens_that_depend_on_it(toy, monkeypatch):
     """Of a law in which the first code follows the report and the others do not."""
     code, words = toy.states[:, 0], toy.states[:, 4]
@@ -55,7 +63,7 @@ def test_a_changed_report_concerns_the_tokens_that_depend_on_it(toy, monkeypatch
     monkeypatch.setitem(toy.hidden.__func__.__globals__, "LAW", law / law.sum())
     image = torch.tensor([[0, 1, 0, 1]])
     before, after = (toy.blank(1, report).give_image(image) for report in ([0, 0], [1, 0]))
-    monkeypatch.setattr("medim.sampling.regions.largest", lambda weight, share: weight)
+    monkeypatch.setattr("medim.sampling.regions.holding", lambda weight, share: weight)
     weight = concerned(toy, before, after, 0.25, [3])[0]
     assert weight[0] == pytest.approx(np.log(0.95 / 0.05), rel=1e-3)
     assert weight[1:].abs().max() < 1e-3
