@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -37,7 +38,8 @@ class RememberingChecker:
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in self._found}
         read: dict[str, frozenset[str]] = {}
         if missing:
-            read = dict(zip(missing, self.checker(list(missing.values())), strict=True))
+            unread: Any = list(missing.values())  # images or reports, as the checker's own
+            read = dict(zip(missing, self.checker(unread), strict=True))
             known = {key: labels for key, labels in read.items() if key in self._wanted}
             if known:
                 self._found |= known

@@ -159,8 +159,11 @@ class Answered(Protocol):
         name, fingerprint: as of a `Generator`.
     """
 
-    name: str
-    fingerprint: str
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def settings(self) -> dict[str, Any]:
         """JSON-able; they enter the signature."""

@@ -32,7 +32,7 @@ class DiffusersTextToImage(OneTask):
 
     task = "image-generation"
 
-    def __init__(self, pipeline: DiffusionPipeline, name: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
+    def __init__(self, pipeline: Any, name: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
         super().__init__(name, fingerprint, settings)
         self.pipeline = pipeline
         self.resolution = int(settings["resolution"])
@@ -81,10 +81,11 @@ class DiffusersTextToImage(OneTask):
         output = self.pipeline(prompt=prompts, generator=generators, output_type="pil", **options)
         flagged = output.get("nsfw_content_detected") or [False] * len(prompts)
         # A flagged image comes back black; as a missing one it lowers the coverage instead of posing as an answer.
-        return [None if bad else image.convert("RGB") for image, bad in zip(output.images, flagged, strict=True)]
+        images: list[Any] = [None if bad else image.convert("RGB") for image, bad in zip(output.images, flagged, strict=True)]
+        return images
 
 
-def _defaults(pipeline: DiffusionPipeline, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
+def _defaults(pipeline: Any, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:
     defaults: dict[str, Any] = {"prompt": REPORT, "dtype": "float32", "resolution": _native_resolution(pipeline)}
     for key, argument in _ARGUMENTS.items():
         if argument in parameters:
@@ -97,7 +98,7 @@ def _defaults(pipeline: DiffusionPipeline, parameters: Mapping[str, inspect.Para
     return defaults
 
 
-def _native_resolution(pipeline: DiffusionPipeline) -> int:
+def _native_resolution(pipeline: Any) -> int:
     """Side that the denoiser was made for, in pixels; 0 where the pipeline does not say."""
     for part in ("unet", "transformer"):
         model = pipeline.components.get(part)
@@ -107,7 +108,7 @@ def _native_resolution(pipeline: DiffusionPipeline) -> int:
     return 0
 
 
-def _window(pipeline: DiffusionPipeline) -> int | None:
+def _window(pipeline: Any) -> int | None:
     """Tokens of a prompt that the text encoder reads; None where there is no tokenizer."""
     tokenizer = pipeline.components.get("tokenizer")
     return None if tokenizer is None else min(int(tokenizer.model_max_length), 1 << 20)

@@ -75,7 +75,7 @@ class PredictionFolder:
         free = [id for id in cases if id not in found]
         found |= dict(zip(free, others, strict=False))
         if len(others) > len(free):
-            note = f"the folder holds {len(self.lines)} samples, {len(cases)} are scored"
+            note: str | None = f"the folder holds {len(self.lines)} samples, {len(cases)} are scored"
         else:
             note = _missing(len(cases) - len(found), len(cases), "sample", at_the_end=True)
         return FolderAnswers({id: found[id] for id in cases if id in found}, note)

@@ -56,7 +56,8 @@ class TransformersImageToText(OneTask):
         settings = read_settings(overrides, defaults, f"transformers model '{name}'")
         settings |= {"architecture": type(model).__name__, "chat_template": reader.chat}
         system = folder.resolve().name if Path(name).is_dir() else name
-        return cls(model.to(device), reader, system, folder_fingerprint(folder), settings)
+        model.to(device)
+        return cls(model, reader, system, folder_fingerprint(folder), settings)
 
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
         """One report for each image."""

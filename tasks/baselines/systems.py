@@ -1,5 +1,6 @@
 """Baselines as systems under test: what retrieval, copying and ignoring the input give on the same cases."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +24,7 @@ DEFAULTS: dict[str, Any] = {"training": 4096}
 _BLOCK = 256
 
 
-class Baseline:
+class Baseline(ABC):
     """A system that has only the training split to draw on.
 
     Settings: `training`, how many training cases it knows (the first ones of the split; 0 for all).
@@ -58,6 +59,18 @@ class Baseline:
     def cases(self) -> list[Case]:
         """The training cases."""
         return cases_of(self.dataset, "train", self.resolution, self.training or None)
+
+    @abstractmethod
+    def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
+        """One training image per report."""
+
+    @abstractmethod
+    def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
+        """One training report per image."""
+
+    @abstractmethod
+    def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
+        """One training image and report per prompt."""
 
     def _drawn(self, seed: int, count: int = 1) -> list[Case]:
         """Different training cases, at random."""
