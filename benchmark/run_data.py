@@ -15,6 +15,7 @@ from medim.perception.inception import find_weights
 from medim.perception.space import DEFAULT
 from tasks.cases import cases_of
 from tasks.context import Context
+from tasks.extensions import versions as extensions
 from tasks.metrics.ngrams import ReferenceCache
 from tasks.protocols import PROTOCOL, Case
 
@@ -80,7 +81,7 @@ class Data:
             "data": self.dataset.fingerprint, "split": self.split, "resolution": self.resolution, "seed": self.seed,
             "cases": self.ids, "checkers": [checker and checker.fingerprint for checker in checkers],
             "protocol": self.protocol, "features": [_feature_files(spec) for spec in self.features],
-            "metrics": code_fingerprint("tasks"),
+            "metrics": [code_fingerprint("tasks"), *extensions()],
         }  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from benchmark.samples import ANCHOR_IMAGES, SAMPLES, write_samples
 from benchmark.statistics_store import SIGNATURE, lost_statistics, statistics_file, write_statistics
 from medim.files import hash_of
 from tasks.cases import has_images
+from tasks.extensions import extra_scores
 from tasks.protocols import Anchor, Exhibits, Prediction, Reconstructs, Score, Task
 
 UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
@@ -171,6 +172,7 @@ class Scoring:
             scores, samples, exhibition = task.score_and_exhibit(self.data.cases, predictions, self.data.context)
         else:
             scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
+        scores = [*scores, *extra_scores(task.name, self.data.cases, predictions, self.data.context)]
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
         write_samples(
             self.folder(task.name, system), self.data.cases, predictions, finite,
