@@ -123,17 +123,15 @@ class Memorisation:
             return [score(name, None, name != FLAGGED, reason="there are no images") for name in names], []
         found = screen.images(present)
         ids = [told[place]["id"] for place in places]
-        scores = [_share(FLAGGED, found.flagged.any(axis=0), ids, False, score, _unusable(screen))]
+        scores = [_share(FLAGGED, found.any_flagged, ids, False, score, _unusable(screen))]
         scores.append(score(NOMINAL, sum(threshold.nominal for threshold in screen.thresholds), None))
         duplicated = _duplicated(screen) if screen.duplicates > MOST_DUPLICATES else None
         for number, space in enumerate(screen.spaces):
             title, more = space.title, _space_details(screen, number)
             alone = _unusable(screen, [number])
             scores.append(_share(f"{FLAGGED} ({title})", found.flagged[number], ids, False, score, alone, **more))
-            scores.append(_share(f"authenticity ({title})", found.authentic[number], ids, True, score, duplicated, **more))
-            scores.append(
-                _ratio(f"nearest distance / held-out ({title})", screen, found, number, score, **more)
-            )
+            scores.append(_share(f"authenticity ({title})", found.authentic[number], ids, None, score, duplicated, **more))
+            scores.append(_ratio(f"nearest distance / held-out ({title})", screen, found, number, score, **more))
         scores += [score(f"{FLAGGED} ({spec})", None, False, reason=problem) for spec, problem in screen.problems.items()]
         planted = {"planted": "half as they are, half mirrored, brighter, darker"}
         scores.append(score(PLANTED_FOUND, float(found.planted_found.mean()), True, **planted))
@@ -147,7 +145,7 @@ class Memorisation:
             ):
                 samples[place][f"distance ({space.title})"] = float(distance)
                 told[place][f"nearest ({space.title})"] = {"id": named, "row": int(row), "distance": float(distance)}
-        for place, flagged, severe in zip(places, found.flagged.any(axis=0), found.severity, strict=True):
+        for place, flagged, severe in zip(places, found.any_flagged, found.severity, strict=True):
             samples[place] |= {"flagged image": float(flagged), "distance / threshold": float(severe)}
         return scores, _pairings(screen, found, present, ids)
 
@@ -172,7 +170,7 @@ class Memorisation:
             return [score(name, None, False, reason="there are no reports") for name in (VERBATIM, FLAGGED_REPORTS)]
         found = screen.reports([report for report in reports if report is not None])
         ids = [told[place]["id"] for place in places]
-        overlap = Additive.mean(found.share, ids, paired=False)
+        overlap = Additive.mean(found.share.tolist(), ids, paired=False)
         scores = [
             _share(VERBATIM, found.verbatim, ids, None, score),
             score(OVERLAP, overlap.value(), None, additive=overlap),
@@ -194,7 +192,7 @@ def _share(
     metric: str, hits: np.ndarray, ids: Sequence[str], better: bool | None, score: Any, reason: str | None = None, **more: Any
 ) -> Score:
     """The share of samples; each stands for itself."""
-    share = Additive.proportion(hits, ids, paired=False)
+    share = Additive.proportion(hits.tolist(), ids, paired=False)
     if reason is not None:
         return score(metric, None, better, reason=reason, **more)
     return score(metric, share.value(), better, additive=share, **more)

@@ -95,6 +95,11 @@ class ImageScreen:
     planted_found: np.ndarray
     planted_on_top: int
 
+    @property
+    def any_flagged(self) -> np.ndarray:
+        """(N,) bool: flagged in some space."""
+        return np.asarray(self.flagged.any(axis=0))
+
 
 class Screen:
     """Screens samples of the cases' geometry; made once for all systems of a run.
@@ -182,7 +187,7 @@ class Screen:
         passed = ~flagged[:, :count].any(axis=0)
         return ImageScreen(
             table[:, :count], np.stack(rows), np.stack(are_authentic), flagged[:, :count], severe[:count],
-            flagged[:, count:].any(axis=0), found_on_top(severe[count:], severe[:count][passed]),
+            np.asarray(flagged[:, count:].any(axis=0)), found_on_top(severe[count:], severe[:count][passed]),
         )  # fmt: skip
 
     def reports(self, reports: Sequence[str]) -> Copied:
@@ -211,7 +216,8 @@ class Screen:
         places = [(split, row) for split in ("val", "test") for row in range(dataset.size(split))]
         order = np.random.default_rng(self.seed).permutation(len(places))
         cases = {case.id for case in self.cases}
-        chosen, spare = [], []
+        chosen: list[tuple[str, int]] = []
+        spare: list[tuple[str, int]] = []
         studies: set[str] = set()
         for number in order:
             keys = keys_of(dataset, *places[number])

@@ -125,15 +125,15 @@ class TrainingIndex:
         """uint8 (N, 1024)."""
         return np.concatenate([_read(self._file(start), "thumbnails")[0] for start in range(0, self.size, BLOCK)])
 
-    def images(self, indices: Sequence[int]) -> list[Image.Image]:
+    def images(self, indices: Sequence[int] | np.ndarray) -> list[Image.Image]:
         """Some training images, RGB of the index's side."""
         return [pixels(self.dataset.pair("train", int(index)), self.side) for index in indices]
 
-    def reports(self, indices: Sequence[int]) -> list[str | None]:
+    def reports(self, indices: Sequence[int] | np.ndarray) -> list[str | None]:
         """Some training reports."""
         return [self.dataset.pair("train", int(index)).report for index in indices]
 
-    def ids(self, indices: Sequence[int]) -> list[str | None]:
+    def ids(self, indices: Sequence[int] | np.ndarray) -> list[str | None]:
         """Ids of some training pairs; None for -1."""
         return [None if index < 0 else keys_of(self.dataset, "train", int(index)).id for index in indices]
 
@@ -182,7 +182,7 @@ def features_of(bank: FeatureBank, images: Sequence[Image.Image]) -> np.ndarray:
 
 def _write(path: Path, **arrays: np.ndarray) -> None:
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def _read(path: Path, *names: str) -> list[np.ndarray]:
