@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from benchmark.exhibits import LINES, SHEET, WITHHELD, lacks_sheet, write_exhibition
+from benchmark.runner import run
 from tasks.protocols import Exhibition, Pairing
 
 RED, BLUE = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (640, 640), "blue")
@@ -47,3 +48,22 @@ def test_nothing_to_show_makes_no_sheet(tmp_path, shown):
     write_exhibition(tmp_path, Exhibition(("Samples",), [], []), allowed=True)
     assert [path.name for path in tmp_path.iterdir()] == [LINES]
     assert not lacks_sheet(tmp_path, allowed=True)
+
+
+def test_a_run_shows_what_the_terms_allow(tmp_path, shown, model, dataset, colour_tasks):
+    task = colour_tasks["joint-generation"]
+    task.score_and_exhibit = lambda cases, predictions, context: (*task.score(cases, predictions, context), shown)
+    dataset.terms = "PhysioNet Credentialed Health Data License 1.5.0"
+    folder = tmp_path / "out/samples/joint-generation/painter"
+
+    def again(**options):
+        run(model, dataset, ["joint-generation"], tmp_path / "out", resolution=8, command="run", **options)
+        return sorted(path.name for path in folder.glob("nearest*"))
+
+    assert again() == [LINES, WITHHELD]
+    scored = task.scored
+    assert again() == [LINES, WITHHELD]
+    assert task.scored == scored  # nothing is scored twice
+    assert again(show_samples=True) == [LINES, SHEET]
+    assert again() == [LINES, WITHHELD]
+    assert sorted(path.parent.name for path in folder.parent.glob(f"*/{LINES}")) == ["constant", "painter", "real"]
