@@ -23,8 +23,8 @@ from tasks.metrics.statistics import derangement
 from tasks.protocols import Case, Prediction
 from tasks.scoring import MACRO_F1
 
-COUNT, SIDE = 96, 64
-FEW = 8  # images that stand for all
+COUNT, SIDE = 64, 64
+FEW = 4  # images that stand for all
 Values = dict[str, float | None]
 Images = Sequence[Image.Image | None]
 
