@@ -16,14 +16,14 @@ from typing import Any
 from medim.errors import UserError
 from medim.files import write_json
 
-VARIABLE = "MEDIM_CACHE"
+VARIABLE = "MEDIM_BENCH_CACHE"
 KEPT_DAYS = 60
 ENTRIES, FEATURES, FINDINGS, TOKENS = "entries", "features", "findings", "tokens"
 _VALUE = "value.json"
 
 
 def default_folder() -> Path:
-    """The folder that `MEDIM_CACHE` names, else `medim-bench` in the user's cache directory (`XDG_CACHE_HOME`, `~/.cache`)."""
+    """The folder that `MEDIM_BENCH_CACHE` names, else `medim-bench` in the user's cache directory (`XDG_CACHE_HOME`, `~/.cache`)."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medim-bench"

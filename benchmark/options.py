@@ -115,7 +115,7 @@ def features_option() -> Decorator:
 def cache_option() -> Decorator:
     return click.option(
         "--cache", metavar="DIR|none",
-        help="Folder that runs share: anchors' scores, features of references.  [default: MEDIM_CACHE, else medim-bench in "
+        help="Folder that runs share: anchors' scores, features of references.  [default: MEDIM_BENCH_CACHE, else medim-bench in "
         "the user's cache; none for data under restricting terms]",
     )  # fmt: skip
 

@@ -159,7 +159,7 @@ class ColourTask:
 @pytest.fixture(autouse=True)
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder that runs share, of each test its own."""
-    monkeypatch.setenv("MEDIM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MEDIM_BENCH_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 

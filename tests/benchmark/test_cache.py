@@ -56,9 +56,9 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path):
 
 
 def test_the_default_folder_is_the_users(monkeypatch, tmp_path):
-    monkeypatch.setenv("MEDIM_CACHE", "/named")
+    monkeypatch.setenv("MEDIM_BENCH_CACHE", "/named")
     assert str(default_folder()) == "/named"
-    monkeypatch.delenv("MEDIM_CACHE")
+    monkeypatch.delenv("MEDIM_BENCH_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "medim-bench"
     monkeypatch.delenv("XDG_CACHE_HOME")
