@@ -19,7 +19,6 @@ UNBUILT = [
     ("run", "fine-detail"),
     ("run", "long-form"),
     ("ablate",),
-    ("export",),
     ("leaderboard", "add"),
     ("speed", "sample"),
 ]

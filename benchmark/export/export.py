@@ -1,0 +1,270 @@
+"""An export from the first slot to the data card: processes fill shards, the last of them writes the form."""
+
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from benchmark.export.card import data_card
+from benchmark.export.formats.form import Form, write_lines
+from benchmark.export.gate import GATE_MEASURES, Gate
+from benchmark.export.sources import Broken, Candidate, Place, Source
+from benchmark.export.work import WORK, Shard, Work, remove
+from benchmark.predictions import save_image
+from benchmark.provenance import command_line, commit, now
+from medim.files import write_json, write_text
+from medim.pair import SPLITS
+
+SHARD_SIZE = 512
+CARD, GATE, FAILURES = "README.md", "gate", "failures.jsonl"
+DUPLICATE = "duplicate"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which process this is: `number` (from 0) of `count`.
+
+    Attributes:
+        alone: it takes no shard of another's, as those on another machine's disk are not seen.
+    """
+
+    number: int = 0
+    count: int = 1
+    alone: bool = False
+
+    def order(self, shards: int) -> list[int]:
+        """The shards that this process may take, its own first."""
+        own = list(range(self.number, shards, self.count))
+        return own if self.alone else own + [shard for shard in range(shards) if shard % self.count != self.number]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an export has come to.
+
+    Attributes:
+        finished: False where other processes still fill shards; the last one finishes.
+        kept, dropped, failed: numbers of pairs, of drops, and of slots that remained empty although a pair was asked for.
+    """
+
+    finished: bool
+    kept: int = 0
+    dropped: int = 0
+    failed: int = 0
+
+
+def export(
+    source: Source,
+    gate: Gate,
+    form: Form,
+    out: Path,
+    *,
+    title: str,
+    terms: str,
+    batch_size: int = 64,
+    shard_size: int = SHARD_SIZE,
+    part: Part = Part(),
+    overwrite: bool = False,
+) -> Outcome:
+    """Fills `out` with the pairs of `source` that pass `gate`; the same call again continues.
+
+    Every slot of a generating source is tried until a pair passes or its attempts are spent, so that exactly `source.slots`
+    unique pairs leave. What comes out depends on source, gate and seed alone: neither on the number of processes nor on kills.
+
+    Raises:
+        UserError: `out` belongs to another export, or something cannot be read.
+    """
+    work = Work(out, source.slots, shard_size, source.attempts)
+    configuration = {
+        "format": form.name, "source": source.describe(), "gate": gate.configuration(), "terms": terms,
+        "shard_size": shard_size,
+    }  # fmt: skip
+    work.claim(configuration, overwrite, (CARD, GATE, FAILURES, *form.owned))
+    if work.done() is None:
+        with work.lock("index", wait=True):  # one process reads the training split, the others find what it kept
+            gate.prepare()
+        _fill(work, source, gate, form, part, batch_size)
+        with work.lock("finish", wait=True):
+            if work.done() is None:
+                if not all(work.shard(number).complete() for number in range(len(work))):
+                    return Outcome(False)
+                _settle_duplicates(work, source, gate, form, batch_size)
+                _finish(work, source, gate, form, title, terms, shard_size)
+    done = work.done()
+    assert done is not None
+    if not form.keeps_images:  # they are inside the form's own files
+        remove(out / WORK / "images")
+    return Outcome(True, **done)
+
+
+def _fill(work: Work, source: Source, gate: Gate, form: Form, part: Part, batch_size: int) -> None:
+    """Takes shards that are open and that nobody else holds."""
+    open_slots = sum(len(work.shard(number).open_places()) for number in part.order(len(work))) if part.alone else work.slots
+    with tqdm(total=open_slots, desc=f"export {form.name}", unit="pair", mininterval=1, file=sys.stderr) as progress:
+        for number in part.order(len(work)):
+            with work.lock(f"{number:05d}") as held:
+                if held:
+                    _fill_shard(work, work.shard(number), source, gate, form, batch_size, progress, set())
+
+
+def _fill_shard(
+    work: Work, shard: Shard, source: Source, gate: Gate, form: Form, batch_size: int, progress: tqdm, taken: set[str]
+) -> None:
+    """Draws, judges and stores until the shard is complete; `taken` are contents that other shards hold."""
+    before = [line["content"] for line in shard.kept()]
+    contents = taken | set(before)
+    progress.update(len(before))
+    while open_places := shard.open_places():
+        # One round of attempts after the other, so that after a kill the same one of two equal pairs comes first.
+        places = [place for place in open_places if place[1] == open_places[0][1]]
+        for start in range(0, len(places), batch_size):
+            batch = [Place(slot, attempt) for slot, attempt in places[start : start + batch_size]]
+            outcomes = source.draw(batch)
+            candidates = [one for one in outcomes if isinstance(one, Candidate)]
+            measures = iter(gate.measure(candidates))
+            lines = []
+            for one in outcomes:
+                if isinstance(one, Broken):
+                    lines.append(_dropped(one.place, one.id, f"no pair: {one.error}", {}, broken=True))
+                    continue
+                told = next(measures)
+                reason = gate.reason(one.report, told)
+                if reason is None and one.content in contents:
+                    reason = DUPLICATE
+                if reason is not None:
+                    lines.append(_dropped(one.place, one.fields["id"], reason, told, one))
+                else:
+                    contents.add(one.content)
+                    lines.append(_kept(work, shard, form, one, told))
+            shard.append(lines)
+            progress.update(sum(line["kept"] for line in lines))
+
+
+def _kept(work: Work, shard: Shard, form: Form, one: Candidate, told: dict[str, Any]) -> dict[str, Any]:
+    """Writes the image; returns the line, which counts once it is written too."""
+    name = f"{form.image_folder(one.fields['split'], shard.number)}/{one.place.slot:08d}.png"
+    save_image(one.image, work.out / name)
+    digest = hashlib.sha256((work.out / name).read_bytes()).hexdigest()[:16]
+    fields = {**one.fields, "image": name, "image_sha256": digest, "report": one.report, "gate": told}
+    return {
+        "slot": one.place.slot, "attempt": one.place.attempt, "kept": True, "content": one.content, "fields": fields,
+    }  # fmt: skip
+
+
+def _dropped(
+    place: Place, id: str, reason: str, told: dict[str, Any], one: Candidate | None = None, broken: bool = False
+) -> dict[str, Any]:
+    known: dict[str, Any] = {} if one is None else {key: one.fields[key] for key in ("seed", "prompt") if key in one.fields}
+    return {
+        "slot": place.slot, "attempt": place.attempt, "kept": False, "id": id, "reason": reason, "broken": broken, **known,
+        "gate": told,
+    }  # fmt: skip
+
+
+def _settle_duplicates(work: Work, source: Source, gate: Gate, form: Form, batch_size: int) -> None:
+    """Of equal pairs in several shards the first stays; the others' slots are tried again."""
+    while True:
+        seen: set[str] = set()
+        repeated: dict[int, list[dict[str, Any]]] = {}
+        for number in range(len(work)):
+            for line in work.shard(number).kept():
+                if line["content"] in seen:
+                    repeated.setdefault(number, []).append(line)
+                seen.add(line["content"])
+        if not repeated:
+            return
+        with tqdm(desc="export: pairs that occur twice", unit="pair", mininterval=1, file=sys.stderr) as progress:
+            for number, lines in repeated.items():
+                with work.lock(f"{number:05d}", wait=True):
+                    shard = work.shard(number)
+                    shard.append([
+                        _dropped(Place(line["slot"], line["attempt"]), line["fields"]["id"], DUPLICATE, line["fields"]["gate"])
+                        for line in lines
+                    ])  # fmt: skip
+                    _fill_shard(work, shard, source, gate, form, batch_size, progress, set(seen))
+                    seen |= {line["content"] for line in shard.kept()}
+
+
+def _finish(work: Work, source: Source, gate: Gate, form: Form, title: str, terms: str, shard_size: int) -> None:
+    """Writes the form, the gate's report and the card, then says that all is done."""
+
+    def lines() -> Iterator[dict[str, Any]]:
+        return (line["fields"] for line in work.kept())
+
+    report = _report(work, source, gate, form, title, terms)
+    out = work.out
+    _remove_strays(work, form)
+    form.write(out, lines, shard_size)
+    dropped = ({key: value for key, value in line.items() if key not in ("kept", "broken")} for line in work.dropped())
+    write_lines(out / GATE / "dropped.jsonl", dropped)
+    failures = _failures(work, source)
+    (out / FAILURES).unlink(missing_ok=True)
+    if failures:
+        write_lines(out / FAILURES, iter(failures))
+    write_json(out / GATE / "gate.json", report)
+    write_text(out / CARD, data_card(form, report))
+    counts = report["counts"]
+    work.finish({"kept": counts["kept"], "dropped": counts["judged"] - counts["kept"], "failed": len(failures)})
+
+
+def _report(work: Work, source: Source, gate: Gate, form: Form, title: str, terms: str) -> dict[str, Any]:
+    """What `gate/gate.json` tells."""
+    by_split, reasons = Counter(dict.fromkeys(SPLITS, 0)), Counter[str]()
+    values: dict[str, list[float]] = {name: [] for name in GATE_MEASURES}
+    synthetic = kept = judged = 0
+    for line in work.dropped():
+        judged += 1
+        reasons["no pair" if line["broken"] else line["reason"]] += 1
+    for line in work.kept():
+        judged, kept = judged + 1, kept + 1
+        fields = line["fields"]
+        by_split[fields["split"]] += 1
+        synthetic += fields["synthetic"]
+        for name in GATE_MEASURES:
+            if fields["gate"][name] is not None:
+                values[name].append(fields["gate"][name])
+    return {
+        "title": title, "format": form.name, "terms": terms, "synthetic": synthetic == kept,
+        "source": source.describe(), "gate": gate.told(), "dropped": dict(reasons.most_common()),
+        "counts": {"kept": kept, "judged": judged, "synthetic": synthetic, "by_split": dict(by_split)},
+        "measures": {name: _spread(numbers) for name, numbers in values.items()},
+        "commit": commit(), "command": command_line(), "created": now(),
+    }  # fmt: skip
+
+
+def _spread(numbers: list[float]) -> dict[str, Any]:
+    if not numbers:
+        return {"n": 0, "least": None, "median": None, "most": None}
+    least, median, most = np.quantile(numbers, [0, 0.5, 1])
+    return {"n": len(numbers), "least": float(least), "median": float(median), "most": float(most)}
+
+
+def _failures(work: Work, source: Source) -> list[dict[str, Any]]:
+    """Slots of a model that remained empty; of pairs that exist, those that could not be read."""
+    failures = []
+    for number in range(len(work)):
+        shard = work.shard(number)
+        filled = {line["slot"] for line in shard.kept()}
+        last: Mapping[int, dict[str, Any]] = {line["slot"]: line for line in shard.dropped() if line["slot"] not in filled}
+        failures += [
+            {"task": "export", "id": line["id"], "slot": slot, "attempts": line["attempt"] + 1, "error": line["reason"]}
+            for slot, line in last.items()
+            if source.generates or line["broken"]
+        ]
+    return failures
+
+
+def _remove_strays(work: Work, form: Form) -> None:
+    """Images whose line was never written, or was taken back: nothing leaves that the gate did not pass."""
+    for number in range(len(work)):
+        named = {line["fields"]["image"] for line in work.shard(number).kept()}
+        for folder in {form.image_folder(split, number) for split in SPLITS}:
+            for path in (work.out / folder).iterdir() if (work.out / folder).is_dir() else ():
+                if path.relative_to(work.out).as_posix() not in named:
+                    path.unlink()

@@ -1,0 +1,69 @@
+"""Forms with loose images and one JSON file: our own folder, LLaVA's conversations, R2Gen's annotations."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark.export.formats.form import Form, Lines, write_lines
+from medim.files import atomic_path
+from medim.pair import SPLITS
+
+QUESTION = "Write the report of this image."
+
+
+class Folder(Form):
+    """`pairs.jsonl` and `images/`: what every `--data` of this project reads (`medim.data.folder.FolderDataset`)."""
+
+    name: ClassVar[str] = "folder"
+    owned: ClassVar[tuple[str, ...]] = ("pairs.jsonl", "images")
+    reading: ClassVar[str] = "medim-bench data check ."
+
+    def write(self, out: Path, lines: Lines, shard_size: int) -> None:
+        write_lines(out / "pairs.jsonl", lines())
+
+
+class Llava(Form):
+    """`data.json`: `[{"id", "image", "conversations": [{"from": "human", ...}, {"from": "gpt", ...}], ...}]`.
+
+    The answer is the report. What else is known of a pair stands beside it, where LLaVA's trainer does not look.
+    """
+
+    name: ClassVar[str] = "llava"
+    owned: ClassVar[tuple[str, ...]] = ("data.json", "images")
+    reading: ClassVar[str] = "--data_path data.json --image_folder ."
+
+    def write(self, out: Path, lines: Lines, shard_size: int) -> None:
+        write_lines(out / "data.json", map(self._entry, lines()), whole=True)
+
+    def _entry(self, line: dict[str, Any]) -> dict[str, Any]:
+        report = line["report"]
+        turns = [{"from": "human", "value": f"<image>\n{QUESTION}"}, {"from": "gpt", "value": report}]
+        rest = {key: value for key, value in line.items() if key not in ("id", "image", "report")}
+        return {"id": line["id"], "image": line["image"], "conversations": turns, **rest}
+
+
+class R2Gen(Form):
+    """`annotation.json`: `{"train": [{"id", "report", "image_path": [...], "split"}], "val": ..., "test": ...}`, and `images/`.
+
+    Every pair is an entry of its own; `image_path` is relative to `images`, as R2Gen's `--image_dir` has it.
+    """
+
+    name: ClassVar[str] = "r2gen"
+    owned: ClassVar[tuple[str, ...]] = ("annotation.json", "images")
+    reading: ClassVar[str] = "--ann_path annotation.json --image_dir images/"
+
+    def write(self, out: Path, lines: Lines, shard_size: int) -> None:
+        with atomic_path(out / "annotation.json") as temporary, temporary.open("w", encoding="utf-8") as stream:
+            for number, split in enumerate(SPLITS):
+                stream.write(("{" if not number else ",\n") + f"{json.dumps(split)}: [")
+                for place, entry in enumerate(self._entries(lines, split)):
+                    stream.write((",\n" if place else "\n") + json.dumps(entry, ensure_ascii=False))
+                stream.write("]")
+            stream.write("}\n")
+
+    def _entries(self, lines: Lines, split: str) -> Iterator[dict[str, Any]]:
+        for line in lines():
+            if line["split"] == split:
+                rest = {key: value for key, value in line.items() if key != "image"}
+                yield {**rest, "image_path": [line["image"].removeprefix("images/")]}

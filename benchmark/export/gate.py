@@ -1,0 +1,258 @@
+"""The gate: what is measured of every pair before it leaves, and which pairs do not.
+
+    near      min over spaces S of  d_S(x) / threshold_S      (`tasks.screening`); below 1 a near-copy of a training image
+    agreement |F(image) & F(report)| / |F(image) | F(report)|  of the findings that the checkers read; 1 where neither sees any
+    nats      upper bound on -log p(image, report) under the model
+
+The checker of images is the one that steers: the one that scores never decides what is scored.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property, partial
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from PIL import Image
+
+from benchmark.export.sources import Candidate
+from medim.data.dataset import Checker, PairDataset
+from medim.data.images import square
+from medim.data.selection import Subset
+from medim.errors import UserError
+from tasks.cases import cases_of
+from tasks.context import Context
+from tasks.metrics.features import FeatureBank
+from tasks.metrics.memorisation import Nearest, Rows, nearest, nearest_of_views, severity
+from tasks.protocols import Scorable
+from tasks.screening import Screen
+
+NEAR_COPIES, CREDENTIALED, UNSCREENED = "near-copies", "credentialed", "unscreened"
+ALLOWANCES = (CREDENTIALED, NEAR_COPIES, UNSCREENED)
+GATE_MEASURES = ("agreement", "nats", "distance")
+_IN_MEMORY = 1 << 30  # bytes of a space's training rows that are kept between batches; larger sets are read again
+DRAWS = 8
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a pair has to reach; None asks for nothing.
+
+    Attributes:
+        min_agreement: in [0, 1].
+        max_nats: of image and report together.
+        min_distance: in units of the threshold; 1 keeps all that is no near-copy.
+        allow_near_copies: forced by name.
+    """
+
+    min_agreement: float | None = None
+    max_nats: float | None = None
+    min_distance: float | None = None
+    allow_near_copies: bool = False
+
+    def told(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {item.name: getattr(self, item.name) for item in fields(self)}
+
+
+@runtime_checkable
+class Steers(Protocol):
+    """A data set with a checker of images that steers."""
+
+    def steering_image_checker(self) -> Checker: ...
+
+
+class NeighbourSearch:
+    """How near the closest training image lies, in the spaces of a screen, in units of its thresholds.
+
+    Args:
+        dataset: whose training split is searched, and whose other splits give the thresholds.
+        side: of the images compared, in pixels.
+        context: feature spaces, device, seed and where the index is kept.
+        alpha: share of unseen images that may be taken for copies.
+
+    Raises:
+        UserError: at the first use: no training pairs, no held-out pairs, an unreadable image.
+    """
+
+    def __init__(self, dataset: PairDataset, side: int, context: Context, alpha: float) -> None:
+        self.dataset, self.side, self.context, self.alpha = dataset, side, context, alpha
+        self._kept: dict[str, list[Rows]] = {}
+
+    @cached_property
+    def screen(self) -> Screen:
+        """Made at its first use, when the training split is read."""
+        return Screen(self.dataset, cases_of(self.dataset, "train", self.side, 1), self.context, self.alpha)
+
+    def configuration(self) -> dict[str, Any]:
+        """JSON-able: what distances and thresholds depend on, known without reading an image."""
+        return {
+            "data": self.dataset.fingerprint,
+            "side": self.side,
+            "alpha": self.alpha,
+            "features": list(self.context.features),
+            "seed": self.context.seed,
+        }
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, Any]]:
+        """For each image: `distance` (in units of the threshold, over all spaces), `nearest` and, by space, the distances."""
+        shown = [image if image.size == (self.side, self.side) else square(image, self.side) for image in images]
+        found: list[Nearest] = []
+        for space in self.screen.spaces:
+            views = space.views(shown)
+            found.append(nearest_of_views(views, partial(self._nearest, space.bank))[0])
+        table = np.stack([one.distances for one in found])
+        limits = np.array([threshold.distance for threshold in self.screen.thresholds])
+        severe = severity(table, limits.tolist())
+        where = (table / np.maximum(limits, np.finfo(np.float32).tiny)[:, None]).argmin(axis=0)
+        rows = [int(found[space].rows[number]) for number, space in enumerate(where)]
+        names = self.screen.index.ids(rows)
+        titles = [space.title for space in self.screen.spaces]
+        return [
+            {
+                "distance": float(severe[number]), "nearest": names[number],
+                "distances": {title: float(table[place, number]) for place, title in enumerate(titles)},
+            }
+            for number in range(len(shown))
+        ]  # fmt: skip
+
+    def _nearest(self, bank: FeatureBank | None, queries: np.ndarray) -> Nearest:
+        return nearest(queries, self._rows(bank))
+
+    def _rows(self, bank: FeatureBank | None) -> Iterator[Rows] | list[Rows]:
+        key = "pixels" if bank is None else bank.space.fingerprint
+        if key not in self._kept:
+            first = next(iter(self.screen.index.rows(bank)))
+            if first.values.shape[1] * 4 * self.screen.index.size > _IN_MEMORY:
+                return self.screen.index.rows(bank)
+            self._kept[key] = list(self.screen.index.rows(bank))
+        return self._kept[key]
+
+    def prepare(self) -> None:
+        """Reads the training split and measures the thresholds, or finds what another command kept of them."""
+        _ = self.screen.thresholds
+
+    def told(self) -> dict[str, Any]:
+        """JSON-able: what was searched, and the thresholds."""
+        screen = self.screen
+        return {
+            "training": screen.index.fingerprint, "training_pairs": screen.index.size, "alpha": screen.alpha,
+            "thresholds": {space.title: limit.distance for space, limit in zip(screen.spaces, screen.thresholds, strict=True)},
+            "unusable_spaces": dict(screen.problems), "held_out": int(screen.null.distances.shape[1]),
+        }  # fmt: skip
+
+
+@dataclass
+class Gate:
+    """Measures and judges. Any of its three instruments may be missing; a rule that needs one then says so.
+
+    Attributes:
+        search: None where the pairs leave unscreened, by name.
+        image_checker: one that steers.
+        report_checker: reads findings from reports.
+        model: tells the likelihood; `model_hash` is its own.
+        draws: of its noise, for each pair; 0 for none.
+    """
+
+    rules: Rules
+    search: NeighbourSearch | None = None
+    image_checker: Checker | None = None
+    report_checker: Checker | None = None
+    model: Scorable | None = None
+    model_hash: str | None = None
+    draws: int = DRAWS
+
+    def __post_init__(self) -> None:
+        if self.rules.min_agreement is not None and not self._checks:
+            raise UserError("--min-agreement needs a data set with a checker of reports and one of images that steers")
+        if self.rules.max_nats is not None and not self._scores:
+            raise UserError("--max-nats needs a --model that tells likelihoods, and --draws above 0")
+        if self.rules.min_distance is not None:
+            if self.search is None:
+                raise UserError("--min-distance needs --data, whose training split is searched")
+            if self.rules.min_distance < 1 and not self.rules.allow_near_copies:
+                raise UserError(f"--min-distance {self.rules.min_distance:g} lets near-copies out: --allow near-copies says so")
+
+    @cached_property
+    def _checks(self) -> bool:
+        return self.image_checker is not None and self.report_checker is not None
+
+    @property
+    def _scores(self) -> bool:
+        return self.model is not None and self.draws > 0
+
+    def measure(self, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
+        """What the metadata of each pair say of it: `agreement` and the findings, `nats`, `distance`; None where unknown."""
+        told: list[dict[str, Any]] = [{"agreement": None, "nats": None, "distance": None} for _ in candidates]
+        if not candidates:
+            return told
+        images, reports = [one.image for one in candidates], [one.report for one in candidates]
+        if self.search is not None:
+            for line, found in zip(told, self.search(images), strict=True):
+                line.update(found)
+        if self.image_checker is not None and self.report_checker is not None:
+            seen, read = self.image_checker(images), self.report_checker(reports)
+            for line, shown, stated in zip(told, seen, read, strict=True):
+                line.update(agreement=agreement(shown, stated), image_findings=sorted(shown), report_findings=sorted(stated))
+        if self.model is not None and self.draws > 0:
+            seeds = [int(one.content[:12], 16) for one in candidates]  # no result depends on slot or batch
+            bound = self.model.log_likelihood(images, reports, "joint", draws=self.draws, seeds=seeds)
+            totals = np.asarray(bound.nats, dtype=np.float64).sum(axis=1)
+            for line, total in zip(told, totals, strict=True):
+                line["nats"] = float(total) if np.isfinite(total) else None
+        return told
+
+    def reason(self, report: str, told: dict[str, Any]) -> str | None:
+        """Why a pair of these measures does not leave; None where it does."""
+        rules = self.rules
+        if not report.strip():
+            return "empty report"
+        if self.search is not None and told["distance"] < 1 and not rules.allow_near_copies:
+            return "near-copy of a training image"
+        if rules.min_distance is not None and told["distance"] < rules.min_distance:
+            return "below --min-distance"
+        if rules.min_agreement is not None and told["agreement"] < rules.min_agreement:
+            return "below --min-agreement"
+        if rules.max_nats is not None and (told["nats"] is None or told["nats"] > rules.max_nats):
+            return "above --max-nats" if told["nats"] is not None else "no likelihood: the report does not fit the model"
+        return None
+
+    def prepare(self) -> None:
+        """Reads the training split where that is still to be done."""
+        if self.search is not None:
+            self.search.prepare()
+
+    def told(self) -> dict[str, Any]:
+        """JSON-able: the rules and the instruments, with what the search found of the training split."""
+        return self.configuration() | {"search": None if self.search is None else self.search.told()}
+
+    def configuration(self) -> dict[str, Any]:
+        """JSON-able: all that a judgement depends on beside the pair."""
+        return {
+            "rules": self.rules.told(),
+            "search": None if self.search is None else self.search.configuration(),
+            "image_checker": self.image_checker and {"name": self.image_checker.name, "hash": self.image_checker.fingerprint},
+            "report_checker": self.report_checker
+            and {"name": self.report_checker.name, "hash": self.report_checker.fingerprint},
+            "likelihood": {"model_hash": self.model_hash, "condition": "joint", "draws": self.draws} if self._scores else None,
+        }
+
+
+def agreement(image: frozenset[str], report: frozenset[str]) -> float:
+    """Findings that both tell of, over those that either does (Jaccard); 1 where there are none.
+
+    >>> agreement(frozenset({"a", "b"}), frozenset({"b"}))
+    0.5
+    """
+    return len(image & report) / len(image | report) if image | report else 1.0
+
+
+def steering_checkers(dataset: PairDataset) -> tuple[Checker | None, Checker | None]:
+    """The checker of images that steers and the checker of reports; None, None where the data set lacks one of them."""
+    base = dataset
+    while isinstance(base, Subset):
+        base = base.base
+    reports = dataset.report_checker()
+    if reports is None or not isinstance(base, Steers):
+        return None, None
+    return base.steering_image_checker(), reports

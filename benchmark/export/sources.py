@@ -1,0 +1,181 @@
+"""Where the pairs of an export come from: a model's slots, each with as many attempts as it needs, or pairs that exist."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from PIL import Image
+
+from benchmark.export.prompts import Prompts
+from benchmark.generation import sample_seed
+from medim.data.dataset import PairDataset
+from medim.data.images import read_image, to_rgb
+from medim.errors import UserError
+from medim.files import hash_of
+from medim.pair import SPLITS
+from tasks.protocols import Generator
+
+TASK = "export"
+
+
+@dataclass(frozen=True)
+class Place:
+    """One attempt (from 0) at one slot (from 0)."""
+
+    slot: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A pair before the gate.
+
+    Attributes:
+        image: RGB.
+        fields: what its metadata say of it beside the report: `id`, `split`, `patient`, `study`, `terms`, `synthetic`, and
+            of a generated one `seed`, `prompt`, `model`, `model_hash`.
+    """
+
+    place: Place
+    image: Image.Image
+    report: str
+    fields: dict[str, Any] = field(repr=False)
+
+    @property
+    def content(self) -> str:
+        """Hash of the report and the pixels: two pairs of equal content are one."""
+        digest = hashlib.sha256(f"{len(self.report)}:{self.report}{self.image.size}".encode(errors="surrogatepass"))
+        digest.update(self.image.tobytes())
+        return digest.hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A place that gave no pair."""
+
+    place: Place
+    id: str
+    error: str
+
+
+class Source(Protocol):
+    """Something with numbered slots.
+
+    Attributes:
+        slots: how many.
+        attempts: how often a slot may be tried; pairs that exist have one.
+        resolution: side of the images, or None where they differ.
+        generates: True for a model: a slot that stays empty is a failure.
+    """
+
+    slots: int
+    attempts: int
+    generates: bool
+
+    def draw(self, places: Sequence[Place]) -> list[Candidate | Broken]:
+        """One outcome for each place, in their order; it depends on the place alone, not on its batch."""
+
+    def describe(self) -> dict[str, Any]:
+        """JSON-able: what the folder's configuration and card say of it."""
+
+
+class Generated:
+    """Pairs that a model draws from noise or from prompts, under the terms of the data that it learned from."""
+
+    generates = True
+
+    def __init__(self, model: Generator, slots: int, attempts: int, prompts: Prompts, seed: int, dataset: PairDataset) -> None:
+        self.model, self.slots, self.attempts, self.prompts, self.seed = model, slots, attempts, prompts, seed
+        self.terms, self.domain = dataset.terms, dataset.domains[0] if len(dataset.domains) == 1 else None
+        self.prefix = hash_of([model.fingerprint, model.settings(), prompts.fingerprint])[:8]
+
+    def draw(self, places: Sequence[Place]) -> list[Candidate | Broken]:
+        """A batch that fails is tried again one by one; a mistake of the user's, or one that hits all of it, is raised."""
+        try:
+            return list(self._draw(places))
+        except UserError:
+            raise
+        except Exception as whole:
+            if len(places) == 1:
+                raise
+            outcomes: list[Candidate | Broken] = []
+            for place in places:
+                try:
+                    outcomes += self._draw([place])
+                except UserError:
+                    raise
+                except Exception as error:
+                    outcomes.append(Broken(place, self._id(place), f"{type(error).__name__}: {error}"))
+            if all(isinstance(outcome, Broken) for outcome in outcomes):
+                raise whole from None
+            return outcomes
+
+    def _draw(self, places: Sequence[Place]) -> list[Candidate]:
+        prompts = [self.prompts[place.slot] for place in places]
+        seeds = [sample_seed(self.seed, TASK, f"{place.slot}/{place.attempt}") for place in places]
+        pairs = self.model.generate_pairs(prompts, seeds=seeds)
+        if len(pairs) != len(places):
+            raise ValueError(f"{len(pairs)} pairs for {len(places)} prompts")
+        return [
+            Candidate(place, to_rgb(image), report, self._fields(place, prompt, seed))
+            for place, prompt, seed, (image, report) in zip(places, prompts, seeds, pairs, strict=True)
+        ]
+
+    def _fields(self, place: Place, prompt: str, seed: int) -> dict[str, Any]:
+        name = self._id(place)
+        return {
+            "id": name, "split": "train", "patient": name, "study": name, "domain": self.domain, "terms": self.terms,
+            "synthetic": True, "prompt": prompt, "seed": seed, "model": self.model.name, "model_hash": self.model.fingerprint,
+        }  # fmt: skip
+
+    def _id(self, place: Place) -> str:
+        return f"{self.prefix}-{self.seed}-{place.slot:07d}"
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "model": self.model.name, "model_hash": self.model.fingerprint, "settings": self.model.settings(), "n": self.slots,
+            "seed": self.seed, "attempts": self.attempts, "prompts": self.prompts.fingerprint,
+        }  # fmt: skip
+
+
+class Existing:
+    """The pairs of a data set or folder, all splits; what they know of themselves stays with them."""
+
+    generates = False
+    attempts = 1
+
+    def __init__(self, dataset: PairDataset) -> None:
+        self.dataset = dataset
+        self.starts = {}
+        self.slots = 0
+        for split in SPLITS:
+            self.starts[split] = self.slots
+            self.slots += dataset.size(split)
+        if not self.slots:
+            raise UserError(f"--pairs '{dataset.name}' holds no pairs")
+
+    def draw(self, places: Sequence[Place]) -> list[Candidate | Broken]:
+        return [self._draw(place) for place in places]
+
+    def _draw(self, place: Place) -> Candidate | Broken:
+        split = next(split for split in reversed(SPLITS) if self.starts[split] <= place.slot and self.dataset.size(split))
+        pair = self.dataset.pair(split, place.slot - self.starts[split])
+        known = dict(pair.extra)
+        known.pop("gate", None)  # judged anew
+        known.pop("image_sha256", None)
+        fields = {
+            **known, "id": pair.id, "split": pair.split, "patient": pair.patient, "study": pair.study, "domain": pair.domain,
+            "view": pair.view, "terms": pair.terms or self.dataset.terms,
+            "findings": None if pair.findings is None else list(pair.findings), "sections": dict(pair.sections) or None,
+            "synthetic": bool(known.get("synthetic", self.dataset.synthetic)),
+        }  # fmt: skip
+        try:
+            image = read_image(pair.image) if isinstance(pair.image, Path) else to_rgb(pair.image)
+        except UserError as error:
+            return Broken(place, pair.id, str(error))
+        return Candidate(place, image, pair.report or "", {key: value for key, value in fields.items() if value is not None})
+
+    def describe(self) -> dict[str, Any]:
+        return {"pairs": self.dataset.name, "pairs_fingerprint": self.dataset.fingerprint, "n": self.slots}

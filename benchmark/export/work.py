@@ -1,0 +1,181 @@
+"""What an export has come to, on disk: one file of outcomes a shard, appended batch by batch, shared by several processes.
+
+The kernel's file locks keep two processes from one shard and end with the process, however that ends.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmark.artifacts import flatten
+from medim.errors import UserError
+from medim.files import write_json
+
+WORK = ".export"
+CONFIGURATION, DONE = "configuration.json", "done.json"
+
+
+@dataclass
+class Shard:
+    """Some consecutive slots and what became of them.
+
+    Attributes:
+        path: its file of outcomes, JSON lines: `slot`, `attempt`, `kept`, `content`, `image` (relative to the export) and
+            `fields` of a kept pair; `reason` of another. Of two lines on one attempt the later holds.
+        attempts: how often a slot may be tried.
+    """
+
+    number: int
+    slots: range
+    attempts: int
+    path: Path
+    lines: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, repr=False)
+
+    def read(self) -> "Shard":
+        """Reads the file; what a killed process left of a line is cut off."""
+        self.lines = {}
+        if self.path.exists():
+            content = self.path.read_bytes()
+            whole = content[: content.rfind(b"\n") + 1]
+            for text in whole.split(b"\n"):
+                if text:
+                    line = json.loads(text)
+                    self.lines[line["slot"], line["attempt"]] = line
+        return self
+
+    def append(self, lines: list[dict[str, Any]]) -> None:
+        """Adds outcomes and returns when they are on disk."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a+b") as stream:
+            end = stream.seek(0, os.SEEK_END)
+            if end:
+                stream.seek(0)
+                whole = stream.read().rfind(b"\n") + 1
+                if whole < end:
+                    stream.truncate(whole)
+            stream.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8"))
+            stream.flush()
+            os.fsync(stream.fileno())
+        self.lines.update(((line["slot"], line["attempt"]), line) for line in lines)
+
+    def kept(self) -> list[dict[str, Any]]:
+        """The pairs that leave, by slot."""
+        return [line for _, line in sorted(self.lines.items()) if line["kept"]]
+
+    def dropped(self) -> list[dict[str, Any]]:
+        """The outcomes that do not, by slot and attempt."""
+        return [line for _, line in sorted(self.lines.items()) if not line["kept"]]
+
+    def open_places(self) -> list[tuple[int, int]]:
+        """The next attempt (slot, attempt) of every slot that has no pair and attempts left, by attempt, then slot."""
+        filled = {slot for (slot, _), line in self.lines.items() if line["kept"]}
+        tried: dict[int, int] = {}
+        for slot, attempt in self.lines:
+            tried[slot] = max(tried.get(slot, 0), attempt + 1)
+        places = [(slot, tried.get(slot, 0)) for slot in self.slots if slot not in filled]
+        return sorted((place for place in places if place[1] < self.attempts), key=lambda place: (place[1], place[0]))
+
+    def complete(self) -> bool:
+        """Whether every slot has a pair or no attempt left."""
+        return not self.open_places()
+
+
+class Work:
+    """The shards of one export.
+
+    Args:
+        out: the export's folder.
+        slots, size: number of slots, and of those in a shard.
+        attempts: how often a slot may be tried.
+    """
+
+    def __init__(self, out: Path, slots: int, size: int, attempts: int) -> None:
+        self.out, self.folder = out, out / WORK
+        self.starts = range(0, slots, size)
+        self.slots, self.size, self.attempts = slots, size, attempts
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def shard(self, number: int) -> Shard:
+        """A shard as it stands on disk."""
+        start = self.starts[number]
+        slots = range(start, min(start + self.size, self.slots))
+        return Shard(number, slots, self.attempts, self.folder / "shards" / f"{number:05d}.jsonl").read()
+
+    def kept(self) -> Iterator[dict[str, Any]]:
+        """The pairs that leave, in the order of their slots."""
+        for number in range(len(self)):
+            yield from self.shard(number).kept()
+
+    def dropped(self) -> Iterator[dict[str, Any]]:
+        """The outcomes that do not, in the order of their slots."""
+        for number in range(len(self)):
+            yield from self.shard(number).dropped()
+
+    @contextmanager
+    def lock(self, name: str, wait: bool = False) -> Iterator[bool]:
+        """Holds a lock of this export; yields False, at once, where another process has it and `wait` is not set."""
+        (self.folder / "locks").mkdir(parents=True, exist_ok=True)
+        with (self.folder / "locks" / name).open("w") as stream:
+            try:
+                fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+    def claim(self, configuration: Mapping[str, Any], overwrite: bool, owned: tuple[str, ...]) -> None:
+        """Gives the folder to a configuration, new or to be continued.
+
+        Args:
+            owned: what an export writes there: `overwrite` removes these and nothing else.
+
+        Raises:
+            UserError: the folder belongs to another configuration, or holds files that no export wrote.
+        """
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f"--out {self.out} is a file; give a folder")
+        path = self.folder / CONFIGURATION
+        if self.out.is_dir() and not self.folder.is_dir() and any(self.out.iterdir()):
+            raise UserError(f"--out {self.out} holds files that no export wrote; choose another folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.lock("claim", wait=True):
+            if overwrite and path.exists():
+                for name in owned:
+                    remove(self.out / name)
+                remove(self.folder / "shards")
+                (self.folder / DONE).unlink(missing_ok=True)
+                path.unlink()
+            wanted = json.loads(json.dumps(configuration))
+            if not path.exists():
+                write_json(path, wanted)
+                return
+            here, there = flatten(json.loads(path.read_text(encoding="utf-8"))), flatten(wanted)
+            for key in [*there, *(key for key in here if key not in there)]:
+                if here.get(key) != there.get(key):
+                    values = f"{key} = {json.dumps(here.get(key))}, and now {json.dumps(there.get(key))}"
+                    raise UserError(f"--out {self.out} belongs to an export with {values}: choose another, or --overwrite")
+
+    def done(self) -> dict[str, Any] | None:
+        """What the finished export told of itself; None before that."""
+        path = self.folder / DONE
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Marks the export as written."""
+        write_json(self.folder / DONE, summary)
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder with all that is in it; nothing where there is none."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,222 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from benchmark.export.export import Outcome, Part, export
+from benchmark.export.formats import FORMS
+from benchmark.export.prompts import Prompts
+from medim.data.folder import FolderDataset
+from medim.data.images import read_image
+from medim.errors import UserError
+from tasks.metrics.memorisation import altered_copies
+
+
+def rows(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def generate(world, out: Path, model=None, n=40, attempts=8, seed=0, part=None, overwrite=False, **rules) -> Outcome:
+    data, model = world.Data(), model or world.Model()
+    source = world.Generated(model, n, attempts, Prompts(), seed, data)
+    return export(
+        source, world.gate(data, model, **rules), FORMS["folder"](), out, title="noise", terms="CC0-1.0", batch_size=8,
+        shard_size=16, part=part or Part(), overwrite=overwrite,
+    )  # fmt: skip
+
+
+def test_every_pair_tells_where_it_is_from(world, tmp_path):
+    assert generate(world, tmp_path / "o").kept == 40
+    lines = rows(tmp_path / "o" / "pairs.jsonl")
+    assert len({line["id"] for line in lines}) == 40
+    for line in lines:
+        assert line["synthetic"] is True
+        assert (line["terms"], line["model_hash"], line["prompt"]) == ("CC0-1.0", "abc123", "")
+        gate = line["gate"]
+        assert gate["agreement"] == 1.0
+        assert gate["nats"] == 100.0 + len(line["report"])
+        assert gate["distance"] >= 1
+        assert gate["nearest"].startswith("train.")
+        image = read_image(tmp_path / "o" / line["image"])
+        assert image.tobytes() == world.noise(9, line["seed"]).tobytes()
+        assert line["report"].endswith(f"in {line['seed']}.")
+    assert FolderDataset(tmp_path / "o").size("train") == 40
+
+
+def test_the_result_depends_neither_on_batches_nor_on_the_other_shards(world, tmp_path):
+    generate(world, tmp_path / "a")
+    data, model = world.Data(), world.Model()
+    source = world.Generated(model, 40, 8, Prompts(), 0, data)
+    export(source, world.gate(data, model), FORMS["folder"](), tmp_path / "b", title="", terms="", batch_size=3, shard_size=40)
+    left, right = rows(tmp_path / "a" / "pairs.jsonl"), rows(tmp_path / "b" / "pairs.jsonl")
+    assert [(one["id"], one["seed"], one["image_sha256"]) for one in left] == [
+        (one["id"], one["seed"], one["image_sha256"]) for one in right
+    ]
+
+
+@pytest.mark.parametrize("kind", ["plain", "mirrored", "brighter"])
+def test_a_planted_training_copy_does_not_leave(world, tmp_path, kind):
+    planted = world.Data().pair("train", 17).image
+    copy = {"plain": [planted], "mirrored": altered_copies([planted]), "brighter": altered_copies([planted] * 2)[1:]}[kind][0]
+    model = world.Model()
+    model.copies = {1: copy}  # the first pair of the second batch: slot 8
+    outcome = generate(world, tmp_path / "o", model)
+    assert outcome.kept == 40
+    caught = [line for line in rows(tmp_path / "o" / "gate" / "dropped.jsonl") if line["slot"] == 8]
+    assert [(line["reason"], line["gate"]["nearest"], line["attempt"]) for line in caught] == [
+        ("near-copy of a training image", "train.17", 0)
+    ]
+    assert caught[0]["gate"]["distance"] < (1e-6 if kind == "plain" else 0.2)
+    report = json.loads((tmp_path / "o" / "gate" / "gate.json").read_text())
+    assert report["dropped"]["near-copy of a training image"] >= 1
+    assert report["counts"]["kept"] + sum(report["dropped"].values()) == report["counts"]["judged"]
+    for path in (tmp_path / "o").rglob("*.png"):
+        assert read_image(path).tobytes() != copy.tobytes()
+
+
+def test_near_copies_leave_when_forced_by_name(world, tmp_path):
+    model = world.Model()
+    model.copies = {0: world.Data().pair("train", 3).image}
+    generate(world, tmp_path / "o", model, allow_near_copies=True)
+    line = rows(tmp_path / "o" / "pairs.jsonl")[0]
+    assert line["gate"] | {"nearest": "train.03"} == line["gate"]
+    assert line["gate"]["distance"] == 0
+    assert "let out, by name" in (tmp_path / "o" / "README.md").read_text()
+
+
+def test_filters_drop_and_the_slots_are_drawn_anew(world, tmp_path):
+    outcome = generate(world, tmp_path / "o", world.Model(wrong=True), min_agreement=0.5)
+    dropped = rows(tmp_path / "o" / "gate" / "dropped.jsonl")
+    wrong = [line for line in dropped if line["reason"] == "below --min-agreement"]
+    assert outcome.kept == 40
+    assert wrong
+    assert all(line["seed"] % 4 == 0 and line["gate"]["agreement"] == 0 for line in wrong)
+    assert all(line["seed"] % 4 for line in rows(tmp_path / "o" / "pairs.jsonl"))
+
+
+def test_slots_without_a_pair_are_failures(world, tmp_path):
+    outcome = generate(world, tmp_path / "o", attempts=2, max_nats=10.0)
+    assert (outcome.kept, outcome.dropped, outcome.failed) == (0, 80, 40)
+    failures = rows(tmp_path / "o" / "failures.jsonl")
+    assert [line["slot"] for line in failures] == list(range(40))
+    assert all(line["attempts"] == 2 for line in failures)
+
+
+def test_a_sample_that_fails_is_tried_again_and_a_broken_model_stops(world, tmp_path):
+    model = world.Model()
+    model.broken = {1}
+    assert generate(world, tmp_path / "o", model).kept == 40
+    assert any("out of paint" in line["reason"] for line in rows(tmp_path / "o" / "gate" / "dropped.jsonl"))
+    model.broken = set(range(5))
+    with pytest.raises(RuntimeError, match="out of paint"):
+        generate(world, tmp_path / "p", model)
+
+
+def test_equal_pairs_leave_once_also_across_shards(world, tmp_path):
+    outcome = generate(world, tmp_path / "o", world.Model(pool=120), n=60, attempts=30)
+    lines = rows(tmp_path / "o" / "pairs.jsonl")
+    assert outcome.kept == len(lines) == 60
+    assert len({line["report"] for line in lines}) == 60
+    reasons = json.loads((tmp_path / "o" / "gate" / "gate.json").read_text())["dropped"]
+    assert reasons["duplicate"] > 5
+    assert {path.name for path in (tmp_path / "o" / "images").rglob("*.png")} == {Path(one["image"]).name for one in lines}
+
+
+def test_an_interrupted_export_continues_to_the_same_result(world, tmp_path):
+    generate(world, tmp_path / "whole", world.Model(pool=200), attempts=30)
+    model = world.Model(pool=200)
+    model.stops_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        generate(world, tmp_path / "cut", model, attempts=30)
+    shard = tmp_path / "cut" / ".export" / "shards" / "00001.jsonl"
+    with shard.open("a") as stream:
+        stream.write('{"slot": 24, "att')  # what a kill leaves of a line
+    again = world.Model(pool=200)
+    assert generate(world, tmp_path / "cut", again, attempts=30).kept == 40
+    assert (tmp_path / "cut" / "pairs.jsonl").read_text() == (tmp_path / "whole" / "pairs.jsonl").read_text()
+    calls = again.calls
+    assert generate(world, tmp_path / "cut", again, attempts=30).kept == 40
+    assert again.calls == calls
+
+
+def test_parts_fill_their_own_shards_and_the_last_one_finishes(world, tmp_path):
+    generate(world, tmp_path / "whole")
+    first = generate(world, tmp_path / "o", part=Part(0, 2, alone=True))
+    assert not first.finished
+    assert sorted(path.name for path in (tmp_path / "o" / ".export" / "shards").iterdir()) == ["00000.jsonl", "00002.jsonl"]
+    assert generate(world, tmp_path / "o", part=Part(1, 2, alone=True)).finished
+    assert (tmp_path / "o" / "pairs.jsonl").read_text() == (tmp_path / "whole" / "pairs.jsonl").read_text()
+
+
+def test_another_configuration_is_refused_and_overwrite_begins_anew(world, tmp_path):
+    generate(world, tmp_path / "o", n=8)
+    with pytest.raises(UserError, match=r"source\.seed = 0, and now 1"):
+        generate(world, tmp_path / "o", n=8, seed=1)
+    assert generate(world, tmp_path / "o", n=8, seed=1, overwrite=True).kept == 8
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="no export wrote"):
+        generate(world, tmp_path / "mine", n=8, overwrite=True)
+
+
+def test_existing_pairs_are_held_against_the_training_split(world, tmp_path):
+    pairs, data = world.Data(train=6, val=3, test=3), world.Data()
+    outcome = export(
+        world.Existing(pairs), world.gate(data), FORMS["folder"](), tmp_path / "o", title="pairs", terms="CC0-1.0", shard_size=5
+    )
+    dropped = rows(tmp_path / "o" / "gate" / "dropped.jsonl")
+    assert {line["id"] for line in dropped} >= {f"train.{number:02d}" for number in range(6)}
+    assert outcome.failed == 0
+    assert all(line["synthetic"] is False for line in rows(tmp_path / "o" / "pairs.jsonl"))
+
+
+CHILD = """
+import importlib.util, sys
+from pathlib import Path
+spec = importlib.util.spec_from_file_location("world", sys.argv[1])
+world = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(world)
+from benchmark.export.export import Part, export
+from benchmark.export.formats import FORMS
+from benchmark.export.prompts import Prompts
+data, model = world.NoiseData(), world.NoiseModel(pool=6000, delay=float(sys.argv[5]))
+source = world.Generated(model, int(sys.argv[3]), 20, Prompts(), 0, data)
+export(source, world.open_gate(data, model), FORMS["folder"](), Path(sys.argv[2]), title="noise", terms="CC0-1.0",
+       batch_size=32, shard_size=100, part=Part(int(sys.argv[4]), 2))
+"""
+
+
+@pytest.mark.slow
+def test_two_killed_processes_continue_to_exactly_n_unique_pairs(tmp_path):
+    n, out = 2000, tmp_path / "o"
+
+    def start(delay: float) -> list[subprocess.Popen]:
+        world = Path(__file__).parent / "conftest.py"
+        given = [[sys.executable, "-c", CHILD, str(world), str(out), str(n), str(rank), str(delay)] for rank in (0, 1)]
+        return [subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in given]
+
+    def written() -> dict[str, int]:
+        return {path.name: path.read_bytes().count(b"\n") for path in (out / ".export" / "shards").glob("*.jsonl")}
+
+    processes = start(0.3)
+    deadline = time.monotonic() + 120
+    while sum(written().values()) < 300 or len(written()) < 4:  # both are in the middle of their work
+        assert time.monotonic() < deadline
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.05)
+    for process in processes:
+        process.kill()
+    assert [process.wait() for process in processes] == [-9, -9]
+    assert not (out / "pairs.jsonl").exists()
+    assert [process.wait(timeout=300) for process in start(0)] == [0, 0]
+    lines = rows(out / "pairs.jsonl")
+    assert len(lines) == len({line["id"] for line in lines}) == n
+    contents = {(line["report"], line["image_sha256"]) for line in lines}
+    assert len(contents) == n
+    assert len(list((out / "images").rglob("*.png"))) == n
+    assert Image.open(out / lines[-1]["image"]).size == (16, 16)
+    assert json.loads((out / "gate" / "gate.json").read_text())["dropped"]["duplicate"] > 100
