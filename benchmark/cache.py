@@ -23,7 +23,7 @@ _VALUE = "value.json"
 
 
 def default_folder() -> Path:
-    """The folder that `MEDIM_BENCH_CACHE` names, else `medim-bench` in the user's cache directory (`XDG_CACHE_HOME`, `~/.cache`)."""
+    """The folder that `MEDIM_BENCH_CACHE` names, else `medim-bench` in the user's cache (`XDG_CACHE_HOME`, `~/.cache`)."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medim-bench"

@@ -115,8 +115,8 @@ def features_option() -> Decorator:
 def cache_option() -> Decorator:
     return click.option(
         "--cache", metavar="DIR|none",
-        help="Folder that runs share: anchors' scores, features of references.  [default: MEDIM_BENCH_CACHE, else medim-bench in "
-        "the user's cache; none for data under restricting terms]",
+        help="Folder that runs share: anchors' scores, features of references.  [default: MEDIM_BENCH_CACHE, else medim-bench "
+        "in the user's cache; none for data under restricting terms]",
     )  # fmt: skip
 
 
