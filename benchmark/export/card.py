@@ -33,7 +33,7 @@ def data_card(form: Form, report: Mapping[str, Any]) -> str:
         "",
         "## Source",
         "",
-        *(f"* {key}: {value}" for key, value in source.items() if not isinstance(value, Mapping)),
+        *(f"* {key}: {value}" for key, value in source.items() if not isinstance(value, Mapping) and value != ""),
         f"* by split: {', '.join(f'{split} {number:,}' for split, number in counts['by_split'].items())}",
         f"* code: {report['commit']}",
         f"* command: `{report['command']}`",
