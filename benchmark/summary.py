@@ -16,7 +16,22 @@ MAIN = {
         "verbatim reports",
         "planted copies found",
     ),
-    "joint-generation": ("joint agreement", "anchored joint agreement", "max prevalence error", "distinct reports"),
+    "joint-generation": (
+        "joint agreement",
+        "anchored joint agreement",
+        "max prevalence error",
+        "max domain share error",
+        "anchored retrieval R@10 (image to report)",
+        "distinct reports",
+    ),
+    "likelihood": (
+        "nats per pair (joint)",
+        "report nats per token (report|image)",
+        "report nats per token (unigram code)",
+        "report bits per byte (report|image)",
+        "image bits per token (image|report)",
+        "own image preferred",
+    ),
 }
 MOST = 6  # columns
 

@@ -96,7 +96,7 @@ class _Shares:
         return scores
 
     def withheld(self, reason: str, details: dict[str, Any]) -> list[Score]:
-        names = [(ERROR, False), (AGREEMENT, True)]
+        names: list[tuple[str, bool | None]] = [(ERROR, False), (AGREEMENT, True)]
         names += [(f"domain share: {name} ({modality})", None) for modality in ("image", "report") for name in self.data]
         return [self._score(name, None, better, None, details, reason) for name, better in names]
 
