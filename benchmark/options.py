@@ -112,6 +112,13 @@ def features_option() -> Decorator:
     )  # fmt: skip
 
 
+def judge_option() -> Decorator:
+    return click.option(
+        "--judge", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
+        help="A chat model that looks at images, such as Qwen2-VL: judges generated pairs, on this machine alone.",
+    )  # fmt: skip
+
+
 def cache_option() -> Decorator:
     return click.option(
         "--cache", metavar="DIR|none",

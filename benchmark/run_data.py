@@ -17,6 +17,7 @@ from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.extensions import versions as extensions
 from tasks.metrics.ngrams import ReferenceCache
+from tasks.metrics.texts import text_encoder
 from tasks.protocols import PROTOCOL, Case
 
 TRAIN_PER_CASE = 4
@@ -31,6 +32,7 @@ class Data:
         features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
         cache: what other runs left and will find; None for none.
         scratch: where an index of the training split is kept without a cache: inside the run's own folder.
+        judge: folder of a chat model that judges generated pairs; None for none.
         shows: whether the data's terms, or the user by name, allow images of the training split to be shown.
     """
 
@@ -45,6 +47,7 @@ class Data:
     cache: SharedCache | None = None
     scratch: Path | None = None
     shows: bool = True
+    judge: Path | None = None
 
     @cached_property
     def ids(self) -> list[str]:
@@ -54,7 +57,7 @@ class Data:
     def context(self) -> Context:
         folder = None if self.cache is None else self.cache.features
         context = Context.for_dataset(self.dataset, self.device or "cpu", self.seed, self.features, folder)
-        context = replace(context, protocol=self.protocol, training_folder=folder or self.scratch)
+        context = replace(context, protocol=self.protocol, training_folder=folder or self.scratch, judge=self.judge)
         if self.cache is None:
             return context
         image, report = context.image_checker, context.report_checker
@@ -81,7 +84,8 @@ class Data:
             "data": self.dataset.fingerprint, "split": self.split, "resolution": self.resolution, "seed": self.seed,
             "cases": self.ids, "checkers": [checker and checker.fingerprint for checker in checkers],
             "protocol": self.protocol, "features": [_feature_files(spec) for spec in self.features],
-            "metrics": [code_fingerprint("tasks"), *extensions()],
+            "metrics": [code_fingerprint("tasks"), *extensions()], "texts": text_encoder(),
+            **({} if self.judge is None else {"judge": _feature_files(f"judge:{self.judge}")}),
         }  # fmt: skip
 
 

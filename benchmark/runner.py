@@ -83,6 +83,7 @@ def run(
     protocol: str = PROTOCOL,
     features: Sequence[str] = (DEFAULT,),
     cache: Path | None = None,
+    judge: Path | None = None,
 ) -> RunResult:
     """Generates, scores and ranks; what `out` holds already is used again, and so is what another run left in `cache`.
 
@@ -100,6 +101,7 @@ def run(
         command: the command line for the records; the process's own by default.
         protocol: how reports are scored.
         features: the feature spaces of the image metrics.
+        judge: folder of a chat model that judges generated pairs; None for none.
         cache: folder that runs share (`benchmark.cache`); None for none.
 
     Raises:
@@ -113,12 +115,13 @@ def run(
         "model": system, "model_fingerprint": model.fingerprint, "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint, "split": split, "limit": limit, "seed": seed,
         "resolution": resolution, "settings": settings, "protocol": protocol, "features": list(features),
+        **({} if judge is None else {"judge": judge.resolve().name}),
     }  # fmt: skip
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
     shared = None if cache is None else SharedCache(cache)
     shows = show_samples or not withheld(dataset.terms)
-    data = Data(dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows)
+    data = Data(dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows, judge)
     answers = _answers(model, chosen, data)
     command = command_line() if command is None else command
     with Artifacts.claim(out, configuration, overwrite) as artifacts:

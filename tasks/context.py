@@ -35,6 +35,7 @@ class Context:
         training_folder: where what is kept of the training split outlives the run; None: nowhere.
         opener: opens a feature space, at its first use.
         references: reference reports, tokenised and counted once for all systems.
+        judge: folder of a chat model that judges pairs (`tasks.metrics.judge`); None: pairs are not judged.
         dataset: for tasks that look beyond the cases; None where there is none.
         made: what a task made once for all systems, by its own key.
     """
@@ -49,6 +50,7 @@ class Context:
     training_folder: Path | None = None
     opener: Callable[[str, str], Space] = open_features
     references: ReferenceCache = field(default_factory=ReferenceCache, repr=False)
+    judge: Path | None = None
     dataset: PairDataset | None = None
     made: dict[str, Any] = field(default_factory=dict, repr=False)
     _banks: dict[str, FeatureBank | UserError] = field(default_factory=dict, repr=False)

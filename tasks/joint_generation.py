@@ -11,6 +11,7 @@ from tasks.distributions import distribution_scores
 from tasks.generating import check_seeds, timed_batch
 from tasks.joint_agreement import agreement_scores
 from tasks.joint_domains import domain_scores
+from tasks.joint_judge import judge_scores
 from tasks.joint_retrieval import retrieval_scores
 from tasks.metrics.diversity import distinct_share
 from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
@@ -59,6 +60,9 @@ class JointGeneration:
         pairs = [None if image is None or report is None else True for image, report in zip(images, reports, strict=True)]
         coverage = coverage_of(pairs)
         scores, samples = agreement_scores(cases, images, reports, coverage, context)
+        judged, verdicts = judge_scores(cases, images, reports, context)
+        scores += judged
+        samples = [sample | verdict for sample, verdict in zip(samples, verdicts, strict=True)]
         scores += domain_scores(cases, images, reports, coverage, context)
         scores += retrieval_scores(cases, images, reports, coverage, context)
         scores += self._distinct(cases, reports, coverage, context)

@@ -9,6 +9,7 @@ from benchmark.options import (
     cache_option,
     device_option,
     features_option,
+    judge_option,
     limit_option,
     model_option,
     out_option,
@@ -54,6 +55,7 @@ TASKS = (*BUILT, *PLANNED, "all")
 @resolution_option()
 @protocol_option()
 @features_option()
+@judge_option()
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples drawn at once; no result depends on it.  [default: 64]")
 @device_option()
 @set_option("Override a setting of the model, such as sampling.image.steps=32; repeatable.")
@@ -74,6 +76,7 @@ def run(
     resolution: int | None,
     protocol: str | None,
     features: tuple[str, ...],
+    judge: Path | None,
     batch_size: int | None,
     device: str | None,
     overrides: dict[str, str],
@@ -108,7 +111,7 @@ def run(
 
     shared: dict[str, Any] = {
         "split": split, "limit": limit, "seed": seed, "batch_size": batch_size, "resolution": resolution,
-        "protocol": protocol, "features": features or None,
+        "protocol": protocol, "features": features or None, "judge": judge,
     }  # fmt: skip
     given = {key: value for key, value in shared.items() if value is not None}
     if suite is not None:

@@ -10,6 +10,7 @@ from benchmark.options import (
     data_option,
     device_option,
     features_option,
+    judge_option,
     limit_option,
     out_option,
     overwrite_option,
@@ -36,6 +37,7 @@ from medim.errors import UserError
 @resolution_option()
 @protocol_option()
 @features_option()
+@judge_option()
 @device_option()
 @show_samples_option()
 @cache_option()
@@ -54,6 +56,7 @@ def score(
     resolution: int | None,
     protocol: str | None,
     features: tuple[str, ...],
+    judge: Path | None,
     device: str | None,
     show_samples: bool,
     cache: str | None,
@@ -76,7 +79,7 @@ def score(
     assert out is not None
     from benchmark.execute import execute_score
 
-    shared: dict[str, Any] = {"protocol": protocol, "features": features or None}
+    shared: dict[str, Any] = {"protocol": protocol, "features": features or None, "judge": judge}
     ctx.exit(
         execute_score(
             tasks, predictions, data, out, name=name, device=device, overwrite=overwrite, show_samples=show_samples,

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -89,6 +90,14 @@ class SentenceEncoder:
             weight = tokens["attention_mask"][..., None].to(states.dtype)
             parts.append(((states * weight).sum(1) / weight.sum(1).clamp_min(1)).double().numpy())
         return unit(np.concatenate(parts))
+
+
+def text_encoder() -> str | None:
+    """The installed sentence encoder, with its version; None where there is none."""
+    try:
+        return f"{ENCODER} {version(ENCODER)}"
+    except PackageNotFoundError:
+        return None
 
 
 def text_space(train: Sequence[str]) -> TextSpace:

@@ -1,0 +1,125 @@
+"""Do image and report belong together in the eyes of a chat model that runs here: the paper's consistency score, on a scale."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from tasks.context import Context
+from tasks.metrics.additive import Additive
+from tasks.metrics.consistency import Scale
+from tasks.metrics.judge import NEW_TOKENS, PROMPT, Judge
+from tasks.metrics.statistics import derangement
+from tasks.protocols import Case, Score
+from tasks.scoring import make_score
+
+SCORE, REFUSALS = "judge score", "judge refusals"
+MOST_REFUSALS = 0.1
+METHOD = "percentile bootstrap over samples"
+ANCHORED = "(x - shuffled) / (real - shuffled), one permutation, real's interval above the shuffled pairs'"
+
+
+def judge_scores(
+    cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], context: Context
+) -> tuple[list[Score], list[dict[str, float]]]:
+    """The mean score of the pairs, as it is and on the scale of real and shuffled ones, and the share of refused answers.
+
+    A pair that lacks its image or report scores 0. A refused answer counts in no mean; where more than `MOST_REFUSALS` are
+    refused, the mean is withheld. Without a judge in the context there are no such scores.
+
+    Raises:
+        UserError: the judge cannot be loaded.
+    """
+    if context.judge is None:
+        return [], [{} for _ in cases]
+    judge = _judge(context)
+    values = _judged(judge, images, reports)
+    ids = [case.id for case in cases]
+    refused = np.isnan(values)
+    details: dict[str, Any] = {
+        "judge": judge.name, "judge_weights": judge.fingerprint, "prompt": PROMPT, "decoding": f"greedy, {NEW_TOKENS} tokens",
+    }  # fmt: skip
+    n, coverage = len(cases), float((~refused).mean())
+    make = partial(make_score, context=context, n=n, coverage=coverage, **details)
+    share = Additive.proportion(refused.tolist(), ids, paired=False)
+    refusals = make(REFUSALS, share.value(), higher_is_better=None, method="Wilson score over samples", additive=share)
+    reason = _reason(values)
+    if reason is not None:
+        withheld = [make(name, None, higher_is_better=True, reason=reason) for name in (SCORE, f"anchored {SCORE}")]
+        return [*withheld, refusals], _samples(values)
+    mean = _mean(values, ids)
+    scores = [make(SCORE, mean.value(), higher_is_better=True, method=METHOD, additive=mean)]
+    anchored = partial(make, f"anchored {SCORE}", higher_is_better=True, anchored=ANCHORED)
+    scale = _scale(judge, cases, context)
+    problem = scale if isinstance(scale, str) else scale.problem
+    if isinstance(scale, str) or problem is not None:
+        scores.append(anchored(value=None, reason=problem))
+    else:
+        put = scale.put(mean)
+        scores.append(anchored(value=put.value(), method=METHOD, additive=put))
+    return [*scores, refusals], _samples(values)
+
+
+def _judge(context: Context) -> Judge:
+    """Loaded at its first use."""
+    key = f"judge {context.judge}"
+    if key not in context.made:
+        assert context.judge is not None
+        context.made[key] = Judge(context.judge, context.device)
+    judge: Judge = context.made[key]
+    return judge
+
+
+def _judged(judge: Judge, images: Sequence[Image.Image | None], reports: Sequence[str | None]) -> np.ndarray:
+    """Score of each pair: NaN where refused, 0 where the image or the report is missing; (N,)."""
+    there = [(image, report) for image, report in zip(images, reports, strict=True) if image is not None and report is not None]
+    verdicts = iter(judge([image for image, _ in there], [report for _, report in there]))
+    values = []
+    for image, report in zip(images, reports, strict=True):
+        score = 0.0 if image is None or report is None else next(verdicts).score
+        values.append(np.nan if score is None else score)
+    return np.array(values)
+
+
+def _reason(values: np.ndarray) -> str | None:
+    """Why no mean can be told of these values."""
+    share = float(np.isnan(values).mean())
+    if share <= MOST_REFUSALS:
+        return None
+    return f"the judge's answers to {share:.0%} of the pairs are refused, more than {MOST_REFUSALS:.0%}"
+
+
+def _mean(values: np.ndarray, owners: Sequence[str]) -> Additive:
+    """Mean over the answers that were not refused."""
+    told = (~np.isnan(values)).astype(float)
+    return Additive(np.stack([np.nan_to_num(values), told], axis=1), tuple(owners), "mean", paired=False)
+
+
+def _scale(judge: Judge, cases: Sequence[Case], context: Context) -> Scale | str:
+    """Of the cases' own pairs and of one permutation of their reports, judged once for all systems; or why there is none."""
+    key = f"judge scale {judge.fingerprint} {[case.id for case in cases]}"
+    if key not in context.made:
+        context.made[key] = _make_scale(judge, cases, context.seed)
+    made: Scale | str = context.made[key]
+    return made
+
+
+def _make_scale(judge: Judge, cases: Sequence[Case], seed: int) -> Scale | str:
+    if len(cases) < 2:
+        return "a single case cannot be shuffled"
+    images, reports = [case.image for case in cases], [case.report for case in cases]
+    order = derangement(len(cases), np.random.default_rng(seed))
+    own, other = _judged(judge, images, reports), _judged(judge, images, [reports[index] for index in order])
+    for values, name in ((own, "real"), (other, "shuffled")):
+        if (reason := _reason(values)) is not None:
+            return f"{name} pairs: {reason}"
+    patients = [case.patient for case in cases]
+    real, shuffled = _mean(own, patients), _mean(other, patients)
+    low, high = real.interval(seed), shuffled.interval(seed)
+    return Scale(real.value(), shuffled.value(), low.low, shuffled.value() if high.high is None else high.high, low.reason)
+
+
+def _samples(values: np.ndarray) -> list[dict[str, float]]:
+    return [{} if np.isnan(value) else {"judge": float(value)} for value in values]
