@@ -44,14 +44,18 @@ def judge_scores(
     n, coverage = len(cases), float((~refused).mean())
     make = partial(make_score, context=context, n=n, coverage=coverage, **details)
     share = Additive.proportion(refused.tolist(), ids, paired=False)
-    refusals = make(REFUSALS, share.value(), higher_is_better=None, method="Wilson score over samples", additive=share)
+    refusals = make(
+        metric=REFUSALS, value=share.value(), higher_is_better=None, method="Wilson score over samples", additive=share
+    )
     reason = _reason(values)
     if reason is not None:
-        withheld = [make(name, None, higher_is_better=True, reason=reason) for name in (SCORE, f"anchored {SCORE}")]
+        withheld = [
+            make(metric=name, value=None, higher_is_better=True, reason=reason) for name in (SCORE, f"anchored {SCORE}")
+        ]
         return [*withheld, refusals], _samples(values)
     mean = _mean(values, ids)
-    scores = [make(SCORE, mean.value(), higher_is_better=True, method=METHOD, additive=mean)]
-    anchored = partial(make, f"anchored {SCORE}", higher_is_better=True, anchored=ANCHORED)
+    scores = [make(metric=SCORE, value=mean.value(), higher_is_better=True, method=METHOD, additive=mean)]
+    anchored = partial(make, metric=f"anchored {SCORE}", higher_is_better=True, anchored=ANCHORED)
     scale = _scale(judge, cases, context)
     problem = scale if isinstance(scale, str) else scale.problem
     if isinstance(scale, str) or problem is not None:

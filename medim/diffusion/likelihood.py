@@ -29,8 +29,8 @@ CONDITIONS: dict[str, tuple[Modality, ...]] = {
     "image|report": ("image",),
 }
 """Which modalities are to be told; the others are given."""
-MARGINALS = {"report": "image", "image": "report"}
-"""One modality alone, and the other, which is then neither told nor known."""
+MARGINALS: dict[str, tuple[Modality, Modality]] = {"report": ("report", "image"), "image": ("image", "report")}
+"""One modality alone: which is told, and which is neither told nor known."""
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ def places(layout: Layout, condition: str, batch: int) -> tuple[torch.Tensor, to
     if condition not in CONDITIONS and condition not in MARGINALS:
         raise unknown("condition of a likelihood", condition, [*CONDITIONS, *MARGINALS])
     told, hidden = torch.zeros(2, layout.length, dtype=torch.bool)
-    for modality in CONDITIONS.get(condition, (condition,)):
+    for modality in CONDITIONS[condition] if condition in CONDITIONS else MARGINALS[condition][:1]:
         told[layout.of(modality)] = True
     if condition in MARGINALS:
-        hidden[layout.of(MARGINALS[condition])] = True
+        hidden[layout.of(MARGINALS[condition][1])] = True
     return told.expand(batch, -1), hidden.expand(batch, -1)
 
 

@@ -74,7 +74,8 @@ class Judge:
             raise UserError(f"judge '{folder}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
         if getattr(self._processor, "chat_template", None) is None:
             raise UserError(f"judge '{folder}' has no chat template: a chat model is needed")
-        self._model, self._device = model.to(device).eval(), device
+        self._model, self._device = model.eval(), device
+        torch.nn.Module.to(model, device)  # the wrapper of transformers hides the type
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in _HASHED]
         self.name = folder.resolve().name
         self.fingerprint = hash_of([hash_files(*files), PROMPT, NEW_TOKENS])
