@@ -128,7 +128,8 @@ def _step(name: str, shape: Shape, device: str, bf16: bool) -> Step:
         backbone=backbone, text_vocabulary=shape.text_vocabulary, image_codes=shape.image_codes,
         image_length=shape.image_length, report_length=shape.report_length,
     )  # fmt: skip
-    model = MeDiMModel(config).to(device).train()
+    model = MeDiMModel(config)
+    model.to(torch.device(device)).train()  # type: ignore[arg-type]  # transformers types `to` as of a model
     layout, generator = config.layout, torch.Generator().manual_seed(0)
     codes = torch.randint(0, shape.image_codes, (shape.batch, shape.image_length), generator=generator)
     words = torch.randint(0, shape.text_vocabulary, (shape.batch, shape.report_length), generator=generator)

@@ -80,7 +80,7 @@ def make_score(
     """
     if value is None:
         additive = None
-    if additive is not None:
+    elif additive is not None:
         if not np.isclose(additive.value(), value, rtol=1e-6, atol=1e-9, equal_nan=True):
             raise ValueError(f"{metric}: the value is {value}, but its sums give {additive.value()}")
         if interval is not None:

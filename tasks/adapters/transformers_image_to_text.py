@@ -56,7 +56,7 @@ class TransformersImageToText(OneTask):
         settings = read_settings(overrides, defaults, f"transformers model '{name}'")
         settings |= {"architecture": type(model).__name__, "chat_template": reader.chat}
         system = folder.resolve().name if Path(name).is_dir() else name
-        model.to(device)
+        model.to(device)  # type: ignore[arg-type]  # transformers types `to` as of a model
         return cls(model, reader, system, folder_fingerprint(folder), settings)
 
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
