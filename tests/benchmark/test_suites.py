@@ -14,7 +14,7 @@ def test_every_shipped_suite_is_valid():
 
 def test_demo_is_the_main_job():
     suite = load_suite("demo")
-    assert (suite.model, suite.data, suite.limit, suite.split) == ("phantom-tiny", "phantom", 256, "test")
+    assert (suite.model, suite.data, suite.limit, suite.split) == ("phantom-tiny", "phantom", 192, "test")
     assert suite.tasks == ("image-generation", "report-generation", "joint-generation")
 
 
