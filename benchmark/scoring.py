@@ -185,6 +185,7 @@ class Scoring:
             "scores": [_plain(score, kept.get(score.metric)) for score in scores], "command": self.command,
             "commit": self.commit, "created": now(), "generated_by": generated_by,
         }  # fmt: skip
+        value = json.loads(json.dumps(value, sort_keys=True))  # as a later command will read it: records do not depend on which
         self.artifacts.put(_stage(task.name, system), inputs, value)
         return Scored(task.name, system, anchor, **value)
 
