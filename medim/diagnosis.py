@@ -181,7 +181,7 @@ def round_trip(pipeline: MeDiMPipeline, dataset: PairDataset, split: str, count:
     images = [pixels(dataset.pair(split, i), pipeline.resolution) for i in range(min(count, dataset.size(split)))]
     error = (to_tensor(images) - to_tensor(pipeline.reconstruct(images))).square().mean(dim=(1, 2, 3)) / 4  # of [0, 1]
     psnr = float(-10 * error.clamp_min(1e-10).log10().mean())
-    known = pipeline.images.training.get("psnr")
+    known = pipeline.images.training.get("val", {}).get("psnr")
     figure = f"PSNR {psnr:.1f} dB on {len(images)} images" + (f", {known:.1f} in its training" if known is not None else "")
     if psnr < 18 or (known is not None and psnr < known - 4):
         return Check(
