@@ -37,7 +37,7 @@ class ChestBuild:
         )
 
 
-class _Radiograph:
+class Radiograph:
     """One exposure being drawn: `image` (R, R) in [0, 1], with the geometry that its layers share."""
 
     def __init__(self, build: ChestBuild, rng: np.random.Generator, resolution: int) -> None:
@@ -165,7 +165,7 @@ class _Radiograph:
 
 def draw_chest(case: Case, build: ChestBuild, rng: np.random.Generator, resolution: int) -> Image.Image:
     """A picture of the case, RGB with equal channels, `resolution` pixels square."""
-    film = _Radiograph(build, rng, resolution)
+    film = Radiograph(build, rng, resolution)
     film.body()
     film.heart(enlarged=case.has("cardiomegaly"))
     if case.has("pulmonary edema"):

@@ -13,6 +13,7 @@ from medim.data.phantom.chest import ChestBuild, draw_chest
 from medim.data.phantom.grammar import write_report
 from medim.data.phantom.names import CHEST, DOMAINS, LABELS, SPLIT_SIZES, VERSION
 from medim.data.phantom.pathology import TissueBuild, draw_pathology
+from medim.data.phantom.regions import finding_region
 from medim.data.phantom.streams import patient_stream, stream
 from medim.errors import UserError, unknown
 from medim.files import hash_of
@@ -132,6 +133,14 @@ class PhantomDataset:
         if not 0 <= index < self.size(split):
             raise IndexError(f"phantom {split} has {self.size(split)} pairs; index {index} is outside")
         return _keys(split, index, DOMAINS[index % len(DOMAINS)], *patient_of(index))
+
+    def finding_region(self, split: str, index: int, label: str) -> np.ndarray:
+        """Pixels (resolution, resolution) that show a finding of the pair at `index`, or would; see `regions`.
+
+        Raises:
+            UserError: unknown split, or a label of the other domain.
+        """
+        return finding_region(sample_case(split, index), label, self.resolution)
 
     def report_checker(self) -> "PhantomReportChecker":
         """Reads findings from reports; exact on this set's grammar."""

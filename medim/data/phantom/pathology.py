@@ -16,7 +16,7 @@ _MELANIN = np.array([0.60, 1.05, 1.60], np.float32)
 _DEBRIS = np.array([0.46, 0.66, 0.52], np.float32)
 
 _SPACING = {"low": 0.29, "moderate": 0.165, "high": 0.104}  # between nuclei
-_RADIUS = {"necrosis": 0.29, "gland": 0.165, "lymphocytes": 0.125, "pigment": 0.10}
+RADIUS = {"necrosis": 0.29, "gland": 0.165, "lymphocytes": 0.125, "pigment": 0.10}
 
 
 @dataclass(frozen=True)
@@ -49,14 +49,14 @@ class _Region:
     radius: float
 
 
-def _place(case: Case, rng: np.random.Generator) -> list[_Region]:
+def place(case: Case, rng: np.random.Generator) -> list[_Region]:
     """Room for every region of the case, the largest first, clear of one another where the patch allows."""
     wanted = ["necrosis"] * case.has("necrosis") + ["gland"] * int(case.attributes.get("glands", "0"))
     wanted += ["lymphocytes"] * int(case.attributes.get("lymphocytic infiltrate", "0"))
     wanted += ["pigment"] * (2 * case.has("pigment"))
     placed: list[_Region] = []
     for kind in wanted:
-        radius = _RADIUS[kind] * rng.uniform(0.95, 1.05)
+        radius = RADIUS[kind] * rng.uniform(0.95, 1.05)
         margin = 0.20 if kind == "necrosis" else radius
         tries = rng.uniform(margin, 1.0 - margin, size=(96, 2))
         if placed:
@@ -69,7 +69,7 @@ def _place(case: Case, rng: np.random.Generator) -> list[_Region]:
     return placed
 
 
-class _Patch:
+class Patch:
     """One patch being drawn: absorbance (R, R, 3) from concentration fields (R, R)."""
 
     def __init__(self, build: TissueBuild, rng: np.random.Generator, resolution: int) -> None:
@@ -172,8 +172,8 @@ class _Patch:
 
 def draw_pathology(case: Case, build: TissueBuild, rng: np.random.Generator, resolution: int) -> Image.Image:
     """A picture of the case, RGB, `resolution` pixels square."""
-    patch = _Patch(build, rng, resolution)
-    regions = _place(case, rng)
+    patch = Patch(build, rng, resolution)
+    regions = place(case, rng)
     patch.background(case.attributes["cellularity"], regions)
     draw = {"necrosis": patch.necrosis, "gland": patch.gland, "lymphocytes": patch.infiltrate, "pigment": patch.pigment}
     for region in regions:

@@ -7,7 +7,7 @@ import pytest
 
 from medim.data.phantom.cases import Case
 from medim.data.phantom.names import PATHOLOGY
-from medim.data.phantom.pathology import TissueBuild, _place, draw_pathology
+from medim.data.phantom.pathology import TissueBuild, place, draw_pathology
 
 BUILD = TissueBuild.sample(np.random.default_rng(2))
 
@@ -76,7 +76,7 @@ def test_counts_multiply():
 def test_regions_keep_clear_of_one_another():
     case = case_of("glands", "necrosis", "pigment", glands="1")
     for seed in range(50):
-        regions = _place(case, np.random.default_rng(seed))
+        regions = place(case, np.random.default_rng(seed))
         assert [region.kind for region in regions] == ["necrosis", "gland", "pigment", "pigment"]
         for i, a in enumerate(regions):
             for b in regions[:i]:
@@ -84,7 +84,7 @@ def test_regions_keep_clear_of_one_another():
 
 
 def test_glands_are_large_enough_to_survive_patches_of_eight():
-    regions = _place(case_of("glands", glands="3"), np.random.default_rng(0))
+    regions = place(case_of("glands", glands="3"), np.random.default_rng(0))
     assert len(regions) == 3
     assert all(2 * region.radius * 64 >= 18 for region in regions)
 

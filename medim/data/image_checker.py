@@ -1,0 +1,149 @@
+"""Reads findings from pictures with a small convolutional classifier whose own accuracy is stated beside its weights."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from medim.errors import UserError
+from medim.files import hash_files
+
+BATCH = 128
+
+
+def to_pixels(images: Sequence[Image.Image], side: int) -> torch.Tensor:
+    """Images of any size and mode -> uint8 (N, 3, side, side), RGB, resized with an anti-aliasing filter."""
+    pixels = np.empty((len(images), side, side, 3), np.uint8)
+    for row, image in enumerate(images):
+        rgb = image.convert("RGB")
+        pixels[row] = np.asarray(rgb if rgb.size == (side, side) else rgb.resize((side, side), Image.Resampling.BICUBIC))
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+
+
+def _stage(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+class FindingNet(nn.Module):
+    """uint8 images (B, 3, side, side) -> logits (B, labels).
+
+    The last map is read place by place, since a finding's side is its place; its mean and maximum are read too.
+
+    Attributes:
+        side: of the pictures that it reads, in pixels.
+        plan: of each convolution the channels (in widths), kernel and stride.
+
+    Args:
+        width: channels of the first stage.
+    """
+
+    side: ClassVar[int]
+    plan: ClassVar[tuple[tuple[int, int, int], ...]]
+
+    def __init__(self, width: int, labels: int) -> None:
+        super().__init__()
+        self.width = width
+        channels = [3, *(width * widths for widths, _, _ in self.plan)]
+        self.stages = nn.Sequential(
+            *(_stage(channels[i], channels[i + 1], kernel, stride) for i, (_, kernel, stride) in enumerate(self.plan))
+        )
+        grid = self.side // math.prod(stride for _, _, stride in self.plan)  # the last map is grid x grid
+        self.head = nn.Linear(channels[-1] * (grid * grid + 2), labels)
+
+    def initialise(self, generator: torch.Generator) -> None:
+        """He initialisation of the convolutions, Xavier of the head, from `generator` alone."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+        nn.init.xavier_uniform_(self.head.weight, generator=generator)
+        nn.init.zeros_(self.head.bias)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Logits of uint8 pixels."""
+        return self.classify(pixels.float() / 127.5 - 1.0)
+
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits of float images (B, 3, side, side) in [-1, 1]."""
+        maps = self.stages(images)  # (B, channels, grid, grid)
+        pooled = [maps.flatten(1), maps.mean(dim=(2, 3)), maps.amax(dim=(2, 3))]
+        return self.head(torch.cat(pooled, dim=1))
+
+
+class ImageChecker:
+    """Image -> findings, by thresholded probabilities of a trained `FindingNet`; a data set's own is a subclass.
+
+    Attributes:
+        name: as signatures call it; the card may give each of several its own.
+        labels: what it tells apart.
+        net: class of its network.
+        training: command that trains it anew.
+        fields: what its card must hold.
+        accuracy: what the network reaches on the val and test splits: F1 per label and macro.
+        fingerprint: hash of weights and card.
+    """
+
+    name: str
+    labels: ClassVar[tuple[str, ...]]
+    net: ClassVar[type[FindingNet]]
+    training: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]] = ("labels", "thresholds", "width", "accuracy")
+
+    def __init__(self, network: FindingNet, card: Mapping[str, Any], fingerprint: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.thresholds = np.array([card["thresholds"][label] for label in self.labels])
+        self.accuracy: Mapping[str, Any] = card["accuracy"]
+        self.fingerprint = fingerprint
+        if "name" in card:
+            self.name = card["name"]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Reads `path` (safetensors) and the JSON file of the same stem beside it.
+
+        Raises:
+            UserError: a file is missing, or is not a checker of this class.
+        """
+        path = Path(path)
+        card_path = path.with_suffix(".json")
+        anew = f"train it anew with `{cls.training}`"
+        for file in (path, card_path):
+            if not file.is_file():
+                raise UserError(f"{file}: the image checker is missing; {anew}")
+        try:
+            card = json.loads(card_path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{card_path}, line {error.lineno}: not JSON ({error.msg})") from error
+        missing = [key for key in cls.fields if key not in card]
+        if missing:
+            raise UserError(f"{card_path}: field '{missing[0]}' is missing; {anew}")
+        if tuple(card["labels"]) != cls.labels or set(card["thresholds"]) != set(cls.labels):
+            raise UserError(f"{card_path}: its labels are not those of this phantom; {anew}")
+        network = cls.net(card["width"], len(cls.labels))
+        try:
+            network.load_state_dict(load_file(path))  # fp16 on disk, copied into fp32 parameters
+        except (SafetensorError, RuntimeError) as error:
+            raise UserError(f"{path}: not the weights of an image checker of width {card['width']}") from error
+        return cls(network, card, hash_files(path, card_path))
+
+    def probabilities(self, images: Sequence[Image.Image]) -> np.ndarray:
+        """Probability of each label (N, labels)."""
+        rows = [np.empty((0, len(self.labels)), np.float32)]
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH):
+                pixels = to_pixels(images[start : start + BATCH], self.net.side)
+                rows.append(self.network(pixels).sigmoid().numpy())
+        return np.concatenate(rows)
+
+    def __call__(self, images: Sequence[Image.Image]) -> list[frozenset[str]]:
+        """The labels present in each image (any size and mode)."""
+        present = self.probabilities(images) >= self.thresholds
+        return [frozenset(label for label, yes in zip(self.labels, row, strict=True) if yes) for row in present]
