@@ -124,17 +124,28 @@ def claim(out: Path, configuration: dict, overwrite: bool) -> None:
     path = out / "config.yaml"
     if overwrite and path.exists():
         shutil.rmtree(out)
-    if path.exists():
-        known = yaml.safe_load(path.read_text(encoding="utf-8"))
-        given = {**configuration["recipe"], "data_fingerprint": configuration["data_fingerprint"]}
-        before = {**known["recipe"], "data_fingerprint": known["data_fingerprint"]}
-        for key in sorted(given.keys() | before.keys()):
-            if given.get(key) != before.get(key):
-                raise UserError(
-                    f"'{out}' holds a training with {key} = {before.get(key)!r}, not {given.get(key)!r}; "
-                    "choose another --out or give --overwrite"
-                )
+    refuse_another(out, configuration)
     write_text(path, yaml.safe_dump(configuration, sort_keys=False))
+
+
+def refuse_another(out: Path, configuration: dict) -> None:
+    """Refuses a folder that belongs to another configuration; an empty one belongs to nobody.
+
+    Raises:
+        UserError: the message names the first key that differs.
+    """
+    path = out / "config.yaml"
+    if not path.exists():
+        return
+    known = yaml.safe_load(path.read_text(encoding="utf-8"))
+    given = {**configuration["recipe"], "data_fingerprint": configuration["data_fingerprint"]}
+    before = {**known["recipe"], "data_fingerprint": known["data_fingerprint"]}
+    for key in sorted(given.keys() | before.keys()):
+        if given.get(key) != before.get(key):
+            raise UserError(
+                f"'{out}' holds a training with {key} = {before.get(key)!r}, not {given.get(key)!r}; "
+                "choose another --out or give --overwrite"
+            )
 
 
 def report_tokenizer(recipe: ModelRecipe, dataset: PairDataset) -> ReportTokenizer:

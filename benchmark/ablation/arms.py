@@ -1,0 +1,132 @@
+"""Arms of an ablation: what each changes in the recipe, as YAML data."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from medim.errors import UserError, unknown
+
+FOLDER = Path(__file__).parent / "arms"
+FULL = "full"
+TABLE4 = ("full", "dit-backbone", "unidisc-backbone", "no-pretrained", "no-timestep", "no-adaln", "causal-mask")
+CHOICES = (
+    "full", "shift", "report-image", "causal-mask", "causal-report-image", "annealing", "gating-zero", "gating-released",
+    "uniform", "positions-rotary", "positions-learned",
+)  # fmt: skip
+SETS: dict[str, tuple[str, ...]] = {
+    "table4": TABLE4,
+    "choices": CHOICES,
+    "adaln": ("full", "no-timestep", "no-adaln", "gating-zero", "gating-released"),
+    "prior": ("full", "no-pretrained"),
+    "all": tuple(dict.fromkeys([*TABLE4, *CHOICES])),
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+
+
+class Arm(BaseModel):
+    """One training of an ablation.
+
+    Attributes:
+        name: also its folder's name.
+        title: in tables and plots.
+        overrides: fields of `ModelRecipe`; a value such as `20%` is a share of the steps.
+        paper: its row in Table 4 of the paper (`method` in the published table); None for what the paper did not measure.
+        base: the arm that it is compared with; None for the full model.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    title: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    paper: str | None = None
+    base: str | None = FULL
+
+    def settings(self, steps: int) -> list[str]:
+        """The overrides as `key=value`, for a training of so many steps."""
+        return [f"{key}={json.dumps(_of_steps(value, steps))}" for key, value in self.overrides.items()]
+
+
+def _of_steps(value: Any, steps: int) -> Any:
+    share = _SHARE.fullmatch(value) if isinstance(value, str) else None
+    return value if share is None else max(1, round(float(share[1]) / 100 * steps))
+
+
+def shipped() -> dict[str, Path]:
+    """The arms that come with the package, by name."""
+    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+
+
+def load_arm(name_or_path: str) -> Arm:
+    """An arm by name, or from a YAML file of the user's, whose name is the arm's.
+
+    Raises:
+        UserError: unknown name (with the nearest), a file that is no arm.
+    """
+    known = shipped()
+    path = known.get(name_or_path, Path(name_or_path))
+    if path.suffix not in (".yaml", ".yml"):
+        raise unknown("arm", name_or_path, known)
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"arm '{path}' cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"arm '{path}' is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"arm '{path}' is not a mapping with title and overrides")
+    for key in values:
+        if key not in ("title", "overrides", "paper", "base"):
+            raise unknown(f"key in arm {path.name}", str(key), ["title", "overrides", "paper", "base"])
+    return _arm(path.stem, values)
+
+
+def _arm(name: str, values: Mapping[str, Any]) -> Arm:
+    if not _NAME.fullmatch(name):
+        raise UserError(f"arm '{name}': a name is made of letters, digits, '.', '_' and '-'")
+    try:
+        return Arm(**{"name": name, **({"base": None} if name == FULL else {}), **values})
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise UserError(f"arm '{name}': {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+
+
+def tokenizer_arm(text: str) -> Arm:
+    """`codes-16=DIR`: the full model on the tokens of another image tokenizer.
+
+    Raises:
+        UserError: not of the form NAME=DIR.
+    """
+    name, equals, folder = text.partition("=")
+    if not equals or not folder:
+        raise UserError(f"--tokenizer-arm {text}: give NAME=DIR, such as codes-16=runs/sweep/codes-16")
+    return _arm(name, {"title": f"image tokenizer {name}", "overrides": {"image_tokenizer": folder}})
+
+
+def chosen_arms(names: Sequence[str], more: Iterable[Arm] = ()) -> list[Arm]:
+    """The arms of these names (or files), each once, every one after the arm that it is compared with.
+
+    Raises:
+        UserError: an unknown arm, or two of one name.
+    """
+    found: dict[str, Arm] = {}
+
+    def add(arm: Arm, above: tuple[str, ...] = ()) -> None:
+        if arm.name in above:
+            raise UserError(f"arm '{arm.name}' is compared with itself: {' -> '.join([*above, arm.name])}")
+        if arm.base is not None and arm.base not in found:
+            add(known.get(arm.base) or load_arm(arm.base), (*above, arm.name))
+        if found.setdefault(arm.name, arm) != arm:
+            raise UserError(f"two arms are named '{arm.name}'")
+
+    arms = [*map(load_arm, names), *more]
+    known = {arm.name: arm for arm in arms}
+    for arm in arms:
+        add(arm)
+    return list(found.values())

@@ -1,0 +1,126 @@
+"""From the command's options to trained, measured and compared arms."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from benchmark.ablation.arms import SETS, chosen_arms, tokenizer_arm
+from benchmark.ablation.plan import Evaluation, Generation, Plan, make_plan
+from benchmark.ablation.pool import Failed, run_jobs
+from benchmark.generation import FAILURES
+from benchmark.provenance import command_line
+from benchmark.status import DONE, WITH_FAILURES
+from benchmark.systems import SAMPLING
+from medim.data.dataset import load_dataset
+from medim.errors import UserError
+from medim.files import write_text
+
+
+def execute_ablation(
+    set_of: str | None,
+    arms: str | None,
+    tokenizer_arms: Sequence[str],
+    *,
+    preset: str,
+    data: str,
+    out: Path,
+    tokenizer: str | None,
+    seeds: str,
+    steps: int | None,
+    jobs: int | None,
+    eval_pairs: int,
+    draws: int,
+    limit: int | None,
+    report_only: bool,
+    device: str | None,
+    overrides: Mapping[str, str],
+    overwrite: bool,
+) -> int:
+    """Trains, evaluates and reports; returns the exit status.
+
+    Args:
+        limit: test cases to sample for; None samples none.
+
+    Raises:
+        UserError: a mistake in the options, or a folder that holds another training.
+    """
+    names = list(SETS[set_of or "table4"]) if set_of is not None or arms is None else []
+    names += [name.strip() for name in arms.split(",") if name.strip()] if arms is not None else []
+    chosen = chosen_arms(list(dict.fromkeys(names)), map(tokenizer_arm, tokenizer_arms))
+    dataset = load_dataset(data)
+    recipe_settings = [f"{key}={value}" for key, value in overrides.items() if not key.startswith(SAMPLING)]
+    sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
+    plan = make_plan(
+        chosen, parse_seeds(seeds), preset=preset, data=data, out=out, tokenizer=tokenizer, steps=steps,
+        overrides=recipe_settings, evaluation=Evaluation(eval_pairs, draws),
+        generation=None if limit is None else Generation(limit, sampling=sampling), command=command_line(), device=device,
+    )  # fmt: skip
+    for name, reason in plan.left_out.items():
+        click.echo(f"{name}: left out: {reason}", err=True)
+    failed = [] if report_only else carry_out(plan, dataset.fingerprint, jobs, device, overwrite)
+    return WITH_FAILURES if failed else DONE
+
+
+def carry_out(plan: Plan, fingerprint: str, jobs: int | None, device: str | None, overwrite: bool) -> list[Failed]:
+    """Does what is missing of every job; what failed stands in `failures.jsonl`.
+
+    Raises:
+        UserError: a folder holds another training: nothing is begun.
+    """
+    if overwrite:
+        for job in plan.jobs:
+            clear(job.folder)
+    missing = [job for job in plan.jobs if job.missing(fingerprint)]
+    click.echo(
+        f"{len(plan.arms)} arms, {len(plan.seeds)} seeds: {len(plan.jobs) - len(missing)} of {len(plan.jobs)} trainings done",
+        err=True,
+    )
+    gpus = 0 if device is not None and not device.startswith("cuda") else _gpus()
+    if device is not None and ":" in device:  # one GPU named
+        gpus = 0
+    failed = run_jobs(missing, jobs or max(1, gpus), gpus)
+    out = plan.jobs[0].out
+    if failed:
+        lines = [{"arm": one.job.arm, "seed": one.job.seed, "status": one.status, "error": one.error} for one in failed]
+        write_text(out / FAILURES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        click.echo(f"{len(failed)} of {len(plan.jobs)} trainings have failures: {out / FAILURES}", err=True)
+    else:
+        (out / FAILURES).unlink(missing_ok=True)
+    return failed
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0,1,2` as whole numbers, each once.
+
+    Raises:
+        UserError: something else.
+    """
+    try:
+        seeds = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise UserError(f"--seeds {text}: give whole numbers parted by commas, such as 0,1,2") from None
+    if any(seed < 0 for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise UserError(f"--seeds {text}: each seed once, and none below 0")
+    return seeds
+
+
+def clear(folder: Path) -> None:
+    """Removes one arm's training with one seed.
+
+    Raises:
+        UserError: the folder holds files, and no training's `config.yaml` among them.
+    """
+    if not folder.exists():
+        return
+    if not (folder / "config.yaml").is_file() and not (folder / "log.txt").is_file():
+        raise UserError(f"'{folder}' holds files that no training wrote; --overwrite removes only a training")
+    shutil.rmtree(folder)
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()

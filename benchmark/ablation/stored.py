@@ -1,0 +1,3 @@
+"""What an ablation left on disk, read again."""
+
+TASKS = ("report-generation", "image-generation", "joint-generation")

@@ -1,0 +1,101 @@
+"""One arm with one seed, in a process of its own: train, evaluate, generate; whatever is done already is not done again.
+
+The job comes as one line of JSON (`benchmark.ablation.plan.Job`) on the standard input. When that ends, the parent is gone or
+asks to stop: the training saves a checkpoint and ends.
+"""
+
+import os
+import shlex
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from benchmark.ablation.locks import locked
+from benchmark.ablation.plan import CACHE, Job, train_command
+from benchmark.status import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
+from leaderboard.errors import LeaderboardError
+from medim.data.dataset import PairDataset, load_dataset
+from medim.errors import UserError
+
+RUN = "run"
+
+
+def work(job: Job) -> int:
+    """Does what is missing of a job; returns the exit status (3 where single samples could not be generated).
+
+    Raises:
+        UserError: a mistake in recipe, data or folder, or another process at work on it.
+        KeyboardInterrupt: asked to stop; the same job continues.
+    """
+    dataset = load_dataset(job.data)
+    missing = job.missing(dataset.fingerprint)
+    if not missing:
+        return DONE
+    with locked(job.folder, wait=False):
+        cache = job.out / CACHE
+        if "training" in missing:
+            from medim.training.train import train_model
+
+            share_tokens(job, dataset, cache)
+            train_model(job.preset, dataset, job.folder, overrides=job.settings, device=job.device)
+        if "evaluation" in missing:
+            from benchmark.ablation.evaluation import evaluate
+
+            evaluate(job.folder, dataset, job.evaluation, cache, job.device)
+            job.mark("evaluation")
+        if "generation" in missing:
+            from benchmark.ablation.generate import generate
+
+            if generate(job, dataset, job.folder / RUN, cache):
+                return WITH_FAILURES
+            job.mark("generation")
+    return DONE
+
+
+def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
+    """Tokenises what the training needs into the cache of all arms, and lets the training find it there."""
+    from medim.checkpoints import resolve
+    from medim.data.token_cache import tokenise_split
+    from medim.tokenizers.image import ImageTokenizer
+    from medim.training.train import report_tokenizer
+
+    place = job.folder / CACHE
+    recipe = job.recipe()
+    if place.exists() or recipe.image_tokenizer is None:  # train_model tells what is missing
+        return
+    with locked(cache):
+        images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
+        if job.device != "cpu":
+            import torch
+
+            images.to(job.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        reports = report_tokenizer(recipe, dataset)
+        tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit)
+        tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs)
+    place.symlink_to(os.path.relpath(cache, job.folder))
+
+
+def main() -> int:
+    """Reads the job, works, and turns mistakes into one line and an exit status."""
+    job = Job.from_json(sys.stdin.readline())
+
+    def stop_with_parent() -> None:
+        sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background hands down a signal that is ignored
+    threading.Thread(target=stop_with_parent, daemon=True).start()
+    print(f"# {shlex.join(train_command(job))}", flush=True)
+    try:
+        return work(job)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return INTERRUPTED
+    except (UserError, LeaderboardError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
