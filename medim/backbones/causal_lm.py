@@ -19,6 +19,8 @@ SANDWICH_NORM = ("gemma2", "gemma3_text")
 """Families that also normalise what a branch adds: the gate acts after that norm."""
 KERNELS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
 FAMILIES = PRE_NORM + SANDWICH_NORM
+CAUSAL_LM = "causal_lm"
+"""Folder of the plain language model inside that of a model trained with objective=autoregressive."""
 
 
 class CausalLMBackbone(Backbone):
@@ -138,6 +140,8 @@ def _as_it_is(x: torch.Tensor) -> torch.Tensor:
 def _locate(source: str) -> tuple[str, dict[str, str]]:
     """A hub id or folder, and the `gguf_file` argument where the weights are one GGUF file."""
     path = Path(source)
+    if (path / CAUSAL_LM / "config.json").exists():
+        return str(path / CAUSAL_LM), {}
     if path.is_file() and path.suffix == ".gguf":
         return str(path.parent), {"gguf_file": path.name}
     if path.is_dir() and not (path / "config.json").exists():

@@ -24,6 +24,7 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
+from medim.training.as_causal_lm import check_image_ids, reason_against, write_causal_lm
 from medim.training.curve import plot_curve
 from medim.training.mixture import weighted_rows
 from medim.training.recipe import ModelRecipe
@@ -78,6 +79,7 @@ def train_model(
     is_main = state.is_main_process  # asked now: the Trainer makes the state anew
     images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
     images.to(device or state.device)
+    check_image_ids(recipe, images)
     reports = report_tokenizer(recipe, dataset)
     with state.main_process_first():  # the others find the folder claimed and the tokens made
         configuration = {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}
@@ -163,9 +165,10 @@ def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer)
     fields = {**recipe.model_fields_of_config(), "image_codes": images.codes, "image_length": images.length}
     if isinstance(recipe.backbone, str) and recipe.pretrained and recipe.replaced_by is None:
         model = MeDiMModel.from_backbone(recipe.backbone, recipe.layers, recipe.backbone_image_offset, **fields)
+        knows_codes = recipe.backbone_image_offset is not None
     else:
-        model = MeDiMModel(random_config(recipe, reports.size, fields))
-    if recipe.graft_codebook and recipe.backbone_image_offset is None:
+        model, knows_codes = MeDiMModel(random_config(recipe, reports.size, fields)), False
+    if recipe.graft_codebook and not knows_codes:
         model.graft_codebook(images.codebook.detach().cpu(), torch.Generator().manual_seed(recipe.seed))
     return model
 
@@ -223,5 +226,10 @@ def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> 
 
 
 def save(model: MeDiMModel, images: ImageTokenizer, reports: ReportTokenizer, out: Path) -> None:
-    """The model at `out`, its tokenizers in `image_tokenizer/` and `report_tokenizer/`, the default sampler settings."""
+    """The model at `out`, its tokenizers in `image_tokenizer/` and `report_tokenizer/`, the default sampler settings.
+
+    One trained from left to right is written as a plain causal LM as well, where it is one.
+    """
     MeDiMPipeline(model.cpu(), images, reports, SamplerSettings(), out.name, "").save_pretrained(out)
+    if reason_against(model) is None:
+        write_causal_lm(model, images, reports, out)

@@ -1,0 +1,107 @@
+"""A model trained from left to right, as the plain causal language model that it is: a multimodal prior for another training.
+
+Its vocabulary is the report's ids, then the image codes, then MASK (which opens a sequence), BOI and EOI; Liquid's has the same
+form. `transformers` reads the folder, and so does a recipe's `backbone`, with `backbone_image_offset` at code 0.
+"""
+
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from medim.backbones.build import SCRATCH, config_of
+from medim.backbones.causal_lm import CAUSAL_LM, load_config
+from medim.denoiser import MeDiMModel, embedding_scale
+from medim.errors import UserError
+from medim.tokenizers.image import ImageTokenizer
+from medim.tokenizers.report import ReportTokenizer
+from medim.training.recipe import ModelRecipe
+
+STRUCTURE = 3  # MASK, BOI, EOI
+OFFSET, CODES, TOKENIZER = "image_offset", "image_codes", "image_tokenizer"
+"""What config.json tells of the image codes: id of code 0, how many, fingerprint of the image tokenizer that they belong to."""
+
+
+def reason_against(model: MeDiMModel) -> str | None:
+    """Why a model is no plain causal LM; None where it is one."""
+    config = model.config
+    if config.objective != "autoregressive":
+        return f"it was trained with objective={config.objective}, not autoregressive"
+    if config.backbone["model_type"] in SCRATCH:
+        return f"a {config.backbone['model_type']} is no language model"
+    if config.positions != "rotary":
+        return f"positions={config.positions} have no place in one: train with positions=rotary"
+    return None
+
+
+@torch.no_grad()
+def as_causal_lm(model: MeDiMModel) -> PreTrainedModel:
+    """The causal LM that gives every sequence the probabilities that `model` gives it; of the backbone's own family.
+
+    A sequence is `MASK BOI image EOI report` or `MASK report BOI image EOI`, and position i tells token i + 1. The rows of
+    the head that belong to MASK, BOI and EOI are zero: the model never learned to tell them.
+
+    Raises:
+        UserError: the model is none; the message says why.
+    """
+    reason = reason_against(model)
+    if reason is not None:
+        raise UserError(f"no causal language model can be made of it: {reason}")
+    text, codes = model.config.text_vocabulary, model.config.image_codes
+    config = config_of(model.config.backbone)
+    config.vocab_size, config.tie_word_embeddings = text + codes + STRUCTURE, False
+    result = AutoModelForCausalLM.from_config(config)
+    own = model.get_input_embeddings().weight
+    head = own if model.report_head is None else model.report_head.weight
+    added = model.added.weight / embedding_scale(config)
+    weights = {f"model.{name}": tensor for name, tensor in model.backbone.decoder.state_dict().items()}
+    weights["model.embed_tokens.weight"] = torch.cat([own[:text], added[STRUCTURE:], added[:STRUCTURE]])
+    weights["lm_head.weight"] = torch.cat([head[:text], model.image_head.weight, torch.zeros_like(added[:STRUCTURE])])
+    result.load_state_dict(weights)
+    return result.eval()
+
+
+def write_causal_lm(model: MeDiMModel, images: ImageTokenizer, reports: ReportTokenizer, out: Path) -> Path:
+    """Writes it with its report tokenizer to `out`/causal_lm, where the `backbone` of a recipe finds it by `out`.
+
+    Raises:
+        UserError: the model is no causal LM.
+    """
+    language_model = as_causal_lm(model)
+    config = language_model.config
+    setattr(config, OFFSET, model.config.text_vocabulary)
+    setattr(config, CODES, model.config.image_codes)
+    setattr(config, TOKENIZER, images.fingerprint)
+    config.bos_token_id = model.config.text_vocabulary + model.config.image_codes
+    config.eos_token_id, config.pad_token_id = reports.end, reports.padding
+    language_model.generation_config.bos_token_id = config.bos_token_id
+    language_model.generation_config.eos_token_id = config.eos_token_id
+    language_model.generation_config.pad_token_id = config.pad_token_id
+    folder = out / CAUSAL_LM
+    folder.mkdir(parents=True, exist_ok=True)
+    reports.save_pretrained(folder)
+    language_model.save_pretrained(folder)
+    return folder
+
+
+def check_image_ids(recipe: ModelRecipe, images: ImageTokenizer) -> None:
+    """That image codes which a pretrained backbone knows are read from where they stand, and are those of this tokenizer.
+
+    Raises:
+        UserError: another `backbone_image_offset`, another image tokenizer, or no such backbone.
+    """
+    if not isinstance(recipe.backbone, str) or not recipe.pretrained or recipe.replaced_by is not None:
+        return
+    known = load_config(recipe.backbone).to_dict()
+    if OFFSET not in known:
+        return
+    if recipe.backbone_image_offset != known[OFFSET]:
+        given = recipe.backbone_image_offset
+        raise UserError(
+            f"backbone '{recipe.backbone}' knows image codes: set backbone_image_offset={known[OFFSET]}, not {given}"
+        )
+    if images.fingerprint != known[TOKENIZER]:
+        raise UserError(
+            f"backbone '{recipe.backbone}' knows the codes of image tokenizer {known[TOKENIZER]}, and this one is "
+            f"{images.fingerprint}: give --tokenizer the one that it was trained with"
+        )
