@@ -17,6 +17,7 @@ from benchmark.samples import SAMPLES
 from medim.data.dataset import PairDataset
 from medim.files import write_text
 from tasks.cases import cases_of
+from tasks.generating import timed_batch
 from tasks.protocols import Generator, Prediction
 
 KINDS = ("image", "report", "pair")
@@ -74,15 +75,22 @@ def sample(
     }  # fmt: skip
 
     def generate(batch: Sequence[Slot], seeds: Sequence[int]) -> list[Prediction]:
-        texts = [slot.text for slot in batch]
+        texts, pictures = [slot.text for slot in batch], [slot.image for slot in batch if slot.image is not None]
+        images: Sequence[Image.Image | None] = [None] * len(batch)
+        reports: Sequence[str | None] = [None] * len(batch)
+        how = model.name, f"{kind}s", len(batch), model
         if kind == "image":
-            images = model.generate_images(texts, seeds=seeds)
-            return [Prediction(s.id, image, None, s.text) for s, image in zip(batch, images, strict=True)]
-        if kind == "report":
-            reports = model.generate_reports([slot.image for slot in batch if slot.image is not None], seeds=seeds)
-            return [Prediction(s.id, None, report) for s, report in zip(batch, reports, strict=True)]
-        pairs = model.generate_pairs(texts, seeds=seeds)
-        return [Prediction(s.id, image, report, s.text or None) for s, (image, report) in zip(batch, pairs, strict=True)]
+            images, cost = timed_batch(lambda: model.generate_images(texts, seeds=seeds), *how)
+        elif kind == "report":
+            reports, cost = timed_batch(lambda: model.generate_reports(pictures, seeds=seeds), *how)
+        else:
+            pairs, cost = timed_batch(lambda: model.generate_pairs(texts, seeds=seeds), *how)
+            images, reports = zip(*pairs, strict=True)
+        prompts = [None if kind == "report" else text or None for text in texts]
+        return [
+            Prediction(slot.id, image, report, prompt, cost)
+            for slot, image, report, prompt in zip(batch, images, reports, prompts, strict=True)
+        ]
 
     with Artifacts.claim(out, configuration, overwrite):
         store = PredictionStore(out, commit=commit())

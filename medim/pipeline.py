@@ -19,6 +19,7 @@ from medim.errors import UserError
 from medim.files import hash_files, write_json
 from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
 from medim.sampling.completion import Completion, canvas_of
+from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
 from medim.sampling.ending import Ending
 from medim.sampling.gaps import with_gaps
@@ -114,9 +115,13 @@ class MeDiMPipeline:
     def settings(self) -> dict[str, Any]:
         """Sampler settings and the checkers that steer, as they stand in a signature."""
         values = self.sampler.to_dict()
-        if self._steered and self.steering is not None:
+        if self.steered and self.steering is not None:
             values["steering"] |= self.steering.settings()
         return values
+
+    def cost(self) -> dict[str, float]:
+        """What each sample of the last call took, its share of the batch (`Spent.each`)."""
+        return self.spent.each(Cost.of(self.model))
 
     def tokenizers(self) -> dict[str, str]:
         """Hashes of both tokenizers: nats per token of two models are comparable where that modality's are equal."""
@@ -231,6 +236,15 @@ class MeDiMPipeline:
         tokens = after.tokens.masked_fill(mask, layout.vocabulary.mask)
         return self._completed(Canvas(layout, tokens, after.given & ~mask), seeds)
 
+    @property
+    def finds_regions(self) -> bool:
+        """Whether `edit` finds what a changed report concerns."""
+        return not self.model.autoregressive
+
+    def image_codes(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """The tokens of images of any size, (n, grid, grid): what an edit leaves of them can be told from these."""
+        return self._codes(images).view(len(images), self.images.grid, self.images.grid).cpu()
+
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
         """The tokenizer's round trip: what the model could at best show."""
         return self.images.decode_images(self._codes(images))
@@ -275,7 +289,8 @@ class MeDiMPipeline:
         return Canvas.blank(self.model.config.layout, batch, self.model.device)
 
     @property
-    def _steered(self) -> bool:
+    def steered(self) -> bool:
+        """Whether the sampler's settings ask for checkers; see `steer`."""
         return self.sampler.steering.candidates > 1 or self.sampler.steering.repairs > 0
 
     def _decode(self, canvas: Canvas, seeds: Sequence[int]) -> Canvas:
@@ -286,7 +301,7 @@ class MeDiMPipeline:
         def run(part: Canvas, numbers: Sequence[int]) -> Decoded:
             return decode(self.model, part, self.sampler, numbers, ending)
 
-        if not self._steered:
+        if not self.steered:
             decoded = run(canvas, seeds)
             self.spent = Spent([decoded], [len(seeds)])
             return decoded.canvas
@@ -296,6 +311,7 @@ class MeDiMPipeline:
             canvas, seeds, self.steering, self.sampler.steering, run,
             show=lambda part: (self._images(part), self._reports(part)),
             sentences=lambda part, row: sentence_slices(self.reports, part.report_tokens()[row].tolist()),
+            flops=lambda decoded: Cost.of(self.model).of_passes(decoded.passes),
         )  # fmt: skip
         return done
 

@@ -5,14 +5,18 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from medim.errors import UserError
+from tasks.protocols import Accounts
 
 Output = TypeVar("Output")
 
 
 def timed_batch(
-    generate: Callable[[], list[Output]], name: str, what: str, count: int
-) -> tuple[list[Output], dict[str, float]]:
+    generate: Callable[[], Sequence[Output]], name: str, what: str, count: int, system: object = None
+) -> tuple[Sequence[Output], dict[str, float]]:
     """The outputs of one batch, and the cost of each: its share of the batch's wall time in seconds.
+
+    Args:
+        system: what generated; where it `Accounts` for its calls, what it tells is added.
 
     Raises:
         UserError: another number of outputs than was asked for.
@@ -22,7 +26,8 @@ def timed_batch(
     seconds = time.perf_counter() - start
     if len(outputs) != count:
         raise UserError(f"generator '{name}' gave {len(outputs)} {what} for {count} cases")
-    return outputs, {"seconds": seconds / count}
+    told = dict(system.cost()) if isinstance(system, Accounts) else {}
+    return outputs, {"seconds": seconds / count, **told}
 
 
 def check_seeds(cases: Sequence[object], seeds: Sequence[int]) -> None:

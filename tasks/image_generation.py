@@ -33,7 +33,11 @@ class ImageGeneration:
         check_seeds(cases, seeds)
         reports = [case.report for case in cases]
         images, cost = timed_batch(
-            lambda: generator.generate_images(reports, seeds=list(seeds)), generator.name, "images", len(cases)
+            lambda: generator.generate_images(reports, seeds=list(seeds)),
+            generator.name,
+            "images",
+            len(cases),
+            generator,
         )
         return [
             Prediction(case.id, image=image, prompt=case.report, cost=cost) for case, image in zip(cases, images, strict=True)

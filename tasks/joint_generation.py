@@ -34,7 +34,11 @@ class JointGeneration:
         """
         check_seeds(cases, seeds)
         pairs, cost = timed_batch(
-            lambda: generator.generate_pairs([""] * len(cases), seeds=list(seeds)), generator.name, "pairs", len(cases)
+            lambda: generator.generate_pairs([""] * len(cases), seeds=list(seeds)),
+            generator.name,
+            "pairs",
+            len(cases),
+            generator,
         )
         return [
             Prediction(case.id, image=image, report=report, cost=cost)

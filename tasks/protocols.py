@@ -82,6 +82,14 @@ class Generator(Protocol):
 
 
 @runtime_checkable
+class Accounts(Protocol):
+    """A system that knows what its work takes."""
+
+    def cost(self) -> Mapping[str, float]:
+        """What each sample of the last `generate_*` call took, its share of the batch: `forwards`, `active_tokens`, `flops`."""
+
+
+@runtime_checkable
 class Reconstructs(Protocol):
     """A system whose image tokenizer can be measured on its own."""
 
@@ -141,6 +149,51 @@ class Scorable(Protocol):
 
     def report_ids(self, reports: Sequence[str]) -> Any:
         """Reports as the model reads them: ids, the end and padding, (n, length) integers."""
+
+
+class Edited(Protocol):
+    """An edited pair.
+
+    Attributes:
+        image, report: as they are now.
+        codes: image tokens (N,) now.
+        redrawn: tokens that were drawn anew, N booleans in any shape.
+    """
+
+    @property
+    def image(self) -> Image.Image: ...
+
+    @property
+    def report(self) -> str: ...
+
+    @property
+    def codes(self) -> Any: ...
+
+    @property
+    def redrawn(self) -> Any: ...
+
+
+@runtime_checkable
+class Edits(Protocol):
+    """A system that changes a part of an image as its report is changed, and leaves all other tokens."""
+
+    def edit(
+        self,
+        images: Sequence[Image.Image],
+        reports: Sequence[str],
+        new_reports: Sequence[str],
+        *,
+        regions: Sequence[Any],
+        seeds: Sequence[int],
+    ) -> Sequence[Edited]:
+        """One edited pair for each; a region is a boolean array (height, width), or None for the system to find it."""
+
+    def image_codes(self, images: Sequence[Image.Image]) -> Any:
+        """Image tokens (n, ...) before any edit, to hold `Edited.codes` against."""
+
+    @property
+    def finds_regions(self) -> bool:
+        """Whether a region may be None."""
 
 
 @runtime_checkable
@@ -205,6 +258,14 @@ class Selective(Protocol):
 
     def refuses(self, generator: Generator | Answered) -> str | None:
         """Why this system cannot be asked, in one line; None where it can."""
+
+
+@runtime_checkable
+class Particular(Protocol):
+    """A task that asks of a data set what not every one offers."""
+
+    def refuses_data(self, dataset: "PairDataset") -> str | None:
+        """Why this data set cannot be asked, in one line; None where it can."""
 
 
 @runtime_checkable

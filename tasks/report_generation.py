@@ -41,7 +41,11 @@ class ReportGeneration:
         check_seeds(cases, seeds)
         images = [case.image for case in cases]
         reports, cost = timed_batch(
-            lambda: generator.generate_reports(images, seeds=list(seeds)), generator.name, "reports", len(cases)
+            lambda: generator.generate_reports(images, seeds=list(seeds)),
+            generator.name,
+            "reports",
+            len(cases),
+            generator,
         )
         return [Prediction(case.id, report=report, cost=cost) for case, report in zip(cases, reports, strict=True)]
 

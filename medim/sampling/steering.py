@@ -11,11 +11,11 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
-from torch.utils.flop_counter import FlopCounterMode
 
 from medim.canvas import Canvas
 from medim.data.dataset import Checker
 from medim.errors import UserError
+from medim.sampling.cost import Cost, active_tokens
 from medim.sampling.decoder import Decoded
 from medim.sampling.regions import largest
 from medim.sampling.settings import SteeringSettings
@@ -124,6 +124,16 @@ class Spent:
         """Passes that one sample took part in, at most."""
         return sum(run.forwards for run in self.decoded)
 
+    def each(self, cost: Cost) -> dict[str, float]:
+        """What one sample took, its share of the call: forwards, active tokens (positions computed), FLOPs of the denoiser."""
+        samples = max(1, self.rows[0] if self.rows else 0)
+        passes = [one for run in self.decoded for one in run.passes]
+        return {
+            "forwards": self.forwards,
+            "active_tokens": active_tokens(passes) / samples,
+            "flops": cost.of_passes(passes) / samples,
+        }
+
 
 Run = Callable[[Canvas, Sequence[int]], Decoded]
 Show = Callable[[Canvas], tuple[list[Image.Image], list[str]]]
@@ -138,6 +148,7 @@ def steer(
     run: Run,
     show: Show,
     sentences: Sentences,
+    flops: Callable[[Decoded], float],
 ) -> tuple[Canvas, Spent]:
     """Best of n, then repair; never worse than the first sample by the steering checker's own measure.
 
@@ -145,17 +156,14 @@ def steer(
 
     Args:
         run: fills canvases.
+        flops: of a run of the decoder.
         show: images and reports of filled canvases.
         sentences: of one filled canvas's row: text and places of its tokens in the report.
     """
-    allowed = settings.candidates + settings.repairs
-    if settings.budget:
-        with FlopCounterMode(display=False) as counter:  # of what ran, not of what should have
-            first = run(canvas, seeds)
-        each = counter.get_total_flops() / max(1, len(seeds))
-        allowed = min(allowed, max(1, int(settings.budget // each))) if each else allowed
-    else:
-        first = run(canvas, seeds)
+    allowed, first = settings.candidates + settings.repairs, run(canvas, seeds)
+    each = flops(first) / max(1, len(seeds))
+    if settings.budget and each:
+        allowed = min(allowed, max(1, int(settings.budget // each)))
     spent = Spent([first], [len(seeds)])
     best, score = first.canvas.tokens.clone(), steering.agreement(*show(first.canvas))
     for number in range(1, min(settings.candidates, allowed)):

@@ -122,6 +122,7 @@ def test_sample_draws_and_continues(command, model, tmp_path, kind, given, keys)
     for line in lines:
         assert {key for key in ("image", "report", "prompt") if line[key] is not None} == keys
         assert line["image"] is None or (tmp_path / "s" / line["image"]).is_file()
+    assert all(line["cost"]["seconds"] > 0 for line in lines)
     assert len({line["seed"] for line in lines}) == 6
     with Image.open(tmp_path / "s/contact_sheet.png") as sheet:
         assert sheet.width > 6 * 100

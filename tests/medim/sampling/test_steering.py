@@ -68,6 +68,10 @@ class Runs:
         return Decoded(Canvas(LAYOUT, tokens, canvas.given), 1, 0.0, ())
 
 
+def flops(decoded) -> float:
+    return 0.0
+
+
 def test_agreement_is_the_mean_log_probability_of_what_is_wanted():
     white, black = (Image.new("RGB", (8, 8), (v, v, v)) for v in (255, 0))
     scores = STEERING.scores([white, black], [frozenset(["bright"]), frozenset(["bright"])])
@@ -87,7 +91,7 @@ def test_the_best_of_three_is_kept_for_each_sample():
     runs = Runs()
     canvas = Canvas.blank(LAYOUT, 5).give_report(torch.tensor([[1, 0, 0]] * 5))
     seeds = [0, 1, 2, 3, 5]
-    done, spent = steer(canvas, seeds, STEERING, SteeringSettings(candidates=3), runs, show, sentences)
+    done, spent = steer(canvas, seeds, STEERING, SteeringSettings(candidates=3), runs, show, sentences, flops)
     assert [asked for _, asked in runs.asked] == [seeds, [seed_of(s, 1) for s in seeds], [seed_of(s, 2) for s in seeds]]
     for row, seed in enumerate(seeds):  # place 1 is the first quarter: bit 1 of the seed
         assert int(done.image_codes()[row, 0]) == max((seed_of(seed, k) >> 1) & 1 for k in range(3))
@@ -99,7 +103,7 @@ def test_repair_opens_the_region_that_contradicts_and_keeps_what_is_better():
     runs = Runs()
     canvas = Canvas.blank(LAYOUT, 2).give_report(torch.tensor([[1, 0, 0]] * 2))
     seeds = [0b01100, 0b00010]  # dark first quarter, and a bright one
-    done, spent = steer(canvas, seeds, STEERING, SteeringSettings(repairs=6, share=0.25), runs, show, sentences)
+    done, spent = steer(canvas, seeds, STEERING, SteeringSettings(repairs=6, share=0.25), runs, show, sentences, flops)
     opened, again = runs.asked[1]
     assert len(again) == 1  # the second sample agreed at once
     assert opened[0].nonzero()[:, 0].tolist() == [LAYOUT.image.start]
@@ -113,7 +117,7 @@ def test_repair_opens_the_sentence_that_contradicts_a_given_image():
     runs = Runs()
     canvas = Canvas.blank(LAYOUT, 1).give_image(torch.zeros(1, 4, dtype=torch.long))
     settings = SteeringSettings(repairs=8)
-    done, _ = steer(canvas, [0b10000000], STEERING, settings, runs, show, sentences)  # the report's second word says 1
+    done, _ = steer(canvas, [0b10000000], STEERING, settings, runs, show, sentences, flops)  # the report's second word says 1
     assert runs.asked[1][0][0].nonzero()[:, 0].tolist() == [LAYOUT.report.start + 1]
     assert "1" not in show(done)[1][0]
 
@@ -122,19 +126,16 @@ def test_what_is_not_told_is_written_behind_the_last_word():
     runs = Runs()
     canvas = Canvas.blank(LAYOUT, 1).give_image(torch.ones(1, 4, dtype=torch.long))
     last = lambda canvas, row: sentences(canvas, row)[:2]  # noqa: E731
-    steer(canvas, [0], STEERING, SteeringSettings(repairs=1), runs, show, last)
+    steer(canvas, [0], STEERING, SteeringSettings(repairs=1), runs, show, last, flops)
     assert runs.asked[1][0][0].nonzero()[:, 0].tolist() == [LAYOUT.report.start + 2]
 
 
 def test_a_budget_is_counted_in_what_the_first_run_took():
     canvas = Canvas.blank(LAYOUT, 2).give_report(torch.tensor([[1, 0, 0]] * 2))
 
-    def run(part, seeds):
-        torch.ones(10, 10) @ torch.ones(10, 10)  # 2,000 floating-point operations, 1,000 for each sample
-        return Runs()(part, seeds)
-
     for budget, candidates in [(500, 1), (1000, 1), (2999, 2), (3000, 3), (1e9, 5)]:
-        _, spent = steer(canvas, [0, 0], STEERING, SteeringSettings(candidates=5, budget=budget), run, show, sentences)
+        settings = SteeringSettings(candidates=5, budget=budget)
+        _, spent = steer(canvas, [0, 0], STEERING, settings, Runs(), show, sentences, lambda decoded: 2000)  # 1,000 a sample
         assert spent.candidates == candidates
 
 
@@ -142,7 +143,7 @@ def test_a_worse_candidate_never_replaces_a_better_one():
     """The mutation: always the last. It is worse for some seed."""
     canvas = Canvas.blank(LAYOUT, 40).give_report(torch.tensor([[1, 0, 0]] * 40))
     seeds = list(range(40))
-    best, _ = steer(canvas, seeds, STEERING, SteeringSettings(candidates=2), Runs(), show, sentences)
+    best, _ = steer(canvas, seeds, STEERING, SteeringSettings(candidates=2), Runs(), show, sentences, flops)
     last = Runs()(canvas, [seed_of(s, 1) for s in seeds]).canvas
     kept, replaced = (STEERING.agreement(*show(c)) for c in (best, last))
     assert (kept >= replaced).all()

@@ -1,0 +1,27 @@
+"""What a batch cost: its share of the wall time, and what the system itself tells."""
+
+import pytest
+
+from medim.errors import UserError
+from tasks.generating import timed_batch
+
+
+class Counts:
+    def cost(self) -> dict[str, float]:
+        return {"forwards": 3, "flops": 7.0}
+
+
+def test_a_system_that_accounts_for_its_work_is_asked_after_it():
+    outputs, cost = timed_batch(lambda: ["a", "b"], "x", "reports", 2, Counts())
+    assert outputs == ["a", "b"]
+    assert cost == {"seconds": cost["seconds"], "forwards": 3, "flops": 7.0}
+    assert cost["seconds"] > 0
+
+
+def test_any_other_has_seconds_alone():
+    assert set(timed_batch(lambda: ["a"], "x", "reports", 1, object())[1]) == {"seconds"}
+
+
+def test_too_few_outputs_are_an_error():
+    with pytest.raises(UserError, match="generator 'x' gave 1 reports for 2 cases"):
+        timed_batch(lambda: ["a"], "x", "reports", 2, Counts())
