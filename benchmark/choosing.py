@@ -6,7 +6,7 @@ from typing import Any
 from medim.data.dataset import PairDataset
 from medim.errors import UserError, unknown
 from tasks.cases import has_images
-from tasks.protocols import Answered, Generator, Limited, Selective, Task
+from tasks.protocols import Answered, Generator, Limited, Particular, Selective, Task
 
 ALL = "all"
 TEXT_ONLY = ("report-generation",)  # tasks that a set of reports alone can score
@@ -48,5 +48,7 @@ def reason_against(task: Task, model: Any, dataset: PairDataset) -> str | None:
         )
         return f"data set '{dataset.name}' holds reports alone: {what}"
     if isinstance(task, Selective) and (reason := task.refuses(model)) is not None:
+        return reason
+    if isinstance(task, Particular) and (reason := task.refuses_data(dataset)) is not None:
         return reason
     return model.cannot(task.name) if isinstance(model, Limited) else None

@@ -33,6 +33,16 @@ MAIN = {
         "own image preferred",
     ),
 }
+MAIN |= dict.fromkeys(
+    ("editing", "editing-removal", "inpainting"),
+    (
+        "edit hit rate",
+        "other findings kept",
+        "hit and others kept",
+        "tokens changed outside the region",
+        "share of tokens redrawn",
+    ),
+)
 MOST = 6  # columns
 
 

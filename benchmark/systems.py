@@ -5,7 +5,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medim.data.dataset import PairDataset
+from medim.data.dataset import Checker, PairDataset
 from medim.errors import UserError
 from tasks.protocols import Answered, Generator
 
@@ -58,14 +58,19 @@ def open_model(
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if kind in registered:
         return _from_entry_point(kind, registered[kind].load(), argument or None, _device(device), overrides)
-    return open_pipeline(name, device, overrides)
+    return open_pipeline(name, device, overrides, dataset)
 
 
-def open_pipeline(name: str, device: str | None, overrides: Mapping[str, str]) -> "MeDiMPipeline":
+def open_pipeline(
+    name: str, device: str | None, overrides: Mapping[str, str], dataset: PairDataset | None = None
+) -> "MeDiMPipeline":
     """The pipeline of a preset, folder or hub id, with `sampling.*` overrides applied.
 
+    Args:
+        dataset: whose checkers steer, where `sampling.steering` asks for it.
+
     Raises:
-        UserError: unknown model or setting, missing or damaged weights.
+        UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is asked for.
     """
     for key in overrides:
         if not key.startswith(SAMPLING):
@@ -75,7 +80,20 @@ def open_pipeline(name: str, device: str | None, overrides: Mapping[str, str]) -
     pipeline = MeDiMPipeline.from_pretrained(name, device=device)
     if overrides:
         pipeline.configure({key.removeprefix(SAMPLING): value for key, value in overrides.items()})
+    if pipeline.steered:
+        pipeline.steer(*_steering_checkers(name, dataset))
     return pipeline
+
+
+def _steering_checkers(model: str, dataset: PairDataset | None) -> tuple[Checker, Checker]:
+    from benchmark.export.gate import steering_checkers
+
+    if dataset is None:
+        raise UserError(f"--model {model} with {SAMPLING}steering needs --data: a set whose checkers steer, such as phantom")
+    images, reports = steering_checkers(dataset)
+    if images is None or reports is None:
+        raise UserError(f"data set '{dataset.name}' has no checkers that steer: {SAMPLING}steering.* cannot be used with it")
+    return images, reports
 
 
 def _from_entry_point(

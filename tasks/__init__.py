@@ -18,6 +18,7 @@ def __getattr__(name: str) -> Any:
     from medim.errors import UserError
 
     try:
+        from tasks.editing import EDITING, INPAINTING, REMOVAL
         from tasks.image_generation import ImageGeneration
         from tasks.joint_generation import JointGeneration
         from tasks.likelihood import Likelihood
@@ -27,7 +28,8 @@ def __getattr__(name: str) -> Any:
         if error.name not in {"torchmetrics", "pycocoevalcap"}:
             raise
         raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
-    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood(), Memorisation())
+    edits = (EDITING, REMOVAL, INPAINTING)
+    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood(), Memorisation(), *edits)
     tasks = {task.name: task for task in every}
     globals()["TASKS"] = tasks
     return tasks

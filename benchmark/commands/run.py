@@ -23,7 +23,10 @@ from benchmark.options import (
 from benchmark.status import not_built
 from medim.errors import UserError, unknown
 
-BUILT = ("image-generation", "report-generation", "joint-generation", "likelihood", "memorisation")
+BUILT = (
+    "image-generation", "report-generation", "joint-generation", "likelihood", "memorisation", "editing", "editing-removal",
+    "inpainting",
+)  # fmt: skip
 PLANNED = {
     "augmentation": "it will train a downstream model with and without generated pairs",
     "fine-detail": "it will score small and lateralised findings one by one",
@@ -86,8 +89,8 @@ def run(
 ) -> None:
     """Generates with --model for the test cases of --data, scores it beside its anchors, and builds the page in --out.
 
-    TASK is image-generation, report-generation, joint-generation, likelihood, memorisation, or "all" for what the model can do
-    of these; augmentation, fine-detail and long-form are not built yet.
+    TASK is image-generation, report-generation, joint-generation, likelihood, memorisation, editing, editing-removal,
+    inpainting, or "all" for what the model can do of these; augmentation, fine-detail and long-form are not built yet.
 
     memorisation draws unprompted pairs and looks for each in the whole training split, which is read once and then kept in
     --cache; --data NAME:train=10% searches a tenth of it.
