@@ -11,6 +11,7 @@ import click
 from benchmark.generation import FAILURES
 from benchmark.status import DONE, STOPPED, WITH_FAILURES
 from medim.data.checks.check import LENGTHS, check_dataset, open_for_check
+from medim.data.checks.kept import Kept
 from medim.errors import UserError
 from medim.files import write_json, write_text
 from medim.pair import SPLITS
@@ -18,7 +19,7 @@ from medim.pair import SPLITS
 if TYPE_CHECKING:
     from medim.tokenizers.report import ReportTokenizer
 
-CHECK = "check.json"
+CHECK, READ = "check.json", ".check.read"
 _WORTH_WORKERS = 2000  # pairs; starting a worker takes seconds
 
 
@@ -33,7 +34,7 @@ def check_and_print(
     workers: int | None,
     out: Path | None,
 ) -> int:
-    """Checks a data set, prints the report and writes it into `out`; the exit status.
+    """Checks a data set, prints the report and writes it into `out`, where a check that was stopped continues; exit status.
 
     Raises:
         UserError: no such data set, model or tokenizer, or options that contradict each other.
@@ -43,18 +44,21 @@ def check_and_print(
     if workers is None:
         size = sum(min(dataset.size(split), limit or dataset.size(split)) for split in SPLITS)
         workers = (os.cpu_count() or 1) if size >= _WORTH_WORKERS else 0
+    kept = None if out is None else Kept(out / READ, dataset, measure)
     report = check_dataset(
-        dataset, limit=limit, tokenizer=measure, lengths=lengths, resolution=resolution, workers=workers, progress=True
-    )
+        dataset, limit=limit, tokenizer=measure, lengths=lengths, resolution=resolution, workers=workers, kept=kept,
+        progress=True,
+    )  # fmt: skip
     for line in report.lines(allow):
         click.echo(line)
-    if out is not None:
+    if out is not None and kept is not None:
         write_json(out / CHECK, report.to_json(allow))
         if report.failures:
             lines = [json.dumps({"item": item, "reason": reason}, ensure_ascii=False) for item, reason in report.failures]
             write_text(out / FAILURES, "\n".join(lines) + "\n")
         else:
             (out / FAILURES).unlink(missing_ok=True)
+        kept.forget()
     if leaks := report.leaks(allow):
         kinds = ", ".join(leak.kind for leak in leaks)
         click.echo(f"{name}: {kinds}: scores on this set cannot be trusted; mend the splits, or name what is meant", err=True)

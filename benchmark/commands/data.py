@@ -112,7 +112,7 @@ def options_(name: str) -> None:
 )
 @limit_option("Read only the first N pairs of each split (synthetic sets: 2000).")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that read; 0 reads in this one.")
-@out_option(required=False, help="Folder for check.json and failures.jsonl.")
+@out_option(required=False, help="Folder for check.json and failures.jsonl; with it a stopped check continues.")
 def check(
     name: str, model: str | None, tokenizer: Path | None, model_length: int | None, resolution: int | None,
     allow: tuple[str, ...], limit: int | None, workers: int | None, out: Path | None,

@@ -7,6 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
+from medim.data.checks import reading
+from medim.data.checks.reading import read_part
 from medim.data.phantom.dataset import PhantomDataset
 
 
@@ -70,6 +72,26 @@ def test_unreadable_pictures_are_listed_and_the_rest_is_kept(folder, tmp_path):
     folder(("a", "train", "1"), ("b", "train", "2"), ("c", "test", "3"))
     assert check(path, "--out", tmp_path / "out").exit_code == 0
     assert not (tmp_path / "out" / "failures.jsonl").exists()
+
+
+def test_a_stopped_check_continues_and_a_finished_one_starts_anew(folder, tmp_path, monkeypatch):
+    path, out = folder(("a", "train", "1"), ("b", "val", "2"), ("c", "test", "3")), tmp_path / "out"
+    seen = []
+
+    def stopped_at_the_third(dataset, part, tokenizer):
+        seen.append(part.split)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return read_part(dataset, part, tokenizer)
+
+    monkeypatch.setattr(reading, "read_part", stopped_at_the_third)
+    assert check(path, "--out", out).exit_code not in (0, 3)
+    assert [file.name for file in out.iterdir()] == [".check.read"]
+    assert check(path, "--out", out).exit_code == 0
+    assert seen == ["train", "val", "test", "test"]
+    assert [file.name for file in out.iterdir()] == ["check.json"]
+    assert check(path, "--out", out).exit_code == 0
+    assert seen[4:] == ["train", "val", "test"]
 
 
 def test_reports_are_held_against_a_model(folder):

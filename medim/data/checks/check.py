@@ -1,14 +1,15 @@
 """The check of a data set: reads every pair once, then compares, counts and reports."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
+from medim.data.checks.kept import Kept
 from medim.data.checks.leakage import Leakage
-from medim.data.checks.reading import ROW, Tally, parts, read_all
+from medim.data.checks.reading import ROW, Part, Tally, parts, read_all
 from medim.data.checks.report import LISTED, Issue, Report
 from medim.data.checks.statistics import Statistics
 from medim.data.dataset import PairDataset, keys_of, load_dataset
@@ -45,6 +46,7 @@ def check_dataset(
     lengths: Sequence[int] = LENGTHS,
     resolution: int | None = None,
     workers: int = 0,
+    kept: Kept | None = None,
     progress: bool = False,
 ) -> Report:
     """Reads every pair of a data set and reports what is wrong with it.
@@ -55,6 +57,7 @@ def check_dataset(
         lengths: of the model, in tokens with the end where there is a tokenizer, else in words.
         resolution: of the model; smaller pictures are named.
         workers: processes that read; 0 reads in this one. With workers the data set must be picklable.
+        kept: what a stopped check of this set has read, not read again; what is read is added to it.
     """
     limit = SYNTHETIC_LIMIT if limit is None and dataset.synthetic else limit
     sizes = {split: dataset.size(split) for split in SPLITS}
@@ -63,7 +66,7 @@ def check_dataset(
     offsets = dict(zip(read, np.cumsum([0, *read.values()]), strict=False))
     pieces: dict[str, dict[int, Tally]] = {split: {} for split in read}
     with tqdm(total=len(rows), desc=f"check {dataset.name}", unit="pair", disable=not progress) as bar:
-        for part, some, tally in read_all(dataset, parts(read), tokenizer, workers):
+        for part, some, tally in _read(dataset, parts(read), tokenizer, workers, kept):
             at = int(offsets[part.split])
             rows[at + part.start : at + part.stop] = some
             pieces[part.split][part.start] = tally
@@ -92,6 +95,22 @@ def check_dataset(
         issues=tuple(issues),
         failures=failures,
     )
+
+
+def _read(
+    dataset: PairDataset, wanted: list[Part], tokenizer: "ReportTokenizer | None", workers: int, kept: Kept | None
+) -> Iterator[tuple[Part, np.ndarray, Tally]]:
+    """Rows and tally of every part: those that are kept, then those that have to be read."""
+    left = []
+    for part in wanted:
+        if kept is not None and (found := kept.get(part)) is not None:
+            yield part, *found
+        else:
+            left.append(part)
+    for part, rows, tally in read_all(dataset, left, tokenizer, workers):
+        if kept is not None:
+            kept.put(part, rows, tally)
+        yield part, rows, tally
 
 
 def _joined(pieces: dict[int, Tally]) -> Tally:
