@@ -1,14 +1,25 @@
-"""Are the values and intervals of records those of the sums that stand beside them? Needs no data and no predictions."""
+"""Are the values of records what their sums, or their predictions, give? The sums need no data; predictions need theirs."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from benchmark.choosing import reason_against
 from benchmark.comparisons import same_value, statistics_path
+from benchmark.predictions import file_name
+from benchmark.runner import known_tasks, run
+from benchmark.scoring import RECONSTRUCTION
 from benchmark.statistics_store import SIGNATURE, Statistic, read_statistics
 from leaderboard.record import Record, read_records
+from leaderboard.store import Manifest, read_manifest
+from medim.data.dataset import PairDataset, load_dataset
 from medim.errors import UserError
+from tasks.adapters.predictions import PredictionFolder
 
-RECORDS = "records.jsonl"
+RECORDS, MANIFEST = "records.jsonl", "manifest.json"
+OTHER_MACHINE = 1e-3  # relative: what a feature extractor's arithmetic may differ by between two machines
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,9 @@ def _problem(folder: Path, record: Record, where: dict[str, str], files: dict[Pa
     if statistic is None:
         return f"{path} holds no metric '{where['key']}'"
     assert record.value is not None
+    patients = len(statistic.additive.patients)
+    if record.n is not None and patients > record.n:
+        return f"n {record.n}, but its sums are of {patients} patients"
     value = statistic.additive.value()
     if not same_value(value, record.value):
         return f"value {record.value:.8g}, but its sums give {value:.8g}"
@@ -74,4 +88,108 @@ def _problem(folder: Path, record: Record, where: dict[str, str], files: dict[Pa
     for name, ours, theirs in (("ci_low", interval.low, record.ci_low), ("ci_high", interval.high, record.ci_high)):
         if (ours is None) != (theirs is None) or (ours is not None and theirs is not None and not same_value(ours, theirs)):
             return f"{name} {theirs}, but its sums give {ours}"
+    return None
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What scoring a run's predictions again gave.
+
+    Attributes:
+        agree: how many records have the value that the predictions give; the reconstruction, which needs the model itself,
+            is not among them.
+        skipped: tasks without predictions to score, with the reason.
+        problems: one line for each record that differs, or that scoring no longer gives.
+    """
+
+    agree: int
+    skipped: dict[str, str]
+    problems: list[str]
+
+
+def rescore(folder: Path, data: str, predictions: Path | None = None, cache: Path | None = None) -> Rescored:
+    """Scores what a run's system answered again, as `medim-bench score` would, and compares every record.
+
+    Args:
+        folder: of the run: `manifest.json` and `records.jsonl`.
+        data: what the predictions answer.
+        predictions: where they are; by default those that the run kept in `samples/`.
+        cache: folder that runs share; None for none.
+
+    Raises:
+        UserError: other data or another split than the run's, other predictions than those scored, or none at all.
+        LeaderboardError: a folder that is no run's.
+    """
+    manifest = read_manifest(folder / MANIFEST)
+    records = read_records(folder / RECORDS)
+    dataset = load_dataset(data)
+    check_split(folder / MANIFEST, manifest, dataset)
+    agree, skipped, problems = 0, {}, []
+    with TemporaryDirectory(prefix="medim-verify-") as scratch:
+        for task in manifest.tasks:
+            theirs = [record for record in records if record.task == task]
+            ours = _scored(folder, manifest, task, dataset, predictions, Path(scratch), cache)
+            if isinstance(ours, str):
+                skipped[task] = ours
+                continue
+            compared = [_difference(record, ours) for record in theirs if record.model != RECONSTRUCTION]
+            problems += [f"{folder / RECORDS}: {difference}" for difference in compared if difference is not None]
+            agree += compared.count(None)
+    if len(skipped) == len(manifest.tasks):
+        raise UserError(f"nothing to score again: {'; '.join(f'{task}: {reason}' for task, reason in skipped.items())}")
+    return Rescored(agree, skipped, problems)
+
+
+def check_split(path: Path, manifest: Manifest, dataset: PairDataset) -> None:
+    """Refuses data other than what a run was scored on.
+
+    Raises:
+        UserError: names both hashes.
+    """
+    if dataset.fingerprint != manifest.dataset_fingerprint:
+        raise UserError(
+            f"{path}: field 'dataset_fingerprint': '{manifest.dataset_fingerprint}', but '{dataset.name}' is "
+            f"'{dataset.fingerprint}': scored on other data or another split"
+        )
+
+
+def _scored(
+    folder: Path, manifest: Manifest, task: str, dataset: PairDataset, given: Path | None, scratch: Path, cache: Path | None
+) -> list[Record] | str:
+    """The records that the predictions give for one task, or why there are none."""
+    source = given or folder / "samples" / task / file_name(manifest.model)
+    if not source.is_dir():
+        return f"no predictions in '{source}'"
+    if task not in known_tasks():
+        return "no task of this program"
+    system = PredictionFolder(source, manifest.model)
+    told: dict[str, Any] = manifest.model_dump()
+    if given and manifest.settings == system.settings() and system.fingerprint != manifest.model_fingerprint:
+        raise UserError(
+            f"{folder / MANIFEST}: field 'model_fingerprint': '{manifest.model_fingerprint}', but the predictions in '{given}' "
+            f"are '{system.fingerprint}': not those that were scored"
+        )
+    reason = reason_against(known_tasks()[task], system, dataset)
+    if reason is not None:
+        return reason
+    options = {name: told[name] for name in ("limit", "seed", "protocol", "features") if told.get(name) is not None}
+    return run(
+        system, dataset, [task], scratch / file_name(task), resolution=told.get("resolution"), split=manifest.split,
+        show_samples=False, cache=cache, command="leaderboard verify", **options,
+    ).records  # fmt: skip
+
+
+def _difference(record: Record, ours: list[Record]) -> str | None:
+    """What scoring again gives otherwise than a record states."""
+    name = f"{record.task}: {record.metric} of '{record.model}'"
+    key = (record.kind, record.model, record.metric)
+    again = next((one for one in ours if (one.kind, one.model, one.metric) == key), None)
+    if again is None:
+        return f"{name}: scoring gives no such metric"
+    tolerance = 1e-6 if SIGNATURE in record.signature else OTHER_MACHINE
+    for field in ("value", "ci_low", "ci_high", "n", "coverage"):
+        stated, now = record.model_dump()[field], again.model_dump()[field]
+        same = stated == now or (None not in (stated, now) and math.isclose(stated, now, rel_tol=tolerance, abs_tol=1e-6))
+        if not same:
+            return f"{name}: {field} {stated}, but the predictions give {now}"
     return None

@@ -6,6 +6,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from leaderboard.errors import LeaderboardError
+
+
+def read_text(path: Path) -> str:
+    """The file as UTF-8.
+
+    Raises:
+        LeaderboardError: it is missing, unreadable or not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise LeaderboardError(f"{path}: cannot read it: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise LeaderboardError(f"{path}: not UTF-8 at byte {error.start}") from error
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from leaderboard.errors import LeaderboardError
-from leaderboard.files import write_text
+from leaderboard.files import read_text, write_text
 
 Kind = Literal["measured", "anchor", "reported"]
 
@@ -137,12 +137,7 @@ def read_records(path: str | Path) -> list[Record]:
         LeaderboardError: the file is missing, or a line is not a record; the message names file and line.
     """
     path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise LeaderboardError(f"{path}: cannot read the records: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise LeaderboardError(f"{path}: not UTF-8 at byte {error.start}") from error
+    lines = read_text(path).split("\n")
     return [parse_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 

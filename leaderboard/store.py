@@ -85,6 +85,18 @@ def collect(folders: Sequence[str | Path]) -> Collection:
     return Collection(merge(found), runs)
 
 
+def run_folders(path: str | Path) -> list[Path]:
+    """The run folders in and below a folder, by name; only itself where it is one.
+
+    What an interrupted command left begins with a dot, and is passed over.
+    """
+    path = Path(path)
+    if (path / "records.jsonl").is_file():
+        return [path]
+    folders = [file.parent for file in path.rglob("records.jsonl") if (file.parent / "manifest.json").is_file()]
+    return sorted(f for f in folders if not any(part.startswith(".") for part in f.relative_to(path).parts))
+
+
 def merge(found: Iterable[tuple[str, Record]]) -> list[Record]:
     """Drops records met before; two records of one key must agree in value, interval, n and coverage.
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import out_option
-from benchmark.status import not_built
+from benchmark.options import cache_option, data_option, out_option
 from medim.errors import UserError
 
 TABLE = "leaderboard.md"
@@ -25,7 +24,7 @@ def leaderboard() -> None:
     help="How much worse would not matter, such as BLEU-4=0.01: says who is non-inferior; repeatable.",
 )  # fmt: skip
 def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
-    """Reads run folders; writes leaderboard.csv, leaderboard_wide.csv, results.jsonl, plots/ and index.html.
+    """Reads run folders, or folders that hold some; writes tables (CSV, JSON lines, Markdown), plots/ and index.html.
 
     Models on the same cases are compared pair by pair, patients swapped between them, from the sums that their runs kept
     (comparisons.jsonl); runs of one model with several seeds are taken together (seeds.jsonl).
@@ -37,7 +36,9 @@ def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
         if not folder.is_dir():
             raise UserError(f"run '{folder}' is not a folder")
     from leaderboard.build import build as build_leaderboard
+    from leaderboard.store import run_folders
 
+    runs = tuple(folder for run in runs for folder in run_folders(run) or [run])
     comparisons, notes = compare_runs(runs, stated)
     for note in notes:
         click.echo(note, err=True)
@@ -56,23 +57,67 @@ def show(folder: Path) -> None:
     raise UserError(f"no leaderboard in '{folder}': build one with `medim-bench leaderboard build RUNS... --out {folder}`")
 
 
-@leaderboard.command(short_help="Not built yet: add records to the committed results.")
-@click.argument("records", required=False, type=click.Path(path_type=Path))
-def add(records: Path | None) -> None:
-    """Will check the records of a run and add them to the results that this repository publishes."""
-    not_built("leaderboard add", "it will check the records of a run and add them to the published results")
+@leaderboard.command(short_help="Check a submission and add it to a store.")
+@click.argument("records", metavar="RECORDS", type=click.Path(path_type=Path))
+@click.option(
+    "--to", "store", metavar="STORE", default=None, type=click.Path(path_type=Path),
+    help="Folder of run folders to add to.  [default: leaderboard/results of this installation]",
+)  # fmt: skip
+@data_option(required=False, help="The data that it was scored on: its hash is then checked, too.")
+def add(records: Path, store: Path | None, data: str | None) -> None:
+    """Checks the run folder (or records.jsonl) RECORDS and merges its records into a store of results.
+
+    RefusedError, with file, line and field: what is malformed, contradicts its manifest, repeats a record, was scored on another
+    split, or has values that the sums by patient in its statistics/ do not give. A submission needs neither data nor
+    predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all that is kept. The same command
+    again adds nothing twice.
+    """
+    from benchmark.verify import check_split
+    from benchmark.verify import verify as verify_folder
+    from leaderboard.admission import DEFAULT_STORE
+    from leaderboard.admission import add as add_submission
+    from leaderboard.store import read_manifest
+    from leaderboard.submission import RefusedError
+    from medim.data.dataset import load_dataset
+
+    if data is not None:
+        folder = records if records.is_dir() else records.parent
+        check_split(folder / "manifest.json", read_manifest(folder / "manifest.json"), load_dataset(data))
+    store = DEFAULT_STORE if store is None else store
+    try:
+        added = add_submission(records, store, lambda folder: verify_folder(folder).problems)
+    except RefusedError as refused:
+        for reason in refused.reasons[1:]:
+            click.echo(reason, err=True)
+        raise
+    click.echo(f"{added.new} records added, {added.known} there already: {added.folder}")
+    if added.without_sums:
+        click.echo(
+            f"{added.without_sums} values have no sums by patient and are taken as stated; "
+            f"`medim-bench leaderboard verify {records} --data D` scores the predictions again"
+        )
 
 
-@leaderboard.command(short_help="Recompute values and intervals from the sums kept with them.")
+@leaderboard.command(short_help="Recompute records from their sums, or from the predictions.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-def verify(folder: Path) -> None:
+@data_option(required=False, help="Score the predictions of the run DIR again, on this data set.")
+@click.option(
+    "--predictions", metavar="DIR", type=click.Path(path_type=Path),
+    help="Where they are, with --data.  [default: those that the run kept in samples/]",
+)  # fmt: skip
+@cache_option()
+def verify(folder: Path, data: str | None, predictions: Path | None, cache: str | None) -> None:
     """Recomputes, from the sums by patient that runs keep in statistics/, every value and interval of the records in DIR.
 
-    DIR is the folder of a run, or one that holds several. Neither data nor predictions are needed. Names each record that
-    differs, and then stops with status 2.
+    DIR is the folder of a run, or one that holds several. Neither data nor predictions are needed. With --data, the
+    predictions of a run are also scored again, and every record compared. Names each record that differs, and then stops with
+    status 2.
     """
+    from benchmark.verify import rescore
     from benchmark.verify import verify as verify_folder
 
+    if predictions is not None and data is None:
+        raise UserError("--predictions needs --data: what do they answer?")
     found = verify_folder(folder)
     for problem in found.problems:
         click.echo(problem)
@@ -80,5 +125,17 @@ def verify(folder: Path) -> None:
         f"{found.agree} records agree with their sums, {len(found.problems)} do not; "
         f"{found.without} have no sums to recompute from, {found.withheld} no value"
     )
-    if found.problems:
-        raise UserError(f"{len(found.problems)} records in '{folder}' do not agree with their sums")
+    problems = found.problems
+    if data is not None:
+        from benchmark.execute import cache_folder
+        from medim.data.dataset import load_dataset
+
+        again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)))
+        for problem in again.problems:
+            click.echo(problem)
+        for task, reason in again.skipped.items():
+            click.echo(f"{task}: not scored again: {reason}")
+        click.echo(f"{again.agree} records agree with their predictions, {len(again.problems)} do not")
+        problems = problems + again.problems
+    if problems:
+        raise UserError(f"{len(problems)} records in '{folder}' do not agree with what they come from")

@@ -62,5 +62,5 @@ def test_nan_is_no_value(make_record):
 
 
 def test_a_missing_file_is_one_line(tmp_path):
-    with pytest.raises(LeaderboardError, match=r"none\.jsonl: cannot read the records: No such file"):
+    with pytest.raises(LeaderboardError, match=r"none\.jsonl: cannot read it: No such file"):
         read_records(tmp_path / "none.jsonl")

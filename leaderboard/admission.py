@@ -1,0 +1,166 @@
+"""Submissions into a store: checked, merged without duplicates, and whole or absent whatever happens meanwhile.
+
+A store is a folder of run folders, such as `leaderboard/results`; each holds `manifest.json`, `records.jsonl` and the sums by
+patient that its records name, and no image or report. A run enters by one rename; a run that is there already grows file by
+file, its records last. A lock keeps two adders apart, and ends with the process that holds it.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from leaderboard.errors import LeaderboardError
+from leaderboard.files import write_bytes, write_text
+from leaderboard.record import Record, read_records, write_records
+from leaderboard.store import Manifest, merge, read_manifest, run_folders
+from leaderboard.submission import (
+    CONFIGURATION,
+    IDENTITY,
+    MANIFEST,
+    RECORDS,
+    STATISTICS,
+    RefusedError,
+    Submission,
+    identity,
+    read_submission,
+)
+
+DEFAULT_STORE = Path(__file__).parent / "results"
+LOCK, INCOMING = ".lock", ".incoming"
+Recompute = Callable[[Path], Sequence[str]]
+"""What differs between the records of a run's folder and the sums beside them, one line each."""
+
+
+@dataclass(frozen=True)
+class Added:
+    """What became of a submission.
+
+    Attributes:
+        folder: of the run in the store.
+        new, known: how many records were added, and how many stood there already.
+        without_sums: how many of the submission's values have no sums by patient: they are taken as stated.
+    """
+
+    folder: Path
+    new: int
+    known: int
+    without_sums: int
+
+
+def add(source: str | Path, store: str | Path, recompute: Recompute) -> Added:
+    """Checks a submission and merges it into a store, which is made where there is none.
+
+    Args:
+        source: a run's folder, or the `records.jsonl` in it.
+        recompute: recomputes values and intervals from the sums of a folder; called on a copy inside the store, before
+            anything of it can be seen.
+
+    Raises:
+        RefusedError: malformed, contradicting itself or the store, or not what its sums give. The store is then as it was.
+        LeaderboardError: no such submission, or a store that cannot be read.
+    """
+    submission = read_submission(source)
+    store = Path(store)
+    with _locked(store):
+        runs = {folder: read_manifest(folder / MANIFEST) for folder in run_folders(store)}
+        reasons = [reason for folder, manifest in runs.items() for reason in _against(submission, folder, manifest)]
+        if reasons:
+            raise RefusedError(str(source), reasons)
+        run = submission.manifest.run
+        target = next((folder for folder, manifest in runs.items() if manifest.run == run), None)
+        return _enter(submission, store, target, recompute)
+
+
+def _against(submission: Submission, folder: Path, theirs: Manifest) -> list[str]:
+    """Why a submission cannot stand beside a run of the store."""
+    ours = submission.manifest
+    path = submission.folder / MANIFEST
+    if ours.run == theirs.run:
+        one, other = identity(ours), identity(theirs)
+        return [
+            f"{path}: field '{name}': {one.get(name)}, but run {ours.run} is in the store with {other.get(name)} ({folder})"
+            for name in IDENTITY
+            if one.get(name) != other.get(name)
+        ]
+    reasons = []
+    if identity(ours, CONFIGURATION) == identity(theirs, CONFIGURATION):
+        reasons.append(f"{path}: field 'run': '{ours.run}' repeats run '{theirs.run}' of the store under another id ({folder})")
+    if (ours.dataset, ours.split) == (theirs.dataset, theirs.split) and ours.dataset_fingerprint != theirs.dataset_fingerprint:
+        reasons.append(
+            f"{path}: field 'dataset_fingerprint': '{ours.dataset_fingerprint}', but in this store split '{ours.split}' of "
+            f"'{ours.dataset}' is '{theirs.dataset_fingerprint}' ({folder}): another split, or other data of that name"
+        )
+    return reasons
+
+
+def _enter(submission: Submission, store: Path, target: Path | None, recompute: Recompute) -> Added:
+    known = read_records(target / RECORDS) if target else []
+    try:
+        merged = merge([*((str(target), record) for record in known), *submission.found])
+    except LeaderboardError as error:
+        raise RefusedError(str(submission.folder), [str(error)]) from error
+    staged = store / INCOMING
+    shutil.rmtree(staged, ignore_errors=True)  # a killed adder's
+    try:
+        _stage(submission, merged, target, staged)
+        if problems := [problem.replace(str(staged), str(submission.folder)) for problem in recompute(staged)]:
+            raise RefusedError(str(submission.folder), problems)
+        if target is None:
+            target = _free(store, submission.manifest)
+            os.rename(staged, target)
+        elif len(merged) > len(known):
+            _replace(staged, target)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+    new = len(merged) - len(known)
+    without = sum(record.value is not None and STATISTICS not in record.signature for record in submission.records)
+    return Added(target, new, len(submission.found) - new, without)
+
+
+def _stage(submission: Submission, merged: list[Record], target: Path | None, staged: Path) -> None:
+    """The run as it is going to stand in the store."""
+    if target is not None:
+        shutil.copytree(target, staged)
+    for name in submission.statistics():
+        write_bytes(staged / name, (submission.folder / name).read_bytes())
+    write_text(staged / MANIFEST, _manifest(submission, target))
+    write_records(staged / RECORDS, merged)
+
+
+def _manifest(submission: Submission, target: Path | None) -> str:
+    value = json.loads((submission.folder / MANIFEST).read_text(encoding="utf-8"))
+    if target is not None:
+        before = read_manifest(target / MANIFEST)
+        value["tasks"] = list(dict.fromkeys([*before.tasks, *submission.manifest.tasks]))
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _replace(staged: Path, target: Path) -> None:
+    """Sums first and records last: at every moment the records agree with the sums that they name."""
+    files = sorted(path.relative_to(staged) for path in staged.rglob("*") if path.is_file())
+    for name in sorted(files, key=lambda name: (name == Path(RECORDS), name == Path(MANIFEST))):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(staged / name, target / name)
+
+
+def _free(store: Path, manifest: Manifest) -> Path:
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{manifest.dataset}-{manifest.model}-{manifest.run[:8]}").strip("-.")
+    folder = store / name
+    if folder.exists():
+        raise LeaderboardError(f"{folder}: is there and holds no run; remove it, then add again")
+    return folder
+
+
+@contextmanager
+def _locked(store: Path) -> Iterator[None]:
+    """Waits for its turn; the kernel ends the lock with the process, however that ends."""
+    store.mkdir(parents=True, exist_ok=True)
+    with (store / LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,224 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import leaderboard.admission
+from leaderboard.admission import add
+from leaderboard.record import read_records
+from leaderboard.store import collect, run_folders
+from leaderboard.submission import RefusedError
+
+RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
+ONE, TWO = ("report-generation",), ("report-generation", "image-generation")
+
+
+def agrees(folder):
+    """Stands for the sums where they are not the matter."""
+    assert (folder / "records.jsonl").is_file()
+    return []
+
+
+def content(store):
+    return {path.relative_to(store): path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def edit(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_a_run_enters_once_and_brings_no_samples(make_run, tmp_path):
+    run, store = make_run("mine", tasks=ONE, samples=2), tmp_path / "store"
+    added = add(run, store, agrees)
+    assert (added.new, added.known) == (len(read_records(run / "records.jsonl")), 0)
+    assert {path.name for path in content(store)} == {"manifest.json", "records.jsonl"}
+    assert run_folders(store) == [added.folder]
+    before = content(store)
+    again = add(run / "records.jsonl", store, agrees)
+    assert (again.new, again.known, again.folder) == (0, added.new, added.folder)
+    assert content(store) == before
+
+
+def test_a_run_that_grew_adds_what_is_new(make_run, tmp_path):
+    store = tmp_path / "store"
+    first = add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    grown = make_run("two", tasks=TWO[1:], samples=0)
+    second = add(grown, store, agrees)
+    assert second.folder == first.folder
+    assert len(read_records(first.folder / "records.jsonl")) == first.new + second.new
+    assert json.loads((first.folder / "manifest.json").read_text())["tasks"] == list(TWO)
+    assert len(collect(run_folders(store)).records) == first.new + second.new
+
+
+def test_another_value_for_a_known_key_is_refused_and_the_store_stays(make_run, tmp_path):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    add(run, store, agrees)
+    before = content(store)
+    records = run / "records.jsonl"
+    lines = records.read_text().splitlines()
+    lines[3] = json.dumps(json.loads(lines[3]) | {"value": 0.9876})
+    records.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RefusedError, match=r"records\.jsonl:4: conflicts with .*value 0\.9876 against"):
+        add(run, store, agrees)
+    assert content(store) == before
+
+
+def test_another_split_under_the_same_name_is_refused(make_run, tmp_path):
+    store = tmp_path / "store"
+    add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    other = make_run("two", run="bbbb2222", model="other", fingerprint="0123456789abcdef", tasks=ONE, samples=0)
+    with pytest.raises(
+        RefusedError, match=r"field 'dataset_fingerprint': '0123456789abcdef', but in this store split 'test' of 'phan"
+    ):
+        add(other, store, agrees)
+    assert len(run_folders(store)) == 1
+
+
+def test_one_run_under_two_ids_or_two_under_one_is_refused(make_run, tmp_path):
+    store = tmp_path / "store"
+    add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    with pytest.raises(RefusedError, match=r"field 'run': 'cccc' repeats run 'aaaa1111bbbb2222' of the store under another id"):
+        add(make_run("copy", run="cccc", tasks=ONE, samples=0), store, agrees)
+    with pytest.raises(
+        RefusedError, match=r"field 'model': \"other\", but run aaaa1111bbbb2222 is in the store with \"phantom-tiny\""
+    ):
+        add(make_run("thief", model="other", tasks=ONE, samples=0), store, agrees)
+
+
+# --- sums by patient: a run on real reports, with the sums that it kept -------------------------------------------------------
+
+
+@pytest.fixture
+def real(tmp_path):
+    return Path(shutil.copytree(RESULTS / "iu-mrg-rl" / "template-strict-v1", tmp_path / "submitted"))
+
+
+def recompute(folder):
+    from benchmark.verify import verify
+
+    return verify(folder).problems
+
+
+def with_sums(folder):
+    return next(i for i, r in enumerate(read_records(folder / "records.jsonl")) if "statistics" in r.signature and r.ci_low)
+
+
+def test_sums_alone_suffice(real, tmp_path):
+    added = add(real, tmp_path / "store", recompute)
+    assert added.new == 60
+    assert sorted(path.name for path in added.folder.rglob("*.npz")) == ["real.npz", "shuffled.npz", "template.npz"]
+
+
+@pytest.mark.parametrize(("field", "change"), [("value", 0.01), ("ci_low", -0.01), ("ci_high", 0.01)])
+def test_what_the_sums_do_not_give_is_refused(real, tmp_path, field, change):
+    records, index = real / "records.jsonl", with_sums(real)
+    lines = records.read_text().splitlines()
+    value = json.loads(lines[index])
+    lines[index] = json.dumps(value | {field: value[field] + change})
+    records.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RefusedError, match=rf"{field} .*its sums give") as refused:
+        add(real, tmp_path / "store", recompute)
+    assert str(real) in refused.value.reasons[0]
+    assert content(tmp_path / "store") == {}
+
+
+def test_tampered_sums_are_refused(real, tmp_path):
+    path = real / "statistics" / "report-generation" / "template.npz"
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    for name in arrays:
+        if name != "index":
+            arrays[name] = arrays[name] * np.linspace(0.5, 1.5, len(arrays[name]))[:, None]
+    np.savez(path, **arrays)
+    with pytest.raises(RefusedError, match="its sums give"):
+        add(real, tmp_path / "store", recompute)
+    path.write_bytes(b"no archive")
+    with pytest.raises(RefusedError, match="no file of statistics, or a damaged one"):
+        add(real, tmp_path / "store", recompute)
+
+
+def test_fewer_cases_than_the_sums_have_is_refused(real, tmp_path):
+    records, index = real / "records.jsonl", with_sums(real)
+    lines = records.read_text().splitlines()
+    value = json.loads(lines[index])
+    lines[index] = json.dumps(value | {"n": 100, "signature": value["signature"] | {"n": 100}})
+    records.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RefusedError, match="n 100, but its sums are of 382 patients"):
+        add(real, tmp_path / "store", recompute)
+
+
+# --- kills and company --------------------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+import leaderboard.admission as admission
+source, store, step = sys.argv[1], sys.argv[2], int(sys.argv[3])
+real, seen = os.{name}, 0
+def killed(*paths):
+    global seen
+    if {counted}:
+        seen += 1
+        if seen == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+    real(*paths)
+os.{name} = killed
+admission.add(source, store, lambda folder: [])
+"""
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_kill_while_a_known_run_grows_leaves_a_readable_store(make_run, tmp_path, step):
+    store = tmp_path / "store"
+    folder = add(make_run("one", tasks=ONE, samples=0), store, agrees).folder
+    known = read_records(folder / "records.jsonl")
+    grown = make_run("two", tasks=TWO[1:], samples=0)
+    script = KILLED.format(name="replace", counted="str(paths[1]).startswith(store) and '.incoming' not in str(paths[1])")
+    done = subprocess.run([sys.executable, "-c", script, str(grown), str(store), str(step)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert run_folders(store) == [folder]
+    assert collect([folder]).records == known  # manifest first (step 1 and 2), records last
+    assert add(grown, store, agrees).new > 0
+    assert not (store / ".incoming").exists()
+    assert len(read_records(folder / "records.jsonl")) == len(known) + len(read_records(grown / "records.jsonl"))
+
+
+def test_a_kill_before_a_new_run_is_in_place_leaves_nothing_to_be_seen(make_run, tmp_path):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    script = KILLED.format(name="rename", counted="True")
+    done = subprocess.run([sys.executable, "-c", script, str(run), str(store), "1"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (store / ".incoming").is_dir()
+    assert run_folders(store) == []
+    assert add(run, store, agrees).known == 0
+    assert len(run_folders(store)) == 1
+
+
+def test_adders_at_the_same_time_lose_nothing(make_run, tmp_path):
+    store = tmp_path / "store"
+    runs = [make_run(f"r{i}", run=f"{i}" * 8, model=f"model-{i}", tasks=ONE, samples=0) for i in range(4)]
+    code = "import sys, leaderboard.admission as a; a.add(sys.argv[1], sys.argv[2], lambda folder: [])"
+    running = [subprocess.Popen([sys.executable, "-c", code, str(run), str(store)]) for run in runs]
+    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    assert len(run_folders(store)) == 4
+    assert {record.model for record in collect(run_folders(store)).records if record.kind == "measured"} == {
+        f"model-{i}" for i in range(4)
+    }
+
+
+def test_the_lock_is_waited_for(make_run, tmp_path):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    with leaderboard.admission._locked(store):
+        code = "import sys, leaderboard.admission as a; a.add(sys.argv[1], sys.argv[2], lambda folder: [])"
+        waiting = subprocess.Popen([sys.executable, "-c", code, str(run), str(store)])
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=2)
+        assert run_folders(store) == []
+    assert waiting.wait(timeout=20) == 0
+    assert len(run_folders(store)) == 1
+    assert os.listdir(store)
