@@ -1,0 +1,199 @@
+"""R2Gen's network: a transformer whose decoder is conditioned by a relational memory (Chen et al. 2020, arXiv 2010.16056)."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from tasks.downstream.beam import beam_search
+from tasks.downstream.memory import Attention, LayerNorm, MemoryLayerNorm, RelationalMemory, sinusoids
+from tasks.downstream.network import ReportNetwork, after_begin, cut, token_loss
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of the network; the defaults are the paper's.
+
+    Attributes:
+        width: D of all rows; also of the feed-forward branches, as in the paper.
+        layers: of the encoder and of the decoder each.
+        slots: S of the memory.
+        dropout: inside the transformer; `visual_dropout` after the projection of the patch features.
+        places: number of patches with a learnt position each; 0, as in the paper, leaves them without.
+        beams, longest: of the beam search, and tokens of a report, its end included.
+    """
+
+    width: int = 512
+    layers: int = 3
+    heads: int = 8
+    slots: int = 3
+    dropout: float = 0.1
+    visual_dropout: float = 0.5
+    places: int = 0
+    beams: int = 3
+    longest: int = 100
+
+
+class _FeedForward(nn.Sequential):
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(width, width))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and feed-forward, each after its normalisation."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.attention = Attention(shape.width, shape.heads, shape.dropout)
+        self.feed_forward = _FeedForward(shape.width, shape.dropout)
+        self.norms = nn.ModuleList(LayerNorm(shape.width) for _ in range(2))
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        """Rows (B, P, D) to rows."""
+        normed = self.norms[0](rows)
+        rows = rows + self.dropout(self.attention(normed, normed))
+        return rows + self.dropout(self.feed_forward(self.norms[1](rows)))
+
+
+Cached = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values of an attention, (B, heads, T, D / heads) each."""
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the patches and feed-forward, each after a memory-driven normalisation."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.own = Attention(shape.width, shape.heads, shape.dropout)
+        self.source = Attention(shape.width, shape.heads, shape.dropout)
+        self.feed_forward = _FeedForward(shape.width, shape.dropout)
+        self.norms = nn.ModuleList(MemoryLayerNorm(shape.width, shape.slots * shape.width) for _ in range(3))
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(
+        self, rows: torch.Tensor, memory: torch.Tensor, patches: Cached, past: Cached | None = None
+    ) -> tuple[torch.Tensor, Cached]:
+        """Rows (B, T, D) under the memories (B, T, S D).
+
+        Args:
+            patches: keys and values of the encoder's rows.
+            past: keys and values of the tokens before `rows`, which then hold one token.
+
+        Returns:
+            The rows, and keys and values of all tokens so far.
+        """
+        normed = self.norms[0](rows, memory)
+        key, value = self.own.keys_and_values(normed)
+        if past is not None:
+            key, value = torch.cat([past[0], key], 2), torch.cat([past[1], value], 2)
+        mixed = self.own.attend(self.own.split(self.own.query(normed)), key, value, causal=past is None)
+        rows = rows + self.dropout(mixed)
+        query = self.source.split(self.source.query(self.norms[1](rows, memory)))
+        rows = rows + self.dropout(self.source.attend(query, *patches))
+        return rows + self.dropout(self.feed_forward(self.norms[2](rows, memory))), (key, value)
+
+
+class R2GenNetwork(ReportNetwork):
+    """Images -> patch features -> encoder -> decoder under the memory -> report.
+
+    Args:
+        visual: gives patch features (B, P, `visual.features`).
+        size: number of ids, the end's among them.
+    """
+
+    def __init__(self, shape: Shape, visual: nn.Module, size: int) -> None:
+        super().__init__()
+        self.shape, self.visual = shape, visual
+        self.project = nn.Linear(int(visual.features), shape.width)  # type: ignore[arg-type]
+        self.visual_dropout = nn.Dropout(shape.visual_dropout)
+        self.places = nn.Parameter(torch.zeros(shape.places, shape.width)) if shape.places else None
+        self.encoder = nn.ModuleList(EncoderLayer(shape) for _ in range(shape.layers))
+        self.encoder_norm = LayerNorm(shape.width)
+        self.embedding = nn.Embedding(size, shape.width)
+        self.register_buffer("positions", sinusoids(shape.longest + 1, shape.width), persistent=False)
+        self.memory = RelationalMemory(shape.width, shape.slots, shape.heads, shape.dropout)
+        self.decoder = nn.ModuleList(DecoderLayer(shape) for _ in range(shape.layers))
+        self.decoder_norm = LayerNorm(shape.width)
+        self.dropout = nn.Dropout(shape.dropout)
+        self.head = nn.Linear(shape.width, size)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Xavier for all matrices but the head's and the visual extractor's; the memory's offsets of a norm begin at 0.1."""
+        for part in (self.encoder, self.memory, self.decoder, self.embedding):
+            for parameter in part.parameters():
+                if parameter.dim() > 1:
+                    nn.init.xavier_uniform_(parameter)
+        for norm in self.modules():
+            if isinstance(norm, MemoryLayerNorm):
+                for linear in (*norm.delta_gamma, *norm.delta_beta):
+                    if isinstance(linear, nn.Linear):
+                        nn.init.constant_(linear.bias, 0.1)
+        if self.places is not None:
+            nn.init.normal_(self.places, std=0.02)
+
+    def encode(self, images: torch.Tensor) -> torch.Tensor:
+        """Encoded patches (B, P, D) of images (B, 3, S, S)."""
+        rows = self.visual_dropout(self.project(self.visual(images)).relu())
+        if self.places is not None:
+            rows = rows + self.places
+        for layer in self.encoder:
+            rows = layer(rows)
+        return self.encoder_norm(rows)
+
+    def embed(self, ids: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """Rows (B, T, D) of ids (B, T) from position `first` on: memory and decoder read them, as in the released code."""
+        tokens = self.embedding(ids) * math.sqrt(self.shape.width)
+        return self.dropout(tokens + self.positions[first : first + ids.shape[1]])  # type: ignore[index]
+
+    def forward(self, images: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """Logits (B, T, ids) of what follows each of `ids` (B, T)."""
+        source = self.encode(images)
+        rows = self.embed(ids)
+        memory = self.memory(rows)
+        for layer in self.decoder:
+            rows, _ = layer(rows, memory, layer.source.keys_and_values(source))  # type: ignore[operator, union-attr]
+        return self.head(self.decoder_norm(rows))
+
+    def loss(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        targets = cut(targets)
+        return token_loss(self(images, after_begin(targets)), targets)
+
+    def write(self, images: torch.Tensor) -> list[list[int]]:
+        """By beam search; `<unk>`, the last id, is never written."""
+        return beam_search(Writing(self, images), len(images), self.shape.beams, self.shape.longest, images.device)
+
+
+@dataclass
+class Writing:
+    """Texts being written: `beam.Stepping` of an R2Gen network.
+
+    Each step goes through the decoder for the newest token alone: the memory and all keys and values are kept.
+    """
+
+    network: R2GenNetwork
+    images: torch.Tensor
+    length: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        source = self.network.encode(self.images)
+        self.patches: list[Cached] = [layer.source.keys_and_values(source) for layer in self.network.decoder]  # type: ignore[operator, union-attr, misc]
+        self.past: list[Cached | None] = [None] * len(self.patches)
+        self.memory = self.network.memory.initial(len(source), source)
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        rows = self.network.embed(tokens[:, None], self.length)
+        self.memory, self.length = self.network.memory.step(self.memory, rows[:, 0]), self.length + 1
+        memory = self.memory.flatten(1)[:, None]
+        for number, layer in enumerate(self.network.decoder):
+            rows, self.past[number] = layer(rows, memory, self.patches[number], self.past[number])
+        logits = self.network.head(self.network.decoder_norm(rows))[:, 0].float()
+        logits[:, -1] = float("-inf")
+        return logits.log_softmax(-1)
+
+    def select(self, rows: torch.Tensor) -> None:
+        self.memory = self.memory[rows]
+        self.patches = [(key[rows], value[rows]) for key, value in self.patches]
+        self.past = [None if past is None else (past[0][rows], past[1][rows]) for past in self.past]

@@ -1,0 +1,157 @@
+"""From a configuration to a trained model in a folder, and back: what all downstream models do alike."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import torch
+from safetensors.torch import load_file
+
+from medim.errors import UserError
+from medim.files import hash_files, hash_of, write_json
+from tasks.downstream.contract import Example, Fitted
+from tasks.downstream.fitting import CHECKPOINT, WEIGHTS, Material, Recipe, fit_network, own_randomness
+from tasks.downstream.network import Learner
+from tasks.downstream.pictures import Pictures
+
+RUN, MODEL = "run.json", "model.json"
+
+N = TypeVar("N", bound=Learner)
+
+
+class Trainable(ABC, Generic[N]):
+    """A downstream model of one architecture (`tasks.downstream.contract.Downstream`).
+
+    Attributes:
+        name: as on the leaderboard.
+        side: of the images that the network is shown, in pixels.
+    """
+
+    def __init__(self, name: str, side: int, recipe: Recipe, device: str) -> None:
+        self.name, self.side, self.recipe, self.device = name, side, recipe, device
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """JSON-able: the architecture, its sizes and what it starts from."""
+
+    @abstractmethod
+    def read(self, train: Sequence[Example], validation: Sequence[Example]) -> dict[str, Any]:
+        """What has to be known of the examples before training (a vocabulary, labels), JSON-able."""
+
+    @abstractmethod
+    def targets(self, examples: Sequence[Example], known: Mapping[str, Any]) -> torch.Tensor:
+        """What the network learns of each example, (N, ...)."""
+
+    @abstractmethod
+    def network(self, known: Mapping[str, Any]) -> N:
+        """The network before training; torch's global generator is seeded for it."""
+
+    @abstractmethod
+    def fitted(self, network: N, known: Mapping[str, Any], fingerprint: str, settings: Mapping[str, Any]) -> Fitted:
+        """The trained model around a trained network in evaluation mode."""
+
+    def fit(
+        self,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        *,
+        steps: int,
+        seed: int,
+        out: Path,
+        augment: bool = False,
+        evaluate_every: int | None = None,
+    ) -> Any:
+        """See `tasks.downstream.contract.Downstream.fit`."""
+        if not train or not validation:
+            raise UserError(f"{self.name}: no {'training' if not train else 'validation'} examples")
+        if steps < 1 or (evaluate_every is not None and evaluate_every < 1):
+            raise UserError(f"{self.name}: steps and evaluate_every must be at least 1, not {steps} and {evaluate_every}")
+        out = Path(out)
+        run = {
+            **self._configuration(),
+            "steps": steps, "seed": seed, "augment": augment, "evaluate_every": evaluate_every,
+            "train": {"n": len(train), "hash": hash_of_examples(train)},
+            "validation": {"n": len(validation), "hash": hash_of_examples(validation)},
+        }  # fmt: skip
+        _claim(out, run)
+        if not (out / MODEL).is_file():
+            known = self.read(train, validation)
+            with own_randomness(self.device, seed, 0):
+                network = self.network(known)
+            reached = fit_network(
+                network,
+                Material(Pictures(train, self.side), self.targets(train, known)),
+                Material(Pictures(validation, self.side), self.targets(validation, known)),
+                self.recipe,
+                steps=steps,
+                seed=seed,
+                out=out,
+                device=self.device,
+                augment=augment,
+                evaluate_every=evaluate_every,
+                title=self.name,
+            )
+            parameters = sum(parameter.numel() for parameter in network.parameters())
+            write_json(out / MODEL, {**run, "known": known, "reached": reached, "parameters": parameters})
+            (out / CHECKPOINT).unlink(missing_ok=True)
+        return self.open(out)
+
+    def open(self, out: Path) -> Any:
+        """What `fit` left in a folder.
+
+        Raises:
+            UserError: it holds no finished training of this model, or damaged files.
+        """
+        try:
+            model = json.loads((out / MODEL).read_text(encoding="utf-8"))
+            known, mine = model["known"], {key: model[key] for key in ("model", "recipe")}
+            if mine != json.loads(json.dumps(self._configuration())):
+                raise UserError(f"{out / MODEL}: the model of another configuration than {self.name}'s")
+            network = self.network(known)
+            network.load_state_dict(load_file(out / WEIGHTS))
+        except FileNotFoundError as error:
+            raise UserError(f"'{error.filename}' is missing: no finished training of {self.name}") from None
+        except (ValueError, KeyError, RuntimeError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise UserError(f"'{out}' holds no whole model of {self.name}: {first}") from error
+        settings = {key: value for key, value in model.items() if key not in ("known", "reached")}
+        settings |= {"best_step": model["reached"]["best_step"], "validation_loss": model["reached"]["validation_loss"]}
+        fingerprint = hash_of([hash_files(out / WEIGHTS), known, model["model"]])
+        return self.fitted(network.to(self.device).eval(), known, fingerprint, settings)
+
+    def _configuration(self) -> dict[str, Any]:
+        return {"model": {"name": self.name, "side": self.side, **self.describe()}, "recipe": asdict(self.recipe)}
+
+
+def hash_of_examples(examples: Sequence[Example]) -> str:
+    """Hash over ids, texts, labels and images, in order; of an image in a file its name and size stand for it."""
+    rows = []
+    for example in examples:
+        if isinstance(example.image, Path):
+            if not example.image.is_file():
+                raise UserError(f"image '{example.image}' of '{example.id}' does not exist")
+            image = [example.image.name, example.image.stat().st_size]
+        else:
+            image = [example.image.size, hash_of(example.image.tobytes().hex())]
+        labels = None if example.findings is None else sorted(example.findings)
+        rows.append([example.id, example.report, labels, image])
+    return hash_of(rows)
+
+
+def _claim(out: Path, run: dict[str, Any]) -> None:
+    """Marks `out` as the folder of this run.
+
+    Raises:
+        UserError: it is that of another.
+    """
+    wanted = json.loads(json.dumps(run))
+    if not (out / RUN).is_file():
+        write_json(out / RUN, run)
+        return
+    present = json.loads((out / RUN).read_text(encoding="utf-8"))
+    different = sorted(key for key in {*present, *wanted} if present.get(key) != wanted.get(key))
+    if different:
+        raise UserError(f"'{out}' holds a training with another {', '.join(different)}: choose another folder, or remove it")
