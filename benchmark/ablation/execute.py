@@ -10,6 +10,7 @@ import click
 from benchmark.ablation.arms import SETS, chosen_arms, tokenizer_arm
 from benchmark.ablation.plan import Evaluation, Generation, Plan, make_plan
 from benchmark.ablation.pool import Failed, run_jobs
+from benchmark.ablation.report import TABLE, write_report
 from benchmark.generation import FAILURES
 from benchmark.provenance import command_line
 from benchmark.status import DONE, WITH_FAILURES
@@ -61,6 +62,9 @@ def execute_ablation(
     for name, reason in plan.left_out.items():
         click.echo(f"{name}: left out: {reason}", err=True)
     failed = [] if report_only else carry_out(plan, dataset.fingerprint, jobs, device, overwrite)
+    write_report(plan, dataset, out)
+    click.echo((out / TABLE).read_text(encoding="utf-8"))
+    click.echo(f"table: {out / TABLE}")
     return WITH_FAILURES if failed else DONE
 
 

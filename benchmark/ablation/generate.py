@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from benchmark.ablation.plan import Job
-from benchmark.ablation.stored import TASKS
 from benchmark.runner import run
 from benchmark.systems import SAMPLING, open_pipeline
 from medim.data.dataset import PairDataset
+
+TASKS = ("report-generation", "image-generation", "joint-generation")
 
 
 def generate(job: Job, dataset: PairDataset, out: Path, cache: Path) -> int:

@@ -14,7 +14,7 @@ from medim.training.recipe_file import load_recipe
 from medim.training.train import refuse_another
 
 TRAINING, DONE = "training.json", "done.json"
-CACHE = "cache"
+CACHE, RUN = "cache", "run"
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,11 @@ import threading
 from pathlib import Path
 
 from benchmark.ablation.locks import locked
-from benchmark.ablation.plan import CACHE, Job, train_command
+from benchmark.ablation.plan import CACHE, RUN, Job, train_command
 from benchmark.status import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from leaderboard.errors import LeaderboardError
 from medim.data.dataset import PairDataset, load_dataset
 from medim.errors import UserError
-
-RUN = "run"
 
 
 def work(job: Job) -> int:

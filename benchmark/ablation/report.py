@@ -1,0 +1,63 @@
+"""Everything that `--out` of an ablation holds beside its trainings, made anew from what is done."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from benchmark.ablation.comparison import Row, compared
+from benchmark.ablation.figures import CURVES, GRID, TORNADO, draw_curves, draw_grid, draw_tornado
+from benchmark.ablation.plan import Plan
+from benchmark.ablation.records import manifest_of, records_of
+from benchmark.ablation.stored import Measured, read_plan
+from benchmark.ablation.tables import Setting, csv_text, json_value, markdown
+from benchmark.provenance import command_line
+from benchmark.terms import withheld
+from leaderboard.record import write_records
+from medim.data.dataset import PairDataset
+from medim.errors import UserError
+from medim.files import write_json, write_text
+
+TABLE = "ablation.md"
+
+
+def write_report(plan: Plan, dataset: PairDataset, out: Path) -> list[Row]:
+    """Tables, plots, records and manifest of all arms that have at least one seed.
+
+    Raises:
+        UserError: no arm has.
+    """
+    measured = read_plan(plan, dataset.fingerprint)
+    rows = compared(measured)
+    if not rows:
+        raise UserError(f"'{out}' holds no finished training of these arms yet: there is nothing to report")
+    setting = _setting(plan, measured, dataset)
+    write_text(out / TABLE, markdown(rows, setting))
+    write_text(out / "ablation.csv", csv_text(rows))
+    write_json(out / "ablation.json", json_value(rows, setting))
+    draw_curves(measured, out / CURVES)
+    draw_tornado(rows, out / TORNADO)
+    if withheld(dataset.terms):
+        click.echo(f"no {GRID}: the data's terms keep samples off pictures", err=True)
+    else:
+        draw_grid(measured, out / GRID)
+    recipe = plan.jobs_of(rows[0].arm.name)[0].recipe().model_dump(mode="json")
+    manifest = manifest_of(plan, measured, dataset, recipe)
+    write_records(out / "records.jsonl", records_of(rows, measured, manifest))
+    write_json(out / "manifest.json", manifest)
+    return rows
+
+
+def _setting(plan: Plan, measured: Sequence[Measured], dataset: PairDataset) -> Setting:
+    job = plan.jobs[0]
+    done = {(one.arm.name, seed) for one in measured for seed in one.seeds}
+    first = next(one.first for one in measured if one.seeds)
+    generation = job.generation
+    return Setting(
+        preset=Path(job.preset).stem, data=dataset.name, synthetic=dataset.synthetic, steps=job.recipe().max_steps,
+        seeds=plan.seeds, pairs=len(first.evaluation["patients"]), draws=job.evaluation.draws, split="validation",
+        cases=None if generation is None else generation.limit, cases_split="" if generation is None else generation.split,
+        sampling=None if generation is None else dict(generation.sampling),
+        unfinished=tuple(one.name for one in plan.jobs if (one.arm, one.seed) not in done),
+        left_out=plan.left_out, command=command_line(),
+    )  # fmt: skip

@@ -1,0 +1,184 @@
+"""What a change of the recipe is worth: arms of an ablation against the arm that each is compared with.
+
+Primary endpoint, stated before anything runs: the bound on -log p(image, report) of held-out pairs in nats, under noise that is
+the same for all arms (`medim.diffusion.likelihood`). An arm's value is the mean over its seeds of training; the interval of a
+difference resamples patients crossed with seeds (`tasks.metrics.paired`). Where the interval holds 0 the sign is not resolved.
+No correction is made for the number of arms: each row answers a question of its own.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from scipy.stats import t as student
+
+from medim.canvas import MODALITIES
+from tasks.metrics.additive import Additive
+from tasks.metrics.paired import System, compare_all, interval_of, value_of
+from tasks.metrics.statistics import CONFIDENCE, Interval, too_few
+
+Verdict = Literal["better", "worse", "not resolved"]
+Sign = Literal["agrees", "disagrees", "not resolved"]
+SEED = 0  # of every resampling: the same arms give the same intervals
+OVER_SEEDS = "Welch's t over seeds"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A figure of the likelihood; lower is better.
+
+    Attributes:
+        metric: as `tasks.likelihood` names it.
+        condition: of `medim.diffusion.likelihood.CONDITIONS`.
+        per: what the nats are set against: pairs, tokens of the report, or tokens of the image (in bits).
+        same: which tokenizers two arms must share for their figures to be of the same thing.
+    """
+
+    metric: str
+    condition: str
+    per: Literal["pair", "report token", "image token"]
+    same: tuple[str, ...]
+
+    def additive(self, evaluation: Mapping[str, Any]) -> Additive:
+        """The endpoint of one training, from its `evaluation.json`: nats by condition (n, 2), report tokens, patients."""
+        nats = np.asarray(evaluation["nats"][self.condition], np.float64)
+        image, report = (nats[:, MODALITIES.index(name)] for name in ("image", "report"))
+        ones = np.ones(len(nats))
+        if self.per == "pair":
+            sums = [image + report, ones]
+        elif self.per == "report token":
+            sums = [report, np.asarray(evaluation["report_tokens"], np.float64)]
+        else:
+            sums = [image / math.log(2), ones * evaluation["canvas"]["image_tokens"]]
+        return Additive(np.stack(sums, axis=1), tuple(map(str, evaluation["patients"])), "mean")
+
+
+PRIMARY = Endpoint("nats per pair (joint)", "joint", "pair", ("image_tokenizer", "report_tokenizer"))
+ENDPOINTS = (
+    PRIMARY,
+    Endpoint("report nats per token (report|image)", "report|image", "report token", ("report_tokenizer",)),
+    Endpoint("image bits per token (image|report)", "image|report", "image token", ("image_tokenizer",)),
+)
+
+
+@dataclass(frozen=True)
+class Value:
+    """An arm by one metric.
+
+    Attributes:
+        value: mean over seeds.
+        interval: 95 %, over patients and, of several, seeds.
+        by_seed: the values of single trainings.
+    """
+
+    value: float
+    interval: Interval
+    by_seed: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Change:
+    """An arm's value less its base's, by one metric, over the seeds that both have.
+
+    Attributes:
+        interval: 95 %; without bounds, with the reason, where nothing can be said of the spread.
+        p: two-sided, of no difference; None without an interval.
+        test: how p was made; empty without one.
+        units: patients behind the value; 0 where the interval is over seeds alone.
+        verdict: by the interval.
+    """
+
+    difference: float
+    interval: Interval
+    p: float | None
+    test: str
+    units: int
+    seeds: tuple[int, ...]
+    verdict: Verdict
+
+
+def value_over_seeds(by_seed: Mapping[int, Additive]) -> Value:
+    """The mean over seeds of a metric that is a function of sums over patients."""
+    system = list(by_seed.values())
+    return Value(value_of(system), interval_of(system, SEED), {seed: one.value() for seed, one in by_seed.items()})
+
+
+def change(
+    names: tuple[str, str], arm: Mapping[int, Additive], base: Mapping[int, Additive], higher_is_better: bool
+) -> Change | None:
+    """Compares by seed of training; None where no seed is common to both.
+
+    Args:
+        names: of arm and base.
+        arm, base: by seed, on the same patients.
+
+    Raises:
+        ValueError: they were not measured on the same patients, or are different metrics.
+    """
+    seeds = tuple(sorted(arm.keys() & base.keys()))
+    if not seeds:
+        return None
+    one, other = ([side[seed] for seed in seeds] for side in (arm, base))
+    difference = value_of(one) - value_of(other)
+    few = too_few(one[0].patients)
+    if few is not None or not math.isfinite(difference):
+        interval = few or Interval(reason="no interval: the metric is undefined for one of the arms")
+        return Change(difference, interval, None, "", len(set(one[0].patients)), seeds, "not resolved")
+    systems: dict[str, System] = {names[0]: one, names[1]: other}
+    found = compare_all(systems, SEED)[names]
+    return Change(
+        found.value, found.interval, found.p, found.test, found.patients, seeds,
+        verdict(found.value, found.interval, higher_is_better),
+    )  # fmt: skip
+
+
+def change_of_values(arm: Mapping[int, float], base: Mapping[int, float], higher_is_better: bool) -> Change | None:
+    """Compares a metric that is no function of sums (a Fréchet distance): by its values over seeds alone.
+
+    d = mean(a) - mean(b), interval d +- t_{nu} sqrt(s_a^2 / n + s_b^2 / n), nu of Welch and Satterthwaite; None where no seed
+    is common to both.
+    """
+    seeds = tuple(sorted(arm.keys() & base.keys()))
+    if not seeds:
+        return None
+    one, other = (np.array([side[seed] for seed in seeds]) for side in (arm, base))
+    difference = float(one.mean() - other.mean())
+    if len(seeds) < 2:
+        interval = Interval(reason="no interval: the spread of this metric is known over seeds alone, and here is one")
+        return Change(difference, interval, None, "", 0, seeds, "not resolved")
+    shares = np.array([one.var(ddof=1), other.var(ddof=1)]) / len(seeds)
+    error = float(np.sqrt(shares.sum()))
+    if error == 0:
+        interval, p = Interval(difference, difference), 0.0 if difference else 1.0
+    else:
+        freedom = float(shares.sum() ** 2 / (shares**2 / (len(seeds) - 1)).sum())
+        half = float(student.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
+        interval, p = Interval(difference - half, difference + half), float(2 * student.sf(abs(difference) / error, freedom))
+    return Change(difference, interval, p, OVER_SEEDS, 0, seeds, verdict(difference, interval, higher_is_better))
+
+
+def verdict(difference: float, interval: Interval, higher_is_better: bool) -> Verdict:
+    """`better` or `worse` where the interval lies on one side of 0."""
+    if interval.low is None or interval.high is None or interval.low <= 0 <= interval.high:
+        return "not resolved"
+    return "better" if (difference > 0) == higher_is_better else "worse"
+
+
+def sign(ours: Verdict, theirs: Verdict) -> Sign:
+    """Whether what was found here has the sign of a published change; a published change of 0 has none."""
+    if "not resolved" in (ours, theirs):
+        return "not resolved"
+    return "agrees" if ours == theirs else "disagrees"
+
+
+def comparable(endpoint: Endpoint, one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """Why two evaluations cannot be held against each other by this endpoint; None where they can."""
+    for part in endpoint.same:
+        if one[part] != other[part]:
+            return f"another {part.replace('_', ' ')}: its nats are of other tokens"
+    for part in ("data_fingerprint", "settings", "patients"):
+        if one[part] != other[part]:
+            return f"measured with other {part.replace('_', ' ')}"
+    return None
