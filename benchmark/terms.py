@@ -1,4 +1,9 @@
-"""Which data-use terms keep samples off every page."""
+"""Which data-use terms keep samples off every page, and the terms that a model learned under."""
+
+import json
+
+from medim.checkpoints import resolve
+from medim.errors import UserError
 
 RESTRICTED = ("credentialed", "physionet", "data use agreement", "dua", "restricted")
 
@@ -11,3 +16,12 @@ def withheld(terms: str) -> bool:
     """
     words = terms.lower()
     return any(mark in words.split() if mark.isalpha() and len(mark) < 5 else mark in words for mark in RESTRICTED)
+
+
+def model_terms(name: str) -> str | None:
+    """The terms of the data that the trained model `name` learned from; None where it states none, or is of another kind."""
+    try:
+        card = resolve(name) / "training.json"
+    except UserError:  # an adapter, a baseline, a generator of another package; `open_model` knows whether it is none of these
+        return None
+    return json.loads(card.read_text(encoding="utf-8")).get("terms") if card.is_file() else None

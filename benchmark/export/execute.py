@@ -28,7 +28,7 @@ from benchmark.export.sources import Existing, Generated, Source
 from benchmark.export.work import WORK
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.systems import open_model
-from benchmark.terms import withheld
+from benchmark.terms import model_terms, withheld
 from medim.data import dataset as datasets
 from medim.errors import UserError, unknown
 from medim.perception.space import DEFAULT
@@ -103,7 +103,7 @@ def execute_export(
     device = _own_device(device, part)
     data = None if asked.data is None else datasets.load_dataset(asked.data)
     pairs = None if asked.pairs is None else datasets.load_dataset(asked.pairs)
-    terms = _terms([one for one in (pairs, data) if one is not None], asked.allow)
+    terms = _terms(asked, [one for one in (pairs, data) if one is not None])
     model = None if asked.model is None else open_model(asked.model, device, overrides, data)
     source, title = _source(asked, model, pairs, data)
     gate = _gate(asked, model, source, data or pairs, data, device, _scratch(out, cache, data))
@@ -137,15 +137,18 @@ def _own_device(device: str | None, part: Part) -> str | None:
     return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}" if torch.cuda.is_available() else None
 
 
-def _terms(sets: list[datasets.PairDataset], allow: Collection[str]) -> str:
-    """The terms of all sets; a UserError where they keep pairs from leaving."""
-    for one in sets:
-        if withheld(one.terms) and CREDENTIALED not in allow:
+def _terms(asked: Asked, sets: list[datasets.PairDataset]) -> str:
+    """The terms of all sets and of what the generating model learned from; a UserError where they keep pairs from leaving."""
+    named = [(one.name, one.terms) for one in sets]
+    if asked.pairs is None and asked.model is not None and (learned := model_terms(asked.model)) is not None:
+        named.append((asked.model, learned))
+    for name, terms in named:
+        if withheld(terms) and CREDENTIALED not in asked.allow:
             raise UserError(
-                f"the terms of '{one.name}' ({one.terms}) do not let images and reports, nor what a model made of them, leave; "
+                f"the terms of '{name}' ({terms}) do not let images and reports, nor what a model made of them, leave; "
                 f"--allow {CREDENTIALED} if you may"
             )
-    return "; ".join(dict.fromkeys(part for one in sets for part in one.terms.split("; ")))
+    return "; ".join(dict.fromkeys(part for _, terms in named for part in terms.split("; ")))
 
 
 def _source(

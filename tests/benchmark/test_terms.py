@@ -1,6 +1,6 @@
 import pytest
 
-from benchmark.terms import withheld
+from benchmark.terms import model_terms, withheld
 
 
 @pytest.mark.parametrize(
@@ -14,3 +14,9 @@ def test_restricted(terms):
 @pytest.mark.parametrize("terms", ["CC BY 4.0", "CC0-1.0 (procedural, synthetic: no patient)", "gradual release, MIT", ""])
 def test_open(terms):
     assert not withheld(terms)
+
+
+def test_a_trained_model_tells_what_it_learned_under():
+    assert model_terms("phantom-tiny").startswith("CC0-1.0")
+    assert model_terms("baseline:constant") is None
+    assert model_terms("no/such/folder") is None

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from benchmark.export.execute import part_of
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import ALLOWANCES
+from medim.checkpoints import shipped
 from medim.data import dataset as datasets
 from medim.errors import UserError
 
@@ -75,6 +77,31 @@ def test_credentialed_data_does_not_leave_unless_allowed_by_name(command, tmp_pa
     done = command(*given, "--format", "llava", "--allow", "credentialed", "--allow", "near-copies")
     assert done.exit_code == 0, done.output
     assert PRIVATE in (tmp_path / "o" / "README.md").read_text()
+
+
+def test_a_model_of_credentialed_data_exports_nothing_under_other_datas_name(tmp_path):
+    model = tmp_path / "m"
+    shutil.copytree(shipped()["phantom-tiny"], model)
+    card = json.loads((model / "training.json").read_text())
+    (model / "training.json").write_text(json.dumps(card | {"terms": PRIVATE}))
+    verb = importlib.import_module("benchmark.cli").main
+    given = [
+        "export",
+        "--model",
+        str(model),
+        "--n",
+        "1",
+        "--data",
+        "phantom",
+        "--format",
+        "llava",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    refused = CliRunner().invoke(verb, given)
+    assert refused.exit_code == 2
+    assert f"the terms of '{model}' ({PRIVATE})" in refused.stderr
+    assert not (tmp_path / "o").exists()
 
 
 def test_slots_without_a_pair_give_status_3(command):
