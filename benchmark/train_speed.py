@@ -101,7 +101,7 @@ def measure(shape: Shape, device: str, bf16: bool, rounds: int, memory: bool = T
     for _ in tqdm(range(rounds), desc="rounds", unit="round"):
         for name, step in steps.items():
             seconds[name].append(_timed(step, device))
-        seconds["roof"].append(_roof(device, bf16))
+        seconds["roof"].append(matmul_seconds(device, bf16))
     median = {name: sorted(values)[len(values) // 2] for name, values in seconds.items()}
     ratios = sorted(full / ours for full, ours in zip(seconds["full"], seconds["ours"], strict=True))
     flops = _flops(shape)
@@ -180,7 +180,7 @@ def _timed(step: Step, device: str) -> float:
     return time.perf_counter() - started
 
 
-def _roof(device: str, bf16: bool) -> float:
+def matmul_seconds(device: str, bf16: bool) -> float:
     """Seconds of one product of two square matrices of side `ROOF_SIDE`."""
     a = torch.ones(ROOF_SIDE, ROOF_SIDE, device=device, dtype=torch.bfloat16 if bf16 else torch.float32)
     return min(_timed(lambda: a @ a, device) for _ in range(3))

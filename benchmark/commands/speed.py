@@ -1,20 +1,27 @@
 """`medim-bench speed`: how fast data, training, sampling and scoring are here."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import data_option, device_option, model_option, out_option, set_option
-from benchmark.status import DONE, WITH_FAILURES, not_built
+from benchmark.options import (
+    cache_option,
+    data_option,
+    device_option,
+    model_option,
+    out_option,
+    overwrite_option,
+    seed_option,
+    set_option,
+)
+from benchmark.status import DONE, WITH_FAILURES
 
 
-@click.group(cls=NearestGroup, short_help="Measure how fast data are read and tokenised, and metrics computed.")
+@click.group(cls=NearestGroup, short_help="Measure data, training, sampling and scoring.")
 def speed() -> None:
-    """Measures what this machine does in a second. `data`: reading and tokenising; `metrics`: scoring.
-
-    Will measure training and sampling too, beside what the machine could give.
-    """
+    """Measures what this machine does in a second, beside what it could give or what others do: see the parts."""
 
 
 @speed.command(short_help="Reading against tokenising, and whether memory stays flat.")
@@ -118,21 +125,33 @@ def metrics(ctx: click.Context, data: str | None, split: str, n: int, second: in
     ctx.exit(WITH_FAILURES if found.failures else DONE)
 
 
-def _unbuilt(part: str, what: str) -> click.Command:
-    """A part that does nothing yet."""
+@speed.command(short_help="Samplers of a model: speed, compute and what the samples are worth.")
+@model_option()
+@data_option()
+@click.option("--split", default="val", show_default=True, help="Whose cases the samples are scored against.")
+@click.option("--n", type=click.IntRange(min=1), default=256, show_default=True, metavar="N", help="Samples of each sampler.")
+@click.option(
+    "--sweep", default="default", show_default=True, metavar="NAME|FILE.yaml", help="The samplers: by name, what differs."
+)
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Samples drawn at once.")
+@click.option("--dtype", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@out_option()
+@seed_option()
+@device_option()
+@set_option("Override a setting of the model's own sampler, such as sampling.image.steps=32; repeatable.")
+@cache_option()
+@overwrite_option()
+@click.pass_context
+def sample(ctx: click.Context, data: str, sweep: str, dtype: str, **options: Any) -> None:
+    """Draws and scores N samples with each sampler of a sweep: samples/s, tokens/s, FLOPs, share of the machine's roof.
 
-    @click.command(
-        part, short_help=f"Not built yet: measure {what}.", help=f"Will measure {what} beside what the machine could give."
-    )
-    @model_option(required=False)
-    @out_option(required=False)
-    @device_option()
-    @set_option()
-    def command(model: str | None, out: object, device: str | None, overrides: dict[str, str]) -> None:
-        not_built(f"speed {part}", f"it will measure {what} beside what the machine could give")
+    Writes sample_speed.json, sample_speed.csv and pareto.png: joint agreement (or finding F1), by the checker that scores,
+    against FLOPs a sample. Samples and figures are kept sampler by sampler: the same command goes on after a kill.
+    """
+    from benchmark.sweeps import load_sweep
+    from medim.data.dataset import load_dataset
 
-    return command
+    chosen, dataset = load_sweep(sweep), load_dataset(data)  # before the slow imports
+    from benchmark.sample_speed_run import run_sample_speed
 
-
-for _part, _what in (("sample", "sampling"),):
-    speed.add_command(_unbuilt(_part, _what))
+    ctx.exit(run_sample_speed(options.pop("model"), dataset, chosen, bf16=dtype == "bf16", **options))

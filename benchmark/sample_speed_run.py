@@ -1,0 +1,88 @@
+"""`medim-bench speed sample`, from its options to its files."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from benchmark.artifacts import Artifacts
+from benchmark.cache import SharedCache
+from benchmark.execute import cache_folder
+from benchmark.export.gate import steering_checkers
+from benchmark.generation import FAILURES, Failure, write_failures
+from benchmark.provenance import command_line, commit
+from benchmark.run_data import Data
+from benchmark.sample_speed import Bench, line_of, measure_sampler
+from benchmark.sample_speed_results import FIGURES, PARETO, TABLE, write_results
+from benchmark.status import DONE, WITH_FAILURES
+from benchmark.sweeps import Sweep
+from benchmark.systems import open_pipeline
+from medim.data.dataset import PairDataset
+from medim.errors import UserError
+from medim.pipeline import MeDiMPipeline
+from medim.sampling.settings import SamplerSettings
+from tasks.cases import cases_of
+
+
+def run_sample_speed(
+    model: str,
+    dataset: PairDataset,
+    sweep: Sweep,
+    out: Path,
+    *,
+    split: str,
+    n: int,
+    seed: int,
+    batch_size: int,
+    bf16: bool,
+    device: str | None,
+    overrides: Mapping[str, str],
+    cache: str | None,
+    overwrite: bool,
+) -> int:
+    """Draws and scores every sampler of the sweep and writes the results; returns the exit status.
+
+    Raises:
+        UserError: unknown model, setting or split, or an `out` of another configuration.
+    """
+    pipeline = open_pipeline(model, device, overrides, dataset)
+    samplers = sweep.settings(pipeline.sampler)
+    _steer(pipeline, samplers, dataset)
+    where = pipeline.model.device.type if device is None else device
+    cases = cases_of(dataset, split, pipeline.resolution, n)
+    folder = cache_folder(cache, dataset)
+    data = Data(
+        dataset, split, pipeline.resolution, cases, seed, where, cache=None if folder is None else SharedCache(folder)
+    )  # fmt: skip
+    about = {
+        "title": sweep.title, "model": pipeline.name, "model_fingerprint": pipeline.fingerprint, "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint, "split": split, "n": len(cases), "seed": seed, "batch_size": batch_size,
+        "dtype": "bf16" if bf16 else "fp32", "device": where, "sweep": sweep.model_dump(mode="json"),
+        "own": pipeline.sampler.to_dict(),
+    }  # fmt: skip
+    failures: list[Failure] = []
+    with Artifacts.claim(out, about, overwrite) as artifacts:
+        bench = Bench(data, artifacts, batch_size, where, bf16)
+        bench.warm_up(pipeline)
+        rows = []
+        for name, settings in samplers.items():
+            pipeline.sampler = settings
+            row, failed = measure_sampler(bench, name, pipeline, sweep.tasks)
+            failures += failed
+            if row is not None:
+                rows.append(row)
+                click.echo(line_of(row))
+        write_failures(out / FAILURES, failures)
+        write_results(out, rows, cases, {**about, "commit": commit(), "command": command_line()})
+    click.echo(f"figures: {out / FIGURES}, {out / TABLE}" + (f", {out / PARETO}" if (out / PARETO).exists() else ""))
+    return WITH_FAILURES if failures else DONE
+
+
+def _steer(pipeline: MeDiMPipeline, samplers: Mapping[str, SamplerSettings], dataset: PairDataset) -> None:
+    """Names the checkers that steer, where some sampler of the sweep asks for them."""
+    steered = [name for name, s in samplers.items() if s.steering.candidates > 1 or s.steering.repairs > 0]
+    if steered and pipeline.steering is None:
+        images, reports = steering_checkers(dataset)
+        if images is None or reports is None:
+            raise UserError(f"sampler '{steered[0]}' of the sweep: data set '{dataset.name}' has no checkers that steer")
+        pipeline.steer(images, reports)

@@ -1,0 +1,34 @@
+"""What samples are worth: the scores of a task that the checkers which score can tell, and nothing that needs more cases."""
+
+from collections.abc import Sequence
+
+from tasks.context import Context
+from tasks.joint_agreement import AGREEMENT, agreement_scores
+from tasks.joint_domains import domain_scores
+from tasks.protocols import Case, Prediction, Score
+from tasks.scoring import MACRO_F1, aligned, checker_details, coverage_of, finding_scores, images_of, reports_of
+
+HEADLINES = {"joint-generation": AGREEMENT, "image-generation": MACRO_F1, "report-generation": MACRO_F1}
+"""The score of each task that samplers are compared by: an F1 each."""
+
+
+def scores_of(task: str, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> dict[str, Score]:
+    """Scores by metric: agreement, MCC, prevalences and domains of pairs; finding F1 of images or reports."""
+    predictions = aligned(cases, predictions)
+    images, reports = images_of(cases, predictions), reports_of(predictions)
+    if task == "joint-generation":
+        both = [(image is not None and report is not None) or None for image, report in zip(images, reports, strict=True)]
+        coverage = coverage_of(both)
+        scores, _ = agreement_scores(cases, images, reports, coverage, context)
+        scores += domain_scores(cases, images, reports, coverage, context)
+    else:
+        modality = task.removesuffix("-generation")
+        checker = context.image_checker if modality == "image" else context.report_checker
+        given = images if modality == "image" else reports
+        found = None
+        if checker is not None:
+            found = context.image_findings(images) if modality == "image" else context.report_findings(reports)
+        details = {} if checker is None else checker_details(modality, checker)
+        why = f"the data set has no {modality} checker"
+        scores, _ = finding_scores(cases, found, details, context, coverage_of(given), why)
+    return {score.metric: score for score in scores}
