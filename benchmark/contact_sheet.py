@@ -37,14 +37,15 @@ def write_contact_sheet(path: Path, images: Sequence[Image.Image], captions: Seq
     for index, (image, caption) in enumerate(shown):
         left = MARGIN + index % columns * (CELL + MARGIN)
         top = MARGIN + index // columns * (height + MARGIN)
-        sheet.paste(_fitted(image), (left, top))
+        sheet.paste(fitted(image), (left, top))
         for number, line in enumerate(_wrapped(caption or "")):
             draw.text((left, top + CELL + 6 + number * LINE_HEIGHT), line, fill="black", font=font)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
 
 
-def _fitted(image: Image.Image) -> Image.Image:
+def fitted(image: Image.Image) -> Image.Image:
+    """The image at the size of a cell, small ones enlarged without smoothing."""
     scale = CELL / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
     return image.convert("RGB").resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.LANCZOS)
@@ -75,7 +76,7 @@ def write_pair_sheet(path: Path, title: Sequence[str], cards: Sequence[Card]) ->
     small, bold = ImageFont.load_default(size=_TEXT), ImageFont.load_default(size=_TEXT + 5)
     columns = min(len(cards), CARD_COLUMNS)
     width = columns * (CARD + MARGIN) + MARGIN
-    heading = [line for text in title[1:] for line in _filled(text, small, width - 2 * MARGIN)]
+    heading = [line for text in title[1:] for line in filled(text, small, width - 2 * MARGIN)]
     drawn = [(_shrunk(card.image), _lines(card, small)) for card in cards]
     rows = [drawn[start : start + columns] for start in range(0, len(drawn), columns)]
     heights = [max(image.height + MARGIN + len(lines) * _LEADING for image, lines in row) + 2 * MARGIN for row in rows]
@@ -107,14 +108,14 @@ def _shrunk(image: Image.Image) -> Image.Image:
 
 
 def _lines(card: Card, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> list[tuple[str, tuple[int, int, int]]]:
-    heads = [(line, _DIM) for head in card.heads for line in _filled(head, font, CARD)]
-    report = [line for paragraph in card.report.split("\n") for line in _filled(paragraph, font, CARD)]
+    heads = [(line, _DIM) for head in card.heads for line in filled(head, font, CARD)]
+    report = [line for paragraph in card.report.split("\n") for line in filled(paragraph, font, CARD)]
     if len(report) > CARD_LINES:
         report = [*report[: CARD_LINES - 1], f"... and {len(report) - CARD_LINES + 1} more lines"]
     return [*heads, ("", _INK), *((line, _INK) for line in report)]
 
 
-def _filled(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Iterator[str]:
+def filled(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> Iterator[str]:
     """A text in lines of at most `width` pixels; a word that is longer is cut."""
     line = ""
     for word in text.split():

@@ -168,16 +168,63 @@ def execute_sample(
     overrides: Mapping[str, str],
     overwrite: bool,
 ) -> int:
-    """Draws samples and says where they are; returns the exit status."""
+    """Draws samples and says where they are; returns the exit status. Of `data`, pairs take the checkers that steer alone."""
     dataset = None if data is None else datasets.load_dataset(data)
-    pipeline = open_pipeline(model, device, overrides)
-    slots = slots_of(n, prompt, dataset, split, pipeline.resolution)
+    pipeline = open_pipeline(model, device, overrides, dataset)
+    if kind == "pair" and dataset is not None:
+        if not pipeline.steered:
+            raise UserError("sample pair draws from nothing: --data serves it for sampling.steering.* alone")
+        slots = slots_of(n, prompt, None, split, pipeline.resolution)
+    else:
+        slots = slots_of(n, prompt, dataset, split, pipeline.resolution)
     inputs: dict[str, Any] = {"prompt": prompt}
     if dataset is not None:
         inputs |= {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": split}
     failures = sample(kind, pipeline, slots, out, inputs=inputs, seed=seed, batch_size=batch_size, overwrite=overwrite)
     drawn = len(slots) - len(failures)
     click.echo(f"{drawn} {kind}{'' if drawn == 1 else 's'}\ncontact sheet: {out / SHEET}")
+    return _status(out, len(failures))
+
+
+def execute_edit(
+    model: str,
+    out: Path,
+    *,
+    image: Path | None,
+    report: str | None,
+    data: str | None,
+    split: str,
+    n: int | None,
+    new_report: str | None,
+    finding: str | None,
+    present: bool,
+    box: tuple[int, int, int, int] | None,
+    mask: Path | None,
+    seed: int,
+    batch_size: int,
+    device: str | None,
+    overrides: Mapping[str, str],
+    overwrite: bool,
+) -> int:
+    """Edits an image file, or pairs of a data set, and says where the edits are; returns the exit status."""
+    from benchmark.editing import Wanted, data_slots, edit_samples, file_slots
+    from tasks.editing_reports import Rewriter
+
+    wanted = Wanted(new_report, finding, present, box, mask)
+    dataset = None if data is None else datasets.load_dataset(data)
+    pipeline = open_pipeline(model, device, overrides, dataset)
+    rewriter = None if dataset is None or finding is None else Rewriter(dataset)
+    inputs: dict[str, Any] = {}
+    if dataset is not None:
+        inputs = {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": split}
+    if image is not None:
+        slots = file_slots(image, report or "", n or 1, wanted, rewriter)
+    else:
+        assert dataset is not None
+        slots = data_slots(dataset, split, n or 16, pipeline.resolution, wanted, rewriter)
+    failures = edit_samples(pipeline, slots, wanted, out, inputs=inputs, seed=seed, batch_size=batch_size, overwrite=overwrite)
+    done = len(slots) - len(failures)
+    click.echo(f"{done} edit{'' if done == 1 else 's'}\ncontact sheet: {out / SHEET}")
     return _status(out, len(failures))
 
 

@@ -1,7 +1,7 @@
 """Samples to look at, without a score: images, reports or pairs in one folder, with a contact sheet."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmark.artifacts import Artifacts
 from benchmark.contact_sheet import write_contact_sheet
-from benchmark.generation import FAILURES, Failure, generate_missing, write_failures
+from benchmark.generation import FAILURES, Failure, GenerateBatch, Item, generate_missing, write_failures
 from benchmark.predictions import PredictionStore
 from benchmark.provenance import commit
 from benchmark.samples import SAMPLES
@@ -92,14 +92,40 @@ def sample(
             for slot, image, report, prompt in zip(batch, images, reports, prompts, strict=True)
         ]
 
+    def show(drawn: Sequence[Slot], predictions: Sequence[Prediction]) -> None:
+        shown = [(p.image or s.image, p.report or s.text) for p, s in zip(predictions, drawn, strict=True)]
+        write_contact_sheet(out / SHEET, [image for image, _ in shown if image is not None], [text for _, text in shown])
+
+    return draw_into(
+        out, configuration, slots, generate, show, kind=kind, system=model.name, seed=seed, batch_size=batch_size,
+        overwrite=overwrite,
+    )  # fmt: skip
+
+
+def draw_into(
+    out: Path,
+    configuration: dict[str, Any],
+    slots: Sequence[Item],
+    generate: GenerateBatch[Item],
+    show: Callable[[Sequence[Item], Sequence[Prediction]], None],
+    *,
+    kind: str,
+    system: str,
+    seed: int,
+    batch_size: int,
+    overwrite: bool,
+) -> list[Failure]:
+    """Draws what `out` lacks, writes `samples.jsonl`, and lets `show` make a sheet of the slots that were drawn.
+
+    Raises:
+        UserError: `out` belongs to another configuration.
+    """
     with Artifacts.claim(out, configuration, overwrite):
         store = PredictionStore(out, commit=commit())
-        failures = generate_missing(store, slots, generate, task=kind, system=model.name, seed=seed, batch_size=batch_size)
+        failures = generate_missing(store, slots, generate, task=kind, system=system, seed=seed, batch_size=batch_size)
         write_failures(out / FAILURES, failures)
         drawn = [slot for slot in slots if slot.id in store]
         lines = [store.lines[slot.id] for slot in drawn]
         write_text(out / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-        predictions = store.predictions([slot.id for slot in drawn])
-        shown = [(p.image or s.image, p.report or s.text) for p, s in zip(predictions, drawn, strict=True)]
-        write_contact_sheet(out / SHEET, [image for image, _ in shown if image is not None], [text for _, text in shown])
+        show(drawn, store.predictions([slot.id for slot in drawn]))
     return failures

@@ -102,7 +102,7 @@ class Editing:
                     images, reports, [one.change.report for one in asked], regions=[one.region for one in asked],
                     seeds=[seeds[row] for row in rows],
                 )),
-                generator.name, "edits", len(rows),
+                generator.name, "edits", len(rows), generator,
             )  # fmt: skip
             for row, one, result, codes in zip(rows, asked, edited, generator.image_codes(images), strict=True):
                 told = _told(cases[row], one.change, result, np.asarray(codes))

@@ -68,6 +68,7 @@ class ColourModel:
     name = "painter"
     fingerprint = "pa1n7"
     resolution = 8
+    steered = False
 
     def __init__(self) -> None:
         self.drawn: list[str] = []

@@ -14,8 +14,6 @@ GROUPS = {
 }
 COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROUPS[verb]] if verb in GROUPS else [()])]
 UNBUILT = [
-    ("sample", "edit"),
-    ("run", "augmentation"),
     ("run", "fine-detail"),
     ("run", "long-form"),
     ("ablate",),

@@ -9,7 +9,7 @@ from benchmark.contact_sheet import (
     MARGIN,
     MOST,
     Card,
-    _filled,
+    filled,
     write_contact_sheet,
     write_pair_sheet,
 )
@@ -57,6 +57,6 @@ def test_a_sheet_of_pairs_shows_whole_reports_in_rows_of_their_own_height(tmp_pa
 def test_lines_are_as_wide_as_the_card_and_keep_every_word():
     font = ImageFont.load_default(size=13)
     text = "supercalifragilisticexpialidocious" * 4 + " and the lungs are clear " * 9
-    lines = list(_filled(text, font, CARD))
+    lines = list(filled(text, font, CARD))
     assert all(font.getlength(line) <= CARD for line in lines)
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")

@@ -137,7 +137,7 @@ def test_sample_draws_and_continues(command, model, tmp_path, kind, given, keys)
     [
         (("image",), "needs either --prompt TEXT or --data"),
         (("report",), "needs --data"),
-        (("pair", "--data", "colours"), "not --data"),
+        (("pair", "--data", "colours"), "--data serves it for sampling.steering"),
     ],
 )
 def test_sample_says_what_it_needs(command, tmp_path, arguments, message):
