@@ -17,6 +17,7 @@ CONFIGURATION, LOCK = "configuration.json", ".lock"
 OWNED = (
     "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
     "images", "samples", "statistics", "leaderboard", TRAINING_INDEX, STAGES,
+    "splits.json", "synthetic", "arms", "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png",
 )  # fmt: skip
 # All that a training writes into its --out.
 TRAINED = ("config.yaml", "metrics.jsonl", "checkpoint-*", "*.safetensors", "*.json", "*.png")

@@ -182,7 +182,7 @@ class Scoring:
             write_exhibition(self.folder(task.name, system), exhibition, self.data.shows)
         kept = write_statistics(self.artifacts.out, self.data.cases, scores, self.data.seed, system, task.name)
         value: dict[str, Any] = {
-            "scores": [_plain(score, kept.get(score.metric)) for score in scores], "command": self.command,
+            "scores": [plain_score(score, kept.get(score.metric)) for score in scores], "command": self.command,
             "commit": self.commit, "created": now(), "generated_by": generated_by,
         }  # fmt: skip
         value = json.loads(json.dumps(value, sort_keys=True))  # as a later command will read it: records do not depend on which
@@ -207,7 +207,7 @@ def _in_order(shared: list[Scored], own: list[Scored]) -> list[Scored]:
     return [*shared[:1], *own, *shared[1:]]
 
 
-def _plain(score: Score, kept: dict[str, str] | None) -> dict[str, Any]:
+def plain_score(score: Score, kept: dict[str, str] | None) -> dict[str, Any]:
     """The score as JSON-able fields; a value that is no number is withheld and says so. `kept`: where its sums are."""
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):

@@ -6,6 +6,8 @@ from typing import Any
 import click
 
 from benchmark.options import (
+    PROTOCOLS,
+    NearestChoice,
     cache_option,
     device_option,
     features_option,
@@ -28,11 +30,11 @@ BUILT = (
     "inpainting",
 )  # fmt: skip
 PLANNED = {
-    "augmentation": "it will train a downstream model with and without generated pairs",
     "fine-detail": "it will score small and lateralised findings one by one",
     "long-form": "it will score long reports by section",
 }
-TASKS = (*BUILT, *PLANNED, "all")
+ALONE = "augmentation"  # it trains models of its own, and is no part of "all"
+TASKS = (*BUILT, ALONE, *PLANNED, "all")
 
 
 @click.command(short_help="Generate, score and rank a model on tasks.")
@@ -59,6 +61,16 @@ TASKS = (*BUILT, *PLANNED, "all")
 @protocol_option()
 @features_option()
 @judge_option()
+@click.option(
+    "--preset",
+    metavar="quick|full|demo",
+    help="augmentation: arms, levels, seeds; --set augmentation.FIELD=...  [default: quick]",
+)
+@click.option(
+    "--regime", type=NearestChoice("regime", ("budget-matched", "external-prior")),
+    help="augmentation: what --model was trained on: the low-data pairs alone, or more.  [default: external-prior]",
+)  # fmt: skip
+@click.option("--downstream", metavar="NAME", help="augmentation: what is trained on the pairs, such as r2gen-tiny.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Samples drawn at once; no result depends on it.  [default: 64]")
 @device_option()
 @set_option("Override a setting of the model, such as sampling.image.steps=32; repeatable.")
@@ -80,6 +92,9 @@ def run(
     protocol: str | None,
     features: tuple[str, ...],
     judge: Path | None,
+    preset: str | None,
+    regime: str | None,
+    downstream: str | None,
     batch_size: int | None,
     device: str | None,
     overrides: dict[str, str],
@@ -90,10 +105,14 @@ def run(
     """Generates with --model for the test cases of --data, scores it beside its anchors, and builds the page in --out.
 
     TASK is image-generation, report-generation, joint-generation, likelihood, memorisation, editing, editing-removal,
-    inpainting, or "all" for what the model can do of these; augmentation, fine-detail and long-form are not built yet.
+    inpainting, augmentation, or "all" for what the model can do of these but the last; fine-detail and long-form are not
+    built yet.
 
     memorisation draws unprompted pairs and looks for each in the whole training split, which is read once and then kept in
     --cache; --data NAME:train=10% searches a tenth of it.
+
+    augmentation trains a downstream model with and without pairs that --model generates for a low-data set (--data D:train=1%,
+    or the share of the preset), in arms with controls; it stands alone in its --out.
 
     What --model cannot do is refused, and under "all" skipped with the reason. The same command again continues what was
     interrupted and generates nothing twice; another model on the same cases finds the anchors and the references' features
@@ -110,6 +129,17 @@ def run(
             not_built(f"run {task}", PLANNED[task])
         if task not in TASKS:
             raise unknown("task", task, TASKS)
+    own = {"preset": preset, "regime": regime, "downstream": downstream}
+    own = {key: value for key, value in own.items() if value is not None}
+    if ALONE in tasks or own:
+        foreign = {"--split": split, "--limit": limit, "--features": features, "--judge": judge, "--cache": cache}
+        ctx.exit(
+            _augmentation(
+                tasks, suite, model, data, out, foreign, overrides=overrides, device=device, overwrite=overwrite,
+                show_samples=show_samples, resolution=resolution, seed=seed or 0, batch_size=batch_size or 64,
+                protocol=protocol or PROTOCOLS[0], **own,
+            )
+        )  # fmt: skip
     from benchmark.execute import execute_run, execute_suite
 
     shared: dict[str, Any] = {
@@ -139,3 +169,24 @@ def run(
             cache=cache, **given,
         )
     )  # fmt: skip
+
+
+def _augmentation(
+    tasks: tuple[str, ...],
+    suite: str | None,
+    model: str | None,
+    data: tuple[str, ...],
+    out: Path | None,
+    foreign: dict[str, Any],
+    **options: Any,
+) -> int:
+    """Runs `augmentation`, with which no other task and none of the `foreign` options go."""
+    if tasks != (ALONE,) or suite is not None:
+        raise UserError(f"--preset, --regime and --downstream belong to the task {ALONE}, which is run alone")
+    if given := [name for name, value in foreign.items() if value]:
+        raise UserError(f"{ALONE} takes no {given[0]}: its preset says how many cases of val and test are used")
+    if model is None or len(data) != 1 or out is None:
+        raise UserError(f"run {ALONE} needs --model, one --data and --out")
+    from benchmark.augmentation.execute import execute_augmentation
+
+    return execute_augmentation(model, data[0], out, **options)

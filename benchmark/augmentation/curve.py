@@ -1,0 +1,65 @@
+"""The plot of an augmentation run: the downstream score over the share of pairs added, generated beside real ones."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from leaderboard.plots import DPI, FAINT, GREY, INK, MODEL_COLOURS, STYLE
+from medim.files import atomic_path
+from tasks.augmentation import settings as names
+from tasks.augmentation.arms import Arm
+from tasks.augmentation.statistics import Effect
+
+
+def draw_curve(path: Path, metric: str, arms: Sequence[Arm], values: Mapping[str, Effect], title: str, note: str) -> None:
+    """Draws one metric, with 95 % bands, atomically.
+
+    Args:
+        values: by arm's name.
+        title: what was trained on what.
+        note: regime, seeds and numbers of pairs.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+        axes = figure.subplots()
+        start = values[names.REPEATED]
+        axes.axhline(start.value, color=GREY, linewidth=1, linestyle="--", zorder=1)
+        for colour, marker, kind, label in (
+            (MODEL_COLOURS[0], "o", names.SYNTHETIC, "real + generated"),
+            (MODEL_COLOURS[2], "s", names.MORE_REAL, "real + further real"),
+        ):
+            points = [(0, start), *((arm.level or 0, values[arm.name]) for arm in arms if arm.kind == kind)]
+            if len(points) > 1:
+                _line(axes, points, colour, marker, label)
+        singles = [arm for arm in arms if arm.kind not in (names.SYNTHETIC, names.MORE_REAL)]
+        end = max([100, *(arm.level or 0 for arm in arms)])
+        for place, arm in enumerate(singles):
+            x = end * (1.12 + 0.09 * place)
+            effect = values[arm.name]
+            colour = GREY if arm.kind == names.REPEATED else MODEL_COLOURS[(3 + place) % len(MODEL_COLOURS)]
+            if effect.low is not None and effect.high is not None:
+                axes.vlines(x, effect.low, effect.high, color=colour, linewidth=1.8, alpha=0.7)
+            axes.plot(x, effect.value, marker="D", color=colour, markersize=5, linestyle="none", label=arm.name)
+        ticks = sorted({0, *(arm.level for arm in arms if arm.level is not None)})
+        axes.set_xticks(ticks, [f"{tick} %" for tick in ticks])
+        axes.set(xlabel="pairs added, in per cent of the real ones", ylabel=metric)
+        axes.set_title(f"{title}\n{note}", fontsize=9)
+        axes.grid(axis="y", color=FAINT, linewidth=0.6)
+        axes.tick_params(length=0, colors=INK)
+        figure.legend(loc="outside right upper")
+        sns.despine(ax=axes, left=True)
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def _line(axes: Axes, points: Sequence[tuple[int, Effect]], colour: str, marker: str, label: str) -> None:
+    points = sorted(points, key=lambda point: point[0])
+    xs = [x for x, _ in points]
+    axes.plot(xs, [effect.value for _, effect in points], marker=marker, color=colour, linewidth=2, label=label, zorder=3)
+    if all(effect.low is not None and effect.high is not None for _, effect in points):
+        lows, highs = [effect.low for _, effect in points], [effect.high for _, effect in points]
+        axes.fill_between(xs, lows, highs, color=colour, alpha=0.15, linewidth=0)  # type: ignore[arg-type]

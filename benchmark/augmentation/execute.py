@@ -1,0 +1,203 @@
+"""From the options of `medim-bench run augmentation` to its results."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmark.artifacts import Artifacts
+from benchmark.augmentation.presets import PREFIX, load_preset
+from benchmark.augmentation.regime import check_regime
+from benchmark.augmentation.report import statements
+from benchmark.augmentation.results import MARKDOWN, Identity, records_of, smoke, sums_of, write_results
+from benchmark.augmentation.synthesis import content_of, generated_pairs, offered_pairs, prompts_of, pseudo_pairs
+from benchmark.augmentation.trainings import Result, Trainings
+from benchmark.execute import HasResolution
+from benchmark.provenance import command_line, commit, now, versions
+from benchmark.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
+from benchmark.status import DONE
+from benchmark.summary import summary
+from benchmark.systems import open_model
+from benchmark.terms import withheld
+from leaderboard.build import build
+from leaderboard.record import write_records
+from medim.data import dataset as datasets
+from medim.errors import UserError
+from medim.files import hash_of, write_json
+from tasks.augmentation.arms import Arm, Pools, arms_of, needed
+from tasks.augmentation.comparing import compare
+from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings
+from tasks.augmentation.splits import OTHER_SET, REAL_SET, TEST_SET, VALIDATION_SET, Division, divide
+from tasks.cases import own_resolution
+from tasks.context import Context
+from tasks.downstream import open_downstream
+from tasks.protocols import PROTOCOL, Generator, Limited
+
+SPLITS = "splits.json"
+
+
+def execute_augmentation(
+    model: str,
+    data: str,
+    out: Path,
+    *,
+    preset: str = "quick",
+    regime: str = "external-prior",
+    downstream: str | None = None,
+    overrides: Mapping[str, str],
+    device: str | None = None,
+    overwrite: bool = False,
+    show_samples: bool = False,
+    resolution: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    protocol: str = PROTOCOL,
+) -> int:
+    """Divides, generates, trains every arm with every seed, compares and says what came of it; returns the exit status.
+
+    The same call again continues after whatever was done.
+
+    Raises:
+        UserError: options that do not go together, a generator that cannot do an arm or has seen more than its regime allows.
+    """
+    own = {key.removeprefix(PREFIX): value for key, value in overrides.items() if key.startswith(PREFIX)}
+    own |= {} if downstream is None else {"downstream": downstream}
+    settings = load_preset(preset, own)
+    dataset = datasets.load_dataset(data)
+    arms = arms_of(settings)
+    most = max([*settings.more_real, 100]) / 100
+    division = divide(dataset, train=settings.train, further=most, validation=settings.validation, test=settings.test)
+    told = check_regime(regime, model, division, settings)
+    generator = open_model(model, device, {k: v for k, v in overrides.items() if not k.startswith(PREFIX)}, division.subset)
+    arms = _possible(arms, generator, division)
+    side = _side(resolution, generator, division)
+    trained = open_downstream(settings.downstream, device or "cpu")
+    name = system_name(generator)
+    task = f"augmentation ({regime})"
+    configuration = {
+        "model": name, "model_fingerprint": generator.fingerprint, "settings": json.loads(json.dumps(generator.settings())),
+        "dataset": division.subset.name, "dataset_fingerprint": division.subset.fingerprint, "resolution": side, "seed": seed,
+        "protocol": protocol, "regime": regime, "split": "test", "augmentation": settings.model_dump(mode="json"),
+        "arms": [arm.name for arm in arms], "task": task,
+    }  # fmt: skip
+    shows = show_samples or not withheld(division.subset.terms)
+    with Artifacts.claim(out, configuration, overwrite) as artifacts:
+        write_json(out / SPLITS, division.told())  # before anything is generated
+        begun = artifacts.get("begun", configuration)
+        if begun is None:
+            begun = {"command": command_line(), "commit": commit(), "created": now()}
+            artifacts.put("begun", configuration, begun)
+        pools, prompts = _pools(generator, arms, division, settings, side, out, seed=seed, batch_size=batch_size)
+        cases = division.cases(TEST_SET, side)
+        context = Context.for_dataset(division.dataset, device or "cpu", seed)
+        context.protocol = protocol
+        trainings = Trainings(
+            artifacts, trained, settings, pools, division.examples(VALIDATION_SET, side), cases, context, task, seed
+        )
+        results = trainings.run(arms)
+        comparison = compare(sums_of(results), arms, _added(results), settings.margin, seed)
+        generated = {"n": len(pools.synthetic), "content": content_of(pools.synthetic), "prompts": prompts}
+        signature = {
+            "regime": regime, "downstream": trained.name, "downstream_settings": results[0].told["fitted"]["settings"],
+            "steps": settings.steps, "stopping": "lowest validation loss", "seeds": list(settings.seeds), "preset": preset,
+            "real_pairs": len(pools.real), "splits": division.fingerprint, "resolution": side,
+            "data": division.subset.fingerprint, **({"smoke": True} if smoke(len(cases), division.subset.synthetic) else {}),
+        }  # fmt: skip
+        of_the_system = {
+            "generator": generator.fingerprint, "sampler": configuration["settings"], "generated": generated,
+            "min_agreement": settings.min_agreement, **told,
+        }  # fmt: skip
+        fields: dict[str, Any] = {
+            "dataset": division.subset.name, "split": "test", "seed": seed, "protocol": protocol, **begun,
+            "synthetic": division.subset.synthetic, "run": hash_of(configuration),
+        }  # fmt: skip
+        records = records_of(results, comparison, Identity(task, name, fields, signature, of_the_system))
+        write_records(out / RECORDS, records)
+        write_json(
+            out / MANIFEST,
+            {
+                **configuration, **fields, "terms": division.subset.terms, "withhold_samples": not shows, "tasks": [task],
+                "n": len(cases), "failures": 0, "versions": versions(),
+            },
+        )  # fmt: skip
+        summed = {
+            "regime": regime, "model": name, "downstream": trained.name, "dataset": division.dataset.name,
+            "low_data": division.subset.name, "real_pairs": len(pools.real),
+            "real_patients": len(set(division.patients[REAL_SET])), "validation_cases": len(trainings.validation),
+            "test_cases": len(cases), "test_patients": len(set(division.patients[TEST_SET])), "seeds": list(settings.seeds),
+            "smoke": smoke(len(cases), division.subset.synthetic), "generated": generated, "training": told,
+            "settings": settings.model_dump(mode="json"),
+        }  # fmt: skip
+        write_results(out, results, arms, comparison, summed, settings, cases, task, shows)
+        build([out], out / LEADERBOARD)
+    click.echo(f"\n{summary([record for record in records if ': ' not in record.metric])}\n")
+    for line in statements(arms, comparison, settings):
+        click.echo(line)
+    if division.subset.synthetic:
+        click.echo(f"{division.dataset.name} is synthetic: these numbers prove the software, not a model's clinical worth.")
+    click.echo(f"report: {out / MARKDOWN}\npage: {out / LEADERBOARD / 'index.html'}")
+    return DONE
+
+
+def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[Arm]:
+    """The arms that this generator and these data can do; the others are told on the way.
+
+    Raises:
+        UserError: none of the arms with generated pairs is left, though there was one.
+    """
+    if not isinstance(generator, Generator):
+        raise UserError("augmentation needs a generator; a folder of predictions generates nothing")
+    kept = []
+    real, further = len(division.rows[REAL_SET]), len(division.rows[OTHER_SET])
+    for arm in arms:
+        counts = needed([arm], real)
+        task = "joint-generation" if counts["synthetic"] else "report-generation" if arm.kind == PSEUDO else None
+        why = generator.cannot(task) if task is not None and isinstance(generator, Limited) else None
+        if counts["further"] > further:
+            why = f"{counts['further']} further real pairs are needed and the training split has {further}"
+        if why is None:
+            kept.append(arm)
+        elif arm.kind in (SYNTHETIC, SYNTHETIC_ONLY):
+            raise UserError(f"'{generator.name}' cannot do the arm {arm.name}: {why}")
+        else:
+            click.echo(f"{arm.name}: skipped: {why}", err=True)
+    return kept
+
+
+def _pools(
+    generator: Generator, arms: Sequence[Arm], division: Division, settings: AugmentationSettings, side: int, out: Path, *,
+    seed: int, batch_size: int,
+) -> tuple[Pools, str]:  # fmt: skip
+    """What the arms are composed of, and the hash of the prompts."""
+    real = division.examples(REAL_SET, side)
+    counts = needed(arms, len(real))
+    prompts = prompts_of(settings, division, real, seed)
+    pools = Pools(
+        real,
+        further=division.examples(OTHER_SET, side, counts["further"]) if counts["further"] else (),
+        synthetic=generated_pairs(
+            generator, counts["synthetic"], division, prompts, out, settings, seed=seed, batch_size=batch_size
+        ) if counts["synthetic"] else (),
+        pseudo=pseudo_pairs(generator, counts["pseudo"], division, side, out, seed=seed, batch_size=batch_size)
+        if counts["pseudo"] else (),
+        placebo=offered_pairs(real, division, out) if counts["placebo"] else (),
+    )  # fmt: skip
+    return pools, prompts.fingerprint
+
+
+def _added(results: Sequence[Result]) -> dict[str, int]:
+    return {result.arm.name: result.told["added"] for result in results}
+
+
+def _side(given: int | None, generator: Generator, division: Division) -> int:
+    """As given, else the generator's own, else the data set's."""
+    if given is not None:
+        return given
+    if isinstance(generator, HasResolution) and generator.resolution is not None:
+        return generator.resolution
+    side = own_resolution(division.subset, "train")
+    if side is None:
+        raise UserError(f"data set '{division.dataset.name}' holds reports alone")
+    return side

@@ -1,0 +1,185 @@
+"""What an augmentation run leaves: records, `augmentation.json`, `.csv`, `.md` and the curve."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmark.augmentation.curve import draw_curve
+from benchmark.augmentation.report import markdown
+from benchmark.augmentation.trainings import Result
+from benchmark.samples import ANCHOR_IMAGES, write_samples
+from leaderboard.ranking import MINIMUM_N
+from leaderboard.record import Record
+from medim.files import write_json, write_text
+from tasks.augmentation.arms import Arm
+from tasks.augmentation.comparing import Comparison, Sums
+from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings
+from tasks.augmentation.statistics import CROSSED, Effect
+from tasks.metrics.additive import Additive
+from tasks.protocols import Case
+
+JSON, CSV, MARKDOWN, PLOT = "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png"
+GAIN, RELATIVE = "gain over real-repeated", "relative gain over real-repeated in per cent"
+EXCHANGE, PLACEBO_P = "real pairs that a generated one is worth", "p of two one-sided tests"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What every record of a run says.
+
+    Attributes:
+        task: `augmentation (REGIME)`: two regimes never share a table.
+        fields: of `leaderboard.record.Record`: dataset, split, seed, protocol, commit, command, created, synthetic, run.
+        signature: what is the same for every arm: regime, downstream, seeds, splits, generated set.
+        of_the_system: of the generator: its hash, sampler and training.
+    """
+
+    task: str
+    model: str
+    fields: dict[str, Any]
+    signature: dict[str, Any]
+    of_the_system: dict[str, Any]
+
+
+def sums_of(results: Sequence[Result]) -> Sums:
+    """The sums of those metrics that every arm and seed has, in the metrics' order."""
+    shared = [metric for metric in results[0].sums if all(metric in result.sums for result in results)]
+    table: dict[str, dict[str, list[Additive]]] = {metric: {} for metric in shared}
+    for result in results:
+        for metric in shared:
+            table[metric].setdefault(result.arm.name, []).append(result.sums[metric])
+    return table
+
+
+def smoke(cases: int, synthetic: bool) -> str | None:
+    """What a reader must know of a small real set; None of any other."""
+    if synthetic or cases >= MINIMUM_N:
+        return None
+    return f"smoke: {cases} test cases show that the protocol runs, not what a generator is worth"
+
+
+def records_of(results: Sequence[Result], comparison: Comparison, identity: Identity) -> list[Record]:
+    """One row an arm: values with intervals over patients and seeds, gains over `real-repeated`, exchange rate, placebo."""
+    firsts: dict[str, Result] = {}
+    for result in results:
+        firsts.setdefault(result.arm.name, result)
+    cases = len(results[0].samples)
+    note = smoke(cases, identity.fields["synthetic"])
+    records = []
+    for name, first in firsts.items():
+        make = _Maker(first, identity, cases, note)
+        for metric, effects in comparison.values.items():
+            score = first.scores[metric]
+            records.append(make(metric, effects[name], score["higher_is_better"], score["signature"], score["coverage"]))
+        for metric, score in first.scores.items():  # withheld for the first seed, hence for a reason that all share
+            if score["value"] is None:
+                records.append(
+                    make(metric, None, score["higher_is_better"], score["signature"], score["coverage"], score["reason"])
+                )
+        if first.arm.kind == REPEATED:
+            continue
+        for title, table in ((GAIN, comparison.gains), (RELATIVE, comparison.relative)):
+            for metric, effects in table.items():
+                records.append(make(f"{title}: {metric}", effects[name], True, {}, 1.0))
+        if name in comparison.exchange:
+            exchange = comparison.exchange[name]
+            effect = None if exchange.rate is None else Effect(exchange.rate, exchange.low, exchange.high)
+            records.append(make(EXCHANGE, effect, True, {"metric_of": comparison.primary}, 1.0, exchange.reason))
+        if first.arm.kind == "real-as-synthetic" and comparison.placebo is not None:
+            placebo = comparison.placebo
+            effect = None if placebo.p is None else Effect(placebo.p)
+            details = {"null": f"differs from real-repeated by {placebo.margin:g} finding F1 or more", "margin": placebo.margin}
+            records.append(make(PLACEBO_P, effect, None, details, 1.0, placebo.reason))
+    return records
+
+
+@dataclass(frozen=True)
+class _Maker:
+    first: Result
+    identity: Identity
+    cases: int
+    note: str | None
+
+    def __call__(
+        self, metric: str, effect: Effect | None, higher: bool | None, details: Mapping[str, Any], coverage: float,
+        reason: str | None = None,
+    ) -> Record:  # fmt: skip
+        arm, one = self.first.arm, self.identity
+        finite = effect is not None and effect.value == effect.value
+        signature = {key: value for key, value in details.items() if key not in ("statistics", "interval")}
+        signature = {"metric": metric} | signature | one.signature
+        settings = {"arm": arm.name, "what": ARMS[arm.kind], **self.first.told}
+        settings.pop("seconds", None)
+        settings.pop("fitted", None)
+        signature["settings"] = settings | ({} if not arm.generated else one.of_the_system)
+        if effect is not None and effect.low is not None:
+            signature["interval"] = f"95 %, {CROSSED}"
+        value = effect.value if effect is not None and finite else None
+        why = (effect.reason if effect is not None else None) or reason
+        return Record(
+            task=one.task, model=f"{one.model}: {arm.name}" if arm.generated else arm.name, metric=metric, value=value,
+            ci_low=effect.low if effect is not None and finite else None,
+            ci_high=effect.high if effect is not None and finite else None,
+            n=self.cases, coverage=coverage, signature=signature, kind="measured" if arm.generated else "anchor",
+            reason=self.note if value is not None and self.note else why or (None if finite else "undefined"),
+            higher_is_better=higher, **one.fields,
+        )  # fmt: skip
+
+
+def write_results(
+    out: Path, results: Sequence[Result], arms: Sequence[Arm], comparison: Comparison, told: Mapping[str, Any],
+    settings: AugmentationSettings, cases: Sequence[Case], task: str, show: bool,
+) -> None:  # fmt: skip
+    """Writes the files beside the records, and the first seed's reports as samples (withheld unless `show`)."""
+    by_seed = {
+        metric: {
+            name: {str(result.seed): result.scores[metric]["value"] for result in results if result.arm.name == name}
+            for name in dict.fromkeys(result.arm.name for result in results)
+        }
+        for metric in comparison.values
+    }
+    numbers = {result.arm.name: result.told for result in results}
+    value = {**told, "comparison": comparison.told(), "by_seed": by_seed, "arms": numbers, "margin": settings.margin}
+    write_json(out / JSON, value)
+    write_text(out / CSV, _csv(arms, comparison, numbers, told))
+    write_text(out / MARKDOWN, markdown(arms, comparison, numbers, told, settings))
+    title = f"{told['downstream']} on {told['dataset']}, generator {told['model']} ({told['regime']})"
+    note = f"{len(settings.seeds)} seeds, {told['real_pairs']} real pairs, {told['test_cases']} test cases; 95 % bands"
+    draw_curve(out / PLOT, comparison.primary, arms, comparison.values[comparison.primary], title, note)
+    first = settings.seeds[0]
+    for result in results:
+        if result.seed == first and show:
+            write_samples(
+                out / "samples" / task / result.arm.folder, cases, result.answers.predictions(cases), result.samples,
+                paired=True, images=ANCHOR_IMAGES,
+            )  # fmt: skip
+
+
+def _csv(arms: Sequence[Arm], comparison: Comparison, numbers: Mapping[str, Any], told: Mapping[str, Any]) -> str:
+    stream = io.StringIO()
+    columns = [
+        "regime", "model", "downstream", "dataset", "arm", "level", "examples", "added", "steps", "seeds", "metric", "value",
+        "ci_low", "ci_high", "gain", "gain_low", "gain_high", "p", "p_adjusted", "relative_gain",
+        "relative_low", "relative_high",
+    ]  # fmt: skip
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    for metric, effects in comparison.values.items():
+        for arm in arms:
+            number, value = numbers[arm.name], effects[arm.name]
+            gain = comparison.gains.get(metric, {}).get(arm.name)
+            relative = comparison.relative.get(metric, {}).get(arm.name)
+            adjusted = comparison.adjusted.get(arm.name) if metric == comparison.primary else None
+            writer.writerow([
+                told["regime"], told["model"], told["downstream"], told["dataset"], arm.name, arm.level, number["examples"],
+                number["added"], number["steps"], len(told["seeds"]), metric, *_ends(value), *_ends(gain),
+                None if gain is None else gain.p, adjusted, *_ends(relative),
+            ])  # fmt: skip
+    return stream.getvalue()
+
+
+def _ends(effect: Effect | None) -> tuple[float | None, float | None, float | None]:
+    return (None, None, None) if effect is None else (effect.value, effect.low, effect.high)

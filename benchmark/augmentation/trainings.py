@@ -1,0 +1,159 @@
+"""One downstream training for each arm and seed, its answers and scores: one JSON file each, and nothing done twice."""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmark.artifacts import Artifacts
+from benchmark.augmentation.synthesis import content_of
+from benchmark.generation import sample_seed
+from benchmark.provenance import code_fingerprint
+from benchmark.scoring import plain_score
+from benchmark.statistics_store import lost_statistics, read_statistics, write_statistics
+from medim.files import hash_of, write_json
+from tasks.augmentation.arms import Arm, Pools, training_of
+from tasks.augmentation.scoring import Answers, answers_of, score_answers
+from tasks.augmentation.settings import AugmentationSettings
+from tasks.context import Context
+from tasks.downstream.contract import Downstream, Example
+from tasks.metrics.additive import Additive
+from tasks.protocols import Case
+
+ARMS_FOLDER = "arms"
+CURVE = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One arm with one seed.
+
+    Attributes:
+        scores: fields of `tasks.protocols.Score` by metric, JSON-able.
+        sums: the sums that the scores are functions of, by metric, in one order of the patients for every result.
+        samples: per-sample scores, in the cases' order.
+        told: what was trained on what, for how long: `examples`, `added`, `steps`, `augment`, `fitted`, `seconds`.
+    """
+
+    arm: Arm
+    seed: int
+    scores: dict[str, dict[str, Any]]
+    sums: dict[str, Additive]
+    samples: list[dict[str, float]]
+    answers: Answers
+    told: dict[str, Any]
+
+
+@dataclass
+class Trainings:
+    """The downstream trainings of a run.
+
+    Attributes:
+        pools: what arms are composed of.
+        validation: real pairs that choose the step.
+        cases: what is tested on.
+        seed: of the shuffled arm and of what is drawn for the test cases.
+    """
+
+    artifacts: Artifacts
+    downstream: Downstream
+    settings: AugmentationSettings
+    pools: Pools
+    validation: Sequence[Example]
+    cases: Sequence[Case]
+    context: Context
+    task: str
+    seed: int
+
+    def run(self, arms: Sequence[Arm]) -> list[Result]:
+        """Every arm with every seed, seed by seed, so that a run that is stopped has whole comparisons."""
+        todo = [(seed, arm) for seed in self.settings.seeds for arm in arms]
+        contents = {
+            name: content_of(getattr(self.pools, name)) for name in ("real", "further", "synthetic", "pseudo", "placebo")
+        }
+        fixed = {
+            "pools": contents, "validation": content_of(self.validation), "downstream": self.downstream.name,
+            "evaluate_every": self.settings.evaluate_every, "cases": hash_of([case.id for case in self.cases]),
+        }  # fmt: skip
+        results = []
+        with tqdm(todo, desc="augmentation: arms", unit="training", file=sys.stderr) as progress:
+            for seed, arm in progress:
+                progress.set_postfix_str(f"{arm.name}, seed {seed}")
+                results.append(self._one(arm, seed, fixed))
+        return results
+
+    def _one(self, arm: Arm, seed: int, fixed: Mapping[str, Any]) -> Result:
+        training = training_of(arm, self.pools, self.settings.steps, self.seed)
+        told: dict[str, Any] = {
+            "examples": len(training.examples), "added": training.added, "steps": training.steps, "augment": training.augment,
+        }  # fmt: skip
+        key = hash_of([fixed, arm.name, seed, self.seed, told])
+        path = self.artifacts.out / ARMS_FOLDER / arm.folder / f"seed-{seed}.json"
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if kept.get("key") != key:
+            folder = path.with_suffix("")
+            start = time.perf_counter()
+            fitted = self.downstream.fit(
+                training.examples, self.validation, steps=training.steps, seed=seed, out=folder, augment=training.augment,
+                evaluate_every=min(self.settings.evaluate_every, training.steps),
+            )  # fmt: skip
+            seeds = [sample_seed(seed, self.task, case.id) for case in self.cases]
+            answers = answers_of(fitted, self.cases, seeds)
+            told["fitted"] = {"name": fitted.name, "fingerprint": fitted.fingerprint, "settings": fitted.settings()}
+            told["seconds"] = round(time.perf_counter() - start, 1)
+            kept = {"key": key, "arm": arm.name, "seed": seed, "told": told, **_as_lines(self.cases, answers)}
+            write_json(path, kept)
+            if not self.settings.keep_models:
+                _keep_curve(folder)
+        return self._scored(arm, seed, path, kept)
+
+    def _scored(self, arm: Arm, seed: int, path: Path, kept: dict[str, Any]) -> Result:
+        """Scores the answers, unless this code did so before."""
+        answers = _answers(kept)
+        key = hash_of([code_fingerprint("tasks"), self.context.protocol, self.context.seed])
+        scores = kept.get("scores", [])
+        if kept.get("scored_by") != key or lost_statistics(self.artifacts.out, scores):
+            found, samples = score_answers(self.cases, answers, self.context)
+            names = write_statistics(
+                self.artifacts.out, self.cases, found, self.context.seed, f"{arm.folder} seed {seed}", self.task
+            )
+            scores = [plain_score(score, names.get(score.metric)) for score in found]
+            kept |= {"scored_by": key, "scores": scores, "samples": samples}
+            write_json(path, kept)
+        sums: dict[str, Additive] = {}
+        where = next((score["signature"]["statistics"] for score in scores if "statistics" in score["signature"]), None)
+        if where is not None:
+            statistics = read_statistics(self.artifacts.out / where["file"])
+            sums = {metric: statistic.additive for metric, statistic in statistics.items()}
+        by_metric = {score["metric"]: score for score in scores}
+        return Result(arm, seed, by_metric, sums, kept["samples"], answers, kept["told"])
+
+
+def _as_lines(cases: Sequence[Case], answers: Answers) -> dict[str, Any]:
+    given: Sequence[Any] = (
+        answers.reports if answers.reports is not None else [sorted(labels) for labels in answers.findings or []]
+    )
+    return {
+        "kind": "report" if answers.reports is not None else "findings",
+        "ids": [case.id for case in cases],
+        "answers": given,
+    }
+
+
+def _answers(kept: Mapping[str, Any]) -> Answers:
+    if kept["kind"] == "report":
+        return Answers(reports=list(kept["answers"]))
+    return Answers(findings=[frozenset(labels) for labels in kept["answers"]])
+
+
+def _keep_curve(folder: Path) -> None:
+    """Leaves the curve of a training, and nothing else of it."""
+    for child in folder.iterdir() if folder.is_dir() else ():
+        if child.name != CURVE:
+            shutil.rmtree(child) if child.is_dir() else child.unlink()

@@ -1,0 +1,137 @@
+"""The arms: what each is trained on. All take the same optimiser steps, `real` apart, which takes the same passes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from tasks.augmentation import settings as names
+from tasks.augmentation.settings import AugmentationSettings
+from tasks.augmentation.splits import shares
+from tasks.downstream.contract import Example
+from tasks.metrics.statistics import derangement
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes:
+        kind: of `tasks.augmentation.settings.ARMS`.
+        level: pairs added, in per cent of the real ones; None where nothing is added to a level.
+    """
+
+    kind: str
+    level: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As in tables: `real+synthetic 100 %`."""
+        return self.kind if self.level is None else f"{self.kind} {self.level} %"
+
+    @property
+    def folder(self) -> str:
+        """As a file's name: `real+synthetic-100`."""
+        return self.kind if self.level is None else f"{self.kind}-{self.level}"
+
+    @property
+    def generated(self) -> bool:
+        """Whether what the generator made is offered as it is: the system under test; all other arms are anchors."""
+        return self.kind in (names.SYNTHETIC, names.SYNTHETIC_ONLY)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """What arms are composed of; every list may be longer than an arm needs.
+
+    Attributes:
+        real: the low-data pairs.
+        further: real pairs of other patients.
+        synthetic: generated pairs, in the order of their slots.
+        pseudo: real images of other patients with reports of the generator.
+        placebo: the real pairs after the way of the generated ones.
+    """
+
+    real: Sequence[Example]
+    further: Sequence[Example] = ()
+    synthetic: Sequence[Example] = ()
+    pseudo: Sequence[Example] = ()
+    placebo: Sequence[Example] = ()
+
+
+@dataclass(frozen=True)
+class Training:
+    """What one arm is trained on: `added` of the examples are not of the low-data set."""
+
+    examples: list[Example]
+    steps: int
+    augment: bool
+    added: int
+
+
+def arms_of(settings: AugmentationSettings) -> list[Arm]:
+    """The arms of some settings, in the order of tables."""
+    levelled = {names.SYNTHETIC: settings.levels, names.MORE_REAL: settings.more_real}
+    return [Arm(kind, level) for kind in settings.arms for level in levelled.get(kind, (None,))]
+
+
+def needed(arms: Sequence[Arm], real: int) -> dict[str, int]:
+    """How many pairs of each pool (`synthetic`, `pseudo`, `further`, `placebo`) the arms need, of `real` real ones."""
+    counts = {"synthetic": 0, "pseudo": 0, "further": 0, "placebo": 0}
+    pools = {
+        names.SYNTHETIC: ("synthetic",), names.SYNTHETIC_ONLY: ("synthetic",), names.SHUFFLED: ("synthetic",),
+        names.PSEUDO: ("pseudo", "further"), names.MORE_REAL: ("further",), names.PLACEBO: ("placebo",),
+    }  # fmt: skip
+    for arm in arms:
+        level = 100 if arm.level is None else arm.level
+        for pool in pools.get(arm.kind, ()):
+            counts[pool] = max(counts[pool], shares(real, [level])[level])
+    return counts
+
+
+def training_of(arm: Arm, pools: Pools, steps: int, seed: int) -> Training:
+    """The examples of an arm and how long it is trained.
+
+    Args:
+        steps: of all arms; `real` takes half of them, as the passes of `real+synthetic 100 %` over half as many pairs.
+        seed: of the shuffled arm's permutation.
+
+    Raises:
+        ValueError: a pool is too small.
+    """
+    real, count = list(pools.real), len(pools.real)
+    whole = partial(Training, steps=steps, augment=False)
+    if arm.kind == names.REAL:
+        return Training(real, max(1, steps // 2), False, 0)
+    if arm.kind == names.REPEATED:
+        return whole([*real, *_renamed(real, "again")], added=0)
+    if arm.kind == names.CLASSICAL:
+        return Training([*real, *_renamed(real, "again")], steps, True, 0)
+    level = 100 if arm.level is None else arm.level
+    wanted = shares(count, [level])[level]
+    pool: Mapping[str, Sequence[Example]] = {
+        names.SYNTHETIC: pools.synthetic, names.SYNTHETIC_ONLY: pools.synthetic, names.SHUFFLED: pools.synthetic,
+        names.PSEUDO: pools.pseudo, names.MORE_REAL: pools.further, names.PLACEBO: pools.placebo,
+    }  # fmt: skip
+    added = list(pool[arm.kind][:wanted])
+    if len(added) < wanted and arm.kind != names.PSEUDO:  # an image that the generator found no words for is left out
+        raise ValueError(f"{arm.name}: {wanted} pairs are needed and there are {len(added)}")
+    if arm.kind == names.SHUFFLED:
+        added = shuffled(added, seed)
+    return whole([*([] if arm.kind == names.SYNTHETIC_ONLY else real), *added], added=len(added))
+
+
+def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The same images and the same reports, each report (with its findings) to another image; a single pair stays whole."""
+    if len(examples) < 2:
+        return list(examples)
+    order = derangement(len(examples), np.random.default_rng([seed, 0x5F]))
+    return [
+        replace(example, report=examples[other].report, findings=examples[other].findings)
+        for example, other in zip(examples, order, strict=True)
+    ]
+
+
+def _renamed(examples: Sequence[Example], mark: str) -> list[Example]:
+    return [replace(example, id=f"{example.id} {mark}") for example in examples]

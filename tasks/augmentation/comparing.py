@@ -1,0 +1,94 @@
+"""From the sums of every arm and seed to what may be said: gains, controls, and what a generated pair is worth."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.augmentation import settings as names
+from tasks.augmentation.arms import Arm
+from tasks.augmentation.scoring import PRIMARY
+from tasks.augmentation.settings import REPEATED
+from tasks.augmentation.statistics import Crossed, Effect, Equivalence, Exchange
+from tasks.metrics.additive import Additive
+from tasks.metrics.paired import holm
+from tasks.scoring import MACRO_F1
+
+Sums = Mapping[str, Mapping[str, Sequence[Additive]]]
+"""By metric, by arm's name: one entry a seed."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that is found.
+
+    Attributes:
+        primary: the metric by which arms are compared.
+        values, gains, relative: by metric and arm's name; gains over `real-repeated` in the metric's unit and in per cent.
+        adjusted: of the gains in the primary metric, p by arm, adjusted over the arms (Holm).
+        placebo: the real pairs offered as generated against `real-repeated`, in finding F1; None without that arm.
+        shuffled: the shuffled arm less `real+synthetic 100 %`, in the primary metric; None without both.
+        exchange: by arm's name, of `real+synthetic`, in the primary metric.
+    """
+
+    primary: str
+    values: dict[str, dict[str, Effect]]
+    gains: dict[str, dict[str, Effect]]
+    relative: dict[str, dict[str, Effect]]
+    adjusted: dict[str, float]
+    placebo: Equivalence | None
+    shuffled: Effect | None
+    exchange: dict[str, Exchange]
+
+    def told(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "primary": self.primary,
+            **{
+                name: {metric: {arm: effect.told() for arm, effect in arms.items()} for metric, arms in table.items()}
+                for name, table in (("values", self.values), ("gains", self.gains), ("relative_gains", self.relative))
+            },
+            "p_adjusted": self.adjusted,
+            "placebo": None if self.placebo is None else self.placebo.told(),
+            "shuffled_less_synthetic": None if self.shuffled is None else self.shuffled.told(),
+            "exchange": {arm: exchange.told() for arm, exchange in self.exchange.items()},
+        }
+
+
+def compare(sums: Sums, arms: Sequence[Arm], added: Mapping[str, int], margin: float, seed: int) -> Comparison:
+    """Compares the arms.
+
+    Args:
+        sums: of those metrics that every arm and seed has.
+        added: pairs added to the real ones, by arm's name.
+        margin: of equivalence, in finding F1.
+        seed: of resampling.
+
+    Raises:
+        ValueError: no metric by which arms are compared.
+    """
+    primary = next((metric for name in PRIMARY for metric in sums if metric == name or metric.startswith(f"{name} (")), None)
+    if primary is None:
+        raise ValueError(f"none of {', '.join(PRIMARY)} among {', '.join(sums) or 'no metrics'}")
+    crossed = {metric: Crossed(systems, seed) for metric, systems in sums.items()}
+    others = [arm.name for arm in arms if arm.kind != REPEATED]
+    values = {metric: {arm.name: one.value(arm.name) for arm in arms} for metric, one in crossed.items()}
+    plain = {metric: one for metric, one in crossed.items() if ": " not in metric}
+    gains = {metric: {name: one.difference(name, REPEATED) for name in others} for metric, one in plain.items()}
+    relative = {metric: {name: one.relative(name, REPEATED) for name in others} for metric, one in plain.items()}
+    tested = {name: effect.p for name, effect in gains[primary].items() if effect.p is not None}
+    adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
+    present = {arm.name for arm in arms}
+    placebo = None
+    if names.PLACEBO in present:
+        if MACRO_F1 in crossed:
+            placebo = crossed[MACRO_F1].equivalence(names.PLACEBO, REPEATED, margin)
+        else:
+            reason = "the margin is one of finding F1, which these data have not"
+            placebo = Equivalence(gains[primary][names.PLACEBO].value, margin, None, None, None, None, reason)
+    full = Arm(names.SYNTHETIC, 100).name
+    shuffled = crossed[primary].difference(names.SHUFFLED, full) if {names.SHUFFLED, full} <= present else None
+    curve = {REPEATED: 0} | {arm.name: added[arm.name] for arm in arms if arm.kind == names.MORE_REAL}
+    exchange = {
+        arm.name: crossed[primary].exchange(arm.name, added[arm.name], curve) for arm in arms if arm.kind == names.SYNTHETIC
+    }
+    return Comparison(primary, values, gains, relative, adjusted, placebo, shuffled, exchange)

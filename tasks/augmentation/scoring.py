@@ -1,0 +1,58 @@
+"""What a trained downstream model gives for the test cases, and its scores: of reports by text and findings, of labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tasks.context import Context
+from tasks.downstream.contract import FindsLabels, Fitted, WritesReports
+from tasks.protocols import Case, Prediction, Score
+from tasks.report_generation import ReportGeneration
+from tasks.scoring import MACRO_F1, PER_SAMPLE_F1, finding_scores
+
+BATCH = 64
+PRIMARY = (MACRO_F1, "BLEU-4")  # the first that can be had is what arms are compared by
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Of N test cases: reports of a generator, or labels of a classifier."""
+
+    reports: list[str] | None = None
+    findings: list[frozenset[str]] | None = None
+
+    def predictions(self, cases: Sequence[Case]) -> list[Prediction]:
+        """One for each case; labels as a text, for people."""
+        texts = self.reports if self.reports is not None else [", ".join(sorted(labels)) for labels in self.findings or []]
+        return [Prediction(case.id, report=text) for case, text in zip(cases, texts, strict=True)]
+
+
+def answers_of(fitted: Fitted, cases: Sequence[Case], seeds: Sequence[int]) -> Answers:
+    """What a trained model says of the cases' images.
+
+    Raises:
+        ValueError: it neither writes reports nor finds labels, or gives another number of answers.
+    """
+    reports: list[str] = []
+    findings: list[frozenset[str]] = []
+    for start in range(0, len(cases), BATCH):
+        images = [case.image for case in cases[start : start + BATCH]]
+        if isinstance(fitted, WritesReports):
+            reports += fitted.generate_reports(images, seeds=list(seeds[start : start + BATCH]))
+        elif isinstance(fitted, FindsLabels):
+            findings += fitted.findings(images)
+        else:
+            raise ValueError(f"downstream model '{fitted.name}' has neither generate_reports() nor findings()")
+    if len(reports) + len(findings) != len(cases):
+        raise ValueError(f"downstream model '{fitted.name}' gave {len(reports) + len(findings)} answers to {len(cases)} images")
+    return Answers(reports, None) if isinstance(fitted, WritesReports) else Answers(None, findings)
+
+
+def score_answers(cases: Sequence[Case], answers: Answers, context: Context) -> tuple[list[Score], list[dict[str, float]]]:
+    """Scores that are functions of sums over patients, and per-sample scores."""
+    if answers.findings is None:
+        scores, samples = ReportGeneration().score(cases, answers.predictions(cases), context)
+    else:
+        why_not = "the data set states no findings"
+        scores, per_sample = finding_scores(cases, answers.findings, {"read_by": "the model itself"}, context, 1.0, why_not)
+        samples = [{PER_SAMPLE_F1: value} for value in per_sample or []] or [{} for _ in cases]
+    return [score for score in scores if score.higher_is_better is not None], samples

@@ -1,0 +1,116 @@
+"""The protocol of augmentation as data: which arms, how many seeds and steps, what is stated beforehand."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from medim.errors import UserError, unknown
+
+Regime = Literal["budget-matched", "external-prior"]
+REGIMES: tuple[Regime, ...] = ("budget-matched", "external-prior")
+
+REAL, REPEATED, CLASSICAL = "real", "real-repeated", "real+classical"
+SYNTHETIC, SYNTHETIC_ONLY, SHUFFLED = "real+synthetic", "synthetic-only", "real+shuffled"
+PSEUDO, MORE_REAL, PLACEBO = "real+pseudo", "more-real", "real-as-synthetic"
+ARMS: Mapping[str, str] = {
+    REAL: "the real pairs, as many passes as the arm with 100 % synthetic pairs and so fewer steps: the usual comparison",
+    REPEATED: "the real pairs for as many steps as every other arm: what all gains are measured against",
+    CLASSICAL: "the real pairs, turned, shifted and in another brightness",
+    SYNTHETIC: "the real pairs and generated ones",
+    SYNTHETIC_ONLY: "generated pairs alone, as many as there are real ones",
+    SHUFFLED: "the real pairs and the generated ones of 100 %, their reports dealt to other images",
+    PSEUDO: "the real pairs and as many other real images, with reports that the generator wrote",
+    MORE_REAL: "the real pairs and further real ones: the ceiling",
+    PLACEBO: "the real pairs, and the same once more by way of the generated ones: must equal real-repeated",
+}
+CONDITIONS, NO_PROMPTS = "conditions", "none"
+
+
+class AugmentationSettings(BaseModel):
+    """What `medim-bench run augmentation --preset` names; `--set augmentation.FIELD=...` replaces a field.
+
+    Attributes:
+        title: one line, for people.
+        downstream: what is trained (`tasks.downstream.open_downstream`).
+        train: share of the training patients that make the low-data set, where `--data` does not say `train=` itself.
+        arms: of `ARMS`; `real-repeated` is always among them.
+        levels: generated pairs of `real+synthetic`, in per cent of the real ones.
+        more_real: further real pairs of `more-real`, in per cent of the real ones: the learning curve.
+        seeds: of the downstream trainings; every arm takes all of them.
+        steps: optimiser steps of every arm but `real`.
+        evaluate_every: steps between two looks at the validation pairs, the lowest loss of which is kept.
+        validation, test: most cases of these splits, whole patients.
+        prompts: `conditions` (opening and condition, in the words of the low-data set), `none`, or a YAML file of templates.
+        min_agreement: generated pairs whose image and report share fewer findings are drawn anew; None: all are taken.
+        attempts: tries for each generated pair.
+        margin: of equivalence, in finding F1, stated before anything is run.
+        keep_models: keep the trained downstream models; else their scores and curves alone stay.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str
+    downstream: str = "r2gen-tiny"
+    train: float = Field(default=0.01, gt=0, le=1)
+    arms: tuple[str, ...] = Field(min_length=1)
+    levels: tuple[int, ...] = (100,)
+    more_real: tuple[int, ...] = (100,)
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    steps: int = Field(default=2000, ge=1)
+    evaluate_every: int = Field(default=200, ge=1)
+    validation: int = Field(default=256, ge=1)
+    test: int = Field(default=512, ge=1)
+    prompts: str = CONDITIONS
+    min_agreement: float | None = Field(default=None, ge=0, le=1)
+    attempts: int = Field(default=8, ge=1)
+    margin: float = Field(default=0.02, gt=0)
+    keep_models: bool = False
+
+    @field_validator("arms")
+    @classmethod
+    def _known(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        for name in arms:
+            if name not in ARMS:
+                raise ValueError(str(unknown("arm", name, ARMS)))
+        return tuple(name for name in ARMS if name in arms or name == REPEATED)
+
+    @field_validator("levels", "more_real", "seeds")
+    @classmethod
+    def _distinct(cls, values: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(values)) < len(values) or any(value < 0 for value in values):
+            raise ValueError("numbers from 0, each once")
+        return tuple(sorted(values))
+
+
+def parse_settings(text: str, where: str, overrides: Mapping[str, str]) -> AugmentationSettings:
+    """Settings from YAML, with some fields replaced; values of overrides are YAML too (`[25,50]`, `25,50`, `null`).
+
+    Raises:
+        UserError: broken YAML, or a field that is unknown or invalid; `where` names the file.
+    """
+    try:
+        content: dict[str, Any] = dict(yaml.safe_load(text))
+        for key, value in overrides.items():
+            if key not in AugmentationSettings.model_fields:
+                raise unknown("setting augmentation.", key, AugmentationSettings.model_fields)
+            listed = key in ("arms", "levels", "more_real", "seeds") and not value.lstrip().startswith("[")
+            content[key] = yaml.safe_load(f"[{value}]" if listed else value)
+        if isinstance(content.get("train"), str):
+            content["train"] = _share(content["train"])
+    except (yaml.YAMLError, ValueError) as error:
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+    try:
+        return AugmentationSettings.model_validate(content)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        field = ".".join(map(str, problem["loc"]))
+        if problem["type"] == "extra_forbidden":
+            raise UserError(f"{where}: {unknown('field', field, AugmentationSettings.model_fields)}") from None
+        raise UserError(f"{where}: augmentation.{field}: {problem['msg'].removeprefix('Value error, ')}") from None
+
+
+def _share(text: str) -> float:
+    """`1%` or `0.01`."""
+    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)
