@@ -32,7 +32,7 @@ class Recipe:
         schedule: `cosine` to zero after a rise over a twentieth of the steps; `step`: a tenth from the middle on, as R2Gen's
             100 epochs with a step at 50.
         clip: largest `norm` of the gradient, or largest `value` of each of its elements.
-        autocast: matrix products in bfloat16.
+        autocast: matrix products in bfloat16, which pays for networks wider than the tiny ones.
         evaluations: how often validation is looked at, where `fit` is not told.
     """
 
@@ -43,7 +43,7 @@ class Recipe:
     optimizer: Literal["adamw", "amsgrad"] = "adamw"
     schedule: Literal["cosine", "step"] = "cosine"
     clip: tuple[Literal["norm", "value"], float] = ("norm", 1.0)
-    autocast: bool = True
+    autocast: bool = False
     evaluations: int = 10
 
 
@@ -118,7 +118,10 @@ def fit_network(
         if loss < state["best"]:
             state |= {"best": loss, "best_step": step + 1}
             with atomic_path(out / WEIGHTS) as temporary:
-                save_file({key: value.contiguous() for key, value in network.state_dict().items()}, temporary)
+                weights = network.state_dict()  # copies: parameters that a network ties share their memory
+                save_file(
+                    {key: value.clone(memory_format=torch.contiguous_format) for key, value in weights.items()}, temporary
+                )
         write_text(out / CURVE, "".join(f"{json.dumps(line)}\n" for line in state["curve"]))
         with atomic_path(out / CHECKPOINT) as temporary:
             parts = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}

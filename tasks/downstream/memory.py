@@ -76,7 +76,7 @@ class RelationalMemory(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """y = gamma (x - mean) / (deviation + 1e-6) + beta, with the unbiased deviation."""
+    """y = gamma (x - mean) / deviation + beta, with the unbiased deviation."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -87,7 +87,9 @@ class LayerNorm(nn.Module):
 
 
 def _standardised(rows: torch.Tensor) -> torch.Tensor:
-    return (rows - rows.mean(-1, keepdim=True)) / (rows.std(-1, keepdim=True) + 1e-6)
+    """(x - mean) / unbiased deviation over the last axis, by the library's kernel, which divides by the biased one."""
+    width = rows.shape[-1]
+    return F.layer_norm(rows, (width,), eps=1e-12) * math.sqrt((width - 1) / width)
 
 
 class MemoryLayerNorm(nn.Module):

@@ -49,10 +49,10 @@ PRESETS = {
     "r2gen-tiny": Preset(
         side=64,
         visual="convolutions",
-        visual_width=24,
+        visual_width=16,
         threshold=3,
-        shape=Shape(width=96, layers=2, heads=4, visual_dropout=0.1, places=64, longest=128),
-        recipe=Recipe(learning_rate=2e-3, visual_learning_rate=2e-3),
+        shape=Shape(width=64, layers=2, heads=4, dropout=0.0, visual_dropout=0.0, places=64, longest=128),
+        recipe=Recipe(learning_rate=3e-3, visual_learning_rate=3e-3),
     ),
 }
 """`r2gen` has the paper's sizes and optimiser; its words keep their punctuation, and no image is mirrored or cropped."""

@@ -15,17 +15,19 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet,
 class Convolutions(nn.Module):
     """A small residual network from scratch: images (B, 3, S, S) -> (B, (S / 8)^2, 4 `width`).
 
-    Three halvings, a residual block after each; group normalisation, so that no statistics of batches enter.
+    Three halvings with residual blocks between; group normalisation, so that no statistics of batches enter.
     """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.features = 4 * width
         self.stages = nn.Sequential(
-            _halving(3, width, 5), _Residual(width),
-            _halving(width, 2 * width, 3), _Residual(2 * width),
-            _halving(2 * width, 4 * width, 3), _Residual(4 * width), _Residual(4 * width),
-        )  # fmt: skip
+            _halving(3, width, 5),
+            _halving(width, 2 * width, 3),
+            _Residual(2 * width),
+            _halving(2 * width, 4 * width, 3),
+            _Residual(4 * width),
+        )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.stages(images.contiguous(memory_format=torch.channels_last)).flatten(2).transpose(1, 2)
