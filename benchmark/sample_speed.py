@@ -58,18 +58,19 @@ class Bench:
 
     def warm_up(self, system: MeDiMPipeline) -> None:
         """The first call loads kernels: it is no sampler's."""
-        self._generate("joint-generation", system, self.data.cases[: self.batch_size], list(range(self.batch_size)))
+        self.generate("joint-generation", system, self.data.cases[: self.batch_size], list(range(self.batch_size)))
 
     def draw(self, task: str, name: str, system: MeDiMPipeline) -> tuple[PredictionStore, list[Failure]]:
         """Every sample that is not there yet. Of one case the seed is the same in all samplers."""
         store = PredictionStore(self.folder(task, name), commit=commit())
         failures = generate_missing(
-            store, self.data.cases, partial(self._generate, task, system), task=task, system=name, seed=self.data.seed,
+            store, self.data.cases, partial(self.generate, task, system), task=task, system=name, seed=self.data.seed,
             batch_size=self.batch_size,
         )  # fmt: skip
         return store, failures
 
-    def _generate(self, task: str, system: MeDiMPipeline, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, task: str, system: MeDiMPipeline, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+        """One batch, in the type that is asked for."""
         with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.bf16):
             return TASKS[task].generate(system, cases, list(seeds)[: len(cases)])
 

@@ -94,7 +94,8 @@ def _picture(path: Path, drawn: Mapping[str, Sequence[Row]], title: str) -> None
                 )  # fmt: skip
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
-            axes.xaxis.set_minor_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
+            axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
             axes.margins(x=0.12)
             axes.set_xlabel("denoiser's GFLOP a sample")
             axes.set_ylabel(f"{HEADLINES[task]} (95 % interval)")

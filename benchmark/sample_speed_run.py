@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,7 @@ from benchmark.generation import FAILURES, Failure, write_failures
 from benchmark.provenance import command_line, commit
 from benchmark.run_data import Data
 from benchmark.sample_speed import Bench, line_of, measure_sampler
+from benchmark.sample_speed_baselines import against_baselines, lines_of
 from benchmark.sample_speed_results import FIGURES, PARETO, TABLE, write_results
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.sweeps import Sweep
@@ -39,14 +41,22 @@ def run_sample_speed(
     overrides: Mapping[str, str],
     cache: str | None,
     overwrite: bool,
+    baselines: bool = False,
+    margin: float = 0.02,
+    rounds: int = 3,
 ) -> int:
     """Draws and scores every sampler of the sweep and writes the results; returns the exit status.
+
+    Args:
+        baselines: compares the model's own sampler with others' ways (`benchmark.sample_speed_baselines`) too, at `margin`, in
+            so many `rounds` of timing.
 
     Raises:
         UserError: unknown model, setting or split, or an `out` of another configuration.
     """
     pipeline = open_pipeline(model, device, overrides, dataset)
-    samplers = sweep.settings(pipeline.sampler)
+    own = pipeline.sampler
+    samplers = sweep.settings(own)
     _steer(pipeline, samplers, dataset)
     where = pipeline.model.device.type if device is None else device
     cases = cases_of(dataset, split, pipeline.resolution, n)
@@ -58,7 +68,7 @@ def run_sample_speed(
         "title": sweep.title, "model": pipeline.name, "model_fingerprint": pipeline.fingerprint, "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint, "split": split, "n": len(cases), "seed": seed, "batch_size": batch_size,
         "dtype": "bf16" if bf16 else "fp32", "device": where, "sweep": sweep.model_dump(mode="json"),
-        "own": pipeline.sampler.to_dict(),
+        "own": own.to_dict(), "margin": margin,
     }  # fmt: skip
     failures: list[Failure] = []
     with Artifacts.claim(out, about, overwrite) as artifacts:
@@ -72,8 +82,16 @@ def run_sample_speed(
             if row is not None:
                 rows.append(row)
                 click.echo(line_of(row))
+        others: list[dict[str, Any]] = []
+        if baselines:
+            pipeline.sampler = own
+            name = next((name for name, settings in samplers.items() if settings == own), "own")
+            others, failed = against_baselines(bench, pipeline, name, sweep.tasks, rounds, margin)
+            failures += failed
+            for row in others:
+                click.echo("\n".join(lines_of(row)))
         write_failures(out / FAILURES, failures)
-        write_results(out, rows, cases, {**about, "commit": commit(), "command": command_line()})
+        write_results(out, rows, cases, {**about, "baselines": others, "commit": commit(), "command": command_line()})
     click.echo(f"figures: {out / FIGURES}, {out / TABLE}" + (f", {out / PARETO}" if (out / PARETO).exists() else ""))
     return WITH_FAILURES if failures else DONE
 
