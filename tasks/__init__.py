@@ -22,6 +22,7 @@ def __getattr__(name: str) -> Any:
         from tasks.image_generation import ImageGeneration
         from tasks.joint_generation import JointGeneration
         from tasks.likelihood import Likelihood
+        from tasks.long_form import LongForm
         from tasks.memorisation import Memorisation
         from tasks.report_generation import ReportGeneration
     except ModuleNotFoundError as error:
@@ -29,7 +30,7 @@ def __getattr__(name: str) -> Any:
             raise
         raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
     edits = (EDITING, REMOVAL, INPAINTING)
-    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood(), Memorisation(), *edits)
+    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood(), Memorisation(), LongForm(), *edits)
     tasks = {task.name: task for task in every}
     globals()["TASKS"] = tasks
     return tasks

@@ -27,11 +27,10 @@ from medim.errors import UserError, unknown
 
 BUILT = (
     "image-generation", "report-generation", "joint-generation", "likelihood", "memorisation", "editing", "editing-removal",
-    "inpainting",
+    "inpainting", "long-form",
 )  # fmt: skip
 PLANNED = {
     "fine-detail": "it will score small and lateralised findings one by one",
-    "long-form": "it will score long reports by section",
 }
 ALONE = "augmentation"  # it trains models of its own, and is no part of "all"
 TASKS = (*BUILT, ALONE, *PLANNED, "all")
@@ -105,8 +104,8 @@ def run(
     """Generates with --model for the test cases of --data, scores it beside its anchors, and builds the page in --out.
 
     TASK is image-generation, report-generation, joint-generation, likelihood, memorisation, editing, editing-removal,
-    inpainting, augmentation, or "all" for what the model can do of these but the last; fine-detail and long-form are not
-    built yet.
+    inpainting, long-form, augmentation, or "all" for what the model can do of these but the last; fine-detail is not built
+    yet.
 
     memorisation draws unprompted pairs and looks for each in the whole training split, which is read once and then kept in
     --cache; --data NAME:train=10% searches a tenth of it.

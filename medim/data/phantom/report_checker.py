@@ -134,29 +134,33 @@ def _cellularity(clause: str, mention: _Mention) -> set[str]:
     return {_LEVELS[nearest]} if nearest in _LEVELS else set()
 
 
-def read_sentence(sentence: str) -> set[str]:
-    """The labels that one sentence (any case, without its full stop) affirms."""
+def statements(sentence: str) -> set[tuple[str, bool]]:
+    """(label, whether it is affirmed) of what one sentence (any case, without its full stop) affirms or denies."""
     sentence = _SPACE.sub(" ", _OTHER.sub(" ", sentence.lower())).strip()
     sentence = _HARMLESS.sub(" ", sentence)
-    present: set[str] = set()
+    said: set[tuple[str, bool]] = set()
     for part in _CLAUSE.split(sentence):
         clause = part.strip(" ,")
         mentions = _mentions(clause)
         for mention, sides in zip(mentions, _sides(clause, mentions), strict=True):
-            if _denied(clause, mention):
-                continue
+            affirmed = not _denied(clause, mention)
             if mention.finding == "cardiomegaly":
                 if "cardiomegaly" in mention.text or "enlarge" in mention.text or _LARGE_HEART.search(clause):
-                    present.add("cardiomegaly")
+                    said.add(("cardiomegaly", affirmed))
             elif mention.finding == "cellularity":
-                present |= _cellularity(clause, mention)
+                said |= {(label, affirmed) for label in _cellularity(clause, mention)}
             elif mention.finding in _LATERAL:
-                if not sides and _PLURAL.search(mention.text):
+                if not sides and (not affirmed or _PLURAL.search(mention.text)):
                     sides = set(SIDES)
-                present |= {f"{side} {mention.finding}" for side in sides}
+                said |= {(f"{side} {mention.finding}", affirmed) for side in sides}
             else:
-                present.add(mention.finding)
-    return present
+                said.add((mention.finding, affirmed))
+    return said
+
+
+def read_sentence(sentence: str) -> set[str]:
+    """The labels that one sentence (any case, without its full stop) affirms."""
+    return {label for label, affirmed in statements(sentence) if affirmed}
 
 
 class PhantomReportChecker:
@@ -167,6 +171,11 @@ class PhantomReportChecker:
 
     def __init__(self) -> None:
         self.fingerprint = hash_of([self.name, _READING, LABELS])
+
+    def read(self, report: str) -> dict[str, str]:
+        """What one report says: label -> `present`, or `absent` where it is denied and nowhere affirmed."""
+        said = set().union(*map(statements, _SENTENCE.split(report)))
+        return {label: "present" if (label, True) in said else "absent" for label, _ in sorted(said)}
 
     def __call__(self, reports: Sequence[str]) -> list[frozenset[str]]:
         """The labels that each report affirms; an empty report affirms none."""
