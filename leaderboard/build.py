@@ -9,15 +9,17 @@ from leaderboard.comparison import NOTHING, Comparisons
 from leaderboard.errors import LeaderboardError
 from leaderboard.files import write_bytes, write_text
 from leaderboard.gallery import Gallery, galleries
+from leaderboard.length_plot import EVERY, Lengths, calibration_plot
 from leaderboard.plots import Plot, lengths_plot, slug, table_plots
 from leaderboard.record import Record
 from leaderboard.reported import reported_records
 from leaderboard.site.page import TableView, render
-from leaderboard.store import Run, collect, read_samples, systems_of
+from leaderboard.store import Run, Sample, collect, read_samples, systems_of
 from leaderboard.tables import csv_text, long_frame, markdown, wide_frame
 
 SAMPLES_PER_MODEL = 24
 SAMPLES_PER_ANCHOR = 6
+GENERATES_REPORTS = ("report-generation", "joint-generation", "long-form")
 PAGE_BYTES = 25_000_000
 PICTURE_BYTES = 16_000_000  # of the page, for samples; the rest is plots and text
 
@@ -90,12 +92,15 @@ def build(
     for plot in plots:
         paths[f"plot {plot.name}"] = out / "plots" / f"{plot.name}.png"
         write_bytes(paths[f"plot {plot.name}"], plot.png)
+        if plot.csv is not None:
+            paths[f"table {plot.name}"] = out / "plots" / f"{plot.name}.csv"
+            write_text(paths[f"table {plot.name}"], plot.csv)
     for role, (name, text) in texts.items():
         paths[role] = out / name
         write_text(paths[role], text)
     paths["page"] = out / "index.html"
     write_text(paths["page"], page)
-    for stale in set((out / "plots").glob("*.png")) - set(paths.values()):
+    for stale in set((out / "plots").glob("*.*")) - set(paths.values()):
         stale.unlink()
     return BuildResult(paths, len(every), ranked)
 
@@ -117,18 +122,41 @@ def _on(board: Board, run: Run) -> bool:
 
 
 def _lengths(runs: Sequence[Run], task: str, where: str, prefix: str) -> Iterator[Plot]:
-    """Lengths of generated reports beside those of the references, where a task generates reports."""
+    """Lengths of generated reports beside those of the references, where a task generates reports; their calibration."""
     lengths: dict[str, list[int]] = {}
+    calibrated: dict[str, Lengths] = {}
     reference: list[int] = []
     for run in runs:
         for name, system in systems_of(run):
             if name != task or system not in (run.manifest.model, "real"):
                 continue
-            reports = [sample.report for sample in read_samples(run, task, system) if sample.report is not None]
-            words = [len(report.split()) for report in reports]
+            samples = [sample for sample in read_samples(run, task, system) if sample.report is not None]
+            words = [len((sample.report or "").split()) for sample in samples]
             if system == run.manifest.model and words:
-                lengths[system if system not in lengths else f"{system} (run {run.manifest.run[:8]})"] = words
+                label = system if system not in lengths else f"{system} (run {run.manifest.run[:8]})"
+                lengths[label] = words
+                if task in GENERATES_REPORTS:
+                    calibrated[label] = _by_domain(samples)
             elif words and not reference:
                 reference = words
     if lengths and reference:
         yield lengths_plot(f"Lengths of reports: {where}", {**lengths, "real": reference}, f"{prefix}-lengths")
+        pooled = {
+            label: one if one.reference else Lengths(one.generated, {EVERY: reference}) for label, one in calibrated.items()
+        }
+        plot = calibration_plot(f"Length calibration: {where}", pooled, f"{prefix}-length-calibration")
+        if plot is not None:
+            yield plot
+
+
+def _by_domain(samples: Sequence[Sample]) -> Lengths:
+    """Words of generated reports and of their references, by domain; of samples that answer no case, the generated alone."""
+    generated: dict[str, list[int]] = {EVERY: []}
+    references: dict[str, list[int]] = {}
+    for sample in samples:
+        answers = sample.reference_report is not None
+        for group in (EVERY, sample.domain) if answers and sample.domain else (EVERY,):
+            generated.setdefault(group, []).append(len((sample.report or "").split()))
+            if answers:
+                references.setdefault(group, []).append(len((sample.reference_report or "").split()))
+    return Lengths(generated, references)

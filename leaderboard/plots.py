@@ -55,6 +55,7 @@ class Plot:
         png: the file's bytes.
         group: the breakdown that it belongs to, or None.
         folded: shown only on request.
+        csv: the numbers that it shows, for a file beside it; None for none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Plot:
     png: bytes
     group: str | None = None
     folded: bool = False
+    csv: str | None = None
 
 
 def table_plots(board: Board, table: Table, prefix: str) -> list[Plot]:
@@ -103,7 +105,7 @@ def lengths_plot(title: str, lengths: Mapping[str, Sequence[int]], name: str) ->
         alt = "Cumulative shares of report lengths. Medians: " + ", ".join(
             f"{system} {np.median(values):g} words" for system, values in lengths.items()
         )
-        return Plot(name, title, alt, _png(figure))
+        return Plot(name, title, alt, png(figure))
 
 
 def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
@@ -143,7 +145,7 @@ def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
                 tick.set_color(INK if row.kind == "measured" else GREY)
         where = f"{_plain(table.task)} on {board.dataset} ({board.split})"
         title = f"{where}: models and anchors, with 95 % intervals where there are any"
-        return Plot(name, title, _metrics_alt(table, metrics), _png(figure))
+        return Plot(name, title, _metrics_alt(table, metrics), png(figure))
 
 
 def _metrics_alt(table: Table, metrics: Sequence[str]) -> str:
@@ -208,7 +210,7 @@ def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
         letters = max(len(row.label) for row in rows)
         figure.legend(handles=handles, loc="outside lower left", ncols=max(1, int(width * 11 / (letters + 7))))
         title = f"{group[:1].upper()}{group[1:]} by finding: {_plain(table.task).lower()} on {board.dataset} ({board.split})"
-        return Plot(name, title, _breakdown_alt(group, parts, rows), _png(figure), group, folded=group != "prevalence")
+        return Plot(name, title, _breakdown_alt(group, parts, rows), png(figure), group, folded=group != "prevalence")
 
 
 def _breakdown_alt(group: str, parts: Mapping[str, Breakdown], rows: Sequence[Row]) -> str:
@@ -244,7 +246,8 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
-def _png(figure: Figure) -> bytes:
+def png(figure: Figure) -> bytes:
+    """The bytes of a figure's PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI)
     return stream.getvalue()
