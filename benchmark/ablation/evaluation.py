@@ -1,7 +1,6 @@
 """The likelihood of one trained arm: nats of each validation pair, under noise that is the same for all arms."""
 
 import json
-from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from benchmark.ablation.locks import locked
 from benchmark.ablation.plan import TRAINING, Evaluation
 from medim.data.dataset import PairDataset, keys_of
-from medim.data.token_cache import tokenise_split
+from medim.data.token_cache import TokenSplit, tokenise_split
 from medim.diffusion.likelihood import CONDITIONS, likelihood
 from medim.files import write_json
 from medim.pipeline import MeDiMPipeline
@@ -27,14 +26,14 @@ def evaluate(folder: Path, dataset: PairDataset, settings: Evaluation, cache: Pa
         UserError: a model that cannot be loaded, a split without pairs.
     """
     pipeline = MeDiMPipeline.from_pretrained(folder, device)
-    write_json(folder / EVALUATION, measured(pipeline, dataset, settings, cache) | {"training": cost_of(folder, pipeline)})
+    with locked(cache):  # several arms ask for the same tokens: one makes them
+        split = tokenise_split(dataset, settings.split, pipeline.images, pipeline.reports, cache, settings.pairs)
+    write_json(folder / EVALUATION, measured(pipeline, dataset, split, settings) | {"training": cost_of(folder, pipeline)})
 
 
-def measured(pipeline: MeDiMPipeline, dataset: PairDataset, settings: Evaluation, cache: Path | None) -> dict[str, Any]:
-    """Bounds on -log p of the first pairs of a split, in nats, (image, report) by condition."""
+def measured(pipeline: MeDiMPipeline, dataset: PairDataset, split: TokenSplit, settings: Evaluation) -> dict[str, Any]:
+    """Bounds on -log p of all pairs of a split's tokens, in nats, (image, report) by condition."""
     model, reports = pipeline.model, pipeline.reports
-    with nullcontext() if cache is None else locked(cache):  # several arms ask for the same tokens: one makes them
-        split = tokenise_split(dataset, settings.split, pipeline.images, reports, cache, settings.pairs)
     count = len(split)
     numbers: dict[str, int] = {}
     patients = [keys_of(dataset, settings.split, index).patient for index in range(count)]

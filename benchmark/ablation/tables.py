@@ -16,7 +16,7 @@ CSV_COLUMNS = (
     "p", "test", "patients", "seeds", "verdict", "paper_change", "sign", "reason", "parameters", "tokens_seen",
 )  # fmt: skip
 DIGITS = {PRIMARY.metric: 1, "mFID": 1, "mIS": 2}
-HIGHER = {column.label: column.higher_is_better for column in COLUMNS}
+OTHER_NOISE = {"order", "transition", "image_tokenizer"}  # fields that decide where the noise of a seed falls
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,8 @@ def _notes(rows: Sequence[Row], setting: Setting) -> str:
         notes.append(f"Not done yet: {', '.join(setting.unfinished)}.")
     seen: dict[str, None] = {}
     for row in rows:
+        if row.arm.base is not None and row.arm.overrides.keys() & OTHER_NOISE:
+            seen.setdefault(f"{row.arm.title}: its noise falls on other tokens than its base's; the pairs are the same.")
         for name, reason in row.reasons.items():
             seen.setdefault(f"{row.arm.title}, {name}: {reason}.")
     notes += seen

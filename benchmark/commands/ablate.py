@@ -15,9 +15,9 @@ SETS = ("table4", "choices", "adaln", "prior", "all")
 )
 @click.option("--arms", metavar="A,B,...", help="Arms by name, or YAML files with title and overrides of the recipe.")
 @click.option("--tokenizer-arm", "tokenizer_arms", multiple=True, metavar="NAME=DIR", help="An arm with its own tokenizer.")
-@click.option("--preset", required=True, metavar="NAME|FILE.yaml", help="The recipe that the arms vary.")
+@click.option("--preset", metavar="NAME|FILE.yaml", help="The recipe that the arms vary.")
 @data_option()
-@out_option()
+@out_option(required=False)
 @click.option("--tokenizer", metavar="DIR", help="Folder of a trained image tokenizer; else the one that the preset names.")
 @click.option("--seeds", metavar="0,1,2", default="0", show_default=True, help="Seeds to train every arm with.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps of every arm.")
@@ -27,6 +27,7 @@ SETS = ("table4", "choices", "adaln", "prior", "all")
 @click.option("--generation/--no-generation", default=True, help="Sample from every arm, for the other columns of Table 4.")
 @click.option("--limit", type=click.IntRange(min=1), default=64, show_default=True, metavar="N", help="Test cases to sample.")
 @click.option("--report-only", is_flag=True, help="Train nothing: tables and plots of what is done.")
+@click.option("--checkpoint", metavar="DIR", help="Train nothing: this model with mask and timestep switched at inference.")
 @device_option()
 @set_option("A field of the recipe, for all arms, or of the sampler, such as sampling.image.steps=32; repeatable.")
 @overwrite_option()
@@ -36,9 +37,9 @@ def ablate(
     set_of: str | None,
     arms: str | None,
     tokenizer_arms: tuple[str, ...],
-    preset: str,
+    preset: str | None,
     data: str,
-    out: Path,
+    out: Path | None,
     tokenizer: str | None,
     seeds: str,
     steps: int | None,
@@ -48,6 +49,7 @@ def ablate(
     generation: bool,
     limit: int,
     report_only: bool,
+    checkpoint: str | None,
     device: str | None,
     overrides: dict[str, str],
     overwrite: bool,
@@ -60,7 +62,18 @@ def ablate(
 
     DIR/ARM/seed-N is a folder as `train model` writes it, with its log.txt. The same command again continues; with other
     --arms or --seeds it adds to what is there.
+
+    --checkpoint DIR --data D prints the bound of one trained model as it is, with the causal mask on, with the timestep held
+    and with it off.
     """
+    if checkpoint is not None:
+        from benchmark.ablation.plan import Evaluation
+        from benchmark.ablation.quick_check import quick_check
+
+        quick_check(checkpoint, data, Evaluation(eval_pairs, draws), device)
+        return
+    if preset is None or out is None:
+        raise click.UsageError("--preset and --out are needed (or --checkpoint)")
     from benchmark.ablation.execute import execute_ablation
 
     ctx.exit(
