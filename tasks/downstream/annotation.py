@@ -23,7 +23,7 @@ def load_annotation(root: Path, annotation: str = "", images: str = "images") ->
     Raises:
         UserError: no such file, an entry that is not as it should be, or an image that is not there.
     """
-    archive = R2Gen(Path(root), R2GenOptions(annotation=annotation, images=images))
+    archive = R2Gen(Path(root), R2GenOptions.model_validate({"annotation": annotation, "images": images}))
     examples: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for record in archive.records():
         if isinstance(record, Loss):

@@ -110,7 +110,8 @@ class Trainable(ABC, Generic[N]):
             known, mine = model["known"], {key: model[key] for key in ("model", "recipe")}
             if mine != json.loads(json.dumps(self._configuration())):
                 raise UserError(f"{out / MODEL}: the model of another configuration than {self.name}'s")
-            network = self.network(known)
+            with own_randomness(self.device, 0):  # what is drawn is overwritten
+                network = self.network(known)
             network.load_state_dict(load_file(out / WEIGHTS))
         except FileNotFoundError as error:
             raise UserError(f"'{error.filename}' is missing: no finished training of {self.name}") from None

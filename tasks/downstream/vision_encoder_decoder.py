@@ -67,7 +67,7 @@ class VisionEncoderDecoderNetwork(ReportNetwork):
         decoder = GPT2Config(
             vocab_size=size, n_positions=preset.longest + 1, n_embd=preset.width, n_layer=preset.decoder_layers,
             n_head=preset.heads, resid_pdrop=preset.dropout, embd_pdrop=preset.dropout, attn_pdrop=preset.dropout,
-            bos_token_id=0, eos_token_id=0, pad_token_id=0, add_cross_attention=True,
+            bos_token_id=0, eos_token_id=0, add_cross_attention=True,
         )  # fmt: skip
         self.preset = preset
         config = VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
