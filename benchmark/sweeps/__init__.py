@@ -68,8 +68,11 @@ def load_sweep(name: str) -> Sweep:
         raise UserError(f"sweep {name}: no YAML: {' '.join(str(error).split())}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"sweep {name}: {'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}") from error
+        field = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"sweep {name}: {unknown('field', field, Sweep.model_fields)}") from error
+        raise UserError(f"sweep {name}: {f'field {field!r}' if field else 'the file'}: {first['msg']}") from error
     for task in sweep.tasks:
         if task not in TASKS:
-            raise unknown(f"task of sweep {name}", task, TASKS)
+            raise UserError(f"sweep {name}: {unknown('task', task, TASKS)}")
     return sweep

@@ -17,7 +17,6 @@ UNBUILT = [
     ("run", "fine-detail"),
     ("ablate",),
     ("leaderboard", "add"),
-    ("speed", "sample"),
 ]
 
 

@@ -25,8 +25,13 @@ def test_the_default_moves_one_thing_at_a_time():
     [
         ("title: a\nsamplers: {x: {image.step: 3}}", "sampler 'x' of the sweep: unknown sampler setting 'step'; did you mean"),
         ("title: a\nsamplers: {x: {image.steps: 0}}", "sampler 'x' of the sweep: sampler setting steps: 0 is out of range"),
-        ("title: a\ntasks: [joint]\nsamplers: {x: {}}", "unknown task of sweep .* 'joint'; did you mean 'joint-generation'"),
-        ("title: a\nsampler: {}", "samplers: Field required"),
+        (
+            "title: a\ntasks: [joint-generatoin]\nsamplers: {x: {}}",
+            "unknown task 'joint-generatoin'; did you mean 'joint-generation'",
+        ),
+        ("title: a", "field 'samplers': Field required"),
+        ("title: a\nsamplers: {x: {}}\ntask: []", "unknown field 'task'; did you mean 'tasks'"),
+        ("3", "the file: "),
         ("title: [", "no YAML"),
     ],
 )
