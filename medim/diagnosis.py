@@ -14,11 +14,15 @@ from medim.data.dataset import PairDataset
 from medim.data.token_cache import TokenSplit, tokenise_split
 from medim.denoiser import MeDiMModel
 from medim.diffusion.likelihood import likelihood
+from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
+from medim.sampling.drift import REFRESHES, cache_drift
 from medim.streams import stream
 from medim.tokenizers.image import ImageTokenizer
 
 Verdict = Literal["pass", "warn", "fail", "unknown"]
+DRIFT = 0.1
+"""Share of the tokens that a model's own cache may change."""
 GRID = 21
 """Times at which the modulation is read."""
 
@@ -30,7 +34,7 @@ class Check:
     Attributes:
         name: what was looked at.
         verdict: by the rule of the check; `unknown` where something it needs is missing.
-        figure: what was measured, in words and numbers.
+        figure: what was measured, in words and numbers; lines where it is a table.
         advice: what to do; empty where nothing is to be done.
     """
 
@@ -40,13 +44,16 @@ class Check:
     advice: str = ""
 
 
-def diagnose(pipeline: MeDiMPipeline, dataset: PairDataset | None = None, limit: int = 64, seed: int = 0) -> Iterator[Check]:
+def diagnose(
+    pipeline: MeDiMPipeline, dataset: PairDataset | None = None, limit: int = 64, seed: int = 0, drawn: int = 0
+) -> Iterator[Check]:
     """The checks of a model, then those of the model on data.
 
     Args:
         dataset: pairs to test on; its `train` split is held against its `val` split.
         limit: pairs of each split.
         seed: of the canvases and of the noise.
+        drawn: pairs that are drawn with and without a cache; 0 leaves that out.
     """
     model = pipeline.model
     yield finite_weights(model)
@@ -54,6 +61,8 @@ def diagnose(pipeline: MeDiMPipeline, dataset: PairDataset | None = None, limit:
     yield sees_both_sides(model, canvas)
     yield time_matters(model, canvas)
     yield from modulation_is_sane(model)
+    if drawn:
+        yield cache_drifts(pipeline, dataset, drawn, seed)
     if dataset is None:
         yield Check("on data", "unknown", "no data given", "give --data DATA to test codebook, tokenizer and memory")
         return
@@ -71,6 +80,28 @@ def diagnose(pipeline: MeDiMPipeline, dataset: PairDataset | None = None, limit:
         yield same_domain(pipeline.images, splits["train"], splits["val"])
         yield remembers(model, pipeline, splits["train"], splits["val"], seed)
         yield image_informs(model, pipeline, splits["val"], seed)
+
+
+def cache_drifts(pipeline: MeDiMPipeline, dataset: PairDataset | None, drawn: int, seed: int) -> Check:
+    """What `cache.refresh` changes in samples and saves; by the data's checkers also whether image and report still agree."""
+    own, name = pipeline.sampler.cache.refresh, f"cache drift over {drawn} pairs"
+    checkers = None if dataset is None else (dataset.image_checker(), dataset.report_checker())
+    try:
+        rows = cache_drift(pipeline, range(seed, seed + drawn), sorted({*REFRESHES, own}))
+    except UserError as error:
+        return Check(name, "unknown", str(error))
+    told = []
+    for row in rows:
+        text = f"refresh {row.refresh}: {row.changed:.1%} of the tokens differ ({row.image_changed:.1%} of the image's, "
+        text += f"{row.report_changed:.1%} of the report's), {row.active:.0%} of the positions computed"
+        if checkers is not None and checkers[0] is not None and checkers[1] is not None:
+            pairs = zip(checkers[0](row.images), checkers[1](row.reports), strict=True)
+            text += f", {sum(image == report for image, report in pairs) / drawn:.0%} of the pairs agree"
+        told.append(text)
+    used = next(row.changed for row in rows if row.refresh == own)
+    bad = used > DRIFT
+    advice = f"its own cache.refresh of {own} changes more than {DRIFT:.0%} of the tokens: compare agreement, or lower it"
+    return Check(name, "warn" if bad else "pass", "\n".join(told), advice if bad else "")
 
 
 def noisy_canvas(model: MeDiMModel, seed: int) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """A trained model with both tokenizers: reports, images and pairs in, reports, images and pairs out."""
 
 import json
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
 from medim.sampling.ending import Ending
 from medim.sampling.gaps import with_gaps
-from medim.sampling.regions import Mask, concerned, token_mask
+from medim.sampling.regions import Mask, concerned, passes_of, token_mask
 from medim.sampling.sentences import sentence_slices
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.steering import Spent, Steering, steer
@@ -222,19 +223,25 @@ class MeDiMPipeline:
         areas = _each(regions, len(seeds), "regions")
         none, codes = [None] * len(seeds), self._codes_where(images)
         after = canvas_of(self.model, self.reports, codes, none, new_reports, seeds)
-        redraw = torch.zeros(len(seeds), self.images.length, dtype=torch.bool)
+        redraw, search = torch.zeros(len(seeds), self.images.length, dtype=torch.bool), None
         if any(area is None for area in areas):
             if self.model.autoregressive:
                 raise UserError("an autoregressive model does not find what a change concerns: give the regions")
             before = canvas_of(self.model, self.reports, codes, none, reports, seeds)
+            started, looks = time.perf_counter(), passes_of(before)
             redraw = concerned(self.model, before, after, share, seeds)
+            search = Decoded(before, len(looks), time.perf_counter() - started, looks)
         for row, (area, image) in enumerate(zip(areas, images, strict=True)):
             if area is not None:
                 redraw[row] = torch.from_numpy(token_mask(area, image.size, self.images.grid)).flatten()
         layout, mask = after.layout, torch.zeros_like(after.given)
         mask[:, layout.image] = redraw.to(mask.device)
         tokens = after.tokens.masked_fill(mask, layout.vocabulary.mask)
-        return self._completed(Canvas(layout, tokens, after.given & ~mask), seeds)
+        done = self._completed(Canvas(layout, tokens, after.given & ~mask), seeds)
+        if search is not None:
+            self.spent.decoded.append(search)
+            self.spent.rows.append(len(seeds))
+        return done
 
     @property
     def finds_regions(self) -> bool:

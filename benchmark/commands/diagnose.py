@@ -16,9 +16,15 @@ MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "unknown": "?"}
 @data_option(required=False)
 @out_option(required=False, help="Folder for diagnosis.json.")
 @click.option("--limit", type=click.IntRange(min=2), default=64, show_default=True, help="Pairs of each split of --data.")
+@click.option(
+    "--cache-drift", type=click.IntRange(min=0), default=0, metavar="N",
+    help="Draw N pairs at cache.refresh 1, 2, 4 and 8, and tell how many tokens differ and what it saves.",
+)  # fmt: skip
 @seed_option()
 @device_option()
-def diagnose(checkpoint: str, data: str | None, out: Path | None, limit: int, seed: int, device: str | None) -> None:
+def diagnose(
+    checkpoint: str, data: str | None, out: Path | None, limit: int, cache_drift: int, seed: int, device: str | None
+) -> None:
     """Checks a model for the known ways in which such models fail: one line each with a figure, a verdict and what to do.
 
     On the model alone: finite weights, attention to both sides, the timestep's effect, gates and scales. With --data also:
@@ -33,9 +39,12 @@ def diagnose(checkpoint: str, data: str | None, out: Path | None, limit: int, se
     from medim.pipeline import MeDiMPipeline
 
     checks = []
-    for check in run_checks(MeDiMPipeline.from_pretrained(checkpoint, device), dataset, limit, seed):
+    for check in run_checks(MeDiMPipeline.from_pretrained(checkpoint, device), dataset, limit, seed, cache_drift):
         checks.append(check)
-        click.echo(f"{MARKS[check.verdict]:<5} {check.name}: {check.figure}")
+        first, *others = check.figure.split("\n")
+        click.echo(f"{MARKS[check.verdict]:<5} {check.name}: {first}")
+        for line in others:
+            click.echo(f"      {line}")
         if check.advice:
             click.echo(f"      -> {check.advice}")
     if out is not None:

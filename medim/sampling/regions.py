@@ -8,7 +8,7 @@ from PIL import Image
 
 from medim.canvas import Canvas
 from medim.errors import UserError
-from medim.sampling.forward import Denoiser
+from medim.sampling.forward import Denoiser, Pass
 from medim.streams import stream
 
 Box = tuple[int, int, int, int]
@@ -16,6 +16,8 @@ Box = tuple[int, int, int, int]
 Mask = Image.Image | np.ndarray | Box
 HIDDEN = 0.7
 """Share of the image that is masked while a report is asked about the rest."""
+DRAWS = 8
+"""Random parts of the image that a report is asked about."""
 
 
 def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
@@ -53,7 +55,7 @@ def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
 
 @torch.no_grad()
 def concerned(
-    model: Denoiser, before: Canvas, after: Canvas, share: float, seeds: Sequence[int], draws: int = 8
+    model: Denoiser, before: Canvas, after: Canvas, share: float, seeds: Sequence[int], draws: int = DRAWS
 ) -> torch.Tensor:
     """The image tokens that a change of report concerns; True there, (B, image_length).
 
@@ -83,6 +85,12 @@ def concerned(
         weight += torch.where(hidden, old - new, 0.0)
         asked += hidden
     return holding(weight / asked.clamp(min=1), share)
+
+
+def passes_of(canvas: Canvas, draws: int = DRAWS) -> tuple[Pass, ...]:
+    """What `concerned` computes of such a canvas: with each part of the image one pass, for the old and the new report."""
+    rows, length = 2 * len(canvas.tokens), canvas.layout.length
+    return (Pass(rows, 0, length, length, rows * canvas.layout.image_length, 0),) * draws
 
 
 def holding(weight: torch.Tensor, share: float) -> torch.Tensor:

@@ -1,0 +1,70 @@
+"""What lending hidden states from round to round does to samples: how many tokens come out otherwise, and what it saves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+from medim.canvas import Canvas
+from medim.pipeline import MeDiMPipeline
+from medim.sampling.cache import drift
+from medim.sampling.decoder import decode
+from medim.sampling.ending import Ending
+
+REFRESHES = (1, 2, 4, 8)
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Unprompted pairs at one `cache.refresh`, beside those of the same seeds without a cache.
+
+    Attributes:
+        changed: share of the tokens of image and report that differ.
+        image_changed, report_changed: the same by modality.
+        active: positions that went through the blocks, over those without a cache.
+        images, reports: the pairs, for checkers.
+    """
+
+    refresh: int
+    changed: float
+    image_changed: float
+    report_changed: float
+    active: float
+    images: list[Image.Image]
+    reports: list[str]
+
+
+@torch.no_grad()
+def cache_drift(pipeline: MeDiMPipeline, seeds: Sequence[int], refreshes: Sequence[int] = REFRESHES) -> list[Drift]:
+    """One row for each of `refreshes`, the other settings being the pipeline's own.
+
+    Raises:
+        UserError: a model whose blocks cannot be run for some positions alone.
+    """
+    layout, device = pipeline.model.config.layout, pipeline.model.device
+    ending = Ending(pipeline.reports.end, pipeline.reports.padding)
+    exact: torch.Tensor | None = None
+    whole, rows = 0, []
+    for refresh in dict.fromkeys((1, *refreshes)):
+        settings = pipeline.sampler.with_overrides({"cache.refresh": refresh})
+        tokens, active = [], 0
+        for start in range(0, len(seeds), BATCH):
+            batch = seeds[start : start + BATCH]
+            done = decode(pipeline.model, Canvas.blank(layout, len(batch), device), settings, batch, ending)
+            tokens.append(done.canvas.tokens)
+            active += sum(one.rows * one.queries for one in done.passes)
+        filled = torch.cat(tokens)
+        if exact is None:
+            exact, whole = filled, active
+        differs = (filled != exact).float()
+        canvas = Canvas(layout, filled, torch.ones_like(filled, dtype=torch.bool))
+        given = torch.ones_like(canvas.given)  # given, but for what a modality fills
+        given[:, layout.image] = given[:, layout.report] = False
+        rows.append(Drift(
+            refresh, drift(Canvas(layout, exact, given), Canvas(layout, filled, given)),
+            float(differs[:, layout.image].mean()), float(differs[:, layout.report].mean()), active / whole,
+            pipeline.images.decode_images(canvas.image_codes()), pipeline.reports.decode(canvas.report_tokens().cpu()),
+        ))  # fmt: skip
+    return [row for row in rows if row.refresh in refreshes]
