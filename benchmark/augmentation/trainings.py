@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,11 @@ class Trainings:
     task: str
     seed: int
 
+    @cached_property
+    def code(self) -> str:
+        """Hash of the code that scores."""
+        return code_fingerprint("tasks")
+
     def run(self, arms: Sequence[Arm]) -> list[Result]:
         """Every arm with every seed, seed by seed, so that a run that is stopped has whole comparisons."""
         todo = [(seed, arm) for seed in self.settings.seeds for arm in arms]
@@ -116,7 +122,7 @@ class Trainings:
     def _scored(self, arm: Arm, seed: int, path: Path, kept: dict[str, Any]) -> Result:
         """Scores the answers, unless this code did so before."""
         answers = _answers(kept)
-        key = hash_of([code_fingerprint("tasks"), self.context.protocol, self.context.seed])
+        key = hash_of([self.code, self.context.protocol, self.context.seed])
         scores = kept.get("scores", [])
         if kept.get("scored_by") != key or lost_statistics(self.artifacts.out, scores):
             found, samples = score_answers(self.cases, answers, self.context)

@@ -1,0 +1,152 @@
+import csv
+import json
+
+import pytest
+
+from leaderboard.record import read_records
+
+PRIMARY = "macro finding F1"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+def told(out) -> dict:
+    return json.loads((out / "augmentation.json").read_text())
+
+
+def test_quick_settles_the_controls(run, out, scenist):
+    result = run()
+    assert result.exit_code == 0, result.output
+    comparison = told(out)["comparison"]
+    assert comparison["primary"] == PRIMARY
+    # the placebo is real-repeated by another way: not one score of one seed differs
+    by_seed = told(out)["by_seed"]
+    assert all(arms["real-as-synthetic"] == arms["real-repeated"] for arms in by_seed.values())
+    assert comparison["placebo"] | {"p": None} == {
+        "difference": 0, "margin": 0.02, "low": 0, "high": 0, "p": None, "equivalent": True, "reason": None,
+    }  # fmt: skip
+    assert comparison["shuffled_less_synthetic"]["high"] < 0
+    assert comparison["gains"][PRIMARY]["real+shuffled"]["high"] < 0
+    assert "real-as-synthetic and real-repeated are equivalent" in result.output
+    assert "shuffling hurts" in result.output
+    assert scenist.asked == told(out)["real_pairs"] == 40
+    assert len(set(scenist.prompts)) == len({*scenist.prompts})  # every one from the low-data set
+    assert all(prompt.startswith("a scene.") for prompt in scenist.prompts)
+
+
+def test_records_are_one_row_an_arm_and_bear_the_regime(run, out):
+    assert run().exit_code == 0
+    records = read_records(out / "records.jsonl")
+    assert {record.task for record in records} == {"augmentation (external-prior)"}
+    assert {record.signature["regime"] for record in records} == {"external-prior"}
+    rows = {(record.model, record.kind) for record in records}
+    assert rows == {
+        ("scenist: real+synthetic 100 %", "measured"), ("real-repeated", "anchor"), ("real+shuffled", "anchor"),
+        ("real-as-synthetic", "anchor"),
+    }  # fmt: skip
+    main = {record.model: record for record in records if record.metric == PRIMARY}
+    assert all(record.ci_low < record.value < record.ci_high for record in main.values())
+    assert all("crossed with seeds" in record.signature["interval"] for record in main.values())
+    exchange = next(record for record in records if record.metric.startswith("real pairs that"))
+    assert exchange.value is None
+    assert exchange.reason.startswith("not resolved")
+    with (out / "augmentation.csv").open() as stream:
+        table = [row for row in csv.DictReader(stream) if row["metric"] == PRIMARY]
+    assert {row["arm"]: float(row["value"]) for row in table} == {
+        name.removeprefix("scenist: "): pytest.approx(record.value) for name, record in main.items()
+    }
+    assert (out / "curve.png").stat().st_size > 5000
+    assert "external prior" in (out / "augmentation.md").read_text()
+
+
+def test_splits_are_fixed_before_anything_is_generated(run, out, scenist, monkeypatch):
+    seen = []
+    generate = scenist.generate_pairs
+    monkeypatch.setattr(
+        scenist,
+        "generate_pairs",
+        lambda prompts, *, seeds: seen.append((out / "splits.json").is_file()) or generate(prompts, seeds=seeds),
+    )
+    assert run().exit_code == 0
+    assert seen
+    assert all(seen)
+    sets = json.loads((out / "splits.json").read_text())["sets"]
+    patients = [patient for one in sets.values() for patient in one["patients"]]
+    assert len(patients) == len(set(patients))
+
+
+def test_a_killed_run_continues_and_trains_nothing_twice(run, out, regression, scenist):
+    regression.dies_after = 5
+    assert run().exit_code == 130
+    assert len(regression.fits) == 5
+    asked = scenist.asked
+    regression.dies_after = None
+    assert run().exit_code == 0
+    assert len(regression.fits) == len(set(regression.fits)) == 12
+    assert scenist.asked == asked
+    before = (out / "records.jsonl").read_text()
+    assert run().exit_code == 0
+    assert len(regression.fits) == 12
+    assert (out / "records.jsonl").read_text() == before
+    kept = out / "arms" / "real-repeated" / "seed-0"
+    assert [path.name for path in kept.iterdir()] == ["metrics.jsonl"]
+
+
+def test_full_has_every_arm_and_an_exchange_rate(run, out):
+    sets = {"seeds": "0,1", "levels": "50,100", "more_real": "100,300"}
+    result = run(
+        *[text for key, value in sets.items() for text in ("--set", f"augmentation.{key}={value}")], preset="full", steps=30
+    )
+    assert result.exit_code == 0, result.output
+    comparison = told(out)["comparison"]
+    arms = comparison["values"][PRIMARY]
+    assert sorted(arms) == sorted([
+        "real", "real-repeated", "real+classical", "real+synthetic 50 %", "real+synthetic 100 %", "synthetic-only",
+        "real+shuffled", "real+pseudo", "more-real 100 %", "more-real 300 %", "real-as-synthetic",
+    ])  # fmt: skip
+    assert set(comparison["exchange"]) == {"real+synthetic 50 %", "real+synthetic 100 %"}
+    assert comparison["gains"][PRIMARY]["real+pseudo"]["value"] < 0  # its reports see nothing
+
+
+def test_arms_beyond_the_data_are_skipped_and_said(run, out):
+    result = run(
+        "--set",
+        "augmentation.more_real=400",
+        "--set",
+        "augmentation.arms=more-real",
+        "--set",
+        "augmentation.seeds=0",
+        train="50%",
+    )
+    assert result.exit_code == 0, result.output
+    assert "more-real 400 %: skipped: 400 further real pairs are needed and the training split has 100" in result.output
+
+
+def test_another_regime_into_the_same_folder_is_refused(run, out, monkeypatch):
+    assert run("--set", "augmentation.seeds=0").exit_code == 0
+    monkeypatch.setattr("benchmark.augmentation.execute.check_regime", lambda regime, *rest: {"regime": regime})
+    result = run("--set", "augmentation.seeds=0", "--regime", "budget-matched")
+    assert result.exit_code == 2
+    assert "belongs to a run with" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--limit", "3"], "takes no --limit"),
+        (["--preset", "quik"], "did you mean 'quick'"),
+        (["--regime", "budgetmatched"], "did you mean 'budget-matched'"),
+        (["--downstream", "r2gen-tinny"], "did you mean 'r2gen-tiny'"),
+        (["--set", "augmentation.stepps=3"], "did you mean 'steps'"),
+        (["memorisation"], "is run alone"),
+        (["--regime", "budget-matched"], "is not known"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(run, arguments, message):
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert len(result.output.strip().splitlines()) == 1
