@@ -90,13 +90,16 @@ class Released(Practice):
 class PublicPractice(Practice):
     """The pipeline's own sampler with full logits and decisions on the host; see above."""
 
+    def __init__(self, own: MeDiMPipeline) -> None:
+        super().__init__(own)
+        _check(self.sampler)
+
     def settings(self) -> dict[str, Any]:
         return {"practice": "public", **self.sampler.to_dict()}
 
     @torch.no_grad()
     def fill(self, canvas: Canvas, seeds: Sequence[int]) -> tuple[Canvas, list[Pass]]:
         layout, settings = canvas.layout, self.sampler
-        _check(settings)
         vacant = canvas.masked.cpu()
         uniform = noise(seeds, rounds_of(layout, vacant, settings), layout.length)
         due = {entry.index: entry.turns for entry in plan(layout, vacant, settings, uniform)}

@@ -81,9 +81,9 @@ def compare(bench: Bench, ours: Mapping[str, Score], theirs: Mapping[str, Score]
     metric = HEADLINES[task]
     a, b = ours[metric].additive, theirs[metric].additive
     found: dict[str, Any] = {"metric": metric, "ours": ours[metric].value, "theirs": theirs[metric].value, "margin": margin}
-    few = too_few(tuple(bench.data.ids))
+    few = None if a is None else too_few(a.patients)
     if a is None or b is None or few is not None:
-        reason = few.reason if few is not None else ours[metric].reason or theirs[metric].reason
+        reason = ours[metric].reason or theirs[metric].reason if few is None else few.reason
         return found | {"difference": None, "non_inferior": None, "reason": reason}
     both = {"ours": [replace(a, paired=True)], "theirs": [replace(b, paired=True)]}  # row i: the same seed and case
     difference = compare_all(both, bench.data.seed)["ours", "theirs"]
@@ -96,14 +96,20 @@ def compare(bench: Bench, ours: Mapping[str, Score], theirs: Mapping[str, Score]
 
 
 def against_baselines(
-    bench: Bench, own: MeDiMPipeline, name: str, tasks: Sequence[str], rounds: int, margin: float
+    bench: Bench,
+    own: MeDiMPipeline,
+    name: str,
+    baselines: Sequence[Baseline],
+    tasks: Sequence[str],
+    rounds: int,
+    margin: float,
 ) -> tuple[list[dict[str, Any]], list[Failure]]:
     """A row for each baseline: `name`, `what`, `ratio`, `ratios`, `pairs_per_second` of both, `worth` of each task.
 
     Args:
         name: under which the samples of `own` are kept.
     """
-    baselines, failures = baselines_of(own), []
+    failures: list[Failure] = []
     turns = time_in_turns(bench, own, baselines, rounds)
     rows: list[dict[str, Any]] = []
     for one in baselines:
@@ -116,7 +122,7 @@ def against_baselines(
         }  # fmt: skip
         for task in tasks:
             mine, missing = bench.draw(task, name, own)
-            store, failed = bench.draw(task, one.name, one.system)
+            store, failed = bench.draw(task, f"baseline {one.name}", one.system)
             failures += missing + failed
             if missing or failed:
                 continue

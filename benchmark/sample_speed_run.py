@@ -14,7 +14,7 @@ from benchmark.generation import FAILURES, Failure, write_failures
 from benchmark.provenance import command_line, commit
 from benchmark.run_data import Data
 from benchmark.sample_speed import Bench, line_of, measure_sampler
-from benchmark.sample_speed_baselines import against_baselines, lines_of
+from benchmark.sample_speed_baselines import against_baselines, baselines_of, lines_of
 from benchmark.sample_speed_results import FIGURES, PARETO, TABLE, write_results
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.sweeps import Sweep
@@ -58,6 +58,7 @@ def run_sample_speed(
     own = pipeline.sampler
     samplers = sweep.settings(own)
     _steer(pipeline, samplers, dataset)
+    others_ways = baselines_of(pipeline) if baselines else []  # what they cannot do is told before anything is drawn
     where = pipeline.model.device.type if device is None else device
     cases = cases_of(dataset, split, pipeline.resolution, n)
     folder = cache_folder(cache, dataset)
@@ -83,10 +84,10 @@ def run_sample_speed(
                 rows.append(row)
                 click.echo(line_of(row))
         others: list[dict[str, Any]] = []
-        if baselines:
+        if others_ways:
             pipeline.sampler = own
-            name = next((name for name, settings in samplers.items() if settings == own), "own")
-            others, failed = against_baselines(bench, pipeline, name, sweep.tasks, rounds, margin)
+            name = next((name for name, settings in samplers.items() if settings == own), "baseline own")
+            others, failed = against_baselines(bench, pipeline, name, others_ways, sweep.tasks, rounds, margin)
             failures += failed
             for row in others:
                 click.echo("\n".join(lines_of(row)))

@@ -96,4 +96,4 @@ def test_the_released_schedule_is_that_of_the_released_code():
 def test_a_sampler_that_public_practice_does_not_know_is_refused(own):
     own.configure({"report.order": "threshold"})
     with pytest.raises(UserError, match="report: the baseline of public practice has no order 'threshold'"):
-        PublicPractice(own).fill(canvases(own, 1)["pairs"], [0])
+        PublicPractice(own)

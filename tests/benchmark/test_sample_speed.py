@@ -86,6 +86,7 @@ def quick(tmp_path, monkeypatch):
     return call
 
 
+@pytest.mark.slow
 def test_a_sweep_from_the_command_line(quick, tmp_path, monkeypatch):
     out, draw = tmp_path / "out", sample_speed.Bench.draw
 
@@ -121,7 +122,8 @@ def test_a_sweep_from_the_command_line(quick, tmp_path, monkeypatch):
     for row in found["baselines"]:
         assert row["ratio"] > 0
         assert set(row["worth"]) == set(sample_speed.HEADLINES)
-    public = found["baselines"][1]["worth"]["report-generation"]
+    assert found["baselines"][0]["worth"]["image-generation"]["reason"].startswith("no interval: 12 patients")
+    public = found["baselines"][1]["worth"]["joint-generation"]
     assert public["difference"] == pytest.approx(0, abs=0.1)  # the same samples, up to rounding
     assert "x as fast, median of 1 rounds" in result.output
     assert "margin = 0.02, and now margin = 0.1" in quick("--margin", "0.1").stderr
