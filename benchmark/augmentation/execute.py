@@ -10,15 +10,14 @@ import click
 from benchmark.artifacts import Artifacts
 from benchmark.augmentation.presets import PREFIX, load_preset
 from benchmark.augmentation.regime import check_regime
-from benchmark.augmentation.report import statements
+from benchmark.augmentation.report import statements, table
 from benchmark.augmentation.results import MARKDOWN, Identity, records_of, smoke, sums_of, write_results
 from benchmark.augmentation.synthesis import content_of, generated_pairs, offered_pairs, prompts_of, pseudo_pairs
-from benchmark.augmentation.trainings import Result, Trainings
+from benchmark.augmentation.trainings import Trainings
 from benchmark.execute import HasResolution
 from benchmark.provenance import command_line, commit, now, versions
 from benchmark.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
 from benchmark.status import DONE
-from benchmark.summary import summary
 from benchmark.systems import open_model
 from benchmark.terms import withheld
 from leaderboard.build import build
@@ -36,6 +35,7 @@ from tasks.downstream import open_downstream
 from tasks.protocols import PROTOCOL, Generator, Limited
 
 SPLITS = "splits.json"
+SIGNED = ("regime", "preset", "downstream", "seeds", "real_pairs", "data", "splits", "resolution", "smoke")  # of every record
 
 
 def execute_augmentation(
@@ -63,26 +63,25 @@ def execute_augmentation(
         UserError: options that do not go together, a generator that cannot do an arm or has seen more than its regime allows.
     """
     own = {key.removeprefix(PREFIX): value for key, value in overrides.items() if key.startswith(PREFIX)}
-    own |= {} if downstream is None else {"downstream": downstream}
-    settings = load_preset(preset, own)
-    dataset = datasets.load_dataset(data)
-    arms = arms_of(settings)
+    settings = load_preset(preset, own | ({} if downstream is None else {"downstream": downstream}))
     most = max([*settings.more_real, 100]) / 100
-    division = divide(dataset, train=settings.train, further=most, validation=settings.validation, test=settings.test)
-    told = check_regime(regime, model, division, settings)
-    generator = open_model(model, device, {k: v for k, v in overrides.items() if not k.startswith(PREFIX)}, division.subset)
-    arms = _possible(arms, generator, division)
+    division = divide(
+        datasets.load_dataset(data), train=settings.train, further=most, validation=settings.validation, test=settings.test
+    )
+    learned = check_regime(regime, model, division, settings)
+    sampling = {key: value for key, value in overrides.items() if not key.startswith(PREFIX)}
+    generator = open_model(model, device, sampling, division.subset)
+    arms = _possible(arms_of(settings), generator, division)
     side = _side(resolution, generator, division)
     trained = open_downstream(settings.downstream, device or "cpu")
-    name = system_name(generator)
-    task = f"augmentation ({regime})"
+    task, subset = f"augmentation ({regime})", division.subset
     configuration = {
-        "model": name, "model_fingerprint": generator.fingerprint, "settings": json.loads(json.dumps(generator.settings())),
-        "dataset": division.subset.name, "dataset_fingerprint": division.subset.fingerprint, "resolution": side, "seed": seed,
-        "protocol": protocol, "regime": regime, "split": "test", "augmentation": settings.model_dump(mode="json"),
-        "arms": [arm.name for arm in arms], "task": task,
+        "model": system_name(generator), "model_fingerprint": generator.fingerprint,
+        "settings": json.loads(json.dumps(generator.settings())), "dataset": subset.name,
+        "dataset_fingerprint": subset.fingerprint, "resolution": side, "seed": seed, "protocol": protocol, "regime": regime,
+        "split": "test", "augmentation": settings.model_dump(mode="json"), "arms": [arm.name for arm in arms],
     }  # fmt: skip
-    shows = show_samples or not withheld(division.subset.terms)
+    shows = show_samples or not withheld(subset.terms)
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
         write_json(out / SPLITS, division.told())  # before anything is generated
         begun = artifacts.get("begun", configuration)
@@ -90,55 +89,58 @@ def execute_augmentation(
             begun = {"command": command_line(), "commit": commit(), "created": now()}
             artifacts.put("begun", configuration, begun)
         pools, prompts = _pools(generator, arms, division, settings, side, out, seed=seed, batch_size=batch_size)
-        cases = division.cases(TEST_SET, side)
         context = Context.for_dataset(division.dataset, device or "cpu", seed)
         context.protocol = protocol
         trainings = Trainings(
-            artifacts, trained, settings, pools, division.examples(VALIDATION_SET, side), cases, context, task, seed
-        )
+            artifacts, trained, settings, pools, division.examples(VALIDATION_SET, side), division.cases(TEST_SET, side),
+            context, task, seed,
+        )  # fmt: skip
         results = trainings.run(arms)
-        comparison = compare(sums_of(results), arms, _added(results), settings.margin, seed)
-        generated = {"n": len(pools.synthetic), "content": content_of(pools.synthetic), "prompts": prompts}
-        signature = {
-            "regime": regime, "downstream": trained.name, "downstream_settings": results[0].told["fitted"]["settings"],
-            "steps": settings.steps, "stopping": "lowest validation loss", "seeds": list(settings.seeds), "preset": preset,
-            "real_pairs": len(pools.real), "splits": division.fingerprint, "resolution": side,
-            "data": division.subset.fingerprint, **({"smoke": True} if smoke(len(cases), division.subset.synthetic) else {}),
+        added = {result.arm.name: result.told["added"] for result in results}
+        comparison = compare(sums_of(results), arms, added, settings.margin, seed)
+        fields = {
+            "dataset": subset.name, "split": "test", "seed": seed, "protocol": protocol, **begun,
+            "synthetic": subset.synthetic, "run": hash_of(configuration),
+        }  # fmt: skip
+        told = _told(trainings, division, settings) | {
+            "regime": regime, "model": configuration["model"], "preset": preset, "resolution": side, "training": learned,
+            "generated": {"n": len(pools.synthetic), "content": content_of(pools.synthetic), "prompts": prompts},
+        }  # fmt: skip
+        signature = {key: told[key] for key in SIGNED} | {
+            "downstream_settings": results[0].told["fitted"]["settings"], "steps": settings.steps,
+            "stopping": "lowest validation loss",
         }  # fmt: skip
         of_the_system = {
-            "generator": generator.fingerprint, "sampler": configuration["settings"], "generated": generated,
-            "min_agreement": settings.min_agreement, **told,
+            "generator": generator.fingerprint, "sampler": configuration["settings"], "generated": told["generated"],
+            "min_agreement": settings.min_agreement, **learned,
         }  # fmt: skip
-        fields: dict[str, Any] = {
-            "dataset": division.subset.name, "split": "test", "seed": seed, "protocol": protocol, **begun,
-            "synthetic": division.subset.synthetic, "run": hash_of(configuration),
+        identity = Identity(task, str(configuration["model"]), fields, signature, of_the_system)
+        write_records(out / RECORDS, records_of(results, comparison, identity))
+        manifest = {
+            **configuration, **fields, "terms": subset.terms, "withhold_samples": not shows, "tasks": [task],
+            "n": len(trainings.cases), "failures": 0, "versions": versions(),
         }  # fmt: skip
-        records = records_of(results, comparison, Identity(task, name, fields, signature, of_the_system))
-        write_records(out / RECORDS, records)
-        write_json(
-            out / MANIFEST,
-            {
-                **configuration, **fields, "terms": division.subset.terms, "withhold_samples": not shows, "tasks": [task],
-                "n": len(cases), "failures": 0, "versions": versions(),
-            },
-        )  # fmt: skip
-        summed = {
-            "regime": regime, "model": name, "downstream": trained.name, "dataset": division.dataset.name,
-            "low_data": division.subset.name, "real_pairs": len(pools.real),
-            "real_patients": len(set(division.patients[REAL_SET])), "validation_cases": len(trainings.validation),
-            "test_cases": len(cases), "test_patients": len(set(division.patients[TEST_SET])), "seeds": list(settings.seeds),
-            "smoke": smoke(len(cases), division.subset.synthetic), "generated": generated, "training": told,
-            "settings": settings.model_dump(mode="json"),
-        }  # fmt: skip
-        write_results(out, results, arms, comparison, summed, settings, cases, task, shows)
+        write_json(out / MANIFEST, manifest)
+        write_results(out, results, arms, comparison, told, settings, trainings.cases, task, shows)
         build([out], out / LEADERBOARD)
-    click.echo(f"\n{summary([record for record in records if ': ' not in record.metric])}\n")
-    for line in statements(arms, comparison, settings):
-        click.echo(line)
-    if division.subset.synthetic:
+    lines = table(arms, comparison, {result.arm.name: result.told for result in results})
+    click.echo("\n".join(["", *lines, "", *statements(arms, comparison, settings)]))
+    if subset.synthetic:
         click.echo(f"{division.dataset.name} is synthetic: these numbers prove the software, not a model's clinical worth.")
     click.echo(f"report: {out / MARKDOWN}\npage: {out / LEADERBOARD / 'index.html'}")
     return DONE
+
+
+def _told(trainings: Trainings, division: Division, settings: AugmentationSettings) -> dict[str, Any]:
+    """What was measured on what, JSON-able."""
+    cases, subset = trainings.cases, division.subset
+    return {
+        "downstream": trainings.downstream.name, "dataset": division.dataset.name, "low_data": subset.name,
+        "data": subset.fingerprint, "splits": division.fingerprint, "real_pairs": len(trainings.pools.real),
+        "real_patients": len(set(division.patients[REAL_SET])), "validation_cases": len(trainings.validation),
+        "test_cases": len(cases), "test_patients": len(set(division.patients[TEST_SET])), "seeds": list(settings.seeds),
+        "smoke": smoke(len(cases), subset.synthetic), "settings": settings.model_dump(mode="json"),
+    }  # fmt: skip
 
 
 def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[Arm]:
@@ -185,10 +187,6 @@ def _pools(
         placebo=offered_pairs(real, division, out) if counts["placebo"] else (),
     )  # fmt: skip
     return pools, prompts.fingerprint
-
-
-def _added(results: Sequence[Result]) -> dict[str, int]:
-    return {result.arm.name: result.told["added"] for result in results}
 
 
 def _side(given: int | None, generator: Generator, division: Division) -> int:

@@ -20,14 +20,8 @@ def markdown(
     settings: AugmentationSettings,
 ) -> str:
     """The whole page."""
-    metrics = [metric for metric in comparison.values if ": " not in metric]
-    shown = [m for m in metrics if m == comparison.primary or m.startswith(("BLEU", "METEOR", "ROUGE", "CIDEr"))]
     lines = [f"# Augmentation: {told['downstream']} with pairs of {told['model']}", "", *_setting(told, settings), ""]
-    lines += ["| arm | pairs | steps | " + " | ".join(shown) + " |", "| --- | --- | --- |" + " --- |" * len(shown)]
-    for arm in arms:
-        number = numbers[arm.name]
-        cells = [_cell(comparison.values[metric][arm.name]) for metric in shown]
-        lines.append(f"| {arm.name} | {number['examples']:,} | {number['steps']:,} | " + " | ".join(cells) + " |")
+    lines += table(arms, comparison, numbers)
     lines += ["", "95 % intervals over patients and seeds; p adjusted over the arms (Holm).", "", "## What may be said", ""]
     lines += [f"* {line}" for line in statements(arms, comparison, settings)]
     lines += [
@@ -37,6 +31,18 @@ def markdown(
         *(f"* **{kind}**: {what}" for kind, what in ARMS.items() if kind in {arm.kind for arm in arms}),
     ]
     return "\n".join([*lines, "", "![curve](curve.png)", ""])
+
+
+def table(arms: Sequence[Arm], comparison: Comparison, numbers: Mapping[str, Any]) -> list[str]:
+    """The arms by the main metrics, as lines of Markdown."""
+    plain = [metric for metric in comparison.values if ": " not in metric]
+    shown = [m for m in plain if m == comparison.primary or m.startswith(("BLEU", "METEOR", "ROUGE", "CIDEr"))]
+    lines = ["| arm | pairs | steps | " + " | ".join(shown) + " |", "| --- | --- | --- |" + " --- |" * len(shown)]
+    for arm in arms:
+        number = numbers[arm.name]
+        cells = [_cell(comparison.values[metric][arm.name]) for metric in shown]
+        lines.append(f"| {arm.name} | {number['examples']:,} | {number['steps']:,} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def statements(arms: Sequence[Arm], comparison: Comparison, settings: AugmentationSettings) -> list[str]:

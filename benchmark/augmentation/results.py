@@ -114,7 +114,7 @@ class _Maker:
         settings = {"arm": arm.name, "what": ARMS[arm.kind], **self.first.told}
         settings.pop("seconds", None)
         settings.pop("fitted", None)
-        signature["settings"] = settings | ({} if not arm.generated else one.of_the_system)
+        signature["settings"] = settings | (one.of_the_system if arm.depends_on_generator else {})
         if effect is not None and effect.low is not None:
             signature["interval"] = f"95 %, {CROSSED}"
         value = effect.value if effect is not None and finite else None

@@ -109,7 +109,7 @@ class Trainings:
                 training.examples, self.validation, steps=training.steps, seed=seed, out=folder, augment=training.augment,
                 evaluate_every=min(self.settings.evaluate_every, training.steps),
             )  # fmt: skip
-            seeds = [sample_seed(seed, self.task, case.id) for case in self.cases]
+            seeds = [sample_seed(seed, "augmentation", case.id) for case in self.cases]
             answers = answers_of(fitted, self.cases, seeds)
             told["fitted"] = {"name": fitted.name, "fingerprint": fitted.fingerprint, "settings": fitted.settings()}
             told["seconds"] = round(time.perf_counter() - start, 1)

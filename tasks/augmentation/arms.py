@@ -40,6 +40,11 @@ class Arm:
         """Whether what the generator made is offered as it is: the system under test; all other arms are anchors."""
         return self.kind in (names.SYNTHETIC, names.SYNTHETIC_ONLY)
 
+    @property
+    def depends_on_generator(self) -> bool:
+        """Whether anything of the generator is in it."""
+        return self.generated or self.kind in (names.SHUFFLED, names.PSEUDO)
+
 
 @dataclass(frozen=True)
 class Pools:
