@@ -11,6 +11,7 @@ from leaderboard.files import write_bytes, write_text
 from leaderboard.gallery import Gallery, galleries
 from leaderboard.length_plot import EVERY, Lengths, calibration_plot
 from leaderboard.plots import Plot, lengths_plot, slug, table_plots
+from leaderboard.plots_across import across_plots
 from leaderboard.record import Record
 from leaderboard.reported import reported_records
 from leaderboard.site.page import TableView, render
@@ -108,9 +109,11 @@ def build(
 def _views(board: Board, shown: Sequence[Gallery], runs: dict[str, Run]) -> list[TableView]:
     here = [run for run in runs.values() if _on(board, run)]
     views = []
+    name = f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]}"
+    across = across_plots(board, name)
     for table in board.tables:
-        prefix = slug(f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]} {table.task}")
-        plots = table_plots(board, table, prefix)
+        prefix = slug(f"{name} {table.task}")
+        plots = table_plots(board, table, prefix) + [plot for task, plot in across if task == table.task]
         plots += _lengths(here, table.task, f"{table.task.replace('-', ' ')} on {board.dataset} ({board.split})", prefix)
         views.append(TableView(table, plots, [g for g in shown if g.task == table.task and g.run in here]))
     return views

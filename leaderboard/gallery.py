@@ -2,16 +2,19 @@
 
 import base64
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
+from leaderboard.choice import Choice, choose
 from leaderboard.errors import LeaderboardError
 from leaderboard.store import Run, Sample, read_samples, systems_of
 
 THUMBNAIL = 128  # pixels, longer side
+SHEET = 1100  # pixels, width at most of the sheet of nearest training images
 WITHHELD = "Samples are withheld: the terms of this data set do not allow its images and reports on a page."
 NO_ROOM = "No samples here: this many runs leave no room on one page; build a page of fewer runs to see them."
 
@@ -32,11 +35,18 @@ class Picture:
 
 @dataclass(frozen=True)
 class Card:
-    """One sample as the page shows it."""
+    """One sample as the page shows it.
+
+    Attributes:
+        why: what it was chosen for, such as `worst by BLEU-4`; empty for one of the first of the run.
+        nearest: the training pairs nearest to it, in words, where the run looked for them.
+    """
 
     sample: Sample
     image: Picture | None
     reference_image: Picture | None
+    why: tuple[str, ...] = ()
+    nearest: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,9 +54,10 @@ class Gallery:
     """The samples of one system on one task.
 
     Attributes:
-        cards: the first cases in the order of the run, each domain in turn; never a choice by quality.
+        cards: the first cases in the order of the run, each domain in turn, then the worst, the best and the most disputed.
         total: how many samples the run holds.
         withheld: why no card is shown, or None.
+        sheet: samples beside their nearest training images, where the run drew them.
     """
 
     run: Run
@@ -56,11 +67,18 @@ class Gallery:
     cards: list[Card]
     total: int
     withheld: str | None
+    sheet: Picture | None = None
 
     @property
     def size(self) -> int:
         """Characters that the pictures take on the page."""
-        return sum(len(p.uri) for card in self.cards for p in (card.image, card.reference_image) if p)
+        shown = [p for card in self.cards for p in (card.image, card.reference_image)]
+        return sum(len(p.uri) for p in (*shown, self.sheet) if p)
+
+    @property
+    def scores(self) -> list[str]:
+        """The scores by which the cards can be put in order."""
+        return list(dict.fromkeys(name for card in self.cards for name in card.sample.scores))
 
 
 def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int) -> list[Gallery]:
@@ -89,24 +107,44 @@ def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int)
 
 def _gallery(run: Run, task: str, system: str, limit: int, pictures: dict[Path, Picture]) -> Gallery:
     samples = read_samples(run, task, system)
+    is_model = system == run.manifest.model
     if run.manifest.withhold_samples:
-        return Gallery(run, task, system, system == run.manifest.model, [], len(samples), WITHHELD)
-    cards = [Card(s, _picture(s.image, pictures), _picture(s.reference_image, pictures)) for s in in_turn(samples)[:limit]]
-    return Gallery(run, task, system, system == run.manifest.model, cards, len(samples), None)
+        return Gallery(run, task, system, is_model, [], len(samples), WITHHELD)
+    folder = run.folder / "samples" / task / system
+    nearest = _nearest(folder / "nearest.jsonl")
+    sheet = folder / "nearest.png"
+    cards = [_card(choice, nearest, pictures) for choice in choose(samples, limit)]
+    drawn = thumbnail(sheet, (SHEET, 100_000)) if is_model and limit and sheet.is_file() else None
+    return Gallery(run, task, system, is_model, cards, len(samples), None, drawn)
 
 
-def in_turn(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples with the domains taking turns, each in its own order, so that a few samples show every domain.
+def _card(choice: Choice, nearest: dict[str, tuple[str, ...]], pictures: dict[Path, Picture]) -> Card:
+    sample = choice.sample
+    return Card(
+        sample, _picture(sample.image, pictures), _picture(sample.reference_image, pictures), choice.why,
+        nearest.get(sample.id, ()),
+    )  # fmt: skip
 
-    Where some samples kept their pictures and others did not, only the former.
-    """
-    pictured = [sample for sample in samples if sample.image or sample.reference_image]
-    seen: dict[str | None, int] = {}
-    keyed = []
-    for sample in pictured or samples:
-        seen[sample.domain] = seen.get(sample.domain, 0) + 1
-        keyed.append((seen[sample.domain], list(seen).index(sample.domain), sample))
-    return [sample for _, _, sample in sorted(keyed, key=lambda item: item[:2])]
+
+def _nearest(path: Path) -> dict[str, tuple[str, ...]]:
+    """What `nearest.jsonl` of a run says of each sample, by id: `phantom-train-10376, 0.287 away (pixels)`."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            parts = {name.partition("(")[2].rstrip(")"): part for name, part in entry.items() if name.startswith("nearest (")}
+            found[entry["id"]] = tuple(
+                f"{part['id']}, {part['distance']:.3g} away ({space})" if "distance" in part else f"{part['id']} ({space})"
+                for space, part in parts.items()
+                if part["id"] is not None
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise LeaderboardError(f"{path}:{number}: not a line of nearest training pairs: {error}") from error
+    return found
 
 
 def _picture(path: Path | None, pictures: dict[Path, Picture]) -> Picture | None:
@@ -117,8 +155,8 @@ def _picture(path: Path | None, pictures: dict[Path, Picture]) -> Picture | None
     return pictures[path]
 
 
-def thumbnail(path: Path) -> Picture:
-    """A picture, at most 128 pixels on its longer side: small ones exactly, larger ones reduced.
+def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Picture:
+    """A picture, at most 128 pixels on its longer side (or `most` wide and high): small ones exactly, larger ones reduced.
 
     Raises:
         LeaderboardError: the file is missing or no picture.
@@ -130,7 +168,7 @@ def thumbnail(path: Path) -> Picture:
         raise LeaderboardError(f"{path}: cannot read the picture: {error}") from error
     exact = max(image.size) <= THUMBNAIL
     if not exact:
-        image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS)
+        image.thumbnail(most, Image.Resampling.LANCZOS)
     stream = io.BytesIO()
     image.save(stream, "WEBP", lossless=exact, quality=80, method=4)
     return Picture("data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode(), *image.size)

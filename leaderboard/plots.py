@@ -42,6 +42,7 @@ STYLE = {
 }
 DPI = 130
 MINIMUM_ITEMS = 4  # fewer are read better from the table
+MOST_MODELS, MOST_IN_BREAKDOWN = 24, 6  # drawn: the first of the table; more cannot be told apart
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def lengths_plot(title: str, lengths: Mapping[str, Sequence[int]], name: str) ->
 
 def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
     metrics = [metric for metric in table.metrics if _drawable(table, metric)]
-    rows = [row for row in table.rows if any(_has_value(row.cells.get(m)) for m in metrics)]
+    rows = _at_most(MOST_MODELS, [row for row in table.rows if any(_has_value(row.cells.get(m)) for m in metrics)])
     labels = [row.label for row in rows]
     columns = min(3, len(metrics))
     lines = math.ceil(len(metrics) / columns)
@@ -124,7 +125,7 @@ def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
                 record = row.cells.get(metric)
                 if record is None or record.value is None:
                     continue
-                colour, marker = _look(row.label, row.first.model, row.kind, models)
+                colour, marker = look(row.label, row.first.model, row.kind, models)
                 if row.kind == "anchor":
                     axes.axvline(record.value, color=FAINT, linewidth=0.9, zorder=0)
                 if record.ci_low is not None and record.ci_high is not None:
@@ -144,7 +145,9 @@ def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
             for tick, row in zip(axes.get_yticklabels(), rows, strict=True):
                 tick.set_color(INK if row.kind == "measured" else GREY)
         where = f"{_plain(table.task)} on {board.dataset} ({board.split})"
-        title = f"{where}: models and anchors, with 95 % intervals where there are any"
+        left = sum(row.kind == "measured" for row in table.rows) - len(models)
+        more = f"; the first {len(models)} models of the table" if left > 0 else ""
+        title = f"{where}: models and anchors, with 95 % intervals where there are any{more}"
         return Plot(name, title, _metrics_alt(table, metrics), png(figure))
 
 
@@ -166,6 +169,7 @@ def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
         if (row.kind == "measured" or row.first.model in ("real", "reconstruction"))
         and any(_has_value(row.cells.get(m)) for m in parts)
     ]
+    rows = _at_most(MOST_IN_BREAKDOWN, rows)
     models = [row.label for row in rows if row.kind == "measured"]
     # The anchor goes beneath the models: it is the target, drawn hollow.
     rows.sort(key=lambda row: row.kind == "measured")
@@ -182,7 +186,7 @@ def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
                     span = [value for _, value in values]
                     axes.hlines(height, min(span), max(span), color=FAINT, linewidth=2, zorder=0)
                 for row, value in values:
-                    colour, marker = _look(row.label, row.first.model, row.kind, models)
+                    colour, marker = look(row.label, row.first.model, row.kind, models)
                     face = "white" if row.kind == "anchor" else colour
                     axes.plot(
                         value, height, marker=marker, color=colour, markerfacecolor=face, markersize=6.5, linestyle="none"
@@ -204,7 +208,7 @@ def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
         models_first = sorted(rows, key=lambda row: row.kind != "measured")
         handles = []
         for row in models_first:
-            colour, marker = _look(row.label, row.first.model, row.kind, models)
+            colour, marker = look(row.label, row.first.model, row.kind, models)
             face = "white" if row.kind == "anchor" else colour
             handles.append(Line2D([], [], linestyle="none", marker=marker, color=colour, markerfacecolor=face, label=row.label))
         letters = max(len(row.label) for row in rows)
@@ -222,11 +226,18 @@ def _breakdown_alt(group: str, parts: Mapping[str, Breakdown], rows: Sequence[Ro
     return f"Dot plot of {group} by finding; the values stand in the table beside it. " + "; ".join(sums) + "."
 
 
-def _look(label: str, name: str, kind: str, models: Sequence[str]) -> tuple[str, str]:
+def look(label: str, name: str, kind: str, models: Sequence[str]) -> tuple[str, str]:
+    """Colour and marker of a row: a model's by its place among `models`, an anchor's grey."""
     if kind == "anchor":
         return GREY, ANCHOR_MARKERS.get(name, "D")
     index = models.index(label)
     return MODEL_COLOURS[index % len(MODEL_COLOURS)], MODEL_MARKERS[index % len(MODEL_MARKERS)]
+
+
+def _at_most(count: int, rows: Sequence[Row]) -> list[Row]:
+    """The first `count` models, and every anchor."""
+    shown = [row for row in rows if row.kind == "measured"][:count]
+    return [*shown, *(row for row in rows if row.kind != "measured")]
 
 
 def _plain(task: str) -> str:

@@ -67,7 +67,7 @@ def show(folder: Path) -> None:
 def add(records: Path, store: Path | None, data: str | None) -> None:
     """Checks the run folder (or records.jsonl) RECORDS and merges its records into a store of results.
 
-    RefusedError, with file, line and field: what is malformed, contradicts its manifest, repeats a record, was scored on another
+    Refused, with file, line and field: what is malformed, contradicts its manifest, repeats a record, was scored on another
     split, or has values that the sums by patient in its statistics/ do not give. A submission needs neither data nor
     predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all that is kept. The same command
     again adds nothing twice.

@@ -9,11 +9,17 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Entry:
-    """One explanation; it is shown where a metric on the page matches the regular expression `pattern`."""
+    """One explanation; it is shown where a metric on the page matches the regular expression `pattern`.
+
+    Attributes:
+        text: how to read it.
+        limits: what it cannot tell.
+    """
 
     pattern: str
     title: str
     text: str
+    limits: str
 
 
 def entries_for(metrics: Iterable[str]) -> list[Entry]:

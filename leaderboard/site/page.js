@@ -16,7 +16,7 @@ for (const table of document.querySelectorAll("table.results")) {
       const sign = order === "ascending" ? 1 : -1;
       const key = (row) => {
         const cell = row.cells[index];
-        if (index === 0) return cell.textContent.trim().toLowerCase();
+        if (index === 0) return row.dataset.row.toLowerCase();
         const text = cell.dataset.sort ?? cell.textContent.replace(/[^0-9.]/g, "");
         return text === "" || cell.classList.contains("blank") ? null : Number(text);
       };
@@ -28,25 +28,71 @@ for (const table of document.querySelectorAll("table.results")) {
     });
   });
 }
-// Filter: keeps the rows whose name holds the text.
+// Filter: keeps the rows whose text holds every word; tables left without a row say so.
 const input = document.getElementById("filter");
+const kind = document.getElementById("kind");
 const found = document.getElementById("found");
+const rows = [...document.querySelectorAll("tr[data-row]")].map((row) => ({
+  row, kind: row.parentElement.className, text: `${row.dataset.row} ${row.parentElement.className}`.toLowerCase(),
+}));
 input.closest("p").hidden = false;
-input.addEventListener("input", () => {
-  const text = input.value.trim().toLowerCase();
+let waiting = 0;
+const filter = () => {
+  waiting = 0;
+  const words = input.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   let shown = 0;
-  const rows = document.querySelectorAll("tr[data-row]");
-  for (const row of rows) {
-    row.hidden = text !== "" && !row.textContent.toLowerCase().includes(text);
-    shown += !row.hidden;
+  for (const entry of rows) {
+    const hidden = !words.every((word) => entry.text.includes(word)) || (kind.value !== "" && !entry.kind.includes(kind.value));
+    if (entry.row.hidden !== hidden) entry.row.hidden = hidden;
+    shown += !hidden;
   }
-  found.textContent = text === "" ? "" : `${shown} of ${rows.length} rows`;
+  found.textContent = words.length || kind.value ? `${shown} of ${rows.length} rows` : "";
+};
+const soon = () => { waiting ||= requestAnimationFrame(filter); };
+input.addEventListener("input", soon);
+kind.addEventListener("change", soon);
+// Samples: each gallery gets a choice of order; a value opens its gallery in the order of its own score, worst first.
+const orders = new Map();
+for (const gallery of document.querySelectorAll(".gallery")) {
+  const cards = [...gallery.querySelectorAll(".card")];
+  const scores = cards.map((card) => JSON.parse(card.dataset.scores));
+  const names = [...new Set(scores.flatMap(Object.keys))];
+  if (cards.length < 2 || !names.length) continue;
+  const lower = new Set(JSON.parse(gallery.dataset.lower));
+  const label = document.createElement("label");
+  const select = document.createElement("select");
+  const add = (value, text) => select.add(new Option(text, value));
+  add("", "as chosen");
+  for (const name of names) { add(`worst ${name}`, `worst by ${name} first`); add(`best ${name}`, `best by ${name} first`); }
+  label.className = "order";
+  label.append("Order ", select);
+  gallery.querySelector(".cards").before(label);
+  const arrange = () => {
+    const [end] = select.value.split(" ", 1);
+    const name = select.value.slice(end.length + 1);
+    const sign = (end === "worst" ? 1 : -1) * (lower.has(name) ? -1 : 1);
+    const order = cards.map((card, i) => [scores[i][name], card]);
+    if (name) order.sort(([a], [b]) => (a === undefined) - (b === undefined) || sign * (a - b));
+    gallery.querySelector(".cards").append(...order.map(([, card]) => card));
+  };
+  select.addEventListener("change", arrange);
+  orders.set(gallery.id, (name) => { select.value = `worst ${name}`; if (select.selectedIndex < 0) select.value = ""; arrange(); });
+}
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-score]");
+  if (link) orders.get(link.hash.slice(1))?.(link.dataset.score);
 });
-// A link to a closed fold opens it.
+// A link to something in a closed fold opens it, and the keyboard goes on from there.
 const reveal = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
-  if (target) target.scrollIntoView();
+  if (!target) return;
+  target.scrollIntoView();
+  (target.querySelector("summary") ?? target).focus({ preventScroll: true });
 };
+document.addEventListener("click", (event) => {
+  const link = event.target.closest('a[href^="#"]');
+  if (link && link.hash === location.hash) reveal(); // the same link again
+});
 addEventListener("hashchange", reveal);
 reveal();

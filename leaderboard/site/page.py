@@ -17,6 +17,8 @@ from leaderboard.record import Record
 from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
 from leaderboard.site.guide import entries_for
 from leaderboard.site.provenance import free, made, signatures
+from leaderboard.site.reported import reported_tables
+from leaderboard.site.samples import gallery_views, score_behind
 from leaderboard.store import Run
 from leaderboard.tables import arrow, counts, decimals, direction_of, number, shares
 
@@ -55,7 +57,7 @@ def render(boards: Sequence[tuple[Board, list[TableView]]], reported: Sequence[R
         css=Markup(site.joinpath("style.css").read_text("utf-8")),
         js=Markup(site.joinpath("page.js").read_text("utf-8")),
         boards=[_board(board, views, runs, f"board{i}") for i, (board, views) in enumerate(boards, start=1)],
-        reported=_reported(reported),
+        reported=reported_tables(reported, [(f"board{i}", board) for i, (board, _) in enumerate(boards, start=1)]),
         guide=entries_for(dict.fromkeys(record.metric for record in records)),
         runs=[run.manifest for run in runs.values()],
         newest=max((record.created for record in records), default=""),
@@ -83,11 +85,12 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
     title, intro = TITLES.get(table.task, (table.task.replace("-", " ").capitalize(), ""))
     notes: dict[str, int] = {}
     columns = [_column(table, metric) for metric in table.metrics]
-    galleries = _galleries(view, anchor)
+    galleries = gallery_views(view.galleries, table.rows, anchor)
     reasons = {g["withheld"] for g in galleries}
     withheld = reasons.pop() if len(reasons) == 1 else None  # one line where no system shows anything
-    where = {(g["run"], g["system"]): g["id"] for g in galleries if not withheld}
-    rows = [_row(row, table.metrics, columns, notes, where) for row in table.rows]
+    samples = {} if withheld else {(g["run"], g["system"]): g for g in galleries}
+    how = made(table)
+    rows = [_row(row, table.metrics, columns, notes, samples, _command_of(row, how)) for row in table.rows]
     return {
         "id": anchor,
         "title": title,
@@ -102,7 +105,7 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
         "seeds": seed_rows(table),
         "details": _details(table),
         "plots": view.plots,
-        "made": made(table),
+        "made": how,
         "signatures": [signatures(table, metric) for metric in table.metrics],
         "detail_signatures": [signatures(table, metric) for metric in table.details],
         "galleries": galleries,
@@ -128,19 +131,31 @@ def _row(
     metrics: Sequence[str],
     columns: Sequence[dict[str, Any]],
     notes: dict[str, int],
-    where: Mapping[tuple[str, str], str],
+    samples: Mapping[tuple[str, str], Mapping[str, Any]],
+    command: int,
 ) -> dict[str, Any]:
+    gallery = samples.get((row.first.run, row.first.model))
     shown = [row.cells[metric] for metric in metrics if metric in row.cells] or list(row.cells.values())
     return {
         "label": row.label,
         "kind": row.kind,
         "explained": ANCHORS.get(row.first.model, "") if row.kind == "anchor" else "",
-        "href": where.get((row.first.run, row.first.model)),
+        "href": gallery["id"] if gallery else None,
+        "command": command,
         "n": counts(shown),
         "coverage": shares(shown),
         "partial": any(record.coverage is not None and record.coverage < 1 for record in shown),
-        "cells": [_cell(row, metric, column, notes) for metric, column in zip(metrics, columns, strict=True)],
+        "cells": [
+            _cell(row, metric, column, notes) | {"score": score_behind(metric, gallery["scores"]) if gallery else ""}
+            for metric, column in zip(metrics, columns, strict=True)
+        ],
     }
+
+
+def _command_of(row: Row, made: Sequence[Mapping[str, Any]]) -> int:
+    """The place, from 1, of the command that made a row's first value."""
+    key = (row.first.run, row.first.command, row.first.commit)
+    return 1 + next(i for i, entry in enumerate(made) if (entry["run"], entry["command"], entry["commit"]) == key)
 
 
 def _cell(row: Row, metric: str, column: Mapping[str, Any], notes: dict[str, int]) -> dict[str, Any]:
@@ -244,56 +259,3 @@ def _detail(record: Record | None, shaded: bool) -> dict[str, Any]:
         "title": f"{interval}n = {record.n:,}",
         "shade": round(record.value, 3) if shaded else None,
     }
-
-
-def _galleries(view: TableView, anchor: str) -> list[dict[str, Any]]:
-    """Models before anchors, in the order of the rows; of anchors that several runs share, the one that the row stands for."""
-    order = {(row.first.run, row.first.model): i for i, row in enumerate(view.table.rows)}
-    shown = sorted(
-        (g for g in view.galleries if (g.run.manifest.run, g.system) in order),
-        key=lambda g: order[g.run.manifest.run, g.system],
-    )
-    return [
-        _gallery(gallery, f"{anchor}-samples{i}", opened=i <= 2 and gallery.is_model)
-        for i, gallery in enumerate(shown, start=1)
-    ]
-
-
-def _gallery(gallery: Gallery, anchor: str, opened: bool) -> dict[str, Any]:
-    return {
-        "open": opened,
-        "id": anchor,
-        "run": gallery.run.manifest.run,
-        "system": gallery.system,
-        "is_model": gallery.is_model,
-        "cards": gallery.cards,
-        "total": gallery.total,
-        "withheld": gallery.withheld,
-        "given_report": gallery.task == "image-generation",
-        "given_image": gallery.task == "report-generation",
-    }
-
-
-def _reported(records: Sequence[Record]) -> list[dict[str, Any]]:
-    tables: dict[tuple[str, str], dict[str, dict[str, Record]]] = {}
-    for record in records:
-        tables.setdefault((record.task, record.dataset), {}).setdefault(record.model, {})[record.metric] = record
-    result = []
-    for (task, dataset), methods in tables.items():
-        metrics = list(dict.fromkeys(metric for cells in methods.values() for metric in cells))
-        columns = {metric: [cells[metric] for cells in methods.values() if metric in cells] for metric in metrics}
-        # As many digits as the paper prints.
-        places = {m: max(len(repr(r.value).partition(".")[2]) for r in column) for m, column in columns.items()}
-        result.append(
-            {
-                "task": TITLES.get(task, (task.replace("-", " ").capitalize(), ""))[0],
-                "dataset": dataset,
-                "source": "; ".join(dict.fromkeys(r.signature["source"] for column in columns.values() for r in column)),
-                "columns": [(metric, arrow(direction_of(columns[metric]))) for metric in metrics],
-                "rows": [
-                    (method, [number(cells[m].value or 0.0, places[m]) if m in cells else "" for m in metrics])
-                    for method, cells in methods.items()
-                ],
-            }
-        )
-    return result

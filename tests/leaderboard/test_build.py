@@ -136,7 +136,7 @@ def test_reported_numbers_stand_apart(built):
     assert ">120.28<" in after
     assert ">16.60<" in after
     assert "120.28" not in before
-    assert "Reported by the paper, on other data: not comparable" in after
+    assert "the two are not comparable, and nothing is ranked" in after
 
 
 def test_only_measured_rows_are_marked_best(built):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from leaderboard.errors import LeaderboardError
-from leaderboard.gallery import galleries, in_turn, thumbnail
+from leaderboard.gallery import galleries, thumbnail
 from leaderboard.store import collect
 
 
@@ -74,5 +74,23 @@ def test_the_budget_shortens_every_gallery(run):
     assert all(not g.cards and "no room" in g.withheld for g in galleries(runs, 6, 6, 10))
 
 
-def test_nothing_in_turn():
-    assert in_turn([]) == []
+def test_memorisation_shows_the_nearest_training_images(run):
+    runs = run(samples=2)
+    folder = runs[0].folder / "samples" / "joint-generation" / "phantom-tiny"
+    Image.new("RGB", (2200, 400), "white").save(folder / "nearest.png")
+    lines = [
+        {
+            "id": "chest-000",
+            "nearest (pixels)": {"id": "train-7", "row": 1, "distance": 0.2875},
+            "nearest (report)": {"id": None},
+        },
+        {"id": "patho-001", "nearest (report)": {"id": "train-9", "verbatim": True}},
+    ]
+    (folder / "nearest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (gallery,) = (g for g in galleries(runs, 9, 9, 10**7) if g.system == "phantom-tiny" and g.task == "joint-generation")
+    assert (gallery.sheet.width, gallery.sheet.height) == (1100, 200)
+    assert [card.nearest for card in gallery.cards] == [("train-7, 0.287 away (pixels)",), ("train-9 (report)",)]
+    assert gallery.size > len(gallery.sheet.uri)
+    (folder / "nearest.jsonl").write_text("{}\n")
+    with pytest.raises(LeaderboardError, match=r"nearest\.jsonl:1: not a line of nearest"):
+        galleries(runs, 9, 9, 10**7)

@@ -1,4 +1,13 @@
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from leaderboard.record import read_records
 from leaderboard.site.guide import entries_for
+
+RESULTS = Path(__file__).parents[3] / "leaderboard" / "results"
 
 
 def test_only_what_the_page_shows_is_explained():
@@ -14,3 +23,15 @@ def test_the_traps_are_told():
     assert "not FID" in text["Fréchet distance (EfficientNet-Lite0)"]
     assert "not ranked" in text["KID (EfficientNet-Lite0)"]
     assert "(real \N{MINUS SIGN} shuffled)" in text["Joint agreement"]
+
+
+def test_every_explanation_says_what_the_metric_cannot_tell():
+    everything = json.loads(files("leaderboard.site").joinpath("guide.json").read_text("utf-8"))
+    assert all(entry["limits"].strip().startswith(("It ", "They ")) for entry in everything)
+    assert len({entry["title"] for entry in everything}) == len(everything)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.rglob("records.jsonl")), ids=lambda path: path.parent.name)
+def test_no_metric_of_the_committed_results_is_left_unexplained(path):
+    metrics = {record.metric for record in read_records(path)}
+    assert [metric for metric in sorted(metrics) if not entries_for([metric])] == []
