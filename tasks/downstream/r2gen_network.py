@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from tasks.downstream.beam import beam_search
 from tasks.downstream.memory import Attention, LayerNorm, MemoryLayerNorm, RelationalMemory, sinusoids
 from tasks.downstream.network import ReportNetwork, after_begin, cut, token_loss
+from tasks.downstream.words import END
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Shape:
         dropout: inside the transformer; `visual_dropout` after the projection of the patch features.
         places: number of patches with a learnt position each; 0, as in the paper, leaves them without.
         beams, longest: of the beam search, and tokens of a report, its end included.
+        pair_loss: weight of telling from the image alone which pairs of neighbouring words its report holds; 0 in the paper,
+            whose visual extractor has seen ImageNet: from scratch and few examples it learns little from the text's loss.
     """
 
     width: int = 512
@@ -33,6 +37,21 @@ class Shape:
     places: int = 0
     beams: int = 3
     longest: int = 100
+    pair_loss: float = 0.0
+
+
+PAIRS = 512
+"""Buckets of word pairs."""
+
+
+def word_pairs(ids: torch.Tensor) -> torch.Tensor:
+    """Which of `PAIRS` buckets the neighbouring words in texts (B, T) fall into: (B, PAIRS), 0 or 1.
+
+    A pair says what a word does not: `no nodule` and `a nodule` are two.
+    """
+    first, second = ids[:, :-1], ids[:, 1:]
+    bucket = (first * 8191 + second * 131) % PAIRS
+    return torch.zeros(len(ids), PAIRS, device=ids.device).scatter_reduce(1, bucket, (second != END).float(), "amax")
 
 
 class _FeedForward(nn.Sequential):
@@ -118,6 +137,7 @@ class R2GenNetwork(ReportNetwork):
         self.decoder_norm = LayerNorm(shape.width)
         self.dropout = nn.Dropout(shape.dropout)
         self.head = nn.Linear(shape.width, size)
+        self.pairs = nn.Linear(2 * shape.width, PAIRS) if shape.pair_loss else None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -133,6 +153,8 @@ class R2GenNetwork(ReportNetwork):
                         nn.init.constant_(linear.bias, 0.1)
         if self.places is not None:
             nn.init.normal_(self.places, std=0.02)
+        if self.pairs is not None:
+            nn.init.constant_(self.pairs.bias, -3.0)  # most pairs are absent
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
         """Encoded patches (B, P, D) of images (B, 3, S, S)."""
@@ -150,7 +172,10 @@ class R2GenNetwork(ReportNetwork):
 
     def forward(self, images: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         """Logits (B, T, ids) of what follows each of `ids` (B, T)."""
-        source = self.encode(images)
+        return self.decode(self.encode(images), ids)
+
+    def decode(self, source: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        """`forward` of encoded patches (B, P, D)."""
         rows = self.embed(ids)
         memory = self.memory(rows)
         for layer in self.decoder:
@@ -159,7 +184,13 @@ class R2GenNetwork(ReportNetwork):
 
     def loss(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         targets = cut(targets)
-        return token_loss(self(images, after_begin(targets)), targets)
+        source = self.encode(images)
+        total, count = token_loss(self.decode(source, after_begin(targets)), targets)
+        if self.pairs is not None and self.training:
+            told = self.pairs(torch.cat([source.mean(1), source.amax(1)], 1)).float()
+            missed = F.binary_cross_entropy_with_logits(told, word_pairs(targets), reduction="sum") / len(targets)
+            total = total + self.shape.pair_loss * missed * count
+        return total, count
 
     def write(self, images: torch.Tensor) -> list[list[int]]:
         """By beam search; `<unk>`, the last id, is never written."""

@@ -41,7 +41,7 @@ def test_what_cannot_be_learned_from_is_told(exported):
         load_annotation(exported)
     file = exported / "annotation.json"
     broken = json.loads(file.read_text())
-    broken["val"][0]["report"] = ""
+    broken["train"][0]["report"] = ""
     file.write_text(json.dumps(broken))
-    with pytest.raises(UserError, match=r"annotation.json: .*'val', entry 1 \(e2\): the report is empty"):
+    with pytest.raises(UserError, match=r"annotation.json: .*'train', entry 1 \(e0\): the report is empty"):
         load_annotation(exported, images="images")

@@ -42,7 +42,7 @@ def test_it_learns_from_scratch_and_is_opened_again(examples, tmp_path):
 
 def test_a_language_model_in_a_folder_brings_its_own_words(examples, language_model, tmp_path):
     model = Llava("small", SMALL, str(language_model), "cpu")
-    assert model.network({}).prompt.tolist() == [13, 0, 9, 10, 11, 12, 15]
+    assert model.network({}).prompt.tolist() == [13, 2, 9, 10, 11, 12, 15]
     fitted = model.fit(examples(4), examples(2), steps=1, seed=0, out=tmp_path / "out")
     assert fitted.tokenizer.encode(["The sign shows blue ."]).tolist() == [[15, 4, 5, 7, 16, END]]
     assert fitted.tokenizer.decode([15, 4, 5]) == "The sign shows"
