@@ -228,6 +228,18 @@ def execute_edit(
     return _status(out, len(failures))
 
 
+def execute_grounding(folder: Path, out: Path, predictions: Path | None, model: str | None, device: str | None) -> int:
+    """Grades a grounding test, prints the shares; returns the exit status."""
+    from benchmark.grounding import RESULT, take
+
+    system = None if model is None else open_pipeline(model, device, {})
+    told = take(folder, out, predictions=predictions, model=system)
+    ends = "" if told["ci_low"] is None else f" [{told['ci_low']:.3f}, {told['ci_high']:.3f}]"
+    click.echo(f"right: {told['accuracy']:.3f}{ends} of {told['questions']} questions (chance 0.5)")
+    click.echo(f"both of a couple right: {told['both right']:.3f} of {told['couples']} (chance 0.25)\n{out / RESULT}")
+    return DONE
+
+
 def _status(out: Path, failures: int) -> int:
     if not failures:
         return DONE

@@ -8,6 +8,7 @@ from PIL import Image
 
 from medim.data.dataset import Checker, PairDataset
 from medim.errors import UserError, unknown
+from medim.pair_likelihood import sentences
 from medim.sampling.rewriting import with_finding
 
 DONORS = 400
@@ -100,6 +101,18 @@ class Rewriter:
             domain: sum(finding in findings for findings in self.checker(reports)) for domain, reports in self.donors.items()
         }
         return max(counts, key=lambda domain: counts[domain])
+
+    def domain_like(self, report: str) -> str | None:
+        """The domain whose training reports use most of this report's sentences."""
+        parts = {report[part].strip().lower() for part in sentences(report)}
+        return max(self.donors, key=lambda domain: len(parts & self._sentences[domain]))
+
+    @cached_property
+    def _sentences(self) -> dict[str | None, set[str]]:
+        return {
+            domain: {report[part].strip().lower() for report in reports for part in sentences(report)}
+            for domain, reports in self.donors.items()
+        }
 
     def check(self, finding: str) -> None:
         """Raises a UserError for a label that the checker does not know."""

@@ -31,6 +31,9 @@ ALLOWANCES = ("credentialed", "near-copies", "unscreened")
 )
 @click.option("--format", "format_", type=NearestChoice("format", FORMATS), help="The form to write.")
 @click.option(
+    "--twins", is_flag=True, help="N couples of pairs that differ in one finding, by the editor, and grounding.jsonl that asks."
+)
+@click.option(
     "--prompts", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
     help="YAML: templates such as 'A {modality} of the {region}', and a list for each placeholder; all equally often.",
 )  # fmt: skip
@@ -64,6 +67,7 @@ def export(
     pairs: str | None,
     data: str | None,
     format_: str | None,
+    twins: bool,
     prompts: Path | None,
     out: Path | None,
     min_agreement: float | None,
@@ -101,7 +105,21 @@ def export(
     from benchmark.export.execute import Asked, execute_export
 
     asked = Asked(
-        model, n, pairs, data, format_, allow, prompts, seed, attempts, draws, min_agreement, max_nats, min_distance, features
+        model,
+        n,
+        pairs,
+        data,
+        format_,
+        allow,
+        prompts,
+        seed,
+        attempts,
+        draws,
+        min_agreement,
+        max_nats,
+        min_distance,
+        features,
+        twins,
     )
     ctx.exit(
         execute_export(

@@ -28,6 +28,7 @@ from medim.errors import UserError
     "--predictions", metavar="DIR", type=click.Path(path_type=Path),
     help="Folder with predictions.jsonl, or with files <id>.png and <id>.txt.",
 )  # fmt: skip
+@click.option("--model", metavar="NAME|DIR|HUB-ID", help="Of grounding alone: a model that answers by its likelihoods.")
 @data_option(required=False, help="What the predictions answer: a data set, or a folder with pairs.jsonl or reports.jsonl.")
 @out_option(required=False)
 @click.option("--name", help="The system's name in the table.  [default: the folder's]")
@@ -47,6 +48,7 @@ def score(
     ctx: click.Context,
     tasks: tuple[str, ...],
     predictions: Path | None,
+    model: str | None,
     data: str | None,
     out: Path | None,
     name: str | None,
@@ -70,7 +72,19 @@ def score(
     do, and --limit says how many.
 
     With a folder of reports.jsonl as --data, reports are scored where the images cannot be had.
+
+    \b
+    score grounding --data EXPORT (--predictions FILE | --model M) --out DIR
+        EXPORT is of `export --twins`; FILE has {"id", "choice": 0 or 1} or {"id", "scores": [a, b]} a line
     """
+    if "grounding" in tasks:
+        if len(tasks) > 1 or (predictions is None) == (model is None) or data is None or out is None:
+            raise UserError("score grounding stands alone and needs --data EXPORT, --out, and --predictions FILE or --model M")
+        from benchmark.execute import execute_grounding
+
+        ctx.exit(execute_grounding(Path(data), out, predictions, model, device))
+    if model is not None:
+        raise UserError("score takes --predictions; --model is for score grounding")
     for what, value in (("a TASK", tasks), ("--predictions", predictions), ("--data", data), ("--out", out)):
         if not value:
             raise UserError(f"score needs {what}")
