@@ -46,7 +46,8 @@ class ImageGeneration:
     def anchors(
         self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
     ) -> list[Anchor]:
-        """real, reconstruction (of the cases' images), shuffled (images of other cases), constant (one training image)."""
+        """real, reconstruction (of the cases' images), shuffled (images of other cases), constant (one training image), nearest
+        neighbour (by report), training copy."""
         return anchors_of(cases, train, reconstructs, seed, images=True, reports=False)
 
     def score(

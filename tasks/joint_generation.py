@@ -48,7 +48,8 @@ class JointGeneration:
     def anchors(
         self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
     ) -> list[Anchor]:
-        """real, reconstruction (images; reports real), shuffled (reports of other cases), constant (one training pair)."""
+        """real, reconstruction (images; reports real), shuffled (reports of other cases), constant (one training pair),
+        training copy."""
         return anchors_of(cases, train, reconstructs, seed, images=True, reports=True)
 
     def score(

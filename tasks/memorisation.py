@@ -11,6 +11,7 @@ from tqdm import tqdm
 from medim.data.images import GEOMETRY
 from medim.errors import UserError
 from medim.files import hash_of
+from tasks.baselines.anchors import COPY, copies_of
 from tasks.context import Context, space_signature
 from tasks.joint_generation import JointGeneration
 from tasks.metrics.additive import Additive
@@ -24,7 +25,6 @@ FLAGGED, NOMINAL = "flagged images", "flagged images expected of unseen ones"
 PLANTED_FOUND, PLANTED_ON_TOP = "planted copies found", f"planted copies in the top {PLANTED}"
 DUPLICATES = "training duplicates"
 VERBATIM, OVERLAP, FLAGGED_REPORTS = "verbatim reports", f"{ORDER}-gram overlap of reports", "flagged reports"
-COPY = "training copy"
 MOST_DUPLICATES = 0.5
 SHOWN = 32
 RULE = "nearer to a training image, mirrored or not, than held-out images are, in any space"
@@ -59,8 +59,7 @@ class Memorisation:
         """real (held out: about the nominal rate is flagged), training copy (all is)."""
         anchors = [Anchor("real", [Prediction(case.id, case.image, case.report) for case in cases])]
         if train:
-            order = np.random.default_rng(seed).permutation(len(train))
-            chosen = [train[order[number % len(train)]] for number in range(len(cases))]
+            chosen = copies_of(train, len(cases), np.random.default_rng(seed))
             copies = [Prediction(case.id, copy.image, copy.report) for case, copy in zip(cases, chosen, strict=True)]
             anchors.append(Anchor(COPY, copies))
         return anchors

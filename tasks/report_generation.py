@@ -52,7 +52,8 @@ class ReportGeneration:
     def anchors(
         self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
     ) -> list[Anchor]:
-        """real, shuffled (reports of other cases), constant (the most frequent training report); no reconstruction."""
+        """real, shuffled (reports of other cases), constant (the most frequent training report), nearest neighbour (by image),
+        training copy; no reconstruction."""
         return anchors_of(cases, train, None, seed, images=False, reports=True)
 
     def score(

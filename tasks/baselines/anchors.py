@@ -1,8 +1,11 @@
-"""Systems that give a table its scale: real, tokenizer reconstruction, shuffled, constant.
+"""Systems that give a table its scale: real, tokenizer reconstruction, shuffled, constant, nearest neighbour, training copy.
 
 The images of `real` and `shuffled` are the reference set itself, and those of `reconstruction` are copies of it; a distance
 from it would be below what any unseen image can reach. Their distribution metrics use a *population* instead: as many training
 images, of other patients, with the cases' mixture of domains (for `reconstruction`, the round trip of these).
+
+Nearest neighbour and training copy know the training cases that a run reads for its anchors, a few for each case; the baselines
+of `tasks.baselines.systems` are systems of their own, and know more.
 """
 
 from collections import Counter
@@ -11,9 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from tasks.baselines.retrieval import TfIdf, nearest
+from tasks.metrics.memorisation import normalised, thumbnails
 from tasks.metrics.statistics import derangement
 from tasks.protocols import Anchor, Case, Prediction, Reconstructs
 
+NEIGHBOUR, COPY = "nearest neighbour", "training copy"
 _BATCH = 64
 _THUMBNAIL = 16
 
@@ -29,7 +35,9 @@ def anchors_of(
 ) -> list[Anchor]:
     """The anchors of a task that asks for images, reports or both.
 
-    Without training cases there is no constant and the populations are empty; with a single case nothing can be shuffled.
+    A task that asks for one of them has a nearest neighbour: the training case whose other one is nearest, reports by TF-IDF,
+    images by the correlation of their 32 x 32 thumbnails. Without training cases there is neither this nor a constant nor a
+    copy, and the populations are empty; with a single case nothing can be shuffled.
     """
     generator = np.random.default_rng(seed)
     population = [case.image for case in training_population(cases, train, generator)] if images else None
@@ -62,7 +70,28 @@ def anchors_of(
     if train:
         image, report = constant_of(train, images, reports)
         anchors.append(anchor("constant", [image] * len(cases), [report] * len(cases), None))
+        rows = _nearest(cases, train, by_report=images) if images != reports else None
+        if rows is not None:
+            found = [train[row] for row in rows]
+            anchors.append(anchor(NEIGHBOUR, [case.image for case in found], [case.report for case in found], None))
+        copies = copies_of(train, len(cases), generator)
+        anchors.append(anchor(COPY, [case.image for case in copies], [case.report for case in copies], None))
     return anchors
+
+
+def copies_of(train: Sequence[Case], count: int, generator: np.random.Generator) -> list[Case]:
+    """`count` training cases in a random order, none twice before all have come."""
+    order = generator.permutation(len(train))
+    return [train[order[number % len(train)]] for number in range(count)]
+
+
+def _nearest(cases: Sequence[Case], train: Sequence[Case], by_report: bool) -> list[int] | None:
+    """For each case the nearest training row; None where the images show nothing, as where reports are scored without them."""
+    if by_report:
+        texts = TfIdf([case.report for case in train])
+        return [texts.nearest(case.report) for case in cases]
+    queries, references = (normalised(thumbnails([case.image for case in some])) for some in (cases, train))
+    return nearest(queries, references) if queries.any() else None
 
 
 def training_population(cases: Sequence[Case], train: Sequence[Case], generator: np.random.Generator) -> list[Case]:

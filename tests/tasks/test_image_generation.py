@@ -35,7 +35,7 @@ def test_a_perfect_generator_is_perfect(world):
 
 
 def test_anchors_give_the_scale(scored):
-    assert list(scored) == ["real", "reconstruction", "shuffled", "constant"]
+    assert list(scored) == ["real", "reconstruction", "shuffled", "constant", "nearest neighbour", "training copy"]
     f1 = {name: found["macro finding F1"].value for name, found in scored.items()}
     assert f1["real"] == f1["reconstruction"] == 1
     assert 0.15 < f1["shuffled"] < 0.45  # about the prevalence

@@ -30,7 +30,7 @@ def test_pairs_are_unprompted(world):
 
 
 def test_anchors_are_the_scale(scored):
-    assert list(scored) == ["real", "reconstruction", "shuffled", "constant"]
+    assert list(scored) == ["real", "reconstruction", "shuffled", "constant", "training copy"]
     agreement = {name: found["joint agreement"].value for name, found in scored.items()}
     assert agreement["real"] == agreement["reconstruction"] == 1
     assert 0.15 < agreement["shuffled"] < 0.45

@@ -1,9 +1,11 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tasks.baselines.anchors import anchors_of, training_population
+from tasks.baselines.anchors import anchors_of, copies_of, training_population
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def test_constant_is_one_training_pair(world, anchors):
 def test_constant_report_is_the_most_frequent_one(world):
     often = world.train[7].report
     train = [*world.train, *(case for case in world.train if case.report == often)]
-    constant = anchors_of(world.cases, train, None, 0, images=False, reports=True)[-1]
+    constant = anchors_of(world.cases, train, None, 0, images=False, reports=True)[2]
     assert {p.report for p in constant.predictions} == {often}
     assert {p.image for p in constant.predictions} == {None}
 
@@ -72,4 +74,39 @@ def test_without_training_cases_there_is_no_constant(world):
     assert [a.name for a in anchors_of(world.cases[:1], world.train, None, 0, images=True, reports=True)] == [
         "real",
         "constant",
+        "training copy",
     ]
+
+
+def named(cases, train, **kinds):
+    return {anchor.name: anchor.predictions for anchor in anchors_of(cases, train, None, 0, **kinds)}
+
+
+def test_the_nearest_neighbour_is_found_by_what_the_task_gives(world):
+    """The cases themselves among strangers: each finds itself, by its report or by its image."""
+    train = [*world.train, *world.cases]
+    images = named(world.cases, train, images=True, reports=False)["nearest neighbour"]
+    same = [p.image.tobytes() == c.image.tobytes() for p, c in zip(images, world.cases, strict=True)]
+    assert np.mean(same) > 0.9  # equal reports may stand for two images
+    assert {p.report for p in images} == {None}
+    rng = np.random.default_rng(0)
+    train = [replace(case, image=Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8))) for case in world.train]
+    darker = [replace(case, image=case.image.point(lambda level: level // 2)) for case in train[::-7]]
+    reports = named(darker, train, images=False, reports=True)["nearest neighbour"]
+    assert [(p.id, p.report) for p in reports] == [(case.id, case.report) for case in darker]
+    assert "nearest neighbour" not in named(world.cases, train, images=True, reports=True)
+
+
+def test_without_pictures_no_image_is_nearest(world):
+    blank = [replace(case, image=case.image.resize((1, 1))) for case in world.cases]
+    assert list(named(blank, blank, images=False, reports=True)) == ["real", "shuffled", "constant", "training copy"]
+
+
+def test_copies_are_training_pairs_and_none_comes_twice_before_all_have_come(world):
+    copies = named(world.cases, world.train, images=True, reports=True)["training copy"]
+    pairs = {(case.image.tobytes(), case.report) for case in world.train}
+    assert {(p.image.tobytes(), p.report) for p in copies} <= pairs
+    assert [p.id for p in copies] == [case.id for case in world.cases]
+    chosen = [case.id for case in copies_of(world.train[:7], 21, np.random.default_rng(0))]
+    assert chosen[:7] == chosen[7:14] == chosen[14:]
+    assert len(set(chosen)) == 7
