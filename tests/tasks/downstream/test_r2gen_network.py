@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tasks.downstream.r2gen_network import R2GenNetwork, Shape, Writing
+from tasks.downstream.r2gen_network import PAIRS, R2GenNetwork, Shape, Writing, word_pairs
 
 SMALL = Shape(width=16, layers=2, heads=4, longest=12, beams=3, dropout=0.0, visual_dropout=0.0)
 
@@ -91,3 +91,25 @@ def test_unknown_words_are_not_written(network):
     with torch.no_grad():
         network.head.bias[-1] = 1e3
     assert all(8 not in ids for ids in network.write(torch.randn(2, 3, 16, 16)))
+
+
+def test_word_pairs_are_of_neighbours_within_the_text():
+    found = word_pairs(torch.tensor([[3, 4, 0, 0], [4, 3, 4, 0]]))
+    one, other = (3 * 8191 + 4 * 131) % PAIRS, (4 * 8191 + 3 * 131) % PAIRS
+    assert found[0].nonzero().flatten().tolist() == [one]
+    assert sorted(found[1].nonzero().flatten().tolist()) == sorted([one, other])
+
+
+def test_the_pairs_are_learned_in_training_and_never_counted_in_validation():
+    torch.manual_seed(0)
+    network = R2GenNetwork(replace(SMALL, pair_loss=0.5), Patches(), 9)
+    images, targets = torch.randn(2, 3, 16, 16), torch.tensor([[3, 4, 0], [5, 0, 0]])
+    with torch.no_grad():
+        trained, count = network.train().loss(images, targets)
+        plain, same = network.eval().loss(images, targets)
+        source = network.encode(images)
+        told = network.pairs(torch.cat([source.mean(1), source.amax(1)], 1)).sigmoid()
+    truth = word_pairs(targets)
+    missed = -(truth * told.log() + (1 - truth) * (1 - told).log()).sum() / 2
+    assert count == same == 5
+    assert float(trained - plain) == pytest.approx(float(0.5 * missed * 5), rel=1e-3)
