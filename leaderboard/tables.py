@@ -100,7 +100,7 @@ def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:
         if board.synthetic:
             parts.append("**Synthetic data: no patient stands behind these images and reports.**\n")
         for table in board.tables:
-            parts += [f"### {table.task}\n", _markdown_table(table)]
+            parts += [f"### {table.task}\n", table_markdown(table)]
     if reported:
         parts.append("## Reported by the paper, on other data: not comparable\n")
         frame = pd.DataFrame(
@@ -117,7 +117,8 @@ def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:
     return "\n".join(parts)
 
 
-def _markdown_table(table: Table) -> str:
+def table_markdown(table: Table) -> str:
+    """One table, its anchors and the reasons of its blanks as Markdown."""
     columns = {metric: table.column(metric) for metric in table.metrics}
     places = {metric: decimals(r.value for r in column.values()) for metric, column in columns.items()}
     ranks = {metric: table.standings(metric) for metric in table.metrics}

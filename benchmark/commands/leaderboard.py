@@ -46,10 +46,31 @@ def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
     click.echo(f"{result.n_records} records from {len(runs)} {'run' if len(runs) == 1 else 'runs'}\npage: {out / 'index.html'}")
 
 
-@leaderboard.command(short_help="Print a built leaderboard.")
+@leaderboard.command(short_help="Print a built leaderboard, or write it into a README.")
 @click.argument("folder", default="runs/demo", metavar="[DIR]", type=click.Path(path_type=Path))
-def show(folder: Path) -> None:
-    """Prints the table of a built leaderboard, or of a run (default: runs/demo)."""
+@click.option(
+    "--into", metavar="FILE.md", type=click.Path(dir_okay=False, path_type=Path),
+    help="Rewrite the marked block of this file from the runs in and below DIR: short tables and one picture.",
+)  # fmt: skip
+@click.option(
+    "--picture", metavar="FILE.png", type=click.Path(dir_okay=False, path_type=Path),
+    help="Where the picture goes, with --into.  [default: DIR/leaderboard.png]",
+)  # fmt: skip
+def show(folder: Path, into: Path | None, picture: Path | None) -> None:
+    """Prints the table of a built leaderboard, or of a run (default: runs/demo); or writes it into a README."""
+    if into is not None:
+        from benchmark.comparisons import compare_runs
+        from leaderboard.readme import rewrite
+        from leaderboard.store import run_folders
+
+        runs = run_folders(folder)
+        if not runs:
+            raise UserError(f"no runs in or below '{folder}'")
+        comparisons, _ = compare_runs(runs)
+        picture = picture or folder / "leaderboard.png"
+        rewrite(into, runs, picture, comparisons)
+        click.echo(f"{into}: tables of {len(runs)} {'run' if len(runs) == 1 else 'runs'}\npicture: {picture}")
+        return
     for path in (folder / TABLE, folder / "leaderboard" / TABLE):
         if path.is_file():
             click.echo(path.read_text(encoding="utf-8"))
