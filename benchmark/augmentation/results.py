@@ -73,7 +73,8 @@ def records_of(results: Sequence[Result], comparison: Comparison, identity: Iden
         make = _Maker(first, identity, cases, note)
         for metric, effects in comparison.values.items():
             score = first.scores[metric]
-            records.append(make(metric, effects[name], score["higher_is_better"], score["signature"], score["coverage"]))
+            coverage = min(result.scores[metric]["coverage"] for result in results if result.arm.name == name)
+            records.append(make(metric, effects[name], score["higher_is_better"], score["signature"], coverage))
         for metric, score in first.scores.items():  # withheld for the first seed, hence for a reason that all share
             if score["value"] is None:
                 records.append(
