@@ -51,8 +51,8 @@ PRESETS = {
         visual="convolutions",
         visual_width=16,
         threshold=3,
-        shape=Shape(width=64, layers=2, heads=4, dropout=0.0, visual_dropout=0.0, places=64, longest=128),
-        recipe=Recipe(learning_rate=3e-3, visual_learning_rate=3e-3),
+        shape=Shape(width=64, layers=2, heads=4, dropout=0.0, visual_dropout=0.0, places=64, longest=128, pair_loss=0.02),
+        recipe=Recipe(learning_rate=2e-3, visual_learning_rate=2e-3),
     ),
 }
 """`r2gen` has the paper's sizes and optimiser; its words keep their punctuation, and no image is mirrored or cropped."""
