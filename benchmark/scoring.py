@@ -17,10 +17,10 @@ from benchmark.provenance import now
 from benchmark.run_data import TRAIN_PER_CASE, Data
 from benchmark.samples import ANCHOR_IMAGES, SAMPLES, write_samples
 from benchmark.statistics_store import SIGNATURE, lost_statistics, statistics_file, write_statistics
-from medim.files import hash_of
+from medim.files import atomic_path, hash_of
 from tasks.cases import has_images
 from tasks.extensions import extra_scores
-from tasks.protocols import Anchor, Exhibits, Prediction, Reconstructs, Score, Task
+from tasks.protocols import Anchor, Depicts, Exhibits, Prediction, Reconstructs, Score, Task
 
 UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
 RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
@@ -180,6 +180,10 @@ class Scoring:
         )  # fmt: skip
         if exhibition is not None:
             write_exhibition(self.folder(task.name, system), exhibition, self.data.shows)
+        if isinstance(task, Depicts):
+            for name, content in task.depicted(self.data.cases, predictions, self.data.context).items():
+                with atomic_path(self.folder(task.name, system) / name) as temporary:
+                    temporary.write_bytes(content)
         kept = write_statistics(self.artifacts.out, self.data.cases, scores, self.data.seed, system, task.name)
         value: dict[str, Any] = {
             "scores": [plain_score(score, kept.get(score.metric)) for score in scores], "command": self.command,

@@ -19,6 +19,7 @@ def __getattr__(name: str) -> Any:
 
     try:
         from tasks.editing import EDITING, INPAINTING, REMOVAL
+        from tasks.fine_detail import FineDetail
         from tasks.image_generation import ImageGeneration
         from tasks.joint_generation import JointGeneration
         from tasks.likelihood import Likelihood
@@ -30,7 +31,16 @@ def __getattr__(name: str) -> Any:
             raise
         raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
     edits = (EDITING, REMOVAL, INPAINTING)
-    every = (ImageGeneration(), ReportGeneration(), JointGeneration(), Likelihood(), Memorisation(), LongForm(), *edits)
+    every = (
+        ImageGeneration(),
+        ReportGeneration(),
+        JointGeneration(),
+        Likelihood(),
+        Memorisation(),
+        LongForm(),
+        FineDetail(),
+        *edits,
+    )
     tasks = {task.name: task for task in every}
     globals()["TASKS"] = tasks
     return tasks

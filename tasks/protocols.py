@@ -377,3 +377,11 @@ class Exhibits(Protocol):
         self, cases: Sequence[Case], predictions: Sequence[Prediction], context: "Context"
     ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
         """`Task.score`, and what there is to show."""
+
+
+@runtime_checkable
+class Depicts(Protocol):
+    """A task that has pictures or tables of all its samples together."""
+
+    def depicted(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: "Context") -> Mapping[str, bytes]:
+        """Contents by file name, to be written beside the system's samples."""
