@@ -14,7 +14,6 @@ GROUPS = {
 }
 COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROUPS[verb]] if verb in GROUPS else [()])]
 UNBUILT = [
-    ("ablate",),
     ("leaderboard", "add"),
 ]
 
