@@ -147,7 +147,7 @@ def utility_plot(table: Table, prefix: str) -> Plot | None:
 def fidelity_plot(tables: Mapping[str, Table], prefix: str) -> Plot | None:
     """Fidelity against memorisation, the size of a mark its coverage of the data; None where a system has not all three."""
     memory = _first(tables["memorisation"], MEMORY)
-    rows = {}
+    rows: dict[str, tuple[Row, float, float, float]] = {}
     for task in ("joint-generation", "image-generation"):
         if task in tables and not rows:
             fidelity, coverage = _first(tables[task], FIDELITY), _first(tables[task], COVERAGE)
@@ -158,7 +158,7 @@ def fidelity_plot(tables: Mapping[str, Table], prefix: str) -> Plot | None:
                 cells = [flagged.get((row.first.run, row.first.model)), row.cells.get(fidelity), row.cells.get(coverage)]
                 values = [cell.value for cell in cells if cell is not None and cell.value is not None]
                 if len(values) == 3:
-                    rows[row.label] = (row, *values)
+                    rows[row.label] = (row, values[0], values[1], values[2])
     if not memory or not any(row.kind == "measured" for row, *_ in rows.values()):
         return None
     with matplotlib.rc_context(STYLE):

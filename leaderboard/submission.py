@@ -14,6 +14,8 @@ MANIFEST, RECORDS, STATISTICS = "manifest.json", "records.jsonl", "statistics"
 # What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow.
 IDENTITY = ("model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings")
 CONFIGURATION = (*IDENTITY, "seed", "protocol", "resolution", "limit", "features", "judge")
+# Of many trained models each: rows bear the arms' names, and what was trained on what stands in the manifest.
+STUDIES = ("ablation", "augmentation")
 
 
 class RefusedError(LeaderboardError):
@@ -109,14 +111,17 @@ def _problems(record: Record, manifest: Manifest) -> list[str]:
     for field in ("run", "dataset", "split", "synthetic", "seed", "protocol"):
         if field in told and ours[field] != told[field]:
             problems.append(f"field '{field}': {ours[field]!r}, but {MANIFEST} says {told[field]!r}")
-    if record.kind == "measured" and record.model != manifest.model:
+    study = record.task in STUDIES
+    if record.kind == "measured" and record.model != manifest.model and not study:
         problems.append(f"field 'model': measured '{record.model}', but {MANIFEST} says '{manifest.model}'")
     if record.task not in manifest.tasks:
         problems.append(f"field 'task': '{record.task}' is none of the manifest's: {', '.join(manifest.tasks)}")
     stated = {"metric": record.metric, "n": record.n, "data": manifest.dataset_fingerprint}
-    stated |= {"model": manifest.model_fingerprint} if record.kind == "measured" else {}
+    stated |= {"model": manifest.model_fingerprint} if record.kind == "measured" and not study else {}
     for key, value in stated.items():
         if key not in record.signature:
+            if study and key != "metric":
+                continue
             problems.append(f"field 'signature.{key}' is missing: a value without it cannot be compared")
         elif record.signature[key] != value:
             meaning = " (scored on another data set or split)" if key == "data" else ""

@@ -67,6 +67,17 @@ def test_one_bad_record_is_refused_by_line_and_field(run, fields, reason):
     assert "records.jsonl:2" in refused.value.reasons[0]
 
 
+def test_a_study_has_rows_of_many_models(run, make_record):
+    manifest = run / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"tasks": ["ablation"], "model": "ablation"}))
+    line = make_record(task="ablation", model="causal-mask", metric="nats", signature={"metric": "nats", "model": "another"})
+    (run / "records.jsonl").write_text(json.dumps(line) + "\n")
+    assert read_submission(run).records[0].model == "causal-mask"
+    change(run / "records.jsonl", 1, signature={"data": "0000"})
+    with pytest.raises(RefusedError, match=r"signature\.data"):
+        read_submission(run)
+
+
 def test_every_reason_is_told(run):
     change(run / "records.jsonl", 1, n=-1)
     change(run / "records.jsonl", 3, split="val")

@@ -1,0 +1,185 @@
+"""The page in a browser, as people use it: by mouse, by keyboard, on a phone, without scripts, and with very many records."""
+
+import json
+import re
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from leaderboard.build import build
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")]
+MODELS, METRICS = 130, 77  # 10,010 records
+
+
+@pytest.fixture(scope="module")
+def page_file(tmp_path_factory, run_writer):
+    root = tmp_path_factory.mktemp("browser")
+    tasks = ("report-generation",)
+    runs = [
+        run_writer(root / "a", model="alpha", quality=0.9, samples=6, tasks=tasks),
+        run_writer(root / "b", run="bbbb", model="beta", quality=0.5, samples=2, tasks=tasks),
+    ]
+    return build(runs, root / "out").paths["page"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(browser):
+    """Opens a page; at the end no request may have left it, and no script may have failed."""
+    contexts, requests, errors = [], [], []
+
+    def open_page(path: Path, **options):
+        context = browser.new_context(reduced_motion="reduce", **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
+    assert errors == []
+
+
+def names(page):
+    return [cell.get_attribute("data-row") for cell in page.locator("table.results").first.locator("tbody.models tr").all()]
+
+
+def test_sorting_by_mouse_and_by_keyboard(opened, page_file):
+    page = opened(page_file)
+    head = page.locator("table.results").first.locator("thead th", has_text="BLEU-4")
+    head.get_by_role("button").click()
+    assert head.get_attribute("aria-sort") == "descending"
+    assert names(page) == ["alpha", "beta"]
+    head.get_by_role("button").focus()
+    page.keyboard.press("Enter")
+    assert head.get_attribute("aria-sort") == "ascending"
+    assert names(page) == ["beta", "alpha"]
+    system = page.locator("table.results").first.locator("thead th").first
+    system.get_by_role("button").click()
+    assert names(page) == ["alpha", "beta"]
+    assert page.locator("th[aria-sort]").count() == 1
+
+
+def test_filtering_hides_rows_and_says_how_many_are_left(opened, page_file):
+    page = opened(page_file)
+    page.get_by_label("Filter rows").fill("bet")
+    expect(page.locator("#found")).to_have_text(re.compile("^[1-9] of [0-9]+ rows$"))
+    assert page.locator("tr[data-row=alpha]:visible").count() == 0
+    page.get_by_label("Filter rows").fill("")
+    page.locator("#kind").select_option("anchors")
+    expect(page.locator("tbody.models tr:visible")).to_have_count(0)
+    assert page.locator("tr[data-row=shuffled]:visible").count() == 1
+
+
+def test_a_value_opens_its_samples_in_the_order_of_its_score(opened, page_file):
+    page = opened(page_file)
+    gallery = page.locator("details.gallery").first
+    assert gallery.get_attribute("open") is None
+    page.locator("tr[data-row=alpha] a[data-score='finding F1']").first.click()
+    expect(gallery).to_have_attribute("open", "")
+    assert gallery.locator("select").input_value() == "worst finding F1"
+    assert gallery.locator(".card").first.is_visible()
+    page.locator("tr[data-row=alpha] a.how").first.click()
+    expect(page.locator("dl:target code").first).to_be_visible()
+
+
+def test_every_control_has_a_name_in_the_accessibility_tree(opened, page_file):
+    page = opened(page_file)
+    session = page.context.new_cdp_session(page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    roles = {}
+    for node in nodes:
+        if not node.get("ignored"):
+            roles.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
+    for role in ("button", "link", "searchbox", "combobox", "table", "region", "image", "heading", "columnheader", "rowheader"):
+        unnamed = [name for name in roles.get(role, []) if not name.strip()]
+        assert role == "table" or not unnamed, role
+    assert {"searchbox", "combobox", "button", "link", "region", "heading", "image"} <= roles.keys()
+    assert "Results: Report generation on phantom" in roles["region"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_screen_and_text_stands_out(opened, page_file, width, scheme):
+    page = opened(page_file, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    back, ink = page.evaluate("[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]")
+
+    def light(colour):
+        return sum(int(part) for part in colour[4:-1].split(",")) / 765
+
+    assert (light(back) > light(ink)) == (scheme == "light")
+    assert abs(light(back) - light(ink)) > 0.6
+
+
+def test_without_scripts_all_can_be_read(opened, page_file):
+    page = opened(page_file, java_script_enabled=False)
+    assert page.locator("tr[data-row=alpha]").first.is_visible()
+    assert not page.locator("#filter").is_visible()
+    page.locator("details.gallery summary").first.click()
+    assert page.locator(".card").first.is_visible()
+    page.locator("tr[data-row=alpha] a[data-score]").first.click()
+    assert "samples" in page.url
+
+
+def test_ten_thousand_records_stay_usable(opened, browser, make_record, tmp_path, run_writer, monkeypatch):
+    """Sorting and filtering under a second each; the plots, which this is not about, are left out."""
+    monkeypatch.setattr("leaderboard.build.table_plots", lambda *_: [])
+    monkeypatch.setattr("leaderboard.build.across_plots", lambda *_: [])
+    runs = []
+    for index in range(MODELS):
+        model, run = f"model-{index:03d}", f"{index:08x}"
+        folder = run_writer(tmp_path / model, run=run, model=model, samples=0, tasks=("report-generation",), anchors={})
+        lines = [
+            make_record(model=model, run=run, metric=f"metric {k}", value=(index * 37 + k) % 101 / 100, signature={"metric": k})
+            for k in range(METRICS)
+        ]
+        (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        runs.append(folder)
+    result = build(runs, tmp_path / "out", reported=[])
+    assert result.n_records == MODELS * METRICS > 10_000
+    assert result.paths["page"].stat().st_size < 25_000_000
+    start = time.perf_counter()
+    page = opened(result.paths["page"])
+    assert time.perf_counter() - start < 20
+    renderer = browser.new_browser_cdp_session()
+
+    def seconds(act):
+        """Processor time of the page, which other work on the machine does not lengthen."""
+        before = _processor_time(renderer)
+        page.evaluate(f"""async () => {{
+            {act};
+            document.body.offsetHeight;
+            await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+        }}""")
+        return _processor_time(renderer) - before
+
+    sort = seconds('document.querySelectorAll("table.results thead button")[5].click()')
+    find = seconds(
+        'const field = document.getElementById("filter"); field.value = "model-1"; field.dispatchEvent(new Event("input"))'
+    )
+    print(f"{result.n_records} records: sort {sort:.2f} s, filter {find:.2f} s of processor time")
+    assert max(sort, find) < 1
+    expect(page.locator("tbody.models tr:visible")).to_have_count(30)
+
+
+def _processor_time(session):
+    processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+    return sum(process["cpuTime"] for process in processes if process["type"] == "renderer")
