@@ -33,8 +33,9 @@ class OneTask:
         return dict(self._settings)
 
     def cannot(self, task: str) -> str | None:
-        """Anything but its one task."""
-        return None if task == self.task else f"it is a model for {self.task} alone"
+        """Anything but its one task; who writes reports also writes long ones."""
+        asked = "report-generation" if task == "long-form" else task
+        return None if asked == self.task else f"it is a model for {self.task} alone"
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
         """A UserError, unless this is what the model does."""

@@ -14,7 +14,10 @@ from tasks.protocols import Prediction
 
 UNPROMPTED = ("joint-generation", "memorisation")
 """Tasks whose samples answer no case: any id will do, and each sample stands in the place of one case."""
-NEEDS = {"image-generation": ("image",), "report-generation": ("report",), "joint-generation": ("image", "report")}
+NEEDS = {
+    "image-generation": ("image",), "report-generation": ("report",), "long-form": ("report",),
+    "joint-generation": ("image", "report"),
+}  # fmt: skip
 
 
 class PredictionFolder:

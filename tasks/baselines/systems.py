@@ -91,7 +91,8 @@ class NearestNeighbour(Baseline):
 
     def cannot(self, task: str) -> str | None:
         """Unprompted generation."""
-        return None if task in ("image-generation", "report-generation") else "it needs an image or a report to search by"
+        prompted = ("image-generation", "report-generation", "long-form", "fine-detail")
+        return None if task in prompted else "it needs an image or a report to search by"
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
         """The image of the training case whose report is nearest."""

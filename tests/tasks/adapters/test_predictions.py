@@ -96,6 +96,7 @@ def test_samples_that_bear_ids_of_cases_keep_them(folder):
 def test_a_modality_that_is_nowhere_rules_a_task_out(folder):
     system = PredictionFolder(write(folder, {"id": "c0", "report": "x"}))
     assert system.cannot("report-generation") is None
+    assert system.cannot("long-form") is None
     assert system.cannot("image-generation").endswith("theirs holds no images")
     assert system.cannot("joint-generation").endswith("theirs holds no images")
 

@@ -127,6 +127,7 @@ def test_every_kind_describes_every_image_whatever_its_batch(systems, images, na
     assert all(report == report.strip() and set(report.split()) <= set(WORDS) for report in reports)
     assert not any(mark in report for report in reports for mark in ("<s>", "</s>", "<image>"))
     assert system.cannot("report-generation") is None
+    assert system.cannot("long-form") is None
     assert system.cannot("image-generation") == "it is a model for report-generation alone"
     with pytest.raises(UserError, match="cannot generate images"):
         system.generate_images(["x"], seeds=[0])
