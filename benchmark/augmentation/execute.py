@@ -125,6 +125,8 @@ def execute_augmentation(
         build([out], out / LEADERBOARD)
     lines = table(arms, comparison, {result.arm.name: result.told for result in results})
     click.echo("\n".join(["", *lines, "", *statements(arms, comparison, settings)]))
+    if told["smoke"]:
+        click.echo(told["smoke"])
     if subset.synthetic:
         click.echo(f"{division.dataset.name} is synthetic: these numbers prove the software, not a model's clinical worth.")
     click.echo(f"report: {out / MARKDOWN}\npage: {out / LEADERBOARD / 'index.html'}")

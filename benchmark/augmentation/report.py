@@ -92,8 +92,11 @@ def statements(arms: Sequence[Arm], comparison: Comparison, settings: Augmentati
                 f"{name}, exchange rate: a generated pair is worth {exchange.rate:.2g} real ones "
                 f"({exchange.low:.2g} to {exchange.high:.2g}), by {primary}"
             )
-    if len(settings.seeds) < 5:
-        lines.append(f"{len(settings.seeds)} seeds: intervals hold too little of the spread between trainings")
+    count = len(settings.seeds)
+    if count == 1:
+        lines.append("one seed: intervals hold nothing of the spread between trainings")
+    elif count < 5:
+        lines.append(f"{count} seeds: intervals hold too little of the spread between trainings")
     return lines
 
 

@@ -148,7 +148,8 @@ def write_results(
     write_text(out / CSV, _csv(arms, comparison, numbers, told))
     write_text(out / MARKDOWN, markdown(arms, comparison, numbers, told, settings))
     title = f"{told['downstream']} on {told['dataset']}, generator {told['model']} ({told['regime']})"
-    note = f"{len(settings.seeds)} seeds, {told['real_pairs']} real pairs, {told['test_cases']} test cases; 95 % bands"
+    seeds = f"{len(settings.seeds)} seed{'s' if len(settings.seeds) > 1 else ''}"
+    note = f"{seeds}, {told['real_pairs']} real pairs, {told['test_cases']} test cases; 95 % bands"
     draw_curve(out / PLOT, comparison.primary, arms, comparison.values[comparison.primary], title, note)
     first = settings.seeds[0]
     for result in results:

@@ -22,6 +22,7 @@ from tasks.metrics.statistics import RESAMPLES, Interval, percentile_interval, r
 CROSSED = f"percentile bootstrap over patients crossed with seeds, both shared by the arms, {RESAMPLES} resamples"
 ALPHA = 0.05
 NOT_RESOLVED = "not resolved"
+_DIGITS = 9  # BLEU without a common n-gram is some 1e-15: what differs by less than 1e-9 is equal
 
 System = Sequence[Additive]  # one entry a seed
 
@@ -102,8 +103,10 @@ class Crossed:
         self.seeds, self.patients = next(iter(shapes))
         few = too_few(next(iter(systems.values()))[0].patients)
         self.reason = None if few is None else few.reason
-        self.values = {name: float(np.mean([one.value() for one in system])) for name, system in by_patient.items()}
-        self._drawn = {} if few is not None else _resampled(by_patient, seed, resamples)
+        means = {name: float(np.mean([one.value() for one in system])) for name, system in by_patient.items()}
+        self.values = {name: round(mean, _DIGITS) for name, mean in means.items()}
+        drawn = {} if few is not None else _resampled(by_patient, seed, resamples)
+        self._drawn = {name: np.round(values, _DIGITS) for name, values in drawn.items()}
 
     def value(self, arm: str) -> Effect:
         """The mean over seeds."""

@@ -92,3 +92,11 @@ def test_few_patients_have_values_and_no_intervals():
 def test_arms_of_different_seeds_are_no_comparison():
     with pytest.raises(ValueError, match="different seeds"):
         Crossed({"a": system(0.5), "b": system(0.5, seeds=2)})
+
+
+def test_rounding_errors_are_no_difference():
+    """BLEU-4 of texts without a common 4-gram is some 1e-15, and 3e-15 is not three times better."""
+    arms = {name: [Additive.mean([tiny] * len(PATIENTS), PATIENTS)] for name, tiny in (("a", 1e-15), ("b", 3e-15))}
+    crossed = Crossed(arms)
+    assert (crossed.difference("b", "a").value, crossed.difference("b", "a").p) == (0, 1)
+    assert crossed.relative("b", "a").reason == "no relative gain: a has 0"
