@@ -337,7 +337,8 @@ class MeDiMPipeline:
         return self.images.encode_images([square(image, self.resolution) for image in images]).to(self.model.device)
 
     def _images(self, canvas: Canvas) -> list[Image.Image]:
-        return self.images.decode_images(canvas.image_codes())
+        one = canvas.tokens.device.type == "cpu"  # a batch rounds otherwise than its rows alone, by a grey level here and there
+        return self.images.decode_images(canvas.image_codes(), batch_size=1 if one else None)
 
     def _reports(self, canvas: Canvas) -> list[str]:
         return self.reports.decode(canvas.report_tokens().cpu())

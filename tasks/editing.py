@@ -36,7 +36,7 @@ class Editing:
     """A case's report is given one finding more (or less); the system draws the concerned region of the image anew.
 
     Which finding is drawn from the case's id, so that every system is asked the same. Cases for which there is none (nothing
-    to remove, no training sentence that says it, no region known) are not asked.
+    to remove, nothing that occurs beside what is there, no training sentence that says it, no region known) are not asked.
 
     Attributes:
         name: of the task.
@@ -149,7 +149,8 @@ class Editing:
 def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> dict[str, Change]:
     """A finding of its own domain that each case lacks, added to its report (or one that it has, removed), by id.
 
-    The findings are tried in an order drawn from the case's id until training sentences can tell one.
+    The findings are tried in an order drawn from the case's id until training sentences can tell one. What no training report
+    tells beside a finding that the case has is not asked for: low and high cellularity, or what would hide another.
 
     Raises:
         UserError: the data set has no report checker, or no training reports.
@@ -160,7 +161,10 @@ def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> di
         told = rewriter.read(case.report)
         shown = told if case.findings is None else told | case.findings
         known = rewriter.findings.get(case.domain, ())
-        choice = [finding for finding in known if (finding in told if not present else finding not in shown)]
+        if present:
+            choice = [one for one in known if one not in shown and rewriter.goes_with(one, told, case.domain)]
+        else:
+            choice = [one for one in known if one in told]
         for finding in _shuffled(choice, case.id):
             change = rewriter.change(case.report, case.domain, finding, present)
             if change is not None:

@@ -86,6 +86,19 @@ class Rewriter:
         told = {domain: frozenset[str]().union(*self.checker(reports)) for domain, reports in self.donors.items()}
         return {domain: tuple(label for label in self.checker.labels if label in labels) for domain, labels in told.items()}
 
+    def goes_with(self, finding: str, others: frozenset[str], domain: str | None) -> bool:
+        """Whether training reports of the domain tell of the finding beside each of the others: not all can occur together."""
+        return others <= self._beside[domain].get(finding, set())
+
+    @cached_property
+    def _beside(self) -> dict[str | None, dict[str, set[str]]]:
+        result: dict[str | None, dict[str, set[str]]] = {domain: {} for domain in self.donors}
+        for domain, reports in self.donors.items():
+            for findings in self.checker(reports):
+                for finding in findings:
+                    result[domain].setdefault(finding, set()).update(findings)
+        return result
+
     def read(self, report: str) -> frozenset[str]:
         """The findings that a report tells of."""
         return self.checker([report])[0]
