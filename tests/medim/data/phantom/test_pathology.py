@@ -7,7 +7,7 @@ import pytest
 
 from medim.data.phantom.cases import Case
 from medim.data.phantom.names import PATHOLOGY
-from medim.data.phantom.pathology import TissueBuild, place, draw_pathology
+from medim.data.phantom.pathology import TissueBuild, draw_pathology, place
 
 BUILD = TissueBuild.sample(np.random.default_rng(2))
 
