@@ -172,6 +172,7 @@ def fidelity_plot(tables: Mapping[str, Table], prefix: str) -> Plot | None:
             axes.annotate(label, (copied, faithful), xytext=(8, 6), textcoords="offset points", fontsize=8)
         axes.set(xlabel=f"{memory} (share; left is better)", ylabel=fidelity)
         axes.margins(0.15)
+        axes.set_xlim(-0.02, max(0.1, 1.2 * max(copied for _, copied, _, _ in rows.values())))
         axes.grid(color=FAINT, linewidth=0.5)
         sns.despine(ax=axes)
         drawn = png(figure)
