@@ -1,4 +1,4 @@
-"""Heat maps of detectability: sensitivity against size and contrast, stage by stage."""
+"""Heat maps of detectability against size and contrast, stage by stage."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,12 @@ TITLES = {
 }
 
 
-def heat_maps(lesions: Sequence[Lesion], table: Sequence[Mapping[str, Any]]) -> bytes:
+def heat_maps(lesions: Sequence[Lesion], table: Sequence[Mapping[str, Any]], value: str, title: str) -> bytes:
     """A PNG: a row for each lesion, a column for each stage.
 
     Args:
         table: rows of `DetailScores.table`.
+        value: which of its columns, `sensitivity` or `auc`.
     """
     import seaborn as sns
     from matplotlib.figure import Figure
@@ -34,10 +35,10 @@ def heat_maps(lesions: Sequence[Lesion], table: Sequence[Mapping[str, Any]]) -> 
             cells = [row for row in table if row["lesion"] == lesion.name and row["stage"] == stage]
             generated = stage == "generated"
             if generated:
-                values = np.array([[row["sensitivity"] for row in cells]])
+                values = np.array([[row[value] for row in cells]])
                 columns, rows = [row["grade"] for row in cells], [""]
             else:
-                values = np.array([row["sensitivity"] for row in cells]).reshape(len(lesion.contrasts), len(lesion.sizes))[::-1]
+                values = np.array([row[value] for row in cells]).reshape(len(lesion.contrasts), len(lesion.sizes))[::-1]
                 columns = [f"{size:g}" for size in lesion.sizes]
                 rows = [f"{contrast:g}" for contrast in reversed(lesion.contrasts)]
             sns.heatmap(
@@ -50,7 +51,7 @@ def heat_maps(lesions: Sequence[Lesion], table: Sequence[Mapping[str, Any]]) -> 
             axis.set_title(
                 f"{lesion.name}: {TITLES[stage]}\nfalse alarms {cells[0]['false_alarms']:.2f}, n = {cells[0]['n']}", fontsize=9
             )
-    figure.suptitle("Sensitivity of the checker that scores", fontsize=10)
+    figure.suptitle(title, fontsize=10)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=120, metadata={"Software": None})
     return buffer.getvalue()

@@ -2,8 +2,9 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,10 @@ from tasks.scoring import make_score
 DRAWN, TOKENS, GENERATED = "drawn", "tokens", "generated"
 NONE = "without"
 STAGES = {DRAWN: "as drawn", TOKENS: "through the tokenizer", GENERATED: "generated"}
+APART = 0.9
+"""AUC against the twins from which a lesion counts as told apart."""
 AREAS = RESAMPLES // 10  # of an AUC, which is no function of sums
+BY_ROWS = f"percentile bootstrap over patients, {AREAS} resamples"
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,10 @@ class DetailScores:
                 if answers is None:
                     continue
                 scores += self._any(lesion, stage, answers)
-                scores += self._grades(lesion, answers) if stage == GENERATED else self._limits(lesion, stage, answers)
+                if stage == GENERATED:
+                    scores += self._grades(lesion, answers)
+                else:
+                    scores += self._limits(lesion, stage, answers) + self._told_apart(lesion, stage, answers)
             if lesion.solid:
                 scores += self._measured(lesion)
         if not scores:
@@ -156,27 +163,48 @@ class DetailScores:
         hits = Additive(sums, answers.patients, "mean")
         alarms = Additive.proportion((answers.absent >= answers.threshold).tolist(), answers.patients)
         area = area_under_curve(answers.present.ravel(), answers.absent)
+        interval = self._resampled(answers, lambda rows: area_under_curve(answers.present[rows].ravel(), answers.absent[rows]))
         over = "all grades" if stage == GENERATED else "all sizes and contrasts"
         return [
-            self._score(f"AUC: {lesion.name} {where}", area, True, n, lesion, interval=self._area(answers), over=over,
-                        method=f"percentile bootstrap over patients, {AREAS} resamples"),
+            self._score(f"AUC: {lesion.name} {where}", area, True, n, lesion, interval=interval, over=over, method=BY_ROWS),
             self._score(f"sensitivity: {lesion.name} {where}", hits.value(), True, n, lesion, additive=hits, over=over),
             self._score(f"false alarms: {lesion.name} {where}", alarms.value(), False, n, lesion, additive=alarms),
         ]  # fmt: skip
 
-    def _area(self, answers: Answers) -> Interval:
-        """The interval of the AUC by resampling patients, probes and twins together."""
+    def _told_apart(self, lesion: Lesion, stage: str, answers: Answers) -> list[Score]:
+        """The smallest size told from its twin, for each contrast: no threshold of the checker has a part in it."""
+        scores = []
+        for column, contrast in enumerate(lesion.contrasts):
+            name = f"smallest {lesion.name} told from its twin {STAGES[stage]} ({lesion.unit}), contrast {contrast:g}"
+            limit = partial(_limit_by_area, answers, column, lesion.sizes)
+            value = limit(np.arange(len(answers.absent)))
+            details: dict[str, Any] = {"sizes": list(lesion.sizes), "auc": APART, "contrast": contrast}
+            if np.isnan(value):
+                reason = f"none is, up to {lesion.sizes[-1]:g} {lesion.unit}"
+                scores.append(self._score(name, None, False, len(answers.absent), lesion, reason=reason, **details))
+                continue
+            interval = self._resampled(answers, partial(limit, censored=True))
+            scores.append(
+                self._score(
+                    name, value, False, len(answers.absent), lesion, interval=interval, method=BY_ROWS,
+                    censored="at the largest size", **details,
+                )
+            )  # fmt: skip
+        return scores
+
+    def _resampled(self, answers: Answers, statistic: Callable[[np.ndarray], float]) -> Interval:
+        """The interval of a statistic of rows of `answers` by resampling patients, probes and twins together."""
         groups: dict[str, list[int]] = {}
         for row, patient in enumerate(answers.patients):
             groups.setdefault(patient, []).append(row)
         if len(groups) < MINIMUM_PATIENTS:
             return Interval(reason=f"no interval: {len(groups)} patients, fewer than {MINIMUM_PATIENTS}")
         members, generator = [np.array(rows) for rows in groups.values()], np.random.default_rng(self.context.seed)
-        values = []
-        for _ in range(AREAS):
-            rows = np.concatenate([members[pick] for pick in generator.integers(len(members), size=len(members))])
-            values.append(area_under_curve(answers.present[rows].ravel(), answers.absent[rows]))
-        return percentile_interval(np.array(values))
+        drawn = (
+            np.concatenate([members[pick] for pick in generator.integers(len(members), size=len(members))])
+            for _ in range(AREAS)
+        )
+        return percentile_interval(np.array([statistic(rows) for rows in drawn]))
 
     def _grades(self, lesion: Lesion, answers: Answers) -> list[Score]:
         """Sensitivity of what is generated, for each word that the report has for a size."""
@@ -241,7 +269,7 @@ class DetailScores:
         return result
 
     def pictures(self) -> dict[str, bytes]:
-        """Every cell as `detectability.csv`, and as `detectability.png` where there is any."""
+        """Every cell as `detectability.csv`, sensitivities as `detectability.png`, AUCs as `detectability-auc.png`."""
         table = self.table()
         if not table:
             return {}
@@ -251,4 +279,17 @@ class DetailScores:
         writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
-        return {"detectability.csv": text.getvalue().encode(), "detectability.png": heat_maps(self.lesions(), table)}
+        lesions = self.lesions()
+        return {
+            "detectability.csv": text.getvalue().encode(),
+            "detectability.png": heat_maps(lesions, table, "sensitivity", "Sensitivity of the checker that scores"),
+            "detectability-auc.png": heat_maps(lesions, table, "auc", "AUC against the same pictures without the lesion"),
+        }
+
+
+def _limit_by_area(answers: Answers, contrast: int, sizes: Sequence[float], rows: np.ndarray, censored: bool = False) -> float:
+    """The size at which the AUC of these rows reaches `APART`; where none does, NaN, or the largest where `censored`."""
+    absent = answers.absent[rows]
+    areas = [area_under_curve(answers.present[rows, contrast, place], absent) for place in range(len(sizes))]
+    found = float(crossing(np.array([areas]), sizes, APART)[0])
+    return sizes[-1] if censored and np.isnan(found) else found

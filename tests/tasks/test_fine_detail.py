@@ -121,6 +121,9 @@ def test_what_the_tokenizer_blurs_is_lost_and_what_is_not_drawn_is_not_seen(sett
     assert lossless["sensitivity: nodule generated"].value in (0, 1)  # one image for all: the checker cannot tell
     assert lossless["AUC: nodule generated"].value == 0.5
     assert lossless[drawn].n == len(task.probes) == sum("lesions seen as drawn" in sample for sample in samples)
+    apart = "smallest nodule told from its twin as drawn (% of the width), contrast 0.25"
+    assert lossless[apart].value < lossless[drawn].value  # faint ones are told from nothing long before the threshold
+    assert lossless[apart].ci_low <= lossless[apart].value <= lossless[apart].ci_high
     blurred, _, _ = scores_of(setting, 2.5)
     limit = blurred[tokens].value
     assert limit is None or limit > lossless[tokens].value
