@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from benchmark.status import INTERRUPTED, NOT_BUILT, STOPPED, NotBuiltError
+from benchmark.status import INTERRUPTED, STOPPED
 from leaderboard.errors import LeaderboardError
 from medim import __version__
 from medim.errors import UserError, unknown
@@ -58,9 +58,6 @@ class VerbGroup(NearestGroup):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except NotBuiltError as error:
-            click.echo(str(error), err=True)
-            ctx.exit(NOT_BUILT)
         except KeyboardInterrupt:
             click.echo("\ninterrupted; the same command continues", err=True)
             ctx.exit(INTERRUPTED)
@@ -86,7 +83,6 @@ def main(traceback: bool) -> None:
     \b
     Exit status  0  all that was asked was done
                  3  finished, with failures listed in failures.jsonl in --out
-                 4  not built yet
                130  interrupted; the same command continues
              other  stopped; one line says why
     """

@@ -27,10 +27,29 @@ TITLES = {
     "report-generation": ("Report generation", "An image is given; the report is generated."),
     "joint-generation": ("Joint generation", "Image and report are generated together, from nothing or from a prompt."),
     "memorisation": ("Memorisation", "Samples are screened for copies of training pairs; others need not be new."),
+    "likelihood": ("Likelihood", "Held-out pairs are given; the model tells how many nats they cost it."),
+    "editing": ("Editing: a finding added", "A report gains a finding; only the region it concerns is drawn anew."),
+    "editing-removal": ("Editing: a finding removed", "A report loses a finding; only the region it concerns is drawn anew."),
+    "inpainting": ("Inpainting", "The true region of a new finding is masked and drawn anew."),
+    "fine-detail": ("Fine detail", "The smallest lesion that survives the tokenizer, and that survives generation."),
+    "long-form": (
+        "Long reports",
+        "An image is given; its report is read for contradictions, repetition, length and order.",
+    ),
+    "augmentation (external-prior)": (
+        "Augmentation, external prior",
+        "A downstream model learns from real and generated pairs; the generator saw more real pairs than it does.",
+    ),
+    "augmentation (budget-matched)": (
+        "Augmentation, budget-matched",
+        "A downstream model learns from real and generated pairs; the generator saw the same real pairs and no more.",
+    ),
+    "ablation": ("Ablation", "One recipe, one choice changed at a time, on the same data and tokens."),
 }
 ANCHORS = {
     "real": "real images and reports: what the data themselves reach",
     "reconstruction": "the case's own image through the tokenizer and back: the ceiling of the model",
+    "nearest neighbour": "of some training pairs, the answer of the one nearest to what is given: looking it up",
     "training copy": "pairs of the training set, verbatim: what a model that memorised would give",
     "shuffled": "real answers, each to another case: the floor of chance",
     "constant": "one and the same answer to every case: the floor of a template",

@@ -13,9 +13,6 @@ GROUPS = {
     "leaderboard": ("build", "show", "add", "verify"),
 }
 COMMANDS = [(verb, *rest) for verb in VERBS for rest in ([(sub,) for sub in GROUPS[verb]] if verb in GROUPS else [()])]
-UNBUILT = [
-    ("leaderboard", "add"),
-]
 
 
 def invoke(*arguments):
@@ -28,17 +25,6 @@ def test_every_verb_has_help(path):
     assert result.exit_code == 0, result.output
     body = result.output.split("\n\n", 1)[1]
     assert len(body.split()) > 10
-    unbuilt = any(path == item[: len(path)] for item in UNBUILT if item[0] != "run")
-    assert ("Will " in body) == unbuilt
-
-
-@pytest.mark.parametrize("arguments", UNBUILT, ids=" ".join)
-def test_unbuilt_verbs_say_so_in_one_line(arguments):
-    result = invoke(*arguments)
-    assert result.exit_code == 4
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert "is not built yet: it will" in result.stderr
 
 
 def test_the_root_lists_every_verb_in_order():
