@@ -16,6 +16,7 @@ VARIANTS = {
     "average": ("ema_decay=0.9",),
     "low rank": ("lora_rank=2",),
     "annealed": ("mask_annealing=6",),
+    "shifted": ("logit_alignment=shift",),
     "autoregressive": ("objective=autoregressive",),
     "uniform": ("transition=uniform",),
     "hybrid, cosine": ("transition=hybrid", "schedule=cosine"),
