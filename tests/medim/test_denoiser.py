@@ -142,6 +142,26 @@ def test_saved_and_loaded_is_the_same_model_and_its_modulation_survives(tmp_path
     torch.testing.assert_close(again(tokens, t, everywhere(tokens)).image, model(tokens, t, everywhere(tokens)).image)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_loaded_trains_on_as_what_was_saved(tmp_path, family):
+    _, model = from_folder(tmp_path, family, positions="learned", logit_alignment="shift")
+    torch.nn.init.normal_(model.backbone.adaln[0].modulation.weight, std=0.5)
+    model.save_pretrained(tmp_path / "medim")
+    again = MeDiMModel.from_pretrained(tmp_path / "medim")
+    layout, t = model.config.layout, torch.full((2, 2), 0.5)
+    clean = layout.join(torch.arange(18).reshape(2, 9) % 16, torch.arange(14).reshape(2, 7))
+    noisy = clean.masked_fill(everywhere(clean), layout.vocabulary.mask)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    for each in (model, again):
+        each.train()
+        optimizer = torch.optim.AdamW(each.parameters(), lr=1e-2)
+        each(noisy, t, everywhere(clean), clean=clean, alpha=1 - t).sum().backward()
+        optimizer.step()
+    for (name, ours), theirs in zip(model.named_parameters(), again.parameters(), strict=True):
+        torch.testing.assert_close(theirs, ours, msg=name)
+    assert sum(not torch.equal(before[name], weight) for name, weight in again.named_parameters()) > len(before) / 2
+
+
 def test_gradient_checkpointing_changes_no_gradient_over_two_micro_batches(tmp_path):
     _, model = from_folder(tmp_path, "llama")
     torch.nn.init.normal_(model.backbone.adaln[0].modulation.weight, std=0.5)

@@ -141,6 +141,21 @@ def test_saved_and_read_back_it_is_the_same(tokenizer, tmp_path):
     assert not back.model.training
 
 
+def test_what_is_loaded_trains_on_as_what_was_saved(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path)
+    first, back = ImageTokenizer.from_pretrained(tmp_path), ImageTokenizer.from_pretrained(tmp_path)
+    fresh = [weight.clone() for weight in back.model.parameters()]
+    pixels = torch.rand(2, 3, tokenizer.resolution, tokenizer.resolution, generator=torch.Generator().manual_seed(0))
+    for each in (first, back):
+        each.model.train()
+        optimizer = torch.optim.AdamW(each.model.parameters(), lr=1e-3)
+        (each.model(pixels).sample - pixels).square().mean().backward()
+        optimizer.step()
+    for ours, theirs in zip(first.model.parameters(), back.model.parameters(), strict=True):
+        torch.testing.assert_close(theirs, ours)
+    assert any(not torch.equal(a, b) for a, b in zip(fresh, back.model.parameters(), strict=True))
+
+
 def test_half_precision_is_a_matter_of_the_disk(tokenizer, tmp_path):
     before = tokenizer.fingerprint
     tokenizer.save_pretrained(tmp_path / "whole")
