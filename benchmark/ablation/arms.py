@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from medim.declared import checked, read_mapping
 from medim.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent / "arms"
@@ -74,27 +74,16 @@ def load_arm(name_or_path: str) -> Arm:
     if path.suffix not in (".yaml", ".yml"):
         raise unknown("arm", name_or_path, known)
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"arm '{path}' cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"arm '{path}' is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"arm '{path}' is not a mapping with title and overrides")
-    for key in values:
-        if key not in ("title", "overrides", "paper", "base"):
-            raise unknown(f"key in arm {path.name}", str(key), ["title", "overrides", "paper", "base"])
-    return _arm(path.stem, values)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"arm '{path}' cannot be read: {error}") from error
+    return _arm(path.stem, read_mapping(text, f"arm '{path}'"))
 
 
 def _arm(name: str, values: Mapping[str, Any]) -> Arm:
     if not _NAME.fullmatch(name):
         raise UserError(f"arm '{name}': a name is made of letters, digits, '.', '_' and '-'")
-    try:
-        return Arm(**{"name": name, **({"base": None} if name == FULL else {}), **values})
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise UserError(f"arm '{name}': {'.'.join(map(str, problem['loc']))}: {problem['msg']}") from error
+    return checked(Arm, {**({"base": None} if name == FULL else {}), **values, "name": name}, f"arm '{name}'")
 
 
 def tokenizer_arm(text: str) -> Arm:

@@ -3,10 +3,10 @@
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from medim.errors import UserError, unknown
+from medim.declared import checked, read_mapping
+from medim.errors import unknown
 
 
 class Suite(BaseModel):
@@ -72,14 +72,4 @@ def parse_suite(text: str, where: str) -> Suite:
     Raises:
         UserError: broken YAML; an unknown, missing or invalid field.
     """
-    try:
-        content = yaml.safe_load(text)
-        return Suite.model_validate(content)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: broken YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            raise UserError(f"{where}: {unknown('field', field, Suite.model_fields)}") from error
-        raise UserError(f"{where}: field '{field}': {problem['msg']}") from error
+    return checked(Suite, read_mapping(text, where), where)

@@ -3,9 +3,9 @@
 from importlib.resources import files
 from pathlib import Path
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
+from medim.declared import checked, read_mapping
 from medim.errors import UserError, unknown
 from medim.sampling.settings import SamplerSettings
 
@@ -62,16 +62,7 @@ def load_sweep(name: str) -> Sweep:
         raise UserError(f"--sweep {name}: no such file")
     else:
         raise unknown("sweep", name, names())
-    try:
-        sweep = Sweep.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise UserError(f"sweep {name}: no YAML: {' '.join(str(error).split())}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"sweep {name}: {unknown('field', field, Sweep.model_fields)}") from error
-        raise UserError(f"sweep {name}: {f'field {field!r}' if field else 'the file'}: {first['msg']}") from error
+    sweep = checked(Sweep, read_mapping(text, f"sweep {name}"), f"sweep {name}")
     for task in sweep.tasks:
         if task not in TASKS:
             raise UserError(f"sweep {name}: {unknown('task', task, TASKS)}")

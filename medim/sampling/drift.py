@@ -9,6 +9,7 @@ from PIL import Image
 from medim.canvas import Canvas
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.cache import drift
+from medim.sampling.cost import active_tokens
 from medim.sampling.decoder import decode
 from medim.sampling.ending import Ending
 
@@ -54,7 +55,7 @@ def cache_drift(pipeline: MeDiMPipeline, seeds: Sequence[int], refreshes: Sequen
             batch = seeds[start : start + BATCH]
             done = decode(pipeline.model, Canvas.blank(layout, len(batch), device), settings, batch, ending)
             tokens.append(done.canvas.tokens)
-            active += sum(one.rows * one.queries for one in done.passes)
+            active += active_tokens(done.passes)
         filled = torch.cat(tokens)
         if exact is None:
             exact, whole = filled, active

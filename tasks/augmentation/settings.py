@@ -1,11 +1,12 @@
 """The protocol of augmentation as data: which arms, how many seeds and steps, what is stated beforehand."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from medim.declared import checked, read_mapping
 from medim.errors import UserError, unknown
 
 Regime = Literal["budget-matched", "external-prior"]
@@ -91,7 +92,7 @@ def parse_settings(text: str, where: str, overrides: Mapping[str, str]) -> Augme
         UserError: broken YAML, or a field that is unknown or invalid; `where` names the file.
     """
     try:
-        content: dict[str, Any] = dict(yaml.safe_load(text))
+        content = read_mapping(text, where)
         for key, value in overrides.items():
             if key not in AugmentationSettings.model_fields:
                 raise unknown("setting augmentation.", key, AugmentationSettings.model_fields)
@@ -101,14 +102,7 @@ def parse_settings(text: str, where: str, overrides: Mapping[str, str]) -> Augme
             content["train"] = _share(content["train"])
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
-    try:
-        return AugmentationSettings.model_validate(content)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            raise UserError(f"{where}: {unknown('field', field, AugmentationSettings.model_fields)}") from None
-        raise UserError(f"{where}: augmentation.{field}: {problem['msg'].removeprefix('Value error, ')}") from None
+    return checked(AugmentationSettings, content, where)
 
 
 def _share(text: str) -> float:

@@ -146,7 +146,7 @@ def test_from_pairs_to_page(world):
     first = bench(world, *arguments)
     assert first.returncode == 0, first.stderr
     records = [json.loads(line) for line in (world / "run" / "records.jsonl").read_text().splitlines()]
-    tasks = {"image-generation", "report-generation", "joint-generation", "likelihood", "memorisation"}
+    tasks = {"image-generation", "report-generation", "joint-generation", "likelihood", "long-form", "memorisation"}
     assert {record["task"] for record in records} == tasks
     assert all(record["value"] is not None or record["reason"] for record in records)
     page = (world / "run" / "leaderboard" / "index.html").read_text()

@@ -31,8 +31,8 @@ def test_the_default_moves_one_thing_at_a_time():
         ),
         ("title: a", "field 'samplers': Field required"),
         ("title: a\nsamplers: {x: {}}\ntask: []", "unknown field 'task'; did you mean 'tasks'"),
-        ("3", "the file: "),
-        ("title: [", "no YAML"),
+        ("3", "a mapping of fields to values is needed"),
+        ("title: [", "broken YAML"),
     ],
 )
 def test_a_mistake_is_told(tmp_path, text, message):

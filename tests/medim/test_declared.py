@@ -1,0 +1,44 @@
+"""Settings from YAML: the first mistake in one line, with its place and the nearest field."""
+
+import pytest
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from medim.declared import checked, read_mapping
+from medim.errors import UserError
+
+
+class Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    width: int
+    sides: list[int] = []
+
+    @field_validator("width")
+    @classmethod
+    def _is_even(cls, width: int) -> int:
+        if width % 2:
+            raise ValueError("width has to be even")
+        return width
+
+
+def test_what_is_declared_is_read():
+    assert checked(Shape, read_mapping("width: 4\nsides: [1, 2]", "a.yaml"), "a.yaml") == Shape(width=4, sides=[1, 2])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("width: [", "a.yaml: broken YAML: "),
+        ("- 1", "a.yaml: a mapping of fields to values is needed"),
+        ("", "a.yaml: a mapping of fields to values is needed"),
+        ("widht: 4\nwidth: 4", "a.yaml: unknown field 'widht'; did you mean 'width'? (known: sides, width)"),
+        ("sides: []", "a.yaml: field 'width': Field required"),
+        ("width: 4\nsides: [1, x]", "a.yaml: field 'sides.1': Input should be a valid integer"),
+        ("width: 3", "a.yaml: field 'width': width has to be even"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(text, message):
+    with pytest.raises(UserError) as error:
+        checked(Shape, read_mapping(text, "a.yaml"), "a.yaml")
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
