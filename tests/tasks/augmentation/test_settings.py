@@ -17,7 +17,7 @@ def test_fields_are_replaced_and_the_yardstick_is_always_there():
     ("text", "overrides", "message"),
     [
         (TEXT, {"stepps": "3"}, "did you mean 'steps'"),
-        (TEXT, {"steps": "many"}, r"augmentation\.steps"),
+        (TEXT, {"steps": "many"}, "field 'steps'"),
         (TEXT, {"arms": "real+syntetic"}, r"did you mean 'real\+synthetic'"),
         (TEXT, {"seeds": "1,1"}, "each once"),
         (TEXT + "marginn: 1\n", {}, "did you mean 'margin'"),
