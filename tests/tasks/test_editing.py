@@ -188,3 +188,25 @@ def test_a_rewriter_reads_each_text_once(world):
 
     with pytest.raises(UserError, match="did you mean 'amber'"):
         rewriter.change("there is blue.", "east", "ambr", True)
+
+
+def test_findings_that_no_training_report_tells_together_do_not_go_together():
+    """High and low of one thing, say: asking for both would ask for what does not exist."""
+    reports = ["high", "low", "high mass", "low mass", "clear"]
+    lists = [frozenset(report.split()) - {"clear"} for report in reports]
+
+    def checker(texts):
+        return [frozenset(text.split()) - {"clear"} for text in texts]
+
+    checker.name, checker.fingerprint, checker.labels = "words", "words-1", ("high", "low", "mass")
+    pairs = [SimpleNamespace(domain=None, report=report) for report in reports]
+    data = SimpleNamespace(
+        name="words", domains=(), report_checker=lambda: checker, size=lambda split: len(pairs), pair=lambda split, i: pairs[i]
+    )
+    rewriter = Rewriter(data)
+    for finding in checker.labels:
+        for others in lists:
+            together = any(others | {finding} <= told for told in lists)
+            assert rewriter.goes_with(finding, others - {finding}, None) == together
+    assert not rewriter.goes_with("low", frozenset({"high"}), None)
+    assert rewriter.goes_with("low", frozenset({"mass"}), None)
