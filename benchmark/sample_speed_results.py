@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -88,18 +89,37 @@ def _picture(path: Path, drawn: Mapping[str, Sequence[Row]], title: str) -> None
                 if line["ci_low"] != "":
                     axes.plot([at, at], [line["ci_low"], line["ci_high"]], color=FAINT, linewidth=1, zorder=0)
                 axes.plot(at, line["score"], "o", color=MODEL_COLOURS[0] if on else GREY, markersize=5, zorder=2)
-                axes.annotate(
-                    line["sampler"], (at, line["score"]), xytext=(5, 3), textcoords="offset points", fontsize=7,
-                    color=INK if on else GREY,
-                )  # fmt: skip
             axes.set_xscale("log")
             axes.xaxis.set_major_formatter(matplotlib.ticker.FormatStrFormatter("%g"))
             axes.xaxis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
             axes.margins(x=0.12)
+            axes.set_xlim(right=1.3 * axes.get_xlim()[1])  # names stand to the right of their points
             axes.set_xlabel("denoiser's GFLOP a sample")
             axes.set_ylabel(f"{HEADLINES[task]} (95 % interval)")
-            axes.set_title(f"{task}: {title}" if title else task)
+            axes.set_title(task)
             axes.legend(loc="lower right")
+            figure.draw_without_rendering()  # names go where the points will lie
+            _name(axes, lines)
+        figure.suptitle(title)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=DPI)
+
+
+def _name(axes: Axes, lines: Sequence[Row]) -> None:
+    """Writes each sampler's name to the right of its point, above the names that it would cover."""
+    width, height, gap = 4.2, 9.0, 6.0  # of a letter and a line, and from the point; in points
+    scale = 72 / axes.figure.dpi
+    taken: list[tuple[float, float, float]] = []  # left, right, bottom
+    for line in sorted(lines, key=lambda line: line["score"]):
+        place = (line["flops_per_sample"] / 1e9, line["score"])
+        x, y = axes.transData.transform(place) * scale
+        left, right, bottom = x + gap, x + gap + width * len(line["sampler"]), y - height / 2
+        for low, high, other in sorted(taken, key=lambda box: box[2]):
+            if left < high and low < right and abs(other - bottom) < height:
+                bottom = other + height
+        taken.append((left, right, bottom))
+        axes.annotate(
+            line["sampler"], place, xytext=(gap, bottom - y), textcoords="offset points", fontsize=7,
+            color=INK if line["on_frontier"] else GREY,
+        )  # fmt: skip
