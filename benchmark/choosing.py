@@ -6,7 +6,8 @@ from typing import Any
 from medim.data.dataset import PairDataset
 from medim.errors import UserError, unknown
 from tasks.cases import has_images
-from tasks.protocols import Answered, Generator, Limited, Particular, Selective, Task
+from tasks.protocols import Answered, Generator, Limited
+from tasks.task import Particular, Selective, Task
 
 ALL = "all"
 TEXT_ONLY = ("report-generation",)  # tasks that a set of reports alone can score

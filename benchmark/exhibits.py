@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from medim.files import atomic_path, write_text
-from tasks.protocols import Exhibition, Pairing
+from tasks.task import Exhibition, Pairing
 
 SHEET, LINES, WITHHELD = "nearest.png", "nearest.jsonl", "nearest.withheld.txt"
 _SIDE, _MARGIN, _COLUMNS = 160, 14, 4  # pixels an image is shown at; pairs in a row

@@ -25,7 +25,8 @@ from medim.errors import UserError
 from medim.files import hash_files, hash_of, write_json
 from medim.perception.space import DEFAULT
 from tasks.cases import cases_of, split_ids
-from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Prepared, Reconstructs, Task
+from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Reconstructs
+from tasks.task import Prepared, Task
 
 RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
 ANCHORS = ("real", "reconstruction", "training copy", "shuffled", "constant", REFERENCES)  # folders beside the model's own

@@ -25,7 +25,8 @@ from benchmark.sample_speed_scores import HEADLINES, scores_of
 from benchmark.train_speed import ROOF_SIDE, matmul_seconds
 from medim.pipeline import MeDiMPipeline
 from tasks import TASKS
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
+from tasks.task import Score
 
 KEPT = ("joint agreement", "finding MCC", "macro finding F1", "max ", "domain ")
 """Scores that stand in the table begin so."""

@@ -20,7 +20,7 @@ from benchmark.sample_speed_scores import HEADLINES
 from medim.pipeline import MeDiMPipeline
 from tasks.metrics.paired import compare_all, verdict
 from tasks.metrics.statistics import too_few
-from tasks.protocols import Score
+from tasks.task import Score
 
 PAIRS = "joint-generation"
 SINGLES = 2

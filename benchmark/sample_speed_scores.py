@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from tasks.context import Context
 from tasks.joint_agreement import AGREEMENT, agreement_scores
 from tasks.joint_domains import domain_scores
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
 from tasks.scoring import MACRO_F1, aligned, checker_details, coverage_of, finding_scores, images_of, reports_of
+from tasks.task import Score
 
 HEADLINES = {"joint-generation": AGREEMENT, "image-generation": MACRO_F1, "report-generation": MACRO_F1}
 """The score of each task that samplers are compared by: an F1 each."""

@@ -20,7 +20,8 @@ from benchmark.statistics_store import SIGNATURE, lost_statistics, statistics_fi
 from medim.files import atomic_path, hash_of
 from tasks.cases import has_images
 from tasks.extensions import extra_scores
-from tasks.protocols import Anchor, Depicts, Exhibits, Prediction, Reconstructs, Score, Task
+from tasks.protocols import Prediction, Reconstructs
+from tasks.task import Anchor, Depicts, Exhibits, Score, Task
 
 UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
 RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
@@ -31,7 +32,7 @@ class Scored:
     """The scores of one system on one task.
 
     Attributes:
-        scores: fields of `tasks.protocols.Score`, by name.
+        scores: fields of `tasks.task.Score`, by name.
         command, commit, created: of the command that scored, which may be an earlier one.
         generated_by: commits of the code that generated, which may be older than the one that scored; empty for an anchor.
     """

@@ -12,7 +12,8 @@ from tasks.context import Context
 from tasks.joint_generation import JointGeneration
 from tasks.memorisation import FLAGGED, PLANTED_FOUND, PLANTED_ON_TOP, VERBATIM, Memorisation
 from tasks.metrics.statistics import derangement
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
+from tasks.task import Score
 
 DATA = "phantom:train=0.5%"  # some 250 training pairs
 COUNT, SIDE = 64, 64

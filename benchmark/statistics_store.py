@@ -19,7 +19,8 @@ from benchmark.predictions import file_name
 from medim.errors import UserError
 from medim.files import atomic_path, hash_of
 from tasks.metrics.additive import Additive
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
+from tasks.task import Score
 
 STATISTICS = "statistics"
 SIGNATURE = "statistics"  # the key of a record's signature that names file and metric

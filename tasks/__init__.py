@@ -7,7 +7,7 @@ the protocols of this package do not.
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tasks.protocols import Task
+    from tasks.task import Task
 
     TASKS: dict[str, Task]
 

@@ -17,8 +17,9 @@ from tasks.metrics.additive import Additive
 from tasks.metrics.chest_labeller import ChestLabeller
 from tasks.metrics.chest_labels import label_scores
 from tasks.metrics.signature import package
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
 from tasks.scoring import coverage_of, make_score
+from tasks.task import Score
 
 if TYPE_CHECKING:
     from tasks.metrics.chexbert import CheXbert

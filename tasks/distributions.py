@@ -25,8 +25,9 @@ from tasks.metrics.inception import InceptionScore
 from tasks.metrics.jackknife import METHOD, standard_error, t_interval
 from tasks.metrics.kernel import KernelDistance
 from tasks.metrics.statistics import Interval, too_few
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
 from tasks.scoring import coverage_of, make_score
+from tasks.task import Score
 
 SHARES = ("precision", "recall", "density", "coverage")
 

@@ -14,8 +14,9 @@ from tasks.editing_regions import knows_regions, true_regions
 from tasks.editing_reports import Change, Rewriter
 from tasks.editing_scores import editing_scores
 from tasks.generating import check_seeds, timed_batch
-from tasks.protocols import Anchor, Answered, Case, Edits, Generator, Prediction, Reconstructs, Score
+from tasks.protocols import Answered, Case, Edits, Generator, Prediction, Reconstructs
 from tasks.scoring import aligned, images_of
+from tasks.task import Anchor, Score
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from PIL import Image
 from tasks.context import Context
 from tasks.editing_reports import Change
 from tasks.metrics.additive import Additive
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
 from tasks.scoring import checker_details, coverage_of, make_score
+from tasks.task import Score
 
 HITS, KEPT, BOTH = "edit hit rate", "other findings kept", "hit and others kept"
 OUTSIDE, REGION = "tokens changed outside the region", "share of tokens redrawn"

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 
 from tasks.context import Context
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
+from tasks.task import Score
 
 ENTRY_POINTS = "medim.metrics"
 Metric = Callable[[str, Sequence[Case], Sequence[Prediction], Context], Sequence[Score]]

@@ -20,8 +20,9 @@ from tasks.fine_detail_probes import Probe, draws_probes, probes_of
 from tasks.fine_detail_scores import DRAWN, GENERATED, NONE, TOKENS, DetailScores
 from tasks.fine_detail_sheet import sheet_of
 from tasks.generating import check_seeds, timed_batch
-from tasks.protocols import Anchor, Answered, Case, Generator, Prediction, Reconstructs, Score
+from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
 from tasks.scoring import aligned
+from tasks.task import Anchor, Score
 
 
 @runtime_checkable

@@ -15,8 +15,9 @@ from tasks.fine_detail_limits import LEVEL, area_under_curve, crossing
 from tasks.fine_detail_probes import Lesion
 from tasks.metrics.additive import Additive
 from tasks.metrics.statistics import MINIMUM_PATIENTS, RESAMPLES, Interval, percentile_interval
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
 from tasks.scoring import make_score
+from tasks.task import Score
 
 DRAWN, TOKENS, GENERATED = "drawn", "tokens", "generated"
 NONE = "without"

@@ -8,7 +8,7 @@ from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
 from tasks.distributions import distribution_scores
 from tasks.generating import check_seeds, timed_batch
-from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
+from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import (
     PER_SAMPLE_F1,
     aligned,
@@ -17,6 +17,7 @@ from tasks.scoring import (
     finding_scores,
     images_of,
 )
+from tasks.task import Anchor, Score
 
 
 class ImageGeneration:

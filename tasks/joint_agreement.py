@@ -21,8 +21,9 @@ from tasks.metrics.consistency import (
     scales_of,
 )
 from tasks.metrics.findings import Counts, Findings, prevalence, sample_f1, supported
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
 from tasks.scoring import checker_details, make_score, reference_findings
+from tasks.task import Score
 
 AGREEMENT, MCC = "joint agreement", "finding MCC"
 PREVALENCE_ERROR, CO_OCCURRENCE = "max prevalence error", "co-occurrence error"

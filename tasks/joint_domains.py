@@ -10,8 +10,9 @@ from tasks.context import Context, space_signature
 from tasks.metrics.additive import Additive
 from tasks.metrics.domains import MINIMUM_ACCURACY, NEIGHBOURS, nearest_domains, reading_accuracy
 from tasks.metrics.texts import WeightedWords
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
 from tasks.scoring import make_score
+from tasks.task import Score
 
 ERROR, AGREEMENT = "max domain share error", "domain agreement"
 METHOD = "Wilson score over samples"

@@ -14,8 +14,9 @@ from tasks.joint_domains import domain_scores
 from tasks.joint_judge import judge_scores
 from tasks.joint_retrieval import retrieval_scores
 from tasks.metrics.diversity import distinct_share
-from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
+from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import aligned, coverage_of, images_of, make_score, reports_of
+from tasks.task import Anchor, Score
 
 
 class JointGeneration:

@@ -12,8 +12,9 @@ from tasks.metrics.additive import Additive
 from tasks.metrics.consistency import Scale
 from tasks.metrics.judge import NEW_TOKENS, PROMPT, Judge
 from tasks.metrics.statistics import derangement
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
 from tasks.scoring import make_score
+from tasks.task import Score
 
 SCORE, REFUSALS = "judge score", "judge refusals"
 MOST_REFUSALS = 0.1

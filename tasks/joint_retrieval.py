@@ -16,8 +16,9 @@ from tasks.metrics.consistency import PERMUTATIONS, Scale
 from tasks.metrics.retrieval import CUTOFFS, MINIMUM_PAIRS, Alignment, align, ranks
 from tasks.metrics.statistics import derangement
 from tasks.metrics.texts import TextSpace, text_space
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
 from tasks.scoring import make_score
+from tasks.task import Score
 
 TRAINING_PAIRS = 512
 WAYS = ("image to report", "report to image")

@@ -14,8 +14,9 @@ from medim.data.token_cache import unigram_costs
 from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
 from tasks.likelihood_scores import ALONE, GIVEN, IMAGE_GIVEN, JOINT, OTHER, SIZES, UNIGRAM, LikelihoodScores
-from tasks.protocols import Anchor, Answered, Case, Generator, Prediction, Reconstructs, Scorable, Score
+from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs, Scorable
 from tasks.scoring import aligned
+from tasks.task import Anchor, Score
 
 DRAWS = 8
 TRAIN_REPORTS = 4096

@@ -10,8 +10,9 @@ import numpy as np
 from medim.canvas import MODALITIES
 from tasks.context import Context
 from tasks.metrics.additive import Additive
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
 from tasks.scoring import make_score
+from tasks.task import Score
 
 JOINT, GIVEN, IMAGE_GIVEN, ALONE = "joint", "report|image", "image|report", "report"
 OTHER, UNIGRAM = "image of another case", "unigram code"

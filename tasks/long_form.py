@@ -27,7 +27,7 @@ from tasks.metrics.captioning import protocol_named
 from tasks.metrics.diversity import distinct_n
 from tasks.metrics.report_form import length_sums, repetition_sums
 from tasks.metrics.statistics import cluster_bootstrap
-from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
+from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.report_generation import ReportGeneration
 from tasks.scoring import (
     PER_SAMPLE_F1,
@@ -39,6 +39,7 @@ from tasks.scoring import (
     reference_findings,
     reports_of,
 )
+from tasks.task import Anchor, Score
 
 CONTRADICTIONS = "reports that contradict themselves"
 REPEATED = "repeated sentences"

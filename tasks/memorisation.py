@@ -17,9 +17,10 @@ from tasks.joint_generation import JointGeneration
 from tasks.metrics.additive import Additive
 from tasks.metrics.copied_text import ORDER, Copied
 from tasks.metrics.memorisation import ALPHA, SIDE, correlation
-from tasks.protocols import Anchor, Case, Exhibition, Generator, Pairing, Prediction, Reconstructs, Score
+from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import aligned, coverage_of, images_of, make_score, reports_of
 from tasks.screening import PIXELS, PLANTED, ImageScreen, Screen, Space
+from tasks.task import Anchor, Exhibition, Pairing, Score
 
 FLAGGED, NOMINAL = "flagged images", "flagged images expected of unseen ones"
 PLANTED_FOUND, PLANTED_ON_TOP = "planted copies found", f"planted copies in the top {PLANTED}"

@@ -1,16 +1,11 @@
-"""What a task sees of a system and of the data: small protocols, and the records that pass between them."""
+"""What a task sees of a system and of the data: small protocols, and what passes between them."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
-
-if TYPE_CHECKING:
-    from medim.data.dataset import PairDataset
-    from tasks.context import Context
-    from tasks.metrics.additive import Additive
 
 PROTOCOL = "strict-v1"
 
@@ -250,138 +245,3 @@ class Answers(Protocol):
         Raises:
             UserError: an image cannot be read.
         """
-
-
-@runtime_checkable
-class Selective(Protocol):
-    """A task that asks of a system what not every `Generator` offers."""
-
-    def refuses(self, generator: Generator | Answered) -> str | None:
-        """Why this system cannot be asked, in one line; None where it can."""
-
-
-@runtime_checkable
-class Particular(Protocol):
-    """A task that asks of a data set what not every one offers."""
-
-    def refuses_data(self, dataset: "PairDataset") -> str | None:
-        """Why this data set cannot be asked, in one line; None where it can."""
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """A task that has to know all cases, and what else the data set holds, before it asks for the first."""
-
-    def prepared(self, cases: Sequence[Case], dataset: "PairDataset") -> "Task":
-        """The task, for these cases of this data set."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric of one system on one task.
-
-    Attributes:
-        metric: its name, as a column's heading.
-        value: None where it is withheld; `reason` then says why.
-        n: number of cases (for a distribution metric, of generated images).
-        coverage: share of the cases for which the system gave what was asked, in [0, 1].
-        higher_is_better: None for a descriptive value (a prevalence, a share, a length).
-        signature: what has to be equal for two values to be comparable.
-        ci_low, ci_high: 95 % interval, where there is one.
-        additive: the sums that value and interval follow from, where the metric is a function of sums over samples.
-    """
-
-    metric: str
-    value: float | None
-    n: int
-    coverage: float
-    higher_is_better: bool | None
-    signature: Mapping[str, Any]
-    ci_low: float | None = None
-    ci_high: float | None = None
-    reason: str | None = None
-    additive: "Additive | None" = field(default=None, compare=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Anchor:
-    """A trivial or ideal system that gives a table its scale.
-
-    Attributes:
-        name: real | reconstruction | shuffled | constant.
-        predictions: one per case, in the cases' order.
-        population: images for the distribution metrics, where the predictions' own images are the reference set.
-    """
-
-    name: str
-    predictions: list[Prediction]
-    population: list[Image.Image] | None = None
-
-
-class Task(Protocol):
-    """Generates with a system and scores what it gave.
-
-    Attributes:
-        name: image-generation | report-generation | joint-generation.
-    """
-
-    name: str
-
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """Predictions for one batch of cases, in their order; `seeds` has one entry per case."""
-
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
-        """The anchor systems of these cases; `train` holds cases of other patients."""
-
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: "Context",
-        population: Sequence[Image.Image] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores, and per-sample scores (one dict per case, in the cases' order)."""
-
-
-@dataclass(frozen=True)
-class Pairing:
-    """Two images to be shown side by side, such as a sample and the training image nearest to it; lines that stand below."""
-
-    image: Image.Image
-    other: Image.Image
-    lines: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Exhibition:
-    """What a task has to show beside its scores.
-
-    Attributes:
-        title: what the pairings are; the lines after the first explain it.
-        pairings: the most telling first.
-        samples: JSON-able, one dict per sample: what a number cannot say, such as the id of the nearest training pair.
-    """
-
-    title: tuple[str, ...]
-    pairings: list[Pairing]
-    samples: list[dict[str, Any]]
-
-
-@runtime_checkable
-class Exhibits(Protocol):
-    """A task whose scores need looking at."""
-
-    def score_and_exhibit(
-        self, cases: Sequence[Case], predictions: Sequence[Prediction], context: "Context"
-    ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
-        """`Task.score`, and what there is to show."""
-
-
-@runtime_checkable
-class Depicts(Protocol):
-    """A task that has pictures or tables of all its samples together."""
-
-    def depicted(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: "Context") -> Mapping[str, bytes]:
-        """Contents by file name, to be written beside the system's samples."""

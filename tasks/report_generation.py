@@ -15,7 +15,7 @@ from tasks.metrics.captioning import CaptionScore, protocol_named
 from tasks.metrics.diversity import distinct_n, distinct_share, mean_length
 from tasks.metrics.ngrams import References
 from tasks.metrics.report_form import distinct, length_sums, repetition_sums
-from tasks.protocols import Anchor, Case, Generator, Prediction, Reconstructs, Score
+from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import (
     PER_SAMPLE_F1,
     aligned,
@@ -25,6 +25,7 @@ from tasks.scoring import (
     make_score,
     reports_of,
 )
+from tasks.task import Anchor, Score
 
 
 class ReportGeneration:

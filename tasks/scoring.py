@@ -14,7 +14,8 @@ from tasks.metrics.additive import Additive
 from tasks.metrics.findings import Counts, f1, macro_f1, sample_f1, supported
 from tasks.metrics.signature import signature
 from tasks.metrics.statistics import METHOD, Interval
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
+from tasks.task import Score
 
 MACRO_F1 = "macro finding F1"
 PER_SAMPLE_F1 = "finding F1"

@@ -36,7 +36,7 @@ class Result:
     """One arm with one seed.
 
     Attributes:
-        scores: fields of `tasks.protocols.Score` by metric, JSON-able.
+        scores: fields of `tasks.task.Score` by metric, JSON-able.
         sums: the sums that the scores are functions of, by metric, in one order of the patients for every result.
         samples: per-sample scores, in the cases' order.
         told: what was trained on what, for how long: `examples`, `added`, `steps`, `augment`, `fitted`, `seconds`.

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from tasks.context import Context
 from tasks.downstream.contract import FindsLabels, Fitted, WritesReports
-from tasks.protocols import Case, Prediction, Score
+from tasks.protocols import Case, Prediction
 from tasks.report_generation import ReportGeneration
 from tasks.scoring import MACRO_F1, PER_SAMPLE_F1, finding_scores
+from tasks.task import Score
 
 BATCH = 64
 PRIMARY = (MACRO_F1, "BLEU-4")  # the first that can be had is what arms are compared by

@@ -17,7 +17,8 @@ from PIL import Image
 from tasks.baselines.retrieval import TfIdf, nearest
 from tasks.metrics.memorisation import normalised, thumbnails
 from tasks.metrics.statistics import derangement
-from tasks.protocols import Anchor, Case, Prediction, Reconstructs
+from tasks.protocols import Case, Prediction, Reconstructs
+from tasks.task import Anchor
 
 NEIGHBOUR, COPY = "nearest neighbour", "training copy"
 _BATCH = 64

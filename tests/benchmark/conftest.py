@@ -11,7 +11,8 @@ from benchmark.cli import main
 from medim.errors import UserError, unknown
 from medim.pair import ImageReportPair
 from tasks.metrics.additive import Additive
-from tasks.protocols import Anchor, Case, Prediction, Score
+from tasks.protocols import Case, Prediction
+from tasks.task import Anchor, Score
 
 COLOURS = {"red": (200, 0, 0), "blue": (0, 0, 200)}
 

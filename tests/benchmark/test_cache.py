@@ -8,7 +8,8 @@ from benchmark.cache import KEPT_DAYS, SharedCache, default_folder
 from benchmark.runner import run
 from leaderboard.record import read_records
 from medim.errors import UserError
-from tasks.protocols import Anchor, Prediction
+from tasks.protocols import Prediction
+from tasks.task import Anchor
 
 
 def test_an_entry_comes_back_with_its_files(tmp_path):

@@ -15,7 +15,8 @@ from leaderboard.comparison import read_comparisons
 from medim.errors import UserError
 from tasks.metrics.additive import Additive
 from tasks.metrics.paired import CROSSED, RANDOMISATION
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
+from tasks.task import Score
 
 N = 120
 CASES = [Case(f"c{i}", f"p{i}", None, Image.new("RGB", (4, 4)), "text", None) for i in range(N)]

@@ -6,7 +6,7 @@ from PIL import Image
 
 from benchmark.exhibits import LINES, SHEET, WITHHELD, lacks_sheet, write_exhibition
 from benchmark.runner import run
-from tasks.protocols import Exhibition, Pairing
+from tasks.task import Exhibition, Pairing
 
 RED, BLUE = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (640, 640), "blue")
 

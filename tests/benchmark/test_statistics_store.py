@@ -8,7 +8,8 @@ from benchmark.statistics_store import lost_statistics, read_statistics, statist
 from medim.errors import UserError
 from tasks import TASKS
 from tasks.metrics.additive import Additive
-from tasks.protocols import Case, Score
+from tasks.protocols import Case
+from tasks.task import Score
 
 assert TASKS  # registers the functions of sums
 IMAGE = Image.new("RGB", (4, 4))

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from tasks import extensions
-from tasks.protocols import Score
+from tasks.task import Score
 
 
 def half(task, cases, predictions, context):

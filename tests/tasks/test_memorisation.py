@@ -16,8 +16,9 @@ from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.memorisation import Memorisation
 from tasks.metrics.additive import Additive
-from tasks.protocols import Exhibits, Prediction
+from tasks.protocols import Prediction
 from tasks.screening import Screen
+from tasks.task import Exhibits
 
 SIDE = 24
 WORDS = [f"word{number}" for number in range(40)]

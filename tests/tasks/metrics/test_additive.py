@@ -5,8 +5,8 @@ from medim.errors import UserError
 from tasks.metrics.additive import Additive, combiner
 from tasks.metrics.findings import Counts, macro_f1
 from tasks.metrics.statistics import WILSON, bootstrap_mean, wilson_interval
-from tasks.protocols import Score
 from tasks.scoring import make_score
+from tasks.task import Score
 
 PATIENTS = [f"p{index // 2}" for index in range(60)]
 
