@@ -58,7 +58,7 @@ def _reduced(board: Board) -> Board:
     tables = []
     for table in board.tables:
         valued = {metric for row in table.rows for metric, record in row.cells.items() if record.value is not None}
-        metrics = [metric for metric in SHOWN.get(table.task, ()) if metric in valued]
+        metrics = [metric for metric in SHOWN.get(table.task.partition(" (")[0], ()) if metric in valued]
         if metrics:
             rows = [row for row in table.rows if any(metric in row.cells for metric in metrics)]
             tables.append(replace(table, metrics=metrics, details=[], rows=rows))
