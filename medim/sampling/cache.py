@@ -3,6 +3,10 @@
 From one round to the next few tokens change. Between two full passes only the positions that changed, or whose logits are
 asked for, go through the blocks; they attend to keys and values of all positions, those of the others as they were when last
 computed. No training is needed and the result is approximate: `drift` tells by how much. With `refresh` 1 nothing is kept.
+
+A sample depends on nothing beside it here either. What a row keeps changes only in rounds that reveal something of that row,
+and in full passes; these come at the same rounds for every row, and one at which a row does nothing leaves it what a full pass
+at its next round would.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,11 +22,13 @@ from medim.canvas import Canvas
 from medim.denoiser import MeDiMModel
 from medim.errors import UserError
 from medim.sampling.forward import Ask, Denoiser, stacked
+from medim.sampling.plan import Round
 from medim.sampling.settings import CacheSettings
 
-States = Callable[[Canvas, Sequence[Ask], int], tuple[torch.Tensor, int]]
-"""(canvas, asks, most positions that changed in any row since the call before) -> hidden states (R, L, width) of the rows of
-`stacked`, right at the places asked for, and how many positions of each row were computed."""
+States = Callable[[Canvas, Sequence[Ask], Round, torch.Tensor], tuple[torch.Tensor, int]]
+"""(canvas, asks of the round, the round, how many positions of each row changed since the call before, (B,) on the CPU) ->
+hidden states (R, L, width) of the rows of `stacked`, right at the places asked for, and how many positions of each row were
+computed."""
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def hidden_states(model: Denoiser, settings: CacheSettings) -> Iterator[States]:
         UserError: `refresh` above 1 of a model whose blocks cannot be run for some positions alone.
     """
     if settings.refresh == 1:
-        yield lambda canvas, asks, changed: (model.hidden(*stacked(canvas, asks)), canvas.layout.length)
+        yield lambda canvas, asks, *_: (model.hidden(*stacked(canvas, asks)), canvas.layout.length)
         return
     backbone = _partial_backbone(model)
     assert isinstance(model, MeDiMModel)
@@ -70,10 +76,12 @@ class _Store:
 
     Attributes:
         active: positions (R, A) that are being computed; None while all are.
+        taken: which of them are kept, (R, A); the others fill up rows that have fewer.
     """
 
     def __init__(self) -> None:
         self.active: torch.Tensor | None = None
+        self.taken: torch.Tensor | None = None
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def join(self, module: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
@@ -82,12 +90,18 @@ class _Store:
 
     def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """All keys and values of a block, those of the active positions (R, heads, A, head) new."""
-        if self.active is not None:
-            index = self.active[:, None, :, None].expand_as(key)
-            old_key, old_value = self._kept[layer]
-            key, value = old_key.scatter(2, index, key), old_value.scatter(2, index, value)
+        if self.active is not None and self.taken is not None:
+            index, taken = self.active[:, None, :, None].expand_as(key), self.taken[:, None, :, None]
+            key, value = (
+                _replaced(old, 2, index, new, taken) for old, new in zip(self._kept[layer], (key, value), strict=True)
+            )
         self._kept[layer] = key, value
         return key, value
+
+
+def _replaced(old: torch.Tensor, dim: int, index: torch.Tensor, new: torch.Tensor, taken: torch.Tensor) -> torch.Tensor:
+    """`old` with `new` at `index` of a dimension, where it is `taken`."""
+    return old.scatter(dim, index, torch.where(taken, new, old.gather(dim, index)))
 
 
 class _Cached:
@@ -95,31 +109,32 @@ class _Cached:
 
     def __init__(self, model: MeDiMModel, backbone: CausalLMBackbone, store: _Store, refresh: int) -> None:
         self.model, self.backbone, self.store, self.refresh = model, backbone, store, refresh
-        self.age = 0
+        self.block = 0
         self.guided: tuple[str, ...] = ()
         self.tokens: torch.Tensor | None = None
         self.hidden: torch.Tensor | None = None
+        self.pending: torch.Tensor | int = 0  # positions that changed in each row since it was computed, at most
 
-    def __call__(self, canvas: Canvas, asks: Sequence[Ask], changed: int) -> tuple[torch.Tensor, int]:
-        layout = canvas.layout
+    def __call__(self, canvas: Canvas, asks: Sequence[Ask], entry: Round, changed: torch.Tensor) -> tuple[torch.Tensor, int]:
+        layout, block = canvas.layout, entry.index // self.refresh
         tokens, t = stacked(canvas, asks)
         guided = tuple(ask.modality for ask in asks if ask.weight is not None)
-        size = min(layout.length, changed + sum(ask.place.shape[1] for ask in asks))
-        fresh = self.tokens is None or self.hidden is None or guided != self.guided or self.age >= self.refresh
-        if fresh or size == layout.length:
-            self.store.active, self.age, size = None, 0, layout.length
-            self.hidden = self.model.hidden(tokens, t)
+        self.pending = self.pending + changed
+        if self.tokens is None or self.hidden is None or guided != self.guided or block != self.block:
+            self.store.active, size, self.pending = None, layout.length, 0
+            self.hidden, self.tokens = self.model.hidden(tokens, t), tokens
         else:
-            assert self.tokens is not None
-            assert self.hidden is not None
-            wanted = tokens != self.tokens
-            for ask in asks:
-                index = ask.place.repeat(len(tokens) // len(canvas.tokens), 1) + layout.of(ask.modality).start
-                wanted = wanted.scatter(1, index, True)
+            asked = torch.stack([turn.asked for turn in entry.turns]).sum(0)
+            size = min(layout.length, int((self.pending + asked)[asked > 0].max()))
+            live, wanted = _wanted(canvas, asks, tokens != self.tokens)
             active = wanted.int().argsort(dim=1, descending=True, stable=True)[:, :size]  # (R, A)
-            self.store.active = active
-            self.hidden = self.hidden.scatter(1, *self._some(tokens, t, active))
-        self.age, self.guided, self.tokens = self.age + 1, guided, tokens
+            self.store.active, self.store.taken = active, wanted.gather(1, active)
+            index, new = self._some(tokens, t, active)
+            self.hidden = _replaced(self.hidden, 1, index.expand_as(new), new, self.store.taken[..., None])
+            self.tokens = torch.where(live[:, None], tokens, self.tokens)
+            if all(turn.certain for turn in entry.turns):
+                self.pending = self.pending.masked_fill(asked > 0, 0)
+        self.block, self.guided = block, guided
         return self.hidden, size
 
     def _some(self, tokens: torch.Tensor, t: torch.Tensor, active: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -142,6 +157,18 @@ class _Cached:
             x = layer(x, turns, None, modulation)
         x = backbone.decoder.norm(x)
         return index, modulate(x, *backbone.final(condition)) if backbone.timestep == "adaln" else x
+
+
+def _wanted(canvas: Canvas, asks: Sequence[Ask], changed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of which something is asked, (R,), and which of their positions are to be computed, (R, L)."""
+    copies = len(changed) // len(canvas.tokens)
+    wanted, live = changed, torch.zeros_like(changed[:, 0])
+    for ask in asks:
+        idle = torch.zeros_like(ask.place, dtype=torch.bool) if ask.idle is None else ask.idle
+        index = ask.place.repeat(copies, 1) + canvas.layout.of(ask.modality).start
+        busy = ~idle.repeat(copies, 1)
+        live, wanted = live | busy.any(1), wanted.scatter(1, index, wanted.gather(1, index) | busy)
+    return live, wanted & live[:, None]
 
 
 def drift(exact: Canvas, cached: Canvas) -> float:

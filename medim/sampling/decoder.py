@@ -110,7 +110,8 @@ def _masked_diffusion(
     uniform = uniform.to(device)
     barred = None if ending is None else ending.bars(canvas, settings.report.length)
     early = Countdown() if "threshold" in {settings.of(m).order for m in MODALITIES} else None
-    passes, changed = [], 0
+    passes: list[Pass] = []
+    changed = nothing = torch.zeros(len(vacant), dtype=torch.long)  # positions of each row, since the pass before
     with hidden_states(model, settings.cache) as states:
         for entry in rounds:
             turns = [turn for turn in entry.turns if turn.room]
@@ -118,11 +119,11 @@ def _masked_diffusion(
                 turns = []
             masked = canvas.masked
             places = [turn.places(masked[:, layout.of(turn.modality)]) for turn in turns]
-            asks = [Ask(turn.modality, place, turn.weight) for turn, (place, _) in zip(turns, places, strict=True)]
+            asks = [Ask(turn.modality, place, turn.weight, idle) for turn, (place, idle) in zip(turns, places, strict=True)]
             if asks:
-                hidden, queries = states(canvas, asks, changed)
+                hidden, queries = states(canvas, asks, entry, changed)
                 passes.append(account(canvas, asks, queries))
-                logits, changed = read(model, canvas, hidden, asks), 0
+                logits, changed = read(model, canvas, hidden, asks), nothing
                 for turn, (place, idle) in zip(turns, places, strict=True):
                     modality, own = turn.modality, logits[turn.modality]
                     if modality == "report" and ending is not None and barred is not None:
@@ -132,7 +133,7 @@ def _masked_diffusion(
             for turn in entry.turns:
                 if turn.remask is not None:
                     canvas = _mask_again(canvas, turn.modality, turn.remask)
-            changed += sum(turn.changes for turn in entry.turns)
+                changed = changed + turn.changed
     return canvas, passes
 
 

@@ -48,11 +48,13 @@ class Ask:
     Attributes:
         place: positions within the modality, (B, K).
         weight: of guidance (B,), or None: no second row is computed.
+        idle: True where nothing is wanted of a place, (B, K); None: everywhere something is.
     """
 
     modality: Modality
     place: torch.Tensor
     weight: torch.Tensor | None
+    idle: torch.Tensor | None = None
 
 
 def stacked(canvas: Canvas, asks: Sequence[Ask]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -21,21 +21,28 @@ class Turn:
     """What a round does to one modality.
 
     Attributes:
-        room: K, the most places that any row looks at; 0 where the round only masks again.
-        changes: the most positions that change in any row.
+        asked: how many places each row looks at, (B,); never moved to the device, as `changed`.
+        changed: how many positions change in each row, (B,).
         weight: of guidance (B,), or None: not guided, or nothing of the other modality is known yet in any row.
         keep: masked positions after the round (B,), for an order that looks at the model's output.
         reveal: positions to reveal (B, N), for a planned order.
         remask: positions to mask again (B, N), or None.
+        certain: False where `asked` and `changed` are the most that there can be.
     """
 
     modality: Modality
-    room: int
-    changes: int
+    asked: torch.Tensor
+    changed: torch.Tensor
     weight: torch.Tensor | None
     keep: torch.Tensor | None = None
     reveal: torch.Tensor | None = None
     remask: torch.Tensor | None = None
+    certain: bool = True
+
+    @property
+    def room(self) -> int:
+        """K, the most places that any row looks at; 0 where the round only masks again."""
+        return int(self.asked.max())
 
     def places(self, masked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions (B, K) within the modality that the round looks at, and which of them are idle.
@@ -43,7 +50,10 @@ class Turn:
         Args:
             masked: of the modality's positions, (B, N); asked only where the order is not planned.
         """
-        wanted = masked if self.reveal is None else self.reveal
+        wanted = self.reveal
+        if wanted is None:  # a row that reveals nothing in this round looks at nothing
+            assert self.keep is not None
+            wanted = masked & (masked.sum(1) > self.keep)[:, None] if self.certain else masked
         place = wanted.int().argsort(dim=1, descending=True, stable=True)[:, : self.room]
         return place, ~wanted.gather(1, place)
 
@@ -149,15 +159,15 @@ class _State:
             return None
         self.started = True
         if own.order in RANKS:
-            room, most = int(self.left.max()), int((self.left - keep).max())
+            asked, certain = self.left, own.order != "threshold"
             self.left = torch.minimum(self.left, keep)
-            return Turn(modality, room, room if own.order == "threshold" else most, guidance, keep=keep)
+            changed = asked - self.left if certain else asked
+            return Turn(modality, torch.where(changed > 0, asked, 0), changed, guidance, keep=keep, certain=certain)
         count = (self.left - keep).clamp(min=0)
         rank = _rank(own, self.masked, uniform).masked_fill(~self.masked, -torch.inf)
         reveal = self.masked & (rank.argsort(dim=1, descending=True).argsort(dim=1) < count[:, None])
         self.masked, self.left = self.masked & ~reveal, self.left - count
-        room = int(count.max())
-        return Turn(modality, room, room, guidance, reveal=reveal)
+        return Turn(modality, count, count, guidance, reveal=reveal)
 
     def _by_chance(self, modality: Modality, level: float, uniform: torch.Tensor, guidance: torch.Tensor | None) -> Turn | None:
         r"""The reverse process from noise level t to s: with \alpha = 1 - t,
@@ -175,11 +185,11 @@ class _State:
         if s == 0:
             reveal, remask = self.masked, torch.zeros_like(remask)
         self.level, self.masked = s, (self.masked & ~reveal) | remask
-        room, changes = int(reveal.sum(1).max()), int((reveal | remask).sum(1).max())
-        if changes == 0:
+        changed = (reveal | remask).sum(1)
+        if not changed.any():
             return None
         self.started = True
-        return Turn(modality, room, changes, guidance, reveal=reveal, remask=remask if remask.any() else None)
+        return Turn(modality, reveal.sum(1), changed, guidance, reveal=reveal, remask=remask if remask.any() else None)
 
 
 def _other(modality: Modality) -> Modality:
@@ -229,7 +239,8 @@ def _by_hitting_times(
             own = vacant[:, layout.of(m)]
             progress = (known[m] & own).sum(1) / own.sum(1).clamp(min=1)
             informed = bool(known[_other(m)].any())
-            turns.append(Turn(m, 1, 1, _weight(settings.of(m), progress.double(), informed), reveal=reveal))
+            event_in = reveal.sum(1)
+            turns.append(Turn(m, event_in, event_in, _weight(settings.of(m), progress.double(), informed), reveal=reveal))
         for turn in turns:
             assert turn.reveal is not None
             known[turn.modality] = known[turn.modality] | turn.reveal

@@ -11,6 +11,7 @@ from medim.sampling.cache import drift, hidden_states
 from medim.sampling.decoder import decode
 from medim.sampling.ending import Ending
 from medim.sampling.forward import Ask
+from medim.sampling.plan import Round, Turn
 from medim.sampling.settings import CacheSettings, SamplerSettings
 
 
@@ -48,8 +49,9 @@ def test_what_is_computed_alone_is_what_is_computed_with_all(family, timestep):
         Ask("report", torch.tensor([[3, 1], [0, 5], [7, 2]]), None),
     )
     with hidden_states(model, CacheSettings(refresh=9)) as states:
-        whole, all_ = states(canvas, [first], 0)
-        part, some = states(canvas, [second], 0)
+        none = torch.zeros(3, dtype=torch.long)
+        whole, all_ = states(canvas, [first], Round(0, (Turn("image", none + 9, none, None),)), none)
+        part, some = states(canvas, [second], Round(1, (Turn("report", none + 2, none, None),)), none)
     assert (all_, some) == (layout.length, 2)
     torch.testing.assert_close(part, whole, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(whole, model.hidden(canvas.tokens, canvas.masked_fraction()), atol=0, rtol=0)
@@ -88,15 +90,51 @@ def test_forgetting_what_changed_is_noticed(monkeypatch):
 
     honest = cache._Cached.__call__
 
-    def forgetful(self, canvas, asks, changed):
+    def forgetful(self, canvas, asks, entry, changed):
         if self.tokens is not None and self.tokens.shape == canvas.tokens.shape:
             self.tokens = canvas.tokens
-        return honest(self, canvas, asks, 0)
+        return honest(self, canvas, asks, entry, 0 * changed)
 
     model = model_of(1, timestep="none")
     exact = filled(model, 1, **{"image.guidance": 0}).canvas
     monkeypatch.setattr(cache._Cached, "__call__", forgetful)
     assert drift(exact, filled(model, 1000, **{"image.guidance": 0}).canvas) > 0.05
+
+
+UNEVEN = (1, 2, 5, 9, 12, 3, 7)
+"""Report positions that are masked in each row, from the right; twice as many rounds, so that most do nothing in most."""
+
+
+def uneven(model: MeDiMModel, rows: list[int], **overrides) -> torch.Tensor:
+    layout = model.config.layout
+    given = torch.ones(len(UNEVEN), layout.length, dtype=torch.bool)
+    tokens = torch.randint(0, 8, (len(UNEVEN), layout.length), generator=torch.Generator().manual_seed(1))
+    tokens[:, layout.image] += layout.vocabulary.image_offset
+    for row, count in enumerate(UNEVEN):
+        given[row, layout.report.stop - count : layout.report.stop] = False
+    canvas = Canvas(layout, tokens.masked_fill(~given, layout.vocabulary.mask)[rows], given[rows])
+    settings = SamplerSettings().with_overrides({"report.steps": 24, "cache.refresh": 3, **overrides})
+    return decode(model, canvas, settings, [seed + 10 for seed in rows]).canvas.tokens
+
+
+@pytest.mark.parametrize("order", ["confidence", "threshold", "random", "left", "ancestral"])
+@pytest.mark.parametrize("guidance", [0.0, 1.5])
+def test_a_row_depends_on_no_row_beside_it(order, guidance):
+    """Rows with more to do have rounds, and full passes among them, in which the others do nothing."""
+    model, own = model_of(3), {"report.order": order, "report.guidance": guidance}
+    together = uneven(model, list(range(len(UNEVEN))), **own)
+    for row in range(len(UNEVEN)):
+        assert torch.equal(uneven(model, [row], **own)[0], together[row]), row
+
+
+def test_keeping_what_fills_up_a_row_is_noticed(monkeypatch):
+    """The mutation: positions that are computed only because another row has more of them are kept too."""
+    from medim.sampling import cache
+
+    monkeypatch.setattr(cache, "_replaced", lambda old, dim, index, new, taken: old.scatter(dim, index, new))
+    model, own = model_of(3), {"cache.refresh": 24, "report.order": "confidence"}
+    together = uneven(model, list(range(len(UNEVEN))), **own)
+    assert any(not torch.equal(uneven(model, [row], **own)[0], together[row]) for row in range(len(UNEVEN)))
 
 
 def test_the_model_is_left_as_it_was():

@@ -116,7 +116,8 @@ def test_first_hitting_with_two_events_at_once_is_not_the_law(toy, monkeypatch):
             reveal = {m: torch.zeros_like(vacant[:, layout.of(m)]) for m in modalities}
             for turn in (*first.turns, *second.turns):
                 reveal[turn.modality] |= turn.reveal
-            merged.append(plan.Round(first.index, tuple(plan.Turn(m, 2, 2, None, reveal=reveal[m]) for m in modalities)))
+            turns = [plan.Turn(m, reveal[m].sum(1), reveal[m].sum(1), None, reveal=reveal[m]) for m in modalities]
+            merged.append(plan.Round(first.index, tuple(turns)))
         return merged
 
     monkeypatch.setattr(plan, "_by_hitting_times", hasty)

@@ -12,7 +12,7 @@ from medim.sampling.drift import cache_drift
 @pytest.fixture(scope="module")
 def pipeline():
     shipped = MeDiMPipeline.from_pretrained("phantom-tiny", "cpu")
-    shipped.configure({"image.steps": 6, "report.steps": 6, "report.stop": 0.5, "image.start": 0.5})
+    shipped.configure({"image.steps": 6, "report.steps": 6, "report.stop": 0.5, "image.start": 0.5, "cache.refresh": 1})
     return shipped
 
 
