@@ -135,9 +135,9 @@ class ImageChecker:
         return cls(network, card, hash_files(path, card_path))
 
     def probabilities(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Probability of each label (N, labels)."""
+        """Probability of each label (N, labels), in float32 whatever type a model around it runs in."""
         rows = [np.empty((0, len(self.labels)), np.float32)]
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", enabled=False):
             for start in range(0, len(images), BATCH):
                 pixels = to_pixels(images[start : start + BATCH], self.net.side)
                 rows.append(self.network(pixels).sigmoid().numpy())

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -97,3 +98,12 @@ def test_the_network_tells_left_from_right(kind):
     image = torch.zeros(1, 3, side, side, dtype=torch.uint8)
     image[:, :, side // 3 : 2 * side // 3, side // 8 : side // 3] = 255
     assert (network(image) - network(image.flip(3))).abs().max() > 1e-2
+
+
+def test_the_type_of_a_model_around_it_changes_nothing(shipped):
+    kind, path = shipped
+    checker = kind.load(path)
+    images = [Image.new("RGB", (64, 64), (40 * i, 90, 200 - 30 * i)) for i in range(4)]
+    alone = checker.probabilities(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        np.testing.assert_array_equal(checker.probabilities(images), alone)
