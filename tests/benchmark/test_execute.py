@@ -85,9 +85,13 @@ def test_demo_runs_its_suite(command, model, dataset, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(medim.data.dataset, "load_dataset", lambda name: opened.append(name) or dataset)
     monkeypatch.setattr("benchmark.execute.open_model", lambda name, *rest: opened.append(name) or model)
+    monkeypatch.setattr(
+        "benchmark.augmentation.execute.execute_augmentation",
+        lambda model, data, out, *, preset, **rest: opened.append((preset, str(out))) or 0,
+    )
     result = command("demo")
     assert result.exit_code == 0, result.output
-    assert opened == ["phantom", "phantom-tiny"]
+    assert opened == ["phantom", "phantom-tiny", ("demo", "runs/demo-augmentation")]
     assert "page: runs/demo/leaderboard/index.html" in result.stdout
     batches = model.batches
     assert command("demo").exit_code == 0
