@@ -14,6 +14,9 @@ from tasks.augmentation import settings as names
 from tasks.augmentation.arms import Arm
 from tasks.augmentation.statistics import Effect
 
+CURVES = (names.SYNTHETIC, names.MORE_REAL)
+"""Arms that have levels; the others are single points beside the curves."""
+
 
 def draw_curve(path: Path, metric: str, arms: Sequence[Arm], values: Mapping[str, Effect], title: str, note: str) -> None:
     """Draws one metric, with 95 % bands, atomically.
@@ -27,30 +30,30 @@ def draw_curve(path: Path, metric: str, arms: Sequence[Arm], values: Mapping[str
         figure = Figure(figsize=(7.2, 4.2), layout="constrained")
         axes = figure.subplots()
         start = values[names.REPEATED]
+        levels = sorted({0, *(arm.level for arm in arms if arm.kind in CURVES and arm.level is not None)})
+        place = {level: index for index, level in enumerate(levels)}
         axes.axhline(start.value, color=GREY, linewidth=1, linestyle="--", zorder=1)
         for colour, marker, kind, label in (
             (MODEL_COLOURS[0], "o", names.SYNTHETIC, "real + generated"),
             (MODEL_COLOURS[2], "s", names.MORE_REAL, "real + further real"),
         ):
-            points = [(0, start), *((arm.level or 0, values[arm.name]) for arm in arms if arm.kind == kind)]
+            points = [(0, start), *((place[arm.level or 0], values[arm.name]) for arm in arms if arm.kind == kind)]
             if len(points) > 1:
                 _line(axes, points, colour, marker, label)
-        singles = [arm for arm in arms if arm.kind not in (names.SYNTHETIC, names.MORE_REAL)]
-        end = max([100, *(arm.level or 0 for arm in arms)])
-        for place, arm in enumerate(singles):
-            x = end * (1.12 + 0.09 * place)
+        singles = {len(levels) + 0.5 + index: arm for index, arm in enumerate(arm for arm in arms if arm.kind not in CURVES)}
+        for x, arm in singles.items():
             effect = values[arm.name]
-            colour = GREY if arm.kind == names.REPEATED else MODEL_COLOURS[(3 + place) % len(MODEL_COLOURS)]
+            colour = GREY if arm.kind == names.REPEATED else INK
             if effect.low is not None and effect.high is not None:
-                axes.vlines(x, effect.low, effect.high, color=colour, linewidth=1.8, alpha=0.7)
-            axes.plot(x, effect.value, marker="D", color=colour, markersize=5, linestyle="none", label=arm.name)
-        ticks = sorted({0, *(arm.level for arm in arms if arm.level is not None)})
-        axes.set_xticks(ticks, [f"{tick} %" for tick in ticks])
-        axes.set(xlabel="pairs added, in per cent of the real ones", ylabel=metric)
+                axes.vlines(x, effect.low, effect.high, color=colour, linewidth=1.8, alpha=0.5)
+            axes.plot(x, effect.value, marker="D", color=colour, markersize=5, linestyle="none")
+        ticks = [f"{level} %" for level in levels] + [arm.name for arm in singles.values()]
+        axes.set_xticks([*place.values(), *singles], ticks, rotation=35, ha="right", rotation_mode="anchor")
+        axes.set(xlabel="pairs added, in per cent of the real ones; other arms", ylabel=metric)
         axes.set_title(f"{title}\n{note}", fontsize=9)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         axes.tick_params(length=0, colors=INK)
-        figure.legend(loc="outside right upper")
+        axes.legend(loc="lower left")
         sns.despine(ax=axes, left=True)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=DPI)
