@@ -22,7 +22,8 @@ samplers:
   own: {}
   guided: {image.guidance: 1.0}
 """
-STEPS = ("--set", "sampling.image.steps=2", "--set", "sampling.report.steps=2")
+SETTINGS = ("image.steps=2", "report.steps=2", "image.guidance=0", "cache.refresh=1")
+STEPS = [word for setting in SETTINGS for word in ("--set", f"sampling.{setting}")]
 
 
 def test_figures_follow_from_costs():
