@@ -7,12 +7,13 @@ temperature 1. Its mistakes are left out: logits are restricted to the position'
 masked fraction. Without anything given both forwards see the same: they are spent, and the law is the unguided one.
 
 `PublicPractice`: the decoder's own sampler, step for step and with the same random numbers, computed as public decoders do it:
-logits of every position over the whole vocabulary, a draw at every position, and the choice of what to reveal row by row on
-the host.
+logits of every position over the whole vocabulary, a draw at every position, nothing from a cache, and the choice of what to
+reveal row by row on the host.
 """
 
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,7 +35,7 @@ from medim.sampling.step import RANKS, Proposal, draw
 STEPS, GUIDANCE, NOISE = 128, 5.0, 10.0
 
 
-class Practice(MeDiMPipeline):
+class Practice(MeDiMPipeline, ABC):
     """A pipeline of the same parts that fills canvases in another way."""
 
     def __init__(self, own: MeDiMPipeline) -> None:
@@ -50,9 +51,9 @@ class Practice(MeDiMPipeline):
         self.spent = Spent([decoded], [len(seeds)])
         return decoded.canvas
 
+    @abstractmethod
     def fill(self, canvas: Canvas, seeds: Sequence[int]) -> tuple[Canvas, list[Pass]]:
         """The canvas without a mask, and what was computed."""
-        raise NotImplementedError
 
 
 class Released(Practice):
@@ -88,7 +89,7 @@ class Released(Practice):
 
 
 class PublicPractice(Practice):
-    """The pipeline's own sampler with full logits and decisions on the host; see above."""
+    """The pipeline's own sampler with full logits, nothing cached and decisions on the host; see above."""
 
     def __init__(self, own: MeDiMPipeline) -> None:
         super().__init__(own)

@@ -47,7 +47,12 @@ def baselines_of(own: MeDiMPipeline) -> list[Baseline]:
     """Both baselines on a pipeline's weights, with its present sampler."""
     return [
         Baseline("released", "128 steps, guidance by a second forward at each, full logits, batch 1", Released(own), True),
-        Baseline("public practice", "our sampler, full logits, decisions on the host, our batch", PublicPractice(own), False),
+        Baseline(
+            "public practice",
+            "our sampler, full logits, nothing cached, decisions on the host, our batch",
+            PublicPractice(own),
+            False,
+        ),
     ]
 
 

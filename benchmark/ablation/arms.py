@@ -75,7 +75,9 @@ def load_arm(name_or_path: str) -> Arm:
         raise unknown("arm", name_or_path, known)
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"arm '{path}' cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
         raise UserError(f"arm '{path}' cannot be read: {error}") from error
     return _arm(path.stem, read_mapping(text, f"arm '{path}'"))
 
@@ -83,7 +85,9 @@ def load_arm(name_or_path: str) -> Arm:
 def _arm(name: str, values: Mapping[str, Any]) -> Arm:
     if not _NAME.fullmatch(name):
         raise UserError(f"arm '{name}': a name is made of letters, digits, '.', '_' and '-'")
-    return checked(Arm, {**({"base": None} if name == FULL else {}), **values, "name": name}, f"arm '{name}'")
+    if "name" in values:
+        raise UserError(f"arm '{name}': field 'name': an arm is named by its file")
+    return checked(Arm, {"name": name, **({"base": None} if name == FULL else {}), **values}, f"arm '{name}'")
 
 
 def tokenizer_arm(text: str) -> Arm:

@@ -157,7 +157,7 @@ def sample(ctx: click.Context, data: str, sweep: str, dtype: str, **options: Any
     Writes sample_speed.json, sample_speed.csv and pareto.png: joint agreement (or finding F1), by the checker that scores,
     against FLOPs a sample. With --baselines the model's own sampler is timed in alternating turns against the released
     procedure (128 steps, guidance by a second forward at each, full logits, batch 1) and against the public practice (the same
-    sampler, full logits, decisions on the host), and the difference of their scores is held against the margin.
+    sampler, full logits, nothing cached, decisions on the host), and the difference of their scores is held against the margin.
 
     Samples and figures are kept sampler by sampler: the same command goes on after a kill.
     """

@@ -17,7 +17,7 @@ from medim.sampling.countdown import Countdown
 from medim.sampling.ending import Ending
 from medim.sampling.forward import Ask, Denoiser, Pass, account, read
 from medim.sampling.noise import noise
-from medim.sampling.plan import plan, rounds_of
+from medim.sampling.plan import active, plan, rounds_of
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import step
 
@@ -105,6 +105,10 @@ def _masked_diffusion(
 ) -> tuple[Canvas, list[Pass]]:
     """Rows that have the same modalities to generate. Between the plan and the end nothing waits for the device."""
     layout, device = canvas.layout, canvas.tokens.device
+    kinds = [settings.of(m) for m in active(layout, vacant)]
+    if settings.cache.refresh > 1 and len(kinds) == 2 and any(k.order == "first-hitting" and k.guidance for k in kinds):
+        reason = "which passes are guided would follow from the batch"
+        raise UserError(f"cache.refresh above 1 is not for guided pairs in order 'first-hitting' ({reason}); set it to 1")
     uniform = noise(seeds, rounds_of(layout, vacant, settings), layout.length)
     rounds = [entry.to(device) for entry in plan(layout, vacant, settings, uniform)]
     uniform = uniform.to(device)

@@ -239,8 +239,8 @@ def _by_hitting_times(
             own = vacant[:, layout.of(m)]
             progress = (known[m] & own).sum(1) / own.sum(1).clamp(min=1)
             informed = bool(known[_other(m)].any())
-            event_in = reveal.sum(1)
-            turns.append(Turn(m, event_in, event_in, _weight(settings.of(m), progress.double(), informed), reveal=reveal))
+            count = reveal.sum(1)
+            turns.append(Turn(m, count, count, _weight(settings.of(m), progress.double(), informed), reveal=reveal))
         for turn in turns:
             assert turn.reveal is not None
             known[turn.modality] = known[turn.modality] | turn.reveal

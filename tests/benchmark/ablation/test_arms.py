@@ -44,6 +44,9 @@ def test_an_arm_of_the_user(tmp_path):
     path.write_text("title: wider\noverides: {}\n")
     with pytest.raises(UserError, match="did you mean 'overrides'"):
         load_arm(str(path))
+    path.write_text("title: wider\nname: other\n")
+    with pytest.raises(UserError, match="named by its file"):
+        load_arm(str(path))
     path.write_text("title: wider\nbase: wide\n")
     with pytest.raises(UserError, match="compared with itself"):
         chosen_arms([str(path)])

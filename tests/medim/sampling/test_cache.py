@@ -117,7 +117,7 @@ def uneven(model: MeDiMModel, rows: list[int], **overrides) -> torch.Tensor:
     return decode(model, canvas, settings, [seed + 10 for seed in rows]).canvas.tokens
 
 
-@pytest.mark.parametrize("order", ["confidence", "threshold", "random", "left", "ancestral"])
+@pytest.mark.parametrize("order", ["confidence", "threshold", "random", "left", "ancestral", "first-hitting"])
 @pytest.mark.parametrize("guidance", [0.0, 1.5])
 def test_a_row_depends_on_no_row_beside_it(order, guidance):
     """Rows with more to do have rounds, and full passes among them, in which the others do nothing."""
@@ -125,6 +125,15 @@ def test_a_row_depends_on_no_row_beside_it(order, guidance):
     together = uneven(model, list(range(len(UNEVEN))), **own)
     for row in range(len(UNEVEN)):
         assert torch.equal(uneven(model, [row], **own)[0], together[row]), row
+
+
+def test_guided_pairs_by_hitting_times_are_refused():
+    """Their events interleave, so that the batch says which passes are guided."""
+    order = {"image.order": "first-hitting", "report.order": "first-hitting"}
+    with pytest.raises(UserError, match="'first-hitting'"):
+        filled(model_of(2), 2, **order)
+    assert not filled(model_of(2), 2, **order, **{"image.guidance": 0}).canvas.masked.any()
+    assert not filled(model_of(2), 1, **order).canvas.masked.any()
 
 
 def test_keeping_what_fills_up_a_row_is_noticed(monkeypatch):
@@ -168,6 +177,8 @@ def test_the_loop_never_asks_the_device_for_a_value(order, refresh, monkeypatch)
     model = model_of(2).to("meta")
     layout = model.config.layout
     own = {"order": order} | ({"remask": "cap", "remask_rate": 0.2} if order == "ancestral" else {"guidance": 1.0})
+    if order == "first-hitting" and refresh > 1:
+        own = {"order": order, "guidance": 0}  # guided, it is refused
     names = {"image": own, "report": own | {"order": "left" if order == "halton" else order}}
     settings = SETTINGS.with_overrides({f"{m}.{key}": value for m, values in names.items() for key, value in values.items()})
     settings = settings.with_overrides({"cache.refresh": refresh})

@@ -171,15 +171,16 @@ def test_an_edit_stays_in_its_region(pipeline, pairs):
 
 def test_an_edit_is_guided_at_least_so_much_whatever_the_sampler(pipeline, pairs):
     pipeline.configure({**QUICK, "image.guidance": 0, "cache.refresh": 1})
-    before = pipeline.sampler
 
-    def guided(**options) -> bool:
-        pipeline.edit([pairs[0].image], [pairs[0].report], [pairs[1].report], regions=[(0, 0, 32, 32)], seeds=[1], **options)
+    def guided() -> bool:
+        pipeline.edit([pairs[0].image], [pairs[0].report], [pairs[1].report], regions=[(0, 0, 32, 32)], seeds=[1])
         return any(one.guided for decoded in pipeline.spent.decoded for one in decoded.passes)
 
+    before = pipeline.sampler
     assert guided()
-    assert not guided(guidance=0.0)
     assert pipeline.sampler == before
+    pipeline.configure({"edit.guidance": 0})
+    assert not guided()
 
 
 def test_an_edit_may_write_part_of_the_report_too(pipeline, pairs):
