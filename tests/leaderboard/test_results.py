@@ -7,7 +7,7 @@ import pytest
 
 from leaderboard.record import read_records
 from medim.checkpoints import SHIPPED, shipped
-from medim.data.phantom.dataset import FINGERPRINT
+from medim.data.dataset import load_dataset
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 RUNS = sorted(path.parent for path in RESULTS.rglob("records.jsonl"))
@@ -23,10 +23,12 @@ def test_a_committed_run_names_the_weights_and_the_data_it_was_made_with(run):
     if "models" in manifest:  # an ablation has a model for each arm and seed; a change has none of its own
         named = {record.signature["model"] for record in measured if "model" in record.signature}
         assert named == set(manifest["models"].values())
+    elif "augmentation" in manifest:  # a downstream model is told by its data, which the generator made
+        assert {record.signature["settings"]["generator"] for record in measured} == {manifest["model_fingerprint"]}
     else:
         assert {record.signature["model"] for record in measured} == {manifest["model_fingerprint"]}
-    if manifest["dataset"] == "phantom":
-        assert manifest["dataset_fingerprint"] == FINGERPRINT
+    if manifest["dataset"].startswith("phantom"):
+        assert manifest["dataset_fingerprint"] == load_dataset(manifest["dataset"]).fingerprint
         assert all(record.synthetic for record in records)
     if manifest["model"] in shipped():
         card = json.loads((SHIPPED / manifest["model"] / "card.json").read_text(encoding="utf-8"))
