@@ -146,6 +146,10 @@ class MeDiMPipeline:
         """One report for each image; images of any size are brought to the model's geometry."""
         return self._reports(self._decode(self._blank(len(images)).give_image(self._codes(images)), seeds))
 
+    def has_room(self, prompt: str) -> bool:
+        """Whether a report that begins with the prompt has tokens left."""
+        return len(self.reports.ids(prompt)) < self.reports.report_length
+
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
         """One image and one report for each prompt; the report begins with the prompt, an empty prompt asks for nothing.
 
@@ -156,7 +160,7 @@ class MeDiMPipeline:
         given = torch.zeros_like(tokens, dtype=torch.bool)
         for row, prompt in zip(given, prompts, strict=True):
             length = len(self.reports.ids(prompt))
-            if length >= self.reports.report_length:
+            if not self.has_room(prompt):
                 room = self.reports.report_length
                 raise UserError(f"prompt of {length} tokens leaves no room in a report of {room}: {prompt!r}")
             row[:length] = True

@@ -146,6 +146,14 @@ class Scorable(Protocol):
         """Reports as the model reads them: ids, the end and padding, (n, length) integers."""
 
 
+@runtime_checkable
+class Roomy(Protocol):
+    """A system whose reports have a longest length, which a prompt is a part of."""
+
+    def has_room(self, prompt: str) -> bool:
+        """Whether `generate_pairs` takes this prompt: something of the report is left to write."""
+
+
 class Edited(Protocol):
     """An edited pair.
 

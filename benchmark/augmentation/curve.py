@@ -53,7 +53,8 @@ def draw_curve(path: Path, metric: str, arms: Sequence[Arm], values: Mapping[str
         axes.set_title(f"{title}\n{note}", fontsize=9)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         axes.tick_params(length=0, colors=INK)
-        axes.legend(loc="lower left")
+        if axes.get_legend_handles_labels()[1]:
+            axes.legend(loc="lower left")
         sns.despine(ax=axes, left=True)
         with atomic_path(path) as temporary:
             figure.savefig(temporary, format="png", dpi=DPI)

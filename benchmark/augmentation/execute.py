@@ -177,7 +177,7 @@ def _pools(
     """What the arms are composed of, and the hash of the prompts."""
     real = division.examples(REAL_SET, side)
     counts = needed(arms, len(real))
-    prompts = prompts_of(settings, division, real, seed)
+    prompts = prompts_of(settings, division, real, generator, seed)
     pools = Pools(
         real,
         further=division.examples(OTHER_SET, side, counts["further"]) if counts["further"] else (),

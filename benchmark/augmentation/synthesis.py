@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 from PIL import Image
 from tqdm import tqdm
 
@@ -24,7 +25,7 @@ from tasks.augmentation.prompts import condition_prompts
 from tasks.augmentation.settings import CONDITIONS, NO_PROMPTS, AugmentationSettings
 from tasks.augmentation.splits import OTHER_SET, REAL_SET, Division
 from tasks.downstream.contract import Example
-from tasks.protocols import Generator
+from tasks.protocols import Generator, Roomy
 
 SYNTHETIC = "synthetic"
 GENERATED, PLACEBO, PSEUDO = "generated", "real-as-synthetic", "pseudo.json"
@@ -55,18 +56,34 @@ class Offered:
         return {"pairs": "the low-data set", "n": self.slots, "content": content_of(self.examples)}
 
 
-def prompts_of(settings: AugmentationSettings, division: Division, real: Sequence[Example], seed: int) -> Prompts:
-    """The prompts of the generated pairs; `conditions` come from the low-data set alone.
+def prompts_of(
+    settings: AugmentationSettings, division: Division, real: Sequence[Example], model: Generator, seed: int
+) -> Prompts:
+    """The prompts of the generated pairs; `conditions` come from the low-data set alone, as far as the model has room for them.
 
     Raises:
-        UserError: a file of prompts that cannot be read.
+        UserError: a file of prompts that cannot be read, or no opening that the model has room for.
     """
     if settings.prompts == NO_PROMPTS:
         return Prompts()
     if settings.prompts != CONDITIONS:
         return Prompts.read(Path(settings.prompts), seed)
     domains = [division.dataset.pair("train", row).domain for row in division.rows[REAL_SET]]
-    texts = condition_prompts(real, domains, division.dataset.report_checker(), PROMPT_WORDS, seed)
+    refused: set[str] = set()
+
+    def has_room(prompt: str) -> bool:
+        if isinstance(model, Roomy) and not model.has_room(prompt):
+            refused.add(prompt)
+        return prompt not in refused
+
+    texts = condition_prompts(real, domains, division.dataset.report_checker(), PROMPT_WORDS, seed, has_room)
+    if not texts:
+        raise UserError(
+            f"no opening of a real report leaves '{model.name}' room to write: give a file of shorter prompts "
+            f"(augmentation.prompts=FILE.yaml), or none (augmentation.prompts={NO_PROMPTS})"
+        )
+    if refused:
+        click.echo(f"{len(refused)} prompts left out: '{model.name}' has no room for more than them", err=True)
     escaped = tuple(text.replace("{", "{{").replace("}", "}}") for text in texts)
     return Prompts(escaped, {}, hash_of(texts))
 

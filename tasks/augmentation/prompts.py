@@ -1,7 +1,7 @@
 """Prompts in the words of the low-data set: an opening, which names modality and region, and a condition, all equally often."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,12 @@ _SPACE, _END = re.compile(r"\s+"), re.compile(r"(?<=[.!?])\s+")
 
 
 def condition_prompts(
-    examples: Sequence[Example], domains: Sequence[str | None], checker: Checker | None, words: int, seed: int
+    examples: Sequence[Example],
+    domains: Sequence[str | None],
+    checker: Checker | None,
+    words: int,
+    seed: int,
+    has_room: Callable[[str], bool] = lambda prompt: True,
 ) -> list[str]:
     """Prompts to be used in turn: their number is a multiple of the (domain, condition) cells, each equally often.
 
@@ -25,6 +30,7 @@ def condition_prompts(
         checker: reads findings from sentences.
         words: most words of a prompt; longer ones lose the condition, then their end.
         seed: of the order.
+        has_room: of the model's report; prompts without are left out, and cells that have no other.
     """
     cells: dict[tuple[str | None, str], list[str]] = {}
     for example, domain in zip(examples, domains, strict=True):
@@ -39,10 +45,10 @@ def condition_prompts(
             cells.setdefault((domain, NOTHING), []).append(opening)
         for label, sentence in found.items():
             cells.setdefault((domain, label), []).append(opening if sentence == opening else f"{opening} {sentence}")
-    order = sorted(cells, key=lambda cell: (cell[0] or "", cell[1]))
     generator = np.random.default_rng([seed, 0x70])
-    distinct = {cell: _shortened(cells[cell], words) for cell in order}
-    most = max(len(texts) for texts in distinct.values())
+    distinct = {cell: _shortened(texts, words, has_room) for cell, texts in cells.items()}
+    order = sorted((cell for cell in cells if distinct[cell]), key=lambda cell: (cell[0] or "", cell[1]))
+    most = max((len(distinct[cell]) for cell in order), default=0)
     columns = []
     for cell in order:
         texts = distinct[cell]
@@ -51,10 +57,11 @@ def condition_prompts(
     return [column[turn] for turn in range(most) for column in columns]
 
 
-def _shortened(prompts: Sequence[str], words: int) -> list[str]:
-    """The distinct prompts of at most so many words; where all are longer, their first sentences, cut."""
-    short = [prompt for prompt in prompts if len(prompt.split()) <= words]
-    return sorted(set(short or [" ".join(_sentences(prompt)[0].split()[:words]) for prompt in prompts]))
+def _shortened(prompts: Sequence[str], words: int, has_room: Callable[[str], bool]) -> list[str]:
+    """The distinct prompts of at most so many words that have room; where there is none, the same of first sentences, cut."""
+    short = {prompt for prompt in prompts if len(prompt.split()) <= words}
+    cut = {" ".join(_sentences(prompt)[0].split()[:words]) for prompt in prompts}
+    return sorted(filter(has_room, short)) or sorted(filter(has_room, cut))
 
 
 def _sentences(report: str) -> list[str]:

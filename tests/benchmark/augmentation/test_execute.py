@@ -125,6 +125,22 @@ def test_arms_beyond_the_data_are_skipped_and_said(run, out):
     assert "more-real 400 %: skipped: 400 further real pairs are needed and the training split has 100" in result.output
 
 
+def test_prompts_that_the_model_has_no_room_for_are_left_out_and_said(run, out, scenist):
+    scenist.has_room = lambda prompt: "coral" not in prompt
+    result = run("--set", "augmentation.seeds=0")
+    assert result.exit_code == 0, result.output
+    assert "left out: 'scenist' has no room for more than them" in result.output
+    assert scenist.prompts
+    assert not [prompt for prompt in scenist.prompts if "coral" in prompt]
+
+
+def test_a_model_with_room_for_no_prompt_is_refused(run, scenist):
+    scenist.has_room = lambda prompt: False
+    result = run()
+    assert result.exit_code == 2
+    assert "augmentation.prompts=none" in result.output
+
+
 def test_another_regime_into_the_same_folder_is_refused(run, out, monkeypatch):
     assert run("--set", "augmentation.seeds=0").exit_code == 0
     monkeypatch.setattr("benchmark.augmentation.execute.check_regime", lambda regime, *rest: {"regime": regime})

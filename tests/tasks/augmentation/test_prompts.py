@@ -39,3 +39,13 @@ def test_without_a_checker_openings_alone():
 def test_prompts_keep_to_their_length():
     prompts = condition_prompts(examples(["one two three four five six. amber."]), ["x"], checker, 4, 0)
     assert prompts == ["one two three four"]
+
+
+def test_prompts_without_room_lose_their_condition_and_cells_without_any_are_left_out():
+    def prompts(has_room):
+        return Counter(condition_prompts(examples(REPORTS), DOMAINS, checker, 20, 0, has_room))
+
+    short = prompts(lambda prompt: len(prompt.split()) < 5)
+    assert short == {"Chest film.": 2, "Chest x-ray.": 1, "Tissue. Blue everywhere.": 1}
+    assert set(prompts(lambda prompt: prompt.startswith("Tissue"))) == {"Tissue. Blue everywhere."}
+    assert not prompts(lambda prompt: False)
