@@ -43,7 +43,9 @@ class Practice(MeDiMPipeline, ABC):
             raise UserError(f"model '{own.name}': the baselines sample masked diffusion only")
         super().__init__(own.model, own.images, own.reports, own.sampler, own.name, own.fingerprint)
 
-    def _decode(self, canvas: Canvas, seeds: Sequence[int]) -> Canvas:
+    def _decode(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> Canvas:
+        if sampler is not None:
+            raise UserError(f"model '{self.name}': the baselines fill canvases; they do not edit")
         started = time.perf_counter()
         ending = Ending(self.reports.end, self.reports.padding)
         filled, passes = self.fill(canvas, seeds)

@@ -1,7 +1,6 @@
 """A trained model with both tokenizers: reports, images and pairs in, reports, images and pairs out."""
 
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from medim.denoiser import MeDiMModel
 from medim.errors import UserError
 from medim.files import hash_files, write_json
 from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
-from medim.sampling.completion import Completion, canvas_of
+from medim.sampling.completion import Completion, canvas_of, one_each
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
+from medim.sampling.editing import canvas_of_edit, sampler_of_edit
 from medim.sampling.ending import Ending
 from medim.sampling.gaps import with_gaps
-from medim.sampling.regions import Mask, concerned, passes_of, token_mask
+from medim.sampling.regions import Mask, token_mask
 from medim.sampling.sentences import sentence_slices
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.steering import Spent, Steering, steer
@@ -192,8 +192,8 @@ class MeDiMPipeline:
             UserError: a mask or span that does not fit, a mask without its image, a report that does not.
         """
         count = len(seeds)
-        pictures, texts = _each(images, count, "images"), _each(reports, count, "reports")
-        masks, cuts = _each(image_masks, count, "image_masks"), _each(spans, count, "spans")
+        pictures, texts = one_each(images, count, "images"), one_each(reports, count, "reports")
+        masks, cuts = one_each(image_masks, count, "image_masks"), one_each(spans, count, "spans")
         redraw: list[np.ndarray | None] = []
         for index, (image, mask) in enumerate(zip(pictures, masks, strict=True)):
             if mask is not None and image is None:
@@ -221,29 +221,14 @@ class MeDiMPipeline:
         Raises:
             UserError: a region or report that does not fit, or no region for a model that cannot find one.
         """
-        areas, own = _each(regions, len(seeds), "regions"), self.sampler
-        none, codes = [None] * len(seeds), self._codes_where(images)
-        after = canvas_of(self.model, self.reports, codes, none, new_reports, seeds)
-        redraw, search = torch.zeros(len(seeds), self.images.length, dtype=torch.bool), None
-        if any(area is None for area in areas):
-            if self.model.autoregressive:
-                raise UserError("an autoregressive model does not find what a change concerns: give the regions")
-            before = canvas_of(self.model, self.reports, codes, none, reports, seeds)
-            started, looks = time.perf_counter(), passes_of(before)
-            redraw = concerned(self.model, before, after, own.edit.share, seeds)
-            search = Decoded(before, len(looks), time.perf_counter() - started, looks)
-        for row, (area, image) in enumerate(zip(areas, images, strict=True)):
-            if area is not None:
-                redraw[row] = torch.from_numpy(token_mask(area, image.size, self.images.grid)).flatten()
-        layout, mask = after.layout, torch.zeros_like(after.given)
-        mask[:, layout.image] = redraw.to(mask.device)
-        tokens = after.tokens.masked_fill(mask, layout.vocabulary.mask)
-        if not self.model.autoregressive and self.model.config.transition == "absorbing":  # others cannot be guided
-            self.sampler = own.with_overrides({"image.guidance": max(own.image.guidance, own.edit.guidance)})
-        try:
-            done = self._completed(Canvas(layout, tokens, after.given & ~mask), seeds)
-        finally:
-            self.sampler = own
+        areas = [
+            None if area is None else token_mask(area, image.size, self.images.grid)
+            for area, image in zip(one_each(regions, len(seeds), "regions"), images, strict=True)
+        ]
+        canvas, search = canvas_of_edit(
+            self.model, self.reports, self._codes_where(images), reports, new_reports, areas, self.sampler.edit.share, seeds
+        )
+        done = self._completed(canvas, seeds, sampler_of_edit(self.sampler, self.model))
         if search is not None:
             self.spent.decoded.append(search)
             self.spent.rows.append(len(seeds))
@@ -306,13 +291,13 @@ class MeDiMPipeline:
         """Whether the sampler's settings ask for checkers; see `steer`."""
         return self.sampler.steering.candidates > 1 or self.sampler.steering.repairs > 0
 
-    def _decode(self, canvas: Canvas, seeds: Sequence[int]) -> Canvas:
+    def _decode(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> Canvas:
         if len(seeds) != len(canvas.tokens):
             raise ValueError(f"{len(canvas.tokens)} samples but {len(seeds)} seeds")
         ending = Ending(self.reports.end, self.reports.padding)
 
         def run(part: Canvas, numbers: Sequence[int]) -> Decoded:
-            return decode(self.model, part, self.sampler, numbers, ending)
+            return decode(self.model, part, sampler or self.sampler, numbers, ending)
 
         if not self.steered:
             decoded = run(canvas, seeds)
@@ -328,8 +313,8 @@ class MeDiMPipeline:
         )  # fmt: skip
         return done
 
-    def _completed(self, canvas: Canvas, seeds: Sequence[int]) -> list[Completion]:
-        done = self._decode(canvas, seeds)
+    def _completed(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> list[Completion]:
+        done = self._decode(canvas, seeds, sampler)
         redrawn = (~canvas.given[:, canvas.layout.image]).view(len(seeds), self.images.grid, self.images.grid).cpu().numpy()
         rows = zip(self._images(done), self._reports(done), done.image_codes().cpu(), redrawn, strict=True)
         return [Completion(image, report, codes, mask) for image, report, codes, mask in rows]
@@ -348,16 +333,3 @@ class MeDiMPipeline:
 
     def _reports(self, canvas: Canvas) -> list[str]:
         return self.reports.decode(canvas.report_tokens().cpu())
-
-
-def _each(values: Sequence[Any] | None, count: int, name: str) -> list[Any]:
-    """One value for each sample, None where there are none.
-
-    Raises:
-        UserError: another number of values.
-    """
-    if values is None:
-        return [None] * count
-    if len(values) != count:
-        raise UserError(f"{name}: {len(values)} for {count} samples")
-    return list(values)

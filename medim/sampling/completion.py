@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,6 +29,19 @@ class Completion:
     report: str
     codes: torch.Tensor
     redrawn: np.ndarray
+
+
+def one_each(values: Sequence[Any] | None, count: int, name: str) -> list[Any]:
+    """One value for each sample, None where there are none.
+
+    Raises:
+        UserError: another number of values.
+    """
+    if values is None:
+        return [None] * count
+    if len(values) != count:
+        raise UserError(f"{name}: {len(values)} for {count} samples")
+    return list(values)
 
 
 def canvas_of(
