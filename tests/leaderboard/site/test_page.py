@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from leaderboard.compare import boards
@@ -36,6 +38,21 @@ def test_incomplete_coverage_is_marked(page):
     html = page(coverage=0.95)
     assert '<td class="partial">95 %</td>' in html
     assert "coverage 95.0%: ranking needs every case" in html
+
+
+def test_boards_of_one_data_set_are_told_apart(make_run):
+    collection = collect([make_run(tasks=("report-generation",), samples=0)])
+    (one,) = boards(collection.records, {"aaaa1111bbbb2222": "f"})
+    name = f"{one.dataset}, {one.split}"
+
+    def links(*shown):
+        html = render([(board, []) for board in shown], [], collection.runs)
+        return [line for line in html.splitlines() if f">{name}" in line]
+
+    assert f">{name}</a>" in links(one)[0]
+    first, second = links(one, replace(one, protocol="as-given"))
+    assert f">{name} ({one.protocol}, data f)</a>" in first
+    assert f">{name} (as-given, data f)</a>" in second
 
 
 def test_an_empty_page_stands(make_record):
