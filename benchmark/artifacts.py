@@ -1,6 +1,5 @@
 """What an `--out` folder holds already: one configuration, and stages named by the hash of their inputs."""
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -10,9 +9,10 @@ from typing import Any
 
 from medim.errors import UserError
 from medim.files import hash_of, write_json
+from medim.locks import LOCK, held
 
 STAGES, TRAINING_INDEX = "stages", "training-index"
-CONFIGURATION, LOCK = "configuration.json", ".lock"
+CONFIGURATION = "configuration.json"
 # All that a command of this package writes into an --out; --overwrite removes these and nothing else.
 OWNED = (
     "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
@@ -48,7 +48,7 @@ class Artifacts:
         if not path.exists() and out.is_dir() and any(child.name != STAGES for child in out.iterdir()):
             raise UserError(f"--out {out} holds files that no run of medim-bench wrote; choose another folder")
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(out):
+        with held(out, f"{STAGES}/{LOCK}"):
             if path.exists() and overwrite:
                 cls._clear(out)
             if path.exists():
@@ -126,15 +126,3 @@ def _refuse_another(out: Path, present: dict[str, Any], wanted: dict[str, Any]) 
                 f"--out {out} belongs to a run with {key} = {shown[0]}, and now {key} = {shown[1]}: "
                 "choose another folder, or --overwrite to start anew"
             )
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keeps other processes out of `out`; the kernel ends the lock with the process, however that ends."""
-    with (out / STAGES / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            message = f"--out {out} is being written by another command; wait for it, or choose another folder"
-            raise UserError(message) from None
-        yield

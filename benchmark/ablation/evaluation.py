@@ -5,12 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmark.ablation.locks import locked
 from benchmark.ablation.plan import TRAINING, Evaluation
 from medim.data.dataset import PairDataset, keys_of
 from medim.data.token_cache import TokenSplit, tokenise_split
 from medim.diffusion.likelihood import CONDITIONS, likelihood
 from medim.files import write_json
+from medim.locks import LOCK, locked
 from medim.pipeline import MeDiMPipeline
 
 EVALUATION = "evaluation.json"
@@ -26,7 +26,7 @@ def evaluate(folder: Path, dataset: PairDataset, settings: Evaluation, cache: Pa
         UserError: a model that cannot be loaded, a split without pairs.
     """
     pipeline = MeDiMPipeline.from_pretrained(folder, device)
-    with locked(cache):  # several arms ask for the same tokens: one makes them
+    with locked(cache / LOCK):  # several arms ask for the same tokens: one makes them
         split = tokenise_split(dataset, settings.split, pipeline.images, pipeline.reports, cache, settings.pairs)
     write_json(folder / EVALUATION, measured(pipeline, dataset, split, settings) | {"training": cost_of(folder, pipeline)})
 

@@ -11,12 +11,14 @@ import sys
 import threading
 from pathlib import Path
 
-from benchmark.ablation.locks import locked
 from benchmark.ablation.plan import CACHE, RUN, Job, train_command
 from benchmark.status import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from leaderboard.errors import LeaderboardError
 from medim.data.dataset import PairDataset, load_dataset
 from medim.errors import UserError
+from medim.locks import LOCK, held, locked
+
+JOB_LOCK = ".job.lock"  # the training within has one of its own
 
 
 def work(job: Job) -> int:
@@ -30,7 +32,7 @@ def work(job: Job) -> int:
     missing = job.missing(dataset.fingerprint)
     if not missing:
         return DONE
-    with locked(job.folder, wait=False):
+    with held(job.folder, JOB_LOCK):
         cache = job.out / CACHE
         if "training" in missing:
             from medim.training.train import train_model
@@ -62,7 +64,7 @@ def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
     recipe = job.recipe()
     if place.exists() or recipe.image_tokenizer is None:  # train_model tells what is missing
         return
-    with locked(cache):
+    with locked(cache / LOCK):
         images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
         if job.device != "cpu":
             import torch

@@ -3,7 +3,6 @@
 The kernel's file locks keep two processes from one shard and end with the process, however that ends.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 from benchmark.artifacts import flatten
 from medim.errors import UserError
 from medim.files import write_json
+from medim.locks import locked
 
 WORK = ".export"
 CONFIGURATION, DONE = "configuration.json", "done.json"
@@ -122,14 +122,8 @@ class Work:
     @contextmanager
     def lock(self, name: str, wait: bool = False) -> Iterator[bool]:
         """Holds a lock of this export; yields False, at once, where another process has it and `wait` is not set."""
-        (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-        with (self.folder / "locks" / name).open("w") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+        with locked(self.folder / "locks" / name, wait) as mine:
+            yield mine
 
     def claim(self, configuration: Mapping[str, Any], overwrite: bool, owned: tuple[str, ...]) -> None:
         """Gives the folder to a configuration, new or to be continued.

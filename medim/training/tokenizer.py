@@ -14,6 +14,7 @@ from tqdm import tqdm
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
 from medim.files import write_json, write_text
+from medim.locks import held
 from medim.tokenizers.codebook import CodebookLearner, standardise
 from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
@@ -44,56 +45,58 @@ def train_tokenizer(
         images: what `read_images` gives, where several trainings share it.
 
     Raises:
-        UserError: `out` holds another configuration (the key is named), the data set has no images for a split, or the loss
-            is no longer finite.
+        UserError: `out` holds another configuration (the key is named) or is being worked on, the data set has no images for a
+            split, or the loss is no longer finite.
         KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
     """
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
-    config = {"data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, "recipe": recipe.model_dump(mode="json")}
-    refuse_other_config(out / CONFIG, config)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if (out / DESCRIPTION).is_file():
-        tokenizer = ImageTokenizer.from_pretrained(out)
-        if not (out / REPORT).is_file():
-            write_json(out / REPORT, report(tokenizer.to(device), dataset, "val", recipe.eval_images, recipe.seed, progress))
-        return tokenizer
-    write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False))
-
-    train, val = images or read_images(dataset, recipe, progress)
-    run = TokenizerTraining(recipe, device)
-    checkpoints = Checkpoints(out)
-    metrics = Metrics(out / METRICS)
-    run.load(checkpoints.newest())
-    metrics.drop_after(run.step)
-
-    begun = time.monotonic() - run.seconds
-    bar = tqdm(total=recipe.steps, initial=run.step, desc="tokenizer", unit="step", disable=not progress)
-    with interruptible() as interrupted, bar:
-        while run.step < recipe.steps:
-            figures = run.advance(train)
-            run.seconds = time.monotonic() - begun
-            bar.update()
-            if run.step % recipe.logging_steps == 0:
-                metrics.add(run.step, "train", seconds=run.seconds, **figures)
-                bar.set_postfix(
-                    loss=f"{figures['loss']:.4f}", psnr=f"{figures['psnr']:.1f}", codes=f"{figures['codes_used']:.0%}"
+    with held(out):
+        config = {"data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, "recipe": recipe.model_dump(mode="json")}
+        refuse_other_config(out / CONFIG, config)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        if (out / DESCRIPTION).is_file():
+            tokenizer = ImageTokenizer.from_pretrained(out)
+            if not (out / REPORT).is_file():
+                write_json(
+                    out / REPORT, report(tokenizer.to(device), dataset, "val", recipe.eval_images, recipe.seed, progress)
                 )
-            if run.step % recipe.eval_every == 0 and recipe.first_quantised_step < run.step < recipe.steps:
-                metrics.add(run.step, "val", seconds=run.seconds, **evaluate(run.tokenizer, val))
-            if run.step % recipe.save_steps == 0 or run.step == recipe.steps or interrupted():
-                checkpoints.save(run.step, run.state())
-            if interrupted():
-                raise KeyboardInterrupt
+            return tokenizer
+        write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False))
 
-    tokenizer = run.finish()
-    figures = evaluate(tokenizer, val)
-    metrics.add(run.step, "final", seconds=run.seconds, **figures)
-    tokenizer.training = {**config, "val": {**figures, "images": len(val)}, "seconds": round(run.seconds, 1)}
-    picture(val, tokenizer, out / PICTURE)
-    write_json(out / REPORT, report(tokenizer, dataset, "val", recipe.eval_images, recipe.seed, progress))
-    tokenizer.save_pretrained(out, dtype=getattr(torch, recipe.weights))
-    return tokenizer
+        train, val = images or read_images(dataset, recipe, progress)
+        run = TokenizerTraining(recipe, device)
+        checkpoints = Checkpoints(out)
+        metrics = Metrics(out / METRICS)
+        run.load(checkpoints.newest())
+        metrics.drop_after(run.step)
+
+        begun = time.monotonic() - run.seconds
+        bar = tqdm(total=recipe.steps, initial=run.step, desc="tokenizer", unit="step", disable=not progress)
+        with interruptible() as interrupted, bar:
+            while run.step < recipe.steps:
+                figures = run.advance(train)
+                run.seconds = time.monotonic() - begun
+                bar.update()
+                if run.step % recipe.logging_steps == 0:
+                    metrics.add(run.step, "train", seconds=run.seconds, **figures)
+                    bar.set_postfix(
+                        loss=f"{figures['loss']:.4f}", psnr=f"{figures['psnr']:.1f}", codes=f"{figures['codes_used']:.0%}"
+                    )
+                if run.step % recipe.eval_every == 0 and recipe.first_quantised_step < run.step < recipe.steps:
+                    metrics.add(run.step, "val", seconds=run.seconds, **evaluate(run.tokenizer, val))
+                if run.step % recipe.save_steps == 0 or run.step == recipe.steps or interrupted():
+                    checkpoints.save(run.step, run.state())
+                if interrupted():
+                    raise KeyboardInterrupt
+
+        tokenizer = run.finish()
+        figures = evaluate(tokenizer, val)
+        metrics.add(run.step, "final", seconds=run.seconds, **figures)
+        tokenizer.training = {**config, "val": {**figures, "images": len(val)}, "seconds": round(run.seconds, 1)}
+        picture(val, tokenizer, out / PICTURE)
+        write_json(out / REPORT, report(tokenizer, dataset, "val", recipe.eval_images, recipe.seed, progress))
+        tokenizer.save_pretrained(out, dtype=getattr(torch, recipe.weights))
+        return tokenizer
 
 
 def read_images(dataset: PairDataset, recipe: TokenizerRecipe, progress: bool = True) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from medim.data.token_cache import TokenSplit, tokenise_split, unigram_nats
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.errors import UserError
 from medim.files import write_json, write_text
+from medim.locks import held
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
@@ -63,7 +65,7 @@ def train_model(
         `out`, in the form that `MeDiMPipeline.from_pretrained` reads.
 
     Raises:
-        UserError: a mistake in the recipe, the data or the folder.
+        UserError: a mistake in the recipe, the data or the folder, or another process at work in it.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
     """
     extra = [f"image_tokenizer={tokenizer}"] * (tokenizer is not None) + [f"max_steps={steps}"] * (steps is not None)
@@ -77,44 +79,45 @@ def train_model(
     torch.manual_seed(recipe.seed)
     state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
     is_main = state.is_main_process  # asked now: the Trainer makes the state anew
-    images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
-    images.to(device or state.device)
-    check_image_ids(recipe, images)
-    reports = report_tokenizer(recipe, dataset)
-    with state.main_process_first():  # the others find the folder claimed and the tokens made
-        configuration = {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}
-        claim(out, configuration, overwrite and is_main)
-        cache = out / "cache"
-        train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
-        validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
-    model = build(recipe, images, reports)
-    describe(model, train, reports)
-    floor = unigram_nats(train, validation, reports)
-    rows = weighted_rows(dataset, len(train), recipe.seed)
-    result, gathered = fit(model, recipe, train, validation, reports, out, device, rows)
-    if gathered is not None:
+    with held(out) if is_main else nullcontext():  # of several processes the main one stands for all
+        images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
+        images.to(device or state.device)
+        check_image_ids(recipe, images)
+        reports = report_tokenizer(recipe, dataset)
+        with state.main_process_first():  # the others find the folder claimed and the tokens made
+            configuration = {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}
+            claim(out, configuration, overwrite and is_main)
+            cache = out / "cache"
+            train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
+            validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
         model = build(recipe, images, reports)
-        model.load_state_dict(gathered)
-    if not is_main:
+        describe(model, train, reports)
+        floor = unigram_nats(train, validation, reports)
+        rows = weighted_rows(dataset, len(train), recipe.seed)
+        result, gathered = fit(model, recipe, train, validation, reports, out, device, rows)
+        if gathered is not None:
+            model = build(recipe, images, reports)
+            model.load_state_dict(gathered)
+        if not is_main:
+            return out
+        write_json(
+            out / "training.json",
+            {
+                "preset": preset,
+                "recipe": recipe.model_dump(),
+                "data": dataset.name,
+                "data_fingerprint": dataset.fingerprint,
+                "terms": dataset.terms,
+                "synthetic": dataset.synthetic,
+                "pairs_seen": recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps,
+                "unigram_report_nats_per_token": floor,
+                "seconds_of_last_sitting": round(time.time() - started, 1),
+                **result,
+            },
+        )
+        plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
+        save(model, images, reports, out)
         return out
-    write_json(
-        out / "training.json",
-        {
-            "preset": preset,
-            "recipe": recipe.model_dump(),
-            "data": dataset.name,
-            "data_fingerprint": dataset.fingerprint,
-            "terms": dataset.terms,
-            "synthetic": dataset.synthetic,
-            "pairs_seen": recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps,
-            "unigram_report_nats_per_token": floor,
-            "seconds_of_last_sitting": round(time.time() - started, 1),
-            **result,
-        },
-    )
-    plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
-    save(model, images, reports, out)
-    return out
 
 
 def claim(out: Path, configuration: dict, overwrite: bool) -> None:

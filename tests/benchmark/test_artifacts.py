@@ -65,7 +65,7 @@ def test_one_writer_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
     arguments = [sys.executable, "-c", code, str(tmp_path / "o")]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="being written by another command"), Artifacts.claim(tmp_path / "o", {"a": 1}):
+        with pytest.raises(UserError, match="being worked on by another process"), Artifacts.claim(tmp_path / "o", {"a": 1}):
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from benchmark.ablation.evaluation import measured
-from benchmark.ablation.locks import locked
 from benchmark.ablation.plan import Evaluation, python_command
 from benchmark.ablation.quick_check import variants, with_config
-from benchmark.ablation.work import work
+from benchmark.ablation.work import JOB_LOCK, work
 from benchmark.status import DONE, INTERRUPTED
 from medim.data.token_cache import TokenSplit, tokenise_split
 from medim.errors import UserError
+from medim.locks import held
 from medim.pipeline import MeDiMPipeline
 
 
@@ -57,7 +57,7 @@ def test_a_measurement_is_repeated_to_the_digit_and_follows_its_seed(jobs, phant
 
 def test_a_folder_that_is_worked_on_is_left_alone(jobs, plan_in):
     job = plan_in(jobs[0].out, ["full"], [1]).jobs[0]
-    with locked(job.folder), pytest.raises(UserError, match="being worked on by another process"):
+    with held(job.folder, JOB_LOCK), pytest.raises(UserError, match="being worked on by another process"):
         work(job)
 
 

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from medim.data.selection import MixedDataset, Subset
 from medim.errors import UserError
+from medim.locks import held
 from medim.pipeline import MeDiMPipeline
 from medim.training import trainer
 from medim.training.train import train_model
@@ -75,6 +76,12 @@ def test_it_learns(squares, recipe_file, tmp_path):
     settings = ("mixture={image-given: 1.0}", "eval_steps=120")
     out = train_model(str(recipe_file), squares, tmp_path / "out", overrides=settings, steps=120, device="cpu")
     assert json.loads((out / "training.json").read_text())["eval_report_given_image_report_nats_per_token"] < 2
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(squares, recipe_file, tmp_path):
+    with held(tmp_path / "out"), pytest.raises(UserError, match="being worked on by another process"):
+        train_model(str(recipe_file), squares, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out" / "config.yaml").exists()
 
 
 def test_another_configuration_into_the_same_folder_is_refused(squares, recipe_file, tmp_path):

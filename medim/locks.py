@@ -1,0 +1,36 @@
+"""Keeping two processes out of one folder. The kernel ends a lock with its process, however that ends."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from medim.errors import UserError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock file `path`; yields False, at once, where another process has it and `wait` is not set."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+@contextmanager
+def held(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Holds a folder.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    with locked(folder / name, wait=False) as mine:
+        if not mine:
+            raise UserError(f"'{folder}' is being worked on by another process; wait for it, or choose another folder")
+        yield
