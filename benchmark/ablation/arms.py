@@ -96,10 +96,26 @@ def tokenizer_arm(text: str) -> Arm:
     Raises:
         UserError: not of the form NAME=DIR.
     """
-    name, equals, folder = text.partition("=")
-    if not equals or not folder:
-        raise UserError(f"--tokenizer-arm {text}: give NAME=DIR, such as codes-16=runs/sweep/codes-16")
+    name, folder = _named(text, "--tokenizer-arm", "codes-16=runs/sweep/codes-16")
     return _arm(name, {"title": f"image tokenizer {name}", "overrides": {"image_tokenizer": folder}})
+
+
+def backbone_arm(text: str) -> Arm:
+    """`smollm2=ID`: the full model from another causal language model, without image rows of its own.
+
+    Raises:
+        UserError: not of the form NAME=ID.
+    """
+    name, backbone = _named(text, "--backbone-arm", "smollm2=HuggingFaceTB/SmolLM2-135M-Instruct")
+    overrides = {"backbone": backbone, "backbone_shape": None, "backbone_image_offset": None, "report_vocabulary": None}
+    return _arm(name, {"title": f"backbone {name}", "overrides": overrides | {"pretrained": True}})
+
+
+def _named(text: str, option: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not value:
+        raise UserError(f"{option} {text}: give NAME=VALUE, such as {example}")
+    return name, value
 
 
 def chosen_arms(names: Sequence[str], more: Iterable[Arm] = ()) -> list[Arm]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.ablation.arms import SETS, chosen_arms, tokenizer_arm
+from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, tokenizer_arm
 from benchmark.ablation.plan import Evaluation, Generation, Plan, make_plan
 from benchmark.ablation.pool import Failed, run_jobs
 from benchmark.ablation.report import TABLE, write_report
@@ -24,6 +24,7 @@ def execute_ablation(
     set_of: str | None,
     arms: str | None,
     tokenizer_arms: Sequence[str],
+    backbone_arms: Sequence[str],
     *,
     preset: str,
     data: str,
@@ -50,7 +51,7 @@ def execute_ablation(
     """
     names = list(SETS[set_of or "table4"]) if set_of is not None or arms is None else []
     names += [name.strip() for name in arms.split(",") if name.strip()] if arms is not None else []
-    chosen = chosen_arms(list(dict.fromkeys(names)), map(tokenizer_arm, tokenizer_arms))
+    chosen = chosen_arms(list(dict.fromkeys(names)), [*map(tokenizer_arm, tokenizer_arms), *map(backbone_arm, backbone_arms)])
     dataset = load_dataset(data)
     recipe_settings = [f"{key}={value}" for key, value in overrides.items() if not key.startswith(SAMPLING)]
     sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}

@@ -15,6 +15,9 @@ SETS = ("table4", "choices", "adaln", "prior", "all")
 )
 @click.option("--arms", metavar="A,B,...", help="Arms by name, or YAML files with title and overrides of the recipe.")
 @click.option("--tokenizer-arm", "tokenizer_arms", multiple=True, metavar="NAME=DIR", help="An arm with its own tokenizer.")
+@click.option(
+    "--backbone-arm", "backbone_arms", multiple=True, metavar="NAME=ID", help="An arm from another causal language model."
+)
 @click.option("--preset", metavar="NAME|FILE.yaml", help="The recipe that the arms vary.")
 @data_option()
 @out_option(required=False)
@@ -37,6 +40,7 @@ def ablate(
     set_of: str | None,
     arms: str | None,
     tokenizer_arms: tuple[str, ...],
+    backbone_arms: tuple[str, ...],
     preset: str | None,
     data: str,
     out: Path | None,
@@ -78,8 +82,8 @@ def ablate(
 
     ctx.exit(
         execute_ablation(
-            set_of, arms, tokenizer_arms, preset=preset, data=data, out=out, tokenizer=tokenizer, seeds=seeds, steps=steps,
-            jobs=jobs, eval_pairs=eval_pairs, draws=draws, limit=limit if generation else None, report_only=report_only,
-            device=device, overrides=overrides, overwrite=overwrite,
+            set_of, arms, tokenizer_arms, backbone_arms, preset=preset, data=data, out=out, tokenizer=tokenizer, seeds=seeds,
+            steps=steps, jobs=jobs, eval_pairs=eval_pairs, draws=draws, limit=limit if generation else None,
+            report_only=report_only, device=device, overrides=overrides, overwrite=overwrite,
         )
     )  # fmt: skip

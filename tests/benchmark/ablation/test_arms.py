@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmark.ablation.arms import SETS, Arm, chosen_arms, load_arm, shipped, tokenizer_arm
+from benchmark.ablation.arms import SETS, Arm, backbone_arm, chosen_arms, load_arm, shipped, tokenizer_arm
 from benchmark.ablation.paper import table4
 from medim.errors import UserError
 from medim.training.recipe import ModelRecipe
@@ -60,6 +60,15 @@ def test_a_tokenizer_is_an_arm():
     for wrong in ("codes-16", "codes-16=", "../up=folder"):
         with pytest.raises(UserError):
             tokenizer_arm(wrong)
+
+
+def test_a_backbone_is_an_arm_and_brings_its_own_words():
+    arm = backbone_arm("other=some/model")
+    recipe = load_recipe(ModelRecipe, "mini-liquid-diffusion", "", arm.settings(100))
+    assert (recipe.backbone, recipe.pretrained, recipe.backbone_image_offset) == ("some/model", True, None)
+    assert (recipe.report_vocabulary, recipe.backbone_shape) == (None, None)
+    with pytest.raises(UserError, match="smollm2="):
+        backbone_arm("other")
 
 
 def test_two_arms_of_one_name_are_refused():
