@@ -229,16 +229,20 @@ class MeDiMModel(PreTrainedModel):
         # Shifted, the first position of a canvas is read at the last, which has no successor.
         return x if self.config.logit_alignment == "own" else x.roll(1, dims=1)
 
+    def reading_order(self, report_first: bool) -> torch.Tensor:
+        """Positions of the canvas in the order in which an autoregressive model reads them, shape (L,)."""
+        layout = self.config.layout
+        place = torch.arange(layout.length)
+        report = place[layout.report]
+        rest = torch.cat([place[: layout.report.start], place[layout.report.stop :]])
+        return torch.cat([report, rest] if report_first else [rest, report])
+
     def _from_the_left(self, x: torch.Tensor, report_first: torch.Tensor | None) -> torch.Tensor:
         """Hidden state after all that stands before each position; MASK, which no sequence holds, opens the sequence."""
         opening = self.added.weight[0].expand(len(x), 1, -1)
         if report_first is None:
             return self.backbone(torch.cat([opening, x[:, :-1]], dim=1), None)
-        layout = self.config.layout
-        place = torch.arange(layout.length, device=x.device)
-        report = place[layout.report]
-        rest = torch.cat([place[: layout.report.start], place[layout.report.stop :]])
-        orders = torch.stack([torch.cat([rest, report]), torch.cat([report, rest])])[report_first.long()]  # (B, L)
+        orders = torch.stack([self.reading_order(False), self.reading_order(True)]).to(x.device)[report_first.long()]  # (B, L)
         x = x.gather(1, orders[..., None].expand_as(x))
         x = self.backbone(torch.cat([opening, x[:, :-1]], dim=1), None)
         return torch.empty_like(x).scatter(1, orders[..., None].expand_as(x), x)

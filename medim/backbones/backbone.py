@@ -5,7 +5,7 @@ from typing import Literal
 
 import torch
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import Cache, PretrainedConfig
 
 from medim.backbones.adaln import AdaLN, FinalModulation, Gating
 from medim.streams import GOLDEN
@@ -63,12 +63,15 @@ class Backbone(nn.Module, ABC):
         """Which attention kernel runs; a UserError for one that is not known."""
 
     @abstractmethod
-    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0) -> torch.Tensor:
+    def forward(
+        self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0, past: Cache | None = None
+    ) -> torch.Tensor:
         """
         Args:
             embeddings: shape (B, L, width).
             condition: the time vector (B, width), or None where time is ignored.
             future: share of the future positions that a bidirectional backbone sees; 1 but for the annealing of the mask.
+            past: keys and values of the positions before these, of a causal backbone; those of these are added to it.
 
         Returns:
             Final hidden states (B, L, width).

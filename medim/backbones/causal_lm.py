@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Cache, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from medim.backbones.adaln import Gating, modulate
@@ -65,19 +65,21 @@ class CausalLMBackbone(Backbone):
         for layer in self.decoder.layers:
             layer.self_attn.is_causal = attention == "causal"
 
-    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0) -> torch.Tensor:
-        x = embeddings
+    def forward(
+        self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0, past: Cache | None = None
+    ) -> torch.Tensor:
+        x, start = embeddings, 0 if past is None else past.get_seq_length()
         if self.timestep == "additive":
             x = x + self.add(condition)[:, None]
         kinds = self._kinds()
-        positions = torch.arange(x.shape[1], device=x.device)[None]
+        positions = torch.arange(start, start + x.shape[1], device=x.device)[None]
         by_kind = self.decoder.config.model_type == "gemma3_text"  # which turns slower in blocks that see everything
         rotaries = {kind: self.decoder.rotary_emb(x, positions, *[kind] * by_kind) for kind in set(kinds)}
-        masks = {kind: self._mask(x, kind, future) for kind in set(kinds)}
+        masks = {kind: self._mask(x, kind, future, start) for kind in set(kinds)}
         for index, layer in enumerate(self.decoder.layers):
             rotary, mask = rotaries[kinds[index]], masks[kinds[index]]
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
-            x = layer(x, rotary, mask, modulation)
+            x = layer(x, rotary, mask, modulation, past)
         x = self.decoder.norm(x)
         return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
 
@@ -89,21 +91,22 @@ class CausalLMBackbone(Backbone):
         sliding = config.model_type == "mistral" and config.sliding_window is not None
         return ["sliding_attention" if sliding else "full_attention"] * config.num_hidden_layers
 
-    def _mask(self, x: torch.Tensor, kind: str, future: float) -> torch.Tensor | None:
-        """Additive mask (1, 1, L, L) where the kernel cannot do without: flash attention is told by flag and window alone."""
-        config, length, causal = self.decoder.config, x.shape[1], self.attention == "causal"
+    def _mask(self, x: torch.Tensor, kind: str, future: float, start: int) -> torch.Tensor | None:
+        """Additive mask (1, 1, L, start + L) where the kernel cannot do without: flash attention is told by flag and window."""
+        config, length, causal = self.decoder.config, start + x.shape[1], self.attention == "causal"
         kernel = config._attn_implementation
         window = config.sliding_window if kind == "sliding_attention" else length
         if kernel.startswith("flash"):
             if future < 1 and not causal:
                 raise UserError(f"mask_annealing needs a mask, which {kernel} does not take: choose sdpa or eager")
             return None
-        if causal and kernel == "sdpa" and window >= length:
-            return None  # told by its flag
+        if causal and kernel == "sdpa" and window >= length and (start == 0 or x.shape[1] == 1):
+            return None  # told by its flag, which one query alone does not need
         hidden = hidden_from(length, causal, window, future, x.device)
         if hidden is None:
             return None
-        return torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, torch.finfo(x.dtype).min)[None, None]
+        mask = torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, torch.finfo(x.dtype).min)
+        return mask[None, None, start:]
 
 
 def _block(
@@ -112,6 +115,7 @@ def _block(
     rotary: tuple[torch.Tensor, torch.Tensor],
     mask: torch.Tensor | None,
     modulation: tuple[torch.Tensor, ...] | None,
+    past: Cache | None = None,
 ) -> torch.Tensor:
     """One block: attention, then feed-forward, each modulated and gated where there is a modulation."""
     attention_out: Any = _as_it_is
@@ -122,7 +126,7 @@ def _block(
         feed_forward_out = layer.post_feedforward_layernorm
 
     def attend(y: torch.Tensor) -> torch.Tensor:
-        return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask)[0])
+        return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask, past_key_values=past)[0])
 
     if modulation is None:
         x = x + attend(layer.input_layernorm(x))

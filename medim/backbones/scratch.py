@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
-from transformers import PretrainedConfig
+from transformers import Cache, PretrainedConfig
 
 from medim.backbones.adaln import Gating, modulate
 from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
@@ -57,8 +57,9 @@ class Block(nn.Module):
     and keys, SwiGLU.
     """
 
-    def __init__(self, config: PretrainedConfig) -> None:
+    def __init__(self, config: PretrainedConfig, index: int) -> None:
         super().__init__()
+        self.index = index
         width, inner = config.hidden_size, config.intermediate_size
         self.unidisc = config.model_type == "unidisc"
         self.heads = config.num_attention_heads
@@ -72,13 +73,16 @@ class Block(nn.Module):
             self.side = nn.Linear(width, inner, bias=False)
             self.query_norm, self.key_norm = (_norm(width // self.heads, True) for _ in range(2))
 
-    def attend(self, y: torch.Tensor, turn: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        """y (B, L, width), turn (L, head / 2), seen (L, L) or None for everything -> (B, L, width)."""
+    def attend(self, y: torch.Tensor, turn: torch.Tensor, seen: torch.Tensor | None, past: Cache | None) -> torch.Tensor:
+        """y (B, L, width), turn (L, head / 2), seen (L, past + L) or None for everything -> (B, L, width)."""
         batch, length, width = y.shape
         q, k, v = self.qkv(y).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, L, head)
         if self.unidisc:
             q, k = self.query_norm(q), self.key_norm(k)
-        y = F.scaled_dot_product_attention(rotate(q, turn), rotate(k, turn), v, attn_mask=seen)
+        q, k = rotate(q, turn), rotate(k, turn)
+        if past is not None:
+            k, v = past.update(k, v, self.index)
+        y = F.scaled_dot_product_attention(q, k, v, attn_mask=seen)
         y = self.out(y.transpose(1, 2).reshape(batch, length, width))
         return self.norms[2](y) if self.unidisc else y
 
@@ -88,13 +92,18 @@ class Block(nn.Module):
         return self.down(F.gelu(self.up(y), approximate="tanh"))
 
     def forward(
-        self, x: torch.Tensor, turn: torch.Tensor, seen: torch.Tensor | None, modulation: tuple[torch.Tensor, ...] | None
+        self,
+        x: torch.Tensor,
+        turn: torch.Tensor,
+        seen: torch.Tensor | None,
+        modulation: tuple[torch.Tensor, ...] | None,
+        past: Cache | None = None,
     ) -> torch.Tensor:
         if modulation is None:
-            x = x + self.attend(self.norms[0](x), turn, seen)
+            x = x + self.attend(self.norms[0](x), turn, seen, past)
             return x + self.feed_forward(self.norms[1](x))
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = modulation
-        x = torch.addcmul(x, gate_a, self.attend(modulate(self.norms[0](x), shift_a, scale_a), turn, seen))
+        x = torch.addcmul(x, gate_a, self.attend(modulate(self.norms[0](x), shift_a, scale_a), turn, seen, past))
         return torch.addcmul(x, gate_f, self.feed_forward(modulate(self.norms[1](x), shift_f, scale_f)))
 
 
@@ -111,7 +120,7 @@ class ScratchBackbone(Backbone):
         super().__init__(config, attention, timestep, gating)
         self.config = config
         self.text = nn.Embedding(config.vocab_size, config.hidden_size)
-        self.layers = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(Block(config, index) for index in range(config.num_hidden_layers))
         self.norm = _norm(config.hidden_size, config.model_type == "unidisc")
         self.layout = layout
         if config.model_type == "unidisc":
@@ -133,22 +142,26 @@ class ScratchBackbone(Backbone):
         if implementation not in KERNELS:
             raise unknown(f"attention kernel of {self.config.model_type}", implementation, KERNELS)
 
-    def forward(self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0) -> torch.Tensor:
+    def forward(
+        self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0, past: Cache | None = None
+    ) -> torch.Tensor:
         x, layout = embeddings, self.layout
+        start = 0 if past is None else past.get_seq_length()
+        here = slice(start, start + x.shape[1])
         head = self.config.hidden_size // self.config.num_attention_heads
         if self.config.model_type == "unidisc":
             place = torch.arange(layout.length, device=x.device)
-            x = x + self.modality(((place >= layout.image.start) & (place < layout.image.stop)).long())
+            x = x + self.modality(((place >= layout.image.start) & (place < layout.image.stop)).long())[here]
             turn = canvas_angles(layout.length, layout.image, head, x.device)
         else:
             turn = sequence_angles(layout.length, head, x.device)
         if self.timestep == "additive":
             x = x + self.add(condition)[:, None]
         hidden = hidden_from(layout.length, self.attention == "causal", layout.length, future, x.device)
-        seen = None if hidden is None else ~hidden
+        seen = None if hidden is None else ~hidden[here, : here.stop]
         for index, block in enumerate(self.layers):
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
-            arguments: tuple[Any, ...] = (x, turn, seen, modulation)
+            arguments: tuple[Any, ...] = (x, turn[here], seen, modulation, past)
             if self.gradient_checkpointing and self.training:
                 x = torch.utils.checkpoint.checkpoint(block, *arguments, use_reentrant=False)
             else:

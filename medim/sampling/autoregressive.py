@@ -1,8 +1,12 @@
-"""Filling a canvas from the left, for a model trained to tell each token from those before it."""
+"""Filling a canvas from the left, for a model trained to tell each token from those before it.
+
+Keys and values of what was read are kept: each token goes through the blocks once.
+"""
 
 from collections.abc import Sequence
 
 import torch
+from transformers import DynamicCache
 
 from medim.canvas import MODALITIES, Canvas, Modality
 from medim.denoiser import MeDiMModel
@@ -28,21 +32,23 @@ def from_the_left(
     vacant = canvas.masked.cpu().any(0)
     open_ = {m: bool(vacant[layout.of(m)].any()) for m in MODALITIES}
     report_first = layout.order == "report-image" if open_["image"] == open_["report"] else open_["image"]
-    order: list[Modality] = ["report", "image"] if report_first else ["image", "report"]
+    order = model.reading_order(report_first)
     uniform = noise(seeds, 1, layout.length)[0, 0].to(canvas.tokens.device)  # (B, L)
-    tokens, passes = canvas.tokens.clone(), []
-    rows, length = tokens.shape
-    first = torch.full((rows,), report_first, device=tokens.device)
-    t = torch.zeros(rows, 2, device=tokens.device)
-    for modality in order:
-        where, own = layout.of(modality), settings.of(modality)
-        for place in range(where.start, where.stop):
-            if not vacant[place]:
-                continue
-            logits = model.logits(model.hidden(tokens, t, report_first=first)[:, place], modality)
-            drawn, _ = draw(logits, uniform[:, place], own.temperature, own.top_p)
-            masked = tokens[:, place] == layout.vocabulary.mask
-            tokens[:, place] = torch.where(masked, layout.ids(drawn, modality), tokens[:, place])
-            made = {m: rows if m == modality else 0 for m in MODALITIES}
-            passes.append(Pass(rows, 0, length, length, made["image"], made["report"]))
+    tokens, passes, read, past = canvas.tokens.clone(), list[Pass](), 0, DynamicCache()
+    rows = len(tokens)
+    opening = model.added.weight[0].expand(rows, 1, -1)
+    for index, place in enumerate(order.tolist()):
+        if not vacant[place]:
+            continue
+        before = model.embed(tokens)[:, order[max(0, read - 1) : index].to(tokens.device)]
+        fresh = before if read else torch.cat([opening, before], dim=1)  # what has not been read
+        modality: Modality = "image" if layout.image.start <= place < layout.image.stop else "report"
+        own = settings.of(modality)
+        logits = model.logits(model.backbone(fresh, None, past=past)[:, -1], modality)
+        drawn, _ = draw(logits, uniform[:, place], own.temperature, own.top_p)
+        masked = tokens[:, place] == layout.vocabulary.mask
+        tokens[:, place] = torch.where(masked, layout.ids(drawn, modality), tokens[:, place])
+        made = {m: rows if m == modality else 0 for m in MODALITIES}
+        passes.append(Pass(rows, 0, fresh.shape[1], index + 1, made["image"], made["report"]))
+        read = index + 1
     return Canvas(layout, tokens, canvas.given), passes
