@@ -79,8 +79,9 @@ def table_plots(board: Board, table: Table, prefix: str) -> list[Plot]:
         plots.append(_metrics_plot(board, table, f"{prefix}-metrics"))
     drawn = Counter(part.group for m in table.details if (part := breakdown(m)) and _drawable(table, m))
     for group, size in drawn.items():
-        if size >= MINIMUM_ITEMS:
-            plots.append(_breakdown_plot(board, table, group, f"{prefix}-{slug(group)}"))
+        rows = _breakdown_rows(table, group)
+        if size >= MINIMUM_ITEMS and rows:
+            plots.append(_breakdown_plot(board, table, group, rows, f"{prefix}-{slug(group)}"))
     return plots
 
 
@@ -159,20 +160,25 @@ def _metrics_alt(table: Table, metrics: Sequence[str]) -> str:
     return "Dot plot. " + "; ".join(parts) + "."
 
 
-def _breakdown_plot(board: Board, table: Table, group: str, name: str) -> Plot:
-    parts = {metric: part for metric in table.details if (part := breakdown(metric)) and part.group == group}
-    items = list(dict.fromkeys(part.item for part in parts.values()))
-    modalities = list(dict.fromkeys(part.modality for part in parts.values()))
+def _breakdown_rows(table: Table, group: str) -> list[Row]:
+    """Models, and the anchors that are a target, as far as they have values of a breakdown."""
+    metrics = [metric for metric in table.details if (part := breakdown(metric)) and part.group == group]
     rows = [
         row
         for row in table.rows
         if (row.kind == "measured" or row.first.model in ("real", "reconstruction"))
-        and any(_has_value(row.cells.get(m)) for m in parts)
+        and any(_has_value(row.cells.get(metric)) for metric in metrics)
     ]
-    rows = _at_most(MOST_IN_BREAKDOWN, rows)
+    return _at_most(MOST_IN_BREAKDOWN, rows)
+
+
+def _breakdown_plot(board: Board, table: Table, group: str, rows: Sequence[Row], name: str) -> Plot:
+    parts = {metric: part for metric in table.details if (part := breakdown(metric)) and part.group == group}
+    items = list(dict.fromkeys(part.item for part in parts.values()))
+    modalities = list(dict.fromkeys(part.modality for part in parts.values()))
     models = [row.label for row in rows if row.kind == "measured"]
     # The anchor goes beneath the models: it is the target, drawn hollow.
-    rows.sort(key=lambda row: row.kind == "measured")
+    rows = sorted(rows, key=lambda row: row.kind == "measured")
     with matplotlib.rc_context(STYLE):
         width = 2.6 + 3.2 * len(modalities)
         figure = Figure(figsize=(width, 1.1 + 0.26 * len(items)), layout="constrained")

@@ -1,4 +1,5 @@
 import io
+from dataclasses import replace
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -32,6 +33,14 @@ def test_metrics_and_breakdowns_are_drawn_without_a_trace(board):
         assert (pixels == blue).all(axis=1).sum() > 20, "the model's marker is not there"
     assert "joint agreement: phantom-tiny 0.850" in plots[0].alt
     assert "; phantom-tiny from 0." in plots[1].alt
+
+
+def test_anchors_that_are_no_target_alone_have_no_breakdown(board):
+    table = board.tables[0]
+    rows = [replace(row, kind="anchor") for row in table.rows if row.first.model not in ("real", "reconstruction")]
+    table = replace(table, rows=rows)
+    assert table.rows
+    assert not [plot for plot in table_plots(board, table, "p") if plot.group]
 
 
 def test_lengths_state_their_medians():
