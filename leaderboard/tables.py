@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from leaderboard.compare import Board, Table
+from leaderboard.compare import Board, Row, Table
 from leaderboard.record import Record
 
 SYSTEM = ["kind", "model", "dataset", "split", "protocol", "seed", "run"]
@@ -144,13 +144,19 @@ def table_markdown(table: Table) -> str:
         body.append(
             [
                 row.label if row.kind == "measured" else f"*{row.label}* (anchor)",
-                counts(row.cells.values()),
-                shares(row.cells.values()),
+                counts(shown := headline(row, table.metrics)),
+                shares(shown),
                 *cells,
             ]
         )
     notes = "".join(f"- [{number}] {reason}\n" for reason, number in reasons.items())
     return _lines(head, body) + (f"\n{notes}" if notes else "")
+
+
+def headline(row: Row, metrics: Sequence[str]) -> list[Record]:
+    """The records that a row's n and coverage sum up: of the table's own columns, as far as a case was asked."""
+    shown = [row.cells[metric] for metric in metrics if metric in row.cells] or list(row.cells.values())
+    return [record for record in shown if record.n != 0] or shown
 
 
 def counts(records: Iterable[Record]) -> str:

@@ -20,7 +20,7 @@ from leaderboard.site.provenance import free, made, signatures
 from leaderboard.site.reported import reported_tables
 from leaderboard.site.samples import gallery_views, score_behind
 from leaderboard.store import Run
-from leaderboard.tables import arrow, counts, decimals, direction_of, number, shares
+from leaderboard.tables import arrow, counts, decimals, direction_of, headline, number, shares
 
 TITLES = {
     "image-generation": ("Image generation", "A report is given; the image is generated."),
@@ -154,7 +154,7 @@ def _row(
     command: int,
 ) -> dict[str, Any]:
     gallery = samples.get((row.first.run, row.first.model))
-    shown = [row.cells[metric] for metric in metrics if metric in row.cells] or list(row.cells.values())
+    shown = headline(row, metrics)
     return {
         "label": row.label,
         "kind": row.kind,

@@ -6,7 +6,18 @@ import pytest
 from leaderboard.compare import boards
 from leaderboard.record import Record
 from leaderboard.reported import reported_records
-from leaderboard.tables import counts, csv_text, decimals, long_frame, markdown, number, records_of, shares, wide_frame
+from leaderboard.tables import (
+    counts,
+    csv_text,
+    decimals,
+    headline,
+    long_frame,
+    markdown,
+    number,
+    records_of,
+    shares,
+    wide_frame,
+)
 
 
 @pytest.fixture
@@ -60,6 +71,16 @@ def test_coverage_is_never_rounded_up_to_all(make_record):
     assert shares(some) == "99.9 %"
     assert shares(some[1:]) == "100 %"
     assert counts(some) == "10\N{EN DASH}20"
+
+
+def test_a_row_sums_up_the_columns_of_which_cases_were_asked(make_record):
+    asked = Record(**make_record(n=192, coverage=1.0))
+    nothing = Record(**make_record(metric="METEOR", n=0, coverage=0.0, value=None, ci_low=None, ci_high=None, reason="none"))
+    part = Record(**make_record(metric="finding F1: effusion", n=3, coverage=1.0))
+    (board,) = boards([asked, nothing, part], {asked.run: "f"})
+    (table,) = board.tables
+    assert headline(table.rows[0], table.metrics) == [asked]
+    assert headline(table.rows[0], ["METEOR"]) == [nothing]
 
 
 def test_markdown_marks_best_anchors_and_reasons(make_record):
