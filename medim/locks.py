@@ -1,6 +1,8 @@
 """Keeping two processes out of one folder. The kernel ends a lock with its process, however that ends."""
 
+import errno
 import fcntl
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,11 +10,15 @@ from pathlib import Path
 from medim.errors import UserError
 
 LOCK = ".lock"
+_WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some clusters' file systems
 
 
 @contextmanager
 def locked(path: Path, wait: bool = True) -> Iterator[bool]:
-    """Holds the lock file `path`; yields False, at once, where another process has it and `wait` is not set."""
+    """Holds the lock file `path`; yields False, at once, where another process has it and `wait` is not set.
+
+    Where the file system has no locks it warns and yields True: two processes in one folder are then the user's care.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         try:
@@ -20,6 +26,10 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
         except BlockingIOError:
             yield False
             return
+        except OSError as error:
+            if error.errno not in _WITHOUT_LOCKS:
+                raise
+            warnings.warn(f"'{path.parent}': no file locks here: let no second process work in it", stacklevel=3)
         yield True
 
 

@@ -1,0 +1,36 @@
+"""Locks of folders that are worked on."""
+
+import errno
+
+import pytest
+
+from medim.errors import UserError
+from medim.locks import held, locked
+
+
+def test_a_folder_is_held_once_and_free_afterwards(tmp_path):
+    with held(tmp_path / "new"):
+        with pytest.raises(UserError, match="being worked on"), held(tmp_path / "new"):
+            pass
+        with locked(tmp_path / "new" / "another", wait=False) as mine:
+            assert mine
+    with held(tmp_path / "new"):
+        pass
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("medim.locks.fcntl.flock", flock)
+    with pytest.warns(UserWarning, match="no file locks here"), held(tmp_path):
+        pass
+
+
+def test_other_errors_are_not_taken_for_that(tmp_path, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("medim.locks.fcntl.flock", flock)
+    with pytest.raises(OSError, match="Input/output"), held(tmp_path):
+        pass
