@@ -12,7 +12,7 @@ from medim.declared import checked, read_mapping
 from medim.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent / "arms"
-FULL = "full"
+FULL, NO_PRETRAINED = "full", "no-pretrained"
 TABLE4 = ("full", "dit-backbone", "unidisc-backbone", "no-pretrained", "no-timestep", "no-adaln", "causal-mask")
 CHOICES = (
     "full", "shift", "report-image", "causal-mask", "causal-report-image", "annealing", "gating-zero", "gating-released",
@@ -90,14 +90,22 @@ def _arm(name: str, values: Mapping[str, Any]) -> Arm:
     return checked(Arm, {"name": name, **({"base": None} if name == FULL else {}), **values}, f"arm '{name}'")
 
 
-def tokenizer_arm(text: str) -> Arm:
+def tokenizer_arm(text: str, codes_known: bool = False) -> Arm:
     """`codes-16=DIR`: the full model on the tokens of another image tokenizer.
+
+    Args:
+        codes_known: the backbone has rows for the codes of the preset's own tokenizer, which mean nothing in another: the
+            arm starts from random weights then, and is compared with `no-pretrained`.
 
     Raises:
         UserError: not of the form NAME=DIR.
     """
     name, folder = _named(text, "--tokenizer-arm", "codes-16=runs/sweep/codes-16")
-    return _arm(name, {"title": f"image tokenizer {name}", "overrides": {"image_tokenizer": folder}})
+    overrides: dict[str, Any] = {"image_tokenizer": folder}
+    base = FULL
+    if codes_known:
+        overrides["pretrained"], base = False, NO_PRETRAINED
+    return _arm(name, {"title": f"image tokenizer {name}", "overrides": overrides, "base": base})
 
 
 def backbone_arm(text: str) -> Arm:

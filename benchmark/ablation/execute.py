@@ -18,6 +18,8 @@ from benchmark.systems import SAMPLING
 from medim.data.dataset import load_dataset
 from medim.errors import UserError
 from medim.files import write_text
+from medim.training.recipe import ModelRecipe
+from medim.training.recipe_file import load_recipe
 
 
 def execute_ablation(
@@ -51,9 +53,12 @@ def execute_ablation(
     """
     names = list(SETS[set_of or "table4"]) if set_of is not None or arms is None else []
     names += [name.strip() for name in arms.split(",") if name.strip()] if arms is not None else []
-    chosen = chosen_arms(list(dict.fromkeys(names)), [*map(tokenizer_arm, tokenizer_arms), *map(backbone_arm, backbone_arms)])
     dataset = load_dataset(data)
     recipe_settings = [f"{key}={value}" for key, value in overrides.items() if not key.startswith(SAMPLING)]
+    recipe = load_recipe(ModelRecipe, preset, "", recipe_settings)
+    codes_known = recipe.pretrained and recipe.backbone_image_offset is not None
+    more = [*(tokenizer_arm(text, codes_known) for text in tokenizer_arms), *map(backbone_arm, backbone_arms)]
+    chosen = chosen_arms(list(dict.fromkeys(names)), more)
     sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
     plan = make_plan(
         chosen, parse_seeds(seeds), preset=preset, data=data, out=out, tokenizer=tokenizer, steps=steps,

@@ -14,7 +14,13 @@ SETS = ("table4", "choices", "adaln", "prior", "all")
     "--set-of", type=NearestChoice("set of arms", SETS), help="Arms: table4, choices, adaln, prior or all.  [default: table4]"
 )
 @click.option("--arms", metavar="A,B,...", help="Arms by name, or YAML files with title and overrides of the recipe.")
-@click.option("--tokenizer-arm", "tokenizer_arms", multiple=True, metavar="NAME=DIR", help="An arm with its own tokenizer.")
+@click.option(
+    "--tokenizer-arm",
+    "tokenizer_arms",
+    multiple=True,
+    metavar="NAME=DIR",
+    help="An arm with its own image tokenizer; from random weights where the preset's backbone knows the codes of another.",
+)
 @click.option(
     "--backbone-arm", "backbone_arms", multiple=True, metavar="NAME=ID", help="An arm from another causal language model."
 )

@@ -57,6 +57,8 @@ def test_an_arm_of_the_user(tmp_path):
 def test_a_tokenizer_is_an_arm():
     arm = tokenizer_arm("codes-16=some/folder")
     assert arm == Arm(name="codes-16", title="image tokenizer codes-16", overrides={"image_tokenizer": "some/folder"})
+    fair = tokenizer_arm("codes-16=some/folder", codes_known=True)
+    assert (fair.base, fair.overrides) == ("no-pretrained", {"image_tokenizer": "some/folder", "pretrained": False})
     for wrong in ("codes-16", "codes-16=", "../up=folder"):
         with pytest.raises(UserError):
             tokenizer_arm(wrong)
