@@ -8,23 +8,33 @@ the higher the better. A model that tells likelihoods takes it directly, by what
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
 from benchmark.export.twins import GROUNDING
 from medim.data.images import read_image
+from medim.data.json_lines import numbered_lines, parse_line
 from medim.errors import UserError, unknown
-from medim.files import write_json, write_text
+from medim.files import hash_files, write_json, write_text
 from tasks.metrics.additive import Additive
 from tasks.protocols import Scorable
 
-RESULT, PREDICTIONS = "grounding.json", "predictions.jsonl"
-NEEDED = ("id", "couple", "image", "reports", "right", "finding")
+RESULT, PREDICTIONS, ANSWERED = "grounding.json", "predictions.jsonl", "answered.json"
+TEXTS = ("id", "couple", "image", "finding")
+NEEDED = (*TEXTS, "reports", "right")
 BATCH, DRAWS = 16, 8
+
+
+class Answering(Scorable, Protocol):
+    """A system that tells likelihoods, with the hash of its weights."""
+
+    @property
+    def fingerprint(self) -> str: ...
 
 
 def read_questions(folder: Path) -> list[dict[str, Any]]:
@@ -36,12 +46,15 @@ def read_questions(folder: Path) -> list[dict[str, Any]]:
     path = folder / GROUNDING
     if not path.is_file():
         raise UserError(f"'{folder}' holds no {GROUNDING}: `medim-bench export --twins` writes it")
-    items = list(_lines(path, NEEDED))
-    for number, item in enumerate(items, start=1):
+    items = []
+    for where, item in _lines(path, NEEDED):
         if not (folder / item["image"]).resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"{path}, line {number}: image '{item['image']}' leaves the folder")
-        if item["right"] not in (0, 1) or len(item["reports"]) != 2:
-            raise UserError(f"{path}, line {number}: two reports are needed, and which of them (0 or 1) is right")
+            raise UserError(f"{where}: image '{item['image']}' leaves the folder")
+        reports = item["reports"]
+        two = isinstance(reports, list) and len(reports) == 2 and all(isinstance(report, str) for report in reports)
+        if not two or item["right"] not in (0, 1):
+            raise UserError(f"{where}: two reports are needed, and which of them (0 or 1) is right")
+        items.append(item)
     if not items:
         raise UserError(f"{path} asks nothing")
     return items
@@ -56,26 +69,30 @@ def read_choices(path: Path, items: Sequence[Mapping[str, Any]]) -> dict[str, fl
     path = path / PREDICTIONS if path.is_dir() else path
     right = {item["id"]: item["right"] for item in items}
     chosen: dict[str, float] = {}
-    for number, line in enumerate(_lines(path, ("id",)), start=1):
-        where = f"{path}, line {number}"
+    for where, line in _lines(path, ("id",)):
         if line["id"] not in right:
-            raise UserError(f"{where}: {unknown('question', str(line['id']), list(right)[:50])}")
+            raise UserError(f"{where}: {unknown('question', line['id'], list(right)[:50])}")
         if line["id"] in chosen:
             raise UserError(f"{where}: a second answer to '{line['id']}'")
         scores = line.get("scores")
         if scores is None and line.get("choice") in (0, 1):
             scores = [1.0 - line["choice"], float(line["choice"])]
-        if not isinstance(scores, list) or len(scores) != 2 or not all(isinstance(s, int | float) for s in scores):
-            raise UserError(f'{where}: "choice" (0 or 1) or "scores" (two numbers) is needed')
+        if not isinstance(scores, list) or len(scores) != 2 or not all(map(_is_finite, scores)):
+            raise UserError(f'{where}: "choice" (0 or 1) or "scores" (two finite numbers) is needed')
         own, other = scores[right[line["id"]]], scores[1 - right[line["id"]]]
         chosen[line["id"]] = 1.0 if own > other else 0.5 if own == other else 0.0
     return chosen
 
 
-def answer(model: Scorable, folder: Path, items: Sequence[Mapping[str, Any]], out: Path) -> Path:
-    """Answers of a model that tells likelihoods, batch by batch into `out/predictions.jsonl`, continuing what is there."""
+def answer(model: Answering, folder: Path, items: Sequence[Mapping[str, Any]], out: Path, overwrite: bool = False) -> Path:
+    """Answers of a model that tells likelihoods, batch by batch into `out/predictions.jsonl`, continuing what is there.
+
+    Raises:
+        UserError: what is there are not this model's answers to these questions, and `overwrite` is not set.
+    """
     path = out / PREDICTIONS
-    done = {line["id"]: line for line in _lines(path, ("id", "scores"))} if path.exists() else {}
+    _claim(out, {"model": model.fingerprint, "questions": hash_files(folder / GROUNDING), "draws": DRAWS}, overwrite)
+    done = {line["id"]: line for _, line in _lines(path, ("id",))} if path.exists() else {}
     left = [item for item in items if item["id"] not in done]
     with tqdm(total=len(items), initial=len(done), desc="grounding", unit="question", disable=not left) as progress:
         for start in range(0, len(left), BATCH):
@@ -92,6 +109,25 @@ def answer(model: Scorable, folder: Path, items: Sequence[Mapping[str, Any]], ou
             write_text(path, "".join(json.dumps(line) + "\n" for line in done.values()))
             progress.update(len(batch))
     return path
+
+
+def _claim(out: Path, configuration: Mapping[str, Any], overwrite: bool) -> None:
+    """Gives the answers in `out` to a configuration; `overwrite` removes those of another."""
+    path, claim = out / PREDICTIONS, out / ANSWERED
+    if path.exists():
+        if not claim.exists():
+            raise UserError(f"'{path}' is not of `score grounding --model`: choose another folder")
+        if overwrite:
+            path.unlink()
+        elif json.loads(claim.read_text(encoding="utf-8")) != configuration:
+            raise UserError(
+                f"'{path}' answers for another model or other questions: choose another folder, or --overwrite to start anew"
+            )
+    write_json(claim, configuration)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) < math.inf
 
 
 def _seed(couple: str) -> int:
@@ -122,30 +158,36 @@ def grade(items: Sequence[Mapping[str, Any]], chosen: Mapping[str, float]) -> di
     }  # fmt: skip
 
 
-def take(folder: Path, out: Path, *, predictions: Path | None, model: Scorable | None) -> dict[str, Any]:
+def take(
+    folder: Path, out: Path, *, predictions: Path | None, model: Answering | None, overwrite: bool = False
+) -> dict[str, Any]:
     """Grades predictions, or a model's own answers, into `out/grounding.json`.
 
     Raises:
-        UserError: neither or both are given, or a file that cannot be read.
+        UserError: a file that cannot be read, or `out` holds another model's answers and `overwrite` is not set.
     """
     items = read_questions(folder)
     if model is not None:
-        predictions = answer(model, folder, items, out)
+        predictions = answer(model, folder, items, out, overwrite)
     assert predictions is not None
     result = grade(items, read_choices(predictions, items))
     write_json(out / RESULT, result)
     return result
 
 
-def _lines(path: Path, needed: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of a file's lines, each with its place for messages."""
     if not path.is_file():
         raise UserError(f"'{path}' is no file of predictions")
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, data in numbered_lines(path):
+        where = f"{path}, line {number}"
         try:
-            line = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: no JSON ({error.msg})") from error
-        missing = [key for key in needed if not isinstance(line, dict) or key not in line]
-        if missing:
-            raise UserError(f"{path}, line {number}: '{missing[0]}' is missing")
-        yield line
+            line = parse_line(data)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
+        for key in needed:
+            if not isinstance(line, dict) or key not in line:
+                raise UserError(f"{where}: '{key}' is missing")
+            if key in TEXTS and not isinstance(line[key], str):
+                raise UserError(f"{where}: '{key}' must be a string")
+        yield where, line

@@ -19,7 +19,7 @@ class ImageReportPair:
         image: a decoded image, or the path of one (decoded by `medim.data.images.read_image`).
         report: the text; None where a set has images only.
         split: train, val or test.
-        study: images of one study share it; a study is scored once.
+        study: images of one study of a patient share it; a study is scored once. Other patients may have one of the same name.
         patient: the independent unit of every split and interval.
         domain: `chest-xray`, `pathology`, ...
         findings: labels, where the data set knows them (may be empty); None where it does not.

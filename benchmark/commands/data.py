@@ -48,16 +48,17 @@ def prepare(
     from medim.data.archives.prepare import Preparation
 
     archive = open_archive(name, root, preset, overrides)
-    preparation = Preparation(archive, out, Storage(longest_side, form), workers, limit, overwrite)
-    if preparation.finished:
-        click.echo(f"'{out}' is prepared already")
-    else:
-        plan = preparation.plan()
-        click.echo("\n".join(describe(plan)))
-        if dry_run:
-            return
-        preparation.make(plan)
-    prepared = preparation.prepared()
+    preparation = Preparation(archive, out, Storage(longest_side, form), workers, limit)
+    with preparation.claimed(overwrite):
+        if preparation.finished:
+            click.echo(f"'{out}' is prepared already")
+        else:
+            plan = preparation.plan()
+            click.echo("\n".join(describe(plan)))
+            if dry_run:
+                return
+            preparation.make(plan)
+        prepared = preparation.prepared()
     click.echo(
         f"{sum(prepared.splits.values())} pairs in '{out}' ({', '.join(f'{n} {s}' for s, n in prepared.splits.items())})"
     )
@@ -117,8 +118,8 @@ def check(
     name: str, model: str | None, tokenizer: Path | None, model_length: int | None, resolution: int | None,
     allow: tuple[str, ...], limit: int | None, workers: int | None, out: Path | None,
 ) -> None:  # fmt: skip
-    """Reads every pair of a data set and reports unreadable pictures, empty, repeated and damaged reports, patients, studies
-    and copied images that cross splits, statistics of texts and pictures, reports that a model would cut, and terms.
+    """Reads every pair of a data set and reports unreadable pictures, empty, repeated and damaged reports, patients and copied
+    images that cross splits, statistics of texts and pictures, reports that a model would cut, and terms.
 
     DATA is a registered data set or a folder with pairs.jsonl. Exit status 2: something leaks between splits and --allow
     does not name it; 3: some pairs cannot be read.

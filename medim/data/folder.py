@@ -38,7 +38,7 @@ class FolderDataset:
 
     Args:
         path: the folder, or the file in it.
-        allow_leakage: open a set in which a patient, a study or an image file occurs in two splits.
+        allow_leakage: open a set in which a patient or an image file occurs in two splits.
         allow_mistakes: open a set with broken lines or missing images without these; `mistakes` tells each.
 
     Raises:
@@ -172,6 +172,13 @@ def _pair(row: dict[str, Any], folder: Path) -> ImageReportPair:
         sections=row.get("sections") or {},
         extra={key: value for key, value in row.items() if key not in REQUIRED + OPTIONAL},
     )
+
+
+def image_hash(pair: ImageReportPair) -> str | None:
+    """`image_sha256` of a pair, its own or of the file; None where there is no file."""
+    if isinstance(pair.image, Path):
+        return pair.extra.get("image_sha256") or _hash_of_file(pair.image.resolve())[:16]
+    return pair.extra.get("image_sha256")
 
 
 def _hash_of_file(path: Path) -> str:

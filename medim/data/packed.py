@@ -1,10 +1,9 @@
 """Pictures drawn or decoded once, then read back as they are: for data sets whose pictures cost more than their tokens."""
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import fields
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from medim.data.images import read_image, to_rgb
 from medim.data.read_ahead import clean_processes
 from medim.errors import UserError
 from medim.files import atomic_path, hash_of
+from medim.locks import LOCK, locked
 from medim.pair import ImageReportPair
 
 PART_BYTES = 8 << 20
@@ -136,8 +136,7 @@ class _Packed:
         """Writes a part, atomically; of several processes that want the same, one does."""
         import pyarrow as pa
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with _locked(self.folder / "lock", number):
+        with locked(self.folder / f"{number:06d}{LOCK}"):
             if self.path(number).exists():
                 return
             pixels, texts = [], []
@@ -168,14 +167,6 @@ def _opened(path: Path, width: int, height: int) -> tuple[Any, np.ndarray]:
         raise UserError(f"cached pictures '{path}' are damaged: remove the file, it will be made again") from error
     pixels = np.frombuffer(batch.column("pixels").buffers()[1], np.uint8)
     return batch.column("pair"), pixels[: batch.num_rows * width * height * 3].reshape(-1, height, width, 3)
-
-
-@contextmanager
-def _locked(path: Path, number: int) -> Iterator[None]:
-    """Holds one byte of a lock file."""
-    with path.open("ab") as stream:
-        fcntl.lockf(stream, fcntl.LOCK_EX, 1, number)
-        yield  # closing unlocks
 
 
 def _picture(pair: ImageReportPair) -> Image.Image:

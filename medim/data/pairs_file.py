@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from medim.data.json_lines import BOM, parse_line
 from medim.errors import UserError, unknown
 from medim.pair import SPLITS
 
@@ -23,7 +24,6 @@ NOT_STATED = "not stated"
 
 _STRINGS = ("patient", "study", "domain", "terms", "view")
 _HASH = re.compile(r"[0-9a-f]{16}")
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Columns:
     def __init__(self) -> None:
         self.offset, self.length, self.number = array("q"), array("q"), array("q")
         self.split = array("B")
-        self.id, self.patient, self.study, self.image = array("q"), array("q"), array("q"), array("q")
+        self.id, self.patient, self.image = array("q"), array("q"), array("q")
         self.folder = array("q")  # number of the image's folder, -1 where the path must be looked at singly
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -102,8 +102,8 @@ class _Reader:
             end = 0
             for number, data in enumerate(stream, start=1):
                 start, end = end, end + len(data)
-                if number == 1 and data.startswith(_BOM):
-                    start, data = start + len(_BOM), data[len(_BOM) :]
+                if number == 1 and data.startswith(BOM):
+                    start, data = start + len(BOM), data[len(BOM) :]
                 data = data.removesuffix(b"\n")
                 if not data.strip():
                     continue
@@ -118,10 +118,8 @@ class _Reader:
         columns.length.append(length)
         columns.number.append(number)
         columns.split.append(SPLITS.index(row["split"]))
-        study = row.get("study") or row["id"]
         columns.id.append(hash(row["id"]))
-        columns.study.append(hash(study))
-        columns.patient.append(hash(row.get("patient") or study))
+        columns.patient.append(hash(row.get("patient") or row.get("study") or row["id"]))
         folder, _, name = row["image"].rpartition("/")
         columns.folder.append(self._folder(folder) if name not in ("", ".", "..") else -1)
         columns.image.append(hash(name))
@@ -183,10 +181,10 @@ class _Reader:
         return None
 
     def _leakage(self, columns: dict[str, np.ndarray]) -> list[str]:
-        """Patients, studies and image files that occur in several splits; what a patient explains is not repeated."""
+        """Patients and image files that occur in several splits; what a patient explains is not repeated."""
         messages: list[str] = []
         explained: set[int] = set()
-        for kind in ("patient", "study", "image"):
+        for kind in ("patient", "image"):
             for rows in _groups(columns[kind], columns["split"]):
                 if explained.issuperset(rows.tolist()):
                     continue
@@ -210,17 +208,9 @@ class _Reader:
     def _parsed(self, line: int, data: bytes) -> dict[str, Any] | None:
         """The line's object, or None where it is not one."""
         try:
-            row = json.loads(data.decode("utf-8"), object_pairs_hook=_no_repeats)
-            if b"\\ud" in data or b"\\uD" in data:
-                json.dumps(row, ensure_ascii=False).encode()  # refuses half of a surrogate pair
-        except json.JSONDecodeError as error:
-            self._mistake(line, f"broken JSON: {error.msg} (column {error.colno})")
-        except UnicodeDecodeError as error:
-            self._mistake(line, f"not UTF-8: byte {error.start + 1} of the line")
-        except UnicodeEncodeError:
-            self._mistake(line, "a text holds half of a surrogate pair")
-        except (ValueError, RecursionError) as error:
-            self._mistake(line, f"broken JSON: {error}")
+            row = parse_line(data, _no_repeats)
+        except UserError as error:
+            self._mistake(line, str(error))
         else:
             if isinstance(row, dict):
                 return row

@@ -1,6 +1,5 @@
 """Reports without images: a folder with `reports.jsonl`, to score what other systems wrote where the images cannot be had."""
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from PIL import Image
 
 from medim.data.dataset import Checker, Keys
+from medim.data.json_lines import numbered_lines, parse_line
 from medim.data.pairs_file import NOT_STATED
 from medim.errors import UserError, unknown
 from medim.files import hash_of
@@ -101,13 +101,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     first: dict[str, int] = {}
     split_of: dict[str, tuple[str, int]] = {}
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    for number, data in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-        if not data.strip():
-            continue
+    for number, data in numbered_lines(file):
         where = f"{file}:{number}"
         row = _parsed(where, data)
         if row["id"] in first:
@@ -125,11 +119,9 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 def _parsed(where: str, data: bytes) -> dict[str, Any]:
     try:
-        row = json.loads(data.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 at byte {error.start + 1} of the line") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{where}: broken JSON: {error}") from None
+        row = parse_line(data)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     if not isinstance(row, dict):
         raise UserError(f"{where}: a JSON object is needed")
     if row.get("image") is not None:

@@ -1,7 +1,7 @@
 """Data sets made of others: a low-data subset of one, a weighted mixture of several."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
@@ -10,6 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from medim.data.dataset import Checker, Keys, PairDataset, keys_of
+from medim.data.folder import image_hash
 from medim.data.splits import nested_order
 from medim.errors import UserError, unknown
 from medim.files import hash_of
@@ -97,7 +98,7 @@ class MixedDataset:
         weights: share of the training draws of each part, relative to the others; sizes play no role.
 
     Raises:
-        UserError: the same data set twice.
+        UserError: the same data set twice, or one archive in two parts that disagree on the split of a patient.
     """
 
     def __init__(self, parts: Sequence[PairDataset], weights: Sequence[Fraction | float]) -> None:
@@ -109,6 +110,8 @@ class MixedDataset:
         for place, base in enumerate(bases):
             if base in bases[:place]:
                 raise UserError(f"data set '{names[place]}' stands twice in the mixture: give it once, with a weight")
+        for one, other in combinations([part for part in parts if not part.synthetic], 2):
+            _refuse_crossing(one, other)
         self.name = "+".join(_with_weight(name, weight) for name, weight in zip(names, self.weights, strict=True))
         self.synthetic = all(part.synthetic for part in parts)
         self.terms = "; ".join(dict.fromkeys(terms for part in parts for terms in part.terms.split("; ")))
@@ -185,8 +188,34 @@ class MixedDataset:
 
 def _key_hashes(part: PairDataset) -> np.ndarray:
     """Hashes (3, n) of all ids, studies and patients: 24 bytes a pair, where a million strings would take a gigabyte."""
-    rows = ([hash(key) for key in keys_of(part, split, index)] for split in SPLITS for index in range(part.size(split)))
+    rows = ([hash(key) for key in keys_of(part, *place)] for place in _places(part))
     return np.fromiter(rows, np.dtype((np.int64, 3))).T
+
+
+def _places(part: PairDataset) -> Iterator[tuple[str, int]]:
+    """Split and index of every pair."""
+    return ((split, index) for split in SPLITS for index in range(part.size(split)))
+
+
+def _refuse_crossing(one: PairDataset, other: PairDataset) -> None:
+    """Refuses two parts where a patient is in one split here and in another there.
+
+    A name alone proves nothing, as two archives may both have a patient `p0`: the parts must also hold a copy of one image,
+    byte by byte, under one name of a patient.
+    """
+    here, there = ({keys_of(part, *place).patient: place[0] for place in _places(part)} for part in (one, other))
+    crossing = [patient for patient, split in here.items() if there.get(patient, split) != split]
+    if crossing and _images(one, there) & _images(other, here):
+        raise UserError(
+            f"'{one.name}' and '{other.name}' hold the same images, and patient '{crossing[0]}' is in '{here[crossing[0]]}' of "
+            f"the first and in '{there[crossing[0]]}' of the second ({len(crossing)} in all): prepare both with one split"
+        )
+
+
+def _images(part: PairDataset, patients: Container[str]) -> set[tuple[str, str]]:
+    """Patient and hash of every image file of these patients."""
+    pairs = (part.pair(*place) for place in _places(part) if keys_of(part, *place).patient in patients)
+    return {(pair.patient, image) for pair in pairs if (image := image_hash(pair)) is not None}
 
 
 def _common(checkers: Sequence[Checker | None]) -> Checker | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from medim.data.json_lines import numbered_lines, parse_line
 from medim.errors import UserError
 
 FILES = ("predictions.jsonl", "generated.jsonl")
@@ -71,10 +72,7 @@ class _Reader:
         self.first: dict[str, int] = {}
 
     def lines(self) -> Iterator[Line]:
-        # By line feeds on bytes: str.splitlines would also cut at U+2028, which reports contain.
-        for number, data in enumerate(self.file.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
-            if not data.strip():
-                continue
+        for number, data in numbered_lines(self.file):
             where = f"{self.file}:{number}"
             try:
                 line = self._line(where, data)
@@ -88,11 +86,9 @@ class _Reader:
 
     def _line(self, where: str, data: bytes) -> Line:
         try:
-            row = json.loads(data.decode("utf-8"))
-        except UnicodeDecodeError as error:
-            raise UserError(f"{where}: not UTF-8 at byte {error.start + 1} of the line") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{where}: broken JSON: {error}") from None
+            row = parse_line(data)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from None
         if not isinstance(row, dict):
             raise UserError(f"{where}: a prediction is a JSON object such as {{'id', 'image', 'report'}}")
         for field in FIELDS:

@@ -1,12 +1,12 @@
 """Entries of large JSON files, one at a time: a list, an object of lists, or one object a line."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medim.data.archives.archive import Loss
+from medim.data.json_lines import BOM, parse_line
 from medim.errors import UserError
 
 
@@ -69,20 +69,13 @@ def find_json(root: Path, given: str, patterns: tuple[str, ...], option: str) ->
 
 def _lines(file: Path, stream: Any) -> Iterator[Entry | Loss]:
     for number, line in enumerate(stream, start=1):  # cut at line feeds only: texts may contain U+2028
-        text = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        text = line.removeprefix(BOM) if number == 1 else line
         if not text.strip():
             continue
         try:
-            value = json.loads(text.decode("utf-8"))
-            if b"\\ud" in text.lower():
-                json.dumps(value, ensure_ascii=False).encode()  # refuses half of a surrogate pair, which no file can hold
-            yield Entry(None, number, value)
-        except UnicodeDecodeError as error:
-            yield Loss(f"{file.name}:{number}", f"not UTF-8: byte {error.start + 1} of the line")
-        except UnicodeEncodeError:
-            yield Loss(f"{file.name}:{number}", "a text holds half of a surrogate pair")
-        except (ValueError, RecursionError) as error:
-            yield Loss(f"{file.name}:{number}", f"broken JSON: {error}")
+            yield Entry(None, number, parse_line(text))
+        except UserError as error:
+            yield Loss(f"{file.name}:{number}", str(error))
 
 
 def _elements(file: Path, stream: Any) -> Iterator[Entry]:
@@ -91,7 +84,7 @@ def _elements(file: Path, stream: Any) -> Iterator[Entry]:
     except ImportError:
         raise UserError("reading JSON archives needs the extra 'archives': pip install 'medim-bench[archives]'") from None
 
-    if stream.read(3) != b"\xef\xbb\xbf":
+    if stream.read(3) != BOM:
         stream.seek(0)
     key: str | None = None
     number = depth = 0

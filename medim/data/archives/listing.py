@@ -81,7 +81,7 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
         "studies": units["study"],
         "excluded": dict(excluded.most_common()),
         "losses": losses,
-        "leaks": {str(key): _most_held_out(bits) for key, bits in splits_of.items() if bits & (bits - 1)},
+        "leaks": {str(key): most_held_out(bits) for key, bits in splits_of.items() if bits & (bits - 1)},
         "terms": dict(terms.most_common()),
         "facts": archive.facts(),
     }
@@ -90,8 +90,8 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
 
 
 def unit_keys(fields: Mapping[str, Any]) -> tuple[int, int]:
-    """The patient and the study of a record as numbers: what may stand in one split only."""
-    return _short(f"patient {fields['patient']}"), _short(f"study {fields['study']}")
+    """The patient and the study of a record as numbers, which may stand in one split only; a study is one of its patient."""
+    return _short(f"patient {fields['patient']}"), _short(f"study {fields['patient']}\n{fields['study']}")
 
 
 def read_chunk(folder: Path, chunk: int) -> list[Record]:
@@ -128,8 +128,8 @@ def _short(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-def _most_held_out(bits: int) -> str:
-    """Of the splits of a patient, the one that no training may see: test before val before train."""
+def most_held_out(bits: int) -> str:
+    """Of the splits of a patient or an image, one bit each, the one that no training may see: test before val before train."""
     return next(split for split in reversed(SPLITS) if bits >> SPLITS.index(split) & 1)
 
 

@@ -47,7 +47,7 @@ class Llava(Archive):
 
     Also as one object a line (`.jsonl`). The first question without `<image>` is kept as `prompt`. `patient`, `study`,
     `split`, `domain`, `terms`, `view` and `findings` of an entry are used where they stand; else the patient is what
-    `patient_from` finds in the id, or the study, and the study is the image: entries about one image stay in one split.
+    `patient_from` finds in the id, or the study, and the study is the first image: entries about it stay in one split.
     """
 
     name: ClassVar[str] = "llava"

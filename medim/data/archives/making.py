@@ -26,15 +26,13 @@ def make_chunk(
     lines = []
     for record in read_chunk(listing, chunk):
         row = dict(record.fields)
-        patient, study = unit_keys(row)
-        for unit, key in (("patient", patient), ("study", study)):
-            kept = leaks.get(str(key), row["split"])
-            if kept != row["split"]:
-                where = f"is in '{row['split']}' and in '{kept}'; only the pairs in '{kept}' are kept"
-                lines.append({"item": row["id"], "reason": f"{unit} '{row[unit]}' {where}", "stage": "leakage"})
-                break
-        else:
+        patient, _ = unit_keys(row)
+        kept = leaks.get(str(patient), row["split"])
+        if kept == row["split"]:
             lines.append(_make(archive, record, out, folder, storage))
+        else:
+            reason = f"patient '{row['patient']}' is in '{row['split']}' and in '{kept}'; only the pairs in '{kept}' are kept"
+            lines.append({"item": row["id"], "reason": reason, "stage": "leakage"})
     with atomic_path(made) as temporary:
         temporary.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
     return chunk

@@ -88,10 +88,11 @@ class OpenI(Archive):
 
     def facts(self) -> dict[str, Any]:
         """`form`; `reports` and those with each section; `images`, the folder used; `split`, how it was drawn."""
+        below = self.images.is_relative_to(self.root)
         return {
             "form": self.form,
             **self._counts,
-            "images": str(self.images.relative_to(self.root)),
+            "images": str(self.images.relative_to(self.root) if below else self.images),
             "split": self.options.drawn(),
         }
 

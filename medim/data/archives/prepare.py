@@ -3,11 +3,13 @@
 import hashlib
 import json
 import multiprocessing
+import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -16,16 +18,19 @@ from typing import Any
 from tqdm import tqdm
 
 from medim.data.archives.archive import Archive
-from medim.data.archives.listing import make_listing, read_chunk, read_losses
+from medim.data.archives.listing import make_listing, most_held_out, read_chunk, read_losses
 from medim.data.archives.making import ignore_interrupt, make_chunk
 from medim.data.archives.picture import Storage, encode
 from medim.errors import UserError
 from medim.files import atomic_path, hash_of, write_json
+from medim.locks import LOCK, held
+from medim.pair import SPLITS
 
 SAMPLE = 16
 """Pictures that are really read and encoded for the estimate of disk space."""
 
 _WORK = ".work"
+_OWNED = ("manifest.json", _WORK, "images", "pairs.jsonl", "failures.jsonl", "splits.json", "prepare.json")
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Prepared:
 
 
 class Preparation:
-    """One archive into one folder.
+    """One archive into one folder, within `claimed`.
 
     Args:
         archive: see `open_archive`.
@@ -60,10 +65,6 @@ class Preparation:
         storage: how pictures are kept.
         workers: processes that read pictures; 0 reads them in this one.
         limit: only the first pairs of the archive.
-        overwrite: remove what an earlier preparation left in `out`.
-
-    Raises:
-        UserError: `out` holds a preparation with other options.
     """
 
     def __init__(
@@ -73,16 +74,44 @@ class Preparation:
         storage: Storage | None = None,
         workers: int = 0,
         limit: int | None = None,
-        overwrite: bool = False,
     ) -> None:
         self.archive, self.out, self.workers, self.limit = archive, out, workers, limit
         self.storage = storage or Storage()
-        self._claim(overwrite)
+
+    @contextmanager
+    def claimed(self, overwrite: bool = False) -> Iterator[None]:
+        """Holds `out` for this preparation, new or to be continued.
+
+        Args:
+            overwrite: remove what an earlier preparation left in `out`.
+
+        Raises:
+            UserError: `out` holds a preparation with other options, files of others or a part of the archive, or another
+                process works in it.
+        """
+        path = self.out / "prepare.json"
+        self._refuse_own_source()
+        if not path.exists() and self.out.exists() and any(child.name != LOCK for child in self.out.iterdir()):
+            raise UserError(f"'{self.out}' holds other files; choose an empty folder for --out")
+        with held(self.out):
+            if overwrite:
+                self._clear()
+            given = self._configuration()
+            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else given
+            for key in given:
+                if given[key] != before.get(key):
+                    raise UserError(
+                        f"'{self.out}' holds a preparation with {key} = {before.get(key)!r}, not {given[key]!r}; "
+                        "choose another --out or give --overwrite"
+                    )
+            write_json(path, given)
+            yield
 
     @property
     def finished(self) -> bool:
         """Whether nothing is left to be done."""
-        return (self.out / "pairs.jsonl").exists()
+        path = self.out / "manifest.json"
+        return path.exists() and json.loads(path.read_text(encoding="utf-8"))["complete"]
 
     def plan(self) -> Plan:
         """Lists the archive, reads a few pictures, and writes the plan as `manifest.json` (`complete` is false).
@@ -90,6 +119,8 @@ class Preparation:
         Raises:
             UserError: the archive is not what its adapter expects, or nothing is left of it.
         """
+        if not (self.out / "images").exists():  # nothing relies on an earlier listing, and the archive may have been mended
+            shutil.rmtree(self._listing, ignore_errors=True)
         listing = make_listing(self.archive, self._listing, self.limit)
         if not listing["pairs"]:
             reasons = [f"{count} x {reason}" for reason, count in listing["excluded"].items()]
@@ -145,26 +176,20 @@ class Preparation:
             "limit": self.limit,
         }
 
-    def _claim(self, overwrite: bool) -> None:
-        path = self.out / "prepare.json"
-        if overwrite and path.exists():
-            for name in (_WORK, "images"):
-                shutil.rmtree(self.out / name, ignore_errors=True)
-            for name in ("pairs.jsonl", "failures.jsonl", "manifest.json", "splits.json", "prepare.json"):
-                (self.out / name).unlink(missing_ok=True)
-        given = self._configuration()
-        if path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
-            for key in given:
-                if given[key] != before.get(key):
-                    raise UserError(
-                        f"'{self.out}' holds a preparation with {key} = {before.get(key)!r}, not {given[key]!r}; "
-                        "choose another --out or give --overwrite"
-                    )
-        elif self.out.exists() and any(self.out.iterdir()):
-            raise UserError(f"'{self.out}' holds other files; choose an empty folder for --out")
-        self.out.mkdir(parents=True, exist_ok=True)
-        write_json(path, given)
+    def _refuse_own_source(self) -> None:
+        """What is read, the root or a file or folder that an option names, must not lie where it would be written over."""
+        root, options = self.archive.root, self.archive.options.model_dump().values()
+        for path in (root, *(root / value for value in options if isinstance(value, str | Path))):
+            if os.path.exists(path) and path.resolve().is_relative_to(self.out.resolve()):
+                raise UserError(f"'{path}', which is read, lies in --out '{self.out}'; choose another --out")
+
+    def _clear(self) -> None:
+        """Removes what a preparation writes."""
+        for path in (self.out / name for name in _OWNED):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
 
     # ---- making ------------------------------------------------------------------------------------------------------------
 
@@ -228,16 +253,16 @@ class Preparation:
             failures.open("w", encoding="utf-8") as lost,
         ):
             for line in self._results(plan):
-                if "reason" in line:
-                    stages[line["stage"]] += 1
-                    lost.write(json.dumps(line, ensure_ascii=False) + "\n")
-                else:
+                text = json.dumps(line, ensure_ascii=False) + "\n"
+                if "image" in line:
                     splits[line["split"]] += 1
-                    text = json.dumps(line, ensure_ascii=False) + "\n"
                     digest.update(text.encode())
                     rows.write(text)
+                else:
+                    stages[line["stage"]] += 1
+                    lost.write(text)
             if not splits:
-                (self.out / "prepare.json").unlink()  # nothing to continue
+                self._clear()  # nothing to continue
                 raise UserError(f"no picture of '{self.archive.root}' could be read; {stages.total()} failures")
         if not stages:
             (self.out / "failures.jsonl").unlink()
@@ -251,7 +276,23 @@ class Preparation:
         return self.prepared()
 
     def _results(self, plan: Plan) -> Iterator[dict[str, Any]]:
+        """Failures and rows; of an image in several splits the rows of the most held-out one, the others are failures."""
         yield from read_losses(self._listing)
+        splits: dict[int, int] = {}
+        for line in self._lines(plan):
+            if "image" in line:
+                key = int(line["image_sha256"], 16)
+                splits[key] = splits.get(key, 0) | 1 << SPLITS.index(line["split"])
+        for line in self._lines(plan):
+            if "image" in line:
+                split, kept = line["split"], most_held_out(splits[int(line["image_sha256"], 16)])
+                if split != kept:
+                    (self.out / line["image"]).unlink(missing_ok=True)
+                    reason = f"its image is in '{split}' and in '{kept}'; only the pairs in '{kept}' are kept"
+                    line = {"item": line["id"], "reason": reason, "stage": "leakage"}
+            yield line
+
+    def _lines(self, plan: Plan) -> Iterator[dict[str, Any]]:
         for chunk in range(plan.listing["chunks"]):
             with self._made(chunk).open(encoding="utf-8") as file:
                 yield from map(json.loads, file)

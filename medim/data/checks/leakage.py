@@ -1,4 +1,4 @@
-"""What several splits share: patients, studies, images, near copies of images, and reports."""
+"""What several splits share: patients, images, near copies of images, and reports."""
 
 from collections.abc import Iterator
 
@@ -37,7 +37,6 @@ class Leakage:
                 "error", "patient-leakage", f"{_n(len(crossing), 'patient occurs', 'patients occur')} in several splits",
                 tuple(examples), "split by patient; --allow patient-leakage where it is meant",
             )  # fmt: skip
-        yield from self._studies(crossing)
         yield from self._images()
         yield from self._near()
         yield from self._reports()
@@ -46,21 +45,6 @@ class Leakage:
             twice = ids[counts > 1]
             examples = [self._places("id", key) for key in twice[:LISTED]]
             yield Issue("error", "duplicate-ids", f"{_n(len(twice), 'id is', 'ids are')} used more than once", tuple(examples))
-
-    def _studies(self, patients: np.ndarray) -> Iterator[Issue]:
-        explained = self._rows["study"][np.isin(self._rows["patient"], patients)]
-        crossing = np.setdiff1d(_under_several(self._rows, "study", "split"), explained)
-        if len(crossing):
-            examples = [self._places("study", key) for key in crossing[:LISTED]]
-            yield Issue(
-                "error", "study-leakage", f"{_n(len(crossing), 'study occurs', 'studies occur')} in several splits under "
-                "different patients", tuple(examples), "keep a study in one split; --allow study-leakage where it is meant",
-            )  # fmt: skip
-        shared = _under_several(self._rows, "study", "patient")
-        if len(shared):
-            examples = [self._places("study", key) for key in shared[:LISTED]]
-            message = f"{_n(len(shared), 'study has', 'studies have')} several patients"
-            yield Issue("warning", "shared-studies", message, tuple(examples), "a study is scored once: name it by its patient")
 
     def _images(self) -> Iterator[Issue]:
         """The same decoded pixels under several patients."""
@@ -179,7 +163,7 @@ class Leakage:
         where = " and ".join(self._named(int(row)) for row in firsts[:3]) + (
             f" and {len(firsts) - 3} more" if len(firsts) > 3 else ""
         )
-        if field in ("patient", "study", "id"):
+        if field in ("patient", "id"):
             return f"{field} '{getattr(self._keys(int(at[0])), field)}': {where}"
         return f"{len(at)} times: {where}"
 

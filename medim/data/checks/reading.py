@@ -148,8 +148,8 @@ def read_part(dataset: PairDataset, part: Part, tokenizer: "ReportTokenizer | No
         except UserError as error:
             tally.failures.append((f"{part.split} {index}", str(error)))
             continue
-        for name in ("id", "patient", "study"):
-            row[name] = name_key(getattr(pair, name))
+        row["id"], row["patient"] = name_key(pair.id), name_key(pair.patient)
+        row["study"] = name_key(f"{pair.patient}\n{pair.study}")
         _count(pair, tally)
         row["report"] = texts.text_key(pair.report)
         row["words"] = len((pair.report or "").split())

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from medim.errors import unknown
 
 Severity = Literal["error", "failure", "warning", "note"]
-ALLOWABLE = ("patient-leakage", "study-leakage", "image-leakage", "near-duplicates")
+ALLOWABLE = ("patient-leakage", "image-leakage", "near-duplicates")
 """Errors that a user may override by name; where they are not, results on the set cannot be trusted."""
 
 SHOWN = 5  # examples of an issue on the screen

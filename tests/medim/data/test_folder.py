@@ -237,9 +237,12 @@ def test_a_patient_in_two_splits_is_refused(write):
     assert FolderDataset(folder, allow_leakage=True).size("train") == 2
 
 
-def test_a_study_or_an_image_in_two_splits_is_refused_and_told_once(write):
-    folder = write(row(0, study="s", patient="a"), row(1, "test", study="s", patient="b"))
-    assert refusal(folder).endswith("study 's' occurs in train (line 1) and in test (line 2): split by patient")
+def test_studies_are_numbered_within_patients(write):
+    data = FolderDataset(write(row(0, study="study1", patient="a"), row(1, "test", study="study1", patient="b")))
+    assert (data.size("train"), data.size("test")) == (1, 1)
+
+
+def test_an_image_in_two_splits_is_refused_and_told_once(write):
     folder = write(row(0), row(1, "val", image="images/../images/0.png"))
     assert refusal(folder).endswith("image 'images/0.png' occurs in train (line 1) and in val (line 2): split by patient")
     folder = write(row(0, patient="a", study="s"), row(1, "val", patient="a", study="s", image="images/0.png"))

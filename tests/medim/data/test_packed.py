@@ -1,5 +1,6 @@
 """Cached pictures give the very pairs they were made of, are made once, and only where pictures are of one size."""
 
+import errno
 import pickle
 
 import numpy as np
@@ -58,6 +59,17 @@ def test_by_expression(tmp_path):
     data = load_dataset(f"phantom:cached={tmp_path},train=1%")
     assert data.name == "phantom:train=1%"
     assert data.pair("train", 0).image.size == (64, 64)
+    assert len([*tmp_path.glob("pictures-*/*.arrow")]) == 1
+
+
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    for kind in ("flock", "lockf"):
+        monkeypatch.setattr(f"fcntl.{kind}", no_locks)
+    with pytest.warns(UserWarning, match=r"pictures-.*no file locks here"):
+        cache_pictures(PhantomDataset(), "val", tmp_path, limit=1)
     assert len([*tmp_path.glob("pictures-*/*.arrow")]) == 1
 
 

@@ -57,6 +57,7 @@ def test_pairs_come_before_reports(tmp_path):
         ([{"id": "a", "split": "test"}], r":1: field 'report' is missing"),
         ([{**LINE, "image": "a.png"}], r":1: field 'image' belongs into pairs.jsonl"),
         ([{**LINE, "findings": "none"}], r":1: field 'findings' must be a list of strings"),
+        ([{**LINE, "report": "\ud800"}], r":1: a text holds half of a surrogate pair"),
         ([{**LINE, "patient": 3}], r":1: field 'patient' must be a string"),
         (["", ""], "holds no reports"),
     ],

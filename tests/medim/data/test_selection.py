@@ -1,10 +1,12 @@
 """Subsets are nested and keep patients whole; mixtures list every pair once and keep names apart."""
 
+import json
 import pickle
 from collections import Counter
 from fractions import Fraction
 
 import pytest
+from PIL import Image
 
 from medim.data.dataset import keys_of, load_dataset, pairs
 from medim.data.selection import MixedDataset, Subset
@@ -35,6 +37,16 @@ class Named:
         return self.checker
 
     report_checker = image_checker
+
+
+def write_folder(folder, *rows):
+    """A folder of pairs (grey of the picture, split, patient); the ids are the greys'."""
+    folder.mkdir()
+    for grey, _, _ in rows:
+        Image.new("L", (2, 2), grey).save(folder / f"{grey}.png")
+    lines = [{"id": f"{g}", "image": f"{g}.png", "report": "clear", "split": split, "patient": p} for g, split, p in rows]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
 
 
 def ids(data, split="train"):
@@ -93,6 +105,27 @@ def test_names_get_a_prefix_only_where_they_collide():
     assert all(pair.patient[:2] == pair.id[:2] == pair.study[:2] for pair in everything)
     assert {pair.terms for pair in everything} == {"CC0", "CC BY; CC0"}
     assert mixed.terms == "CC0; CC BY"
+
+
+def test_one_archive_in_two_parts_may_not_disagree_on_a_patients_split(tmp_path):
+    a = write_folder(tmp_path / "a", (1, "train", "p0"), (2, "train", "p1"), (3, "test", "p2"))
+    b = write_folder(tmp_path / "b", (1, "train", "p0"), (4, "test", "p1"), (5, "train", "p3"))
+    with pytest.raises(UserError, match="patient 'p1' is in 'train' of the first and in 'test' of the second"):
+        load_dataset(f"{a}+{b}")
+    with pytest.raises(UserError, match=r"'b:train=100%' hold the same images"):
+        load_dataset(f"{a}+phantom+{b}:train=100%")
+
+
+def test_equal_names_of_patients_alone_are_chance(tmp_path):
+    a = write_folder(tmp_path / "a", (1, "train", "p0"), (2, "test", "p1"))
+    b = write_folder(tmp_path / "b", (3, "test", "p0"), (1, "train", "p2"), (4, "train", "p1"))  # 1: a blank one, say
+    assert [pair.patient for pair in pairs(load_dataset(f"{a}+{b}"), "test")] == ["1:p1", "2:p0"]
+
+
+def test_one_archive_in_two_parts_of_one_split_mixes(tmp_path):
+    a = write_folder(tmp_path / "a", (1, "train", "p0"), (2, "test", "p1"))
+    b = write_folder(tmp_path / "b", (1, "train", "p0"), (3, "test", "p1"))
+    assert load_dataset(f"{a}+{b}").size("test") == 2
 
 
 def test_what_parts_share():

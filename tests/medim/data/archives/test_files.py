@@ -220,7 +220,8 @@ def test_a_real_folder_made_again_holds_the_same_pairs(shared_data, tmp_path):
             (pair.id, pair.report, pair.patient, pair.study, pair.terms) for pair in expected
         ]
     preparation = Preparation(archive, tmp_path / "out", limit=6)
-    prepared = preparation.make(preparation.plan())
+    with preparation.claimed():
+        prepared = preparation.make(preparation.plan())
     assert prepared.failures == 0
     again = FolderDataset(tmp_path / "out")
     ids = [again.pair(split, n).id for split in prepared.splits for n in range(again.size(split))]

@@ -259,7 +259,8 @@ def test_a_source_that_changed_is_read_anew(parquet):
 
 def test_prepared_into_a_folder(parquet, tmp_path):
     preparation = Preparation(open_hub(parquet, patient="subject"), tmp_path / "out")
-    prepared = preparation.make(preparation.plan())
+    with preparation.claimed():
+        prepared = preparation.make(preparation.plan())
     assert prepared.splits == {"train": 5, "val": 2}
     made = FolderDataset(tmp_path / "out")
     values = [Image.open(made.pair("train", n).image).getpixel((0, 0)) for n in range(5)]

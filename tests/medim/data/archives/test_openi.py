@@ -279,6 +279,14 @@ def test_a_table_that_cannot_be_used_is_named(tmp_path, file, text, says):
         list(open_archive("openi", root).records())
 
 
+def test_pictures_may_lie_elsewhere(tmp_path):
+    root = make_xml(tmp_path / "xml")
+    elsewhere = (root / "NLMCXR_png").rename(tmp_path / "png")
+    archive = open_archive("openi", root, None, {"images": str(elsewhere)})
+    assert archive.facts()["images"] == str(elsewhere)
+    assert archive.image(pairs(archive)[0].source).size == (6, 5)
+
+
 def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(UserError, match=r"holds neither ecgen-radiology/\*\.xml nor indiana_reports\.csv"):
         open_archive("openi", tmp_path)

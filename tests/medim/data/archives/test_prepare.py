@@ -23,6 +23,7 @@ from medim.data.archives.picture import Storage, encode, image_name
 from medim.data.archives.prepare import Preparation
 from medim.data.folder import FolderDataset
 from medim.errors import UserError
+from medim.locks import held
 
 
 def make_tree(root: Path, count: int = 12, side: int = 20) -> Path:
@@ -41,9 +42,15 @@ def content(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
-def prepare(root: Path, out: Path, overrides=None, **arguments):
+def prepare(root: Path, out: Path, overrides=None, overwrite=False, **arguments):
     preparation = Preparation(open_archive("folder", root, None, overrides), out, **arguments)
-    return preparation.make(preparation.plan())
+    with preparation.claimed(overwrite):
+        return preparation.make(preparation.plan())
+
+
+def command(root: Path, out: Path, *more: str):
+    arguments = ["data", "prepare", "folder", "--root", str(root), "--out", str(out), "--workers", "0", *more]
+    return CliRunner().invoke(main, arguments)
 
 
 @pytest.fixture
@@ -64,6 +71,7 @@ def test_a_tree_becomes_a_data_set(tree, tmp_path):
     assert manifest["complete"]
     assert manifest["patients"] == 12
     assert sorted(path.name for path in out.iterdir()) == [
+        ".lock",
         "images",
         "manifest.json",
         "pairs.jsonl",
@@ -107,14 +115,38 @@ def test_a_patient_in_two_splits_stays_where_no_training_sees_it(tree, tmp_path)
     assert "patient 'p0003' is in 'train' and in 'test'" in failure["reason"]
 
 
+def test_an_image_in_two_splits_stays_where_no_training_sees_it(tree, tmp_path):
+    rows = [{"id": f"x{n}", "image": "a.png", "report": "clear.", "split": split, "patient": f"q{n}", "reason": "routine"}
+            for n, split in enumerate(("train", "test", "test"))]  # fmt: skip
+    rows.append({**rows[0], "id": "other", "image": "b.png"})
+    for name, source in (("a", "p0000-a"), ("b", "p0001-a")):
+        shutil.copy(tree / "train" / f"{source}.png", tmp_path / f"{name}.png")
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = prepare(tmp_path / "pairs.jsonl", tmp_path / "out")
+    assert (made.splits, made.failures) == ({"train": 1, "test": 2}, 1)
+    failure = json.loads((tmp_path / "out" / "failures.jsonl").read_text())
+    reason = "its image is in 'train' and in 'test'; only the pairs in 'test' are kept"
+    assert failure == {"item": "x0", "reason": reason, "stage": "leakage"}
+    assert FolderDataset(tmp_path / "out").pair("train", 0).id == "other"
+    assert len(list((tmp_path / "out" / "images").rglob("*.png"))) == 3
+
+
+def test_studies_are_numbered_within_patients(tree, tmp_path):
+    prepare(tree, tmp_path / "one")
+    listed = tmp_path / "one" / "pairs.jsonl"
+    rows = [json.loads(line) | {"study": "study1"} for line in listed.read_text().splitlines()]
+    listed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = prepare(tmp_path / "one", tmp_path / "two")
+    assert (made.splits, made.failures) == ({"train": 6, "val": 3, "test": 3}, 0)
+    assert json.loads((tmp_path / "two" / "manifest.json").read_text())["studies"] == 12
+
+
 def test_another_configuration_is_refused_and_overwrite_starts_anew(tree, tmp_path):
     out = tmp_path / "out"
     prepare(tree, out)
     with pytest.raises(UserError, match="holds a preparation with storage"):
-        Preparation(open_archive("folder", tree), out, Storage(longest_side=8))
-    preparation = Preparation(open_archive("folder", tree), out, Storage(longest_side=8), overwrite=True)
-    assert not preparation.finished
-    preparation.make(preparation.plan())
+        prepare(tree, out, storage=Storage(longest_side=8))
+    prepare(tree, out, storage=Storage(longest_side=8), overwrite=True)
     with Image.open(FolderDataset(out).pair("test", 0).image) as image:
         assert max(image.size) == 8
 
@@ -123,24 +155,71 @@ def test_files_of_others_are_not_touched(tree, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
     with pytest.raises(UserError, match="holds other files"):
-        Preparation(open_archive("folder", tree), tmp_path / "out", overwrite=True)
-    assert (tmp_path / "out" / "thesis.tex").read_text() == "mine"
+        prepare(tree, tmp_path / "out", overwrite=True)
+    assert content(tmp_path / "out") == {"thesis.tex": b"mine"}
+
+
+@pytest.mark.parametrize("root", ["out", "out/pairs.jsonl", "out/images", "link"])
+def test_a_folder_is_never_prepared_into_itself(tree, tmp_path, root):
+    out = tmp_path / "out"
+    prepare(tree, out)
+    (tmp_path / "link").symlink_to(out)
+    before = content(out)
+    for more in ([], ["--overwrite"]):
+        result = command(tmp_path / root, out, *more, "--set", "split=drawn")
+        assert result.exit_code == 2, result.output
+        assert "lies in --out" in result.output
+        assert "choose another --out" in result.output
+        assert "give --overwrite" not in result.output
+    assert content(out) == before
+
+
+def test_nothing_that_an_option_names_is_written_over(tree, tmp_path):
+    out = tmp_path / "out"
+    prepare(tree, out)
+    entries = [{"id": "a", "image": "00000/p.png", "conversations": [{"from": "gpt", "value": "clear."}]}]
+    (tmp_path / "llava.json").write_text(json.dumps(entries))
+    archive = open_archive("llava", tmp_path / "llava.json", None, {"images": str(out / "images"), "terms": "long " * 100})
+    with pytest.raises(UserError, match=r"/images', which is read, lies in --out"), Preparation(archive, out).claimed(True):
+        pass
+    assert FolderDataset(out).size("train") == 6
+
+
+def test_two_processes_do_not_prepare_one_folder(tree, tmp_path):
+    out = tmp_path / "out"
+    with held(out):
+        result = command(tree, out)
+    assert (result.exit_code, "being worked on by another process" in result.output) == (2, True)
+    assert command(tree, out).exit_code == 0
+
+
+def test_a_kill_while_merging_leaves_nothing_that_counts_as_finished(tree, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("medim.data.splits.save_splits", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            prepare(tree, out)
+    assert (out / "pairs.jsonl").exists()
+    result = command(tree, out)
+    assert result.exit_code == 0, result.output
+    assert "is prepared already" not in result.output
+    prepare(tree, tmp_path / "whole" / "out")
+    assert content(out) == content(tmp_path / "whole" / "out")
 
 
 def test_a_disk_too_small_is_said_before_the_work(tree, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 0, 10))
-    preparation = Preparation(open_archive("folder", tree), tmp_path / "out")
-    plan = preparation.plan()
     with pytest.raises(UserError, match=r"0\.0 GB free and about"):
-        preparation.make(plan)
+        prepare(tree, tmp_path / "out")
     assert not (tmp_path / "out" / "images").exists()
 
 
 def test_the_estimate_is_the_size_of_what_is_written(tree, tmp_path):
     preparation = Preparation(open_archive("folder", tree), tmp_path / "out")
-    plan = preparation.plan()
-    preparation.make(plan)
+    with preparation.claimed():
+        plan = preparation.plan()
+        preparation.make(plan)
     written = sum(path.stat().st_size for path in (tmp_path / "out" / "images").rglob("*.png"))
     assert plan.bytes_needed == pytest.approx(written, rel=0.1)
 
@@ -169,17 +248,15 @@ def test_continues_after_sigkill_to_the_same_result(tmp_path):
 
 def test_the_command_ends_with_3_and_the_list_where_something_is_lost(tree, tmp_path):
     (tree / "val" / "p0002-a.txt").unlink()
-    arguments = ["data", "prepare", "folder", "--root", str(tree), "--out", str(tmp_path / "out"), "--workers", "0"]
-    first = CliRunner().invoke(main, arguments)
+    first = command(tree, tmp_path / "out")
     assert first.exit_code == 3, first.output
     assert "11 pairs in" in first.output
-    again = CliRunner().invoke(main, arguments)
+    again = command(tree, tmp_path / "out")
     assert (again.exit_code, "is prepared already" in again.output) == (3, True)
 
 
 def test_a_dry_run_writes_no_picture(tree, tmp_path):
-    arguments = ["data", "prepare", "folder", "--root", str(tree), "--out", str(tmp_path / "out"), "--dry-run"]
-    result = CliRunner().invoke(main, arguments)
+    result = command(tree, tmp_path / "out", "--dry-run")
     assert result.exit_code == 0
     assert "12 pairs (6 train, 3 val, 3 test) of 12 studies, 12 patients" in result.output
     assert not (tmp_path / "out" / "images").exists()
@@ -205,6 +282,32 @@ def test_an_empty_archive_says_why(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="yields no pair"):
         prepare(tmp_path / "empty", tmp_path / "out")
+
+
+def test_the_same_command_sees_what_was_mended(tree, tmp_path):
+    texts = list(tree.glob("*/*.txt"))
+    kept = {text: text.read_text() for text in texts}
+    for text in texts:
+        text.unlink()
+    assert "yields no pair" in command(tree, tmp_path / "out").output
+    for text in texts[:6]:
+        text.write_text(kept[text])
+    assert command(tree, tmp_path / "out", "--dry-run").output.count("lost: 6") == 1
+    for text in texts[6:]:
+        text.write_text(kept[text])
+    result = command(tree, tmp_path / "out")
+    assert (result.exit_code, "12 pairs in" in result.output) == (0, True), result.output
+
+
+def test_pictures_that_were_all_broken_can_be_mended(tree, tmp_path):
+    whole = {picture: picture.read_bytes() for picture in tree.glob("*/*.png")}
+    for picture in whole:
+        picture.write_bytes(b"broken")
+    assert "no picture of" in command(tree, tmp_path / "out").output
+    for picture, data in whole.items():
+        picture.write_bytes(data)
+    result = command(tree, tmp_path / "out")
+    assert (result.exit_code, "12 pairs in" in result.output) == (0, True), result.output
 
 
 def test_grey_pictures_are_kept_grey_and_large_ones_shrink_without_stretching():

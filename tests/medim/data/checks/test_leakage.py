@@ -32,12 +32,10 @@ def test_a_patient_in_two_splits(checked, row):
     assert "--allow patient-leakage" in found.advice
 
 
-def test_a_study_in_two_splits_is_told_unless_its_patient_explains_it(checked, row):
-    explained = checked(row("a", "train", study="s", patient="x"), row("b", "test", study="s", patient="x"))
-    assert kinds(explained) == {"patient-leakage": "error"}
-    report = checked(row("a", "train", study="s"), row("b", "test", study="s"))
-    assert kinds(report) == {"study-leakage": "error", "shared-studies": "warning"}
-    assert issue(report, "study-leakage").examples[0].startswith("study 's': train 'a' (patient 'p-a') and test 'b'")
+def test_studies_are_numbered_within_patients(checked, row):
+    report = checked(row("a", "train", study="study1"), row("b", "train", study="study1"), row("c", "test", study="study1"))
+    assert kinds(report) == {}
+    assert report.statistics["train"]["studies"] == 2
 
 
 def test_the_same_pixels_under_two_patients(checked, row, pictures):

@@ -1,0 +1,47 @@
+"""Files with one JSON value a line, as other programs leave them."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from medim.errors import UserError
+
+BOM = b"\xef\xbb\xbf"
+
+
+def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, by their numbers from 1, without the file's byte order mark.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+    # By line feeds on bytes: str.splitlines would also cut at U+2028, which reports contain.
+    for number, line in enumerate(content.removeprefix(BOM).split(b"\n"), start=1):
+        if line.strip():
+            yield number, line
+
+
+def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """The value of a line; `hook` makes its objects of their items.
+
+    Raises:
+        UserError: it is not UTF-8, no JSON, or a text in it holds half of a surrogate pair, which no file can hold.
+    """
+    try:
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=hook)
+        if b"\\ud" in line or b"\\uD" in line:
+            json.dumps(value, ensure_ascii=False).encode()  # refuses half of a surrogate pair
+    except json.JSONDecodeError as error:
+        raise UserError(f"broken JSON: {error.msg} (column {error.colno})") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"not UTF-8: byte {error.start + 1} of the line") from None
+    except UnicodeEncodeError:
+        raise UserError("a text holds half of a surrogate pair") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"broken JSON: {error}") from None
+    return value

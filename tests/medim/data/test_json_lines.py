@@ -1,0 +1,33 @@
+"""Lines as other programs leave them: what is kept, and how mistakes are told."""
+
+import pytest
+
+from medim.data.json_lines import BOM, numbered_lines, parse_line
+from medim.errors import UserError
+
+
+def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(BOM + b'"a"\r\n \n"x\xe2\x80\xa8y"')
+    lines = list(numbered_lines(tmp_path / "a.jsonl"))
+    assert [(number, parse_line(line)) for number, line in lines] == [(1, "a"), (3, "x\u2028y")]
+    with pytest.raises(UserError, match="cannot be read"):
+        next(numbered_lines(tmp_path / "b.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b'{"a": ', r"broken JSON: Expecting value \(column 7\)"),
+        (b'"caf\xe9"', "not UTF-8: byte 5 of the line"),
+        (rb'{"a": ["\ud800"]}', "half of a surrogate pair"),
+        (rb'"\uDC00"', "half of a surrogate pair"),
+        (b"[" * 100_000, "broken JSON: maximum recursion depth"),
+    ],
+)
+def test_a_line_that_is_no_json_says_why(line, message):
+    with pytest.raises(UserError, match=message):
+        parse_line(line)
+
+
+def test_a_whole_surrogate_pair_is_one_character():
+    assert parse_line(rb'"\ud83d\ude00"') == "\U0001f600"
