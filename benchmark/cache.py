@@ -1,6 +1,6 @@
 """What outlives a run and serves the next one: anchors' scores, features of reference images, findings read from references.
 
-A folder of entries named by the hash of all that they depend on. Nothing in it is ever changed; what no run used for
+A folder of entries named by the hash of all that they depend on. Nothing in it is ever changed; what no run read or wrote for
 `KEPT_DAYS` goes. Two runs may share it while both write: an entry appears whole or not at all.
 """
 
@@ -9,7 +9,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -97,10 +98,19 @@ class SharedCache:
 
     def _forget_unused(self) -> None:
         oldest = time.time() - KEPT_DAYS * 86400
-        tokens = self.tokens.iterdir() if self.tokens.is_dir() else ()
-        for entry in [*(self.folder / ENTRIES).iterdir(), *tokens]:
-            if entry.stat().st_mtime < oldest:
-                shutil.rmtree(entry, ignore_errors=True)
+        folders = [self.folder / name for name in (ENTRIES, FEATURES, FINDINGS, TOKENS)]
+        for entry in [entry for folder in folders if folder.is_dir() for entry in folder.iterdir()]:
+            with suppress(FileNotFoundError):  # another run forgets, too
+                if all(used < oldest for used in _uses(entry)):
+                    shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
+
+
+def _uses(entry: Path) -> Iterator[float]:
+    """When an entry and the files in it were last written or, as far as the file system notes it, read."""
+    yield entry.stat().st_mtime
+    for path in [entry] if entry.is_file() else entry.rglob("*"):
+        if path.is_file():
+            yield max(path.stat().st_mtime, path.stat().st_atime)
 
 
 def _copy(source: Path, target: Path) -> None:

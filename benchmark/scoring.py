@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from PIL import Image
 
 from benchmark.artifacts import Artifacts
 from benchmark.exhibits import lacks_sheet, write_exhibition
@@ -20,7 +19,7 @@ from benchmark.statistics_store import SIGNATURE, lost_statistics, statistics_fi
 from medim.files import atomic_path, hash_of
 from tasks.cases import has_images
 from tasks.extensions import extra_scores
-from tasks.protocols import Prediction, Reconstructs
+from tasks.protocols import Case, Prediction, Reconstructs
 from tasks.task import Anchor, Depicts, Exhibits, Score, Task
 
 UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
@@ -163,7 +162,7 @@ class Scoring:
         system: str,
         inputs: Mapping[str, Any],
         predictions: Sequence[Prediction],
-        population: Sequence[Image.Image] | None,
+        population: Sequence[Case] | None,
         generated_by: list[str],
         anchor: bool,
     ) -> Scored:

@@ -8,6 +8,7 @@ kept, only a hash of their sequence.
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,11 @@ STATISTICS = "statistics"
 SIGNATURE = "statistics"  # the key of a record's signature that names file and metric
 INDEX = "index"
 VERSION = 1
+# What an altered file may raise: an index of another form, arrays or parameters that their function cannot take.
+DAMAGED = (
+    OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
+    RuntimeError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,14 @@ def lost_statistics(folder: Path, scores: Iterable[Mapping[str, Any]]) -> bool:
     return any(not (folder / file).is_file() for file in files)
 
 
-def read_statistics(file: Path) -> dict[str, Statistic]:
+def read_statistics(file: Path, whose: tuple[str, str] | None = None) -> dict[str, Statistic]:
     """The statistics of one file by metric.
 
+    Args:
+        whose: the task and the system that the file must be of; None for any.
+
     Raises:
-        UserError: the file is missing, damaged, of another version, or names a function that is not installed.
+        UserError: the file is missing, damaged, of another version, task or system, or names a function that is not installed.
     """
     from tasks import TASKS  # noqa: F401 - the tasks' metrics register their functions
 
@@ -107,12 +116,14 @@ def read_statistics(file: Path) -> dict[str, Statistic]:
             index = json.loads(str(content[INDEX]))
             if index["version"] != VERSION:
                 raise UserError(f"{file}: version {index['version']} of these files, and this program reads {VERSION}")
+            if whose is not None and whose != (index["task"], index["system"]):
+                raise UserError(f"{file}: sums of '{index['system']}' on {index['task']}, not of '{whose[1]}' on {whose[0]}")
             arrays = {name: content[name] for name in content.files if name != INDEX}
+            return {metric: _statistic(file, metric, entry, arrays) for metric, entry in index["metrics"].items()}
     except FileNotFoundError:
         raise UserError(f"{file}: no such file of statistics") from None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise UserError(f"{file}: no file of statistics, or a damaged one ({type(error).__name__}: {error})") from error
-    return {metric: _statistic(file, metric, entry, arrays) for metric, entry in index["metrics"].items()}
 
 
 def _statistic(file: Path, metric: str, entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Statistic:
@@ -120,8 +131,10 @@ def _statistic(file: Path, metric: str, entry: Mapping[str, Any], arrays: Mappin
         sums = arrays[entry["sums"]]
         numbers = tuple(map(str, range(len(sums))))
         additive = Additive(sums, numbers, entry["combine"], entry["parameters"], entry["paired"])
-        return Statistic(additive, entry["seed"], entry["units"])
+        additive.value()
+        additive.interval(entry["seed"], resamples=2)  # what it was made for can be done
+        return Statistic(additive, entry["seed"], str(entry["units"]))
     except UserError as error:
         raise UserError(f"{file}: metric '{metric}': {error}") from error
-    except (KeyError, ValueError, TypeError) as error:
+    except DAMAGED as error:
         raise UserError(f"{file}: metric '{metric}': {type(error).__name__}: {error}") from error

@@ -54,29 +54,28 @@ def verify(folder: Path) -> Verified:
     for path in paths:
         files: dict[Path, dict[str, Statistic]] = {}
         for record in read_records(path):
-            where = record.signature.get(SIGNATURE)
             if record.value is None:
                 withheld += 1
-            elif where is None:
+            elif record.signature.get(SIGNATURE) is None:
                 without += 1
             else:
-                problem = _problem(path.parent, record, where, files)
+                problem = _problem(path.parent, record, files)
                 agree += problem is None
                 if problem is not None:
                     problems.append(f"{path}: {record.task}: {record.metric} of '{record.model}': {problem}")
     return Verified(agree, without, withheld, problems)
 
 
-def _problem(folder: Path, record: Record, where: dict[str, str], files: dict[Path, dict[str, Statistic]]) -> str | None:
+def _problem(folder: Path, record: Record, files: dict[Path, dict[str, Statistic]]) -> str | None:
     try:
-        path = statistics_path(folder, where, record)
+        path = statistics_path(folder, record)
         if path not in files:
-            files[path] = read_statistics(path)
+            files[path] = read_statistics(path, (record.task, record.model))
     except UserError as error:
         return str(error)
-    statistic = files[path].get(where["key"])
+    statistic = files[path].get(record.metric)
     if statistic is None:
-        return f"{path} holds no metric '{where['key']}'"
+        return f"{path} holds no metric '{record.metric}'"
     assert record.value is not None
     patients = len(statistic.additive.patients)
     if record.n is not None and patients > record.n:
@@ -98,7 +97,7 @@ class Rescored:
     Attributes:
         agree: how many records have the value that the predictions give; the reconstruction, which needs the model itself,
             is not among them.
-        skipped: tasks without predictions to score, with the reason.
+        skipped: what was not scored again, with the reason: tasks without predictions, values for which a tool is missing.
         problems: one line for each record that differs, or that scoring no longer gives.
     """
 
@@ -107,7 +106,9 @@ class Rescored:
     problems: list[str]
 
 
-def rescore(folder: Path, data: str, predictions: Path | None = None, cache: Path | None = None) -> Rescored:
+def rescore(
+    folder: Path, data: str, predictions: Path | None = None, cache: Path | None = None, judge: Path | None = None
+) -> Rescored:
     """Scores what a run's system answered again, as `medim-bench score` would, and compares every record.
 
     Args:
@@ -115,6 +116,7 @@ def rescore(folder: Path, data: str, predictions: Path | None = None, cache: Pat
         data: what the predictions answer.
         predictions: where they are; by default those that the run kept in `samples/`.
         cache: folder that runs share; None for none.
+        judge: folder of the chat model that judged the run's pairs; without it, what it said of them is not scored again.
 
     Raises:
         UserError: other data or another split than the run's, other predictions than those scored, or none at all.
@@ -128,14 +130,24 @@ def rescore(folder: Path, data: str, predictions: Path | None = None, cache: Pat
     with TemporaryDirectory(prefix="medim-verify-") as scratch:
         for task in manifest.tasks:
             theirs = [record for record in records if record.task == task]
-            ours = _scored(folder, manifest, task, dataset, predictions, Path(scratch), cache)
+            ours = _scored(folder, manifest, task, dataset, predictions, Path(scratch), cache=cache, judge=judge)
             if isinstance(ours, str):
                 skipped[task] = ours
                 continue
-            compared = [_difference(record, ours) for record in theirs if record.model != RECONSTRUCTION]
-            problems += [f"{folder / RECORDS}: {difference}" for difference in compared if difference is not None]
-            agree += compared.count(None)
-    if len(skipped) == len(manifest.tasks):
+            again = {(one.kind, one.model, one.metric): one for one in ours}
+            for record in theirs:
+                if record.model == RECONSTRUCTION:
+                    continue
+                name = f"{record.task}: {record.metric} of '{record.model}'"
+                one = again.get((record.kind, record.model, record.metric))
+                reason, difference = _unable(record, one), _difference(record, one)
+                if reason is not None:
+                    skipped[name] = reason
+                elif difference is not None:
+                    problems.append(f"{folder / RECORDS}: {name}: {difference}")
+                else:
+                    agree += 1
+    if skipped.keys() >= set(manifest.tasks):
         raise UserError(f"nothing to score again: {'; '.join(f'{task}: {reason}' for task, reason in skipped.items())}")
     return Rescored(agree, skipped, problems)
 
@@ -154,9 +166,9 @@ def check_split(path: Path, manifest: Manifest, dataset: PairDataset) -> None:
 
 
 def _scored(
-    folder: Path, manifest: Manifest, task: str, dataset: PairDataset, given: Path | None, scratch: Path, cache: Path | None
+    folder: Path, manifest: Manifest, task: str, dataset: PairDataset, given: Path | None, scratch: Path, **shared: Any
 ) -> list[Record] | str:
-    """The records that the predictions give for one task, or why there are none."""
+    """The records that the predictions give for one task, or why there are none; `shared` is the cache and the judge."""
     source = given or folder / "samples" / task / file_name(manifest.model)
     if not source.is_dir():
         return f"no predictions in '{source}'"
@@ -175,21 +187,26 @@ def _scored(
     options = {name: told[name] for name in ("limit", "seed", "protocol", "features") if told.get(name) is not None}
     return run(
         system, dataset, [task], scratch / file_name(task), resolution=told.get("resolution"), split=manifest.split,
-        show_samples=False, cache=cache, command="leaderboard verify", **options,
+        show_samples=False, command="leaderboard verify", **shared, **options,
     ).records  # fmt: skip
 
 
-def _difference(record: Record, ours: list[Record]) -> str | None:
+def _unable(record: Record, again: Record | None) -> str | None:
+    """What is missing here to score a record again: its judge, or a tool such as Java; None where nothing is."""
+    judge = record.signature.get("judge_weights")
+    if judge is not None and (again is None or again.signature.get("judge_weights") != judge):
+        return f"needs its judge, '{record.signature.get('judge')}'"
+    return again.reason if again is not None and again.value is None and record.value is not None else None
+
+
+def _difference(record: Record, again: Record | None) -> str | None:
     """What scoring again gives otherwise than a record states."""
-    name = f"{record.task}: {record.metric} of '{record.model}'"
-    key = (record.kind, record.model, record.metric)
-    again = next((one for one in ours if (one.kind, one.model, one.metric) == key), None)
     if again is None:
-        return f"{name}: scoring gives no such metric"
+        return "scoring gives no such metric"
     tolerance = 1e-6 if SIGNATURE in record.signature else OTHER_MACHINE
     for field in ("value", "ci_low", "ci_high", "n", "coverage"):
         stated, now = record.model_dump()[field], again.model_dump()[field]
         same = stated == now or (None not in (stated, now) and math.isclose(stated, now, rel_tol=tolerance, abs_tol=1e-6))
         if not same:
-            return f"{name}: {field} {stated}, but the predictions give {now}"
+            return f"{field} {stated}, but the predictions give {now}"
     return None

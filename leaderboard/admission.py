@@ -21,7 +21,6 @@ from leaderboard.record import Record, read_records, write_records
 from leaderboard.store import Manifest, merge, read_manifest, run_folders
 from leaderboard.submission import (
     CONFIGURATION,
-    IDENTITY,
     MANIFEST,
     RECORDS,
     STATISTICS,
@@ -70,6 +69,7 @@ def add(source: str | Path, store: str | Path, recompute: Recompute) -> Added:
     with _locked(store):
         runs = {folder: read_manifest(folder / MANIFEST) for folder in run_folders(store)}
         reasons = [reason for folder, manifest in runs.items() for reason in _against(submission, folder, manifest)]
+        reasons += _unlike(submission, [record for folder in runs for record in read_records(folder / RECORDS)])
         if reasons:
             raise RefusedError(str(source), reasons)
         run = submission.manifest.run
@@ -82,20 +82,42 @@ def _against(submission: Submission, folder: Path, theirs: Manifest) -> list[str
     ours = submission.manifest
     path = submission.folder / MANIFEST
     if ours.run == theirs.run:
-        one, other = identity(ours), identity(theirs)
+        fixed = (*CONFIGURATION, "terms", "withhold_samples")
+        one, other = identity(ours, fixed), identity(theirs, fixed)
         return [
             f"{path}: field '{name}': {one.get(name)}, but run {ours.run} is in the store with {other.get(name)} ({folder})"
-            for name in IDENTITY
+            for name in fixed
             if one.get(name) != other.get(name)
         ]
     reasons = []
-    if identity(ours, CONFIGURATION) == identity(theirs, CONFIGURATION):
+    if identity(ours) == identity(theirs):
         reasons.append(f"{path}: field 'run': '{ours.run}' repeats run '{theirs.run}' of the store under another id ({folder})")
     if (ours.dataset, ours.split) == (theirs.dataset, theirs.split) and ours.dataset_fingerprint != theirs.dataset_fingerprint:
         reasons.append(
             f"{path}: field 'dataset_fingerprint': '{ours.dataset_fingerprint}', but in this store split '{ours.split}' of "
             f"'{ours.dataset}' is '{theirs.dataset_fingerprint}' ({folder}): another split, or other data of that name"
         )
+    return reasons
+
+
+def _unlike(submission: Submission, stored: Sequence[Record]) -> list[str]:
+    """Records of another direction than the rest of their task and metric, or without the sums that the rest have."""
+    directions: dict[tuple[str, str], bool | None] = {}
+    summed = set()
+    for record in (*stored, *submission.records):
+        directions.setdefault((record.task, record.metric), record.higher_is_better)
+        if record.signature.get(STATISTICS) is not None:
+            summed.add((record.task, record.metric))
+    reasons = []
+    for where, record in submission.found:
+        direction = directions[record.task, record.metric]
+        if record.higher_is_better != direction:
+            reasons.append(f"{where}: field 'higher_is_better': {record.higher_is_better}, but of other records {direction}")
+        stated = record.value is not None and record.signature.get(STATISTICS) is None
+        if stated and (record.task, record.metric) in summed:
+            reasons.append(
+                f"{where}: field 'signature.{STATISTICS}' is missing: other values of {record.task}/{record.metric} have sums"
+            )
     return reasons
 
 
@@ -119,7 +141,7 @@ def _enter(submission: Submission, store: Path, target: Path | None, recompute: 
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     new = len(merged) - len(known)
-    without = sum(record.value is not None and STATISTICS not in record.signature for record in submission.records)
+    without = sum(record.value is not None and record.signature.get(STATISTICS) is None for record in submission.records)
     return Added(target, new, len(submission.found) - new, without)
 
 
@@ -134,10 +156,8 @@ def _stage(submission: Submission, merged: list[Record], target: Path | None, st
 
 
 def _manifest(submission: Submission, target: Path | None) -> str:
-    value = json.loads((submission.folder / MANIFEST).read_text(encoding="utf-8"))
-    if target is not None:
-        before = read_manifest(target / MANIFEST)
-        value["tasks"] = list(dict.fromkeys([*before.tasks, *submission.manifest.tasks]))
+    value = json.loads(((target or submission.folder) / MANIFEST).read_text(encoding="utf-8"))
+    value["tasks"] = list(dict.fromkeys([*value["tasks"], *submission.manifest.tasks]))
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 

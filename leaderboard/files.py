@@ -1,12 +1,22 @@
 """Files that are either whole or absent."""
 
+import hashlib
+import json
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from leaderboard.errors import LeaderboardError
+
+_PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
+
+
+def file_name(name: str) -> str:
+    """`name` where it is a harmless file name, else a hash of it: names come from others and may hold anything."""
+    return name if _PLAIN.fullmatch(name) else hashlib.sha256(json.dumps(name, ensure_ascii=False).encode()).hexdigest()[:16]
 
 
 def read_text(path: Path) -> str:

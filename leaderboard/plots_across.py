@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from leaderboard.compare import Board, Row, Table
 from leaderboard.plots import FAINT, GREY, INK, MODEL_COLOURS, STYLE, Plot, look, png
 from leaderboard.record import Record
-from leaderboard.tables import number
+from leaderboard.tables import direction_of, number
 
 MINIMUM_SYSTEMS, MINIMUM_METRICS = 4, 3  # of fewer a rank correlation says nothing
 CHANGE = "change of "
@@ -31,7 +31,7 @@ def across_plots(board: Board, prefix: str) -> list[tuple[str, Plot]]:
         made = [agreement_plot(table, f"{prefix} {task}")]
         if task == "ablation":
             made.append(tornado_plot(table, f"{prefix} {task}"))
-        if task == "augmentation":
+        if task.partition(" (")[0] == "augmentation":  # in brackets its regime
             made.append(utility_plot(table, f"{prefix} {task}"))
         plots += [(task, plot) for plot in made if plot is not None]
     if "memorisation" in tables and (plot := fidelity_plot(tables, prefix)) is not None:
@@ -45,7 +45,7 @@ def agreement_plot(table: Table, prefix: str) -> Plot | None:
     for metric in table.metrics:
         column = table.column(metric)
         values = {label: record.value for label, record in column.items() if record.value is not None}
-        direction = next((record.higher_is_better for record in column.values()), None)
+        direction = direction_of(column.values())
         if len(values) >= MINIMUM_SYSTEMS and len(set(values.values())) > 1 and direction is not None:
             sign = 1 if direction else -1
             columns[metric] = {label: sign * value for label, value in values.items()}
@@ -140,7 +140,7 @@ def utility_plot(table: Table, prefix: str) -> Plot | None:
         sns.despine(ax=axes, left=True)
         drawn = png(figure)
     told = [f"{kind} {share} % {number(_mean(curve[share]), 3)}" for kind, curve in curves.items() for share in sorted(curve)]
-    title = f"Are synthetic pairs useful? {metric} by share added; bands: 95 % intervals of single seeds, averaged"
+    title = f"Are synthetic pairs useful? {metric} by share added; bands: 95 % intervals"
     return Plot(_name(prefix, "utility"), title, f"Curves of {metric}: {', '.join(told)}.", drawn)
 
 

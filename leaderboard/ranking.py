@@ -18,7 +18,9 @@ MINIMUM_N = 100
 # tokenizer, so its columns are shown and never ranked.
 TRAINED_AGAINST = ("EfficientNet-Lite0",)
 # What a signature says of the system itself or of the interval; the rest must be equal for two values to be compared.
-OF_THE_SYSTEM = frozenset({"interval", "model", "settings", "tokenizer_of", "generated_by", "statistics"})
+OF_THE_SYSTEM = frozenset(
+    {"interval", "model", "settings", "tokenizer_of", "generated_by", "statistics", "standard_error_of_draws", "scored"}
+)
 NO_INTERVAL = "no interval: nothing says how sure the value is"
 
 
@@ -68,9 +70,9 @@ def unranked_because(record: Record) -> str | None:
 
 
 def measure(record: Record) -> str:
-    """What has to be equal for two values of a metric to be compared: `n`, and the signature without the system's own part."""
+    """What has to be equal for two values to be compared: `n`, the direction, the signature without the system's own part."""
     shared = {name: value for name, value in record.signature.items() if name not in OF_THE_SYSTEM}
-    return json.dumps([record.n, shared], sort_keys=True, ensure_ascii=False)
+    return json.dumps([record.n, record.higher_is_better, shared], sort_keys=True, ensure_ascii=False)
 
 
 def comparable(column: Mapping[str, Record]) -> dict[str, Record]:

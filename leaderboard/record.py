@@ -104,18 +104,24 @@ def parse_record(line: str, where: str) -> Record:
         where: how an error names the place, such as `records.jsonl:7`.
 
     Raises:
-        LeaderboardError: broken JSON, an unknown, missing or invalid field.
+        LeaderboardError: broken JSON, an unknown, missing or invalid field, or what no file of records can hold.
     """
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
         raise LeaderboardError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+        raise LeaderboardError(f"{where}: broken JSON: {error}") from error
     if not isinstance(value, dict):
         raise LeaderboardError(f"{where}: a record is a JSON object, not {type(value).__name__}")
     try:
-        return Record.model_validate(value)
+        record = Record.model_validate(value)
+        record.to_line().encode("utf-8")
     except ValidationError as error:
         raise LeaderboardError(f"{where}: {_first_problem(error)}") from error
+    except (ValueError, RecursionError) as error:  # NaN or half a surrogate pair inside the signature
+        raise LeaderboardError(f"{where}: cannot be written as JSON: {error}") from error
+    return record
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -23,6 +23,7 @@ class Manifest(BaseModel):
         terms: licence or data-use terms of the data.
         withhold_samples: images and reports must not be shown.
         settings: sampler settings and limits of the run.
+        n, failures: how many cases the run had, where it says so, and how many samples failed.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -42,6 +43,8 @@ class Manifest(BaseModel):
     created: str
     versions: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
+    n: int | None = Field(default=None, ge=0, strict=True)
+    failures: int = Field(default=0, ge=0, strict=True)
 
 
 @dataclass(frozen=True)
@@ -130,9 +133,10 @@ def read_manifest(path: str | Path) -> Manifest:
         raise LeaderboardError(f"{path.parent}: no such run folder")
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except OSError as error:
         raise LeaderboardError(f"{path}: cannot read it: {error.strerror}; is {path.parent} a run folder?") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LeaderboardError(f"{path}: broken JSON: {error}") from error
     try:
         return Manifest.model_validate(value)

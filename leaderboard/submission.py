@@ -1,6 +1,7 @@
 """What somebody else measured: is it whole, and does it say the same of itself everywhere?"""
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +13,12 @@ from leaderboard.store import Manifest, read_manifest
 
 MANIFEST, RECORDS, STATISTICS = "manifest.json", "records.jsonl", "statistics"
 # What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow.
-IDENTITY = ("model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings")
-CONFIGURATION = (*IDENTITY, "seed", "protocol", "resolution", "limit", "features", "judge")
-# Of many trained models each: rows bear the arms' names, and what was trained on what stands in the manifest.
+CONFIGURATION = (
+    "model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings", "seed", "protocol",
+    "resolution", "limit", "features", "judge", "augmentation", "regime",
+)  # fmt: skip
+# Of many trained models each: rows bear the arms' names, and what was trained on what stands in the manifest. A task's name may
+# end in brackets, with what it may not be compared across.
 STUDIES = ("ablation", "augmentation")
 
 
@@ -88,7 +92,7 @@ def read_submission(path: str | Path) -> Submission:
     return submission
 
 
-def identity(manifest: Manifest, fields: tuple[str, ...] = IDENTITY) -> dict[str, str]:
+def identity(manifest: Manifest, fields: tuple[str, ...] = CONFIGURATION) -> dict[str, str]:
     """Fields of a manifest as JSON text; what it does not state is left out."""
     values: dict[str, Any] = manifest.model_dump()
     return {name: json.dumps(values[name], sort_keys=True) for name in fields if values.get(name) is not None}
@@ -111,7 +115,7 @@ def _problems(record: Record, manifest: Manifest) -> list[str]:
     for field in ("run", "dataset", "split", "synthetic", "seed", "protocol"):
         if field in told and ours[field] != told[field]:
             problems.append(f"field '{field}': {ours[field]!r}, but {MANIFEST} says {told[field]!r}")
-    study = record.task in STUDIES
+    study = record.task.partition(" (")[0] in STUDIES
     if record.kind == "measured" and record.model != manifest.model and not study:
         problems.append(f"field 'model': measured '{record.model}', but {MANIFEST} says '{manifest.model}'")
     if record.task not in manifest.tasks:
@@ -131,12 +135,15 @@ def _problems(record: Record, manifest: Manifest) -> list[str]:
         problems.append(f"field 'signature.{STATISTICS}': names no file and key")
     elif sums is not None and not _is_inside(str(sums["file"])):
         problems.append(f"field 'signature.{STATISTICS}': '{sums['file']}' is no file in {STATISTICS}/ of the submission")
+    ends = [end for end in (record.ci_low, record.value, record.ci_high) if end is not None]
+    if sums is None and ends != sorted(ends):
+        problems.append(f"field 'value': {record.value} lies outside of its interval, {record.ci_low} to {record.ci_high}")
     return problems
 
 
 def _is_inside(name: str) -> bool:
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and path.parts[0] == STATISTICS and path.suffix == ".npz"
+    return not path.is_absolute() and ".." not in path.parts and path.parts[:1] == (STATISTICS,) and path.suffix == ".npz"
 
 
 def _duplicates(submission: Submission) -> list[str]:
@@ -154,12 +161,11 @@ def _duplicates(submission: Submission) -> list[str]:
 
 def _coverage(submission: Submission) -> list[str]:
     """A share of cases is a whole number of them; failures that the manifest counts must show in some coverage."""
-    cases = submission.manifest.model_dump().get("n")
-    failures = submission.manifest.model_dump().get("failures", 0)
+    cases, failures = submission.manifest.n, submission.manifest.failures
     reasons = []
     for where, record in submission.found:
-        assert record.n is not None
-        assert record.coverage is not None
+        if record.n is None or record.coverage is None:  # of kind 'reported', which is refused by its kind
+            continue
         if cases is not None and record.n > cases:
             reasons.append(f"{where}: field 'n': {record.n} cases, but {MANIFEST} says that the run had {cases}")
         totals = {record.n, cases or record.n}
@@ -179,6 +185,6 @@ def _missing_statistics(submission: Submission) -> list[str]:
         sums = record.signature.get(STATISTICS)
         if isinstance(sums, dict) and _is_inside(str(sums.get("file", ""))):
             path = submission.folder / str(sums["file"])
-            if not path.is_file() or not path.resolve().is_relative_to(submission.folder.resolve()):
+            if not os.path.isfile(path) or not path.resolve().is_relative_to(submission.folder.resolve()):
                 reasons.append(f"{where}: field 'signature.{STATISTICS}': the submission lacks {sums['file']}")
     return reasons

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -88,8 +89,9 @@ def arrow(higher_is_better: bool | None) -> str:
 
 
 def direction_of(column: Iterable[Record]) -> bool | None:
-    """The direction that the records of a column state."""
-    return next((record.higher_is_better for record in column), None)
+    """The direction that most records of a column state; the first of several."""
+    stated = Counter(record.higher_is_better for record in column)
+    return max(stated, key=lambda direction: stated[direction], default=None)
 
 
 def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:

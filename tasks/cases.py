@@ -101,13 +101,14 @@ def drawn_cases(dataset: PairDataset, split: str, resolution: int, count: int, s
     _check_split(dataset, split)
     dataset = at_resolution(dataset, resolution)
     cases: list[Case] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for index in np.random.default_rng(seed).permutation(dataset.size(split)):
         if len(cases) == count:
             break
         pair = dataset.pair(split, int(index))
-        if pair.study not in seen and pair.report is not None and pair.report.strip():
-            seen.add(pair.study)
+        study = pair.patient, pair.study
+        if study not in seen and pair.report is not None and pair.report.strip():
+            seen.add(study)
             cases.append(_case(dataset, pair, resolution))
     return cases
 
@@ -120,11 +121,12 @@ def _check_split(dataset: PairDataset, split: str) -> None:
 
 
 def _first_of_each_study(dataset: PairDataset, split: str) -> Iterator[ImageReportPair]:
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for index in range(dataset.size(split)):
         pair = dataset.pair(split, index)
-        if pair.study not in seen:
-            seen.add(pair.study)
+        study = pair.patient, pair.study
+        if study not in seen:
+            seen.add(study)
             yield pair
 
 

@@ -62,9 +62,9 @@ def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], contex
     chest, pathology = (_part(cases, reports, context, domain) for domain in (CHEST, PATHOLOGY))
     if chest is not None:
         scores += _labels(chest, ChestLabeller())
-        name = f"{CHEXBERT}: micro-F1-14, uncertain positive"
+        name = f"{CHEXBERT}, micro-F1-14, uncertain positive"
         scores += _optional(chest, name, lambda: _labels(chest, _chexbert(context.device)))
-        scores += _optional(chest, f"RadGraph F1: {radgraph.NAMES[0]}", lambda: _graphs(chest))
+        scores += _optional(chest, f"RadGraph F1, {radgraph.NAMES[0]}", lambda: _graphs(chest))
     if pathology is not None:
         scores.append(_entities(pathology))
     return scores
@@ -81,7 +81,7 @@ def _labels(part: _Part, labeller: _Labeller) -> list[Score]:
     references, predictions = labeller.codes(part.references), labeller.codes(part.reports)
     return [
         part.score(
-            f"{labeller.name}: {score.metric}", score.value, additive=score.additive, labeller=labeller.name,
+            f"{labeller.name}, {score.metric}", score.value, additive=score.additive, labeller=labeller.name,
             labeller_hash=labeller.fingerprint, reason=None if score.value is not None else "no reference shows any label",
             **score.details,
         )
@@ -93,7 +93,7 @@ def _graphs(part: _Part) -> list[Score]:
     scores = _radgraph().scores(part.references, part.reports)
     return [
         part.score(
-            f"RadGraph F1: {name}", float(column.mean()), additive=Additive.mean(column, part.patients),
+            f"RadGraph F1, {name}", float(column.mean()), additive=Additive.mean(column, part.patients),
             parser=package("radgraph"), aggregation="mean",
         )
         for name, column in zip(radgraph.NAMES, scores.T, strict=True)

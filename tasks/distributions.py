@@ -96,13 +96,13 @@ class _Sets:
 
 
 def distribution_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], context: Context, population: Sequence[Image.Image] | None
+    cases: Sequence[Case], images: Sequence[Image.Image | None], context: Context, population: Sequence[Case] | None
 ) -> list[Score]:
     """Scores of generated images as a set against the cases' own, in every feature space of the context, and of their variety.
 
     Each image passes each network once. Where images are missing all are withheld: a score of the rest would hide it.
-    `population`, where given, stands for the generated images (an anchor whose own images are the reference); an empty one
-    withholds.
+    The images of `population`, where given, stand for the generated ones (an anchor whose own images are the reference) and are
+    its patients'; an empty one withholds.
 
     Raises:
         ValueError: `images` does not hold one entry per case.
@@ -110,15 +110,15 @@ def distribution_scores(
     if len(images) != len(cases):
         raise ValueError(f"{len(cases)} cases but {len(images)} images: what is missing is None")
     present = [image for image in images if image is not None]
-    generated = [square(image, cases[0].image.width) for image in population] if population is not None else present
+    side = cases[0].image.width
+    generated = present if population is None else [square(case.image, side) for case in population]
     reason = None
     if len(present) < len(images):
         reason = f"{len(images) - len(present)} of {len(images)} images are missing"
     elif min(len(generated), len(cases)) < 2:
         reason = f"at least two images a side are needed, here are {len(generated)} against {len(cases)}"
     patients = [case.patient for case in cases]
-    strangers = [f"generated {index}" for index in range(len(generated))]  # whose patients are not known here
-    owners = patients if population is None else strangers
+    owners = patients if population is None else [case.patient for case in population]
     sets = _Sets(cases, generated, (patients, owners), context, coverage_of(images), reason)
     scores: list[Score] = []
     for spec in context.features:

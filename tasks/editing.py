@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from medim.data.dataset import PairDataset
 from tasks.context import Context
@@ -126,7 +125,7 @@ class Editing:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores, and per-sample scores of the cases that were asked. `population` has no part in it."""
         task = self if self.asked is not None else self._prepared_once(cases, context)

@@ -157,7 +157,7 @@ class FineDetail:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores, and of each probed case how many of its lesions are seen. `population` has no part in it."""
         scores = DetailScores(cases, aligned(cases, predictions), self._probed_ids(cases, context), context)

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from PIL import Image
-
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
 from tasks.distributions import distribution_scores
@@ -56,7 +54,7 @@ class ImageGeneration:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores and per-sample scores; a missing image shows no findings and withholds the distribution metrics."""
         images = images_of(cases, aligned(cases, predictions))

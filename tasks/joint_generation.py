@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from PIL import Image
-
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
 from tasks.distributions import distribution_scores
@@ -58,7 +56,7 @@ class JointGeneration:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores and per-sample scores; a pair counts as given where both its image and its report are."""
         predictions = aligned(cases, predictions)
@@ -66,7 +64,7 @@ class JointGeneration:
         pairs = [None if image is None or report is None else True for image, report in zip(images, reports, strict=True)]
         coverage = coverage_of(pairs)
         scores, samples = agreement_scores(cases, images, reports, coverage, context)
-        judged, verdicts = judge_scores(cases, images, reports, context)
+        judged, verdicts = judge_scores(cases, images, reports, coverage, context)
         scores += judged
         samples = [sample | verdict for sample, verdict in zip(samples, verdicts, strict=True)]
         scores += domain_scores(cases, images, reports, coverage, context)

@@ -23,12 +23,19 @@ ANCHORED = "(x - shuffled) / (real - shuffled), one permutation, real's interval
 
 
 def judge_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], context: Context
+    cases: Sequence[Case],
+    images: Sequence[Image.Image | None],
+    reports: Sequence[str | None],
+    coverage: float,
+    context: Context,
 ) -> tuple[list[Score], list[dict[str, float]]]:
     """The mean score of the pairs, as it is and on the scale of real and shuffled ones, and the share of refused answers.
 
     A pair that lacks its image or report scores 0. A refused answer counts in no mean; where more than `MOST_REFUSALS` are
     refused, the mean is withheld. Without a judge in the context there are no such scores.
+
+    Args:
+        coverage: share of the pairs that are there, answered or refused.
 
     Raises:
         UserError: the judge cannot be loaded.
@@ -42,8 +49,7 @@ def judge_scores(
     details: dict[str, Any] = {
         "judge": judge.name, "judge_weights": judge.fingerprint, "prompt": PROMPT, "decoding": f"greedy, {NEW_TOKENS} tokens",
     }  # fmt: skip
-    n, coverage = len(cases), float((~refused).mean())
-    make = partial(make_score, context=context, n=n, coverage=coverage, **details)
+    make = partial(make_score, context=context, n=len(cases), coverage=coverage, **details)
     share = Additive.proportion(refused.tolist(), ids, paired=False)
     refusals = make(
         metric=REFUSALS, value=share.value(), higher_is_better=None, method="Wilson score over samples", additive=share

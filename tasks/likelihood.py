@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from medim.data.dataset import PairDataset, pairs
 from medim.data.token_cache import unigram_costs
@@ -125,7 +124,7 @@ class Likelihood:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores, and nats per token of each case. `population` has no part in it."""
         scores = LikelihoodScores(cases, aligned(cases, predictions), context)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
@@ -70,7 +69,7 @@ class LongForm:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores and per-sample scores; a missing report is an empty one. `population` has no part in it."""
         return _Reading(cases, reports_of(aligned(cases, predictions)), context).all()

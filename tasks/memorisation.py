@@ -15,7 +15,7 @@ from tasks.baselines.anchors import COPY, copies_of
 from tasks.context import Context, space_signature
 from tasks.joint_generation import JointGeneration
 from tasks.metrics.additive import Additive
-from tasks.metrics.copied_text import ORDER, Copied
+from tasks.metrics.copied_text import ORDER, Copied, words
 from tasks.metrics.memorisation import ALPHA, SIDE, correlation
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import aligned, coverage_of, images_of, make_score, reports_of
@@ -70,9 +70,9 @@ class Memorisation:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores and per-sample scores; shares are of the samples that are there."""
+        """Scores and per-sample scores; shares are of the samples that are there. A report without a word is missing."""
         scores, samples, _ = self.score_and_exhibit(cases, predictions, context)
         return scores, samples
 
@@ -86,7 +86,8 @@ class Memorisation:
         """
         screen = self._screen(cases, context)
         predictions = aligned(cases, predictions)
-        images, reports = images_of(cases, predictions), reports_of(predictions)
+        images = images_of(cases, predictions)
+        reports = [report if report is not None and words(report) else None for report in reports_of(predictions)]
         samples: list[dict[str, float]] = [{} for _ in cases]
         told: list[dict[str, Any]] = [{"id": case.id} for case in cases]
         scores, pairings = self._images(screen, images, samples, told, context)
@@ -181,7 +182,7 @@ class Memorisation:
             reason = f"{(screen.null.shares == 1).mean():.1%} of held-out reports too are made of training {ORDER}-grams wholly"
         else:
             reason = None
-        flagged = found.share > (1 - limit.distance if limit else np.inf)
+        flagged = 1 - found.share < (limit.distance if limit else 0)
         more = {"alpha": self.alpha, "nominal": limit.nominal, "threshold": 1 - limit.distance} if limit else {}
         scores.append(_share(FLAGGED_REPORTS, flagged, ids, False, score, reason, **more))
         _tell_reports(screen, found, flagged, places, samples, told)

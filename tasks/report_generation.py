@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from tasks.baselines.anchors import anchors_of
 from tasks.clinical import clinical_scores
@@ -62,7 +61,7 @@ class ReportGeneration:
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: Context,
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores and per-sample scores; a missing report scores as an empty one. `population` has no part in it."""
         reports = reports_of(aligned(cases, predictions))

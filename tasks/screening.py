@@ -218,11 +218,12 @@ class Screen:
         cases = {case.id for case in self.cases}
         chosen: list[tuple[str, int]] = []
         spare: list[tuple[str, int]] = []
-        studies: set[str] = set()
+        studies: set[tuple[str, str]] = set()
         for number in order:
             keys = keys_of(dataset, *places[number])
-            if keys.study not in studies:
-                studies.add(keys.study)
+            study = keys.patient, keys.study
+            if study not in studies:
+                studies.add(study)
                 (spare if keys.id in cases else chosen).append(places[number])
             if len(chosen) == HELD_OUT:
                 break

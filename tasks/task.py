@@ -72,12 +72,12 @@ class Anchor:
     Attributes:
         name: real | reconstruction | shuffled | constant.
         predictions: one per case, in the cases' order.
-        population: images for the distribution metrics, where the predictions' own images are the reference set.
+        population: cases whose images the distribution metrics take, where the predictions' own images are the reference set.
     """
 
     name: str
     predictions: list[Prediction]
-    population: list[Image.Image] | None = None
+    population: list[Case] | None = None
 
 
 class Task(Protocol):
@@ -102,7 +102,7 @@ class Task(Protocol):
         cases: Sequence[Case],
         predictions: Sequence[Prediction],
         context: "Context",
-        population: Sequence[Image.Image] | None = None,
+        population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores, and per-sample scores (one dict per case, in the cases' order)."""
 

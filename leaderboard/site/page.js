@@ -17,8 +17,7 @@ for (const table of document.querySelectorAll("table.results")) {
       const key = (row) => {
         const cell = row.cells[index];
         if (index === 0) return row.dataset.row.toLowerCase();
-        const text = cell.dataset.sort ?? cell.textContent.replace(/[^0-9.]/g, "");
-        return text === "" || cell.classList.contains("blank") ? null : Number(text);
+        return cell.dataset.sort ? Number(cell.dataset.sort) : null;
       };
       for (const body of table.tBodies) {
         const rows = [...body.rows].map((row) => [key(row), row]);
@@ -33,20 +32,27 @@ const input = document.getElementById("filter");
 const kind = document.getElementById("kind");
 const found = document.getElementById("found");
 const rows = [...document.querySelectorAll("tr[data-row]")].map((row) => ({
-  row, kind: row.parentElement.className, text: `${row.dataset.row} ${row.parentElement.className}`.toLowerCase(),
+  row, table: row.closest("table"), kind: row.parentElement.className,
+  text: `${row.dataset.row} ${row.parentElement.className}`.toLowerCase(),
 }));
+const tables = new Set(rows.map((entry) => entry.table));
 input.closest("p").hidden = false;
 let waiting = 0;
 const filter = () => {
   waiting = 0;
   const words = input.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
-  let shown = 0;
+  const shown = [];
   for (const entry of rows) {
     const hidden = !words.every((word) => entry.text.includes(word)) || (kind.value !== "" && !entry.kind.includes(kind.value));
     if (entry.row.hidden !== hidden) entry.row.hidden = hidden;
-    shown += !hidden;
+    if (!hidden) shown.push(entry.table);
   }
-  found.textContent = words.length || kind.value ? `${shown} of ${rows.length} rows` : "";
+  const left = new Set(shown);
+  for (const table of tables) {
+    if (left.has(table)) table.deleteCaption();
+    else table.createCaption().textContent = "No row of this table matches.";
+  }
+  found.textContent = words.length || kind.value ? `${shown.length} of ${rows.length} rows` : "";
 };
 const soon = () => { waiting ||= requestAnimationFrame(filter); };
 input.addEventListener("input", soon);
@@ -84,11 +90,13 @@ document.addEventListener("click", (event) => {
 });
 // A link to something in a closed fold opens it, and the keyboard goes on from there.
 const reveal = () => {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = document.getElementById(location.hash.slice(1));
   for (let node = target; node; node = node.parentElement) if (node.tagName === "DETAILS") node.open = true;
   if (!target) return;
   target.scrollIntoView();
-  (target.querySelector("summary") ?? target).focus({ preventScroll: true });
+  const place = target.tagName === "DETAILS" ? target.querySelector("summary") : target;
+  if (place === target) target.tabIndex = -1;
+  place.focus({ preventScroll: true });
 };
 document.addEventListener("click", (event) => {
   const link = event.target.closest('a[href^="#"]');

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from leaderboard.compare import Board, Row, Table, breakdown
 from leaderboard.gallery import Gallery
-from leaderboard.plots import Plot
+from leaderboard.plots import Plot, slug
 from leaderboard.ranking import NO_INTERVAL, comparable, trained_against, unranked_because
 from leaderboard.record import Record
 from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
@@ -95,7 +95,7 @@ def _board(board: Board, views: Sequence[TableView], runs: Mapping[str, Run], an
         "protocol": board.protocol,
         "synthetic": board.synthetic,
         "terms": list(dict.fromkeys(m.terms for m in manifests if m.terms)),
-        "tasks": [_task(view, f"{anchor}-{view.table.task}") for view in views],
+        "tasks": [_task(view, f"{anchor}-{slug(view.table.task)}") for view in views],
     }
 
 
@@ -162,7 +162,9 @@ def _row(
         "href": gallery["id"] if gallery else None,
         "command": command,
         "n": counts(shown),
+        "fewest": min((record.n for record in shown if record.n is not None), default=""),
         "coverage": shares(shown),
+        "lowest": min((record.coverage for record in shown if record.coverage is not None), default=""),
         "partial": any(record.coverage is not None and record.coverage < 1 for record in shown),
         "cells": [
             _cell(row, metric, column, notes) | {"score": score_behind(metric, gallery["scores"]) if gallery else ""}

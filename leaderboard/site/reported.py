@@ -9,7 +9,9 @@ from leaderboard.tables import arrow, decimals, direction_of, number
 
 MEASURED_ROWS = 16  # beside one published table
 # Where a metric of the paper was not computed under its name, the nearest that was.
-EQUIVALENTS = {"FID": ("FID", "Fréchet distance"), "IS": ("IS",)}
+EQUIVALENTS = {"FID": ("FID", "Fréchet distance"), "IS": ("Inception Score", "IS")}
+DOWNSTREAM = "augmentation"  # whose published numbers are relative gains, by the names of the metrics that gain
+RELATIVE = "relative gain over real-repeated in per cent: "
 
 
 def reported_tables(records: Sequence[Record], boards: Sequence[tuple[str, Board]]) -> list[dict[str, Any]]:
@@ -50,20 +52,22 @@ def _table(
 
 def _measured(tasks: set[str], wanted: Mapping[str, str], boards: Sequence[tuple[str, Board]]) -> Iterator[dict[str, Any]]:
     """Rows of models, real data first, that hold at least one of the wanted metrics; of all tasks that the table mixes."""
+    prefix = RELATIVE if tasks == {DOWNSTREAM} else ""
     for anchor, board in sorted(boards, key=lambda entry: entry[1].synthetic):
-        rows: dict[str, dict[str, Record]] = {}
+        rows: dict[tuple[str, str], dict[str, Record]] = {}
         for table in board.tables:
-            if table.task in tasks:
+            task, _, regime = table.task.partition(" (")
+            if task in tasks:
                 for row in table.rows:
                     if row.kind == "measured":
-                        rows.setdefault(row.label, {}).update(_values(row))
-        for label, cells in rows.items():
-            found = {metric: _nearest(cells, name) for metric, name in wanted.items()}
+                        rows.setdefault((row.label, regime.rstrip(")")), {}).update(_values(row))
+        for (label, regime), cells in rows.items():
+            found = {metric: _nearest(cells, name, prefix) for metric, name in wanted.items()}
             if any(record is not None for record in found.values()):
                 yield {
                     "label": label,
                     "href": anchor,
-                    "where": f"{board.dataset}, {board.split}, {board.protocol}",
+                    "where": ", ".join(filter(None, (board.dataset, board.split, board.protocol, regime))),
                     "cells": [_cell(record, wanted[metric]) for metric, record in found.items()],
                 }
 
@@ -72,11 +76,11 @@ def _values(row: Row) -> dict[str, Record]:
     return {metric: record for metric, record in row.cells.items() if record.value is not None}
 
 
-def _nearest(cells: Mapping[str, Record], name: str) -> Record | None:
-    """The record of a metric: by its name, with a qualifier in brackets, or an equivalent's."""
+def _nearest(cells: Mapping[str, Record], name: str, prefix: str) -> Record | None:
+    """The record of a metric: by its name after `prefix`, with a qualifier in brackets, or an equivalent's."""
     for base in EQUIVALENTS.get(name, (name,)):
         for metric, record in cells.items():
-            if metric == base or metric.startswith(f"{base} ("):
+            if metric == prefix + base or metric.startswith(f"{prefix}{base} ("):
                 return record
     return None
 

@@ -6,25 +6,24 @@ from typing import Any
 
 from leaderboard.choice import lower_is_better
 from leaderboard.compare import Row
+from leaderboard.files import file_name
 from leaderboard.gallery import Card, Gallery
 
 
 def gallery_views(galleries: Sequence[Gallery], rows: Sequence[Row], anchor: str) -> list[dict[str, Any]]:
     """Models before anchors, in the order of the rows; of anchors that several runs share, the one that the row stands for."""
-    order = {(row.first.run, row.first.model): i for i, row in enumerate(rows)}
-    shown = sorted(
-        (g for g in galleries if (g.run.manifest.run, g.system) in order),
-        key=lambda g: order[g.run.manifest.run, g.system],
-    )
-    return [_view(gallery, f"{anchor}-samples{i}") for i, gallery in enumerate(shown, start=1)]
+    known = {(gallery.run.manifest.run, gallery.system): gallery for gallery in galleries}
+    places = {(row.first.run, file_name(row.first.model)): row for row in rows}
+    shown = [(known[place], row) for place, row in places.items() if place in known]
+    return [_view(gallery, row, f"{anchor}-samples{i}") for i, (gallery, row) in enumerate(shown, start=1)]
 
 
-def _view(gallery: Gallery, anchor: str) -> dict[str, Any]:
+def _view(gallery: Gallery, row: Row, anchor: str) -> dict[str, Any]:
     return {
         "id": anchor,
         "run": gallery.run.manifest.run,
-        "system": gallery.system,
-        "is_model": gallery.is_model,
+        "system": row.first.model,
+        "is_model": row.kind == "measured",
         "cards": [(card, _scores(card)) for card in gallery.cards],
         "total": gallery.total,
         "withheld": gallery.withheld,

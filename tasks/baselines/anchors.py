@@ -10,6 +10,7 @@ of `tasks.baselines.systems` are systems of their own, and know more.
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -41,13 +42,11 @@ def anchors_of(
     copy, and the populations are empty; with a single case nothing can be shuffled.
     """
     generator = np.random.default_rng(seed)
-    population = [case.image for case in training_population(cases, train, generator)] if images else None
+    population = training_population(cases, train, generator) if images else None
     own_images: list[Image.Image] = [case.image for case in cases]
     own_reports = [case.report for case in cases]
 
-    def anchor(
-        name: str, image: Sequence[Image.Image], report: Sequence[str], stand_in: Sequence[Image.Image] | None
-    ) -> Anchor:
+    def anchor(name: str, image: Sequence[Image.Image], report: Sequence[str], stand_in: Sequence[Case] | None) -> Anchor:
         predictions = [
             Prediction(
                 id=case.id,
@@ -61,8 +60,10 @@ def anchors_of(
 
     anchors = [anchor("real", own_images, own_reports, population)]
     if images and reconstructs is not None:
-        round_trip = _reconstruct(reconstructs, own_images)
-        anchors.append(anchor("reconstruction", round_trip, own_reports, _reconstruct(reconstructs, population or [])))
+        theirs = population or []
+        round_trip, other = (_reconstruct(reconstructs, some) for some in (own_images, [case.image for case in theirs]))
+        stand_in = [replace(case, image=image) for case, image in zip(theirs, other, strict=True)]
+        anchors.append(anchor("reconstruction", round_trip, own_reports, stand_in))
     if len(cases) > 1:
         order = derangement(len(cases), generator)
         other_reports = [own_reports[index] for index in order]

@@ -1,9 +1,11 @@
 """R2Gen as a downstream model: the paper's configuration, and one for small pictures on a CPU."""
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from medim.errors import UserError, unknown
+from tasks.adapters.adapter import folder_fingerprint
 from tasks.downstream.fitting import Recipe
 from tasks.downstream.r2gen_network import R2GenNetwork, Shape
 from tasks.downstream.report_model import ReportModel
@@ -82,7 +84,7 @@ class R2Gen(ReportModel):
         return cls(name, PRESETS[name], argument, device)
 
     def describe(self) -> dict[str, Any]:
-        visual = self.preset.visual if self.resnet is None else "resnet"
+        visual = self.preset.visual if self.resnet is None else f"resnet {folder_fingerprint(Path(self.resnet))}"
         return {
             "architecture": "R2Gen", "visual": visual, "visual_width": self.preset.visual_width,
             "threshold": self.threshold, **asdict(self.preset.shape),

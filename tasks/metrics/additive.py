@@ -31,6 +31,8 @@ from tasks.metrics.statistics import (
 Combine = Callable[..., np.ndarray]
 COMBINERS: dict[str, Combine] = {}
 PROPORTION = "proportion"
+COUNTS = frozenset({"mean", PROPORTION, "affine-mean"})
+"""Whose second sum is a number of samples: a patient without any is no evidence."""
 
 
 def combiner(name: str) -> Callable[[Combine], Combine]:
@@ -110,8 +112,9 @@ class Additive:
         return float(self.evaluate(self.sums.sum(axis=0, keepdims=True))[0])
 
     def interval(self, seed: int, resamples: int = RESAMPLES) -> Interval:
-        """95 % by resampling whole patients (of a proportion: Wilson's); without bounds where there are too few."""
-        few = too_few(self.patients)
+        """95 % by resampling whole patients (of a proportion: Wilson's); without bounds where too few have samples."""
+        there = self.sums[:, 1] != 0 if self.combine in COUNTS else np.ones(len(self.sums), dtype=bool)
+        few = too_few([patient for patient, counts in zip(self.patients, there, strict=True) if counts])
         if few is not None:
             return few
         if self.combine == PROPORTION:

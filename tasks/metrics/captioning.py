@@ -34,6 +34,7 @@ from tasks.metrics.rouge import rouge_l as rouge_l_by_case
 MINIMUM_CIDER_REFERENCES = 50
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
 RELEASED_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-1", "ROUGE-2", "ROUGE-L")
+RELEASED = "medim-paper-v1"
 _COCO = {"formula": "pycocoevalcap 1.2"}
 
 
@@ -238,7 +239,7 @@ def _meteor_started(references: References, tokens: Sequence[str]) -> CaptionSco
 _STRICT = Protocol("strict-v1", tokenise, coco_scores, METRICS)
 _R2GEN = Protocol("r2gen", r2gen_tokens, coco_scores, METRICS, " (r2gen)")
 _GIVEN = Protocol("as-given", given_tokens, coco_scores, METRICS, " (as given)")
-_RELEASED = Protocol("medim-paper-v1", released_tokens, released_scores, RELEASED_METRICS, " (medim-paper-v1)")
+_RELEASED = Protocol(RELEASED, released_tokens, released_scores, RELEASED_METRICS, f" ({RELEASED})")
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {"strict-v1": _STRICT, "coco": _STRICT, "r2gen": _R2GEN, "as-given": _GIVEN, "medim-paper-v1": _RELEASED}
+    {"strict-v1": _STRICT, "coco": _STRICT, "r2gen": _R2GEN, "as-given": _GIVEN, RELEASED: _RELEASED}
 )

@@ -6,7 +6,6 @@ of one folder, given by path, by MEDIM_CHEXBERT, or as `chexbert` in the folder 
 """
 
 import hashlib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,10 +18,10 @@ from transformers import BertConfig, BertModel, BertTokenizer
 
 from medim.errors import UserError
 from tasks.metrics.chest_labels import LABELS
+from tasks.metrics.weights import FOLDERS, weights_folder
 
 NAME = "CheXbert"
 CHECKPOINT, VOCABULARY = "chexbert.pth", "vocab.txt"
-FOLDER, WEIGHTS = "MEDIM_CHEXBERT", "MEDIM_BENCH_WEIGHTS"
 CLASSES = (4,) * 13 + (2,)
 _LENGTH = 512
 _BATCH = 32
@@ -83,15 +82,12 @@ def find_folder(given: str | Path | None = None) -> Path:
     Raises:
         UserError: nothing names one; the message says what to put where.
     """
-    if given is not None:
-        return Path(given)
-    if os.environ.get(FOLDER):
-        return Path(os.environ[FOLDER])
-    if os.environ.get(WEIGHTS) and (Path(os.environ[WEIGHTS]) / "chexbert").is_dir():
-        return Path(os.environ[WEIGHTS]) / "chexbert"
+    folder = weights_folder("chexbert") if given is None else Path(given)
+    if folder is not None:
+        return folder
     raise UserError(
         f"CheXbert's weights are missing: put '{CHECKPOINT}' (the authors' checkpoint) and '{VOCABULARY}' (of "
-        f"bert-base-uncased) into one folder and name it by {FOLDER}"
+        f"bert-base-uncased) into one folder and name it by {FOLDERS['chexbert']}"
     )
 
 

@@ -32,8 +32,8 @@ class Entity(NamedTuple):
 
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """Hash of the term list."""
-    return hashlib.sha256(inspect.getsource(terms).encode()).hexdigest()[:16]
+    """Hash of the term list and of the rule that reads it."""
+    return hashlib.sha256((inspect.getsource(terms) + inspect.getsource(entities)).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1 << 15)
@@ -42,11 +42,12 @@ def entities(caption: str) -> frozenset[Entity]:
     forms, pattern = _forms()
     found = set()
     for clause in _CLAUSES.split(" ".join(caption.lower().split())):
-        denials = [match.start() for match in _DENIALS.finditer(clause)]
-        closing = [match.start() for match in _DENIALS_AFTER.finditer(clause)]
+        closing = list(_DENIALS_AFTER.finditer(clause))
+        inside = {place for match in closing for place in range(*match.span())}  # the "not" of "is not visible"
+        denials = [match.start() for match in _DENIALS.finditer(clause) if match.start() not in inside]
         for match in pattern.finditer(clause):
-            denied = any(place < match.start() for place in denials if place not in closing)
-            denied = denied or any(place >= match.end() for place in closing)
+            denied = any(place < match.start() for place in denials)
+            denied = denied or any(end.start() >= match.end() for end in closing)
             found.add(Entity(*forms[match["form"]], denied))
     return frozenset(found)
 

@@ -10,7 +10,6 @@ MEDIM_BENCH_WEIGHTS); nothing is downloaded. F1 is computed here, from the graph
 F1 of a report is that of the two sets; of a corpus, the mean over reports.
 """
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from medim.errors import UserError
+from tasks.metrics.weights import FOLDERS, weights_folder
 
 NAMES = ("RG_E", "RG_ER", "RG_bar_ER")
-FOLDER, WEIGHTS = "MEDIM_RADGRAPH", "MEDIM_BENCH_WEIGHTS"
 MODELS = ("radgraph-xl", "radgraph", "echograph")
 Graph = Mapping[str, Any]
 """`{"entities": {id: {"tokens": str, "label": str, "relations": [[kind, id], ...]}}}`, as the package gives it."""
@@ -67,11 +66,9 @@ def open_parser(folder: str | Path | None = None, model: str = MODELS[0]) -> Par
     """
     if find_spec("radgraph") is None:
         raise UserError("RadGraph F1 needs the package radgraph: pip install radgraph")
-    place = folder or os.environ.get(FOLDER)
-    if place is None and os.environ.get(WEIGHTS) and (Path(os.environ[WEIGHTS]) / "radgraph").is_dir():
-        place = Path(os.environ[WEIGHTS]) / "radgraph"
+    place = folder or weights_folder("radgraph")
     if place is None:
-        raise UserError(f"RadGraph's model is missing: put its files into a folder and name it by {FOLDER}")
+        raise UserError(f"RadGraph's model is missing: put its files into a folder and name it by {FOLDERS['radgraph']}")
     if not Path(place).is_dir():
         raise UserError(f"RadGraph's model: no folder '{place}'")
     if model not in MODELS:

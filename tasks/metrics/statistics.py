@@ -88,8 +88,9 @@ def wilson_interval(per_patient: np.ndarray) -> Interval:
     n' is the number of patients: as if the samples of each were one. A bootstrap would give a width of zero there.
 
     Args:
-        per_patient: (P, 2) hits and samples of each patient.
+        per_patient: (P, 2) hits and samples of each patient; one without samples says nothing.
     """
+    per_patient = per_patient[per_patient[:, 1] > 0]
     hits, samples = per_patient.sum(axis=0)
     share, count = hits / samples, len(per_patient)
     if 0 < share < 1:

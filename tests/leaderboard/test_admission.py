@@ -33,6 +33,13 @@ def edit(path, **fields):
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
+def rewrite(path, change):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        change(line)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
 def test_a_run_enters_once_and_brings_no_samples(make_run, tmp_path):
     run, store = make_run("mine", tasks=ONE, samples=2), tmp_path / "store"
     added = add(run, store, agrees)
@@ -91,6 +98,42 @@ def test_one_run_under_two_ids_or_two_under_one_is_refused(make_run, tmp_path):
         add(make_run("thief", model="other", tasks=ONE, samples=0), store, agrees)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 7), ("protocol", "medim-paper-v1"), ("terms", "credentialed"), ("withhold_samples", True)]
+)
+def test_a_known_run_cannot_come_back_with_another_manifest(make_run, tmp_path, name, value):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    edit(run / "manifest.json", seed=0, protocol="strict-v1")
+    add(run, store, agrees)
+    before = content(store)
+    grown = make_run("grown", tasks=TWO[1:], samples=0)
+    edit(grown / "manifest.json", **({"seed": 0, "protocol": "strict-v1"} | {name: value}))
+    rewrite(grown / "records.jsonl", lambda line: line.update({name: value} if name in line else {}))
+    with pytest.raises(RefusedError, match=rf"field '{name}': .*, but run aaaa1111bbbb2222 is in the store with"):
+        add(grown, store, agrees)
+    assert content(store) == before
+
+
+def test_a_known_run_keeps_its_manifest_but_for_its_tasks(make_run, tmp_path):
+    store = tmp_path / "store"
+    folder = add(make_run("one", tasks=ONE, samples=0), store, agrees).folder
+    before = json.loads((folder / "manifest.json").read_text())
+    grown = make_run("two", tasks=TWO[1:], samples=0)
+    edit(grown / "manifest.json", command="another", created="2026-06-01T00:00:00+00:00", more="of it")
+    add(grown, store, agrees)
+    assert json.loads((folder / "manifest.json").read_text()) == before | {"tasks": list(TWO)}
+
+
+def test_another_direction_than_the_store_has_is_refused(make_run, tmp_path):
+    store = tmp_path / "store"
+    add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    other = make_run("two", run="bbbb2222", model="other", tasks=ONE, samples=0)
+    rewrite(other / "records.jsonl", lambda line: line.update(higher_is_better=line["metric"] != "BLEU-4"))
+    with pytest.raises(RefusedError, match=r"field 'higher_is_better': False, but of other records True") as refused:
+        add(other, store, agrees)
+    assert len(refused.value.reasons) == 4  # the model and three anchors
+
+
 # --- sums by patient: a run on real reports, with the sums that it kept -------------------------------------------------------
 
 
@@ -126,6 +169,49 @@ def test_what_the_sums_do_not_give_is_refused(real, tmp_path, field, change):
         add(real, tmp_path / "store", recompute)
     assert str(real) in refused.value.reasons[0]
     assert content(tmp_path / "store") == {}
+
+
+def test_the_sums_of_another_record_are_refused(real, tmp_path):
+    """The anchor's file and value, another metric's key, or the anchor's file under the own name."""
+    records = real / "records.jsonl"
+    whole = records.read_text()
+    anchor = {line.metric: line for line in read_records(records) if line.model == "real"}
+
+    def as_anchor(line):
+        if line["kind"] == "measured" and (sums := line["signature"].get("statistics")) is not None:
+            sums["file"] = "statistics/report-generation/real.npz"
+            line |= {field: getattr(anchor[line["metric"]], field) for field in ("value", "ci_low", "ci_high")}
+
+    def as_bleu_1(line):
+        if line["metric"] == "BLEU-4" and line["kind"] == "measured":
+            line["signature"]["statistics"]["key"] = "BLEU-1"
+
+    for change in (as_anchor, as_bleu_1):
+        rewrite(records, change)
+        with pytest.raises(RefusedError, match="its own sums are"):
+            add(real, tmp_path / "store", recompute)
+        records.write_text(whole)
+    statistics = real / "statistics" / "report-generation"
+    shutil.copy(statistics / "real.npz", statistics / "template.npz")
+    with pytest.raises(RefusedError, match=r"sums of 'real' on report-generation, not of 'template'"):
+        add(real, tmp_path / "store", recompute)
+    assert content(tmp_path / "store") == {}
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_value_without_the_sums_that_others_have_is_refused(real, tmp_path, alone):
+    """Others: of the submission itself, or of the store."""
+    if not alone:
+        add(RESULTS / "iu-mrg-rl" / "copy-oracle-top20-strict-v1", tmp_path / "store", recompute)
+
+    def without(line):
+        if line["metric"] == "BLEU-4" and (line["kind"] == "measured" or not alone):
+            line |= {"value": 0.9, "ci_low": 0.89, "ci_high": 0.91}
+            del line["signature"]["statistics"]
+
+    rewrite(real / "records.jsonl", without)
+    with pytest.raises(RefusedError, match=r"field 'signature\.statistics' is missing: other values of .*/BLEU-4 have sums"):
+        add(real, tmp_path / "store", recompute)
 
 
 def test_tampered_sums_are_refused(real, tmp_path):

@@ -65,12 +65,13 @@ def test_tornado_has_the_largest_change_on_top_with_its_verdict(plots):
 
 
 def test_utility_starts_from_nothing_added(plots):
-    entries = [("augmentation", "real-repeated", "macro finding F1", 0.5)]
-    entries += [("augmentation", f"real+synthetic {share} %", "macro finding F1", 0.5 + share / 1000) for share in (25, 100)]
+    name, metric = "augmentation (external-prior)", "macro finding F1"
+    entries = [(name, "real-repeated", metric, 0.5)]
+    entries += [(name, f"m: real+synthetic {share} %", metric, 0.5 + share / 1000) for share in (25, 100)]
     task, plot = plots(*entries)["utility"]
-    assert task == "augmentation"
-    assert "real+synthetic 0 % 0.500, real+synthetic 25 % 0.525, real+synthetic 100 % 0.600" in plot.alt
-    assert "utility" not in plots(("augmentation", "real+synthetic 25 %", "macro finding F1", 0.5))
+    assert task == name
+    assert "m: real+synthetic 0 % 0.500, m: real+synthetic 25 % 0.525, m: real+synthetic 100 % 0.600" in plot.alt
+    assert "utility" not in plots((name, "m: real+synthetic 25 %", metric, 0.5))
 
 
 def test_fidelity_needs_memorisation_and_coverage_of_the_same_run(plots):

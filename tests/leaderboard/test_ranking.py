@@ -41,6 +41,11 @@ def test_higher_and_lower_are_ranked_each_their_way(cell):
     assert lower["a"] == Standing(1, True, True, "a")
 
 
+def test_values_of_another_direction_are_not_ranked_beside_the_rest(cell):
+    turned = {"z": cell(0.1, higher_is_better=False), "a": cell(0.5), "b": cell(0.7)}
+    assert standings(turned) == standings({name: turned[name] for name in "ab"})
+
+
 def test_without_comparisons_intervals_must_not_overlap(cell):
     column = {"a": cell(0.70, 0.03), "b": cell(0.66, 0.02), "c": cell(0.60, 0.02)}
     found = standings(column)
@@ -117,6 +122,12 @@ def test_only_one_measure_is_ranked(cell):
         "c": cell(0.9, signature={**same, "resolution": 128}),
         "d": cell(0.9, n=512, signature=same),
     }
+    assert list(standings(column)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("own", ["standard_error_of_draws", "scored"])
+def test_what_a_systems_own_answers_say_keeps_none_apart(cell, own):
+    column = {"a": cell(0.5, signature={"draws": 8, own: 3}), "b": cell(0.4, signature={"draws": 8, own: 4})}
     assert list(standings(column)) == ["a", "b"]
 
 

@@ -61,6 +61,18 @@ def test_nan_is_no_value(make_record):
         parse_record(json.dumps(make_record(value=float("nan"))), "r.jsonl:1")
 
 
+@pytest.mark.parametrize(
+    "part",
+    ["NaN", "1e999", '"\\ud800"', '{"\\udfff": 1}', "[" * 100_000, "[" * 2_000 + "]" * 2_000, "1" * 5_000],
+    ids=lambda part: part[:8],
+)
+def test_what_cannot_be_written_again_is_no_part_of_a_signature(make_record, part):
+    line = json.dumps(make_record(signature={"part": "here"})).replace('"here"', part)
+    with pytest.raises(LeaderboardError, match=r"^r\.jsonl:1: ") as error:
+        parse_record(line, "r.jsonl:1")
+    str(error.value).encode()
+
+
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(LeaderboardError, match=r"none\.jsonl: cannot read it: No such file"):
         read_records(tmp_path / "none.jsonl")

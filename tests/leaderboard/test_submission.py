@@ -56,6 +56,11 @@ def test_a_whole_run_is_read_from_its_folder_or_its_records(run):
         ({"signature": {"statistics": {"file": "statistics/a/b.npz", "key": "k"}}}, "the submission lacks statistics/a/b.npz"),
         ({"signature": {"statistics": {"file": "statistics/../../b.npz", "key": "k"}}}, "is no file in statistics/"),
         ({"signature": {"statistics": "somewhere"}}, "field 'signature.statistics': names no file and key"),
+        ({"signature": {"statistics": {}}}, "field 'signature.statistics': names no file and key"),
+        ({"signature": {"statistics": {"file": "", "key": "k"}}}, "'' is no file in statistics/"),
+        ({"signature": {"statistics": {"file": f"statistics/{300 * 'a'}.npz", "key": "k"}}}, "the submission lacks statistics"),
+        ({"kind": "reported", "n": None, "coverage": None}, "field 'kind': a published number is no result of a run"),
+        ({"value": 7.3, "ci_low": 0.1, "ci_high": 0.2}, "field 'value': 7.3 lies outside of its interval, 0.1 to 0.2"),
     ],
     ids=str,
 )  # fmt: skip
@@ -75,6 +80,40 @@ def test_a_study_has_rows_of_many_models(run, make_record):
     assert read_submission(run).records[0].model == "causal-mask"
     change(run / "records.jsonl", 1, signature={"data": "0000"})
     with pytest.raises(RefusedError, match=r"signature\.data"):
+        read_submission(run)
+
+
+@pytest.mark.parametrize("task", ["augmentation (external-prior)", "augmentation (budget-matched)"])
+def test_an_augmentation_is_a_study_whatever_its_regime(run, make_record, task):
+    manifest = run / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"tasks": [task]}))
+    line = make_record(task=task, model="phantom-tiny: real+synthetic 100 %", metric="gain", signature={"metric": "gain"})
+    (run / "records.jsonl").write_text(json.dumps(line) + "\n")
+    assert read_submission(run).records[0].task == task
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"n": "382"}, "field 'n': Input should be a valid integer"),
+        ({"failures": None}, "field 'failures': Input should be a valid integer"),
+        ({"settings": {"part": float("nan")}}, "broken JSON: Out of range float values"),
+        ({"terms": "\ud800"}, "broken JSON: 'utf-8' codec can't encode"),
+        ({"settings": {"\udfff": 1}}, "broken JSON: 'utf-8' codec can't encode"),
+    ],
+    ids=str,
+)
+def test_a_bad_manifest_is_refused_by_field(run, fields, reason):
+    manifest = run / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | fields))
+    with pytest.raises(RefusedError, match=r"manifest\.json: ") as refused:
+        read_submission(run)
+    assert reason in refused.value.reasons[0]
+
+
+def test_a_manifest_of_brackets_is_refused(run):
+    (run / "manifest.json").write_text("[" * 100_000)
+    with pytest.raises(RefusedError, match=r"manifest\.json: broken JSON"):
         read_submission(run)
 
 

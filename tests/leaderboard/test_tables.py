@@ -10,6 +10,7 @@ from leaderboard.tables import (
     counts,
     csv_text,
     decimals,
+    direction_of,
     headline,
     long_frame,
     markdown,
@@ -29,6 +30,13 @@ def records(make_record):
         Record(**make_record(task="joint-generation", metric="joint agreement", value=1.0, kind="anchor", model="real")),
         *reported_records()[:3],
     ]
+
+
+def test_one_record_does_not_turn_a_column(make_record):
+    turned, *rest = [Record(**make_record(higher_is_better=better)) for better in (False, True, True)]
+    assert direction_of([turned, *rest]) is True
+    assert direction_of([turned]) is False
+    assert direction_of([]) is None
 
 
 def test_the_long_csv_gives_back_the_records(records):

@@ -7,6 +7,8 @@ from click.testing import CliRunner
 
 from benchmark.cli import main
 from medim.data.dataset import load_dataset, pairs
+from tasks import joint_generation, joint_judge
+from tasks.metrics.judge import Verdict
 
 DATA, LIMIT = "phantom:train=1%", 20
 
@@ -54,6 +56,29 @@ def test_other_data_or_other_predictions_are_refused(scored):
     assert "not those that were scored" in done.output
 
 
+def test_what_cannot_be_scored_here_is_told_and_no_problem(scored, monkeypatch):
+    """The run had METEOR; this machine lacks what it needs."""
+    from tasks.metrics import captioning
+
+    path = scored / "run" / "records.jsonl"
+    text = path.read_text()
+    lines = [json.loads(line) for line in text.splitlines()]
+    record = next(line for line in lines if line["metric"] == "METEOR" and line["kind"] == "measured")
+    record |= {"value": 0.185, "reason": None}
+    for key in ("ci_low", "ci_high"):
+        record[key] = None
+    record["signature"].pop("statistics", None)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    monkeypatch.setattr(captioning, "_meteor_started", lambda references, tokens: captioning.CaptionScore(
+        "METEOR", None, {}, reason="METEOR 1.5 needs Java"))  # fmt: skip
+    try:
+        done = verify(scored)
+    finally:
+        path.write_text(text)
+    assert done.exit_code == 0, done.output
+    assert "report-generation: METEOR of 'next': not scored again: METEOR 1.5 needs Java" in done.output
+
+
 def test_a_changed_value_without_sums_is_found(scored):
     """Without sums a value cannot be recomputed from the submission; its predictions tell."""
     path = scored / "run" / "records.jsonl"
@@ -73,10 +98,56 @@ def test_a_changed_value_without_sums_is_found(scored):
     assert f"BLEU-1 of 'next': value {record['value']}, but the predictions give" in done.output
 
 
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """Pairs that a judge scored by the length of their reports."""
+
+    class Judge:
+        name, fingerprint = "by-length", "by-length-1"
+
+        def __init__(self, folder, device):
+            pass
+
+        def __call__(self, images, reports):
+            return [Verdict(len(report) % 10 / 10, "") for report in reports]
+
+    monkeypatch.setattr(joint_judge, "Judge", Judge)
+    for slow in ("distribution_scores", "retrieval_scores"):
+        monkeypatch.setattr(joint_generation, slow, lambda *_: [])
+    for name in ("predictions", "judge"):
+        (tmp_path / name).mkdir()
+    lines = []
+    for case in pairs(load_dataset(DATA), "test", LIMIT):
+        case.image.save(tmp_path / "predictions" / f"{case.id}.png")
+        lines.append(json.dumps({"id": case.id, "report": case.report, "image": f"{case.id}.png"}) + "\n")
+    (tmp_path / "predictions" / "predictions.jsonl").write_text("".join(lines))
+    done = call(
+        "score", "joint-generation", "--predictions", tmp_path / "predictions", "--data", DATA, "--limit", LIMIT,
+        "--judge", tmp_path / "judge", "--out", tmp_path / "run", "--cache", tmp_path / "cache",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return tmp_path
+
+
+def test_what_a_judge_said_is_scored_again_by_the_same_judge_alone(judged, monkeypatch):
+    done = call("leaderboard", "verify", judged / "run", "--data", DATA, "--cache", judged / "cache")
+    assert done.exit_code == 0, done.output
+    assert "judge score of 'predictions': not scored again: needs its judge, 'by-length'" in done.output
+    same = ("leaderboard", "verify", judged / "run", "--data", DATA, "--cache", judged / "cache", "--judge", judged / "judge")
+    done = call(*same)
+    assert done.exit_code == 0, done.output
+    assert "not scored again" not in done.output
+    monkeypatch.setattr(joint_judge.Judge, "fingerprint", "exchanged")
+    (judged / "judge" / "weights").write_bytes(b"others")
+    assert "needs its judge, 'by-length'" in call(*same).output
+
+
 def test_the_command_adds_what_agrees(scored, tmp_path):
     done = call("leaderboard", "add", scored / "run", "--to", tmp_path / "store", "--data", DATA)
     assert done.exit_code == 0, done.output
     assert "there already" in done.output
+    done = call("leaderboard", "add", scored / "run" / "records.jsonl", "--to", tmp_path / "store")
+    assert f"`medim-bench leaderboard verify {scored / 'run'} --data D`" in done.output
     done = call("leaderboard", "add", scored / "run", "--to", tmp_path / "store", "--data", "phantom:train=2%")
     assert done.exit_code == 2
     assert "another split" in done.output

@@ -21,9 +21,18 @@ def test_cases_are_pairs_in_the_declared_geometry(world):
 
 def test_a_study_is_scored_once(world, monkeypatch):
     pair = world.pair
-    monkeypatch.setattr(world, "pair", lambda split, index: replace(pair(split, index), study=f"study-{index // 4}"))
+    monkeypatch.setattr(world, "pair", lambda split, index: replace(pair(split, index), study=f"study-{index // 2}"))
     cases = cases_of(world, "test", 16, 3)
-    assert [case.id for case in cases] == ["test-000", "test-004", "test-008"]
+    assert [case.id for case in cases] == ["test-000", "test-002", "test-004"]
+
+
+def test_studies_of_one_name_under_two_patients_are_two(world, monkeypatch):
+    pair = world.pair
+    monkeypatch.setattr(world, "pair", lambda split, index: replace(pair(split, index), study="study1"))
+    patients = [case.patient for case in cases_of(world, "test", 16)]
+    assert len(patients) == len(set(patients)) == len({case.patient for case in world.cases})
+    drawn = [case.patient for case in drawn_cases(world, "test", 16, 1000, seed=0)]
+    assert sorted(drawn) == sorted(patients)
 
 
 def test_images_are_read_from_paths(world, monkeypatch, tmp_path):

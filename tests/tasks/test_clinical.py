@@ -27,7 +27,7 @@ def scores(cases, reports):
 
 def test_each_domain_has_its_own(cases):
     found = scores(cases, [case.report for case in cases])
-    rules = "rule-based chest labels v1 (not CheXbert): micro-F1-14, uncertain positive"
+    rules = "rule-based chest labels v1 (not CheXbert), micro-F1-14, uncertain positive"
     assert (found[rules].value, found[rules].n, found[rules].coverage) == (1, 3, 1)
     assert found[rules].signature["support"]["Pleural Effusion"] == 1
     assert len(found[rules].signature["labeller_hash"]) == 16
@@ -36,10 +36,15 @@ def test_each_domain_has_its_own(cases):
     assert sum(name.startswith("rule-based") for name in found) == 4
 
 
+def test_none_is_named_like_an_item_of_a_breakdown(cases):
+    """`group: item` is a detail on the leaderboard, which is neither compared nor ranked."""
+    assert not [name for name in scores(cases, [case.report for case in cases]) if ": " in name]
+
+
 def test_what_is_missing_states_nothing(cases):
     """Half of the reports: what is left is right, and the rest is missed."""
     found = scores(cases, [CHEST[0], None, None, PATHOLOGY[0], None])
-    rules = found["rule-based chest labels v1 (not CheXbert): micro-F1-14, uncertain positive"]
+    rules = found["rule-based chest labels v1 (not CheXbert), micro-F1-14, uncertain positive"]
     assert rules.value == pytest.approx(2 / (2 + 2))  # effusion; without cardiomegaly and no finding
     assert rules.coverage == pytest.approx(1 / 3)
     assert found["caption-entity F1 (term list v1)"].value == pytest.approx(4 / (4 + 2))
@@ -47,14 +52,14 @@ def test_what_is_missing_states_nothing(cases):
 
 def test_a_flipped_negation_costs(cases):
     flipped = ["No pleural effusion.", "Pneumothorax. The heart is not enlarged.", CHEST[2], *PATHOLOGY]
-    assert scores(cases, flipped)["rule-based chest labels v1 (not CheXbert): micro-F1-5, uncertain positive"].value == 0
+    assert scores(cases, flipped)["rule-based chest labels v1 (not CheXbert), micro-F1-5, uncertain positive"].value == 0
 
 
 def test_what_is_not_installed_says_what_would_provide_it(cases):
     found = scores(cases, list(CHEST + PATHOLOGY))
-    assert found["CheXbert: micro-F1-14, uncertain positive"].value is None
-    assert "chexbert.pth" in found["CheXbert: micro-F1-14, uncertain positive"].reason
-    assert "radgraph" in found["RadGraph F1: RG_E"].reason
+    assert found["CheXbert, micro-F1-14, uncertain positive"].value is None
+    assert "chexbert.pth" in found["CheXbert, micro-F1-14, uncertain positive"].reason
+    assert "radgraph" in found["RadGraph F1, RG_E"].reason
 
 
 def test_radgraph_is_a_mean_over_reports(cases, monkeypatch):
@@ -62,7 +67,7 @@ def test_radgraph_is_a_mean_over_reports(cases, monkeypatch):
     monkeypatch.setattr(clinical, "_radgraph", lambda: RadGraph(lambda texts: {str(i): graph for i in range(len(texts))}))
     monkeypatch.setattr(clinical, "package", lambda name: f"{name} 0")
     found = scores(cases, [CHEST[0], None, CHEST[2], *PATHOLOGY])
-    assert [found[f"RadGraph F1: {name}"].value for name in ("RG_E", "RG_ER", "RG_bar_ER")] == pytest.approx([2 / 3] * 3)
+    assert [found[f"RadGraph F1, {name}"].value for name in ("RG_E", "RG_ER", "RG_bar_ER")] == pytest.approx([2 / 3] * 3)
 
 
 def test_a_checker_of_the_data_set_stands_alone(world, cases):

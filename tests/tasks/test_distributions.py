@@ -179,14 +179,25 @@ def test_images_come_one_for_each_case(world):
 
 def test_a_population_of_another_size_is_independent_of_the_cases(world):
     images = [case.image for case in world.cases]
-    population = [case.image for case in world.train[:30]]
+    population = world.train[:30]
     scores = by_name(distribution_scores(world.cases, images, context_of(Space()), population))
     assert {score.n for score in scores.values()} == {30}
     distance = scores["Fréchet distance (pooled)"]
     assert distance.ci_low < distance.value < distance.ci_high
-    few = by_name(distribution_scores(world.cases, images, context_of(Space()), population[:9]))["Fréchet distance (pooled)"]
+
+
+def test_a_population_is_of_its_own_patients(world):
+    """Two images a patient: 28 are of 14, and theirs is the interval."""
+    images = [case.image for case in world.cases]
+    few = by_name(distribution_scores(world.cases, images, context_of(Space()), world.train[:28]))["Fréchet distance (pooled)"]
     assert few.value is not None
-    assert few.signature["interval"] == "no interval: 9 patients, fewer than 15"
+    assert few.signature["interval"] == "no interval: 14 patients, fewer than 15"
+    context = context_of(Space(), seed=7)
+    interval = by_name(distribution_scores(world.cases, images, context, world.train[:40]))["KID (pooled)"]
+    sides = world.cases, world.train[:40]
+    features = [context.bank("efficientnet-lite0").features([case.image for case in side]) for side in sides]
+    expected = kernel.kernel_interval(*features, *([case.patient for case in side] for side in sides), 7)
+    assert (interval.ci_low, interval.ci_high) == (expected.low, expected.high)
 
 
 def test_an_empty_population_withholds_every_one(world):

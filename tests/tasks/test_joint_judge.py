@@ -6,6 +6,7 @@ import pytest
 from tasks import TASKS
 from tasks.joint_judge import judge_scores
 from tasks.metrics.judge import Verdict
+from tasks.scoring import coverage_of
 
 TASK = TASKS["joint-generation"]
 FOLDER = Path("some-judge")
@@ -36,7 +37,7 @@ def score(world, predictions, judge, cases=None):
     context = replace(world.context(), judge=FOLDER)
     context.made[f"judge {FOLDER}"] = judge
     images, reports = [p.image for p in predictions], [p.report for p in predictions]
-    scores, samples = judge_scores(cases or world.cases, images, reports, context)
+    scores, samples = judge_scores(cases or world.cases, images, reports, coverage_of([p.report for p in predictions]), context)
     return {s.metric: s for s in scores}, samples, context
 
 
@@ -63,7 +64,7 @@ def test_a_second_system_judges_no_reference_again(world, anchors):
     judge = KnowsPairs(world)
     _, _, context = score(world, anchors["real"], judge)
     first = judge.asked
-    judge_scores(world.cases, [c.image for c in world.cases], [c.report for c in world.cases], context)
+    judge_scores(world.cases, [c.image for c in world.cases], [c.report for c in world.cases], 1.0, context)
     assert first == 240
     assert judge.asked == 320
 
@@ -72,6 +73,7 @@ def test_missing_pairs_score_nothing(world, anchors):
     half = [replace(p, report=None) if index % 2 else p for index, p in enumerate(anchors["real"])]
     found, _, _ = score(world, half, KnowsPairs(world))
     assert found["judge score"].value == pytest.approx(0.45)
+    assert {found[name].coverage for name in ("judge score", "anchored judge score", "judge refusals")} == {0.5}
 
 
 def test_refusals_are_told_and_too_many_withhold_the_mean(world, anchors):
@@ -79,7 +81,7 @@ def test_refusals_are_told_and_too_many_withhold_the_mean(world, anchors):
     rate = sum("case alpha beta" in case.report for case in world.cases) / 80
     assert 0 < rate <= 0.1
     assert few["judge refusals"].value == pytest.approx(rate)
-    assert few["judge score"].coverage == pytest.approx(1 - rate)
+    assert few["judge score"].coverage == 1
     assert few["judge score"].value == pytest.approx(0.9)
     assert {} in samples
     many, _, _ = score(world, anchors["real"], KnowsPairs(world, "case"))
@@ -97,6 +99,6 @@ def test_a_judge_that_cannot_tell_real_from_shuffled_is_no_scale(world, anchors)
 
 
 def test_without_a_judge_there_are_no_such_scores(world, anchors):
-    assert judge_scores(world.cases, [None] * 80, [None] * 80, world.context()) == ([], [{}] * 80)
+    assert judge_scores(world.cases, [None] * 80, [None] * 80, 0.0, world.context()) == ([], [{}] * 80)
     scores, _ = TASK.score(world.cases, anchors["real"], world.context())
     assert not any("judge" in s.metric for s in scores)

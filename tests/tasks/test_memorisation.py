@@ -16,6 +16,7 @@ from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.memorisation import Memorisation
 from tasks.metrics.additive import Additive
+from tasks.metrics.memorisation import Threshold
 from tasks.protocols import Prediction
 from tasks.screening import Screen
 from tasks.task import Exhibits
@@ -200,6 +201,24 @@ def test_verbatim_and_partly_copied_reports(dataset, cases, context):
     assert scores["flagged reports"].signature["held_out_verbatim"] == 0
 
 
+def test_a_report_without_a_word_is_missing(dataset, cases, context):
+    reports = [dataset.pair("train", 9).report, "...", *[None] * 198]
+    scores, samples, _ = screened(cases, new(200), reports, context)
+    found = [scores[name] for name in ("verbatim reports", "8-gram overlap of reports", "flagged reports")]
+    assert [(score.value, score.n, score.coverage) for score in found] == [(1, 1, 1 / 200)] * 3
+    assert "flagged report" not in samples[1]
+
+
+def test_a_report_as_near_as_the_threshold_is_not_flagged(dataset, cases, monkeypatch):
+    """One of three 8-grams: 1 - (1 - 1/3) is less than 1/3 in floating point."""
+    monkeypatch.setattr(Screen, "text_threshold", Threshold(1 - 1 / 3, 0.05, 0.05, 19))
+    text = " ".join(dataset.pair("train", 9).report.split()[:8])
+    reports = [f"{text} other words", f"{text} word", *[None] * 198]
+    scores, _, _ = screened(cases, new(200), reports, context_of(dataset))
+    assert scores["8-gram overlap of reports"].value == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert scores["flagged reports"].value == 1 / 2
+
+
 def test_authenticity_equals_its_definition(cases, context, dataset):
     images = new(200)
     scores, _, _ = screened(cases, images, None, context)
@@ -235,6 +254,16 @@ def test_the_same_patient_is_no_neighbour_of_a_held_out_image():
     assert screen.null.distances.shape == (2, 200)
     assert (screen.null.distances > 0.1).all()
     assert not screen.null.verbatim.any()
+
+
+def test_held_out_studies_of_one_name_under_many_patients_all_count():
+    class Numbered(Noise):
+        def keys(self, split, index):
+            return super().keys(split, index)._replace(study="study1")
+
+    numbered = Numbered(sizes={"train": 60, "val": 40, "test": 19})
+    screen = Screen(numbered, cases_of(numbered, "test", SIDE), context_of(numbered))
+    assert screen.null.distances.shape == (2, 40 + 19)
 
 
 def test_held_out_copies_of_others_make_the_screen_say_nothing():

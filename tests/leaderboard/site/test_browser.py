@@ -23,8 +23,10 @@ def page_file(tmp_path_factory, run_writer):
     tasks = ("report-generation",)
     runs = [
         run_writer(root / "a", model="alpha", quality=0.9, samples=6, tasks=tasks),
-        run_writer(root / "b", run="bbbb", model="beta", quality=0.5, samples=2, tasks=tasks),
+        run_writer(root / "b", run="bbbb", model="beta", quality=0.5, samples=2, tasks=tasks, n=23, anchors={}),
     ]
+    records = root / "b" / "records.jsonl"  # 23 or 24 cases, by the metric
+    records.write_text(re.sub(r'("metric": "ROUGE-L", .*?"n": )23', r"\g<1>24", records.read_text()))
     return build(runs, root / "out").paths["page"]
 
 
@@ -75,6 +77,12 @@ def test_sorting_by_mouse_and_by_keyboard(opened, page_file):
     system.get_by_role("button").click()
     assert names(page) == ["alpha", "beta"]
     assert page.locator("th[aria-sort]").count() == 1
+    cases = page.locator("table.results").first.locator("thead th").nth(1)
+    cases.get_by_role("button").click()
+    assert page.locator("tr[data-row=beta] td").first.text_content() == "23\N{EN DASH}24"
+    assert names(page) == ["alpha", "beta"]
+    cases.get_by_role("button").click()
+    assert names(page) == ["beta", "alpha"]
 
 
 def test_filtering_hides_rows_and_says_how_many_are_left(opened, page_file):
@@ -86,6 +94,41 @@ def test_filtering_hides_rows_and_says_how_many_are_left(opened, page_file):
     page.locator("#kind").select_option("anchors")
     expect(page.locator("tbody.models tr:visible")).to_have_count(0)
     assert page.locator("tr[data-row=shuffled]:visible").count() == 1
+
+
+def test_a_table_that_the_filter_empties_says_so(opened, page_file):
+    page = opened(page_file)
+    tables = page.locator("table:has(tr[data-row])")
+    page.get_by_label("Filter rows").fill("zzzz")
+    expect(page.locator("caption:visible")).to_have_count(tables.count())
+    assert page.locator("caption").first.text_content() == "No row of this table matches."
+    page.get_by_label("Filter rows").fill("alpha")
+    expect(page.locator("table.results caption")).to_have_count(0)
+    page.get_by_label("Filter rows").fill("")
+    expect(page.locator("caption")).to_have_count(0)
+
+
+def test_links_within_the_page_take_the_keyboard_to_their_place(opened, page_file):
+    page = opened(page_file)
+
+    def focused():
+        return page.evaluate("[document.activeElement.tagName, document.activeElement.id]")
+
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert focused() == ["MAIN", "main"]
+    page.get_by_role("navigation").get_by_role("link", name="Report generation").click()
+    assert focused() == ["SECTION", "board1-report-generation"]
+    page.locator("tr[data-row=alpha] a[title=samples]").first.click()
+    assert focused()[0] == "SUMMARY"
+    assert page.locator("details.gallery").first.get_attribute("open") == ""
+
+
+def test_a_broken_hash_breaks_nothing(opened, page_file):
+    page = opened(page_file)
+    page.goto(f"{page_file.as_uri()}#%E0%A4%A")
+    page.reload()
+    assert page.locator("table.results thead button").count() > 0
 
 
 def test_a_value_opens_its_samples_in_the_order_of_its_score(opened, page_file):

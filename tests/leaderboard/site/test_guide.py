@@ -15,6 +15,23 @@ def test_only_what_the_page_shows_is_explained():
     assert entries_for(["unheard of"]) == []
 
 
+@pytest.mark.parametrize(
+    ("metric", "title"),
+    [
+        ("FID", "FID"), ("FID (clean resize)", "FID"), ("FID∞", "FD∞, FID∞"), ("FID∞ (clean resize)", "FD∞, FID∞"),
+        ("FD∞ (RadDINO)", "FD∞, FID∞"), ("Inception Score", "IS, Inception Score"),
+        ("Inception Score (whole set)", "IS, Inception Score"), ("IS (EfficientNet-Lite0 logits)", "IS, Inception Score"),
+        ("CMMD (clip)", "CMMD"), ("judge score", "Judge score, judge refusals"),
+        ("judge refusals", "Judge score, judge refusals"),
+        ("anchored judge score", "Judge score, judge refusals"), ("KID (Inception-v3)", "KID"),
+        ("KID (EfficientNet-Lite0)", "KID (EfficientNet-Lite0)"), ("Fréchet distance (RadDINO)", "Fréchet distance"),
+        ("Fréchet distance (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)"),
+    ],
+)  # fmt: skip
+def test_each_metric_of_sets_and_judges_has_its_own_explanation(metric, title):
+    assert [entry.title for entry in entries_for([metric])] == [title]
+
+
 def test_the_traps_are_told():
     text = {
         e.title: e.text

@@ -1,3 +1,5 @@
+import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -36,8 +38,35 @@ def test_values_intervals_and_directions_are_shown(page):
 
 def test_incomplete_coverage_is_marked(page):
     html = page(coverage=0.95)
-    assert '<td class="partial">95 %</td>' in html
+    assert '<td data-sort="0.95" class="partial">95 %</td>' in html
     assert "coverage 95.0%: ranking needs every case" in html
+
+
+def test_columns_of_ranges_are_sorted_by_their_lower_end(make_run):
+    run = make_run(tasks=("report-generation",), samples=0)
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    for index, line in enumerate(lines):
+        line["n"] = 1100 + index
+    (run / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    collection = collect([run])
+    (board,) = boards(collection.records, {"aaaa1111bbbb2222": "f"})
+    html = render([(board, [TableView(t, [], []) for t in board.tables])], [], collection.runs)
+    assert '<td data-sort="1100">1,100\N{EN DASH}1,1' in html
+
+
+def test_every_id_can_stand_in_a_link_and_a_label(make_record):
+    records = [
+        Record(**make_record(task=task, metric="F1", signature={"metric": "F1"}))
+        for task in ("augmentation (external-prior)", "augmentation (budget-matched)", "report-generation")
+    ]
+    (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
+    html = render([(board, [TableView(t, [], []) for t in board.tables])], [], {})
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert [name for name in ids if not re.fullmatch(r"[A-Za-z0-9-]+", name)] == []
+    assert len(set(ids)) == len(ids)
+    assert {"board1-augmentation-external-prior", "board1-report-generation"} <= set(ids)
+    assert set(re.findall(r'aria-labelledby="([^"]*)"', html)) <= set(ids)
+    assert set(re.findall(r'href="#([^"]*)"', html)) <= set(ids)
 
 
 def test_boards_of_one_data_set_are_told_apart(make_run):

@@ -18,7 +18,7 @@ def test_real_is_the_cases_themselves_and_its_population_is_not(world, anchors):
     assert [(p.id, p.image, p.report) for p in real.predictions] == [(c.id, c.image, c.report) for c in world.cases]
     training = {case.image.tobytes() for case in world.train}
     assert len(real.population) == len(world.cases)
-    assert all(image.tobytes() in training for image in real.population)
+    assert all(case.image.tobytes() in training for case in real.population)
 
 
 def test_reconstruction_passes_both_sets_through_the_tokenizer(world, anchors):
@@ -26,7 +26,9 @@ def test_reconstruction_passes_both_sets_through_the_tokenizer(world, anchors):
     for case, prediction in zip(world.cases, reconstruction.predictions, strict=True):
         assert np.array_equal(np.asarray(prediction.image), np.asarray(case.image) // 8 * 8)
         assert prediction.report == case.report
-    assert all((np.asarray(image) % 8 == 0).all() for image in reconstruction.population)
+    assert all((np.asarray(case.image) % 8 == 0).all() for case in reconstruction.population)
+    theirs = anchors["real"].population
+    assert [case.patient for case in reconstruction.population] == [case.patient for case in theirs]
 
 
 def test_shuffled_breaks_every_pair_and_loses_none(world, anchors):

@@ -36,3 +36,15 @@ def test_the_papers_sizes():
     recipe = open_downstream("r2gen").recipe
     assert (recipe.batch_size, recipe.learning_rate, recipe.visual_learning_rate) == (16, 1e-4, 5e-5)
     assert (recipe.optimizer, recipe.clip, recipe.weight_decay) == ("amsgrad", ("value", 0.1), 5e-5)
+
+
+def test_another_resnet_is_another_model(tmp_path):
+    described = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_text(name)
+        described.append(open_downstream(f"r2gen:{tmp_path / name}").describe()["visual"])
+    assert described[0].startswith("resnet ")
+    assert described[0] != described[1]
+    (tmp_path / "one").rename(tmp_path / "moved")
+    assert open_downstream(f"r2gen:{tmp_path / 'moved'}").describe()["visual"] == described[0]

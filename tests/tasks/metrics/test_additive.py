@@ -87,8 +87,18 @@ def test_wilson_never_takes_more_samples_than_there_are():
     assert interval.high - interval.low == pytest.approx(2 * 0.0962, abs=5e-4)  # of 100 samples at 0.5
 
 
+@pytest.mark.parametrize("hits", [0.0, 0.5, 1.0])
+def test_patients_without_samples_are_no_evidence(hits):
+    sums = np.array([[hits * 2, 2]] * 15 + [[0, 0]] * 85)
+    assert wilson_interval(sums) == wilson_interval(sums[:15])
+    for combine in ("mean", "proportion"):
+        few = Additive(sums[1:], tuple(map(str, range(99))), combine).interval(seed=0)
+        assert few.reason == "no interval: 14 patients, fewer than 15"
+    assert Additive(sums, tuple(map(str, range(100))), "proportion").interval(seed=0) == wilson_interval(sums[:15])
+
+
 def test_undefined_is_not_a_number_and_has_no_interval():
-    additive = Additive(np.zeros((20, 2)), tuple(map(str, range(20))), "mean")
+    additive = Additive(np.zeros((20, 3)), tuple(map(str, range(20))), "macro-f1", {"labels": 1})
     assert np.isnan(additive.value())
     assert "undefined" in additive.interval(0).reason
 

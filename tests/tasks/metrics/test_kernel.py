@@ -61,12 +61,26 @@ def test_interval_is_seeded_and_wider_where_patients_repeat():
     base = generator.normal(size=(40, 6))
     x = np.repeat(base, 4, axis=0) + 0.01 * generator.normal(size=(160, 6))
     y = generator.normal(0.8, 1, size=(160, 6))
-    alone = [str(index) for index in range(160)]
-    grouped = [str(index // 4) for index in range(160)]
-    first, again = (kernel_interval(x, y, grouped, alone, seed=3) for _ in range(2))
+    alone, others = ([f"{side} {index}" for index in range(160)] for side in "xy")
+    grouped = [f"x {index // 4}" for index in range(160)]
+    first, again = (kernel_interval(x, y, grouped, others, seed=3) for _ in range(2))
     assert first == again
-    independent = kernel_interval(x, y, alone, alone, seed=3)
+    independent = kernel_interval(x, y, alone, others, seed=3)
     assert first.high - first.low > 1.3 * (independent.high - independent.low)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.9])
+def test_interval_is_as_wide_as_the_values_spread_whether_or_not_the_sides_share_patients(correlation):
+    generator = np.random.default_rng(0)
+    names = [str(index) for index in range(150)]
+
+    def sides():
+        x, noise = generator.normal(size=(2, 150, 4))
+        return x, 1 + correlation * x + np.sqrt(1 - correlation**2) * noise
+
+    spread = np.std([kernel_distance(*sides()) for _ in range(300)])
+    intervals = [kernel_interval(*sides(), names, names, seed, halves=100) for seed in range(30)]
+    assert np.mean([interval.high - interval.low for interval in intervals]) / (2 * 1.96 * spread) == pytest.approx(1, abs=0.1)
 
 
 def test_no_interval_below_fifteen_patients():

@@ -14,6 +14,8 @@ def named(caption: str) -> set[str]:
     [
         ("No atypia or mitoses; fibrous stroma with lymphocytes.", {"no atypia", "no mitosis", "stroma", "lymphocyte"}),
         ("Necrosis is not seen, stroma is dense.", {"no necrosis", "stroma"}),
+        ("Mitosis is absent and necrosis is prominent.", {"no mitosis", "necrosis"}),
+        ("Atypia is not visible in glands, nor is mitosis.", {"no atypia", "glandular tissue", "no mitosis"}),
         ("Squamous cell carcinoma of the lung", {"squamous cell carcinoma", "lung"}),
         ("Adenocarcinomas", {"adenocarcinoma"}),
         ("Pulmonary tissue without necrosis suggests benign changes", {"lung", "no necrosis", "benign"}),
