@@ -2,7 +2,7 @@ r"""How others sample, on the same weights: baselines for the decoder's speed an
 
 `Released`: the procedure of the code that the authors of MeDiM released. 128 steps, or as many as there are tokens to reveal
 where these are fewer; one ranking of both modalities by log p(drawn) + 10 t Gumbel; the number revealed grows as arccos does;
-guidance (1 + w) cond - w uncond with w = 5 t by a second full forward at every step, all given tokens masked in it;
+guidance (1 + w) cond - w uncond with w = 5 (1 - t) by a second full forward at every step, all given tokens masked in it;
 temperature 1. Its mistakes are left out: logits are restricted to the position's modality, and the network is told the true
 masked fraction. Without anything given both forwards see the same: they are spent, and the law is the unguided one.
 
@@ -79,7 +79,7 @@ class Released(Practice):
             without = Canvas(layout, tokens.masked_fill(hidden, layout.vocabulary.mask), canvas.given)
             known, unknown = (full_logits(self.model, part) for part in (now, without))
             passes += [_full_pass(now, guided=0), _full_pass(now, guided=len(tokens))]
-            w = GUIDANCE * t
+            w = GUIDANCE * (1 - t)
             drawn, log_probability = draw(_restricted((1 + w) * known - w * unknown, now), uniform[index, 0], 1.0, 1.0)
             gumbel = -torch.log(-torch.log(uniform[index, 1].clamp(1e-9, 1 - 1e-7)))
             sure = log_probability.gather(-1, drawn[..., None])[..., 0] + NOISE * t * gumbel

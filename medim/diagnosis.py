@@ -63,18 +63,18 @@ def diagnose(
     yield from modulation_is_sane(model)
     if drawn:
         yield cache_drifts(pipeline, dataset, drawn, seed)
-    if dataset is None:
-        yield Check("on data", "unknown", "no data given", "give --data DATA to test codebook, tokenizer and memory")
+    names = [] if dataset is None else [name for name in ("train", "val") if dataset.size(name)]
+    if dataset is None or not names:
+        figure = "no data given" if dataset is None else f"'{dataset.name}' has no training and no validation pairs"
+        yield Check("on data", "unknown", figure, "give --data DATA with such pairs to test codebook, tokenizer and memory")
         return
     splits = {
         name: tokenise_split(dataset, name, pipeline.images, pipeline.reports, limit=min(limit, dataset.size(name)))
-        for name in ("train", "val")
-        if dataset.size(name)
+        for name in names
     }
-    heldout = splits.get("val") or splits.get("train")
-    assert heldout is not None
+    heldout = splits[names[-1]]
     yield codebook_use(pipeline.images, heldout)
-    yield round_trip(pipeline, dataset, "val" if "val" in splits else "train", min(limit, 32))
+    yield round_trip(pipeline, dataset, names[-1], min(limit, 32))
     yield truncation(heldout, pipeline.reports.report_length)
     if len(splits) == 2:
         yield same_domain(pipeline.images, splits["train"], splits["val"])
@@ -232,6 +232,9 @@ def truncation(split: TokenSplit, room: int) -> Check:
 
 def same_domain(images: ImageTokenizer, train: TokenSplit, val: TokenSplit) -> Check:
     """Jensen-Shannon divergence (nats) of code frequencies between training and validation, and between halves of training."""
+    name = "domain shift of image tokens"
+    if len(train) < 2:
+        return Check(name, "unknown", "a single training pair has no halves", "give more pairs")
 
     def frequencies(codes: torch.Tensor) -> torch.Tensor:
         counts = torch.bincount(codes.flatten(), minlength=images.codes).double()
@@ -247,8 +250,8 @@ def same_domain(images: ImageTokenizer, train: TokenSplit, val: TokenSplit) -> C
     between = divergence(frequencies(codes), frequencies(val.image[:]))
     figure = f"JS {between:.3f} nats between training and validation, {own:.3f} between halves of training"
     if between > max(2 * own, 0.05):
-        return Check("domain shift of image tokens", "warn", figure, "the splits differ: see `medim-bench data check`")
-    return Check("domain shift of image tokens", "pass", figure)
+        return Check(name, "warn", figure, "the splits differ: see `medim-bench data check`")
+    return Check(name, "pass", figure)
 
 
 def remembers(model: MeDiMModel, pipeline: MeDiMPipeline, train: TokenSplit, val: TokenSplit, seed: int) -> Check:
@@ -267,6 +270,9 @@ def remembers(model: MeDiMModel, pipeline: MeDiMPipeline, train: TokenSplit, val
 
 def image_informs(model: MeDiMModel, pipeline: MeDiMPipeline, val: TokenSplit, seed: int) -> Check:
     """What the right image saves per report token, against the image of another pair."""
+    name = "the image informs the report"
+    if len(val) < 2:
+        return Check(name, "unknown", "a single validation pair has no other's image", "give more pairs")
     order = torch.arange(len(val)).roll(1)
     other = TokenSplit(val.image[:][order], val.report[:], val.prompt[:], val.text_bytes[:], val.truncated[:])
     lengths = pipeline.reports.lengths(val.report[:]).float().sum()
@@ -275,7 +281,5 @@ def image_informs(model: MeDiMModel, pipeline: MeDiMPipeline, val: TokenSplit, s
     )
     figure = f"the right image saves {wrong - right:.3f} nats per report token ({right:.3f} against {wrong:.3f})"
     if wrong - right < 0.01:
-        return Check(
-            "the image informs the report", "fail", figure, "reports ignore the image: more image-given training, longer"
-        )
-    return Check("the image informs the report", "pass", figure)
+        return Check(name, "fail", figure, "reports ignore the image: more image-given training, longer")
+    return Check(name, "pass", figure)

@@ -1,6 +1,5 @@
 """A trained model with both tokenizers: reports, images and pairs in, reports, images and pairs out."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -62,8 +61,13 @@ class MeDiMPipeline:
         self.spent = Spent([], [])
 
     @classmethod
-    def from_pretrained(cls, name: str | Path, device: str | None = None) -> "MeDiMPipeline":
+    def from_pretrained(
+        cls, name: str | Path, device: str | None = None, dtype: torch.dtype = torch.float32
+    ) -> "MeDiMPipeline":
         """Loads a shipped model by name, or a folder that `medim-bench train model` wrote.
+
+        Args:
+            dtype: of the denoiser's weights and of what it computes; the image tokenizer stays in float32.
 
         Raises:
             UserError: unknown name, missing or unreadable file.
@@ -71,7 +75,7 @@ class MeDiMPipeline:
         folder = resolve(str(name))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         try:
-            model = MeDiMModel.from_pretrained(folder, dtype=torch.float32).to(device)
+            model = MeDiMModel.from_pretrained(folder, dtype=dtype).to(device)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
             raise UserError(f"model in '{folder}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
         for part in ("image_tokenizer", "report_tokenizer"):
@@ -79,9 +83,7 @@ class MeDiMPipeline:
                 raise UserError(f"model in '{folder}' is incomplete: the folder {part}/ is missing")
         images = ImageTokenizer.from_pretrained(folder / "image_tokenizer").to(device)
         reports = ReportTokenizer.from_pretrained(folder / "report_tokenizer", model.config.report_length)
-        sampler = SamplerSettings()
-        if (folder / SAMPLER).exists():
-            sampler = SamplerSettings.from_dict(json.loads((folder / SAMPLER).read_text(encoding="utf-8")))
+        sampler = SamplerSettings.read(folder / SAMPLER) if (folder / SAMPLER).exists() else SamplerSettings()
         weights = [*sorted(folder.glob("*.safetensors")), *sorted((folder / "image_tokenizer").glob("*.safetensors"))]
         fingerprint = hash_files(folder / "config.json", folder / "report_tokenizer" / "tokenizer.json", *weights)
         return cls(model, images, reports, sampler, folder.resolve().name, fingerprint)
@@ -114,8 +116,10 @@ class MeDiMPipeline:
         self.steering = Steering(images, reports)
 
     def settings(self) -> dict[str, Any]:
-        """Sampler settings and the checkers that steer, as they stand in a signature."""
-        values = self.sampler.to_dict()
+        """Sampler settings, the checkers that steer and a `dtype` other than float32, as they stand in a signature."""
+        values: dict[str, Any] = self.sampler.to_dict()
+        if self.model.dtype != torch.float32:
+            values["dtype"] = str(self.model.dtype).removeprefix("torch.")
         if self.steered and self.steering is not None:
             values["steering"] |= self.steering.settings()
         return values

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmark.export.card import data_card
+from benchmark.export.formats import FORMS
 from benchmark.export.formats.form import Form, write_lines
 from benchmark.export.gate import GATE_MEASURES, Gate
 from benchmark.export.sources import Broken, Candidate, Place, Source
+from benchmark.export.twins import GROUNDING
 from benchmark.export.work import WORK, Shard, Work, remove
 from benchmark.predictions import save_image
 from benchmark.provenance import command_line, commit, now
@@ -23,7 +26,8 @@ from medim.pair import SPLITS
 
 SHARD_SIZE = 512
 CARD, GATE, FAILURES = "README.md", "gate", "failures.jsonl"
-DUPLICATE = "duplicate"
+OWNED = (CARD, GATE, FAILURES, GROUNDING, *dict.fromkeys(name for form in FORMS.values() for name in form.owned))
+DUPLICATE, LEFT_BEHIND = "duplicate", "the pair that leaves with it does not"
 
 
 @dataclass(frozen=True)
@@ -80,12 +84,12 @@ def export(
     Raises:
         UserError: `out` belongs to another export, or something cannot be read.
     """
-    work = Work(out, source.slots, shard_size, source.attempts)
+    work = Work(out, source, shard_size)
     configuration = {
         "format": form.name, "source": source.describe(), "gate": gate.configuration(), "terms": terms,
         "shard_size": shard_size,
     }  # fmt: skip
-    work.claim(configuration, overwrite, (CARD, GATE, FAILURES, *form.owned))
+    work.claim(configuration, overwrite, OWNED)
     if work.done() is None:
         with work.lock("index", wait=True):  # one process reads the training split, the others find what it kept
             gate.prepare()
@@ -120,30 +124,35 @@ def _fill_shard(
     before = [line["content"] for line in shard.kept()]
     contents = taken | set(before)
     progress.update(len(before))
+    size = max(batch_size - batch_size % source.together, source.together)
     while open_places := shard.open_places():
         # One round of attempts after the other, so that after a kill the same one of two equal pairs comes first.
         places = [place for place in open_places if place[1] == open_places[0][1]]
-        for start in range(0, len(places), batch_size):
-            batch = [Place(slot, attempt) for slot, attempt in places[start : start + batch_size]]
+        for start in range(0, len(places), size):
+            batch = [Place(slot, attempt) for slot, attempt in places[start : start + size]]
             outcomes = source.draw(batch)
             candidates = [one for one in outcomes if isinstance(one, Candidate)]
             measures = iter(gate.measure(candidates))
+            told = [next(measures) if isinstance(one, Candidate) else {} for one in outcomes]
             lines = []
-            for one in outcomes:
-                if isinstance(one, Broken):
-                    lines.append(_dropped(one.place, one.id, f"no pair: {one.error}", {}, broken=True))
-                    continue
-                told = next(measures)
-                reason = gate.reason(one.report, told)
-                if reason is None and one.content in contents:
-                    reason = DUPLICATE
-                if reason is not None:
-                    lines.append(_dropped(one.place, one.fields["id"], reason, told, one))
-                else:
-                    contents.add(one.content)
-                    lines.append(_kept(work, shard, form, one, told))
+            for first in range(0, len(outcomes), source.together):
+                group = list(zip(outcomes, told, strict=True))[first : first + source.together]
+                reasons = [_reason(gate, one, measured, contents) for one, measured in group]
+                for (one, measured), reason in zip(group, reasons, strict=True):
+                    if isinstance(one, Candidate) and not any(reasons):
+                        contents.add(one.content)
+                        lines.append(_kept(work, shard, form, one, measured))
+                    else:
+                        lines.append(_dropped(one.place, one.id, reason or LEFT_BEHIND, measured, one))
             shard.append(lines)
             progress.update(sum(line["kept"] for line in lines))
+
+
+def _reason(gate: Gate, one: Candidate | Broken, told: dict[str, Any], contents: set[str]) -> str | None:
+    """Why an outcome does not leave for its own part; None where it may."""
+    if isinstance(one, Broken):
+        return f"no pair: {one.error}"
+    return gate.reason(one.report, told) or (DUPLICATE if one.content in contents else None)
 
 
 def _kept(work: Work, shard: Shard, form: Form, one: Candidate, told: dict[str, Any]) -> dict[str, Any]:
@@ -157,26 +166,27 @@ def _kept(work: Work, shard: Shard, form: Form, one: Candidate, told: dict[str, 
     }  # fmt: skip
 
 
-def _dropped(
-    place: Place, id: str, reason: str, told: dict[str, Any], one: Candidate | None = None, broken: bool = False
-) -> dict[str, Any]:
-    known: dict[str, Any] = {} if one is None else {key: one.fields[key] for key in ("seed", "prompt") if key in one.fields}
+def _dropped(place: Place, id: str, reason: str, told: dict[str, Any], one: Candidate | Broken | None = None) -> dict[str, Any]:
+    fields = one.fields if isinstance(one, Candidate) else {}
     return {
-        "slot": place.slot, "attempt": place.attempt, "kept": False, "id": id, "reason": reason, "broken": broken, **known,
-        "gate": told,
+        "slot": place.slot, "attempt": place.attempt, "kept": False, "id": id, "reason": reason,
+        "broken": isinstance(one, Broken), **{key: fields[key] for key in ("seed", "prompt") if key in fields}, "gate": told,
     }  # fmt: skip
 
 
 def _settle_duplicates(work: Work, source: Source, gate: Gate, form: Form, batch_size: int) -> None:
-    """Of equal pairs in several shards the first stays; the others' slots are tried again."""
+    """Of equal pairs in several shards the first stays; the others' slots, and those that leave with them, are tried again."""
     while True:
         seen: set[str] = set()
         repeated: dict[int, list[dict[str, Any]]] = {}
         for number in range(len(work)):
-            for line in work.shard(number).kept():
-                if line["content"] in seen:
-                    repeated.setdefault(number, []).append(line)
-                seen.add(line["content"])
+            for _, group in groupby(work.shard(number).kept(), lambda line: line["slot"] // source.together):
+                lines = list(group)
+                contents = {line["content"] for line in lines}
+                if contents & seen:
+                    repeated.setdefault(number, []).extend(lines)
+                else:
+                    seen |= contents
         if not repeated:
             return
         with tqdm(desc="export: pairs that occur twice", unit="pair", mininterval=1, file=sys.stderr) as progress:

@@ -1,10 +1,10 @@
 """Where the pairs of an export come from: a model's slots, each with as many attempts as it needs, or pairs that exist."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
@@ -18,6 +18,8 @@ from medim.pair import SPLITS
 from tasks.protocols import Generator
 
 TASK = "export"
+_IN_A_ROW = 4  # slots that fail, at least, before a model counts as broken
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Candidate:
     fields: dict[str, Any] = field(repr=False)
 
     @property
+    def id(self) -> str:
+        return str(self.fields["id"])
+
+    @property
     def content(self) -> str:
         """Hash of the report and the pixels: two pairs of equal content are one."""
         digest = hashlib.sha256(f"{len(self.report)}:{self.report}{self.image.size}".encode(errors="surrogatepass"))
@@ -66,12 +72,13 @@ class Source(Protocol):
     Attributes:
         slots: how many.
         attempts: how often a slot may be tried; pairs that exist have one.
-        resolution: side of the images, or None where they differ.
+        together: so many consecutive slots leave together, by one attempt, or not at all.
         generates: True for a model: a slot that stays empty is a failure.
     """
 
     slots: int
     attempts: int
+    together: int
     generates: bool
 
     def draw(self, places: Sequence[Place]) -> list[Candidate | Broken]:
@@ -81,36 +88,64 @@ class Source(Protocol):
         """JSON-able: what the folder's configuration and card say of it."""
 
 
+def one_by_one(
+    draw: Callable[[Sequence[Place]], Iterable[Drawn]], places: Sequence[Place], failed: set[int]
+) -> list[Drawn | str]:
+    """What `draw` gives for each place; a batch that fails is tried again one by one, and what fails alone gives its error.
+
+    Args:
+        failed: slots that failed since one did not, kept from call to call.
+
+    Raises:
+        UserError: at once.
+        Exception: when `max(len(places), 4)` slots in a row failed: the model itself is broken.
+    """
+    outcomes: list[Drawn | str] = []
+    try:
+        outcomes += draw(places)
+    except UserError:
+        raise
+    except Exception:
+        outcomes.clear()
+    else:
+        failed.clear()
+        return outcomes
+    for place in places:
+        try:
+            outcomes += draw([place])
+        except UserError:
+            raise
+        except Exception as error:
+            failed.add(place.slot)
+            if len(failed) >= max(len(places), _IN_A_ROW):
+                raise
+            outcomes.append(f"{type(error).__name__}: {error}")
+        else:
+            failed.clear()
+    return outcomes
+
+
 class Generated:
-    """Pairs that a model draws from noise or from prompts, under the terms of the data that it learned from."""
+    """Pairs that a model draws from noise or from prompts.
 
-    generates = True
+    Args:
+        dataset: whose domain is the pairs' where it has one alone.
+        terms: of the data that the model learned from.
+    """
 
-    def __init__(self, model: Generator, slots: int, attempts: int, prompts: Prompts, seed: int, dataset: PairDataset) -> None:
+    generates, together = True, 1
+
+    def __init__(
+        self, model: Generator, slots: int, attempts: int, prompts: Prompts, seed: int, dataset: PairDataset, terms: str
+    ) -> None:
         self.model, self.slots, self.attempts, self.prompts, self.seed = model, slots, attempts, prompts, seed
-        self.terms, self.domain = dataset.terms, dataset.domains[0] if len(dataset.domains) == 1 else None
+        self.terms, self.domain = terms, dataset.domains[0] if len(dataset.domains) == 1 else None
+        self._failed: set[int] = set()
         self.prefix = hash_of([model.fingerprint, model.settings(), prompts.fingerprint])[:8]
 
     def draw(self, places: Sequence[Place]) -> list[Candidate | Broken]:
-        """A batch that fails is tried again one by one; a mistake of the user's, or one that hits all of it, is raised."""
-        try:
-            return list(self._draw(places))
-        except UserError:
-            raise
-        except Exception as whole:
-            if len(places) == 1:
-                raise
-            outcomes: list[Candidate | Broken] = []
-            for place in places:
-                try:
-                    outcomes += self._draw([place])
-                except UserError:
-                    raise
-                except Exception as error:
-                    outcomes.append(Broken(place, self._id(place), f"{type(error).__name__}: {error}"))
-            if all(isinstance(outcome, Broken) for outcome in outcomes):
-                raise whole from None
-            return outcomes
+        drawn = one_by_one(self._draw, places, self._failed)
+        return [Broken(p, self._id(p), one) if isinstance(one, str) else one for p, one in zip(places, drawn, strict=True)]
 
     def _draw(self, places: Sequence[Place]) -> list[Candidate]:
         prompts = [self.prompts[place.slot] for place in places]
@@ -143,8 +178,7 @@ class Generated:
 class Existing:
     """The pairs of a data set or folder, all splits; what they know of themselves stays with them."""
 
-    generates = False
-    attempts = 1
+    generates, attempts, together = False, 1, 1
 
     def __init__(self, dataset: PairDataset) -> None:
         self.dataset = dataset

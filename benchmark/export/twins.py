@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.export.formats.form import write_lines
-from benchmark.export.sources import Broken, Candidate, Place
+from benchmark.export.sources import Broken, Candidate, Place, one_by_one
 from benchmark.generation import sample_seed
 from medim.data.dataset import Checker, PairDataset
 from medim.data.images import to_rgb
@@ -31,44 +31,48 @@ class Twins:
 
     Args:
         couples: how many.
+        dataset: whose training reports lend the sentences that add a finding.
+        terms: of the data that the model learned from.
         images: a checker that steers.
 
     Raises:
         UserError: a model that cannot edit, or a data set without what tells findings.
     """
 
-    generates = True
+    generates, together = True, 2
 
     def __init__(
-        self, model: Generator, couples: int, attempts: int, seed: int, dataset: PairDataset, images: Checker | None
-    ) -> None:
+        self, model: Generator, couples: int, attempts: int, seed: int, dataset: PairDataset, terms: str,
+        images: Checker | None,
+    ) -> None:  # fmt: skip
         if not isinstance(model, Edits) or not model.finds_regions:
             raise UserError(f"--twins: '{model.name}' cannot find and redraw what a changed report concerns")
         if images is None:
             raise UserError(f"--twins: data set '{dataset.name}' has no checker of images that steers")
         self.model, self.editor, self.checker, self.rewriter = model, model, images, Rewriter(dataset)
-        self.slots, self.attempts, self.seed, self.terms = 2 * couples, attempts, seed, dataset.terms
+        self.slots, self.attempts, self.seed, self.terms = 2 * couples, attempts, seed, terms
         self.prefix = hash_of([model.fingerprint, model.settings(), TASK])[:8]
-        self._couples: dict[tuple[int, int], Couple] = {}
+        self._couples: dict[Place, Couple] = {}  # the slot of a couple is its number
+        self._failed: set[int] = set()
 
     def draw(self, places: Sequence[Place]) -> list[Candidate | Broken]:
         """One twin for each place."""
-        wanted = dict.fromkeys((place.slot // 2, place.attempt) for place in places)
+        wanted = dict.fromkeys(Place(place.slot // 2, place.attempt) for place in places)
         missing = [key for key in wanted if key not in self._couples]
         if missing:
-            self._couples |= dict(zip(missing, self._drawn(missing), strict=True))
+            self._couples |= dict(zip(missing, one_by_one(self._drawn, missing, self._failed), strict=True))
         outcomes: list[Candidate | Broken] = []
         for place in places:
-            couple = self._couples[place.slot // 2, place.attempt]
+            couple = self._couples[Place(place.slot // 2, place.attempt)]
             outcomes.append(Broken(place, self._id(place.slot), couple) if isinstance(couple, str) else couple[place.slot % 2])
         for key in list(self._couples)[: max(0, len(self._couples) - _KEPT)]:
             del self._couples[key]
         return outcomes
 
-    def _drawn(self, keys: Sequence[tuple[int, int]]) -> Iterator[Couple]:
-        seeds = [sample_seed(self.seed, TASK, f"{couple}/{attempt}") for couple, attempt in keys]
+    def _drawn(self, keys: Sequence[Place]) -> Iterator[Couple]:
+        seeds = [sample_seed(self.seed, TASK, f"{key.slot}/{key.attempt}") for key in keys]
         pairs = self.model.generate_pairs([""] * len(keys), seeds=seeds)
-        changes = [self._change(report, couple) for (couple, _), (_, report) in zip(keys, pairs, strict=True)]
+        changes = [self._change(report, key.slot) for key, (_, report) in zip(keys, pairs, strict=True)]
         rows = [row for row, change in enumerate(changes) if change is not None]
         edited = self.editor.edit(
             [pairs[row][0] for row in rows], [pairs[row][1] for row in rows],
@@ -76,7 +80,7 @@ class Twins:
             seeds=[seeds[row] for row in rows],
         ) if rows else []  # fmt: skip
         after = dict(zip(rows, edited, strict=True))
-        for row, ((couple, attempt), (image, report)) in enumerate(zip(keys, pairs, strict=True)):
+        for row, (key, (image, report)) in enumerate(zip(keys, pairs, strict=True)):
             change = changes[row]
             if change is None:
                 yield "no training sentence adds a finding to this report"
@@ -88,8 +92,8 @@ class Twins:
                 continue
             first, second = (
                 Candidate(
-                    Place(2 * couple + which, attempt), images[which], reports[which],
-                    self._fields(2 * couple + which, seeds[row], change, told[which]),
+                    Place(2 * key.slot + which, key.attempt), images[which], reports[which],
+                    self._fields(2 * key.slot + which, seeds[row], change, told[which]),
                 )
                 for which in (0, 1)
             )  # fmt: skip

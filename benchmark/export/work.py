@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.artifacts import flatten
+from benchmark.export.sources import Source
 from medim.errors import UserError
 from medim.files import write_json
 from medim.locks import locked
@@ -29,16 +30,18 @@ class Shard:
         path: its file of outcomes, JSON lines: `slot`, `attempt`, `kept`, `content`, `image` (relative to the export) and
             `fields` of a kept pair; `reason` of another. Of two lines on one attempt the later holds.
         attempts: how often a slot may be tried.
+        together: so many consecutive slots leave together or not at all.
     """
 
     number: int
     slots: range
     attempts: int
+    together: int
     path: Path
     lines: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, repr=False)
 
     def read(self) -> "Shard":
-        """Reads the file; what a killed process left of a line is cut off."""
+        """Reads the file; what a killed process left of a line, or of slots that leave together, is cut off."""
         self.lines = {}
         if self.path.exists():
             content = self.path.read_bytes()
@@ -47,6 +50,11 @@ class Shard:
                 if text:
                     line = json.loads(text)
                     self.lines[line["slot"], line["attempt"]] = line
+        found: dict[tuple[int, int], list[bool]] = {}
+        for (slot, attempt), line in self.lines.items():
+            found.setdefault((slot // self.together, attempt), []).append(line["kept"])
+        good = {group for group, kept in found.items() if sum(kept) in (0, self.together) and len(kept) == self.together}
+        self.lines = {at: line for at, line in self.lines.items() if (at[0] // self.together, at[1]) in good}
         return self
 
     def append(self, lines: list[dict[str, Any]]) -> None:
@@ -91,14 +99,18 @@ class Work:
 
     Args:
         out: the export's folder.
-        slots, size: number of slots, and of those in a shard.
-        attempts: how often a slot may be tried.
+        size: slots of a shard.
+
+    Raises:
+        UserError: slots that leave together would not be in one shard.
     """
 
-    def __init__(self, out: Path, slots: int, size: int, attempts: int) -> None:
+    def __init__(self, out: Path, source: Source, size: int) -> None:
+        if size % source.together:
+            raise UserError(f"--shard-size {size} parts pairs that leave together: take a multiple of {source.together}")
         self.out, self.folder = out, out / WORK
-        self.starts = range(0, slots, size)
-        self.slots, self.size, self.attempts = slots, size, attempts
+        self.starts = range(0, source.slots, size)
+        self.slots, self.size, self.attempts, self.together = source.slots, size, source.attempts, source.together
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -107,7 +119,7 @@ class Work:
         """A shard as it stands on disk."""
         start = self.starts[number]
         slots = range(start, min(start + self.size, self.slots))
-        return Shard(number, slots, self.attempts, self.folder / "shards" / f"{number:05d}.jsonl").read()
+        return Shard(number, slots, self.attempts, self.together, self.folder / "shards" / f"{number:05d}.jsonl").read()
 
     def kept(self) -> Iterator[dict[str, Any]]:
         """The pairs that leave, in the order of their slots."""

@@ -6,6 +6,7 @@ import torch
 
 from medim.canvas import MODALITIES, Canvas
 from medim.diffusion.transition import Transition, transition
+from medim.sampling.ending import Ending
 from medim.sampling.forward import Ask, Denoiser, Pass, account, read
 from medim.sampling.noise import noise
 from medim.sampling.settings import SamplerSettings
@@ -32,16 +33,20 @@ def posterior_step(
 
 
 @torch.no_grad()
-def ancestral(model: Denoiser, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int]) -> tuple[Canvas, list[Pass]]:
+def ancestral(
+    model: Denoiser, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int], ending: Ending | None = None
+) -> tuple[Canvas, list[Pass]]:
     """Fills what is vacant in a canvas from pure noise, all positions at every step; noise levels fall evenly.
 
-    Where both modalities are vacant, each runs in its own part of the trajectory (`start`, `stop`).
+    Where both modalities are vacant, each runs in its own part of the trajectory (`start`, `stop`). What `ending` bars is
+    impossible as a clean token x, and may stand as noise.
 
     Returns:
         The canvas and the passes through the model.
     """
     layout, device = canvas.layout, canvas.tokens.device
     free, vacant = canvas.masked, canvas.masked.cpu()
+    barred = None if ending is None else ending.bars(canvas, settings.report.length)
     active = [m for m in MODALITIES if bool(vacant[:, layout.of(m)].any())]
     rounds = max((settings.of(m).steps for m in active), default=0)
     uniform = noise(seeds, rounds + 1, layout.length).to(device)
@@ -70,7 +75,10 @@ def ancestral(model: Denoiser, canvas: Canvas, settings: SamplerSettings, seeds:
         tokens = tokens.clone()
         for ask in wanted:
             m, where, own = ask.modality, layout.of(ask.modality), settings.of(ask.modality)
-            probability = nucleus((logits[m].float() / own.temperature).softmax(-1), own.top_p)
+            said = logits[m]
+            if m == "report" and ending is not None and barred is not None:
+                said = ending.forbid(said, barred.gather(1, ask.place))
+            probability = nucleus((said.float() / own.temperature).softmax(-1), own.top_p)
             probability = probability / probability.sum(-1, keepdim=True)
             before = tokens[:, where].gather(1, ask.place)
             numbers = uniform[index, 0][:, where].gather(1, ask.place)

@@ -10,6 +10,7 @@ from transformers import DynamicCache
 
 from medim.canvas import MODALITIES, Canvas, Modality
 from medim.denoiser import MeDiMModel
+from medim.sampling.ending import Ending
 from medim.sampling.forward import Pass
 from medim.sampling.noise import noise
 from medim.sampling.settings import SamplerSettings
@@ -18,12 +19,12 @@ from medim.sampling.step import draw
 
 @torch.no_grad()
 def from_the_left(
-    model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int]
+    model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int], ending: Ending | None = None
 ) -> tuple[Canvas, list[Pass]]:
     """One token a forward, in the order that puts what is given first.
 
     A modality that is given entirely is read first; where neither is, the canvas's own order holds. Given tokens inside a
-    modality stay: what follows them is told from them, what precedes them is not.
+    modality stay: what follows them is told from them; what precedes them is not, and only must not end the report (`ending`).
 
     Returns:
         The canvas and the passes through the model.
@@ -34,6 +35,7 @@ def from_the_left(
     report_first = layout.order == "report-image" if open_["image"] == open_["report"] else open_["image"]
     order = model.reading_order(report_first)
     uniform = noise(seeds, 1, layout.length)[0, 0].to(canvas.tokens.device)  # (B, L)
+    barred = None if ending is None else ending.bars(canvas, settings.report.length)
     tokens, passes, read, past = canvas.tokens.clone(), list[Pass](), 0, DynamicCache()
     rows = len(tokens)
     opening = model.added.weight[0].expand(rows, 1, -1)
@@ -45,6 +47,8 @@ def from_the_left(
         modality: Modality = "image" if layout.image.start <= place < layout.image.stop else "report"
         own = settings.of(modality)
         logits = model.logits(model.backbone(fresh, None, past=past)[:, -1], modality)
+        if modality == "report" and ending is not None and barred is not None:
+            logits = ending.forbid(logits, barred[:, place - layout.report.start])
         drawn, _ = draw(logits, uniform[:, place], own.temperature, own.top_p)
         masked = tokens[:, place] == layout.vocabulary.mask
         tokens[:, place] = torch.where(masked, layout.ids(drawn, modality), tokens[:, place])

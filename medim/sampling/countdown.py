@@ -9,7 +9,8 @@ from medim.canvas import Canvas, Modality
 
 class Countdown:
     """Numbers of masked positions. On a GPU they are copied while the next round runs and read a round later, so that the
-    device always has work before it; a round on a finished canvas changes nothing, so the sample is the same."""
+    device always has work before it; a round on a finished canvas changes nothing, so the sample is the same. Not for
+    trajectories in which a token is masked again."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[dict[Modality, torch.Tensor], torch.cuda.Event]] = []

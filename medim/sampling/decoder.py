@@ -45,9 +45,9 @@ def decode(
 ) -> Decoded:
     """Fills a canvas.
 
-    The model is fed the true masked fraction of each modality as its time (B, 2). A modality that is given entirely costs
-    nothing; when both are generated, each is revealed in its own part of the trajectory (`start`, `stop`). A sample depends
-    on its own row and seed, not on the rows beside it.
+    Masked diffusion is fed the true masked fraction of each modality as its time (B, 2); other noise, its level. A modality
+    that is given entirely costs nothing; when both are generated, each is revealed in its own part of the trajectory (`start`,
+    `stop`). A sample depends on its own row and seed, not on the rows beside it.
 
     Args:
         seeds: one for each sample.
@@ -73,7 +73,7 @@ def decode(
         if model.config.objective == "autoregressive" or model.config.transition != "absorbing":
             _refuse(settings, "an autoregressive model" if model.config.objective == "autoregressive" else "this noise")
             walk = from_the_left if model.config.objective == "autoregressive" else ancestral
-            filled, cost = walk(cast(MeDiMModel, model), part, settings, own)
+            filled, cost = walk(cast(MeDiMModel, model), part, settings, own, ending)
         else:
             filled, cost = _masked_diffusion(model, part, vacant[rows], settings, own, ending)
         tokens[here] = filled.tokens
@@ -113,7 +113,7 @@ def _masked_diffusion(
     rounds = [entry.to(device) for entry in plan(layout, vacant, settings, uniform)]
     uniform = uniform.to(device)
     barred = None if ending is None else ending.bars(canvas, settings.report.length)
-    early = Countdown() if "threshold" in {settings.of(m).order for m in MODALITIES} else None
+    early = Countdown() if any(k.order == "threshold" for k in kinds) and all(k.remask == "none" for k in kinds) else None
     passes: list[Pass] = []
     changed = nothing = torch.zeros(len(vacant), dtype=torch.long)  # positions of each row, since the pass before
     with hidden_states(model, settings.cache) as states:

@@ -30,7 +30,7 @@ class Ending:
         return barred & ~given
 
     def forbid(self, logits: torch.Tensor, barred: torch.Tensor) -> torch.Tensor:
-        """Logits (B, K, V) without end and padding where `barred` (B, K)."""
+        """Logits (..., V) without end and padding where `barred` (...)."""
         logits = logits.clone()
         for token in {self.end, self.padding}:
             logits[..., token] = logits[..., token].masked_fill(barred, -torch.inf)

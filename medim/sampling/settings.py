@@ -1,6 +1,8 @@
 """How a canvas is filled: everything that changes a sample except the model, what is given and the seed."""
 
+import json
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from medim.canvas import Modality
@@ -183,9 +185,23 @@ class SamplerSettings:
 
     @classmethod
     def from_dict(cls, values: dict[str, dict[str, Any]]) -> "SamplerSettings":
-        """The defaults with what `values` says, as `to_dict` writes it; what it does not name stays as it is by default."""
+        """The defaults with what `values` says, as `to_dict` writes it; what it does not name stays as it is by default.
+
+        Raises:
+            UserError: no groups of settings, an unknown name or a value that does not fit.
+        """
+        if not (isinstance(values, dict) and all(isinstance(group, dict) for group in values.values())):
+            raise UserError(f"sampler settings are groups, such as {{'image': {{'steps': 16}}}}, not {values!r}")
         flat = {f"{group}.{key}": value for group, inner in values.items() for key, value in inner.items()}
         return cls().with_overrides(flat)
+
+    @classmethod
+    def read(cls, path: Path) -> "SamplerSettings":
+        """Those of a JSON file, see `from_dict`. Raises UserError: it is broken; the message names it."""
+        try:
+            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except (UserError, ValueError) as error:
+            raise UserError(f"'{path}' cannot be read: {error}") from error
 
     def to_dict(self) -> dict[str, dict[str, Any]]:
         return asdict(self)

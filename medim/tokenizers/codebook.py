@@ -60,10 +60,11 @@ class CodebookLearner:
 
     @torch.no_grad()
     def start(self, latents: Tensor, generator: torch.Generator) -> None:
-        """Places the codes by k-means on latents (N, d)."""
-        self.codebook.copy_(k_means(latents, len(self.codebook), generator))
-        counts = torch.bincount(nearest(latents, self.codebook), minlength=len(self.codebook))
-        self.counts = counts / counts.sum() * len(self.codebook)
+        """Places the codes by k-means on latents (N, d), which lie where the generator does: the codebook may lie elsewhere."""
+        centres = k_means(latents, len(self.codebook), generator)
+        counts = torch.bincount(nearest(latents, centres), minlength=len(centres))
+        self.codebook.copy_(centres)
+        self.counts = (counts / counts.sum() * len(centres)).to(self.codebook.device)
         self.sums = self.codebook * self.counts[:, None]
         self.window.zero_()
 

@@ -89,4 +89,10 @@ class ReportTokenizer:
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, report_length: int) -> "ReportTokenizer":
-        return cls(AutoTokenizer.from_pretrained(str(folder)), report_length)
+        """Reads what `save_pretrained` wrote. Raises UserError: its files are missing or damaged."""
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        except Exception as error:  # of a damaged file, tokenizers raises nothing narrower
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise UserError(f"report tokenizer in '{folder}' cannot be read: {reason}") from error
+        return cls(tokenizer, report_length)

@@ -38,6 +38,31 @@ def test_without_data_it_says_what_was_not_looked_at(pipeline):
     assert [check.verdict for check in diagnose(pipeline)][-1] == "unknown"
 
 
+class Few:
+    """Of a data set so many pairs of each split."""
+
+    def __init__(self, base, **sizes: int) -> None:
+        self.base, self.sizes, self.name, self.fingerprint = base, sizes, "few", f"few-{sizes}"
+
+    def size(self, split):
+        return self.sizes.get(split, 0)
+
+    def pair(self, split, index):
+        return self.base.pair(split, index)
+
+
+def test_pairs_for_the_test_alone_are_none_to_diagnose_on(pipeline, squares):
+    check = list(diagnose(pipeline, Few(squares, test=4)))[-1]
+    assert (check.name, check.verdict) == ("on data", "unknown")
+    assert check.figure == "'few' has no training and no validation pairs"
+
+
+def test_a_single_pair_is_not_compared_with_itself(pipeline, squares):
+    verdicts = {check.name: check.verdict for check in diagnose(pipeline, Few(squares, train=1, val=1))}
+    assert verdicts["domain shift of image tokens"] == "unknown"
+    assert verdicts["the image informs the report"] == "unknown"
+
+
 def test_a_causal_mask_that_is_still_there(pipeline):
     pipeline.model.backbone.set_attention("causal")  # as a kernel that ignores the configuration would
     assert found(pipeline, "attention sees both sides").verdict == "fail"

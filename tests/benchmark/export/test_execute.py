@@ -12,7 +12,9 @@ from benchmark.export.formats import FORMS
 from benchmark.export.gate import ALLOWANCES
 from medim.checkpoints import shipped
 from medim.data import dataset as datasets
+from medim.data.folder import FolderDataset
 from medim.errors import UserError
+from tasks.context import Context
 
 PRIVATE = "PhysioNet Credentialed Health Data License 1.5.0"
 
@@ -104,6 +106,21 @@ def test_a_model_of_credentialed_data_exports_nothing_under_other_datas_name(tmp
     assert not (tmp_path / "o").exists()
 
 
+def test_every_pair_bears_the_terms_of_the_data_and_of_what_the_model_learned_from(command, monkeypatch, tmp_path):
+    monkeypatch.setattr("benchmark.export.execute.model_terms", lambda name: PRIVATE)
+    done = command(*GENERATE, "--format", "folder", "--allow", "credentialed")
+    assert done.exit_code == 0, done.output
+    assert FolderDataset(tmp_path / "o").terms == f"CC0-1.0; {PRIVATE}"
+
+
+def test_training_images_are_searched_on_the_gpu_where_there_is_one(command, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("benchmark.export.execute.Context", lambda **given: asked.append(given["device"]) or Context(**given))
+    assert command(*GENERATE, "--format", "folder").exit_code == 0
+    assert asked == ["cuda"]
+
+
 def test_slots_without_a_pair_give_status_3(command):
     done = command(*GENERATE, "--format", "folder", "--max-nats", "1", "--attempts", "2")
     assert done.exit_code == 3
@@ -119,6 +136,8 @@ def test_slots_without_a_pair_give_status_3(command):
         (("--model", "m", "--n", "2", "--data", "noise"), "needs --format"),
         ((*GENERATE, "--format", "folder", "--allow", "near-copy"), "did you mean 'near-copies'"),
         ((*GENERATE, "--format", "folder", "--shard", "3/2"), "such as 1/4"),
+        ((*GENERATE, "--format", "parquet", "--twins"), "loose images, which its questions name: folder, huggingface, llava"),
+        ((*GENERATE, "--format", "webdataset", "--twins"), "not webdataset"),
     ],
 )
 def test_mistakes_are_told_in_one_line(command, given, told):

@@ -20,12 +20,14 @@ def rows(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def generate(world, out: Path, model=None, n=40, attempts=8, seed=0, part=None, overwrite=False, **rules) -> Outcome:
+def generate(
+    world, out: Path, model=None, n=40, attempts=8, seed=0, part=None, overwrite=False, form="folder", sizes=(8, 16), **rules
+) -> Outcome:
     data, model = world.Data(), model or world.Model()
-    source = world.Generated(model, n, attempts, Prompts(), seed, data)
+    source = world.Generated(model, n, attempts, Prompts(), seed, data, "CC0-1.0")
     return export(
-        source, world.gate(data, model, **rules), FORMS["folder"](), out, title="noise", terms="CC0-1.0", batch_size=8,
-        shard_size=16, part=part or Part(), overwrite=overwrite,
+        source, world.gate(data, model, **rules), FORMS[form](), out, title="noise", terms="CC0-1.0", batch_size=sizes[0],
+        shard_size=sizes[1], part=part or Part(), overwrite=overwrite,
     )  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def test_every_pair_tells_where_it_is_from(world, tmp_path):
 def test_the_result_depends_neither_on_batches_nor_on_the_other_shards(world, tmp_path):
     generate(world, tmp_path / "a")
     data, model = world.Data(), world.Model()
-    source = world.Generated(model, 40, 8, Prompts(), 0, data)
+    source = world.Generated(model, 40, 8, Prompts(), 0, data, "CC0-1.0")
     export(source, world.gate(data, model), FORMS["folder"](), tmp_path / "b", title="", terms="", batch_size=3, shard_size=40)
     left, right = rows(tmp_path / "a" / "pairs.jsonl"), rows(tmp_path / "b" / "pairs.jsonl")
     assert [(one["id"], one["seed"], one["image_sha256"]) for one in left] == [
@@ -116,6 +118,25 @@ def test_a_sample_that_fails_is_tried_again_and_a_broken_model_stops(world, tmp_
         generate(world, tmp_path / "p", model)
 
 
+@pytest.mark.parametrize("sizes", [(1, 16), (8, 1), (3, 7)])
+def test_what_fails_depends_neither_on_batches_nor_on_shards(world, tmp_path, sizes):
+    def exported(out: Path, **more) -> list[tuple]:
+        model = world.Model()
+        model.broken = {1}
+        assert generate(world, out, model, **more).kept == 40
+        return [(line["id"], line["seed"]) for line in rows(out / "pairs.jsonl")]
+
+    assert exported(tmp_path / "a") == exported(tmp_path / "b", sizes=sizes)
+
+
+def test_a_slot_that_always_fails_is_a_failure_and_not_the_end(world, tmp_path):
+    model = world.Model()
+    model.broken = set(range(5))
+    outcome = generate(world, tmp_path / "o", model, n=1, attempts=6)
+    assert (outcome.kept, outcome.dropped, outcome.failed) == (0, 6, 1)
+    assert rows(tmp_path / "o" / "failures.jsonl")[0]["error"] == "no pair: RuntimeError: out of paint"
+
+
 def test_equal_pairs_leave_once_also_across_shards(world, tmp_path):
     outcome = generate(world, tmp_path / "o", world.Model(pool=120), n=60, attempts=30)
     lines = rows(tmp_path / "o" / "pairs.jsonl")
@@ -156,7 +177,10 @@ def test_another_configuration_is_refused_and_overwrite_begins_anew(world, tmp_p
     generate(world, tmp_path / "o", n=8)
     with pytest.raises(UserError, match=r"source\.seed = 0, and now 1"):
         generate(world, tmp_path / "o", n=8, seed=1)
-    assert generate(world, tmp_path / "o", n=8, seed=1, overwrite=True).kept == 8
+    (tmp_path / "o" / "grounding.jsonl").write_text("{}")
+    assert generate(world, tmp_path / "o", n=8, seed=1, overwrite=True, form="parquet").kept == 8
+    left = {path.name for path in (tmp_path / "o").iterdir()}
+    assert left == {".export", "README.md", "data", "gate"}  # of the form before, too, nothing is left
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="no export wrote"):
@@ -184,7 +208,7 @@ from benchmark.export.export import Part, export
 from benchmark.export.formats import FORMS
 from benchmark.export.prompts import Prompts
 data, model = world.NoiseData(), world.NoiseModel(pool=6000, delay=float(sys.argv[5]))
-source = world.Generated(model, int(sys.argv[3]), 20, Prompts(), 0, data)
+source = world.Generated(model, int(sys.argv[3]), 20, Prompts(), 0, data, "CC0-1.0")
 export(source, world.open_gate(data, model), FORMS["folder"](), Path(sys.argv[2]), title="noise", terms="CC0-1.0",
        batch_size=32, shard_size=100, part=Part(int(sys.argv[4]), 2))
 """

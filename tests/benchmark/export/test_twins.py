@@ -1,6 +1,8 @@
 """Twins of a world with one finding, and the grounding test that they make."""
 
+import hashlib
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmark.cli import main
-from benchmark.export.export import export
+from benchmark.export.export import LEFT_BEHIND, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
 from benchmark.export.sources import Broken, Place
@@ -63,7 +65,7 @@ class Editor:
 @pytest.fixture
 def source(world):
     data = world.Data()
-    return Twins(Editor(), 6, 16, 3, data, data.steering_image_checker())
+    return Twins(Editor(), 6, 16, 3, data, "CC0-1.0", data.steering_image_checker())
 
 
 @pytest.fixture
@@ -98,17 +100,89 @@ def test_a_twin_depends_on_its_place_alone(world, source):
     together = source.draw(places)
     assert any(isinstance(one, Broken) for one in together)
     for place, one in zip(reversed(places), reversed(together), strict=True):
-        (alone,) = Twins(Editor(), 6, 16, 3, data, data.steering_image_checker()).draw([place])
+        (alone,) = Twins(Editor(), 6, 16, 3, data, "CC0-1.0", data.steering_image_checker()).draw([place])
         assert type(alone) is type(one)
         assert isinstance(alone, Broken) or (alone.content, alone.fields) == (one.content, one.fields)
+
+
+class Picky(Gate):
+    """Lets no report through whose hash is divisible by three, whatever its twin is."""
+
+    def reason(self, report, told):
+        return "picky" if hashlib.sha256(report.encode()).digest()[0] % 3 == 0 else None
+
+
+class Repeating(Editor):
+    """Of forty pairs the same ones again and again, and ten that they are edited to."""
+
+    def generate_pairs(self, prompts, *, seeds):
+        return [(picture(seed % 40, False), f"the corner is even in {seed % 10}.") for seed in seeds]
+
+    def edit(self, images, reports, new_reports, *, regions, seeds):
+        return [
+            SimpleNamespace(image=picture(seed % 10, True), report=new) for seed, new in zip(seeds, new_reports, strict=True)
+        ]
+
+
+def twins_of(world, out, editor=None, gate=Picky, couples=6, batch_size=5):
+    data = world.Data()
+    source = Twins(editor or Editor(), couples, 60, 3, data, "CC0-1.0", data.steering_image_checker())
+    gate = gate(Rules(), None, data.steering_image_checker(), data.report_checker())
+    done = export(source, gate, FORMS["folder"](), out, title="t", terms="CC0-1.0", batch_size=batch_size, shard_size=4)
+    assert (done.kept, done.failed) == (2 * couples, 0)
+    return [json.loads(line) for line in (out / "pairs.jsonl").read_text().splitlines()]
+
+
+def are_twins(lines) -> bool:
+    by_id = {line["id"]: line for line in lines}
+    return all(by_id[line["twin_of"]]["seed"] == line["seed"] for line in lines)
+
+
+@pytest.mark.parametrize(("editor", "gate"), [(Editor, Picky), (Repeating, Gate)])
+def test_twins_leave_together_or_not_at_all(world, tmp_path, editor, gate):
+    lines = twins_of(world, tmp_path / "o", editor(), gate)
+    dropped = [json.loads(line) for line in (tmp_path / "o" / "gate" / "dropped.jsonl").read_text().splitlines()]
+    assert are_twins(lines)
+    assert len(list(grounding_items(lines))) == 12
+    assert len({(line["report"], line["image_sha256"]) for line in lines}) == 12
+    assert LEFT_BEHIND in {line["reason"] for line in dropped}
+
+
+def test_a_kill_between_twins_parts_none(world, tmp_path):
+    whole = twins_of(world, tmp_path / "whole")
+    shards = tmp_path / "whole" / ".export" / "shards"
+    content = {path.name: path.read_text().splitlines(keepends=True) for path in shards.iterdir()}
+    for cut in (1, 3, 5):
+        out = tmp_path / f"cut {cut}"
+        shutil.copytree(tmp_path / "whole" / ".export", out / ".export")
+        (out / ".export" / "done.json").unlink()
+        for name, lines in content.items():
+            (out / ".export" / "shards" / name).write_text("".join(lines[:cut]))
+        assert twins_of(world, out) == whole
+
+
+def test_a_shard_holds_whole_couples(world, source, tmp_path):
+    with pytest.raises(UserError, match="--shard-size 3 parts pairs that leave together: take a multiple of 2"):
+        export(source, Gate(Rules()), FORMS["folder"](), tmp_path, title="t", terms="", shard_size=3)
+
+
+def test_a_couple_that_fails_is_tried_again(world, tmp_path):
+    class Clumsy(Editor):
+        def edit(self, images, reports, new_reports, *, regions, seeds):
+            if any(seed % 7 == 0 for seed in seeds):
+                raise RuntimeError("out of paint")
+            return super().edit(images, reports, new_reports, regions=regions, seeds=seeds)
+
+    lines = twins_of(world, tmp_path / "o", Clumsy(), couples=20, batch_size=8)
+    assert all(line["seed"] % 7 for line in lines)
 
 
 def test_who_cannot_edit_or_check_is_told(world):
     data = world.Data()
     with pytest.raises(UserError, match="cannot find and redraw"):
-        Twins(world.Model(), 2, 2, 0, data, data.steering_image_checker())
+        Twins(world.Model(), 2, 2, 0, data, "CC0-1.0", data.steering_image_checker())
     with pytest.raises(UserError, match="no checker of images that steers"):
-        Twins(Editor(), 2, 2, 0, data, None)
+        Twins(Editor(), 2, 2, 0, data, "CC0-1.0", None)
 
 
 def test_questions_ask_for_the_reports_own_image_in_either_place(exported):
@@ -156,19 +230,73 @@ def test_a_model_answers_by_what_the_image_tells_and_continues(exported, tmp_pat
     assert len(path.read_text().splitlines()) == 12
 
 
+def test_answers_of_one_model_are_never_anothers(exported, tmp_path):
+    out, _ = exported
+    take(out, tmp_path / "g", predictions=None, model=Editor())
+    other = Editor()
+    other.fingerprint, inner = "ed2", other.log_likelihood
+    other.log_likelihood = lambda *given, **more: SimpleNamespace(nats=-inner(*given, **more).nats)
+    with pytest.raises(UserError, match="answers for another model or other questions"):
+        take(out, tmp_path / "g", predictions=None, model=other)
+    assert take(out, tmp_path / "g", predictions=None, model=other, overwrite=True)["accuracy"] == 0
+    questions = out / "grounding.jsonl"
+    questions.write_text("".join(questions.read_text().splitlines(keepends=True)[:4]))
+    with pytest.raises(UserError, match="answers for another model or other questions"):
+        take(out, tmp_path / "g", predictions=None, model=other)
+
+
+def test_predictions_of_others_are_not_taken_for_a_models_and_stay(exported, tmp_path):
+    out, _ = exported
+    (tmp_path / "predictions.jsonl").write_text("mine")
+    with pytest.raises(UserError, match="choose another folder"):
+        take(out, tmp_path, predictions=None, model=Editor(), overwrite=True)
+    assert (tmp_path / "predictions.jsonl").read_text() == "mine"
+
+
+def test_a_byte_order_mark_and_blank_lines_are_no_mistakes(exported, tmp_path):
+    out, _ = exported
+    questions = out / "grounding.jsonl"
+    first, *others = questions.read_text().splitlines()
+    first = json.dumps({**json.loads(first), "reports": ["left\u2028effusion", "none"]}, ensure_ascii=False)
+    questions.write_text("\n\n".join([first, *others]), encoding="utf-8-sig")
+    items = read_questions(out)
+    assert items[0]["reports"] == ["left\u2028effusion", "none"]
+    path = tmp_path / "p.jsonl"
+    path.write_text("\n\n".join(json.dumps({"id": item["id"], "choice": item["right"]}) for item in items), "utf-8-sig")
+    assert grade(items, read_choices(path, items))["accuracy"] == 1
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"id": "x", "choice": 1}', "unknown question 'x'"), ("nonsense", "line 1: no JSON"),
+        ('{"id": "x", "choice": 1}', "unknown question 'x'"), ("nonsense", "line 2: broken JSON"),
         ('{"choice": 1}', "'id' is missing"), ('{"id": "ID", "choice": 2}', '"choice" \\(0 or 1\\) or "scores"'),
+        ('{"id": ["ID"], "choice": 1}', "line 2: 'id' must be a string"), ('{"id": "caf\xe9"}', "line 2: not UTF-8: byte 12"),
+        ('{"id": "ID", "scores": [NaN, 1]}', "line 2: .*two finite numbers"),
+        ('{"id": "ID", "scores": [1, 1e999]}', "line 2: .*two finite numbers"),
     ],
 )  # fmt: skip
 def test_bad_answers_are_told_by_line(exported, tmp_path, line, message):
     out, lines = exported
     path = tmp_path / "p.jsonl"
-    path.write_text(line.replace("ID", lines[0]["id"]) + "\n")
+    path.write_text("\n" + line.replace("ID", lines[0]["id"]) + "\n", encoding="latin-1")
     with pytest.raises(UserError, match=message):
         read_choices(path, read_questions(out))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"image": 3}, "line 1: 'image' must be a string"), ({"couple": 1}, "line 1: 'couple' must be a string"),
+        ({"reports": 2}, "line 1: two reports are needed"), ({"reports": ["a", None]}, "line 1: two reports are needed"),
+    ],
+)  # fmt: skip
+def test_bad_questions_are_told_by_line(exported, change, message):
+    out, _ = exported
+    questions = out / "grounding.jsonl"
+    questions.write_text(json.dumps({**json.loads(questions.read_text().splitlines()[0]), **change}))
+    with pytest.raises(UserError, match=message):
+        read_questions(out)
 
 
 def test_grounding_from_the_command_line(exported, tmp_path):

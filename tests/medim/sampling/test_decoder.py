@@ -8,6 +8,7 @@ import torch
 from medim.canvas import Canvas
 from medim.errors import UserError
 from medim.sampling import decoder, plan, step
+from medim.sampling.countdown import Countdown
 from medim.sampling.decoder import decode
 from medim.sampling.settings import ModalitySettings, SamplerSettings
 
@@ -93,6 +94,27 @@ def test_threshold_follows_its_own_law_and_ends_early(toy, least, monkeypatch):
     assert 1 <= min(alone) < max(alone) <= 4
     monkeypatch.setitem(step.RANKS, "threshold", lambda p, settings: -p.confidence)
     assert toy.excess(draw(toy, settings, REPORT).canvas.tokens, law) > FAR
+
+
+def test_what_is_masked_again_is_revealed_again_though_the_count_is_a_round_late(toy, monkeypatch):
+    class Late(Countdown):
+        """What a GPU is told: of the round before."""
+
+        last: Canvas | None = None
+
+        def finished(self, canvas, modalities):
+            self.last, before = canvas, self.last
+            return before is not None and super().finished(before, modalities)
+
+    monkeypatch.setattr(decoder, "Countdown", Late)
+    again = ModalitySettings(order="ancestral", steps=12, schedule="linear", remask="rescale", remask_rate=0.8)
+    early = ModalitySettings(order="threshold", steps=12, schedule="linear", threshold=0.1)
+    assert not draw(toy, SamplerSettings(again, early), count=60).canvas.masked.any()
+    alone = [decode(toy, toy.blank(1), SamplerSettings(again, early), [seed]).canvas.masked.any() for seed in range(60)]
+    assert not any(alone)
+    late = [decode(toy, toy.blank(1), SamplerSettings(early, early), [seed]) for seed in range(20)]
+    assert not any(one.canvas.masked.any() for one in late)
+    assert min(one.forwards for one in late) < 12  # without remasking, a finished canvas costs no further rounds
 
 
 @pytest.mark.parametrize("report", [None, REPORT])

@@ -40,6 +40,12 @@ def test_seeds_are_points_and_distinct_until_points_run_out():
     assert len(spread_seeds(torch.zeros(3, 2), 5, generator())) == 5
 
 
+def test_a_codebook_on_another_device_is_started_from_latents_on_the_cpu():
+    learner = CodebookLearner(torch.empty(4, 2, device="meta"))
+    learner.start(clusters()[0], generator())
+    assert {tensor.device.type for tensor in (learner.counts, learner.sums, learner.window)} == {"meta"}
+
+
 def test_quantise_is_straight_through():
     learner = CodebookLearner(torch.tensor([[0.0, 0.0], [1.0, 1.0]]))
     latents = torch.tensor([[0.2, 0.9], [0.1, 0.6]]).view(1, 2, 1, 2).requires_grad_()  # positions (0.2, 0.1) and (0.9, 0.6)
