@@ -13,14 +13,13 @@ from medim.locks import LOCK, held
 
 STAGES, TRAINING_INDEX = "stages", "training-index"
 CONFIGURATION = "configuration.json"
-# All that a command of this package writes into an --out; --overwrite removes these and nothing else.
+# All that a command of this package writes into an --out beside its stages; --overwrite removes both and nothing else.
 OWNED = (
     "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
-    "images", "samples", "statistics", "leaderboard", TRAINING_INDEX, STAGES,
+    "images", "samples", "statistics", "leaderboard", TRAINING_INDEX,
+    "before", "sample_speed.json", "sample_speed.csv", "pareto.png",
     "splits.json", "synthetic", "arms", "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png",
 )  # fmt: skip
-# All that a training writes into its --out.
-TRAINED = ("config.yaml", "metrics.jsonl", "checkpoint-*", "*.safetensors", "*.json", "*.png")
 
 
 class Artifacts:
@@ -62,14 +61,14 @@ class Artifacts:
     def _clear(out: Path) -> None:
         for name in OWNED:
             path = out / name
-            if name == STAGES:  # the lock stays: it is held
-                for child in path.iterdir():
-                    if child.name != LOCK:
-                        child.unlink()
-            elif path.is_dir():
+            if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+        # The configuration last, by which a folder half cleared is still known; the lock stays: it is held.
+        for child in sorted((out / STAGES).iterdir(), key=lambda child: child.name == CONFIGURATION):
+            if child.name != LOCK:
+                child.unlink()
 
     def get(self, stage: str, inputs: Mapping[str, Any]) -> Any | None:
         """The value of a stage that is done for these inputs, else None."""
@@ -85,24 +84,6 @@ class Artifacts:
 
     def _path(self, stage: str) -> Path:
         return self.out / STAGES / f"{stage}.json"
-
-
-def clear_training(out: Path) -> None:
-    """Removes what a training wrote into `out`; a folder that holds none is left as it is.
-
-    Raises:
-        UserError: the folder holds files, and no training's `config.yaml` among them.
-    """
-    if not out.exists() or not any(out.iterdir()):
-        return
-    if not (out / "config.yaml").is_file():
-        raise UserError(f"--out {out} holds files that no training wrote; --overwrite removes only a training")
-    for pattern in TRAINED:
-        for path in out.glob(pattern):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

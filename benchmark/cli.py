@@ -1,7 +1,9 @@
 """The command `medim-bench`: finds verbs lazily, and turns mistakes into one line and an exit status."""
 
 import importlib
+import os
 import sys
+import time
 from typing import Any
 
 import click
@@ -27,6 +29,9 @@ VERBS = (
     "selftest",
     "speed",
 )
+IN_PROCESSES = ("train model", "export")
+"""Commands that several processes do together, started by torchrun or accelerate."""
+LAST_WORD = 10  # seconds: a launcher ends all processes with the first that ends, which has to be the one that speaks
 
 
 class NearestGroup(click.Group):
@@ -39,7 +44,20 @@ class NearestGroup(click.Group):
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
             raise unknown("command", name, self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
+        resolved = super().resolve_command(ctx, args)
+        if not isinstance(resolved[1], click.Group):
+            _refuse_processes(name if ctx.parent is None else f"{ctx.info_name} {name}")
+        return resolved
+
+
+def _refuse_processes(command: str) -> None:
+    """Raises a UserError, in the first of several processes, for a command that is one process's work."""
+    if command in IN_PROCESSES or "LOCAL_RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        return
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(LAST_WORD)
+        raise click.exceptions.Exit(STOPPED)
+    raise UserError(f"{command} uses one process: start it without torchrun or accelerate")
 
 
 class VerbGroup(NearestGroup):

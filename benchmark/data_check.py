@@ -85,10 +85,7 @@ def _measure(
         if not tokenizer.is_dir():
             raise UserError(f"--tokenizer: folder '{tokenizer}' does not exist")
         lengths = (model_length,) if model_length else LENGTHS
-        try:
-            return ReportTokenizer.from_pretrained(tokenizer, max(lengths)), lengths
-        except (OSError, ValueError) as error:
-            raise UserError(f"--tokenizer: '{tokenizer}' holds no tokenizer: {str(error).splitlines()[0]}") from None
+        return ReportTokenizer.from_pretrained(tokenizer, max(lengths)), lengths
     folder = resolve(str(model))
     if not (folder / "report_tokenizer").is_dir():
         raise UserError(f"model '{model}' has no folder report_tokenizer/")

@@ -15,7 +15,7 @@ from benchmark.status import DONE, WITH_FAILURES
 from benchmark.suites import load_suite
 from benchmark.summary import summary
 from benchmark.systems import open_model, open_pipeline
-from benchmark.terms import withheld
+from benchmark.terms import model_terms, withheld
 from medim.data import dataset as datasets
 from medim.errors import UserError
 from tasks.adapters.predictions import PredictionFolder
@@ -45,7 +45,7 @@ def execute_run(
     system = open_model(model, device, overrides, dataset, None if folder is None else folder / FEATURES)
     result = run(
         system, dataset, tasks, out, resolution=_resolution(resolution, system, dataset, options.get("split", "test")),
-        device=device, overwrite=overwrite, show_samples=show_samples, cache=folder, **options,
+        device=device, overwrite=overwrite, show_samples=show_samples, cache=folder, learned=model_terms(model), **options,
     )  # fmt: skip
     return _told(result, dataset, out)
 
@@ -228,12 +228,14 @@ def execute_edit(
     return _status(out, len(failures))
 
 
-def execute_grounding(folder: Path, out: Path, predictions: Path | None, model: str | None, device: str | None) -> int:
+def execute_grounding(
+    folder: Path, out: Path, predictions: Path | None, model: str | None, device: str | None, overwrite: bool
+) -> int:
     """Grades a grounding test, prints the shares; returns the exit status."""
     from benchmark.grounding import RESULT, take
 
     system = None if model is None else open_pipeline(model, device, {})
-    told = take(folder, out, predictions=predictions, model=system)
+    told = take(folder, out, predictions=predictions, model=system, overwrite=overwrite)
     ends = "" if told["ci_low"] is None else f" [{told['ci_low']:.3f}, {told['ci_high']:.3f}]"
     click.echo(f"right: {told['accuracy']:.3f}{ends} of {told['questions']} questions (chance 0.5)")
     click.echo(f"both of a couple right: {told['both right']:.3f} of {told['couples']} (chance 0.25)\n{out / RESULT}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from medim.errors import UserError, unknown
 
@@ -35,6 +36,10 @@ class NearestChoice(click.ParamType):
 def _device(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     if value is not None and re.fullmatch(r"cpu|mps|cuda(:\d+)?", value) is None:
         raise unknown("device", value, DEVICES)
+    if value not in (None, "cpu"):
+        from medim.devices import chosen_device
+
+        chosen_device(value)
     return value
 
 
@@ -117,6 +122,21 @@ def judge_option() -> Decorator:
         "--judge", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="FOLDER",
         help="A chat model that looks at images, such as Qwen2-VL: judges generated pairs, on this machine alone.",
     )  # fmt: skip
+
+
+def refuse_others(ctx: click.Context, what: str, own: Sequence[str]) -> None:
+    """Refuses options of a command that were given and that one way of calling it, `what`, does not read.
+
+    Args:
+        own: parameters that it does read, by their Python names.
+
+    Raises:
+        UserError: names the first.
+    """
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if parameter.name not in own and source is ParameterSource.COMMANDLINE:
+            raise UserError(f"{what} takes no {'/'.join([*parameter.opts, *parameter.secondary_opts])}")
 
 
 def cache_option() -> Decorator:

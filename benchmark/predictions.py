@@ -2,24 +2,18 @@
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from leaderboard.files import file_name
 from medim.files import atomic_path, hash_files, hash_of
 from tasks.protocols import Prediction
 
 GENERATED = "generated.jsonl"
 IMAGES = "images"
-_PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
-
-
-def file_name(name: str) -> str:
-    """`name` where it is a harmless file name, else a hash of it: ids come from data sets and may hold anything."""
-    return name if _PLAIN.fullmatch(name) else hash_of(name)
 
 
 def save_image(image: Image.Image, path: Path) -> None:

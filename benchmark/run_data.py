@@ -1,26 +1,34 @@
 """What a run is scored against: its cases, and what scoring needs beside them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import click
+
 from benchmark.cache import SharedCache
 from benchmark.provenance import code_fingerprint
 from benchmark.reading import RememberingChecker
+from benchmark.systems import best_device
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
 from medim.files import hash_files, hash_of
 from medim.perception.inception import find_weights
-from medim.perception.space import DEFAULT
+from medim.perception.space import DEFAULT, open_features
 from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.extensions import versions as extensions
+from tasks.metrics.captioning import RELEASED
 from tasks.metrics.ngrams import ReferenceCache
+from tasks.metrics.nltk_meteor import wordnet_synonyms
 from tasks.metrics.texts import text_encoder
+from tasks.metrics.weights import FOLDERS, weights_folder
 from tasks.protocols import PROTOCOL, Case
 
 TRAIN_PER_CASE = 4
+RELEASED_WEIGHTS = ("inception", "inception-clean")  # spaces whose weights are found where they are known to be put
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,7 @@ class Data:
     @cached_property
     def context(self) -> Context:
         folder = None if self.cache is None else self.cache.features
-        context = Context.for_dataset(self.dataset, self.device or "cpu", self.seed, self.features, folder)
+        context = Context.for_dataset(self.dataset, best_device(self.device), self.seed, self.features, folder)
         context = replace(context, protocol=self.protocol, training_folder=folder or self.scratch, judge=self.judge)
         if self.cache is None:
             return context
@@ -85,8 +93,33 @@ class Data:
             "cases": self.ids, "checkers": [checker and checker.fingerprint for checker in checkers],
             "protocol": self.protocol, "features": [_feature_files(spec) for spec in self.features],
             "metrics": [code_fingerprint("tasks"), *extensions()], "texts": text_encoder(),
+            "reports": report_files(self.protocol),
             **({} if self.judge is None else {"judge": _feature_files(f"judge:{self.judge}")}),
         }  # fmt: skip
+
+
+def check_features(specs: Sequence[str]) -> None:
+    """Opens every feature space but the default once, on the CPU: what is wrong is told before anything is generated.
+
+    Where the released Inception weights alone are missing, a line on the standard error says so, and its columns stay blank.
+
+    Raises:
+        UserError: an unknown space, or a package, a model or a file named that is not there.
+    """
+    for spec in specs:
+        try:
+            if spec != DEFAULT:
+                open_features(spec)
+        except UserError as error:
+            if spec not in RELEASED_WEIGHTS:
+                raise
+            click.echo(f"--features {spec}: its columns will stay blank: {error}", err=True)
+
+
+def report_files(protocol: str) -> list[Any]:
+    """What report metrics find on this machine: the state of the labellers' files and, where the protocol needs it, WordNet."""
+    labellers = [_feature_files(f"{name}:{weights_folder(name) or ''}") for name in FOLDERS]
+    return [*labellers, protocol == RELEASED and wordnet_synonyms() is not None]
 
 
 def _feature_files(spec: str) -> list[str | None]:

@@ -15,10 +15,11 @@ from benchmark.choosing import choose
 from benchmark.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
 from benchmark.predictions import PredictionStore, file_name
 from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
-from benchmark.run_data import Data
+from benchmark.run_data import Data, check_features
 from benchmark.samples import REFERENCES
 from benchmark.scoring import Scored, Scoring
-from benchmark.terms import withheld
+from benchmark.systems import check_generator
+from benchmark.terms import joined, withheld
 from leaderboard.record import Record, write_records
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
@@ -85,6 +86,7 @@ def run(
     features: Sequence[str] = (DEFAULT,),
     cache: Path | None = None,
     judge: Path | None = None,
+    learned: str | None = None,
 ) -> RunResult:
     """Generates, scores and ranks; what `out` holds already is used again, and so is what another run left in `cache`.
 
@@ -98,19 +100,23 @@ def run(
         resolution: side of the cases' images in pixels; None for a set of reports alone.
         limit: the first N cases of the split; None for all.
         batch_size: cases given to the model at once; no result depends on it.
-        show_samples: allows the page to show samples of a data set whose terms restrict them.
+        show_samples: allows the page to show samples where the terms of data set or model restrict them.
         command: the command line for the records; the process's own by default.
         protocol: how reports are scored.
         features: the feature spaces of the image metrics.
         judge: folder of a chat model that judges generated pairs; None for none.
         cache: folder that runs share (`benchmark.cache`); None for none.
+        learned: the terms of the data that the model learned from; they hold for its samples too.
 
     Raises:
-        UserError: unknown task or split, a task that cannot be done, unreadable data, or an `out` of another configuration.
+        UserError: an object that is no generator, unknown task, split or feature space, a task that cannot be done, unreadable
+            data, or an `out` of another configuration.
     """
+    check_generator(model, f"a model of type {type(model).__name__}")
     chosen, skipped = choose(tasks, known_tasks(), model, dataset)
     system = system_name(model)
     features = tuple(dict.fromkeys(features))
+    check_features(features)
     settings = json.loads(json.dumps(model.settings()))
     configuration = {
         "model": system, "model_fingerprint": model.fingerprint, "dataset": dataset.name,
@@ -121,7 +127,8 @@ def run(
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
     shared = None if cache is None else SharedCache(cache)
-    shows = show_samples or not withheld(dataset.terms)
+    terms = joined(dataset.terms, learned)
+    shows = show_samples or not withheld(terms)
     data = Data(dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows, judge)
     answers = _answers(model, chosen, data)
     command = command_line() if command is None else command
@@ -145,7 +152,7 @@ def run(
         write_json(
             out / MANIFEST,
             {
-                **identity, **begun, "terms": dataset.terms, "withhold_samples": not shows,
+                **identity, **begun, "terms": terms, "withhold_samples": not shows,
                 "tasks": list(results), "n": len(cases), "failures": len(failures), "versions": versions(),
             },
         )  # fmt: skip

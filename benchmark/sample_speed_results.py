@@ -44,6 +44,7 @@ def write_results(out: Path, rows: Sequence[Row], cases: Sequence[Case], about: 
         for task in HEADLINES
         if (points := [line for line in table if line["task"] == task and line["score"] != ""])
     }
+    (out / PARETO).unlink(missing_ok=True)
     if drawn:
         _picture(out / PARETO, drawn, str(about.get("title", "")))
 

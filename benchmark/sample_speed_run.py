@@ -18,7 +18,7 @@ from benchmark.sample_speed_baselines import against_baselines, baselines_of, li
 from benchmark.sample_speed_results import FIGURES, PARETO, TABLE, write_results
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.sweeps import Sweep
-from benchmark.systems import open_pipeline
+from benchmark.systems import DTYPE, open_pipeline
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
@@ -54,6 +54,8 @@ def run_sample_speed(
     Raises:
         UserError: unknown model, setting or split, or an `out` of another configuration.
     """
+    if DTYPE in overrides:
+        raise UserError("speed sample takes --dtype, not --set dtype")
     pipeline = open_pipeline(model, device, overrides, dataset)
     own = pipeline.sampler
     samplers = sweep.settings(own)

@@ -6,7 +6,7 @@ from leaderboard.record import Record
 
 # Columns of the printed table; the page has all of them. A metric that is absent makes no column.
 MAIN = {
-    "image-generation": ("macro finding F1", "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)"),
+    "image-generation": ("macro finding F1", "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)", "FID"),
     "report-generation": ("macro finding F1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
     "memorisation": (
         "flagged images",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from medim.pipeline import MeDiMPipeline
 
 ENTRY_POINTS = "medim.generators"
-SAMPLING = "sampling."
+SAMPLING, DTYPE = "sampling.", "dtype"
+NEEDED = ("name", "fingerprint", "settings", "generate_images", "generate_reports", "generate_pairs")
 Factory = Callable[[str | None, str, Mapping[str, str]], Generator]
 """What an entry point names: (argument after the colon or None, device, settings of --set) -> Generator."""
 
@@ -44,27 +45,27 @@ def open_model(
     if kind == "diffusers" and colon:
         from tasks.adapters.diffusers_text_to_image import DiffusersTextToImage
 
-        return DiffusersTextToImage.from_pretrained(argument, _device(device), overrides)
+        return DiffusersTextToImage.from_pretrained(argument, best_device(device), overrides)
     if kind == "transformers" and colon:
         from tasks.adapters.transformers_image_to_text import TransformersImageToText
 
-        return TransformersImageToText.from_pretrained(argument, _device(device), overrides)
+        return TransformersImageToText.from_pretrained(argument, best_device(device), overrides)
     if kind == "baseline" and colon:
         if dataset is None:
             raise UserError(f"--model {name} draws on a data set: it serves `run`, with --data")
         from tasks.baselines.systems import open_baseline
 
-        return open_baseline(argument, dataset, _device(device), overrides, features)
+        return open_baseline(argument, dataset, best_device(device), overrides, features)
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if kind in registered:
-        return _from_entry_point(kind, registered[kind].load(), argument or None, _device(device), overrides)
+        return _from_entry_point(kind, registered[kind].load(), argument or None, best_device(device), overrides)
     return open_pipeline(name, device, overrides, dataset)
 
 
 def open_pipeline(
     name: str, device: str | None, overrides: Mapping[str, str], dataset: PairDataset | None = None
 ) -> "MeDiMPipeline":
-    """The pipeline of a preset, folder or hub id, with `sampling.*` overrides applied.
+    """The pipeline of a preset, folder or hub id, with the overrides `sampling.*` and `dtype` (of the weights) applied.
 
     Args:
         dataset: whose checkers steer, where `sampling.steering` asks for it.
@@ -72,14 +73,16 @@ def open_pipeline(
     Raises:
         UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is asked for.
     """
+    sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
     for key in overrides:
-        if not key.startswith(SAMPLING):
-            raise UserError(f"--set {key}: a trained model takes only sampler settings, such as {SAMPLING}image.steps=32")
+        if key != DTYPE and not key.startswith(SAMPLING):
+            raise UserError(f"--set {key}: a trained model takes dtype and sampler settings, such as {SAMPLING}image.steps=32")
     from medim.pipeline import MeDiMPipeline
+    from tasks.adapters.adapter import dtype_of
 
-    pipeline = MeDiMPipeline.from_pretrained(name, device=device)
-    if overrides:
-        pipeline.configure({key.removeprefix(SAMPLING): value for key, value in overrides.items()})
+    pipeline = MeDiMPipeline.from_pretrained(name, device=device, dtype=dtype_of(overrides.get(DTYPE, "float32")))
+    if sampling:
+        pipeline.configure(sampling)
     if pipeline.steered:
         pipeline.steer(*_steering_checkers(name, dataset))
     return pipeline
@@ -100,13 +103,19 @@ def _from_entry_point(
     name: str, factory: Factory, argument: str | None, device: str, overrides: Mapping[str, str]
 ) -> Generator:
     system = factory(argument, device, overrides)
-    if not isinstance(system, Generator | Answered):
-        needed = "name, fingerprint, settings(), generate_images(), generate_reports() and generate_pairs()"
-        raise UserError(f"generator '{name}' of the group {ENTRY_POINTS} is no generator: it needs {needed}")
+    check_generator(system, f"generator '{name}' of the group {ENTRY_POINTS}")
     return system
 
 
-def _device(device: str | None) -> str:
+def check_generator(system: object, what: str) -> None:
+    """Raises a UserError that names what an object lacks to be a `Generator`; an `Answered` one passes."""
+    missing = [] if isinstance(system, Answered) else [part for part in NEEDED if not hasattr(system, part)]
+    if missing:
+        raise UserError(f"{what} is no generator: it lacks {', '.join(missing)} (tasks/protocols.py says what each is)")
+
+
+def best_device(device: str | None) -> str:
+    """The device that is asked for, else the GPU where there is one."""
     if device is not None:
         return device
     import torch

@@ -1,6 +1,7 @@
 """Which data-use terms keep samples off every page, and the terms that a model learned under."""
 
 import json
+import re
 
 from medim.checkpoints import resolve
 from medim.errors import UserError
@@ -11,11 +12,22 @@ RESTRICTED = ("credentialed", "physionet", "data use agreement", "dua", "restric
 def withheld(terms: str) -> bool:
     """Whether images and reports of data under these terms stay out of pages, galleries and exports.
 
+    The marks are whole words, alone or in the plural, in any case, with any punctuation.
+
     >>> withheld("PhysioNet Credentialed Health Data License 1.5.0"), withheld("CC BY 4.0")
     (True, False)
     """
-    words = terms.lower()
-    return any(mark in words.split() if mark.isalpha() and len(mark) < 5 else mark in words for mark in RESTRICTED)
+    words = re.sub(r"[\W_]+", " ", terms.lower())
+    return re.search(rf"\b({'|'.join(RESTRICTED)})s?\b", words) is not None
+
+
+def joined(*terms: str | None) -> str:
+    """Each of the terms once, as one text.
+
+    >>> joined("CC BY 4.0; CC0-1.0", None, "CC0-1.0")
+    'CC BY 4.0; CC0-1.0'
+    """
+    return "; ".join(dict.fromkeys(part for text in terms if text is not None for part in text.split("; ")))
 
 
 def model_terms(name: str) -> str | None:

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from medim.canvas import MODALITIES
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.diffusion.schedule import LogLinear
+from medim.errors import UserError
 from medim.training.corruption import Mixture, corrupt
 
 ROOF_SIDE = 2048
@@ -116,27 +117,35 @@ def measure(shape: Shape, device: str, bf16: bool, rounds: int, memory: bool = T
     )  # fmt: skip
 
 
-def _step(name: str, shape: Shape, device: str, bf16: bool) -> Step:
-    """Forward and backward of one batch: `ours`, `full` logits, or the `trunk` without any head."""
-    torch.manual_seed(0)
+def _config(shape: Shape) -> MeDiMConfig:
+    """The model that is timed."""
     backbone = {
         "model_type": "llama", "hidden_size": shape.width, "intermediate_size": 4 * shape.width,
         "num_hidden_layers": shape.layers, "num_attention_heads": max(1, shape.width // 64),
         "num_key_value_heads": max(1, shape.width // 64), "vocab_size": shape.text_vocabulary, "tie_word_embeddings": True,
     }  # fmt: skip
-    config = MeDiMConfig(
+    return MeDiMConfig(
         backbone=backbone, text_vocabulary=shape.text_vocabulary, image_codes=shape.image_codes,
         image_length=shape.image_length, report_length=shape.report_length,
     )  # fmt: skip
-    model = MeDiMModel(config)
-    model.to(torch.device(device)).train()  # type: ignore[arg-type]  # transformers types `to` as of a model
-    layout, generator = config.layout, torch.Generator().manual_seed(0)
+
+
+def _batch(shape: Shape) -> tuple[torch.Tensor, ...]:
+    """The batch that is timed: clean and noisy ids (B, L), t (B, 2), which positions are noised (B, L)."""
+    layout, generator = _config(shape).layout, torch.Generator().manual_seed(0)
     codes = torch.randint(0, shape.image_codes, (shape.batch, shape.image_length), generator=generator)
     words = torch.randint(0, shape.text_vocabulary, (shape.batch, shape.report_length), generator=generator)
     clean = layout.join(codes, words)
     drawn = [corrupt(row, 0, layout, Mixture(), 0, k) for k, row in enumerate(clean)]
-    noisy, t, noised = (torch.stack([getattr(one, key) for one in drawn]) for key in ("noisy", "t", "noised"))
-    clean, noisy, t, noised = (x.to(device) for x in (clean, noisy, t, noised))
+    return clean, *(torch.stack([getattr(one, key) for one in drawn]) for key in ("noisy", "t", "noised"))
+
+
+def _step(name: str, shape: Shape, device: str, bf16: bool) -> Step:
+    """Forward and backward of one batch: `ours`, `full` logits, or the `trunk` without any head."""
+    torch.manual_seed(0)
+    model = MeDiMModel(_config(shape))
+    model.to(torch.device(device)).train()  # type: ignore[arg-type]  # transformers types `to` as of a model
+    clean, noisy, t, noised = (x.to(device) for x in _batch(shape))
     weight = LogLinear().weight(t)
 
     def step() -> torch.Tensor:
@@ -187,21 +196,31 @@ def matmul_seconds(device: str, bf16: bool) -> float:
 
 
 def _flops(shape: Shape) -> float:
-    """Multiplications and additions of our step: trunk and heads at the noised half, forward once and backward twice."""
+    """Multiplications and additions of our step: trunk, and heads at the noised positions; forward once, backward twice."""
     width, tokens = shape.width, shape.tokens
     length = tokens // shape.batch
     trunk = shape.layers * (2 * tokens * (4 * width**2 + 3 * width * 4 * width) + 4 * tokens * length * width)
-    heads = shape.batch * width * (shape.image_length * shape.image_codes + shape.report_length * shape.text_vocabulary)
+    layout, (*_, noised) = _config(shape).layout, _batch(shape)
+    heads = sum(2 * width * int(noised[:, layout.of(m)].sum()) * layout.size(m) for m in MODALITIES)
     return 3.0 * (trunk + heads)
 
 
 def _memory(name: str, shape: Shape) -> float:
-    """Peak resident memory of a process that does one step, in MB."""
+    """Peak resident memory of a process that does one step, in MB.
+
+    Raises:
+        UserError: it ended without an answer; where memory ran out, the system ends it.
+    """
     context = multiprocessing.get_context("spawn")
     mine, theirs = context.Pipe()
     process = context.Process(target=_peak, args=(theirs, name, shape))
     process.start()
-    peak = mine.recv()
+    theirs.close()  # so that its end is noticed
+    try:
+        peak = mine.recv()
+    except EOFError:
+        process.join()
+        raise UserError(f"the step that measures memory ended with status {process.exitcode}: is there too little?") from None
     process.join()
     return float(peak)
 

@@ -1,16 +1,18 @@
 """From the command's options to trained, measured and compared arms."""
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, tokenizer_arm
-from benchmark.ablation.plan import Evaluation, Generation, Plan, make_plan
-from benchmark.ablation.pool import Failed, run_jobs
+from benchmark.ablation.evaluation import EVALUATION
+from benchmark.ablation.plan import CACHE, RUN, Evaluation, Generation, Plan, make_plan
+from benchmark.ablation.plan import DONE as KEYS
+from benchmark.ablation.pool import LOG, Failed, run_jobs
 from benchmark.ablation.report import TABLE, write_report
+from benchmark.ablation.work import JOB_LOCK
 from benchmark.generation import FAILURES
 from benchmark.provenance import command_line
 from benchmark.status import DONE, WITH_FAILURES
@@ -18,6 +20,9 @@ from benchmark.systems import SAMPLING
 from medim.data.dataset import load_dataset
 from medim.errors import UserError
 from medim.files import write_text
+from medim.locks import held
+from medim.sampling.settings import SamplerSettings
+from medim.training.folder import clear_training, remove
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe
 
@@ -60,6 +65,7 @@ def execute_ablation(
     more = [*(tokenizer_arm(text, codes_known) for text in tokenizer_arms), *map(backbone_arm, backbone_arms)]
     chosen = chosen_arms(list(dict.fromkeys(names)), more)
     sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
+    SamplerSettings().with_overrides(sampling)  # a mistake is told before anything is trained
     plan = make_plan(
         chosen, parse_seeds(seeds), preset=preset, data=data, out=out, tokenizer=tokenizer, steps=steps,
         overrides=recipe_settings, evaluation=Evaluation(eval_pairs, draws),
@@ -118,16 +124,16 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def clear(folder: Path) -> None:
-    """Removes one arm's training with one seed.
+    """Removes one arm's training with one seed, and what was made of it.
 
     Raises:
-        UserError: the folder holds files, and no training's `config.yaml` among them.
+        UserError: the folder holds something else than a training, or is being worked on.
     """
     if not folder.exists():
         return
-    if not (folder / "config.yaml").is_file() and not (folder / "log.txt").is_file():
-        raise UserError(f"'{folder}' holds files that no training wrote; --overwrite removes only a training")
-    shutil.rmtree(folder)
+    with held(folder, JOB_LOCK), held(folder):
+        clear_training(folder, "backbone")
+        remove(folder, LOG, CACHE, RUN, EVALUATION, KEYS)
 
 
 def _gpus() -> int:

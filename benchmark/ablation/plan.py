@@ -9,11 +9,13 @@ from typing import Any
 
 from benchmark.ablation.arms import Arm
 from medim.files import hash_files, hash_of, write_json
+from medim.training.folder import remove
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe
 from medim.training.train import refuse_another
 
 TRAINING, DONE = "training.json", "done.json"
+BEGUN = "generation begun"
 CACHE, RUN = "cache", "run"
 
 
@@ -104,15 +106,24 @@ class Job:
         """Which of training, evaluation and generation are still to be done."""
         if not self.trained(fingerprint):
             return ["training", "evaluation", *(["generation"] if self.generation is not None else [])]
-        path = self.folder / DONE
-        done = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        done = self.done()
         return [name for name, key in self.keys().items() if done.get(name) != key]
+
+    def done(self) -> dict[str, str]:
+        """What `DONE` holds; nothing where nothing is done."""
+        path = self.folder / DONE
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def mark(self, name: str) -> None:
         """Notes that `name` is done."""
-        path = self.folder / DONE
-        done = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        write_json(path, {**done, name: self.keys()[name]})
+        write_json(self.folder / DONE, {**self.done(), name: self.keys()[name]})
+
+    def begin_generation(self) -> None:
+        """Removes samples that another sampler, another limit or an earlier training gave; begun ones are continued."""
+        done, key = self.done(), self.keys()["generation"]
+        if done.get(BEGUN, done.get("generation", key)) != key:
+            remove(self.folder, RUN)
+        write_json(self.folder / DONE, {**done, BEGUN: key})
 
 
 @dataclass(frozen=True)
@@ -178,7 +189,8 @@ def _shape(job: Job) -> dict[str, Any]:
     recipe = job.recipe().model_dump()
     if isinstance(recipe["backbone"], dict):  # a configuration has no weights to start from
         recipe["pretrained"] = False
-    return {key: value for key, value in recipe.items() if key not in ("torch_compile", "attn_implementation")}
+    beside = ("torch_compile", "attn_implementation", "backbone_shape")
+    return {key: value for key, value in recipe.items() if key not in beside}
 
 
 def train_command(job: Job) -> list[str]:

@@ -88,7 +88,8 @@ def run_jobs(jobs: Sequence[Job], at_once: int, gpus: int, command: Sequence[str
 
 def threads_each(at_once: int) -> int:
     """Cores of this process, shared out."""
-    return max(1, len(os.sched_getaffinity(0)) // at_once)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1  # macOS has none
+    return max(1, cores // at_once)
 
 
 def _start(job: Job, slot: int, at_once: int, gpus: int, command: Sequence[str]) -> _Running:

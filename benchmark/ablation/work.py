@@ -47,6 +47,7 @@ def work(job: Job) -> int:
         if "generation" in missing:
             from benchmark.ablation.generate import generate
 
+            job.begin_generation()
             if generate(job, dataset, job.folder / RUN, cache):
                 return WITH_FAILURES
             job.mark("generation")
@@ -57,6 +58,7 @@ def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
     """Tokenises what the training needs into the cache of all arms, and lets the training find it there."""
     from medim.checkpoints import resolve
     from medim.data.token_cache import tokenise_split
+    from medim.devices import chosen_device
     from medim.tokenizers.image import ImageTokenizer
     from medim.training.train import report_tokenizer
 
@@ -66,10 +68,7 @@ def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
         return
     with locked(cache / LOCK):
         images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
-        if job.device != "cpu":
-            import torch
-
-            images.to(job.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        images.to(chosen_device(job.device))
         reports = report_tokenizer(recipe, dataset)
         tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit)
         tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs)

@@ -18,8 +18,8 @@ from benchmark.execute import HasResolution
 from benchmark.provenance import command_line, commit, now, versions
 from benchmark.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
 from benchmark.status import DONE
-from benchmark.systems import open_model
-from benchmark.terms import withheld
+from benchmark.systems import best_device, open_model
+from benchmark.terms import joined, model_terms, withheld
 from leaderboard.build import build
 from leaderboard.record import write_records
 from medim.data import dataset as datasets
@@ -73,7 +73,7 @@ def execute_augmentation(
     generator = open_model(model, device, sampling, division.subset)
     arms = _possible(arms_of(settings), generator, division)
     side = _side(resolution, generator, division)
-    trained = open_downstream(settings.downstream, device or "cpu")
+    trained = open_downstream(settings.downstream, best_device(device))
     task, subset = f"augmentation ({regime})", division.subset
     configuration = {
         "model": system_name(generator), "model_fingerprint": generator.fingerprint,
@@ -81,7 +81,8 @@ def execute_augmentation(
         "dataset_fingerprint": subset.fingerprint, "resolution": side, "seed": seed, "protocol": protocol, "regime": regime,
         "split": "test", "augmentation": settings.model_dump(mode="json"), "arms": [arm.name for arm in arms],
     }  # fmt: skip
-    shows = show_samples or not withheld(subset.terms)
+    terms = joined(subset.terms, model_terms(model))
+    shows = show_samples or not withheld(terms)
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
         write_json(out / SPLITS, division.told())  # before anything is generated
         begun = artifacts.get("begun", configuration)
@@ -89,7 +90,7 @@ def execute_augmentation(
             begun = {"command": command_line(), "commit": commit(), "created": now()}
             artifacts.put("begun", configuration, begun)
         pools, prompts = _pools(generator, arms, division, settings, side, out, seed=seed, batch_size=batch_size)
-        context = Context.for_dataset(division.dataset, device or "cpu", seed)
+        context = Context.for_dataset(division.dataset, best_device(device), seed)
         context.protocol = protocol
         trainings = Trainings(
             artifacts, trained, settings, pools, division.examples(VALIDATION_SET, side), division.cases(TEST_SET, side),
@@ -117,7 +118,7 @@ def execute_augmentation(
         identity = Identity(task, str(configuration["model"]), fields, signature, of_the_system)
         write_records(out / RECORDS, records_of(results, comparison, identity))
         manifest = {
-            **configuration, **fields, "terms": subset.terms, "withhold_samples": not shows, "tasks": [task],
+            **configuration, **fields, "terms": terms, "withhold_samples": not shows, "tasks": [task],
             "n": len(trainings.cases), "failures": 0, "versions": versions(),
         }  # fmt: skip
         write_json(out / MANIFEST, manifest)

@@ -10,6 +10,7 @@ from typing import Any
 from benchmark.augmentation.curve import draw_curve
 from benchmark.augmentation.report import markdown
 from benchmark.augmentation.trainings import Result
+from benchmark.predictions import file_name
 from benchmark.samples import ANCHOR_IMAGES, write_samples
 from leaderboard.ranking import MINIMUM_N
 from leaderboard.record import Record
@@ -20,6 +21,7 @@ from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings
 from tasks.augmentation.statistics import CROSSED, Effect
 from tasks.metrics.additive import Additive
 from tasks.protocols import Case
+from tasks.scoring import MACRO_F1
 
 JSON, CSV, MARKDOWN, PLOT = "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png"
 GAIN, RELATIVE = "gain over real-repeated", "relative gain over real-repeated in per cent"
@@ -54,6 +56,11 @@ def sums_of(results: Sequence[Result]) -> Sums:
     return table
 
 
+def row_of(arm: Arm, model: str) -> str:
+    """What an arm's row is called: an arm with generated pairs names their model."""
+    return f"{model}: {arm.name}" if arm.generated else arm.name
+
+
 def smoke(cases: int, synthetic: bool) -> str | None:
     """What a reader must know of a small real set; None of any other."""
     if synthetic or cases >= MINIMUM_N:
@@ -66,34 +73,34 @@ def records_of(results: Sequence[Result], comparison: Comparison, identity: Iden
     firsts: dict[str, Result] = {}
     for result in results:
         firsts.setdefault(result.arm.name, result)
-    cases = len(results[0].samples)
-    note = smoke(cases, identity.fields["synthetic"])
+    note = smoke(len(results[0].samples), identity.fields["synthetic"])
     records = []
     for name, first in firsts.items():
-        make = _Maker(first, identity, cases, note)
+        make = _Maker(first, identity, note)
         for metric, effects in comparison.values.items():
             score = first.scores[metric]
             coverage = min(result.scores[metric]["coverage"] for result in results if result.arm.name == name)
-            records.append(make(metric, effects[name], score["higher_is_better"], score["signature"], coverage))
+            records.append(make(metric, effects[name], score["higher_is_better"], score["signature"], score["n"], coverage))
         for metric, score in first.scores.items():  # withheld for the first seed, hence for a reason that all share
             if score["value"] is None:
-                records.append(
-                    make(metric, None, score["higher_is_better"], score["signature"], score["coverage"], score["reason"])
-                )
+                whole = score["signature"], score["n"], score["coverage"], score["reason"]
+                records.append(make(metric, None, score["higher_is_better"], *whole))
         if first.arm.kind == REPEATED:
             continue
         for title, table in ((GAIN, comparison.gains), (RELATIVE, comparison.relative)):
             for metric, effects in table.items():
-                records.append(make(f"{title}: {metric}", effects[name], True, {}, 1.0))
+                records.append(make(f"{title}: {metric}", effects[name], True, {}, first.scores[metric]["n"], 1.0))
+        primary = first.scores[comparison.primary]
         if name in comparison.exchange:
             exchange = comparison.exchange[name]
             effect = None if exchange.rate is None else Effect(exchange.rate, exchange.low, exchange.high)
-            records.append(make(EXCHANGE, effect, True, {"metric_of": comparison.primary}, 1.0, exchange.reason))
+            records.append(make(EXCHANGE, effect, True, {"metric_of": comparison.primary}, primary["n"], 1.0, exchange.reason))
         if first.arm.kind == "real-as-synthetic" and comparison.placebo is not None:
             placebo = comparison.placebo
             effect = None if placebo.p is None else Effect(placebo.p)
             details = {"null": f"differs from real-repeated by {placebo.margin:g} finding F1 or more", "margin": placebo.margin}
-            records.append(make(PLACEBO_P, effect, None, details, 1.0, placebo.reason))
+            n = first.scores.get(MACRO_F1, primary)["n"]
+            records.append(make(PLACEBO_P, effect, None, details, n, 1.0, placebo.reason))
     return records
 
 
@@ -101,12 +108,11 @@ def records_of(results: Sequence[Result], comparison: Comparison, identity: Iden
 class _Maker:
     first: Result
     identity: Identity
-    cases: int
     note: str | None
 
     def __call__(
-        self, metric: str, effect: Effect | None, higher: bool | None, details: Mapping[str, Any], coverage: float,
-        reason: str | None = None,
+        self, metric: str, effect: Effect | None, higher: bool | None, details: Mapping[str, Any], n: int,
+        coverage: float, reason: str | None = None,
     ) -> Record:  # fmt: skip
         arm, one = self.first.arm, self.identity
         finite = effect is not None and effect.value == effect.value
@@ -121,10 +127,10 @@ class _Maker:
         value = effect.value if effect is not None and finite else None
         why = (effect.reason if effect is not None else None) or reason
         return Record(
-            task=one.task, model=f"{one.model}: {arm.name}" if arm.generated else arm.name, metric=metric, value=value,
+            task=one.task, model=row_of(arm, one.model), metric=metric, value=value,
             ci_low=effect.low if effect is not None and finite else None,
             ci_high=effect.high if effect is not None and finite else None,
-            n=self.cases, coverage=coverage, signature=signature, kind="measured" if arm.generated else "anchor",
+            n=n, coverage=coverage, signature=signature, kind="measured" if arm.generated else "anchor",
             reason=self.note if value is not None and self.note else why or (None if finite else "undefined"),
             higher_is_better=higher, **one.fields,
         )  # fmt: skip
@@ -154,10 +160,9 @@ def write_results(
     first = settings.seeds[0]
     for result in results:
         if result.seed == first and show:
-            write_samples(
-                out / "samples" / task / result.arm.folder, cases, result.answers.predictions(cases), result.samples,
-                paired=True, images=ANCHOR_IMAGES,
-            )  # fmt: skip
+            folder = out / "samples" / task / file_name(row_of(result.arm, told["model"]))
+            answers = result.answers.predictions(cases)
+            write_samples(folder, cases, answers, result.samples, paired=True, images=ANCHOR_IMAGES)
 
 
 def _csv(arms: Sequence[Arm], comparison: Comparison, numbers: Mapping[str, Any], told: Mapping[str, Any]) -> str:

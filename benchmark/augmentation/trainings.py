@@ -16,6 +16,7 @@ from benchmark.artifacts import Artifacts
 from benchmark.augmentation.synthesis import content_of
 from benchmark.generation import sample_seed
 from benchmark.provenance import code_fingerprint
+from benchmark.run_data import report_files
 from benchmark.scoring import plain_score
 from benchmark.statistics_store import lost_statistics, read_statistics, write_statistics
 from medim.files import hash_of, write_json
@@ -74,8 +75,8 @@ class Trainings:
 
     @cached_property
     def code(self) -> str:
-        """Hash of the code that scores."""
-        return code_fingerprint("tasks")
+        """Hash of the code that scores, and of the files that it reads."""
+        return hash_of([code_fingerprint("tasks"), report_files(self.context.protocol)])
 
     def run(self, arms: Sequence[Arm]) -> list[Result]:
         """Every arm with every seed, seed by seed, so that a run that is stopped has whole comparisons."""

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from benchmark.options import NearestChoice, data_option, device_option, out_option, overwrite_option, set_option
+from benchmark.options import (
+    NearestChoice,
+    data_option,
+    device_option,
+    out_option,
+    overwrite_option,
+    refuse_others,
+    set_option,
+)
 
 SETS = ("table4", "choices", "adaln", "prior", "all")
 
@@ -77,6 +85,7 @@ def ablate(
     and with it off.
     """
     if checkpoint is not None:
+        refuse_others(ctx, "ablate --checkpoint", ("checkpoint", "data", "eval_pairs", "draws", "device"))
         from benchmark.ablation.plan import Evaluation
         from benchmark.ablation.quick_check import quick_check
 

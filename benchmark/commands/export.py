@@ -56,7 +56,7 @@ ALLOWANCES = ("credentialed", "near-copies", "unscreened")
 @seed_option()
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Pairs drawn at once.")
 @device_option()
-@set_option("Override a setting of the model, such as sampling.image.steps=32; repeatable.")
+@set_option("Override a setting of the model, such as sampling.image.steps=32 or dtype=bfloat16; repeatable.")
 @cache_option()
 @overwrite_option()
 @click.pass_context

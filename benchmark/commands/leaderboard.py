@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import cache_option, data_option, out_option
+from benchmark.options import cache_option, data_option, judge_option, out_option
 from medim.errors import UserError
 
 TABLE = "leaderboard.md"
@@ -89,9 +89,9 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     """Checks the run folder (or records.jsonl) RECORDS and merges its records into a store of results.
 
     Refused, with file, line and field: what is malformed, contradicts its manifest, repeats a record, was scored on another
-    split, or has values that the sums by patient in its statistics/ do not give. A submission needs neither data nor
-    predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all that is kept. The same command
-    again adds nothing twice.
+    split, has values that the sums by patient in its statistics/ do not give, or lacks sums where others have them. A
+    submission needs neither data nor predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all
+    that is kept. The same command again adds nothing twice.
     """
     from benchmark.verify import check_split
     from benchmark.verify import verify as verify_folder
@@ -101,8 +101,8 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     from leaderboard.submission import RefusedError
     from medim.data.dataset import load_dataset
 
+    folder = records if records.is_dir() else records.parent
     if data is not None:
-        folder = records if records.is_dir() else records.parent
         check_split(folder / "manifest.json", read_manifest(folder / "manifest.json"), load_dataset(data))
     store = DEFAULT_STORE if store is None else store
     try:
@@ -115,7 +115,7 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     if added.without_sums:
         click.echo(
             f"{added.without_sums} values have no sums by patient and are taken as stated; "
-            f"`medim-bench leaderboard verify {records} --data D` scores the predictions again"
+            f"`medim-bench leaderboard verify {folder} --data D` scores the predictions again"
         )
 
 
@@ -127,12 +127,13 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     help="Where they are, with --data.  [default: those that the run kept in samples/]",
 )  # fmt: skip
 @cache_option()
-def verify(folder: Path, data: str | None, predictions: Path | None, cache: str | None) -> None:
+@judge_option()
+def verify(folder: Path, data: str | None, predictions: Path | None, cache: str | None, judge: Path | None) -> None:
     """Recomputes, from the sums by patient that runs keep in statistics/, every value and interval of the records in DIR.
 
     DIR is the folder of a run, or one that holds several. Neither data nor predictions are needed. With --data, the
-    predictions of a run are also scored again, and every record compared. Names each record that differs, and then stops with
-    status 2.
+    predictions of a run are also scored again, and every record compared; what a judge said of them needs the same one,
+    --judge. Names each record that differs, and then stops with status 2.
     """
     from benchmark.verify import rescore
     from benchmark.verify import verify as verify_folder
@@ -151,11 +152,11 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
         from benchmark.execute import cache_folder
         from medim.data.dataset import load_dataset
 
-        again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)))
+        again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)), judge)
         for problem in again.problems:
             click.echo(problem)
-        for task, reason in again.skipped.items():
-            click.echo(f"{task}: not scored again: {reason}")
+        for what, reason in again.skipped.items():
+            click.echo(f"{what}: not scored again: {reason}")
         click.echo(f"{again.agree} records agree with their predictions, {len(again.problems)} do not")
         problems = problems + again.problems
     if problems:

@@ -40,7 +40,7 @@ def _command(kind: str, needs: str, text: str, help: str) -> None:
     @seed_option()
     @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Samples drawn at once.")
     @device_option()
-    @set_option("Override a sampler setting, such as sampling.image.steps=32; repeatable.")
+    @set_option("Override a setting of the model, such as sampling.image.steps=32 or dtype=bfloat16; repeatable.")
     @overwrite_option()
     @click.pass_context
     def command(
@@ -119,7 +119,7 @@ def _box(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple
 @seed_option()
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Edits drawn at once.")
 @device_option()
-@set_option("Override a sampler setting, such as sampling.image.steps=32; repeatable.")
+@set_option("Override a setting of the model, such as sampling.image.steps=32 or dtype=bfloat16; repeatable.")
 @overwrite_option()
 @click.pass_context
 def edit(

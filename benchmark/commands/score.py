@@ -15,6 +15,7 @@ from benchmark.options import (
     out_option,
     overwrite_option,
     protocol_option,
+    refuse_others,
     resolution_option,
     seed_option,
     show_samples_option,
@@ -80,9 +81,10 @@ def score(
     if "grounding" in tasks:
         if len(tasks) > 1 or (predictions is None) == (model is None) or data is None or out is None:
             raise UserError("score grounding stands alone and needs --data EXPORT, --out, and --predictions FILE or --model M")
+        refuse_others(ctx, "score grounding", ("tasks", "predictions", "model", "data", "out", "device", "overwrite"))
         from benchmark.execute import execute_grounding
 
-        ctx.exit(execute_grounding(Path(data), out, predictions, model, device))
+        ctx.exit(execute_grounding(Path(data), out, predictions, model, device, overwrite))
     if model is not None:
         raise UserError("score takes --predictions; --model is for score grounding")
     for what, value in (("a TASK", tasks), ("--predictions", predictions), ("--data", data), ("--out", out)):

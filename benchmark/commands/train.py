@@ -5,7 +5,6 @@ from typing import Literal
 
 import click
 
-from benchmark.artifacts import clear_training
 from benchmark.cli import NearestGroup
 from benchmark.options import data_option, device_option, out_option, overwrite_option, set_option
 from medim.errors import unknown
@@ -49,6 +48,8 @@ def model(
 ) -> None:
     """Trains the denoiser: config.yaml, metrics.jsonl, checkpoints and the final model in from_pretrained form go to --out."""
     if dry_run:
+        if tokenizer is not None:
+            overrides = {**overrides, "image_tokenizer": tokenizer}
         _dry_run(preset, steps, overrides, gpus, gpu, sharding)
         return
     if data is None or out is None:
@@ -116,16 +117,11 @@ def tokenizer(
         from medim.training.tokenizer_sweep import TABLE, folder_of, parse_sweep, sweep_codes
 
         sizes = parse_sweep(sweep)
-        if overwrite:
-            for codes in sizes:
-                clear_training(folder_of(out, codes))
-        sweep_codes(dataset, recipe, sizes, out, device=device)
+        sweep_codes(dataset, recipe, sizes, out, device=device, overwrite=overwrite)
         click.echo(f"tokenizers: {', '.join(str(folder_of(out, codes)) for codes in sizes)}")
         click.echo(f"table: {out / TABLE}")
         return
     from medim.training.tokenizer import train_tokenizer
 
-    if overwrite:
-        clear_training(out)
-    train_tokenizer(dataset, recipe, out, device=device)
+    train_tokenizer(dataset, recipe, out, device=device, overwrite=overwrite)
     click.echo(f"tokenizer: {out}")

@@ -11,12 +11,15 @@ from transformers.utils import logging
 
 from medim.backbones.adaln import Gating, modulate
 from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
+from medim.checkpoints import names_a_folder
 from medim.errors import UserError, unknown
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""
 SANDWICH_NORM = ("gemma2", "gemma3_text")
 """Families that also normalise what a branch adds: the gate acts after that norm."""
+WITH_IMAGES = "gemma3"
+"""A family of image encoder and language model in one, of which the language model is taken."""
 KERNELS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
 FAMILIES = PRE_NORM + SANDWICH_NORM
 CAUSAL_LM = "causal_lm"
@@ -52,12 +55,15 @@ class CausalLMBackbone(Backbone):
         Gemma 2 caps its attention logits, which `sdpa` cannot: it runs `eager` then.
 
         Raises:
-            UserError: a kernel that would not obey `attention`.
+            UserError: a kernel that would not obey `attention`, or whose package is missing.
         """
         if implementation not in KERNELS:
             raise unknown("attention kernel", implementation, KERNELS)
         capped = self.decoder.config.model_type == "gemma2" and self.decoder.config.attn_logit_softcapping is not None
-        self.decoder.set_attn_implementation("eager" if capped and implementation == "sdpa" else implementation)
+        try:
+            self.decoder.set_attn_implementation("eager" if capped and implementation == "sdpa" else implementation)
+        except (ImportError, ValueError) as error:
+            raise UserError(f"attention kernel '{implementation}': {str(error).strip().splitlines()[0]}") from error
 
     def set_attention(self, attention: Attention) -> None:
         """Fused attention kernels read this flag where they are given no mask; `_mask` serves the eager one."""
@@ -153,8 +159,8 @@ def _locate(source: str) -> tuple[str, dict[str, str]]:
         if len(files) != 1:
             raise UserError(f"backbone folder '{source}' holds neither config.json nor exactly one .gguf file")
         return str(path), {"gguf_file": files[0].name}
-    if not path.exists() and (source.startswith((".", "/")) or source.count("/") != 1):
-        raise UserError(f"backbone '{source}' does not exist: give a folder, a .gguf file or a hub id such as owner/name")
+    if not path.exists() and names_a_folder(source):
+        raise UserError(f"backbone: folder '{source}' does not exist; give one, a .gguf file or a hub id such as owner/name")
     return source, {}
 
 
@@ -175,32 +181,42 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
     finally:
         if bars:
             logging.enable_progress_bar()
-    if model.config.model_type == "gemma3":  # image encoder and language model in one: the latter
+    if model.config.model_type == WITH_IMAGES:
         text = AutoModelForCausalLM.from_config(model.config.text_config)
         text.model, text.lm_head = model.model.language_model, model.lm_head
         model = text
     if layers is not None:
-        if not 0 < layers <= model.config.num_hidden_layers:
-            raise UserError(f"layers: {layers} asked for, but '{source}' has {model.config.num_hidden_layers}")
+        cut_config(model.config, layers, source)
         model.model.layers = model.model.layers[:layers]
-        cut_config(model.config, layers)
     return model
 
 
 def load_config(source: str, layers: int | None = None) -> PretrainedConfig:
-    """The configuration at a hub id, folder or GGUF file, without its weights (for a start from random ones)."""
+    """The configuration at a hub id, folder or GGUF file, without its weights (for a start from random ones).
+
+    Raises:
+        UserError: the source cannot be had, or has fewer layers.
+    """
     location, options = _locate(source)
     try:
         config = AutoConfig.from_pretrained(location, **options)
     except (OSError, ValueError, ImportError) as error:
         raise UserError(f"backbone '{source}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    if config.model_type == WITH_IMAGES:
+        config = config.text_config
     if layers is not None:
-        cut_config(config, layers)
+        cut_config(config, layers, source)
     return config
 
 
-def cut_config(config: PretrainedConfig, layers: int) -> None:
-    """Makes the configuration describe the first `layers` blocks only."""
+def cut_config(config: PretrainedConfig, layers: int, source: str) -> None:
+    """Makes the configuration describe the first `layers` blocks only.
+
+    Raises:
+        UserError: there are fewer; the message names the source.
+    """
+    if not 0 < layers <= config.num_hidden_layers:
+        raise UserError(f"layers: {layers} asked for, but '{source}' has {config.num_hidden_layers}")
     config.num_hidden_layers = layers
     if config.to_dict().get("layer_types"):
         config.layer_types = config.layer_types[:layers]

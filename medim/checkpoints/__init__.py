@@ -6,11 +6,17 @@ from pathlib import Path
 from medim.errors import UserError, unknown
 
 SHIPPED = Path(__file__).parent
+_LOCAL = (".", "/", "runs/", "weights/")
 
 
 def shipped() -> dict[str, Path]:
     """Presets whose weights are part of the package."""
     return {path.parent.name: path.parent for path in SHIPPED.glob("*/config.json")}
+
+
+def names_a_folder(name: str) -> bool:
+    """Whether this can only be a path, there or not: the hub, whose ids are `owner/name`, is not asked for it."""
+    return name.startswith(_LOCAL) or name.count("/") != 1
 
 
 def resolve(name: str, part: str | None = None) -> Path:
@@ -28,7 +34,7 @@ def resolve(name: str, part: str | None = None) -> Path:
         folder = known[name]
     elif Path(name).is_dir():
         folder = Path(name)
-    elif re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    elif not names_a_folder(name) and re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         folder = _download(name)
     elif "/" in name or name.startswith("."):
         raise UserError(f"folder '{name}' does not exist")

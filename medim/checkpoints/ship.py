@@ -1,6 +1,5 @@
 """Puts a finished training among the shipped checkpoints: `python -m medim.checkpoints.ship FOLDER NAME`."""
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ def ship(source: str, name: str) -> Path:
             raise UserError(f"'{folder}' is no finished training: {file} is missing")
     pipeline = MeDiMPipeline.from_pretrained(folder, device="cpu")
     if (target / "sampler.json").exists():
-        pipeline.sampler = SamplerSettings.from_dict(json.loads((target / "sampler.json").read_text(encoding="utf-8")))
+        pipeline.sampler = SamplerSettings.read(target / "sampler.json")
     pipeline.save_pretrained(target, torch.float16)
     for file in PROVENANCE:
         shutil.copy(folder / file, target / file)

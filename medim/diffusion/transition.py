@@ -15,6 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
+NOTHING = 1e-12
+r"""An \alpha that stands for 0: the cosine schedule ends at 6e-17."""
 HYBRID_SHARE = 0.1
 TRANSITIONS = {"absorbing": 0.0, "uniform": 1.0, "hybrid": HYBRID_SHARE}
 
@@ -90,7 +92,7 @@ class Transition:
             r = q(z | x) / q(z | x_\theta)
 
         (GIDD, theorem 3.2, for a law \pi that does not change with t). For u = 0 it is -log p_\theta(x) where z is MASK and
-        nothing elsewhere: the cross-entropy of MDLM.
+        nothing elsewhere: the cross-entropy of MDLM. For u > 0 it vanishes with \alpha, as z no longer tells of x.
 
         Args:
             logits: of the clean token, shape (n, V).
@@ -118,7 +120,8 @@ class Transition:
         q = torch.where(token, alpha * (index[:, 0] == x) + b, (1 - alpha) * (1 - self.uniform))
         r = torch.where(token, q / theta.gather(-1, index)[:, 0], torch.ones_like(q))
         pi = torch.where(token, self.uniform / self.size, 1 - self.uniform)
-        return (1 - alpha) / alpha.clamp_min(1e-6) * pi / q.clamp_min(1e-12) * (divergence + r - r.log() - 1)
+        found = (1 - alpha) / alpha.clamp_min(1e-6) * pi / q.clamp_min(1e-12) * (divergence + r - r.log() - 1)
+        return torch.where(alpha > NOTHING, found, torch.zeros_like(found))
 
     def step_divergence(
         self, logits: torch.Tensor, x: torch.Tensor, z: torch.Tensor, alpha_t: torch.Tensor, alpha_s: torch.Tensor

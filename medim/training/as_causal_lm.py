@@ -36,10 +36,11 @@ def reason_against(model: MeDiMModel) -> str | None:
 
 @torch.no_grad()
 def as_causal_lm(model: MeDiMModel) -> PreTrainedModel:
-    """The causal LM that gives every sequence the probabilities that `model` gives it; of the backbone's own family.
+    """The causal LM, of the backbone's own family, whose logits for every token of a sequence are those of `model`.
 
-    A sequence is `MASK BOI image EOI report` or `MASK report BOI image EOI`, and position i tells token i + 1. The rows of
-    the head that belong to MASK, BOI and EOI are zero: the model never learned to tell them.
+    A sequence is `MASK BOI image EOI report` or `MASK report BOI image EOI`, and position i tells token i + 1. The logits
+    agree within a modality, the probabilities do not: `model` knows which modality stands where, and the causal LM spreads
+    them over all ids. The rows of the head that belong to MASK, BOI and EOI are zero: the model never learned to tell them.
 
     Raises:
         UserError: the model is none; the message says why.

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import reduce
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from medim.files import atomic_path
+from medim.files import atomic_path, write_text
 
 EMA = "ema.safetensors"
 
@@ -27,7 +29,7 @@ class MetricsFile(TrainerCallback):
         if state.is_world_process_zero and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
-            self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            write_text(self.path, "".join(line + "\n" for line in kept))
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any) -> None:
         if not state.is_world_process_zero:
@@ -38,7 +40,10 @@ class MetricsFile(TrainerCallback):
 
 
 class CtrlC(TrainerCallback):
-    """Ctrl-C saves a checkpoint at the end of the step and stops; a second one stops at once."""
+    """Ctrl-C saves a checkpoint at the end of the step and stops; a second one stops at once.
+
+    Of several processes all stop at one step, though the signal reaches each at a moment of its own.
+    """
 
     def __init__(self) -> None:
         self.pressed = False
@@ -55,8 +60,15 @@ class CtrlC(TrainerCallback):
     def __exit__(self, *exception: Any) -> None:
         signal.signal(signal.SIGINT, self.previous)
 
+    def agreed(self) -> bool:
+        """Whether it was pressed in any process; all of them ask together, and none goes on before the last has asked."""
+        state = PartialState()
+        if not state.use_distributed:
+            return self.pressed
+        return bool(reduce(torch.tensor(float(self.pressed), device=state.device), "sum"))
+
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if self.pressed:
+        if self.agreed():
             control.should_save = control.should_training_stop = True
 
 

@@ -1,16 +1,20 @@
-"""What a training would need, without its weights or its data: parameters, memory, time, counted on the meta device."""
+"""What a training would need, without the model's weights or data: parameters, memory, time, counted on the meta device."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
+import yaml
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from medim.checkpoints import resolve
 from medim.denoiser import LOGITS_AT_ONCE, MeDiMModel
 from medim.errors import UserError
+from medim.tokenizers.image import ImageTokenizer
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import presets
 from medim.training.tokenizer_recipe import load_tokenizer_recipe
@@ -56,25 +60,21 @@ class Plan:
         return self.steps * self.flops_per_step / (UTILISATION * peak * gpus) / 86_400
 
 
-def plan(recipe: ModelRecipe, preset: str, gpus: int, sharding: Sharding, codes: int | None = None) -> Plan:
-    """Counts on the meta device: no weight is allocated.
+def plan(recipe: ModelRecipe, preset: str, gpus: int, sharding: Sharding) -> Plan:
+    """Counts on the meta device: no weight of the model is allocated.
 
     Args:
         recipe: what would be trained.
-        preset: its name; where the recipe names no image tokenizer, the preset's own tokenizer recipe gives the geometry.
+        preset: its name or file; where the recipe names no image tokenizer, the preset's own tokenizer recipe tells the
+            geometry.
         gpus: processes that share each batch.
         sharding: `ddp` keeps a whole copy on each GPU, `fsdp` a share of weights, gradients and optimiser state.
-        codes: of the image tokenizer, in place of the preset's.
 
     Raises:
         UserError: the geometry of the images, or the shape of the backbone, is not known.
     """
-    name = recipe.image_tokenizer or next((p for p in _ancestry(preset) if p in presets("-tokenizer")), None)
-    if name not in presets("-tokenizer"):
-        raise UserError(f"preset '{preset}': no tokenizer recipe tells the images' geometry; train a tokenizer first")
-    images = load_tokenizer_recipe(name)
-    length = (images.resolution // images.downsampling) ** 2
-    fields = {**recipe.model_fields_of_config(), "image_codes": codes or images.codes, "image_length": length}
+    codes, length = _geometry(recipe.image_tokenizer, preset)
+    fields = {**recipe.model_fields_of_config(), "image_codes": codes, "image_length": length}
     vocabulary = recipe.report_vocabulary or 0
     config = random_config(recipe, vocabulary, fields, recipe.backbone_shape)
     with torch.device("meta"):
@@ -127,14 +127,29 @@ def describe_plan(plan: Plan, gpus: int, gpu: str, sharding: Sharding) -> Iterat
     )
 
 
+def _geometry(tokenizer: str | None, preset: str) -> tuple[int, int]:
+    """Codes, and tokens of an image, of an image tokenizer (folder, hub id or recipe), or of the one that a preset goes with.
+
+    Raises:
+        UserError: there is neither.
+    """
+    recipes = presets("-tokenizer")
+    name = tokenizer or next((name for name in _ancestry(preset) if name in recipes), None)
+    if name is None:
+        raise UserError(f"preset '{preset}': no tokenizer recipe tells the images' geometry; train one and give --tokenizer")
+    if name not in recipes:
+        images = ImageTokenizer.from_pretrained(resolve(name, "image_tokenizer"))
+        return images.codes, images.length
+    planned = load_tokenizer_recipe(name)
+    return planned.codes, (planned.resolution // planned.downsampling) ** 2
+
+
 def _ancestry(preset: str) -> Iterator[str]:
-    """The preset, then what its name builds on: `dit-smollm2` on `smollm2`, `liquid-10l` on `liquid-7b`."""
+    """The preset, then what it extends: `dit-smollm2` extends `smollm2`, `liquid-10l` extends `liquid-7b`."""
     yield preset
-    text = presets("").get(preset)
-    if text is not None:
-        for line in text.read_text(encoding="utf-8").splitlines():
-            if line.startswith("extends:"):
-                yield from _ancestry(line.split(":", 1)[1].strip())
+    base = yaml.safe_load(presets("").get(preset, Path(preset)).read_text(encoding="utf-8")).get("extends")
+    if base is not None:
+        yield from _ancestry(base)
 
 
 def _parts(model: MeDiMModel) -> dict[str, int]:

@@ -3,8 +3,10 @@
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from transformers import SchedulerType
 
 from medim.denoiser import CHOICES
+from medim.errors import unknown
 from medim.training.corruption import Mixture
 
 TRAINING_ARGUMENTS = (
@@ -26,6 +28,9 @@ TRAINING_ARGUMENTS = (
     "seed",
 )
 """Fields that go to transformers' TrainingArguments under the same name."""
+NEED_MORE = {"cosine_with_min_lr", "cosine_warmup_with_min_lr", "warmup_stable_decay"}
+SCHEDULERS = tuple(sorted({scheduler.value for scheduler in SchedulerType} - NEED_MORE))
+"""Values of `lr_scheduler_type`: transformers' own, but for those that need arguments which a recipe does not have."""
 
 
 class ModelRecipe(BaseModel):
@@ -54,7 +59,7 @@ class ModelRecipe(BaseModel):
         optimizer: `adamw`, or `muon` for the blocks' matrices with AdamW for the rest.
         muon_learning_rate: peak rate of the Muon part.
         attn_implementation: transformers' attention kernel while training (`sdpa`, `eager`, `flash_attention_2`, ...).
-        torch_compile: compile the backbone (needs a C++ compiler, or Triton on a GPU).
+        torch_compile: compile the backbone (needs a C++ compiler, or Triton and a C compiler on a GPU; passed over without).
         ema_decay: of the moving average of the weights that is validated and saved; none where empty.
         lora_rank, lora_alpha: train low-rank updates of the backbone's matrices in place of the matrices; see
             `medim.training.lora`.
@@ -122,13 +127,20 @@ class ModelRecipe(BaseModel):
     eval_steps: int = Field(default=500, gt=0)
     save_steps: int = Field(default=500, gt=0)
     save_total_limit: int = Field(default=2, gt=0)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
 
     @field_validator("mixture")
     @classmethod
     def _tasks_exist(cls, mixture: dict[str, float]) -> dict[str, float]:
         Mixture(mixture)
         return mixture
+
+    @field_validator("lr_scheduler_type")
+    @classmethod
+    def _scheduler_exists(cls, name: str) -> str:
+        if name not in SCHEDULERS:
+            raise unknown("lr_scheduler_type", name, SCHEDULERS)
+        return name
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -137,6 +149,10 @@ class ModelRecipe(BaseModel):
         if self.mask_annealing and self.attention == "causal":
             raise ValueError("mask_annealing removes the causal mask, which attention=causal keeps")
         return self
+
+    def draws(self, processes: int) -> int:
+        """Training draws of the whole run in so many processes."""
+        return self.max_steps * self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
 
     def model_fields_of_config(self) -> dict[str, Any]:
         """The fields that `MeDiMConfig` shares with the recipe."""

@@ -81,6 +81,8 @@ def apply(values: dict[str, Any], override: str, kind: type[BaseModel]) -> None:
         raise unknown("recipe key", first, kind.model_fields)
     if not inner:
         values[first] = value
+        if first == "backbone":
+            values.pop("backbone_shape", None)  # of the one that it replaces
         return
     place = values.setdefault(first, {})
     if not isinstance(place, dict) or len(inner) != 1:

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from medim.data.dataset import PairDataset
+from medim.devices import chosen_device
 from medim.errors import UserError
 from medim.files import write_json, write_text
 from medim.locks import held
@@ -19,10 +20,11 @@ from medim.tokenizers.codebook import CodebookLearner, standardise
 from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
 from medim.tokenizers.round_trip import evaluate, psnr, report
+from medim.training.folder import CONFIG, clear_training
 from medim.training.tokenizer_recipe import TokenizerRecipe
 from medim.training.tokenizer_run import Checkpoints, Metrics, cached_images, interruptible, picture, refuse_other_config
 
-CONFIG, METRICS, PICTURE, REPORT = "config.yaml", "metrics.jsonl", "reconstructions.png", "reconstruction.json"
+METRICS, PICTURE, REPORT = "metrics.jsonl", "reconstructions.png", "reconstruction.json"
 START_IMAGES = 512  # images whose latents place the codebook
 
 
@@ -33,6 +35,7 @@ def train_tokenizer(
     device: str | None = None,
     progress: bool = True,
     images: tuple[Tensor, Tensor] | None = None,
+    overwrite: bool = False,
 ) -> ImageTokenizer:
     """Trains a tokenizer on the train split, or continues what the same call began.
 
@@ -43,17 +46,19 @@ def train_tokenizer(
     Args:
         device: `cuda` where there is one, else `cpu`, by default.
         images: what `read_images` gives, where several trainings share it.
+        overwrite: start anew in a folder that holds another training.
 
     Raises:
-        UserError: `out` holds another configuration (the key is named) or is being worked on, the data set has no images for a
-            split, or the loss is no longer finite.
+        UserError: `out` holds another configuration (the key is named) or is being worked on, there is no such device, the data
+            set has no images for a split, or the loss is no longer finite.
         KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
     """
-    out = Path(out)
+    out, device = Path(out), str(chosen_device(device))
     with held(out):
+        if overwrite:
+            clear_training(out, "codes")
         config = {"data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, "recipe": recipe.model_dump(mode="json")}
         refuse_other_config(out / CONFIG, config)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         if (out / DESCRIPTION).is_file():
             tokenizer = ImageTokenizer.from_pretrained(out)
             if not (out / REPORT).is_file():
@@ -229,7 +234,7 @@ class TokenizerTraining:
                 self.model.encode(self._images(cache[part])).latents for part in np.array_split(drawn, -(-len(drawn) // 64))
             ]
         flat = torch.cat(latents).float().permute(0, 2, 3, 1).flatten(0, 2)
-        self.learner.start(flat.cpu() if flat.is_cuda else flat, self._generator())
+        self.learner.start(flat.cpu(), self._generator())
         standardise(self.model)
         self.learner.sums = self.learner.codebook * self.learner.counts[:, None]
 

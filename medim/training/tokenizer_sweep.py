@@ -14,7 +14,8 @@ from medim.data.dataset import PairDataset
 from medim.errors import UserError, unknown
 from medim.files import atomic_path
 from medim.tokenizers.image import ImageTokenizer
-from medim.training.tokenizer import CONFIG, REPORT, read_images, train_tokenizer
+from medim.training.folder import CONFIG
+from medim.training.tokenizer import REPORT, read_images, train_tokenizer
 from medim.training.tokenizer_recipe import TokenizerRecipe
 
 TABLE, PLOT, PICTURE = "sweep.csv", "sweep.png", "sweep_images.png"
@@ -56,6 +57,7 @@ def sweep_codes(
     out: str | Path,
     device: str | None = None,
     progress: bool = True,
+    overwrite: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains the recipe with each codebook size into `out/codes-N`, or continues, or takes what is finished.
 
@@ -64,6 +66,7 @@ def sweep_codes(
 
     Args:
         sizes: codebook sizes; the recipe's own `codes` is not used.
+        overwrite: start each anew where its folder holds another training.
 
     Returns:
         The rows of the table.
@@ -80,7 +83,7 @@ def sweep_codes(
         if progress:
             print(f"codes = {codes}")
         sized = recipe.model_copy(update={"codes": codes})
-        tokenizers.append(train_tokenizer(dataset, sized, folder_of(out, codes), device, progress, images))
+        tokenizers.append(train_tokenizer(dataset, sized, folder_of(out, codes), device, progress, images, overwrite))
         rows += rows_of(tokenizers[-1], json.loads((folder_of(out, codes) / REPORT).read_text(encoding="utf-8")))
     write_table(rows, out / TABLE)
     picture([Image.fromarray(image) for image in images[1][:SHOWN].numpy()], tokenizers, out / PICTURE)

@@ -1,8 +1,9 @@
 """`medim-bench train model`: a recipe and a data set in, a folder that `from_pretrained` reads out."""
 
-import shutil
 import time
+import warnings
 from contextlib import nullcontext
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from transformers import PretrainedConfig
 from medim.backbones.build import config_of, matched
 from medim.backbones.causal_lm import load_config, load_tokenizer
 from medim.canvas import Layout
-from medim.checkpoints import resolve
+from medim.checkpoints import names_a_folder, resolve
 from medim.data.dataset import PairDataset, pairs
 from medim.data.token_cache import TokenSplit, tokenise_split, unigram_nats
 from medim.denoiser import MeDiMConfig, MeDiMModel
+from medim.devices import can_compile, chosen_device
 from medim.errors import UserError
 from medim.files import write_json, write_text
 from medim.locks import held
@@ -28,13 +30,16 @@ from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.as_causal_lm import check_image_ids, reason_against, write_causal_lm
 from medim.training.curve import plot_curve
+from medim.training.folder import CONFIG, clear_training, configuration_in
 from medim.training.mixture import weighted_rows
 from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe
+from medim.training.recipe_file import load_recipe, presets
 from medim.training.trainer import fit
 
 BPE_REPORTS = 8192
 """Reports that a new BPE is trained on."""
+PATIENCE = timedelta(days=7)
+"""How long processes wait for each other: while one makes the tokens, the others stand in a barrier."""
 
 
 def train_model(
@@ -65,7 +70,7 @@ def train_model(
         `out`, in the form that `MeDiMPipeline.from_pretrained` reads.
 
     Raises:
-        UserError: a mistake in the recipe, the data or the folder, or another process at work in it.
+        UserError: a mistake in the recipe, the data, the device or the folder, or another process at work in it.
         KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
     """
     extra = [f"image_tokenizer={tokenizer}"] * (tokenizer is not None) + [f"max_steps={steps}"] * (steps is not None)
@@ -75,17 +80,28 @@ def train_model(
             f"preset '{preset}' names no image tokenizer: train one on your images (medim-bench train tokenizer) and give "
             "--tokenizer DIR"
         )
+    check_backbone(recipe)
     started = time.time()
     torch.manual_seed(recipe.seed)
-    state = PartialState(cpu=device == "cpu" or not torch.cuda.is_available())
-    is_main = state.is_main_process  # asked now: the Trainer makes the state anew
+    place = chosen_device(device)
+    state = PartialState(cpu=place.type == "cpu", timeout=PATIENCE)
+    is_main, processes = state.is_main_process, state.num_processes  # asked now: the Trainer makes the state anew
+    if state.use_distributed:  # the launcher decides
+        place = state.device
+    if recipe.torch_compile and is_main and not can_compile(place):
+        warnings.warn("no compiler is found: torch_compile is passed over, and steps take longer", stacklevel=2)
     with held(out) if is_main else nullcontext():  # of several processes the main one stands for all
         images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
-        images.to(device or state.device)
+        images.to(place)
         check_image_ids(recipe, images)
         reports = report_tokenizer(recipe, dataset)
         with state.main_process_first():  # the others find the folder claimed and the tokens made
-            configuration = {"recipe": recipe.model_dump(), "data": dataset.name, "data_fingerprint": dataset.fingerprint}
+            configuration = {
+                "recipe": recipe.model_dump(),
+                "data": dataset.name,
+                "data_fingerprint": dataset.fingerprint,
+                "image_tokenizer_fingerprint": images.fingerprint,
+            }
             claim(out, configuration, overwrite and is_main)
             cache = out / "cache"
             train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
@@ -100,7 +116,9 @@ def train_model(
             model.load_state_dict(gathered)
         if not is_main:
             return out
-        write_json(
+        plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
+        save(model, images, reports, out)
+        write_json(  # last: where it is, all is
             out / "training.json",
             {
                 "preset": preset,
@@ -109,43 +127,53 @@ def train_model(
                 "data_fingerprint": dataset.fingerprint,
                 "terms": dataset.terms,
                 "synthetic": dataset.synthetic,
-                "pairs_seen": recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps,
+                "pairs_seen": recipe.draws(processes),
                 "unigram_report_nats_per_token": floor,
                 "seconds_of_last_sitting": round(time.time() - started, 1),
                 **result,
             },
         )
-        plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
-        save(model, images, reports, out)
         return out
 
 
+def check_backbone(recipe: ModelRecipe) -> None:
+    """Raises a UserError where the backbone is a folder that another preset's training makes, and has not yet made."""
+    name = recipe.backbone
+    if isinstance(name, str) and names_a_folder(name) and not Path(name).exists() and Path(name).name in presets(""):
+        raise UserError(
+            f"backbone: folder '{name}' does not exist; this makes it: "
+            f"medim-bench train model --preset {Path(name).name} --data D --out {name}"
+        )
+
+
 def claim(out: Path, configuration: dict, overwrite: bool) -> None:
-    """Makes `out` the folder of this configuration, or refuses.
+    """Makes `out`, which the caller holds, the folder of this configuration, or refuses.
 
     Raises:
-        UserError: the folder belongs to another configuration; the message names the first key that differs.
+        UserError: the folder belongs to another configuration (the message names the first key that differs), or to something
+            else than a model's training.
     """
-    path = out / "config.yaml"
-    if overwrite and path.exists():
-        shutil.rmtree(out)
+    if overwrite:
+        clear_training(out, "backbone")
     refuse_another(out, configuration)
-    write_text(path, yaml.safe_dump(configuration, sort_keys=False))
+    write_text(out / CONFIG, yaml.safe_dump(configuration, sort_keys=False))
 
 
 def refuse_another(out: Path, configuration: dict) -> None:
     """Refuses a folder that belongs to another configuration; an empty one belongs to nobody.
 
+    Recipes are compared, but for the shape that only a plan reads, and those fingerprints that both sides tell.
+
     Raises:
-        UserError: the message names the first key that differs.
+        UserError: the message names the first key that differs, or the folder is no model's training.
     """
-    path = out / "config.yaml"
-    if not path.exists():
+    known = configuration_in(out, "backbone")
+    if known is None:
         return
-    known = yaml.safe_load(path.read_text(encoding="utf-8"))
-    given = {**configuration["recipe"], "data_fingerprint": configuration["data_fingerprint"]}
-    before = {**known["recipe"], "data_fingerprint": known["data_fingerprint"]}
-    for key in sorted(given.keys() | before.keys()):
+    told = configuration.keys() & known.keys() - {"recipe", "data"}
+    given = {**configuration["recipe"], **{key: configuration[key] for key in told}}
+    before = {**known["recipe"], **{key: known[key] for key in told}}
+    for key in sorted((given.keys() | before.keys()) - {"backbone_shape"}):
         if given.get(key) != before.get(key):
             raise UserError(
                 f"'{out}' holds a training with {key} = {before.get(key)!r}, not {given.get(key)!r}; "

@@ -10,9 +10,11 @@ import torch
 from accelerate import PartialState
 from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
+from transformers.training_args import ParallelMode
 
 from medim.data.token_cache import TokenSplit
 from medim.denoiser import MeDiMModel
+from medim.devices import can_compile, chosen_device
 from medim.diffusion.likelihood import CONDITIONS, likelihood
 from medim.diffusion.schedule import schedule_named
 from medim.errors import UserError
@@ -121,9 +123,14 @@ class DiffusionTrainer(Trainer):
 
 
 def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> TrainingArguments:
-    """transformers' arguments for a recipe."""
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    return TrainingArguments(
+    """transformers' arguments for a recipe, on one device: the chosen one, or that which a launcher gives each process.
+
+    Raises:
+        UserError: there is no such device.
+    """
+    place = chosen_device(device)
+    on_cpu = place.type == "cpu"
+    arguments = TrainingArguments(
         output_dir=str(out),
         eval_strategy="steps",
         use_cpu=on_cpu,
@@ -134,6 +141,11 @@ def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> Tr
         data_seed=recipe.seed,
         **{key: getattr(recipe, key) for key in TRAINING_ARGUMENTS},
     )
+    if place.type == "cuda" and arguments.parallel_mode != ParallelMode.DISTRIBUTED:
+        # Left alone, transformers takes every GPU that it sees, by nn.DataParallel, and the first for the model.
+        torch.cuda.set_device(place)
+        arguments._setup_devices, arguments._n_gpu = place, 1
+    return arguments
 
 
 def last_checkpoint(out: Path, averaged: bool = False) -> Path | None:
@@ -168,9 +180,8 @@ def fit(
     lora = add_lora(model, recipe.lora_rank, recipe.lora_alpha) if recipe.lora_rank is not None else None
     if recipe.gradient_checkpointing:
         model.gradient_checkpointing_enable({"use_reentrant": False})
-    if recipe.torch_compile:
+    if recipe.torch_compile and can_compile(arguments.device):
         model.backbone.compile(dynamic=False)
-    draws = recipe.max_steps * recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * arguments.world_size
     average = MovingAverage(recipe.ema_decay) if recipe.ema_decay is not None else None
     with CtrlC() as ctrl_c:
         trainer = DiffusionTrainer(
@@ -180,7 +191,7 @@ def fit(
             average,
             model=model,
             args=arguments,
-            train_dataset=Draws(train, model.config.layout, recipe, draws, rows),
+            train_dataset=Draws(train, model.config.layout, recipe, recipe.draws(arguments.world_size), rows),
             eval_dataset=validation,
             callbacks=[MetricsFile(out / "metrics.jsonl"), ctrl_c],
         )
@@ -190,9 +201,11 @@ def fit(
         if average is not None:
             average.start(model, checkpoint)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
-        if ctrl_c.pressed:
+        if ctrl_c.agreed():
             raise KeyboardInterrupt
         result = trainer.evaluate()
+        if ctrl_c.pressed:
+            raise KeyboardInterrupt
     if average is not None:
         average.swap(model)
     if lora is not None:

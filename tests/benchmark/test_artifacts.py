@@ -1,11 +1,15 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmark.artifacts import Artifacts, clear_training, flatten
+from benchmark.artifacts import Artifacts, flatten
+from benchmark.editing import BEFORE
+from benchmark.sample_speed_results import FIGURES, PARETO, TABLE
 from medim.errors import UserError
 
 
@@ -49,6 +53,41 @@ def test_overwrite_removes_what_runs_write_and_nothing_else(tmp_path):
     assert json.loads((out / "stages/configuration.json").read_text()) == {"a": 2}
 
 
+@pytest.mark.parametrize("last", ["samples", "synthetic", "stages/begun.json", "stages/score.json"])
+def test_an_overwrite_that_was_killed_is_done_by_the_next(tmp_path, monkeypatch, last):
+    out = tmp_path / "o"
+    with Artifacts.claim(out, {"a": 1}) as artifacts:
+        for stage in ("begun", "score"):
+            artifacts.put(stage, {}, 1)
+        for folder in ("samples", "synthetic"):
+            (out / folder).mkdir()
+
+    def killed(action):
+        def stopped(path, *rest, **options):
+            if path == out / last:
+                raise KeyboardInterrupt
+            return action(path, *rest, **options)
+
+        return stopped
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shutil, "rmtree", killed(shutil.rmtree))
+        patched.setattr(Path, "unlink", killed(Path.unlink))
+        with pytest.raises(KeyboardInterrupt), Artifacts.claim(out, {"a": 2}, overwrite=True):
+            pass
+    with Artifacts.claim(out, {"a": 2}, overwrite=True):
+        assert [path.name for path in out.iterdir()] == ["stages"]
+
+
+def test_overwrite_knows_what_edits_and_sweeps_write(tmp_path):
+    with Artifacts.claim(tmp_path / "o", {"a": 1}):
+        (tmp_path / "o" / BEFORE).mkdir()
+        for name in (FIGURES, TABLE, PARETO):
+            (tmp_path / "o" / name).write_text("old")
+    with Artifacts.claim(tmp_path / "o", {"a": 2}, overwrite=True):
+        assert [path.name for path in (tmp_path / "o").iterdir()] == ["stages"]
+
+
 def test_a_folder_of_others_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path, tmp_path / "file"):
@@ -71,18 +110,6 @@ def test_one_writer_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
         process.wait()
     with Artifacts.claim(tmp_path / "o", {"a": 1}) as artifacts:
         assert artifacts.get("score", {}) is None
-
-
-def test_clear_training_removes_only_a_training(tmp_path):
-    clear_training(tmp_path / "absent")
-    (tmp_path / "model.safetensors").write_text("")
-    with pytest.raises(UserError, match="no training wrote"):
-        clear_training(tmp_path)
-    (tmp_path / "config.yaml").write_text("")
-    (tmp_path / "notes.txt").write_text("")
-    (tmp_path / "checkpoint-8").mkdir()
-    clear_training(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_flatten():

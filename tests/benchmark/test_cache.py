@@ -37,13 +37,23 @@ def test_an_entry_that_fails_leaves_nothing(tmp_path):
 
 def test_what_no_run_used_for_long_goes(tmp_path):
     cache = SharedCache(tmp_path / "cache")
-    for key in ("old", "used"):
+    kept = {"entries": "value.json", "features": "x.npz", "findings": "", "tokens": "x.json"}
+    for key in ("old", "used", "read"):
         cache.keep(key, tmp_path, [], key)
-        past = time.time() - (KEPT_DAYS + 1) * 86400
-        os.utime(tmp_path / "cache/entries" / key, (past, past))
+        for name, file in kept.items():
+            path = tmp_path / "cache" / name / key / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text('"x"')
+    now, past = time.time(), time.time() - (KEPT_DAYS + 1) * 86400
+    for path in sorted((tmp_path / "cache").rglob("*"), reverse=True):
+        os.utime(path, (past, past))
     cache.take("used", tmp_path)
+    for name, file in kept.items():
+        os.utime(tmp_path / "cache" / name / "read" / file, (now, past))  # read, not written
     SharedCache(tmp_path / "cache")
-    assert [path.name for path in (tmp_path / "cache/entries").iterdir()] == ["used"]
+    assert {path.name for path in (tmp_path / "cache/entries").iterdir()} == {"used", "read"}
+    for name in ("features", "findings", "tokens"):
+        assert [path.name for path in (tmp_path / "cache" / name).iterdir()] == ["read"]
 
 
 def test_only_the_owner_reads_it(tmp_path):
@@ -136,9 +146,18 @@ def test_another_tokenizer_costs_its_reconstruction_alone(model, dataset, colour
 
 
 @pytest.mark.parametrize("options", [{"seed": 1}, {"limit": 10}, {"protocol": "r2gen"}, {"features": ["timm:other"]}])
-def test_other_inputs_find_nothing(model, dataset, colour_tasks, world, tmp_path, options):
+def test_other_inputs_find_nothing(model, dataset, colour_tasks, world, tmp_path, options, monkeypatch):
+    monkeypatch.setattr("benchmark.runner.check_features", lambda specs: None)
     go(model, dataset, tmp_path / "a", tmp_path / "cache")
     go(model, dataset, tmp_path / "b", tmp_path / "cache", **options)
+    assert [task.scored for task in colour_tasks.values()] == [8, 8, 8]
+
+
+def test_a_labellers_new_weights_are_scored_with(model, dataset, colour_tasks, world, tmp_path, monkeypatch):
+    go(model, dataset, tmp_path / "a", tmp_path / "cache")
+    (tmp_path / "chexbert.pth").write_bytes(b"weights")
+    monkeypatch.setenv("MEDIM_CHEXBERT", str(tmp_path))
+    go(model, dataset, tmp_path / "a", tmp_path / "cache")
     assert [task.scored for task in colour_tasks.values()] == [8, 8, 8]
 
 

@@ -53,6 +53,13 @@ def test_an_unknown_name_is_answered_with_the_nearest(arguments, nearest):
     assert f"did you mean '{nearest}'" in result.stderr
 
 
+def test_a_device_that_is_not_there_is_told_in_one_line():
+    result = invoke("run", "all", "--model", "m", "--data", "d", "--out", "o", "--device", "cuda:99")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: device cuda:99: PyTorch finds ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_an_unknown_option_is_answered_with_the_nearest():
     result = invoke("run", "--lmit", "3")
     assert result.exit_code == 2
@@ -63,6 +70,30 @@ def test_an_unknown_data_set_is_answered_with_the_nearest(tmp_path):
     result = invoke("train", "model", "--preset", "phantom-tiny", "--data", "phantm", "--out", str(tmp_path / "x"))
     assert result.exit_code == 2
     assert "did you mean 'phantom'" in result.stderr
+
+
+@pytest.mark.parametrize("path", [("run",), ("train", "tokenizer"), ("sample", "pair"), ("speed", "train")], ids=" ".join)
+def test_a_command_of_one_process_is_refused_to_several(path, monkeypatch):
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "0", "RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    result = invoke(*path)
+    assert result.exit_code == 2
+    assert result.stderr == f"error: {' '.join(path)} uses one process: start it without torchrun or accelerate\n"
+
+
+def test_the_other_processes_end_without_a_word(monkeypatch):
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "1", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    result = invoke("train", "tokenizer")
+    assert (result.exit_code, result.output) == (2, "")
+
+
+@pytest.mark.parametrize("path", [("train", "model"), ("export",)], ids=" ".join)
+def test_several_processes_may_train_and_export(path, monkeypatch):
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "1", "RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert invoke(*path, "--help").exit_code == 0
 
 
 def test_help_imports_no_torch():

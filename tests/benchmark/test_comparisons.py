@@ -1,6 +1,7 @@
 """Run folders with sums, as a run leaves them, written here; two models and their seeds, compared from the files alone."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -106,6 +107,17 @@ def test_a_margin_for_nothing_is_refused(three):
         compare_runs(three[:1], {"ROUGE-L": 0.1})
 
 
+def test_a_margin_for_runs_that_are_too_small_says_so(tmp_path):
+    runs = [write_run(tmp_path / name, name, 0.1, run=name) for name in "ab"]
+    for run in runs:
+        path = run / "records.jsonl"
+        path.write_text(path.read_text().replace(f'"n": {N}', '"n": 60'))
+    with pytest.raises(UserError, match=r"by this metric \(no two models on the same 100 or more cases\)"):
+        compare_runs(runs, {"ROUGE-L": 0.1})
+    with pytest.raises(UserError, match=r"\(there are no two models to compare\)"):
+        compare_runs(runs[:1], {"ROUGE-L": 0.1})
+
+
 @pytest.mark.parametrize("text", ["BLEU-4", "BLEU-4=", "BLEU-4=-1", "BLEU-4=0", "BLEU-4=nan", "=0.1"])
 def test_a_margin_has_a_form(text):
     with pytest.raises(UserError, match="give METRIC=VALUE"):
@@ -178,10 +190,41 @@ def test_a_record_of_another_value_stops(three):
         compare_runs(three)
 
 
-def test_a_signature_cannot_lead_out_of_the_run(three):
-    edit(three[1], lambda line: line["signature"].update(statistics={"file": "../a/records.jsonl", "key": "x"}))
-    with pytest.raises(UserError, match="names no file of the run"):
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"file": "../a/records.jsonl", "key": "x"}, {"file": "statistics/report-generation/same.npz", "key": "error"},
+        {"file": "statistics/report-generation/same.npz", "key": ["ROUGE-L"]}, "somewhere", [],
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_signature_names_the_sums_of_its_own_record(three, where):
+    edit(three[1], lambda line: line["metric"] == "ROUGE-L" and line["signature"].update(statistics=where))
+    with pytest.raises(UserError, match=r"its own sums are 'ROUGE-L' in statistics/report-generation/same\.npz"):
         compare_runs(three)
+    assert ["its own sums are" in problem for problem in verify(three[1]).problems] == [True]
+
+
+def test_the_sums_of_another_system_under_the_own_name_are_refused(three):
+    (three[1] / "statistics/report-generation/same.npz").write_bytes(
+        (three[0] / "statistics/report-generation/good.npz").read_bytes()
+    )
+    with pytest.raises(UserError, match=r"same\.npz: sums of 'good' on report-generation, not of 'same' on report-generation"):
+        compare_runs(three)
+    assert len(verify(three[1]).problems) == 2
+
+
+def test_a_linked_folder_cannot_lead_out_of_the_run(three):
+    shutil.move(three[1] / "statistics", three[1].parent / "elsewhere")
+    (three[1] / "statistics").symlink_to(three[1].parent / "elsewhere")
+    with pytest.raises(UserError, match="its own sums are"):
+        compare_runs(three)
+
+
+def test_another_direction_is_not_compared(three):
+    edit(three[0], lambda line: line.update(higher_is_better=False))
+    comparisons, _ = compare_runs(three)
+    assert set(by_pair(comparisons, "ROUGE-L")) == {("same", "twin"), ("twin", "same")}
 
 
 def test_verify_recomputes_every_interval(three, tmp_path):

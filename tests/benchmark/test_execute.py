@@ -1,4 +1,5 @@
 import json
+import sys
 
 import pytest
 from PIL import Image
@@ -63,11 +64,40 @@ def test_set_reaches_the_sampler_and_its_mistakes_are_told(command, model, tmp_p
     assert "did you mean 'image.steps'" in result.stderr
 
 
-def test_only_sampler_settings_can_be_set_on_a_trained_model():
+def test_only_dtype_and_sampler_settings_can_be_set_on_a_trained_model():
     from benchmark.execute import open_model
 
-    with pytest.raises(UserError, match="--set learning_rate: a trained model takes only sampler settings"):
+    with pytest.raises(UserError, match="--set learning_rate: a trained model takes dtype and sampler settings"):
         open_model("phantom-tiny", None, {"learning_rate": "1"})
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("inceptoin", "unknown feature space 'inceptoin'; did you mean 'inception'"),
+        ("timm:resnet18", "needs the package 'timm': pip install timm"),
+        ("inception:/no/such/file", "no file '/no/such/file'"),
+    ],
+)
+def test_a_feature_space_that_cannot_be_had_stops_a_run_at_once(command, model, tmp_path, monkeypatch, spec, message):
+    monkeypatch.setitem(sys.modules, "timm", None)
+    arguments = ("run", "image-generation", "--model", "painter", "--data", "colours", "--out", tmp_path / "o")
+    result = command(*arguments, "--features", spec)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert model.drawn == []
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize("spec", ["inception", "inception-clean"])
+def test_missing_weights_of_inception_are_told_before_anything_is_drawn(command, model, tmp_path, monkeypatch, spec):
+    monkeypatch.delenv("MEDIM_BENCH_WEIGHTS", raising=False)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    arguments = ("run", "image-generation", "--model", "painter", "--data", "colours", "--out", tmp_path / "o")
+    result = command(*arguments, "--features", spec)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.splitlines()[0].startswith(f"--features {spec}: its columns will stay blank: Inception weights")
+    assert len(model.drawn) == 20
 
 
 def test_an_out_with_other_files_is_left_alone(command, tmp_path):

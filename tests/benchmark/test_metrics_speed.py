@@ -93,7 +93,6 @@ def test_meteor_is_that_of_the_package():
     hypotheses = worded_otherwise(TEXTS, 0, 0.3)
     row = compare_meteor(TEXTS, hypotheses, rounds=1)
     assert row.difference <= 1e-12
-    assert row.ratio > 1
 
 
 def test_without_java_meteor_is_not_measured(monkeypatch):

@@ -36,5 +36,8 @@ def test_code_fingerprint_follows_the_source(monkeypatch, tmp_path):
     before = provenance.code_fingerprint("tasks")
     (package / "notes.txt").write_text("no code")
     assert provenance.code_fingerprint("tasks") == before
+    (package / "guide.json").write_text("[]")
+    assert provenance.code_fingerprint("tasks") != before
+    before = provenance.code_fingerprint("tasks")
     (package / "a.py").write_text("x = 2\n")
     assert provenance.code_fingerprint("tasks") != before

@@ -15,6 +15,7 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import decode
 from medim.sampling.settings import SamplerSettings
+from medim.sampling.step import draw
 
 BACKBONE = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -73,6 +74,21 @@ def test_guidance_masks_what_is_given(own, monkeypatch):
     assert not seen[0].masked[0, layout.report].any()
     assert seen[1].masked[0, layout.report].all()
     assert torch.equal(seen[1].tokens[:, layout.image], seen[0].tokens[:, layout.image])
+
+
+def test_guidance_rises_from_nothing_to_five(own, monkeypatch):
+    known, weights = iter([0.0, -1.0] * 9), []  # (1 + w) * 0 - w * -1 = w
+
+    def drawn(logits, *settings):
+        weights.append(logits.max().item())
+        return draw(logits, *settings)
+
+    monkeypatch.setattr(
+        "benchmark.released_sampling.full_logits", lambda model, part: torch.full((1, part.layout.length, 28), next(known))
+    )
+    monkeypatch.setattr("benchmark.released_sampling.draw", drawn)
+    Released(own).fill(canvases(own, 1)["images"], [0])
+    assert weights == pytest.approx([5 * index / 9 for index in range(9)], abs=1e-6)
 
 
 @pytest.mark.parametrize("practice", [Released, PublicPractice])

@@ -175,9 +175,24 @@ def test_a_model_cannot_take_an_anchors_name(go, model):
         go()
 
 
+def test_an_object_that_is_no_generator_is_told_what_it_lacks(go, model, dataset, tmp_path):
+    class Theirs:
+        generate_images, generate_reports, generate_pairs = model.generate_images, model.generate_reports, model.generate_pairs
+
+    with pytest.raises(UserError, match="a model of type Theirs is no generator: it lacks name, fingerprint, settings "):
+        run(Theirs(), dataset, ["image-generation"], tmp_path / "out", resolution=8)
+
+
 def test_unknown_task(colour_tasks, model, dataset):
     with pytest.raises(UserError, match="did you mean 'joint-generation'"):
         choose(["joint-generaton"], colour_tasks, model, dataset)
+
+
+def test_what_a_model_learned_under_holds_for_its_samples(go, tmp_path):
+    go("image-generation", learned="PhysioNet Credentialed Health Data License 1.5.0")
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    assert manifest["withhold_samples"] is True
+    assert manifest["terms"].endswith("; PhysioNet Credentialed Health Data License 1.5.0")
 
 
 def test_restricted_terms_withhold_samples(go, dataset, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ from benchmark import sample_speed, sample_speed_baselines
 from benchmark.cli import main
 from benchmark.sample_speed import speed_of
 from benchmark.sample_speed_baselines import compare
-from benchmark.sample_speed_results import frontier
+from benchmark.sample_speed_results import frontier, write_results
 from tasks.metrics.additive import Additive
 
 QUICK = """
@@ -38,6 +38,12 @@ def test_figures_follow_from_costs():
 def test_the_frontier_is_what_nothing_beats():
     assert frontier([(1, 0.5), (2, 0.4), (2, 0.6), (3, 0.6), (4, 0.9)]) == [True, False, True, False, True]
     assert frontier([(1, 0.5), (1, 0.5)]) == [True, True]
+
+
+def test_an_old_picture_does_not_stand_for_a_sweep_without_scores(tmp_path):
+    (tmp_path / "pareto.png").write_text("old")
+    write_results(tmp_path, [], [], {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["sample_speed.csv", "sample_speed.json"]
 
 
 def score(hits) -> dict:

@@ -184,3 +184,17 @@ def test_reports_are_scored_where_the_images_cannot_be_had(command, tmp_path):
     assert isinstance(result.exception, TypeError)
     run = command("run", "report-generation", "--model", "painter", "--data", folder, "--out", tmp_path / "p")
     assert "holds reports alone: only a folder of predictions can be scored" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--limit", "3"), ("--split", "val"), ("--protocol", "r2gen"), ("--judge", "."), ("--name", "x"), ("--seed", "0"),
+        ("--resolution", "8"), ("--features", "efficientnet-lite0"), ("--cache", "none"), ("--show-samples", None),
+    ],
+)  # fmt: skip
+def test_grounding_refuses_what_it_does_not_read(command, tmp_path, option, value):
+    arguments = ["score", "grounding", "--data", tmp_path, "--predictions", tmp_path / "p", "--out", tmp_path / "o", option]
+    result = command(*arguments, *([] if value is None else [value]))
+    assert result.exit_code == 2
+    assert f"score grounding takes no {option}" in result.output

@@ -14,6 +14,8 @@ from tasks.task import Score
 assert TASKS  # registers the functions of sums
 IMAGE = Image.new("RGB", (4, 4))
 PATIENTS = [f"secret-{index // 2}" for index in range(40)]
+WHOLE = {"sums": "s", "combine": "mean", "parameters": {}, "paired": True, "seed": 0, "units": "u"}
+OTHERS = {"narrow": np.ones((20, 1)), "wide": np.ones((20, 3))}
 CASES = [Case(f"case-{index}", patient, None, IMAGE, "a report", None) for index, patient in enumerate(PATIENTS)]
 
 
@@ -112,11 +114,18 @@ def test_missing_damaged_and_foreign_files_are_named(written, tmp_path):
         ({"version": 9}, "version 9"),
         ({"metrics": {"m": {"sums": "s", "combine": "meen", "parameters": {}, "paired": True}}}, "did you mean 'mean'"),
         ({"metrics": {"m": {"sums": "lost", "combine": "mean"}}}, "metric 'm': KeyError: 'lost'"),
+        ({"metrics": {"m": WHOLE | {"sums": "narrow"}}}, "metric 'm': IndexError"),
+        ({"metrics": {"m": WHOLE | {"sums": "wide", "combine": "proportion"}}}, "metric 'm': ValueError: too many values"),
+        ({"metrics": {"m": WHOLE | {"parameters": {"order": 9}}}}, "metric 'm': TypeError"),
+        ({"metrics": {"m": WHOLE | {"seed": "x"}}}, "metric 'm': TypeError"),
+        ({"metrics": {"m": WHOLE | {"seed": -1}}}, "metric 'm': ValueError"),
+        ({"metrics": {"m": []}}, "metric 'm': TypeError"),
+        ({"metrics": []}, "damaged"), ({"metrics": None}, "damaged"), ([], "damaged"), ({"task": None}, "sums of 's' on None"),
     ):  # fmt: skip
-        text = json.dumps({"version": 1, "metrics": {}} | change)
-        np.savez(tmp_path / "bad.npz", index=np.array(text), s=np.ones((20, 2)))
+        content = {"version": 1, "task": "t", "system": "s", "metrics": {}} | change if change else change
+        np.savez(tmp_path / "bad.npz", index=np.array(json.dumps(content)), s=np.ones((20, 2)), **OTHERS)
         with pytest.raises(UserError, match=message):
-            read_statistics(tmp_path / "bad.npz")
+            read_statistics(tmp_path / "bad.npz", ("t", "s"))
 
 
 def test_pickles_are_not_opened(tmp_path):

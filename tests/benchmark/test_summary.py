@@ -27,6 +27,12 @@ def test_main_metrics_in_their_order_and_why_a_cell_is_empty():
     ]
 
 
+def test_why_fid_is_withheld_stands_below_the_table():
+    records = [record("m", "macro finding F1", 0.5, task="image-generation"), record("m", "FID", None, task="image-generation")]
+    assert summary(records).splitlines()[0].endswith("macro finding F1 ↑  FID ↑")
+    assert summary(records).splitlines()[-1] == "  - FID: Java is missing"
+
+
 def test_a_task_without_main_metrics_shows_its_first():
     table = summary([record("m", f"metric {index}", 1.0, task="other", better=None) for index in range(9)])
     assert table.splitlines()[0].split("  ")[1:] == [f"metric {index}" for index in range(6)]

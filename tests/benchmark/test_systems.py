@@ -3,7 +3,8 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from benchmark.choosing import choose
-from benchmark.systems import open_model
+from benchmark.run_data import Data
+from benchmark.systems import best_device, open_model
 from medim.data.phantom.dataset import PhantomDataset
 from medim.errors import UserError
 
@@ -28,6 +29,22 @@ def test_an_entry_point_of_something_else_is_refused(monkeypatch):
         open_model("theirs", "cpu", {})
 
 
+def test_a_trained_model_runs_in_the_type_that_is_asked_for():
+    plain, told = open_model("phantom-tiny", "cpu", {}), open_model("phantom-tiny", "cpu", {"dtype": "float32"})
+    assert plain.settings() == told.settings()
+    assert "dtype" not in plain.settings()
+    short = {"sampling.image.steps": "2", "sampling.report.steps": "2"}
+    for dtype in ("bfloat16", "float16"):
+        model = open_model("phantom-tiny", "cpu", {"dtype": dtype, **short})
+        assert model.settings()["dtype"] == str(model.model.dtype).removeprefix("torch.") == dtype
+        assert model.fingerprint == plain.fingerprint
+        image, report = model.generate_pairs([""], seeds=[0])[0]
+        nats = model.log_likelihood([image], [report], draws=1).nats
+        assert nats == pytest.approx(plain.log_likelihood([image], [report], draws=1).nats, rel=0.05)
+    with pytest.raises(UserError, match="--set dtype=half: one of float32, float16, bfloat16"):
+        open_model("phantom-tiny", "cpu", {"dtype": "half"})
+
+
 def test_a_baseline_draws_on_the_data_set():
     system = open_model("baseline:constant", "cpu", {"training": "8"}, PhantomDataset(32))
     assert system.generate_reports([None], seeds=[0])[0]
@@ -47,6 +64,14 @@ def test_a_baseline_draws_on_the_data_set():
 def test_names_that_mean_nothing_are_answered(name, message):
     with pytest.raises(UserError, match=message):
         open_model(name, "cpu", {}, PhantomDataset(32))
+
+
+def test_without_a_device_the_gpu_is_taken_where_there_is_one(monkeypatch, dataset):
+    for present, expected in ((True, "cuda"), (False, "cpu")):
+        monkeypatch.setattr("torch.cuda.is_available", lambda present=present: present)
+        assert best_device(None) == expected
+        assert Data(dataset, "test", 8, [], seed=0, device=None).context.device == expected
+        assert Data(dataset, "test", 8, [], seed=0, device="mps").context.device == best_device("mps") == "mps"
 
 
 def test_a_task_may_refuse_a_system(colour_tasks, model, dataset, monkeypatch):

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
+from medim.backbones.causal_lm import load_config
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.errors import UserError
 
@@ -201,6 +202,13 @@ def test_a_backbone_that_is_not_there_is_one_clear_line(tmp_path):
         MeDiMModel.from_backbone(str(tmp_path / "nothing"), **FIELDS)
 
 
+@pytest.mark.parametrize("name", ["runs/nothing", "weights/nothing", "./nothing", "../nothing"])
+def test_the_hub_is_not_asked_for_a_backbone_that_can_only_be_a_folder(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=f"folder '{name}' does not exist"):
+        MeDiMModel.from_backbone(name, **FIELDS)
+
+
 def test_a_backbone_that_knows_image_codes_keeps_its_rows_for_them(tmp_path):
     source = language_model("gemma")
     source.save_pretrained(tmp_path / "liquid")
@@ -218,3 +226,31 @@ def test_a_kernel_that_would_not_obey_is_refused(tmp_path):
     _, model = from_folder(tmp_path, "llama")
     with pytest.raises(UserError, match="unknown attention kernel 'flex_attention'; did you mean 'flash_attention_"):
         model.backbone.set_kernel("flex_attention")
+
+
+def test_a_kernel_whose_package_is_missing_is_a_mistake_of_one_line(tmp_path, monkeypatch):
+    _, model = from_folder(tmp_path, "llama")
+
+    def refuse(implementation: str) -> None:
+        raise ImportError(f"{implementation} has been toggled on, but the package is missing.\nInstall it.")
+
+    monkeypatch.setattr(model.backbone.decoder, "set_attn_implementation", refuse)
+    with pytest.raises(UserError, match=r"attention kernel 'flash_attention_2': .* the package is missing\.$"):
+        model.backbone.set_kernel("flash_attention_2")
+
+
+def test_a_language_model_inside_one_with_images_starts_from_its_weights_and_from_random_ones(tmp_path):
+    text = language_model("gemma3_text", tied=True).config.to_dict()
+    vision = {
+        "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 28,
+        "patch_size": 14,
+    }  # fmt: skip
+    both = AutoConfig.for_model("gemma3", text_config=text, vision_config=vision, mm_tokens_per_image=4)
+    AutoModelForImageTextToText.from_config(both).save_pretrained(tmp_path)
+    pretrained = MeDiMModel.from_backbone(str(tmp_path), layers=2, **FIELDS)
+    config = load_config(str(tmp_path), layers=2)
+    assert (config.model_type, config.num_hidden_layers, config.vocab_size) == ("gemma3_text", 2, 50)
+    model = MeDiMModel(MeDiMConfig(backbone=config.to_dict(), text_vocabulary=config.vocab_size, **FIELDS))
+    assert {name: p.shape for name, p in model.named_parameters()} == {n: p.shape for n, p in pretrained.named_parameters()}
+    with pytest.raises(UserError, match=r"layers: 4 asked for, but .* has 3"):
+        load_config(str(tmp_path), layers=4)

@@ -63,3 +63,39 @@ def test_another_recipe_or_other_data_is_refused(tmp_path, plan_in, pretend):
         replace(job, settings=(*job.settings, "learning_rate=0.5")).missing("print")
     with pytest.raises(UserError, match="data_fingerprint"):
         job.missing("other")
+
+
+def test_samples_of_other_settings_make_way_and_begun_ones_are_continued(tmp_path, plan_in, pretend):
+    plan = plan_in(tmp_path, ["full"], [0])
+    pretend(plan, "print", {"full": 0.0})
+    few, more = (replace(plan.jobs[0], generation=Generation(limit=limit)) for limit in (2, 4))
+    sample = few.folder / "run" / "samples.jsonl"
+
+    def left_after(job: Job) -> bool:
+        job.begin_generation()
+        was_there = sample.exists()
+        sample.parent.mkdir(exist_ok=True)
+        sample.touch()
+        return was_there
+
+    sample.parent.mkdir()
+    sample.touch()
+    assert left_after(few), "begun before it was noted what was begun"
+    assert left_after(few)
+    assert not left_after(more), "begun with another limit"
+    assert left_after(more)
+    more.mark("generation")
+    assert left_after(more)
+    assert not left_after(few), "done with another limit"
+    assert few.missing("print") == ["generation"]
+    assert replace(few, generation=None).missing("print") == []
+
+
+def test_samples_that_an_older_version_finished_make_way_for_others(tmp_path, plan_in, pretend):
+    plan = plan_in(tmp_path, ["full"], [0])
+    pretend(plan, "print", {"full": 0.0})
+    few, more = (replace(plan.jobs[0], generation=Generation(limit=limit)) for limit in (2, 4))
+    few.mark("generation")
+    (few.folder / "run").mkdir()
+    more.begin_generation()
+    assert not (few.folder / "run").exists()

@@ -64,6 +64,12 @@ def test_a_failure_names_the_arm_and_its_log_and_the_others_go_on(tmp_path, comm
     assert {seen(jobs[0])["gpu"], seen(jobs[1])["gpu"]} == {"0", "1"}
 
 
+def test_cores_are_counted_where_there_is_no_affinity(monkeypatch):
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert threads_each(2) == 4
+
+
 def test_stopping_ends_the_childrens_input_and_waits(tmp_path, command, monkeypatch):
     endless = job(tmp_path, "endless")
 

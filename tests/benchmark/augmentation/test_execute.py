@@ -1,9 +1,17 @@
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 
+from leaderboard.compare import boards
+from leaderboard.gallery import galleries
 from leaderboard.record import read_records
+from leaderboard.site.samples import gallery_views
+from leaderboard.store import collect
+from tasks.downstream import DOWNSTREAM
+
+from .conftest import Scenes
 
 PRIMARY = "macro finding F1"
 
@@ -60,6 +68,29 @@ def test_records_are_one_row_an_arm_and_bear_the_regime(run, out):
     }
     assert (out / "curve.png").stat().st_size > 5000
     assert "external prior" in (out / "augmentation.md").read_text()
+
+
+def test_a_record_states_the_cases_of_its_own_metric(run, out, monkeypatch):
+    pair, names = Scenes.pair, ("scene", "sea")
+    monkeypatch.setattr(Scenes, "domains", names)
+    monkeypatch.setattr(Scenes, "pair", lambda *where: replace(pair(*where), domain=names[where[-1] % 3 == 0]))
+    assert run("--set", "augmentation.seeds=0").exit_code == 0
+    records = read_records(out / "records.jsonl")
+    stated = {record.metric: record.n for record in records}
+    assert (stated[f"{PRIMARY}: scene"], stated[f"{PRIMARY}: sea"], stated[PRIMARY]) == (80, 40, 120)
+    assert {stated[metric] for metric in stated if "real-repeated" in metric or "real pairs that" in metric} == {120}
+    assert [record.metric for record in records if record.signature.get("n", record.n) != record.n] == []
+
+
+def test_the_page_shows_the_samples_of_every_arm(run, out):
+    assert run("--set", "augmentation.seeds=0").exit_code == 0
+    collection = collect([out])
+    (board,) = boards(collection.records, dict.fromkeys(collection.runs, "f"))
+    views = gallery_views(galleries(list(collection.runs.values()), 2, 2, 10**7), board.tables[0].rows, "board1")
+    assert {(view["system"], view["is_model"], len(view["cards"])) for view in views} == {
+        ("scenist: real+synthetic 100 %", True, 2), ("real-repeated", False, 2), ("real+shuffled", False, 2),
+        ("real-as-synthetic", False, 2),
+    }  # fmt: skip
 
 
 def test_splits_are_fixed_before_anything_is_generated(run, out, scenist, monkeypatch):
@@ -166,3 +197,12 @@ def test_mistakes_are_told_in_one_line(run, arguments, message):
     assert result.exit_code == 2
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
+
+
+def test_the_downstream_model_is_trained_on_the_gpu_where_there_is_one(run, monkeypatch, regression):
+    asked = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setitem(DOWNSTREAM, "regression", lambda argument, device: asked.append(device) or regression)
+    assert run().exit_code == 0
+    assert run("--device", "cpu", "--overwrite").exit_code == 0
+    assert asked == ["cuda", "cpu"]

@@ -24,6 +24,8 @@ def test_unknown_names_and_folders_are_told(tmp_path):
         resolve(str(tmp_path / "nothing"))
     with pytest.raises(UserError, match=r"config\.json is missing"):
         resolve(str(tmp_path))
+    with pytest.raises(UserError, match="folder 'runs/nothing' does not exist"):
+        resolve("runs/nothing")
 
 
 def test_a_hub_id_that_cannot_be_had_is_one_clear_line(monkeypatch):
@@ -62,6 +64,23 @@ def test_a_cut_weights_file_is_one_clear_line(trained, tmp_path):
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot be loaded") as error:
         MeDiMPipeline.from_pretrained(folder, device="cpu")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("sampler.json", '{"image": {"steps": 3},}'), ("sampler.json", '{"image": 3}'), ("sampler.json", "[]"),
+        ("sampler.json", '{"image": {"step": 3}}'), ("report_tokenizer/tokenizer.json", "{"),
+        ("report_tokenizer/tokenizer.json", "{}"),
+    ],
+)  # fmt: skip
+def test_a_damaged_file_of_json_is_one_clear_line(trained, tmp_path, file, content):
+    folder = shutil.copytree(trained, tmp_path / "model")
+    (folder / file).write_text(content)
+    with pytest.raises(UserError, match="cannot be read: ") as error:
+        MeDiMPipeline.from_pretrained(folder, device="cpu")
+    assert str(folder / file).removesuffix("/tokenizer.json") in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -162,6 +162,16 @@ def test_a_perfect_denoiser_adds_nothing():
                 assert found.abs().max() < 1e-4
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("schedule", [LogLinear(), Cosine(), Polynomial(3.0)], ids=["log-linear", "cosine", "polynomial"])
+@pytest.mark.parametrize("share", [HYBRID_SHARE, 1.0])
+def test_where_all_is_noise_no_token_adds_anything(share, schedule, dtype):
+    logits = 3 * torch.randn(3, 1000, generator=torch.Generator().manual_seed(0))
+    x, z = torch.tensor([0, 1, 2]), torch.tensor([0, 5, 1000 if share < 1 else 6])
+    alpha = schedule.alpha(torch.ones(3, dtype=dtype))
+    assert Transition(1000, share).divergence(logits, x, z, alpha).tolist() == [0, 0, 0]
+
+
 @pytest.mark.parametrize("schedule", [LogLinear(), Cosine(), Polynomial(3.0)], ids=["log-linear", "cosine", "polynomial"])
 def test_weights_follow_from_alpha_and_eq_6_is_their_finite_form(schedule):
     t = torch.linspace(0.05, 0.95, 19, dtype=torch.float64, requires_grad=True)

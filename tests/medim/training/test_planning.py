@@ -17,11 +17,23 @@ def recipe(*overrides: str, preset: str = "phantom-tiny") -> ModelRecipe:
     return load_recipe(ModelRecipe, preset, "", list(overrides))
 
 
-@pytest.mark.parametrize("name", [name for name in presets("") if "smollm2" not in name])
+@pytest.mark.parametrize("name", list(presets("")))
 def test_every_preset_can_be_planned_without_its_weights(name):
     result = CliRunner().invoke(main, ["train", "model", "--preset", name, "--dry-run"])
     assert result.exit_code == 0, result.output
     assert "days on 8 a100" in result.output
+
+
+def test_the_shape_of_smollm2_is_that_of_its_weights():
+    """135 million, and the rows and heads that images, structure and places add."""
+    parts = plan(recipe(preset="smollm2"), "smollm2", 1, "ddp").parameters
+    backbone = ("blocks", "text embedding", "norms and other backbone parts")
+    assert sum(parts[part] for part in backbone) == 134_515_008
+
+
+def test_the_shape_of_a_backbone_does_not_outlive_it():
+    assert recipe(preset="smollm2").backbone_shape is not None
+    assert recipe("backbone=weights/another", preset="smollm2").backbone_shape is None
 
 
 def test_parameters_are_those_of_the_model():
@@ -87,5 +99,28 @@ def test_what_does_not_fit_is_said_and_mistakes_name_the_nearest():
     assert "does not fit: try --sharding fsdp, more GPUs" in said.output
     wrong = CliRunner().invoke(main, ["train", "model", "--preset", "liquid-7b", "--dry-run", "--gpu", "h20"])
     assert "unknown GPU 'h20'; did you mean 'h200'?" in wrong.output
-    with pytest.raises(UserError, match="no tokenizer recipe tells"):
+    with pytest.raises(UserError, match="unknown model 'nowhere'"):
         plan(recipe("image_tokenizer=nowhere"), "phantom-tiny", 1, "ddp")
+
+
+def test_the_geometry_is_that_of_the_tokenizer_that_is_given(tokenizer_folder):
+    own = [*("train", "model", "--preset", "smollm2", "--dry-run"), "--set", "per_device_train_batch_size=1", "--gpus", "1"]
+    for given in (["--tokenizer", str(tokenizer_folder)], ["--set", f"image_tokenizer={tokenizer_folder}"]):
+        planned = CliRunner().invoke(main, [*own, *given])
+        assert planned.exit_code == 0, planned.output
+        assert f"tokens a step{16 + 128 + 2:>37,}" in planned.output
+    missing = CliRunner().invoke(main, [*own, "--tokenizer", str(tokenizer_folder / "none")])
+    assert missing.exit_code == 2
+    assert "does not exist" in missing.output
+
+
+def test_a_recipe_of_the_user_is_planned_with_the_tokenizer_of_what_it_extends(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: dit-smollm2\nreport_length: 64\n")
+    planned = CliRunner().invoke(main, ["train", "model", "--preset", str(mine), "--dry-run"])
+    assert planned.exit_code == 0, planned.output
+    whole = tmp_path / "whole.yaml"
+    whole.write_text("backbone: {model_type: llama}\nreport_length: 64\nmax_steps: 1\nreport_vocabulary: 300\n")
+    told = CliRunner().invoke(main, ["train", "model", "--preset", str(whole), "--dry-run"])
+    assert told.exit_code == 2
+    assert "no tokenizer recipe tells" in told.output

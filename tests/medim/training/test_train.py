@@ -1,18 +1,27 @@
 """Training end to end on squares: what it writes, that it learns, that it continues exactly, what it refuses."""
 
 import json
+import os
 import shutil
+import signal
+from datetime import timedelta
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
+from transformers import TrainerControl, TrainerState
 
 from medim.data.selection import MixedDataset, Subset
 from medim.errors import UserError
 from medim.locks import held
 from medim.pipeline import MeDiMPipeline
-from medim.training import trainer
-from medim.training.train import train_model
+from medim.tokenizers.image import ImageTokenizer
+from medim.training import train, trainer
+from medim.training.callbacks import MetricsFile
+from medim.training.recipe import ModelRecipe
+from medim.training.recipe_file import load_recipe
+from medim.training.train import claim, refuse_another, train_model
 
 
 def weights(out):
@@ -93,6 +102,111 @@ def test_another_configuration_into_the_same_folder_is_refused(squares, recipe_f
     )
 
 
+def test_a_training_goes_on_when_its_preset_has_learned_the_backbones_shape(tmp_path):
+    recipe = {"backbone": "owner/name", "learning_rate": 1e-4}
+    claim(tmp_path, {"recipe": recipe, "data": "squares"}, False)
+    refuse_another(tmp_path, {"recipe": {**recipe, "backbone_shape": {"hidden_size": 576}}, "data": "squares"})
+
+
+def test_processes_wait_for_the_tokens_longer_than_the_ten_minutes_of_nccl(squares, recipe_file, tmp_path, monkeypatch):
+    def state(**options):
+        raise TimeoutError(options["timeout"])
+
+    monkeypatch.setattr("medim.training.train.PartialState", state)
+    with pytest.raises(TimeoutError) as told:
+        train_model(str(recipe_file), squares, tmp_path / "out", device="cpu")
+    assert told.value.args[0] >= timedelta(days=1)
+
+
+def test_an_image_tokenizer_that_was_trained_anew_is_refused(squares, recipe_file, tmp_path):
+    def attempt(seed: int) -> None:
+        tokenizer = ImageTokenizer.build(16, 4, 8, channels=(8, 8, 8), latent_channels=4, seed=seed)
+        tokenizer.save_pretrained(tmp_path / "tokenizer")
+        settings = {"tokenizer": str(tmp_path / "tokenizer"), "steps": 2, "device": "cpu"}
+        train_model(str(recipe_file), squares, tmp_path / "out", **settings)
+
+    attempt(0)
+    with pytest.raises(UserError, match=r"image_tokenizer_fingerprint = '\w+', not '\w+'; choose another --out"):
+        attempt(1)
+    config = tmp_path / "out" / "config.yaml"
+    older = yaml.safe_load(config.read_text())
+    del older["image_tokenizer_fingerprint"]
+    config.write_text(yaml.safe_dump(older))
+    attempt(0)
+
+
+def test_a_kill_in_the_final_save_leaves_no_training_that_passes_for_done(squares, recipe_file, tmp_path, monkeypatch):
+    def killed(*arguments) -> None:
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train, "save", killed)
+        with pytest.raises(SystemExit):
+            train_model(str(recipe_file), squares, tmp_path / "out", steps=2, device="cpu")
+    assert not (tmp_path / "out" / "training.json").exists()
+    train_model(str(recipe_file), squares, tmp_path / "out", steps=2, device="cpu")
+    assert (tmp_path / "out" / "training.json").exists()
+
+
+def test_ctrl_c_in_the_final_evaluation_stops_and_continues_to_the_same_weights(squares, recipe_file, tmp_path, monkeypatch):
+    evaluate, settings = trainer.DiffusionTrainer.evaluate, {"overrides": ("eval_steps=1000",), "device": "cpu"}
+
+    def interrupted(self, **options) -> dict[str, float]:
+        if not options:  # those while training have some
+            os.kill(os.getpid(), signal.SIGINT)
+        return evaluate(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer.DiffusionTrainer, "evaluate", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train_model(str(recipe_file), squares, tmp_path / "half", **settings)
+    assert not (tmp_path / "half" / "training.json").exists()
+    for name in ("half", "whole"):
+        train_model(str(recipe_file), squares, tmp_path / name, **settings)
+    assert same(tmp_path / "half", tmp_path / "whole")
+
+
+def test_a_kill_while_the_log_is_shortened_leaves_it_whole(tmp_path, monkeypatch):
+    log = tmp_path / "metrics.jsonl"
+    log.write_text('{"step": 1}\n{"step": 2}\n')
+
+    def killed(*arguments) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(os, "replace", killed)
+    with pytest.raises(SystemExit):
+        MetricsFile(log).on_train_begin(None, TrainerState(global_step=1), TrainerControl())
+    assert log.read_text() == '{"step": 1}\n{"step": 2}\n'
+
+
+@pytest.mark.parametrize(("device", "index"), [(None, 0), ("cuda", 0), ("cuda:2", 2)])
+def test_one_process_trains_on_one_gpu_the_one_that_was_chosen(tmp_path, monkeypatch, device, index):
+    """CUDA as transformers sees it, with three GPUs: by itself it would take all of them."""
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    recipe = load_recipe(ModelRecipe, "phantom-tiny", "", ["bf16=false"])
+    arguments = trainer.training_arguments(recipe, tmp_path, device)
+    assert arguments.device == current[-1] == torch.device("cuda", index)
+    assert arguments.n_gpu == 1
+    assert arguments.train_batch_size == recipe.per_device_train_batch_size
+
+
+def test_a_device_that_is_not_there_is_told_before_anything_is_written(squares, recipe_file, tmp_path):
+    with pytest.raises(UserError, match="device cuda:99: PyTorch finds"):
+        train_model(str(recipe_file), squares, tmp_path / "out", device="cuda:99")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_a_compiler_a_recipe_that_compiles_trains_uncompiled_and_says_so(squares, recipe_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", str(tmp_path / "none"))
+    settings = {"steps": 2, "overrides": ("torch_compile=true",), "device": "cpu"}
+    with pytest.warns(UserWarning, match="no compiler is found"):
+        out = train_model(str(recipe_file), squares, tmp_path / "out", **settings)
+    assert yaml.safe_load((out / "config.yaml").read_text())["recipe"]["torch_compile"]
+
+
 def test_half_a_checkpoint_is_passed_over(tmp_path):
     for step, files in ((4, ["trainer_state.json"]), (12, ["trainer_state.json"]), (16, ["model.safetensors"])):
         (tmp_path / f"checkpoint-{step}").mkdir()
@@ -109,6 +223,9 @@ def test_mistakes_in_a_recipe_name_the_key_and_the_nearest(squares, recipe_file,
 
     assert "did you mean 'learning_rate'" in attempt("learnin_rate=1")
     assert "max_steps" in attempt("max_steps=-1")
+    assert "seed" in attempt("seed=-1")
+    assert "did you mean 'cosine'" in attempt("lr_scheduler_type=consine")
+    assert "unknown lr_scheduler_type" in attempt("lr_scheduler_type=cosine_with_min_lr")
     assert "did you mean 'joint'" in attempt("mixture.jont=1")
     assert "not of the form key=value" in attempt("steps")
     assert "unknown model 'phantom-tony'" in attempt("image_tokenizer=phantom-tony")
@@ -116,3 +233,9 @@ def test_mistakes_in_a_recipe_name_the_key_and_the_nearest(squares, recipe_file,
     assert "report_vocabulary" in attempt("report_vocabulary=null")
     with pytest.raises(UserError, match="did you mean 'phantom-tiny'"):
         train_model("phantom-tinny", squares, tmp_path / "out", device="cpu")
+
+
+def test_a_backbone_that_a_preset_makes_is_told_with_its_command(squares, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="'runs/mini-liquid' does not exist; this makes it: medim-bench train model"):
+        train_model("mini-liquid-diffusion", squares, tmp_path / "out", device="cpu")
