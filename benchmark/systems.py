@@ -115,9 +115,7 @@ def check_generator(system: object, what: str) -> None:
 
 
 def best_device(device: str | None) -> str:
-    """The device that is asked for, else the GPU where there is one."""
-    if device is not None:
-        return device
-    import torch
+    """The device that is asked for, else the GPU where there is one; a UserError where there is no such device."""
+    from medim.devices import chosen_device
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    return str(chosen_device(device))

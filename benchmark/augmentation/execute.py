@@ -89,7 +89,7 @@ def execute_augmentation(
         if begun is None:
             begun = {"command": command_line(), "commit": commit(), "created": now()}
             artifacts.put("begun", configuration, begun)
-        pools, prompts = _pools(generator, arms, division, settings, side, out, seed=seed, batch_size=batch_size)
+        pools, prompts = _pools(generator, arms, division, settings, side, out, terms=terms, seed=seed, batch_size=batch_size)
         context = Context.for_dataset(division.dataset, best_device(device), seed)
         context.protocol = protocol
         trainings = Trainings(
@@ -173,7 +173,7 @@ def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[A
 
 def _pools(
     generator: Generator, arms: Sequence[Arm], division: Division, settings: AugmentationSettings, side: int, out: Path, *,
-    seed: int, batch_size: int,
+    terms: str, seed: int, batch_size: int,
 ) -> tuple[Pools, str]:  # fmt: skip
     """What the arms are composed of, and the hash of the prompts."""
     real = division.examples(REAL_SET, side)
@@ -183,7 +183,7 @@ def _pools(
         real,
         further=division.examples(OTHER_SET, side, counts["further"]) if counts["further"] else (),
         synthetic=generated_pairs(
-            generator, counts["synthetic"], division, prompts, out, settings, seed=seed, batch_size=batch_size
+            generator, counts["synthetic"], division, prompts, out, settings, terms=terms, seed=seed, batch_size=batch_size
         ) if counts["synthetic"] else (),
         pseudo=pseudo_pairs(generator, counts["pseudo"], division, side, out, seed=seed, batch_size=batch_size)
         if counts["pseudo"] else (),

@@ -67,11 +67,12 @@ def test_names_that_mean_nothing_are_answered(name, message):
 
 
 def test_without_a_device_the_gpu_is_taken_where_there_is_one(monkeypatch, dataset):
-    for present, expected in ((True, "cuda"), (False, "cpu")):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    for present, expected in ((True, "cuda:0"), (False, "cpu")):
         monkeypatch.setattr("torch.cuda.is_available", lambda present=present: present)
         assert best_device(None) == expected
         assert Data(dataset, "test", 8, [], seed=0, device=None).context.device == expected
-        assert Data(dataset, "test", 8, [], seed=0, device="mps").context.device == best_device("mps") == "mps"
+        assert Data(dataset, "test", 8, [], seed=0, device="cpu").context.device == best_device("cpu") == "cpu"
 
 
 def test_a_task_may_refuse_a_system(colour_tasks, model, dataset, monkeypatch):

@@ -93,6 +93,16 @@ def test_the_page_shows_the_samples_of_every_arm(run, out):
     }  # fmt: skip
 
 
+def test_what_the_generator_learned_under_stands_in_its_pairs(run, out, monkeypatch):
+    terms = "PhysioNet Credentialed Health Data License 1.5.0"
+    monkeypatch.setattr("benchmark.augmentation.execute.model_terms", lambda model: terms)
+    assert run("--set", "augmentation.seeds=0").exit_code == 0
+    assert json.loads((out / "manifest.json").read_text())["withhold_samples"]
+    lines = (out / "synthetic/generated/pairs.jsonl").read_text().splitlines()
+    assert lines
+    assert all(terms in json.loads(line)["terms"] for line in lines)
+
+
 def test_splits_are_fixed_before_anything_is_generated(run, out, scenist, monkeypatch):
     seen = []
     generate = scenist.generate_pairs
@@ -202,7 +212,8 @@ def test_mistakes_are_told_in_one_line(run, arguments, message):
 def test_the_downstream_model_is_trained_on_the_gpu_where_there_is_one(run, monkeypatch, regression):
     asked = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setitem(DOWNSTREAM, "regression", lambda argument, device: asked.append(device) or regression)
     assert run().exit_code == 0
     assert run("--device", "cpu", "--overwrite").exit_code == 0
-    assert asked == ["cuda", "cpu"]
+    assert asked == ["cuda:0", "cpu"]

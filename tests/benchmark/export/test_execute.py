@@ -116,9 +116,10 @@ def test_every_pair_bears_the_terms_of_the_data_and_of_what_the_model_learned_fr
 def test_training_images_are_searched_on_the_gpu_where_there_is_one(command, monkeypatch):
     asked = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     monkeypatch.setattr("benchmark.export.execute.Context", lambda **given: asked.append(given["device"]) or Context(**given))
     assert command(*GENERATE, "--format", "folder").exit_code == 0
-    assert asked == ["cuda"]
+    assert asked == ["cuda:0"]
 
 
 def test_slots_without_a_pair_give_status_3(command):
