@@ -9,7 +9,6 @@ import click
 from benchmark.artifacts import Artifacts
 from benchmark.cache import SharedCache
 from benchmark.execute import cache_folder
-from benchmark.export.gate import steering_checkers
 from benchmark.generation import FAILURES, Failure, write_failures
 from benchmark.provenance import command_line, commit
 from benchmark.run_data import Data
@@ -18,7 +17,7 @@ from benchmark.sample_speed_baselines import against_baselines, baselines_of, li
 from benchmark.sample_speed_results import FIGURES, PARETO, TABLE, write_results
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.sweeps import Sweep
-from benchmark.systems import DTYPE, open_pipeline
+from benchmark.systems import DTYPE, checkers_that_steer, open_pipeline
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
@@ -101,9 +100,5 @@ def run_sample_speed(
 
 def _steer(pipeline: MeDiMPipeline, samplers: Mapping[str, SamplerSettings], dataset: PairDataset) -> None:
     """Names the checkers that steer, where some sampler of the sweep asks for them."""
-    steered = [name for name, s in samplers.items() if s.steering.candidates > 1 or s.steering.repairs > 0]
-    if steered and pipeline.steering is None:
-        images, reports = steering_checkers(dataset)
-        if images is None or reports is None:
-            raise UserError(f"sampler '{steered[0]}' of the sweep: data set '{dataset.name}' has no checkers that steer")
-        pipeline.steer(images, reports)
+    if pipeline.steering is None and any(sampler.steering.asked for sampler in samplers.values()):
+        pipeline.steer(*checkers_that_steer(dataset))

@@ -84,15 +84,20 @@ def open_pipeline(
     if sampling:
         pipeline.configure(sampling)
     if pipeline.steered:
-        pipeline.steer(*_steering_checkers(name, dataset))
+        if dataset is None:
+            raise UserError(f"--model {name} with {SAMPLING}steering needs --data: a set whose checkers steer, such as phantom")
+        pipeline.steer(*checkers_that_steer(dataset))
     return pipeline
 
 
-def _steering_checkers(model: str, dataset: PairDataset | None) -> tuple[Checker, Checker]:
+def checkers_that_steer(dataset: PairDataset) -> tuple[Checker, Checker]:
+    """The data set's checkers of images and of reports that may steer a sampler.
+
+    Raises:
+        UserError: it lacks one of them.
+    """
     from benchmark.export.gate import steering_checkers
 
-    if dataset is None:
-        raise UserError(f"--model {model} with {SAMPLING}steering needs --data: a set whose checkers steer, such as phantom")
     images, reports = steering_checkers(dataset)
     if images is None or reports is None:
         raise UserError(f"data set '{dataset.name}' has no checkers that steer: {SAMPLING}steering.* cannot be used with it")

@@ -75,7 +75,7 @@ def table_plots(board: Board, table: Table, prefix: str) -> list[Plot]:
         prefix: starts every file name.
     """
     plots = []
-    if any(_drawable(table, metric) for metric in table.metrics):
+    if any(_worth_a_panel(table, metric) for metric in table.metrics):
         plots.append(_metrics_plot(board, table, f"{prefix}-metrics"))
     drawn = Counter(part.group for m in table.details if (part := breakdown(m)) and _drawable(table, m))
     for group, size in drawn.items():
@@ -111,7 +111,7 @@ def lengths_plot(title: str, lengths: Mapping[str, Sequence[int]], name: str) ->
 
 
 def _metrics_plot(board: Board, table: Table, name: str) -> Plot:
-    metrics = [metric for metric in table.metrics if _drawable(table, metric)]
+    metrics = [metric for metric in table.metrics if _worth_a_panel(table, metric)]
     rows = _at_most(MOST_MODELS, [row for row in table.rows if any(_has_value(row.cells.get(m)) for m in metrics)])
     labels = [row.label for row in rows]
     columns = min(3, len(metrics))
@@ -256,6 +256,12 @@ def _has_value(record: Record | None) -> bool:
 
 def _drawable(table: Table, metric: str) -> bool:
     return any(_has_value(record) for record in table.column(metric).values())
+
+
+def _worth_a_panel(table: Table, metric: str) -> bool:
+    """One mark without an interval says no more than its cell."""
+    told = [record for record in table.column(metric).values() if record.value is not None]
+    return len(told) > 1 or any(record.ci_low is not None for record in told)
 
 
 def slug(text: str) -> str:

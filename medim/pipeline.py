@@ -293,7 +293,7 @@ class MeDiMPipeline:
     @property
     def steered(self) -> bool:
         """Whether the sampler's settings ask for checkers; see `steer`."""
-        return self.sampler.steering.candidates > 1 or self.sampler.steering.repairs > 0
+        return self.sampler.steering.asked
 
     def _decode(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> Canvas:
         if len(seeds) != len(canvas.tokens):

@@ -16,7 +16,7 @@ from benchmark.ablation.work import JOB_LOCK
 from benchmark.generation import FAILURES
 from benchmark.provenance import command_line
 from benchmark.status import DONE, WITH_FAILURES
-from benchmark.systems import SAMPLING
+from benchmark.systems import SAMPLING, checkers_that_steer
 from medim.data.dataset import load_dataset
 from medim.errors import UserError
 from medim.files import write_text
@@ -65,7 +65,9 @@ def execute_ablation(
     more = [*(tokenizer_arm(text, codes_known) for text in tokenizer_arms), *map(backbone_arm, backbone_arms)]
     chosen = chosen_arms(list(dict.fromkeys(names)), more)
     sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
-    SamplerSettings().with_overrides(sampling)  # a mistake is told before anything is trained
+    sampler = SamplerSettings().with_overrides(sampling)  # a mistake is told before anything is trained
+    if limit is not None and sampler.steering.asked:
+        checkers_that_steer(dataset)
     plan = make_plan(
         chosen, parse_seeds(seeds), preset=preset, data=data, out=out, tokenizer=tokenizer, steps=steps,
         overrides=recipe_settings, evaluation=Evaluation(eval_pairs, draws),

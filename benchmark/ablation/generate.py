@@ -18,7 +18,8 @@ def generate(job: Job, dataset: PairDataset, out: Path, cache: Path) -> int:
     """
     assert job.generation is not None
     asked = job.generation
-    pipeline = open_pipeline(str(job.folder), job.device, {SAMPLING + key: value for key, value in asked.sampling.items()})
+    settings = {SAMPLING + key: value for key, value in asked.sampling.items()}
+    pipeline = open_pipeline(str(job.folder), job.device, settings, dataset)
     pipeline.name = job.arm
     result = run(
         pipeline, dataset, TASKS, out, resolution=pipeline.resolution, split=asked.split, limit=asked.limit, seed=job.seed,

@@ -124,6 +124,11 @@ class SteeringSettings:
             "budget": self.budget >= 0,
         })  # fmt: skip
 
+    @property
+    def asked(self) -> bool:
+        """Whether checkers are needed."""
+        return self.candidates > 1 or self.repairs > 0
+
 
 @dataclass(frozen=True)
 class EditSettings:

@@ -43,6 +43,14 @@ def test_anchors_that_are_no_target_alone_have_no_breakdown(board):
     assert not [plot for plot in table_plots(board, table, "p") if plot.group]
 
 
+def test_a_mark_without_an_interval_or_another_beside_it_has_no_panel(board):
+    table = board.tables[0]
+    row = next(row for row in table.rows if row.kind == "measured")
+    bare = {name: cell.model_copy(update={"ci_low": None, "ci_high": None}) for name, cell in row.cells.items()}
+    assert [plot.name for plot in table_plots(board, replace(table, rows=[row]), "p") if plot.group is None] == ["p-metrics"]
+    assert all(plot.group for plot in table_plots(board, replace(table, rows=[replace(row, cells=bare)]), "p"))
+
+
 def test_lengths_state_their_medians():
     plot = lengths_plot("Lengths", {"model": [10, 20, 30], "real": [7, 7]}, "x")
     assert "model 20 words" in plot.alt

@@ -1,5 +1,7 @@
 """The command's first steps: mistakes are told before anything is trained, and starting anew removes only trainings."""
 
+from unittest.mock import Mock
+
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +17,15 @@ def test_a_sampler_setting_that_does_not_exist_is_told_before_anything_is_traine
     told = CliRunner().invoke(main, [*arguments, "--limit", "2", "--set", "sampling.image.stpes=4"])
     assert told.exit_code == 2
     assert "did you mean 'steps'" in told.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_steering_without_checkers_that_steer_is_told_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setattr("benchmark.ablation.execute.checkers_that_steer", Mock(side_effect=UserError("none that steer")))
+    arguments = ["ablate", "--arms", "full", "--preset", "phantom-tiny", "--data", "phantom", "--out", str(tmp_path / "out")]
+    told = CliRunner().invoke(main, [*arguments, "--limit", "2", "--set", "sampling.steering.candidates=2"])
+    assert told.exit_code == 2
+    assert "none that steer" in told.output
     assert not (tmp_path / "out").exists()
 
 
