@@ -72,7 +72,7 @@ def calibration_plot(title: str, lengths: Mapping[str, Lengths], name: str) -> P
                 look = {"color": MODEL_COLOURS[number % 6], "marker": MODEL_MARKERS[number % 6]}
                 axes.plot(own[COLUMNS[3]], own[COLUMNS[4]], markersize=4, linewidth=1.2, label=model, **look)
             axes.set(xlabel="reference (words)", title=domain if domain != EVERY else "all reports")
-            axes.set_aspect("equal")
+            axes.set_aspect("equal", adjustable="datalim")  # a fixed box overflows the constrained layout
             axes.grid(color=FAINT, linewidth=0.6)
         panels[0].set_ylabel("generated (words)")
         handles, labels = panels[0].get_legend_handles_labels()
