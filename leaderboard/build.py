@@ -114,7 +114,7 @@ def _views(board: Board, shown: Sequence[Gallery], runs: dict[str, Run]) -> list
     for table in board.tables:
         prefix = slug(f"{name} {table.task}")
         plots = table_plots(board, table, prefix) + [plot for task, plot in across if task == table.task]
-        place = {row.first.run: number for number, row in enumerate(table.rows)}  # one colour for a model in all of a task's plots
+        place = {row.first.run: number for number, row in enumerate(table.rows)}  # one colour for a model in all plots
         ranked = sorted(here, key=lambda run: place.get(run.manifest.run, len(place)))
         plots += _lengths(ranked, table.task, f"{table.task.replace('-', ' ')} on {board.dataset} ({board.split})", prefix)
         views.append(TableView(table, plots, [g for g in shown if g.task == table.task and g.run in here]))
