@@ -288,13 +288,13 @@ class MeDiMModel(PreTrainedModel):
         return torch.stack(sums, dim=1)
 
     def logits(self, hidden: torch.Tensor, modality: Modality) -> torch.Tensor:
-        """hidden (n, width) -> (n, V) over the ids of the modality."""
+        """hidden (..., width) -> (..., V) over the ids of the modality."""
         if modality == "image":
             logits = self.image_head(hidden)
         elif self.report_head is None:
             logits = F.linear(hidden, self.get_input_embeddings().weight[: self.config.text_vocabulary])
         else:
-            logits = self.report_head(hidden)[:, : self.config.text_vocabulary]
+            logits = self.report_head(hidden)[..., : self.config.text_vocabulary]
         cap = self.config.backbone.get("final_logit_softcapping")
         return logits if cap is None else cap * torch.tanh(logits / cap)
 

@@ -222,6 +222,18 @@ def test_a_backbone_that_knows_image_codes_keeps_its_rows_for_them(tmp_path):
         MeDiMModel.from_backbone(str(tmp_path / "liquid"), image_offset=40, **FIELDS)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_reports_have_logits_over_text_alone_in_any_shape(tmp_path, tied):
+    """A backbone that knows image codes has rows for them in its head, and a sampler asks for (B, K, width)."""
+    language_model("llama", tied).save_pretrained(tmp_path / "liquid")
+    model = MeDiMModel.from_backbone(str(tmp_path / "liquid"), image_offset=34, **FIELDS).eval()
+    hidden = torch.randn(2, 5, 32)
+    with torch.no_grad():
+        logits = model.logits(hidden, "report")
+        assert logits.shape == (2, 5, 34)
+        torch.testing.assert_close(logits.flatten(0, 1), model.logits(hidden.flatten(0, 1), "report"))
+
+
 def test_a_kernel_that_would_not_obey_is_refused(tmp_path):
     _, model = from_folder(tmp_path, "llama")
     with pytest.raises(UserError, match="unknown attention kernel 'flex_attention'; did you mean 'flash_attention_"):
