@@ -110,17 +110,13 @@ def test_a_table_that_the_filter_empties_says_so(opened, page_file):
 
 def test_links_within_the_page_take_the_keyboard_to_their_place(opened, page_file):
     page = opened(page_file)
-
-    def focused():
-        return page.evaluate("[document.activeElement.tagName, document.activeElement.id]")
-
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    assert focused() == ["MAIN", "main"]
+    expect(page.locator("main#main")).to_be_focused()
     page.get_by_role("navigation").get_by_role("link", name="Report generation").click()
-    assert focused() == ["SECTION", "board1-report-generation"]
+    expect(page.locator("section#board1-report-generation")).to_be_focused()
     page.locator("tr[data-row=alpha] a[title=samples]").first.click()
-    assert focused()[0] == "SUMMARY"
+    expect(page.locator("summary:focus")).to_have_count(1)
     assert page.locator("details.gallery").first.get_attribute("open") == ""
 
 
