@@ -23,6 +23,7 @@ SETS: dict[str, tuple[str, ...]] = {
     "choices": CHOICES,
     "adaln": ("full", "no-timestep", "no-adaln", "gating-zero", "gating-released"),
     "prior": ("full", "no-pretrained"),
+    "text-prior": ("full", "no-pretrained", "smollm2-random", "smollm2"),
     "all": tuple(dict.fromkeys([*TABLE4, *CHOICES])),
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

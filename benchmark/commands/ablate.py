@@ -14,12 +14,14 @@ from benchmark.options import (
     set_option,
 )
 
-SETS = ("table4", "choices", "adaln", "prior", "all")
+SETS = ("table4", "choices", "adaln", "prior", "text-prior", "all")
 
 
 @click.command(short_help="Compare design choices, one at a time: the paper's Table 4 and more.")
 @click.option(
-    "--set-of", type=NearestChoice("set of arms", SETS), help="Arms: table4, choices, adaln, prior or all.  [default: table4]"
+    "--set-of",
+    type=NearestChoice("set of arms", SETS),
+    help="Arms: table4, choices, adaln, prior, text-prior or all.  [default: table4]",
 )
 @click.option("--arms", metavar="A,B,...", help="Arms by name, or YAML files with title and overrides of the recipe.")
 @click.option(
