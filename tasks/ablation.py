@@ -1,14 +1,18 @@
 """What a change of the recipe is worth: arms of an ablation against the arm that each is compared with.
 
 Primary endpoint, stated before anything runs: the bound on -log p(image, report) of held-out pairs in nats, under noise that is
-the same for all arms (`medim.diffusion.likelihood`). An arm's value is the mean over its seeds of training; the interval of a
-difference resamples patients crossed with seeds (`tasks.metrics.paired`). Where the interval holds 0 the sign is not resolved.
+the same for all arms (`medim.diffusion.likelihood`). An arm's value is the mean over its seeds of training.
+
+Trainings of one seed share the order of the data and the noise, so that differences are taken by seed, d_1 .. d_S. Their
+interval is the wider, at either end, of two: patients and seeds drawn with replacement, crossed (`tasks.metrics.paired`), which
+of few seeds draws too little of the spread between them, and Student's d +- t_{S-1} s_d / sqrt(S), which knows seeds alone.
+Where it holds 0 the sign is not resolved. One training of each tells nothing of what another seed would give: no verdict.
 No correction is made for the number of arms: each row answers a question of its own.
 """
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -16,13 +20,15 @@ from scipy.stats import t as student
 
 from medim.canvas import MODALITIES
 from tasks.metrics.additive import Additive
-from tasks.metrics.paired import System, compare_all, interval_of, value_of
+from tasks.metrics.paired import Difference, compare_all, interval_of, value_of
 from tasks.metrics.statistics import CONFIDENCE, Interval, too_few
 
 Verdict = Literal["better", "worse", "not resolved"]
 Sign = Literal["agrees", "disagrees", "not resolved"]
 SEED = 0  # of every resampling: the same arms give the same intervals
-OVER_SEEDS = "Welch's t over seeds"
+OVER_SEEDS = "Student's t over seeds"
+OVER_BOTH = "the wider of a bootstrap over patients crossed with seeds and Student's t over seeds"
+ONE_TRAINING = "one training of each: how much another seed would change is not known"
 
 
 @dataclass(frozen=True)
@@ -83,8 +89,9 @@ class Change:
     """An arm's value less its base's, by one metric, over the seeds that both have.
 
     Attributes:
-        interval: 95 %; without bounds, with the reason, where nothing can be said of the spread.
-        p: two-sided, of no difference; None without an interval.
+        interval: 95 %; without bounds, with the reason, where nothing can be said of the spread; of one training, with the
+            reason why its verdict is open.
+        p: two-sided, of no difference; None where it is not known.
         test: how p was made; empty without one.
         units: patients behind the value; 0 where the interval is over seeds alone.
         verdict: by the interval.
@@ -105,7 +112,20 @@ def value_over_seeds(by_seed: Mapping[int, Additive]) -> Value:
     return Value(value_of(system), interval_of(system, SEED), {seed: one.value() for seed, one in by_seed.items()})
 
 
-def change(
+def change(names: tuple[str, str], one: Additive, other: Additive, higher_is_better: bool) -> Change:
+    """Compares one model under two settings, where patients are all that varies.
+
+    Args:
+        names: of the two.
+        one, other: on the same patients.
+
+    Raises:
+        ValueError: they were not measured on the same patients, or are different metrics.
+    """
+    return _by_patients(names, {0: one}, {0: other}, higher_is_better)
+
+
+def change_of_trainings(
     names: tuple[str, str], arm: Mapping[int, Additive], base: Mapping[int, Additive], higher_is_better: bool
 ) -> Change | None:
     """Compares by seed of training; None where no seed is common to both.
@@ -117,45 +137,58 @@ def change(
     Raises:
         ValueError: they were not measured on the same patients, or are different metrics.
     """
-    seeds = tuple(sorted(arm.keys() & base.keys()))
+    seeds = sorted(arm.keys() & base.keys())
     if not seeds:
         return None
-    one, other = ([side[seed] for seed in seeds] for side in (arm, base))
+    found = _by_patients(names, {seed: arm[seed] for seed in seeds}, {seed: base[seed] for seed in seeds}, higher_is_better)
+    if found.interval.low is None or found.interval.high is None or found.p is None:
+        return found
+    if len(seeds) == 1:
+        only_patients = Interval(found.interval.low, found.interval.high, ONE_TRAINING)
+        return replace(found, interval=only_patients, p=None, test="", verdict="not resolved")
+    values = ({seed: side[seed].value() for seed in seeds} for side in (arm, base))
+    over = change_of_values(*values, higher_is_better)
+    assert over is not None
+    assert over.interval.low is not None
+    assert over.interval.high is not None
+    assert over.p is not None
+    wider = Interval(min(found.interval.low, over.interval.low), max(found.interval.high, over.interval.high))
+    said = verdict(found.difference, wider, higher_is_better)
+    return replace(found, interval=wider, p=max(found.p, over.p), test=OVER_BOTH, verdict=said)
+
+
+def _by_patients(
+    names: tuple[str, str], arm: Mapping[int, Additive], base: Mapping[int, Additive], higher_is_better: bool
+) -> Change:
+    """Of sides with the same seeds, in the same order."""
+    one, other, seeds = list(arm.values()), list(base.values()), tuple(arm)
     difference = value_of(one) - value_of(other)
     few = too_few(one[0].patients)
     if few is not None or not math.isfinite(difference):
         interval = few or Interval(reason="no interval: the metric is undefined for one of the arms")
         return Change(difference, interval, None, "", len(set(one[0].patients)), seeds, "not resolved")
-    systems: dict[str, System] = {names[0]: one, names[1]: other}
-    found = compare_all(systems, SEED)[names]
-    return Change(
-        found.value, found.interval, found.p, found.test, found.patients, seeds,
-        verdict(found.value, found.interval, higher_is_better),
-    )  # fmt: skip
+    found: Difference = compare_all({names[0]: one, names[1]: other}, SEED, matched=True)[names]
+    said = verdict(found.value, found.interval, higher_is_better)
+    return Change(found.value, found.interval, found.p, found.test, found.patients, seeds, said)
 
 
 def change_of_values(arm: Mapping[int, float], base: Mapping[int, float], higher_is_better: bool) -> Change | None:
     """Compares a metric that is no function of sums (a Fréchet distance): by its values over seeds alone.
 
-    d = mean(a) - mean(b), interval d +- t_{nu} sqrt(s_a^2 / n + s_b^2 / n), nu of Welch and Satterthwaite; None where no seed
-    is common to both.
+    d = mean(a - b), interval d +- t_{S-1} s_d / sqrt(S); None where no seed is common to both.
     """
     seeds = tuple(sorted(arm.keys() & base.keys()))
     if not seeds:
         return None
-    one, other = (np.array([side[seed] for seed in seeds]) for side in (arm, base))
-    difference = float(one.mean() - other.mean())
+    differences = np.array([arm[seed] - base[seed] for seed in seeds])
+    difference = float(differences.mean())
     if len(seeds) < 2:
         interval = Interval(reason="no interval: the spread of this metric is known over seeds alone, and here is one")
         return Change(difference, interval, None, "", 0, seeds, "not resolved")
-    shares = np.array([one.var(ddof=1), other.var(ddof=1)]) / len(seeds)
-    error = float(np.sqrt(shares.sum()))
-    if error == 0:
-        interval, p = Interval(difference, difference), 0.0 if difference else 1.0
-    else:
-        freedom = float(shares.sum() ** 2 / (shares**2 / (len(seeds) - 1)).sum())
-        half = float(student.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
-        interval, p = Interval(difference - half, difference + half), float(2 * student.sf(abs(difference) / error, freedom))
+    error = float(differences.std(ddof=1)) / math.sqrt(len(seeds))
+    half = float(student.ppf(0.5 + CONFIDENCE / 2, len(seeds) - 1)) * error
+    interval = Interval(difference - half, difference + half)
+    p = float(2 * student.sf(abs(difference) / error, len(seeds) - 1)) if error > 0 else float(difference == 0)
     return Change(difference, interval, p, OVER_SEEDS, 0, seeds, verdict(difference, interval, higher_is_better))
 
 

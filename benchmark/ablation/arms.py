@@ -105,7 +105,8 @@ def tokenizer_arm(text: str, codes_known: bool = False) -> Arm:
     overrides: dict[str, Any] = {"image_tokenizer": folder}
     base = FULL
     if codes_known:
-        overrides["pretrained"], base = False, NO_PRETRAINED
+        overrides |= {"pretrained": False, "lora_rank": None}
+        base = NO_PRETRAINED
     return _arm(name, {"title": f"image tokenizer {name}", "overrides": overrides, "base": base})
 
 

@@ -15,7 +15,7 @@ from tasks.ablation import (
     Sign,
     Value,
     Verdict,
-    change,
+    change_of_trainings,
     change_of_values,
     comparable,
     sign,
@@ -100,7 +100,7 @@ def _endpoint(found: _Found, endpoint: Endpoint, one: Measured, base: Measured |
         found.reasons[endpoint.metric] = reason
         return
     theirs = {seed: endpoint.additive(trained.evaluation) for seed, trained in base.seeds.items()}
-    _note(found, endpoint.metric, change((one.arm.name, base.arm.name), mine, theirs, higher_is_better=False))
+    _note(found, endpoint.metric, change_of_trainings((one.arm.name, base.arm.name), mine, theirs, higher_is_better=False))
 
 
 def _column(found: _Found, column: Column, one: Measured, base: Measured | None) -> None:
@@ -121,7 +121,7 @@ def _column(found: _Found, column: Column, one: Measured, base: Measured | None)
         return
     theirs = _sums(base, column.task, metric)
     if len(sums) == len(mine) and theirs:
-        _note(found, column.label, change((one.arm.name, base.arm.name), sums, theirs, column.higher_is_better))
+        _note(found, column.label, change_of_trainings((one.arm.name, base.arm.name), sums, theirs, column.higher_is_better))
     else:
         against = _values(base, column.task, metric)
         _note(found, column.label, change_of_values(mine, against, column.higher_is_better))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, tokenizer_arm
+from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, shipped, tokenizer_arm
 from benchmark.ablation.evaluation import EVALUATION
 from benchmark.ablation.plan import CACHE, RUN, Evaluation, Generation, Plan, make_plan
 from benchmark.ablation.plan import DONE as KEYS
@@ -58,6 +58,8 @@ def execute_ablation(
     """
     names = list(SETS[set_of or "table4"]) if set_of is not None or arms is None else []
     names += [name.strip() for name in arms.split(",") if name.strip()] if arms is not None else []
+    if not (names or tokenizer_arms or backbone_arms):
+        raise UserError(f"--arms '{arms}' names no arm; choose from {', '.join(shipped())}")
     dataset = load_dataset(data)
     recipe_settings = [f"{key}={value}" for key, value in overrides.items() if not key.startswith(SAMPLING)]
     recipe = load_recipe(ModelRecipe, preset, "", recipe_settings)

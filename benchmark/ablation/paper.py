@@ -42,7 +42,8 @@ COLUMNS = (
 )
 EQUIVALENTS = (
     "mFID and mIS stand here for the Fréchet distance and the inception score in EfficientNet-Lite0's features and logits: "
-    "their signs can be held against the paper's, their sizes cannot."
+    "their sizes cannot be held against the paper's. An inception score also rises where images blend what no image holds "
+    "together: its sign is to be read beside the others and the pictures."
 )
 
 

@@ -43,8 +43,7 @@ def quick_check(checkpoint: str, data: str, settings: Evaluation, device: str | 
         joint, report, image = (endpoint.additive(one).value() for endpoint in ENDPOINTS)
         line = f"{name:38} {joint:14.1f}  {report:18.3f} {image:17.3f}"
         if name != AS_TRAINED:
-            moved = change((name, AS_TRAINED), {0: PRIMARY.additive(one)}, {0: trained}, higher_is_better=False)
-            assert moved is not None
+            moved = change((name, AS_TRAINED), PRIMARY.additive(one), trained, higher_is_better=False)
             bounds = moved.interval
             within = f"[{bounds.low:+.1f}, {bounds.high:+.1f}]" if bounds.low is not None else f"({bounds.reason})"
             line += f"   {moved.difference:+.1f} {within} {moved.verdict}"

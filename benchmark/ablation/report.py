@@ -9,6 +9,7 @@ from benchmark.ablation.comparison import Row, compared
 from benchmark.ablation.figures import CURVES, GRID, TORNADO, draw_curves, draw_grid, draw_tornado
 from benchmark.ablation.plan import Plan
 from benchmark.ablation.records import manifest_of, records_of
+from benchmark.ablation.remarks import remarks
 from benchmark.ablation.stored import Measured, read_plan
 from benchmark.ablation.tables import Setting, csv_text, json_value, markdown
 from benchmark.provenance import command_line
@@ -32,9 +33,10 @@ def write_report(plan: Plan, dataset: PairDataset, out: Path) -> list[Row]:
     if not rows:
         raise UserError(f"'{out}' holds no finished training of these arms yet: there is nothing to report")
     setting = _setting(plan, measured, dataset)
-    write_text(out / TABLE, markdown(rows, setting))
+    notes = remarks(plan, rows, measured)
+    write_text(out / TABLE, markdown(rows, setting, notes))
     write_text(out / "ablation.csv", csv_text(rows))
-    write_json(out / "ablation.json", json_value(rows, setting))
+    write_json(out / "ablation.json", json_value(rows, setting, notes))
     draw_curves(measured, out / CURVES)
     draw_tornado(rows, out / TORNADO)
     if withheld(dataset.terms):
@@ -50,14 +52,11 @@ def write_report(plan: Plan, dataset: PairDataset, out: Path) -> list[Row]:
 
 def _setting(plan: Plan, measured: Sequence[Measured], dataset: PairDataset) -> Setting:
     job = plan.jobs[0]
-    done = {(one.arm.name, seed) for one in measured for seed in one.seeds}
     first = next(one.first for one in measured if one.seeds)
     generation = job.generation
     return Setting(
         preset=Path(job.preset).stem, data=dataset.name, synthetic=dataset.synthetic, steps=job.recipe().max_steps,
         seeds=plan.seeds, pairs=len(first.evaluation["patients"]), draws=job.evaluation.draws, split="validation",
         cases=None if generation is None else generation.limit, cases_split="" if generation is None else generation.split,
-        sampling=None if generation is None else dict(generation.sampling),
-        unfinished=tuple(one.name for one in plan.jobs if (one.arm, one.seed) not in done),
-        left_out=plan.left_out, command=command_line(),
+        sampling=None if generation is None else dict(generation.sampling), command=command_line(),
     )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.paper import COLUMNS, EQUIVALENTS
-from tasks.ablation import ENDPOINTS, PRIMARY, Change, Value
+from tasks.ablation import ENDPOINTS, OVER_BOTH, PRIMARY, Change, Value
 from tasks.metrics.statistics import Interval
 
 CSV_COLUMNS = (
@@ -16,7 +16,6 @@ CSV_COLUMNS = (
     "p", "test", "patients", "seeds", "verdict", "paper_change", "sign", "reason", "parameters", "tokens_seen",
 )  # fmt: skip
 DIGITS = {PRIMARY.metric: 1, "mFID": 1, "mIS": 2}
-OTHER_NOISE = {"order", "transition", "image_tokenizer"}  # fields that decide where the noise of a seed falls
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,6 @@ class Setting:
 
     Attributes:
         pairs, draws: of the likelihood.
-        unfinished: trainings of the plan that are not done, by name.
-        left_out: arms that change nothing, with the reason.
     """
 
     preset: str
@@ -40,24 +37,28 @@ class Setting:
     cases: int | None
     cases_split: str
     sampling: Mapping[str, Any] | None
-    unfinished: tuple[str, ...]
-    left_out: Mapping[str, str]
     command: str
 
 
-def markdown(rows: Sequence[Row], setting: Setting) -> str:
-    """The whole of `ablation.md`."""
+def markdown(rows: Sequence[Row], setting: Setting, notes: Sequence[str]) -> str:
+    """The whole of `ablation.md`; the notes are `remarks`."""
     parts = [_head(rows, setting), _primary_table(rows)]
     if any(column.label in row.values for row in rows for column in COLUMNS):
         parts += [_columns_table(rows), EQUIVALENTS]
-    parts += [_paper_table(rows), _notes(rows, setting)]
+    parts.append(_paper_table(rows))
+    if notes:
+        parts.append("## Notes\n\n" + "\n".join(f"- {note}" for note in notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _head(rows: Sequence[Row], setting: Setting) -> str:
     several = len(setting.seeds) > 1
     seeds = f"{'seeds' if several else 'seed'} {', '.join(map(str, setting.seeds))}"
-    drawn = "patients crossed with seeds" if several else "patients"
+    spread = (
+        f'with 95 % intervals, {OVER_BOTH}; "not resolved": the interval holds 0.' if several else
+        "with 95 % intervals of a bootstrap over patients. Of one training each no verdict is given: how much another seed "
+        "would change is not known."
+    )  # fmt: skip
     sampled = "" if setting.cases is None else (
         f" Then every arm samples for {setting.cases} {setting.cases_split} cases with the same sampler."
     )  # fmt: skip
@@ -66,8 +67,7 @@ def _head(rows: Sequence[Row], setting: Setting) -> str:
         "",
         f"Primary endpoint, stated beforehand: the bound on -log p(image, report) of {setting.pairs} {setting.split} pairs, "
         f"{setting.draws} draws of the noise each, the same noise for all arms; lower is better. {setting.steps} steps an arm, "
-        f'{seeds}. Differences are to the arm\'s base, with 95 % intervals of a bootstrap over {drawn}; "not resolved": the '
-        f"interval holds 0.{sampled}",
+        f"{seeds}. Differences are to the arm's base, {spread}{sampled}",
     ]
     if setting.synthetic:
         lines += ["", f"{setting.data} is synthetic: these numbers compare designs, not models' clinical worth."]
@@ -77,8 +77,8 @@ def _head(rows: Sequence[Row], setting: Setting) -> str:
 def _primary_table(rows: Sequence[Row]) -> str:
     report, image = ENDPOINTS[1].metric, ENDPOINTS[2].metric
     header = [
-        "arm", "nats per pair", "change", "verdict", "report nats / token", "image bits / token", "paper's columns", "sign",
-        "parameters", "tokens seen",
+        "arm", "nats per pair", "change", "verdict", "report nats / token", "image bits / token", "paper's columns",
+        "the bound's sign", "parameters", "tokens seen",
     ]  # fmt: skip
     body = []
     for row in rows:
@@ -99,38 +99,20 @@ def _columns_table(rows: Sequence[Row]) -> str:
 
 
 def _paper_table(rows: Sequence[Row]) -> str:
-    shown = [column for column in COLUMNS if any(column.label in row.paper and column.label in row.signs for row in rows)]
-    told = [row for row in rows if row.paper and any(column.label in row.signs for column in shown)]
-    if not shown or not told:
+    told = [row for row in rows if row.paper]
+    shown = [column for column in COLUMNS if any(column.label in row.paper for row in told)]
+    if not told:
         return ""
-    body = []
-    for row in told:
-        cells = []
-        for column in shown:
-            ours, theirs = row.changes.get(column.label), row.paper.get(column.label)
-            if ours is None or theirs is None:
-                cells.append("")
-            else:
-                digits = _digits(column.label)
-                cells.append(f"{theirs:+.{digits}f} / {ours.difference:+.{digits}f} {row.signs[column.label]}")
-        body.append([row.arm.title, *cells])
+    body = [[row.arm.title, *(_against_paper(row, column.label) for column in shown)] for row in told]
     return "## The paper's change / the change here, and whether the sign agrees\n\n" + _table(
         ["arm", *(column.label for column in shown)], body
     )
 
 
-def _notes(rows: Sequence[Row], setting: Setting) -> str:
-    notes = [f"{name}: left out, {reason}." for name, reason in setting.left_out.items()]
-    if setting.unfinished:
-        notes.append(f"Not done yet: {', '.join(setting.unfinished)}.")
-    seen: dict[str, None] = {}
-    for row in rows:
-        if row.arm.base is not None and row.arm.overrides.keys() & OTHER_NOISE:
-            seen.setdefault(f"{row.arm.title}: its noise falls on other tokens than its base's; the pairs are the same.")
-        for name, reason in row.reasons.items():
-            seen.setdefault(f"{row.arm.title}, {name}: {reason}.")
-    notes += seen
-    return "## Notes\n\n" + "\n".join(f"- {note}" for note in notes) if notes else ""
+def _against_paper(row: Row, name: str) -> str:
+    digits, theirs, ours = _digits(name), row.paper.get(name), row.changes.get(name)
+    said = f"{theirs:+.{digits}f}" if theirs is not None else ""
+    return said if ours is None else f"{said} / {ours.difference:+.{digits}f} {row.signs.get(name, '')}"
 
 
 def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -199,10 +181,11 @@ def _cells(row: Row, name: str) -> dict[str, Any]:
     return {key: round(cell, 6) if isinstance(cell, float) else cell for key, cell in cells.items()}
 
 
-def json_value(rows: Sequence[Row], setting: Setting) -> dict[str, Any]:
-    """`ablation.json`."""
+def json_value(rows: Sequence[Row], setting: Setting, notes: Sequence[str]) -> dict[str, Any]:
+    """`ablation.json`; the notes are `remarks`."""
     return {
         "setting": asdict(setting) | {"primary": PRIMARY.metric, "lower_is_better": [one.metric for one in ENDPOINTS]},
+        "notes": list(notes),
         "arms": [
             {
                 **row.arm.model_dump(), "seeds": list(row.seeds), "cost": dict(row.cost),

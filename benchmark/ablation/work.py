@@ -72,6 +72,7 @@ def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
         reports = report_tokenizer(recipe, dataset)
         tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit)
         tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs)
+    place.unlink(missing_ok=True)  # a link whose cache was removed
     place.symlink_to(os.path.relpath(cache, job.folder))
 
 

@@ -32,7 +32,11 @@ SETS = ("table4", "choices", "adaln", "prior", "text-prior", "all")
     help="An arm with its own image tokenizer; from random weights where the preset's backbone knows the codes of another.",
 )
 @click.option(
-    "--backbone-arm", "backbone_arms", multiple=True, metavar="NAME=ID", help="An arm from another causal language model."
+    "--backbone-arm",
+    "backbone_arms",
+    multiple=True,
+    metavar="NAME=ID",
+    help="An arm from another causal language model, at the preset's rates; for rates of its own give a file with --arms.",
 )
 @click.option("--preset", metavar="NAME|FILE.yaml", help="The recipe that the arms vary.")
 @data_option()
@@ -80,8 +84,8 @@ def ablate(
     its difference to the arm that each is compared with has a 95 % interval over patients crossed with seeds. Then the columns
     of the paper's Table 4 on test cases. --out gets ablation.md, .csv, .json, curves.png, tornado.png, grid.png, records.jsonl.
 
-    DIR/ARM/seed-N is a folder as `train model` writes it, with its log.txt. The same command again continues; with other
-    --arms or --seeds it adds to what is there.
+    DIR/ARM/seed-N is a folder as `train model` writes it, with its log.txt. The same command again continues. With other --arms
+    or --seeds these are trained beside what is there; the tables hold the arms and seeds of the last command.
 
     --checkpoint DIR --data D prints the bound of one trained model as it is, with the causal mask on, with the timestep held
     and with it off.

@@ -67,13 +67,18 @@ def interval_of(system: System, seed: int, resamples: int = RESAMPLES) -> Interv
 
 
 def compare_all(
-    systems: Mapping[str, System], seed: int, resamples: int = COMPARISON_RESAMPLES, permutations: int = PERMUTATIONS
+    systems: Mapping[str, System],
+    seed: int,
+    resamples: int = COMPARISON_RESAMPLES,
+    permutations: int = PERMUTATIONS,
+    matched: bool = False,
 ) -> dict[tuple[str, str], Difference]:
     """All pairs of some systems' values of one metric, each pair once, in the order of `systems`.
 
     Args:
         systems: by name; rows of one number are of one patient in all of them (or of none, where they are not `paired`).
         seed: of resampling and randomisation; equal seeds give equal results, whatever other systems stand beside a pair.
+        matched: the systems' seeds are one list, in one order, and are drawn together (trainings that share data and noise).
 
     Raises:
         ValueError: systems of different patients or metrics, or fewer patients than an interval needs.
@@ -84,7 +89,7 @@ def compare_all(
     first = next(iter(checked.values()))[0]
     if (few := too_few(first.patients)) is not None:
         raise ValueError(few.reason)
-    replicates = {name: _replicates(name, system, seed, resamples) for name, system in checked.items()}
+    replicates = {name: _replicates(name, system, seed, resamples, matched) for name, system in checked.items()}
     single = {name: system[0] for name, system in checked.items() if len(system) == 1}
     swapped: dict[str, np.ndarray] = {}
     if first.paired and len(single) > 1:
@@ -165,8 +170,10 @@ def _checked(systems: Mapping[str, System]) -> dict[str, list[Additive]]:
     return found
 
 
-def _replicates(name: str, system: Sequence[Additive], seed: int, resamples: int) -> np.ndarray:
-    """The system's value on each resample, (R,). Of paired systems all draw the same patients, those that intervals draw."""
+def _replicates(name: str, system: Sequence[Additive], seed: int, resamples: int, matched: bool = False) -> np.ndarray:
+    """The system's value on each resample, (R,). Of paired systems all draw the same patients, those that intervals draw; of
+    matched ones the same seeds too.
+    """
     own = int(hash_of(name), 16)  # what is drawn for this system alone
     columns = np.concatenate([additive.sums for additive in system], axis=1)  # (P, S K): one product for all seeds
     key = seed if system[0].paired else (seed, own)
@@ -176,7 +183,8 @@ def _replicates(name: str, system: Sequence[Additive], seed: int, resamples: int
     count = len(system)
     if count == 1:
         return values[:, 0]
-    drawn = np.random.default_rng([seed, own, count]).multinomial(count, np.full(count, 1 / count), size=resamples)
+    generator = np.random.default_rng([seed, 0 if matched else own, count])
+    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
     return (drawn / count * values).sum(axis=1)
 
 

@@ -4,13 +4,16 @@ import math
 
 import numpy as np
 import pytest
-from scipy.stats import ttest_ind
+from scipy.stats import ttest_rel
 
 from tasks.ablation import (
     ENDPOINTS,
+    ONE_TRAINING,
+    OVER_BOTH,
     PRIMARY,
     Interval,
     change,
+    change_of_trainings,
     change_of_values,
     comparable,
     sign,
@@ -49,46 +52,72 @@ def test_endpoints_by_hand():
 
 
 def test_a_shift_of_every_pair_is_found_exactly():
-    found = change(("worse", "full"), {0: joint(5.0)}, {0: joint()}, higher_is_better=False)
-    assert found is not None
+    found = change(("worse", "full"), joint(5.0), joint(), higher_is_better=False)
     assert (found.difference, found.interval.low, found.interval.high) == pytest.approx((5.0, 5.0, 5.0))
     assert (found.verdict, found.units, found.seeds) == ("worse", PATIENTS, (0,))
-    better = change(("full", "worse"), {0: joint()}, {0: joint(5.0)}, higher_is_better=False)
-    assert better is not None
-    assert better.verdict == "better"
+    assert change(("full", "worse"), joint(), joint(5.0), higher_is_better=False).verdict == "better"
+
+
+def test_a_shift_of_every_seed_is_found_exactly_whatever_the_seeds_themselves_give():
+    base = {seed: joint(9.0 * seed, seed, 3.0) for seed in range(3)}
+    arm = {seed: joint(9.0 * seed - 3, seed, 3.0) for seed in range(3)}
+    found = change_of_trainings(("arm", "full"), arm, base, higher_is_better=False)
+    assert found is not None
+    assert (found.difference, found.interval.low, found.interval.high) == pytest.approx((-3.0, -3.0, -3.0))
+    assert found.verdict == "better"
+
+
+def test_one_training_of_each_has_no_verdict():
+    found = change_of_trainings(("worse", "full"), {0: joint(5.0)}, {0: joint()}, higher_is_better=False)
+    assert found is not None
+    assert (found.difference, found.interval.low, found.interval.high) == pytest.approx((5.0, 5.0, 5.0))
+    assert (found.verdict, found.p, found.interval.reason) == ("not resolved", None, ONE_TRAINING)
+
+
+def test_trainings_that_differ_by_their_seed_alone_are_seldom_told_apart():
+    drawn = np.random.default_rng(5)
+    wrong = 0
+    for _ in range(60):
+        arm, base = ({seed: joint(drawn.normal()) for seed in range(3)} for _ in range(2))
+        found = change_of_trainings(("arm", "base"), arm, base, higher_is_better=False)
+        assert found is not None
+        wrong += found.verdict != "not resolved"
+    assert wrong <= 7  # 3 are expected of 60; P(more than 7) = 1 %
 
 
 def test_a_spread_between_seeds_that_hides_the_shift_is_not_resolved():
     arm = {0: joint(0.0), 1: joint(20.0), 2: joint(-5.0)}
     base = {0: joint(0.0), 1: joint(-8.0), 2: joint(17.0)}
-    found = change(("arm", "base"), arm, base, higher_is_better=False)
+    found = change_of_trainings(("arm", "base"), arm, base, higher_is_better=False)
     assert found is not None
     assert found.difference == pytest.approx(2.0)
     assert found.verdict == "not resolved"
-    assert found.test == "bootstrap over patients crossed with seeds"
+    assert found.test == OVER_BOTH
 
 
 def test_only_seeds_of_both_are_compared():
-    found = change(("arm", "base"), {0: joint(1.0), 1: joint(99.0)}, {0: joint(), 2: joint()}, higher_is_better=False)
+    found = change_of_trainings(
+        ("arm", "base"), {0: joint(1.0), 1: joint(99.0)}, {0: joint(), 2: joint()}, higher_is_better=False
+    )
     assert found is not None
     assert found.seeds == (0,)
     assert found.difference == pytest.approx(1.0)
-    assert change(("arm", "base"), {1: joint()}, {2: joint()}, higher_is_better=False) is None
+    assert change_of_trainings(("arm", "base"), {1: joint()}, {2: joint()}, higher_is_better=False) is None
 
 
 def test_few_patients_have_no_interval_and_no_verdict():
     few = Additive.mean([1.0, 2.0, 3.0], ["a", "b", "c"])
     more = Additive.mean([9.0, 9.0, 9.0], ["a", "b", "c"])
-    found = change(("arm", "base"), {0: more}, {0: few}, higher_is_better=False)
+    found = change_of_trainings(("arm", "base"), {0: more}, {0: few}, higher_is_better=False)
     assert found is not None
     assert (found.difference, found.interval.low, found.verdict) == (7.0, None, "not resolved")
     assert "3 patients" in str(found.interval.reason)
 
 
-def test_values_over_seeds_are_welch():
-    arm, base = {0: 50.0, 1: 61.0, 2: 55.0, 7: 1.0}, {0: 40.0, 1: 41.0, 2: 44.0}
+def test_values_over_seeds_are_students_by_seed():
+    arm, base = {0: 50.0, 1: 61.0, 2: 55.0, 7: 1.0}, {0: 40.0, 1: 47.0, 2: 44.0}
     found = change_of_values(arm, base, higher_is_better=False)
-    expected = ttest_ind([50.0, 61.0, 55.0], [40.0, 41.0, 44.0], equal_var=False)
+    expected = ttest_rel([50.0, 61.0, 55.0], [40.0, 47.0, 44.0])
     bounds = expected.confidence_interval()
     assert found is not None
     assert found.p == pytest.approx(expected.pvalue)

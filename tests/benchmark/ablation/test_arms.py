@@ -23,6 +23,12 @@ def test_sets_hold_arms_that_exist_and_table4_holds_every_row_of_the_paper():
     assert {load_arm(name).paper for name in SETS["table4"]} == set(table4())
 
 
+@pytest.mark.parametrize("name", ["no-pretrained", "dit-backbone", "unidisc-backbone", "smollm2-random"])
+def test_random_weights_are_trained_whole(name):
+    settings = ["lora_rank=8", *load_arm(name).settings(100)]
+    assert load_recipe(ModelRecipe, "mini-liquid-diffusion", "", settings).lora_rank is None
+
+
 def test_a_share_of_the_steps():
     assert "mask_annealing=40" in load_arm("annealing").settings(200)
 
@@ -58,7 +64,8 @@ def test_a_tokenizer_is_an_arm():
     arm = tokenizer_arm("codes-16=some/folder")
     assert arm == Arm(name="codes-16", title="image tokenizer codes-16", overrides={"image_tokenizer": "some/folder"})
     fair = tokenizer_arm("codes-16=some/folder", codes_known=True)
-    assert (fair.base, fair.overrides) == ("no-pretrained", {"image_tokenizer": "some/folder", "pretrained": False})
+    random = {"pretrained": False, "lora_rank": None}
+    assert (fair.base, fair.overrides) == ("no-pretrained", {"image_tokenizer": "some/folder", **random})
     for wrong in ("codes-16", "codes-16=", "../up=folder"):
         with pytest.raises(UserError):
             tokenizer_arm(wrong)

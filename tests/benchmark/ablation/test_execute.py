@@ -20,6 +20,14 @@ def test_a_sampler_setting_that_does_not_exist_is_told_before_anything_is_traine
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("arms", ["", ","])
+def test_no_arm_is_told(tmp_path, arms):
+    arguments = ["ablate", "--arms", arms, "--preset", "phantom-tiny", "--data", "phantom", "--out", str(tmp_path / "out")]
+    told = CliRunner().invoke(main, arguments)
+    assert told.exit_code == 2
+    assert "names no arm; choose from annealing" in told.output
+
+
 def test_steering_without_checkers_that_steer_is_told_before_anything_is_trained(tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.ablation.execute.checkers_that_steer", Mock(side_effect=UserError("none that steer")))
     arguments = ["ablate", "--arms", "full", "--preset", "phantom-tiny", "--data", "phantom", "--out", str(tmp_path / "out")]

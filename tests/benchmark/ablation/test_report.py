@@ -6,10 +6,16 @@ import json
 import pytest
 from PIL import Image
 
+from benchmark.ablation.arms import Arm, load_arm
+from benchmark.ablation.comparison import Row
+from benchmark.ablation.plan import Evaluation, Generation, make_plan
+from benchmark.ablation.remarks import remarks
 from benchmark.ablation.report import write_report
 from leaderboard.build import build
 from leaderboard.record import read_records
 from medim.errors import UserError
+from medim.files import write_json
+from tasks.ablation import OVER_BOTH
 
 SHIFTS = {"full": 0.0, "no-adaln": 7.0, "causal-mask": -3.0}
 
@@ -29,14 +35,57 @@ def test_the_table_says_the_shift_its_verdict_and_the_papers_sign(out):
     worse, better = (rows[arm, "nats per pair (joint)"] for arm in ("no-adaln", "causal-mask"))
     assert float(worse["difference"]) == pytest.approx(7.0)
     assert float(better["difference"]) == pytest.approx(-3.0)
-    assert (worse["seeds"], worse["test"]) == ("2", "bootstrap over patients crossed with seeds")
+    assert (worse["seeds"], worse["test"]) == ("2", OVER_BOTH)
     assert rows["no-adaln", "mFID"]["paper_change"] == "12.28"
     assert float(rows["no-adaln", "report nats per token (report|image)"]["difference"]) == pytest.approx(7 / 20)
     assert float(rows["no-adaln", "image bits per token (image|report)"]["difference"]) == pytest.approx(0.0)
     text = (out / "ablation.md").read_text()
     assert "worse in 7 of 7" in text
     assert "Not done yet: full seed 2, no-adaln seed 2, causal-mask seed 2" in text
-    assert {len(line.replace("\\|", "").split("|")) for line in text.splitlines() if line.startswith("|")} == {12}
+    primary, paper = text.split("## The paper's change")
+    assert {len(line.replace("\\|", "").split("|")) for line in primary.splitlines() if line.startswith("|")} == {12}
+    assert "| +12.3 |" in paper  # what the paper found stands there without samples of ours
+
+
+def test_one_seed_gives_differences_and_no_verdict(tmp_path, plan_in, pretend, phantom):
+    plan = plan_in(tmp_path, ["no-adaln"], [0])
+    pretend(plan, phantom.fingerprint, SHIFTS)
+    rows = write_report(plan, phantom, tmp_path)
+    text = (tmp_path / "ablation.md").read_text()
+    assert "Of one training each no verdict is given" in text
+    assert "| +7.0 [+7.0, +7.0] | not resolved |" in text
+    assert rows[1].signs["nats per pair (joint)"] == "not resolved"
+
+
+def test_notes_tell_what_is_there_but_not_shown_and_what_is_not_sampled(tmp_path, plan_in, pretend, phantom):
+    both = plan_in(tmp_path, ["no-adaln"], [0, 1], Generation(limit=2))
+    pretend(both, phantom.fingerprint, SHIFTS)
+    write_report(plan_in(tmp_path, ["full"], [0], Generation(limit=2)), phantom, tmp_path)
+    text = (tmp_path / "ablation.md").read_text()
+    assert "not asked for by --arms and --seeds: full seed 1, no-adaln seed 0, no-adaln seed 1." in text
+    assert "Not sampled yet: full seed 0." in text
+
+
+def test_notes_tell_what_differs_beside_the_choice(tmp_path, plan_in, pretend, phantom):
+    plan = plan_in(tmp_path, ["no-adaln"], [0])
+    pretend(plan, phantom.fingerprint, SHIFTS)
+    smaller = plan.jobs[1].folder / "evaluation.json"
+    evaluation = json.loads(smaller.read_text())
+    evaluation["training"]["parameters"] = 700_000
+    write_json(smaller, evaluation)
+    write_report(plan, phantom, tmp_path)
+    assert "30% fewer parameters than its base" in (tmp_path / "ablation.md").read_text()
+
+
+@pytest.mark.parametrize(("setting", "told"), [((), True), (("learning_rate=3e-3",), False)])
+def test_notes_tell_of_random_weights_at_the_rates_of_pretrained_ones(tmp_path, setting, told):
+    random = Arm(name="random", title="random", overrides={"pretrained": False, **dict(one.split("=") for one in setting)})
+    plan = make_plan(
+        [load_arm("full"), random], [0], preset="mini-liquid-diffusion", data="phantom", out=tmp_path, tokenizer=None,
+        steps=2, overrides=(), evaluation=Evaluation(), generation=None,
+    )  # fmt: skip
+    rows = [Row(arm, (0,), {}, {}, {}, {}, {}, "", {"parameters": 1}) for arm in plan.arms]
+    assert any("random weights at the rates" in note for note in remarks(plan, rows, [])) == told
 
 
 def test_json_holds_the_values_of_single_seeds(out):

@@ -1,6 +1,7 @@
 """One job in this process: trained, measured under the noise of all others, never done twice; stopped and continued (slow)."""
 
 import json
+import shutil
 import subprocess
 import time
 
@@ -10,7 +11,7 @@ import torch
 from benchmark.ablation.evaluation import measured
 from benchmark.ablation.plan import Evaluation, python_command
 from benchmark.ablation.quick_check import variants, with_config
-from benchmark.ablation.work import JOB_LOCK, work
+from benchmark.ablation.work import JOB_LOCK, share_tokens, work
 from benchmark.status import DONE, INTERRUPTED
 from medim.data.token_cache import TokenSplit, tokenise_split
 from medim.errors import UserError
@@ -41,6 +42,15 @@ def test_what_is_done_is_not_done_again(jobs, phantom):
     assert [work(job) for job in jobs] == [DONE, DONE]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not jobs[0].missing(phantom.fingerprint)
+
+
+def test_a_cache_that_was_removed_is_made_again(tmp_path, plan_in, phantom):
+    (job,) = plan_in(tmp_path, ["full"], [0]).jobs
+    job.folder.mkdir(parents=True)
+    for _ in range(2):
+        share_tokens(job, phantom, tmp_path / "cache")
+        assert list((job.folder / "cache").rglob("*.arrow"))
+        shutil.rmtree(tmp_path / "cache")
 
 
 def test_a_measurement_is_repeated_to_the_digit_and_follows_its_seed(jobs, phantom):
