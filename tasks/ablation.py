@@ -146,8 +146,8 @@ def change_of_trainings(
     if len(seeds) == 1:
         only_patients = Interval(found.interval.low, found.interval.high, ONE_TRAINING)
         return replace(found, interval=only_patients, p=None, test="", verdict="not resolved")
-    values = ({seed: side[seed].value() for seed in seeds} for side in (arm, base))
-    over = change_of_values(*values, higher_is_better)
+    mine, theirs = ({seed: side[seed].value() for seed in seeds} for side in (arm, base))
+    over = change_of_values(mine, theirs, higher_is_better)
     assert over is not None
     assert over.interval.low is not None
     assert over.interval.high is not None
