@@ -1,6 +1,7 @@
 """Are the values of records what their sums, or their predictions, give? The sums need no data; predictions need theirs."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,12 +29,14 @@ class Verified:
 
     Attributes:
         agree: how many records' value and interval follow from their sums.
+        missing: how many records name a file of sums that is not there, by file.
         without: how many have a value but no sums: a distance between sets, a maximum, a published number.
         withheld: how many have no value.
         problems: one line for each record that differs, or whose sums cannot be read.
     """
 
     agree: int
+    missing: dict[Path, int]
     without: int
     withheld: int
     problems: list[str]
@@ -50,6 +53,7 @@ def verify(folder: Path) -> Verified:
     if not paths:
         raise UserError(f"no {RECORDS} in or below '{folder}': give the folder of a run, or one that holds runs")
     agree = without = withheld = 0
+    missing: dict[Path, int] = {}
     problems: list[str] = []
     for path in paths:
         files: dict[Path, dict[str, Statistic]] = {}
@@ -59,20 +63,24 @@ def verify(folder: Path) -> Verified:
             elif record.signature.get(SIGNATURE) is None:
                 without += 1
             else:
-                problem = _problem(path.parent, record, files)
+                try:
+                    sums = statistics_path(path.parent, record)
+                    if not sums.is_file():
+                        missing[sums] = missing.get(sums, 0) + 1
+                        continue
+                    problem = _problem(sums, record, files)
+                except UserError as error:
+                    problem = str(error)
                 agree += problem is None
                 if problem is not None:
                     problems.append(f"{path}: {record.task}: {record.metric} of '{record.model}': {problem}")
-    return Verified(agree, without, withheld, problems)
+    return Verified(agree, missing, without, withheld, problems)
 
 
-def _problem(folder: Path, record: Record, files: dict[Path, dict[str, Statistic]]) -> str | None:
-    try:
-        path = statistics_path(folder, record)
-        if path not in files:
-            files[path] = read_statistics(path, (record.task, record.model))
-    except UserError as error:
-        return str(error)
+def _problem(path: Path, record: Record, files: dict[Path, dict[str, Statistic]]) -> str | None:
+    """Where a record differs from its sums in `path`; UserError where these cannot be read."""
+    if path not in files:
+        files[path] = read_statistics(path, (record.task, record.model))
     statistic = files[path].get(record.metric)
     if statistic is None:
         return f"{path} holds no metric '{record.metric}'"
@@ -135,12 +143,13 @@ def rescore(
                 skipped[task] = ours
                 continue
             again = {(one.kind, one.model, one.metric): one for one in ours}
+            lacking = {_measure(one.metric): str(one.reason) for one in ours if one.signature.get("unavailable")}
             for record in theirs:
                 if record.model == RECONSTRUCTION:
                     continue
                 name = f"{record.task}: {record.metric} of '{record.model}'"
                 one = again.get((record.kind, record.model, record.metric))
-                reason, difference = _unable(record, one), _difference(record, one)
+                reason, difference = _unable(record, one, lacking), _difference(record, one)
                 if reason is not None:
                     skipped[name] = reason
                 elif difference is not None:
@@ -191,12 +200,24 @@ def _scored(
     ).records  # fmt: skip
 
 
-def _unable(record: Record, again: Record | None) -> str | None:
-    """What is missing here to score a record again: its judge, or a tool such as Java; None where nothing is."""
+def _measure(metric: str) -> str:
+    """What a metric's name begins with: where CheXbert is missing, one withheld score stands for all of its columns."""
+    return metric.partition(",")[0]
+
+
+def _unable(record: Record, again: Record | None, lacking: Mapping[str, str]) -> str | None:
+    """What is missing here to score a record again: its judge, or a tool such as Java; None where nothing is.
+
+    What a rule withholds, such as CIDEr of few references, is no case of this: no machine gives the value that is stated.
+
+    Args:
+        lacking: why a measure could not be computed here.
+    """
     judge = record.signature.get("judge_weights")
     if judge is not None and (again is None or again.signature.get("judge_weights") != judge):
         return f"needs its judge, '{record.signature.get('judge')}'"
-    return again.reason if again is not None and again.value is None and record.value is not None else None
+    blank = record.value is not None and (again is None or again.value is None)
+    return lacking.get(_measure(record.metric)) if blank else None
 
 
 def _difference(record: Record, again: Record | None) -> str | None:
@@ -208,5 +229,7 @@ def _difference(record: Record, again: Record | None) -> str | None:
         stated, now = record.model_dump()[field], again.model_dump()[field]
         same = stated == now or (None not in (stated, now) and math.isclose(stated, now, rel_tol=tolerance, abs_tol=1e-6))
         if not same:
-            return f"{field} {stated}, but the predictions give {now}"
+            withheld = again if again.value is None else record if record.value is None else None
+            why = f" ({withheld.reason})" if withheld is not None else ""
+            return f"{field} {stated}, but the predictions give {now}{why}"
     return None

@@ -114,7 +114,7 @@ def _optional(part: _Part, metric: str, scores: Callable[[], list[Score]]) -> li
     try:
         return scores()
     except UserError as error:
-        return [part.score(metric, None, reason=str(error))]
+        return [part.score(metric, None, reason=str(error), unavailable=True)]
 
 
 @lru_cache(maxsize=1)

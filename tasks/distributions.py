@@ -132,7 +132,7 @@ def _in_space(spec: str, sets: _Sets) -> list[Score]:
     try:
         bank = sets.context.bank(spec)
     except UserError as error:
-        return _withheld(Names.of_spec(spec), sets, str(error), details)
+        return _withheld(Names.of_spec(spec), sets, str(error), details | {"unavailable": True})
     names = Names.of_space(bank.space)
     details = space_signature(bank.space) | details
     if sets.reason is not None:

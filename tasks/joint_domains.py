@@ -39,6 +39,9 @@ def domain_scores(
     details: dict[str, Any] = {"neighbours": NEIGHBOURS}
     try:
         bank = context.bank(context.features[0])
+    except UserError as error:
+        return scores.withheld(str(error), details | {"unavailable": True})
+    try:
         reference = bank.features([case.image for case in cases], keep=True)
         pictures = [image for image in images if image is not None]
         present = bank.features(pictures) if pictures else reference[:0]

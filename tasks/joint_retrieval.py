@@ -66,7 +66,10 @@ def retrieval_scores(
         return _withheld(f"more than {CUTOFFS[-1]} pairs are needed, here are {n}", n, coverage, context, details)
     try:
         bank = context.bank(context.features[0])
-        details |= space_signature(bank.space)
+    except UserError as error:
+        return _withheld(str(error), n, coverage, context, details | {"unavailable": True})
+    details |= space_signature(bank.space)
+    try:
         features = bank.features([image for image, _ in there])
         common = _common(cases, context)
     except UserError as error:

@@ -133,7 +133,10 @@ class Memorisation:
             scores.append(_share(f"{FLAGGED} ({title})", found.flagged[number], ids, False, score, alone, **more))
             scores.append(_share(f"authenticity ({title})", found.authentic[number], ids, None, score, duplicated, **more))
             scores.append(_ratio(f"nearest distance / held-out ({title})", screen, found, number, score, **more))
-        scores += [score(f"{FLAGGED} ({spec})", None, False, reason=problem) for spec, problem in screen.problems.items()]
+        scores += [
+            score(f"{FLAGGED} ({spec})", None, False, reason=problem, unavailable=True)
+            for spec, problem in screen.problems.items()
+        ]
         planted = {"planted": "half as they are, half mirrored, brighter, darker"}
         scores.append(score(PLANTED_FOUND, float(found.planted_found.mean()), True, **planted))
         among = "the planted copies and the samples that are not flagged"

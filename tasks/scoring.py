@@ -75,6 +75,8 @@ def make_score(
         interval: made elsewhere; `method` says how (a bootstrap over patients by default).
         additive: the sums that the value is a function of; the interval then follows from them, and they are kept with the
             score unless the value is withheld.
+        details: what else the signature says. `unavailable=True` where the value is withheld because a tool, a model or a
+            package is missing on this machine; whatever a rule withholds, another machine withholds too.
 
     Raises:
         ValueError: the value is not that of its sums, or an interval is given beside them.

@@ -133,7 +133,7 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
 
     DIR is the folder of a run, or one that holds several. Neither data nor predictions are needed. With --data, the
     predictions of a run are also scored again, and every record compared; what a judge said of them needs the same one,
-    --judge. Names each record that differs, and then stops with status 2.
+    --judge. Names each record that differs and each file of sums that is missing, and then stops with status 2.
     """
     from benchmark.verify import rescore
     from benchmark.verify import verify as verify_folder
@@ -143,8 +143,11 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
     found = verify_folder(folder)
     for problem in found.problems:
         click.echo(problem)
+    for path, records in found.missing.items():
+        click.echo(f"{path}: missing: {records} records name it as their sums; copy it from the run, or add the run again")
+    missing = f"{sum(found.missing.values())} name sums that are missing, " if found.missing else ""
     click.echo(
-        f"{found.agree} records agree with their sums, {len(found.problems)} do not; "
+        f"{found.agree} records agree with their sums, {len(found.problems)} do not; {missing}"
         f"{found.without} have no sums to recompute from, {found.withheld} no value"
     )
     problems = found.problems
@@ -161,3 +164,7 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
         problems = problems + again.problems
     if problems:
         raise UserError(f"{len(problems)} records in '{folder}' do not agree with what they come from")
+    if found.missing:
+        raise UserError(
+            f"{len(found.missing)} files of sums that records in '{folder}' name are missing: their values are as stated"
+        )

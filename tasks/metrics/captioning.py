@@ -181,7 +181,7 @@ def meteor_15(references: References, tokens: Sequence[str]) -> CaptionScore:
     try:
         counts = meteor.shared().counts(references.texts, tokens)
     except ScorerError as error:
-        return CaptionScore("METEOR", None, details, reason=str(error))
+        return CaptionScore("METEOR", None, details | {"unavailable": True}, reason=str(error))
     sums = meteor.additive(counts)
     return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, "meteor-1.5")
 
@@ -213,7 +213,8 @@ def released_scores(references: References, tokens: Sequence[str], texts: Sequen
     scores = [_mean(metric, np.where(scored, values, np.nan), details | extra[metric]) for metric, values in columns.items()]
     if synonyms is None:
         reason = "METEOR of this protocol needs NLTK with its WordNet data: pip install nltk, data where NLTK_DATA points"
-        scores.insert(list(columns).index(name), CaptionScore("METEOR", None, details, reason=reason))
+        withheld = CaptionScore("METEOR", None, details | {"unavailable": True}, reason=reason)
+        scores.insert(list(columns).index(name), withheld)
     return scores
 
 
@@ -232,7 +233,8 @@ def _meteor_started(references: References, tokens: Sequence[str]) -> CaptionSco
     try:
         meteor.shared().start(references.texts, tokens)
     except ScorerError as error:
-        return CaptionScore("METEOR", None, {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS}, reason=str(error))
+        details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "unavailable": True}
+        return CaptionScore("METEOR", None, details, reason=str(error))
     return None
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.verify import verify
 from leaderboard.record import read_records
 from medim.checkpoints import SHIPPED, shipped
 from medim.data.dataset import load_dataset
@@ -33,6 +34,12 @@ def test_a_committed_run_names_the_weights_and_the_data_it_was_made_with(run):
     if manifest["model"] in shipped():
         card = json.loads((SHIPPED / manifest["model"] / "card.json").read_text(encoding="utf-8"))
         assert manifest["model_fingerprint"] == card["fingerprint"]
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda path: path.name)
+def test_a_committed_run_has_the_sums_that_it_names_and_they_give_its_values(run):
+    found = verify(run)
+    assert (found.problems, found.missing) == ([], {})
 
 
 def test_the_shipped_model_has_results():

@@ -1,11 +1,15 @@
 """A submitted folder of predictions, scored again."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
+from benchmark.verify import _unable
+from leaderboard.record import read_records
 from medim.data.dataset import load_dataset, pairs
 from tasks import joint_generation, joint_judge
 from tasks.metrics.judge import Verdict
@@ -69,14 +73,29 @@ def test_what_cannot_be_scored_here_is_told_and_no_problem(scored, monkeypatch):
         record[key] = None
     record["signature"].pop("statistics", None)
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    monkeypatch.setattr(captioning, "_meteor_started", lambda references, tokens: captioning.CaptionScore(
-        "METEOR", None, {}, reason="METEOR 1.5 needs Java"))  # fmt: skip
+    monkeypatch.setattr(captioning.meteor, "java_problem", lambda: "no `java` on the PATH")
     try:
         done = verify(scored)
     finally:
         path.write_text(text)
     assert done.exit_code == 0, done.output
     assert "report-generation: METEOR of 'next': not scored again: METEOR 1.5 needs Java" in done.output
+
+
+def test_what_a_rule_withholds_cannot_be_stated(scored, tmp_path):
+    """No machine gives CIDEr of 20 references, and none withholds BLEU of them."""
+    run = Path(shutil.copytree(scored / "run", tmp_path / "run"))
+    path = run / "records.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    own = {line["metric"]: line for line in lines if line["kind"] == "measured"}
+    own["CIDEr"] |= {"value": 3.21, "ci_low": 3.1, "ci_high": 3.3, "reason": None}
+    own["BLEU-1"] |= {"value": None, "ci_low": None, "ci_high": None, "reason": "withheld"}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = call("leaderboard", "verify", run, "--data", DATA, "--cache", "none")
+    assert done.exit_code == 2
+    assert "CIDEr of 'next': value 3.21, but the predictions give None (CIDEr needs at least 50 references" in done.output
+    assert "BLEU-1 of 'next': value None, but the predictions give 0." in done.output
+    assert "CIDEr of 'next': not scored again" not in done.output
 
 
 def test_a_changed_value_without_sums_is_found(scored):
@@ -96,6 +115,19 @@ def test_a_changed_value_without_sums_is_found(scored):
         path.write_text(text)
     assert done.exit_code == 2
     assert f"BLEU-1 of 'next': value {record['value']}, but the predictions give" in done.output
+
+
+def test_sums_that_are_missing_are_told_apart_from_values_that_differ(scored, tmp_path):
+    run = Path(shutil.copytree(scored / "run", tmp_path / "run"))
+    file = run / "statistics" / "report-generation" / "next.npz"
+    file.unlink()
+    done = call("leaderboard", "verify", run)
+    assert done.exit_code == 2
+    lines = (run / "records.jsonl").read_text().splitlines()
+    named = sum(f'"{file.relative_to(run)}"' in line and '"value": null' not in line for line in lines)
+    assert f"{file}: missing: {named} records name it as their sums" in done.output
+    assert f"records agree with their sums, 0 do not; {named} name sums that are missing" in done.output
+    assert "do not agree with what they come from" not in done.output
 
 
 @pytest.fixture
@@ -163,3 +195,12 @@ def test_the_command_tells_every_reason(scored, tmp_path):
         path.write_text(text)
     assert done.exit_code == 2
     assert done.output.count("field 'split': 'val', but manifest.json says 'test'") == len(text.splitlines())
+
+
+def test_where_a_labeller_is_missing_none_of_its_columns_is_scored_again(scored):
+    """CheXbert withheld is one column; scored, it is several."""
+    record = read_records(scored / "run" / "records.jsonl")[0].model_copy(update={"value": 0.5})
+    lacking = {"CheXbert": "needs 'chexbert.pth'"}
+    for metric in ("CheXbert, micro-F1-14, uncertain positive", "CheXbert, macro-F1-5, uncertain positive"):
+        assert _unable(record.model_copy(update={"metric": metric}), None, lacking) == "needs 'chexbert.pth'"
+    assert _unable(record.model_copy(update={"metric": "RadGraph F1, RG_E"}), None, lacking) is None

@@ -60,6 +60,8 @@ def test_what_is_not_installed_says_what_would_provide_it(cases):
     assert found["CheXbert, micro-F1-14, uncertain positive"].value is None
     assert "chexbert.pth" in found["CheXbert, micro-F1-14, uncertain positive"].reason
     assert "radgraph" in found["RadGraph F1, RG_E"].reason
+    withheld = {name for name, score in found.items() if score.signature.get("unavailable")}
+    assert withheld == {"CheXbert, micro-F1-14, uncertain positive", "RadGraph F1, RG_E"}
 
 
 def test_radgraph_is_a_mean_over_reports(cases, monkeypatch):
