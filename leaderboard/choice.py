@@ -7,8 +7,12 @@ import numpy as np
 
 from leaderboard.store import Sample
 
-# Of these scores little is good; of all others much. A small distance to the training set is bad.
-LOWER_IS_BETTER = ("nats", "flagged", "verbatim", "8-gram overlap", "longest copied run")
+# A score of a single sample is known by its name, as its metric often has another, or none. A score of neither list is good
+# where there is much of it: a small distance to the training set is bad.
+DESCRIPTIVE = ("length", "nats per token (image of another case)")
+LOWER_IS_BETTER = (
+    "nats", "flagged", "verbatim", "8-gram overlap", "longest copied run", "contradicted findings", "repeated sentences",
+)  # fmt: skip
 DISPUTED = "disputed"
 
 
@@ -20,9 +24,9 @@ class Choice:
     why: tuple[str, ...]
 
 
-def lower_is_better(score: str) -> bool:
-    """Whether little of a sample's score is good."""
-    return score.startswith(LOWER_IS_BETTER)
+def higher_is_better(score: str) -> bool | None:
+    """The direction of a sample's score; None for a descriptive one, which has no worst and no best."""
+    return None if score.startswith(DESCRIPTIVE) else not score.startswith(LOWER_IS_BETTER)
 
 
 def choose(samples: Sequence[Sample], limit: int) -> list[Choice]:
@@ -57,11 +61,14 @@ def in_turn(samples: Sequence[Sample]) -> list[Sample]:
 
 
 def _varying(pool: Sequence[Sample]) -> dict[str, np.ndarray]:
-    """By score: (N,) values, high is good, NaN where a sample has none; only scores that differ between samples."""
+    """By score: (N,) values, high is good, NaN where a sample has none; without descriptive scores and those equal in all."""
     names = dict.fromkeys(name for sample in pool for name in sample.scores)
     found = {}
     for name in names:
-        values = np.array([sample.scores.get(name, np.nan) for sample in pool]) * (-1 if lower_is_better(name) else 1)
+        better = higher_is_better(name)
+        if better is None:
+            continue
+        values = np.array([sample.scores.get(name, np.nan) for sample in pool]) * (1 if better else -1)
         known = values[~np.isnan(values)]
         if len(known) and known.min() < known.max():
             found[name] = values
@@ -69,12 +76,16 @@ def _varying(pool: Sequence[Sample]) -> dict[str, np.ndarray]:
 
 
 def _ends(pool: Sequence[Sample], scores: dict[str, np.ndarray], turns: int) -> Iterator[tuple[int, str]]:
-    """Positions in the pool with a reason each: the worst, the best and the most disputed of each score, then the next ones."""
+    """Positions in the pool with a reason each: the worst, the best and the most disputed of each score, then the next ones.
+
+    The worst lie below the median and the best above it, where they are not the extreme itself: equal values are never both.
+    """
     orders: dict[str, list[int]] = {}
     for name, values in scores.items():
-        known = [int(i) for i in np.argsort(values, kind="stable") if not np.isnan(values[i])]
-        half = len(known) // 2
-        orders[f"worst by {name}"], orders[f"best by {name}"] = known[:half], known[: -half - 1 : -1]
+        order = [int(i) for i in np.argsort(values, kind="stable")]
+        middle, low, high = np.nanmedian(values), np.nanmin(values), np.nanmax(values)
+        orders[f"worst by {name}"] = [i for i in order if values[i] < middle or values[i] == low]
+        orders[f"best by {name}"] = [i for i in reversed(order) if values[i] > middle or values[i] == high]
     if len(scores) > 1:
         spread = _dispute(list(scores.values()))
         orders[DISPUTED] = [int(i) for i in np.argsort(-spread, kind="stable") if spread[i] >= 0.5]

@@ -18,9 +18,12 @@ MINIMUM_N = 100
 # tokenizer, so its columns are shown and never ranked.
 TRAINED_AGAINST = ("EfficientNet-Lite0",)
 # What a signature says of the system itself or of the interval; the rest must be equal for two values to be compared.
-OF_THE_SYSTEM = frozenset(
-    {"interval", "model", "settings", "tokenizer_of", "generated_by", "statistics", "standard_error_of_draws", "scored"}
-)
+# `overrides` are what an ablation's arm changes; the tokenizers and the steps stand in its signature beside them, and are not.
+OF_THE_SYSTEM = frozenset({
+    "generated_by", "interval", "model", "overrides", "scored", "settings", "standard_error_of_draws", "statistics",
+    "tokenizer_of",
+})  # fmt: skip
+CHANGE = "change of "  # of a metric, by an arm against its base
 NO_INTERVAL = "no interval: nothing says how sure the value is"
 
 
@@ -64,6 +67,8 @@ def unranked_because(record: Record) -> str | None:
         return f"{record.n} cases: ranking needs {MINIMUM_N}"
     if trained_against(record.metric):
         return "a feature space that image tokenizers are trained against: shown, not ranked"
+    if record.metric.startswith(CHANGE):
+        return "a change against a base, which has none itself: shown, not ranked"
     if record.ci_low is None:
         return NO_INTERVAL
     return None

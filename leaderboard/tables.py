@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import pandas as pd
 
@@ -92,6 +93,13 @@ def direction_of(column: Iterable[Record]) -> bool | None:
     """The direction that most records of a column state; the first of several."""
     stated = Counter(record.higher_is_better for record in column)
     return max(stated, key=lambda direction: stated[direction], default=None)
+
+
+def item_of(group: str) -> Literal["domain", "metric", "finding"]:
+    """What the items of a breakdown are (see `leaderboard.compare.breakdown`), by the name of its group."""
+    if group.startswith("macro"):
+        return "domain"
+    return "metric" if "gain over" in group else "finding"
 
 
 def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:

@@ -64,25 +64,26 @@ for (const gallery of document.querySelectorAll(".gallery")) {
   const scores = cards.map((card) => JSON.parse(card.dataset.scores));
   const names = [...new Set(scores.flatMap(Object.keys))];
   if (cards.length < 2 || !names.length) continue;
-  const lower = new Set(JSON.parse(gallery.dataset.lower));
+  const better = JSON.parse(gallery.dataset.better); // by score: is much of it good? null: neither much nor little
+  const ends = (name) => (better[name] === null ? ["lowest", "highest"] : ["worst", "best"]);
   const label = document.createElement("label");
   const select = document.createElement("select");
   const add = (value, text) => select.add(new Option(text, value));
   add("", "as chosen");
-  for (const name of names) { add(`worst ${name}`, `worst by ${name} first`); add(`best ${name}`, `best by ${name} first`); }
+  for (const name of names) for (const end of ends(name)) add(`${end} ${name}`, `${end} by ${name} first`);
   label.className = "order";
   label.append("Order ", select);
   gallery.querySelector(".cards").before(label);
   const arrange = () => {
     const [end] = select.value.split(" ", 1);
     const name = select.value.slice(end.length + 1);
-    const sign = (end === "worst" ? 1 : -1) * (lower.has(name) ? -1 : 1);
+    const sign = (end === "worst" || end === "lowest" ? 1 : -1) * (better[name] === false ? -1 : 1);
     const order = cards.map((card, i) => [scores[i][name], card]);
     if (name) order.sort(([a], [b]) => (a === undefined) - (b === undefined) || sign * (a - b));
     gallery.querySelector(".cards").append(...order.map(([, card]) => card));
   };
   select.addEventListener("change", arrange);
-  orders.set(gallery.id, (name) => { select.value = `worst ${name}`; if (select.selectedIndex < 0) select.value = ""; arrange(); });
+  orders.set(gallery.id, (name) => { select.value = `${ends(name)[0]} ${name}`; if (select.selectedIndex < 0) select.value = ""; arrange(); });
 }
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a[data-score]");

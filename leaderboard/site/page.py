@@ -12,7 +12,7 @@ from markupsafe import Markup
 from leaderboard.compare import Board, Row, Table, breakdown
 from leaderboard.gallery import Gallery
 from leaderboard.plots import Plot, slug
-from leaderboard.ranking import NO_INTERVAL, comparable, trained_against, unranked_because
+from leaderboard.ranking import CHANGE, NO_INTERVAL, comparable, trained_against, unranked_because
 from leaderboard.record import Record
 from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
 from leaderboard.site.guide import entries_for
@@ -20,7 +20,7 @@ from leaderboard.site.provenance import free, made, signatures
 from leaderboard.site.reported import reported_tables
 from leaderboard.site.samples import gallery_views, score_behind
 from leaderboard.store import Run
-from leaderboard.tables import arrow, counts, decimals, direction_of, headline, number, shares
+from leaderboard.tables import arrow, counts, decimals, direction_of, headline, item_of, number, shares
 
 TITLES = {
     "image-generation": ("Image generation", "A report is given; the image is generated."),
@@ -214,6 +214,8 @@ def _remarks(table: Table) -> list[str]:
         remarks.append("One model measured: there is nothing to rank.")
     if any(trained_against(metric) for metric in table.metrics):
         remarks.append("\N{DAGGER} A feature space that image tokenizers are trained against: shown, not ranked.")
+    if any(metric.startswith(CHANGE) for metric in table.metrics):
+        remarks.append("A change is against a base, which has none itself: shown, not ranked.")
     reasons: dict[str, list[str]] = {}
     unsure: dict[str, None] = {}
     for row in measured:
@@ -224,7 +226,7 @@ def _remarks(table: Table) -> list[str]:
             reason = unranked_because(record)
             if reason == NO_INTERVAL:
                 unsure.setdefault(metric)
-            elif reason and not trained_against(metric):
+            elif reason and not trained_against(metric) and not metric.startswith(CHANGE):
                 reasons.setdefault(reason, []).append(row.label)
     remarks += [f"Not ranked: {', '.join(dict.fromkeys(labels))} ({reason})." for reason, labels in reasons.items()]
     if unsure and len(measured) > 1:
@@ -258,8 +260,7 @@ def _details(table: Table) -> list[dict[str, Any]]:
         result.append(
             {
                 "group": group,
-                "by": "by domain" if group.startswith("macro") else "by finding",
-                "head": "Domain" if group.startswith("macro") else "Finding",
+                "item": item_of(group),
                 "systems": systems,
                 "arrow": arrow(direction_of(record for column in columns.values() for record in column.values())),
                 "rows": [

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from leaderboard.choice import lower_is_better
+from leaderboard.choice import higher_is_better
 from leaderboard.compare import Row
 from leaderboard.files import file_name
 from leaderboard.gallery import Card, Gallery
@@ -29,7 +29,7 @@ def _view(gallery: Gallery, row: Row, anchor: str) -> dict[str, Any]:
         "withheld": gallery.withheld,
         "sheet": gallery.sheet,
         "scores": gallery.scores,
-        "lower": json.dumps([name for name in gallery.scores if lower_is_better(name)]),
+        "better": json.dumps({name: higher_is_better(name) for name in gallery.scores}),
         "given_report": gallery.task == "image-generation",
         "given_image": gallery.task == "report-generation",
     }

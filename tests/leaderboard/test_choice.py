@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from leaderboard.choice import choose, in_turn, lower_is_better
+from leaderboard.choice import choose, higher_is_better, in_turn
 from leaderboard.store import Sample
 
 
@@ -40,7 +40,38 @@ def test_little_is_good_of_some_scores():
         "s0": ["best by nats per token (report)"],
         "s1": ["worst by nats per token (report)"],
     }
-    assert not lower_is_better("distance (pixels)")
+    assert higher_is_better("distance (pixels)")
+
+
+@pytest.mark.parametrize("score", ["contradicted findings", "repeated sentences", "flagged report"])
+def test_few_faults_are_the_best(score):
+    assert told(choose(samples(**{score: [2.0, 0.0, 1.0]}), 3)) == {
+        "s0": [f"worst by {score}"], "s1": [f"best by {score}"], "s2": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("score", ["length (tokens)", "nats per token (image of another case)"])
+def test_a_descriptive_score_has_no_ends_and_disputes_nothing(score):
+    assert higher_is_better(score) is None
+    chosen = told(choose(samples(**{score: [9.0, 1.0, 5.0, 3.0], "F1": [0.1, 0.9, 0.4, 0.6]}), 12))
+    assert {why for reasons in chosen.values() for why in reasons} == {"worst by F1", "best by F1"}
+
+
+@pytest.mark.parametrize(
+    ("values", "worst", "best"),
+    [
+        ([0.0, 0.0, 0.0, 0.0, 1.0], {4}, {0, 1, 2, 3}),
+        ([1.0, 1.0, 1.0, 0.0], {0, 1, 2}, {3}),
+        ([2.0, 1.0, 1.0, 1.0, 0.0], {0}, {4}),
+        ([3.0, 2.0, 1.0, 0.0], {0, 1}, {2, 3}),
+    ],
+    ids=["most are best", "most are worst", "most are between", "all differ"],
+)
+def test_equal_values_are_never_worst_and_best(values, worst, best):
+    score = "contradicted findings"
+    chosen = told(choose(samples(**{score: values}), 30))
+    assert {i for i in range(len(values)) if f"worst by {score}" in chosen[f"s{i}"]} == worst
+    assert {i for i in range(len(values)) if f"best by {score}" in chosen[f"s{i}"]} == best
 
 
 def test_the_most_disputed_is_where_two_scores_rank_otherwise():

@@ -131,6 +131,42 @@ def test_what_a_systems_own_answers_say_keeps_none_apart(cell, own):
     assert list(standings(column)) == ["a", "b"]
 
 
+ARM = {"overrides": {}, "steps": 920, "image_tokenizer": "i", "report_tokenizer": "r", "preset": "mini"}
+
+
+def arm(cell, value, metric="nats per pair (joint)", **signature):
+    return cell(value, 1.0, task="ablation", metric=metric, higher_is_better=False, signature=ARM | signature)
+
+
+def test_the_arms_of_an_ablation_are_ranked_against_each_other(cell):
+    column = {
+        "full (seed 0)": arm(cell, 226.2), "full (seed 1)": arm(cell, 226.4),
+        "no-adaln": arm(cell, 226.1, overrides={"timestep": "additive"}),
+        "report-image": arm(cell, 226.3, overrides={"order": "report-image"}),
+        "no-pretrained": arm(cell, 240.0, overrides={"pretrained": False}),
+    }  # fmt: skip
+    found = standings(column)
+    assert set(found) == set(column)
+    assert {label for label, standing in found.items() if standing.best} == set(column) - {"no-pretrained"}
+
+
+@pytest.mark.parametrize(
+    "other", [{"steps": 200}, {"image_tokenizer": "j"}, {"report_tokenizer": "s"}, {"preset": "smollm2"}], ids=str
+)
+def test_arms_of_other_tokens_or_steps_are_not(cell, other):
+    column = {
+        "full": arm(cell, 226.2), "no-adaln": arm(cell, 227.1, overrides={"timestep": "additive"}),
+        "other": arm(cell, 9.0, overrides={"some": "thing"}, **other),
+    }  # fmt: skip
+    assert set(standings(column)) == {"full", "no-adaln"}
+
+
+def test_a_change_against_a_base_is_not_ranked(cell):
+    column = {name: arm(cell, value, "change of nats per pair (joint)") for name, value in (("a", 0.1), ("b", 9.0))}
+    assert standings(column) == {}
+    assert "against a base" in unranked_because(column["a"])
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_letters_are_shared_exactly_by_what_is_not_apart(seed):
     generator = np.random.default_rng(seed)

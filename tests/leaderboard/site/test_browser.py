@@ -139,6 +139,33 @@ def test_a_value_opens_its_samples_in_the_order_of_its_score(opened, page_file):
     expect(page.locator("dl:target code").first).to_be_visible()
 
 
+def test_samples_are_ordered_by_the_direction_of_each_score(opened, run_writer, tmp_path):
+    run = run_writer(tmp_path / "run", model="alpha", samples=4, tasks=("long-form",), anchors={})
+    (file,) = run.glob("samples/*/alpha/samples.jsonl")
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    for number, line in enumerate(lines):
+        line["scores"] = {"repeated sentences": number % 3, "length (tokens)": 10 + number}
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = opened(build([run], tmp_path / "out").paths["page"])
+    page.locator("details.gallery summary").click()
+    select = page.locator("details.gallery select")
+    assert select.locator("option").all_inner_texts() == [
+        "as chosen", "worst by repeated sentences first", "best by repeated sentences first",
+        "lowest by length (tokens) first", "highest by length (tokens) first",
+    ]  # fmt: skip
+
+    def first(order):
+        select.select_option(order)
+        return json.loads(page.locator(".card").first.get_attribute("data-scores"))
+
+    assert first("worst repeated sentences")["repeated sentences"] == 2
+    assert first("best repeated sentences")["repeated sentences"] == 0
+    assert first("lowest length (tokens)")["length (tokens)"] == 10
+    assert first("highest length (tokens)")["length (tokens)"] == 13
+    tags = page.locator(".card .tag").all_inner_texts()
+    assert {tag.lower() for tag in tags} <= {"worst by repeated sentences", "best by repeated sentences"}
+
+
 def test_every_control_has_a_name_in_the_accessibility_tree(opened, page_file):
     page = opened(page_file)
     session = page.context.new_cdp_session(page)

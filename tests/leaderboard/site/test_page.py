@@ -69,6 +69,42 @@ def test_every_id_can_stand_in_a_link_and_a_label(make_record):
     assert set(re.findall(r'href="#([^"]*)"', html)) <= set(ids)
 
 
+def test_breakdowns_say_what_their_items_are(make_record):
+    items = {
+        "gain over real-repeated: BLEU-1": "metric",
+        "macro finding F1: chest-xray": "domain",
+        "finding F1: nodule": "finding",
+    }
+    records = [Record(**make_record(metric=metric, signature={"metric": metric})) for metric in items]
+    (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
+    html = render([(board, [TableView(t, [], []) for t in board.tables])], [], {})
+    for metric, item in items.items():
+        group = metric.partition(":")[0]
+        assert re.search(rf"<summary>{group} by {item} ", html, re.IGNORECASE)
+    assert re.findall(r'<table class="heat">\s*<thead><tr><th scope="col" class="system">(\w+)</th>', html) == [
+        "Metric", "Domain", "Finding",
+    ]  # fmt: skip
+
+
+def test_an_ablations_arms_are_not_said_to_be_measured_otherwise(make_record):
+    def arm(name, overrides, metric, value):
+        signature = {"metric": metric, "overrides": overrides}
+        fields = {"task": "ablation", "model": name, "metric": metric, "value": value, "higher_is_better": False}
+        return Record(**make_record(**fields, ci_low=value - 1, ci_high=value + 1, signature=signature))
+
+    records = [
+        arm(name, overrides, metric, value)
+        for metric in ("nats per pair (joint)", "change of nats per pair (joint)")
+        for name, overrides, value in (("full", {}, 226.2), ("no-adaln", {"timestep": "additive"}, 226.1))
+    ]
+    (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
+    html = render([(board, [TableView(t, [], []) for t in board.tables])], [], {})
+    assert "Measured otherwise" not in html
+    assert html.count("value best") == 2 + 1  # both arms, and the legend's example
+    assert "A change is against a base, which has none itself: shown, not ranked." in html
+    assert "Not ranked" not in html
+
+
 def test_boards_of_one_data_set_are_told_apart(make_run):
     collection = collect([make_run(tasks=("report-generation",), samples=0)])
     (one,) = boards(collection.records, {"aaaa1111bbbb2222": "f"})
