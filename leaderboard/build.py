@@ -1,13 +1,13 @@
 """Run folders in; tables, plots and one self-contained page out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from leaderboard.compare import Board, boards
+from leaderboard.compare import Board, Table, boards
 from leaderboard.comparison import NOTHING, Comparisons
 from leaderboard.errors import LeaderboardError
-from leaderboard.files import write_bytes, write_text
+from leaderboard.files import file_name, read_text, write_bytes, write_text
 from leaderboard.gallery import Gallery, galleries
 from leaderboard.length_plot import EVERY, Lengths, calibration_plot
 from leaderboard.plots import Plot, lengths_plot, slug, table_plots
@@ -21,6 +21,7 @@ from leaderboard.tables import csv_text, long_frame, markdown, wide_frame
 SAMPLES_PER_MODEL = 24
 SAMPLES_PER_ANCHOR = 6
 GENERATES_REPORTS = ("report-generation", "joint-generation", "long-form")
+LISTING = "files.txt"  # beside the plots: the names that the build wrote, so that the next one removes no other
 PAGE_BYTES = 25_000_000
 PICTURE_BYTES = 16_000_000  # of the page, for samples; the rest is plots and text
 
@@ -30,7 +31,8 @@ class BuildResult:
     """What a build wrote.
 
     Attributes:
-        paths: the files, by role: csv, wide, results, markdown, page, and one `plot NAME` each.
+        paths: the files, by role: csv, wide, results, markdown, page, listing, one `plot NAME` for each plot and one
+            `table NAME` where it has numbers of its own.
         n_records: how many records, the reported ones included.
         boards: what the page ranks, for those who print it elsewhere.
     """
@@ -56,7 +58,8 @@ def build(
     Args:
         runs: run folders, each with `manifest.json`, `records.jsonl` and `samples/`.
         out: where `leaderboard.csv`, `leaderboard_wide.csv`, `results.jsonl`, `comparisons.jsonl`, `seeds.jsonl`,
-            `leaderboard.md`, `plots/*.png` and `index.html` go.
+            `leaderboard.md`, `plots/` and `index.html` go. Plots of an earlier build that this one has not are removed, as
+            `plots/files.txt` lists them; nothing else is.
         samples_per_model, samples_per_anchor: most samples shown per task.
         reported: published numbers; by default those of the MeDiM paper.
         comparisons: of pairs of systems of these runs; where there are none, intervals say what can be told apart.
@@ -89,69 +92,80 @@ def build(
         "seeds": ("seeds.jsonl", "".join(entry.to_line() + "\n" for entry in comparisons.seeds)),
         "markdown": ("leaderboard.md", markdown(ranked, reported)),
     }
-    paths = {}
-    for plot in plots:
-        paths[f"plot {plot.name}"] = out / "plots" / f"{plot.name}.png"
-        write_bytes(paths[f"plot {plot.name}"], plot.png)
-        if plot.csv is not None:
-            paths[f"table {plot.name}"] = out / "plots" / f"{plot.name}.csv"
-            write_text(paths[f"table {plot.name}"], plot.csv)
+    paths = _write_plots(plots, out / "plots")
     for role, (name, text) in texts.items():
         paths[role] = out / name
         write_text(paths[role], text)
     paths["page"] = out / "index.html"
     write_text(paths["page"], page)
-    for stale in set((out / "plots").glob("*.*")) - set(paths.values()):
-        stale.unlink()
     return BuildResult(paths, len(every), ranked)
 
 
-def _views(board: Board, shown: Sequence[Gallery], runs: dict[str, Run]) -> list[TableView]:
-    here = [run for run in runs.values() if _on(board, run)]
+def _write_plots(plots: Sequence[Plot], folder: Path) -> dict[str, Path]:
+    """Writes the plots and their tables, by role, and removes those that an earlier build wrote and this one did not."""
+    files = {f"plot {plot.name}": (f"{plot.name}.png", plot.png) for plot in plots}
+    files |= {f"table {plot.name}": (f"{plot.name}.csv", plot.csv.encode()) for plot in plots if plot.csv is not None}
+    names = {name for name, _ in files.values()}
+    listing = folder / LISTING
+    before = set(read_text(listing).splitlines()) if listing.exists() else set()
+    write_text(listing, _lines(names | before))  # a build that is interrupted forgets none
+    for name, content in files.values():
+        write_bytes(folder / name, content)
+    for name in before - names:
+        if Path(name).name == name and (folder / name).is_file():
+            (folder / name).unlink()
+    write_text(listing, _lines(names))
+    return {role: folder / name for role, (name, _) in files.items()} | {"listing": listing}
+
+
+def _lines(names: Iterable[str]) -> str:
+    return "".join(f"{name}\n" for name in sorted(names))
+
+
+def _views(board: Board, shown: Sequence[Gallery], runs: Mapping[str, Run]) -> list[TableView]:
     views = []
     name = f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]}"
     across = across_plots(board, name)
     for table in board.tables:
         prefix = slug(f"{name} {table.task}")
         plots = table_plots(board, table, prefix) + [plot for task, plot in across if task == table.task]
-        place = {row.first.run: number for number, row in enumerate(table.rows)}  # one colour for a model in all plots
-        ranked = sorted(here, key=lambda run: place.get(run.manifest.run, len(place)))
-        plots += _lengths(ranked, table.task, f"{table.task.replace('-', ' ')} on {board.dataset} ({board.split})", prefix)
-        views.append(TableView(table, plots, [g for g in shown if g.task == table.task and g.run in here]))
+        plots += _lengths(table, runs, f"{table.task.replace('-', ' ')} on {board.dataset} ({board.split})", prefix)
+        views.append(TableView(table, plots, [gallery for gallery in shown if gallery.task == table.task]))
     return views
 
 
-def _on(board: Board, run: Run) -> bool:
-    manifest = run.manifest
-    return (manifest.dataset, manifest.dataset_fingerprint, manifest.split) == (board.dataset, board.fingerprint, board.split)
-
-
-def _lengths(runs: Sequence[Run], task: str, where: str, prefix: str) -> Iterator[Plot]:
+def _lengths(table: Table, runs: Mapping[str, Run], where: str, prefix: str) -> Iterator[Plot]:
     """Lengths of generated reports beside those of the references, where a task generates reports; their calibration."""
     lengths: dict[str, list[int]] = {}
     calibrated: dict[str, Lengths] = {}
     reference: list[int] = []
-    for run in runs:
-        for name, system in systems_of(run):
-            if name != task or system not in (run.manifest.model, "real"):
-                continue
-            samples = [sample for sample in read_samples(run, task, system) if sample.report is not None]
-            words = [len((sample.report or "").split()) for sample in samples]
-            if system == run.manifest.model and words:
-                label = system if system not in lengths else f"{system} (run {run.manifest.run[:8]})"
-                lengths[label] = words
-                if task in GENERATES_REPORTS:
-                    calibrated[label] = _by_domain(samples)
-            elif words and not reference:
-                reference = words
+    models = {row.label: row for row in table.rows if row.kind == "measured"}
+    for label, row in models.items():
+        run = runs[row.first.run]
+        samples = _with_report(run, table.task, file_name(row.first.model))
+        if samples:
+            lengths[label] = _words(samples)
+            reference = reference or _words(_with_report(run, table.task, "real"))
+            if table.task in GENERATES_REPORTS:
+                calibrated[label] = _by_domain(samples)
     if lengths and reference:
-        yield lengths_plot(f"Lengths of reports: {where}", {**lengths, "real": reference}, f"{prefix}-lengths")
+        yield lengths_plot(f"Lengths of reports: {where}", lengths, reference, list(models), f"{prefix}-lengths")
         pooled = {
             label: one if one.reference else Lengths(one.generated, {EVERY: reference}) for label, one in calibrated.items()
         }
-        plot = calibration_plot(f"Length calibration: {where}", pooled, f"{prefix}-length-calibration")
+        plot = calibration_plot(f"Length calibration: {where}", pooled, list(models), f"{prefix}-length-calibration")
         if plot is not None:
             yield plot
+
+
+def _with_report(run: Run, task: str, system: str) -> list[Sample]:
+    """The samples of a system that have a report; none where the run kept none."""
+    kept = (task, system) in systems_of(run)
+    return [sample for sample in read_samples(run, task, system) if sample.report is not None] if kept else []
+
+
+def _words(samples: Iterable[Sample]) -> list[int]:
+    return [len((sample.report or "").split()) for sample in samples]
 
 
 def _by_domain(samples: Sequence[Sample]) -> Lengths:

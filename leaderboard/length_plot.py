@@ -13,7 +13,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from leaderboard.plots import FAINT, GREY, MODEL_COLOURS, MODEL_MARKERS, STYLE, Plot, png
+from leaderboard.plots import FAINT, GREY, STYLE, Plot, look, png
 from leaderboard.tables import csv_text
 
 QUANTILES = tuple(round(0.05 * step, 2) for step in range(1, 20))
@@ -48,11 +48,12 @@ def calibration(lengths: Mapping[str, Lengths]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def calibration_plot(title: str, lengths: Mapping[str, Lengths], name: str) -> Plot | None:
+def calibration_plot(title: str, lengths: Mapping[str, Lengths], models: Sequence[str], name: str) -> Plot | None:
     """The figure, a panel for each domain (one of all where there are no two), and its table; None of too few reports.
 
     Args:
         lengths: by model.
+        models: all models of the table, in its order: a model has the colour of its place there.
         name: file name without its ending.
     """
     table = calibration(lengths)
@@ -67,10 +68,12 @@ def calibration_plot(title: str, lengths: Mapping[str, Lengths], name: str) -> P
             here = table[table["domain"] == domain]
             ends = [0.9 * here[list(COLUMNS[3:5])].to_numpy().min(), 1.05 * here[list(COLUMNS[3:5])].to_numpy().max()]
             axes.plot(ends, ends, color=GREY, linewidth=1, linestyle="--", zorder=0)
-            for number, model in enumerate(lengths):
+            for model in lengths:
                 own = here[here["model"] == model]
-                look = {"color": MODEL_COLOURS[number % 6], "marker": MODEL_MARKERS[number % 6]}
-                axes.plot(own[COLUMNS[3]], own[COLUMNS[4]], markersize=4, linewidth=1.2, label=model, **look)
+                colour, marker = look(model, model, "measured", models)
+                axes.plot(
+                    own[COLUMNS[3]], own[COLUMNS[4]], markersize=4, linewidth=1.2, label=model, color=colour, marker=marker
+                )
             axes.set(xlabel="reference (words)", title=domain if domain != EVERY else "all reports")
             axes.set_aspect("equal", adjustable="datalim")  # a fixed box overflows the constrained layout
             axes.grid(color=FAINT, linewidth=0.6)

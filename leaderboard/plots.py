@@ -18,11 +18,11 @@ from matplotlib.lines import Line2D
 
 from leaderboard.compare import Board, Breakdown, Row, Table, breakdown
 from leaderboard.record import Record
-from leaderboard.tables import arrow, direction_of, number
+from leaderboard.tables import arrow, direction_of, item_of, number
 
 # Okabe and Ito's palette: told apart with every common colour vision; anchors are grey and differ by marker.
 MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-MODEL_MARKERS = ("o", "s", "^", "v", "P", "X")
+MODEL_MARKERS = ("o", "s", "^", "v", "P", "X", "<")  # one more than colours: 42 models look each another way
 ANCHOR_MARKERS = {"real": "D", "reconstruction": "h", "shuffled": "x", "constant": "+"}
 INK, GREY, FAINT = "#1f2933", "#7b8794", "#d5dbe1"
 STYLE = {
@@ -85,27 +85,30 @@ def table_plots(board: Board, table: Table, prefix: str) -> list[Plot]:
     return plots
 
 
-def lengths_plot(title: str, lengths: Mapping[str, Sequence[int]], name: str) -> Plot:
+def lengths_plot(
+    title: str, lengths: Mapping[str, Sequence[int]], real: Sequence[int], models: Sequence[str], name: str
+) -> Plot:
     """Cumulative shares of report lengths in words.
 
     Args:
-        lengths: by system, one number of words per report; `real` is drawn as the real one.
+        lengths: by model, one number of words per report.
+        real: the same of the references.
+        models: all models of the table, in its order: a model has the colour of its place there.
+        name: file name without its ending.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.4), layout="constrained")
         axes = figure.subplots()
-        for index, (system, values) in enumerate(lengths.items()):
-            real = system == "real"
-            colour = GREY if real else MODEL_COLOURS[index % len(MODEL_COLOURS)]
-            sns.ecdfplot(
-                x=np.asarray(values), ax=axes, color=colour, linewidth=2, linestyle="--" if real else "-", label=system
-            )
+        for label, words in lengths.items():
+            colour, _ = look(label, label, "measured", models)
+            sns.ecdfplot(x=np.asarray(words), ax=axes, color=colour, linewidth=2, label=label)
+        sns.ecdfplot(x=np.asarray(real), ax=axes, color=GREY, linewidth=2, linestyle="--", label="real")
         axes.set(xlabel="length of the report (words)", ylabel="share of reports", ylim=(0, 1.02))
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         figure.legend(loc="outside upper left", ncols=max(1, 70 // (7 + max(map(len, lengths)))))
         sns.despine(ax=axes, left=True)
         alt = "Cumulative shares of report lengths. Medians: " + ", ".join(
-            f"{system} {np.median(values):g} words" for system, values in lengths.items()
+            f"{label} {np.median(words):g} words" for label, words in [*lengths.items(), ("real", real)]
         )
         return Plot(name, title, alt, png(figure))
 
@@ -181,7 +184,9 @@ def _breakdown_plot(board: Board, table: Table, group: str, rows: Sequence[Row],
     rows = sorted(rows, key=lambda row: row.kind == "measured")
     with matplotlib.rc_context(STYLE):
         width = 2.6 + 3.2 * len(modalities)
-        figure = Figure(figsize=(width, 1.1 + 0.26 * len(items)), layout="constrained")
+        columns = max(1, int(width * 11 / (max(len(row.label) for row in rows) + 7)))  # of the legend
+        height = 0.9 + 0.26 * len(items) + 0.2 * math.ceil(len(rows) / columns)
+        figure = Figure(figsize=(width, height), layout="constrained")
         grid = figure.subplots(1, len(modalities), squeeze=False, sharey=True, sharex=True)[0]
         for axes, modality in zip(grid, modalities, strict=True):
             where = {part.item: metric for metric, part in parts.items() if part.modality == modality}
@@ -205,7 +210,7 @@ def _breakdown_plot(board: Board, table: Table, group: str, rows: Sequence[Row],
             axes.margins(x=0.06)
             sns.despine(ax=axes, left=True)
             if group == "prevalence":
-                axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0, decimals=0))
+                axes.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1.0))
         grid[0].set_ylim(len(items) - 0.4, -0.6)
         direction = direction_of(table.column(next(iter(parts))).values())
         for axes in grid:
@@ -217,9 +222,9 @@ def _breakdown_plot(board: Board, table: Table, group: str, rows: Sequence[Row],
             colour, marker = look(row.label, row.first.model, row.kind, models)
             face = "white" if row.kind == "anchor" else colour
             handles.append(Line2D([], [], linestyle="none", marker=marker, color=colour, markerfacecolor=face, label=row.label))
-        letters = max(len(row.label) for row in rows)
-        figure.legend(handles=handles, loc="outside lower left", ncols=max(1, int(width * 11 / (letters + 7))))
-        title = f"{group[:1].upper()}{group[1:]} by finding: {_plain(table.task).lower()} on {board.dataset} ({board.split})"
+        figure.legend(handles=handles, loc="outside lower left", ncols=columns)
+        what = f"{group[:1].upper()}{group[1:]} by {item_of(group)}"
+        title = f"{what}: {_plain(table.task).lower()} on {board.dataset} ({board.split})"
         return Plot(name, title, _breakdown_alt(group, parts, rows), png(figure), group, folded=group != "prevalence")
 
 
@@ -229,7 +234,7 @@ def _breakdown_alt(group: str, parts: Mapping[str, Breakdown], rows: Sequence[Ro
         values = [cell.value for m in parts if (cell := row.cells.get(m)) is not None and cell.value is not None]
         low, mean, high = (number(value, 3) for value in (min(values), sum(values) / len(values), max(values)))
         sums.append(f"{row.label} from {low} to {high}, mean {mean}")
-    return f"Dot plot of {group} by finding; the values stand in the table beside it. " + "; ".join(sums) + "."
+    return f"Dot plot of {group} by {item_of(group)}; the values stand in the table beside it. " + "; ".join(sums) + "."
 
 
 def look(label: str, name: str, kind: str, models: Sequence[str]) -> tuple[str, str]:

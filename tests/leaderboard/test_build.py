@@ -10,6 +10,7 @@ import pytest
 import leaderboard.build
 from leaderboard.build import build
 from leaderboard.errors import LeaderboardError
+from leaderboard.files import write_text
 from leaderboard.record import read_records
 from leaderboard.reported import reported_records
 from leaderboard.tables import records_of
@@ -182,13 +183,72 @@ def test_a_failed_build_leaves_the_old_files(make_run, tmp_path, monkeypatch):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_stale_plots_go(make_run, tmp_path):
-    (tmp_path / "out" / "plots").mkdir(parents=True)
-    (tmp_path / "out" / "plots" / "old.png").write_bytes(b"")
-    result = build([make_run(tasks=("report-generation",), samples=0)], tmp_path / "out")
-    assert {path.name for path in (tmp_path / "out" / "plots").iterdir()} == {
-        p.name for r, p in result.paths.items() if "plot" in r
-    }
+def test_plots_of_an_earlier_build_go_and_files_of_others_stay(make_run, tmp_path):
+    plots = tmp_path / "out" / "plots"
+    theirs = [plots / "my-figure.pdf", plots / "v1.0" / "old.png", tmp_path / "out" / "outside.png"]
+    for path in theirs:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"mine")
+    first = build([make_run("a", samples=6)], tmp_path / "out")
+    listing = plots / "files.txt"
+    listing.write_text(listing.read_text() + "../outside.png\nv1.0\n")  # not what a build writes
+    second = build([make_run("b", tasks=("report-generation",), samples=0)], tmp_path / "out")
+    ours = {path for path in second.paths.values() if path.parent == plots}
+    assert {path for path in first.paths.values() if path.parent == plots} > ours
+    assert {path for path in plots.rglob("*") if path.is_file()} == ours | set(theirs[:2])
+    assert all(path.read_bytes() == b"mine" for path in theirs)
+    assert listing.read_text().splitlines() == sorted(path.name for path in ours - {listing})
+
+
+def test_what_an_interrupted_build_wrote_goes_too(make_run, tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    plots = tmp_path / "out" / "plots"
+    build([make_run("a", samples=0, dataset="first")], tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(leaderboard.build, "csv_text", lambda frame: "")
+        patch.setattr(
+            leaderboard.build, "write_text", lambda path, text: killed() if path.suffix == ".csv" else write_text(path, text)
+        )
+        with pytest.raises(KeyboardInterrupt):
+            build([make_run("b", samples=0, dataset="second")], tmp_path / "out")
+    build([make_run("c", samples=0, dataset="third")], tmp_path / "out")
+    assert {path.name.partition("-")[0] for path in plots.glob("*.png")} == {"third"}
+
+
+@pytest.fixture
+def lengths_drawn(monkeypatch):
+    """The models of the length plots, with the place of each in its table, by the plot's name."""
+    seen = {}
+    draw = leaderboard.build.lengths_plot
+
+    def drawn(title, lengths, real, models, name):
+        seen[name] = {label: (models.index(label), words[0]) for label, words in lengths.items()}
+        return draw(title, lengths, real, models, name)
+
+    monkeypatch.setattr(leaderboard.build, "lengths_plot", drawn)
+    return seen
+
+
+def test_lengths_are_of_the_rows_of_their_table(run_writer, tmp_path, lengths_drawn):
+    """Each protocol has its own runs, labels are those of the table, and a model has one colour in all plots."""
+    task = ("report-generation",)
+    runs = [
+        run_writer(tmp_path / "a", run="a" * 16, model="bad", quality=0.2, tasks=task, report="one"),
+        run_writer(tmp_path / "b", run="b" * 16, model="good", quality=0.9, tasks=task, report="one two"),
+        run_writer(tmp_path / "c", run="c" * 16, model="bad", quality=0.1, tasks=task, report="one two three", seed=1,
+                   anchors={}),
+        run_writer(tmp_path / "d", run="d" * 16, model="bad", quality=0.3, tasks=task, report="one two three four"),
+    ]  # fmt: skip
+    records = runs[3] / "records.jsonl"
+    records.write_text(records.read_text().replace('"strict-v1"', '"medim-paper-v1"'))
+    result = build(runs, tmp_path / "out")
+    rows = {board.protocol: [row.label for row in board.tables[0].rows if row.kind == "measured"] for board in result.boards}
+    assert rows["strict-v1"] == ["good", "bad (seed 0)", "bad (seed 1)"]
+    strict, paper = lengths_drawn.values()
+    assert strict == {"good": (0, 2), "bad (seed 0)": (1, 1), "bad (seed 1)": (2, 3)}
+    assert paper == {"bad": (0, 4)}
 
 
 def test_nothing_to_build_is_an_error(tmp_path):

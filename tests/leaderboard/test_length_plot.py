@@ -28,11 +28,11 @@ def test_equal_laws_lie_on_the_diagonal_and_longer_reports_above_it():
 def test_domains_of_few_reports_are_left_out():
     few = Lengths({EVERY: [5] * 60, "rare": [5] * (FEWEST - 1)}, {EVERY: [5] * 60, "rare": [5] * 60})
     assert set(calibration({"m": few})["domain"]) == {EVERY}
-    assert calibration_plot("t", {"m": Lengths({EVERY: [5]}, {EVERY: [5]})}, "n") is None
+    assert calibration_plot("t", {"m": Lengths({EVERY: [5]}, {EVERY: [5]})}, ["m"], "n") is None
 
 
 def test_the_figure_brings_its_numbers_and_tells_the_medians():
-    plot = calibration_plot("Length calibration", {"a": lengths(), "b": lengths(2)}, "n")
+    plot = calibration_plot("Length calibration", {"a": lengths(), "b": lengths(2)}, ["a", "b"], "n")
     assert plot.png.startswith(b"\x89PNG")
     table = pd.read_csv(io.StringIO(plot.csv))
     assert list(table["model"].unique()) == ["a", "b"]

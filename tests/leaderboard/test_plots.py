@@ -9,6 +9,7 @@ from PIL import Image
 
 from leaderboard.compare import boards
 from leaderboard.plots import MODEL_COLOURS, lengths_plot, slug, table_plots
+from leaderboard.record import Record
 from leaderboard.store import collect
 
 
@@ -52,10 +53,32 @@ def test_a_mark_without_an_interval_or_another_beside_it_has_no_panel(board):
 
 
 def test_lengths_state_their_medians():
-    plot = lengths_plot("Lengths", {"model": [10, 20, 30], "real": [7, 7]}, "x")
+    plot = lengths_plot("Lengths", {"model": [10, 20, 30]}, [7, 7], ["model"], "x")
     assert "model 20 words" in plot.alt
     assert "real 7 words" in plot.alt
     assert Image.open(io.BytesIO(plot.png)).format == "PNG"
+
+
+def test_lengths_are_in_the_colour_of_the_models_place_in_the_table():
+    plot = lengths_plot("Lengths", {"second": [10, 20, 30]}, [7, 7], ["first", "second"], "x")
+    pixels = {tuple(pixel) for pixel in np.asarray(Image.open(io.BytesIO(plot.png)).convert("RGB")).reshape(-1, 3).tolist()}
+    first, second = (tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in MODEL_COLOURS[:2])
+    assert second in pixels
+    assert first not in pixels
+
+
+def test_a_breakdown_is_named_by_what_its_items_are(make_record):
+    gains = [f"gain over real-repeated: BLEU-{number}" for number in (1, 2, 3, 4)]
+    records = [Record(**make_record(metric=metric, signature={"metric": metric})) for metric in gains]
+    (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
+    (plot,) = (plot for plot in table_plots(board, board.tables[0], "p") if plot.group)
+    assert plot.title.startswith("Gain over real-repeated by metric: ")
+    assert plot.alt.startswith("Dot plot of gain over real-repeated by metric;")
+    more = [r.model_copy(update={"model": f"{i} of a long name" * 2, "run": f"{i}" * 16}) for i in range(5) for r in records]
+    (wider,) = boards([*records, *more], {record.run: "f" for record in [*records, *more]})
+    (longer,) = (plot for plot in table_plots(wider, wider.tables[0], "p") if plot.group)
+    heights = [Image.open(io.BytesIO(one.png)).height for one in (plot, longer)]
+    assert heights[1] - heights[0] > 2 * 20  # the legend's lines are not taken from the items
 
 
 def test_slug():
