@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from leaderboard.compare import Board, Row, Table
 from leaderboard.plots import FAINT, GREY, INK, MODEL_COLOURS, STYLE, Plot, look, png
+from leaderboard.ranking import CHANGE
 from leaderboard.record import Record
 from leaderboard.tables import direction_of, number
 
 MINIMUM_SYSTEMS, MINIMUM_METRICS = 4, 3  # of fewer a rank correlation says nothing
-CHANGE = "change of "
 LEVEL = re.compile(r"^(?P<kind>.+) (?P<level>\d+) %$")
 BASELINE = "real-repeated"  # of the utility curve: nothing added, as many steps
 FIDELITY = ("image precision", "image density", "Fréchet distance", "KID")
@@ -75,24 +75,28 @@ def agreement_plot(table: Table, prefix: str) -> Plot | None:
 
 
 def tornado_plot(table: Table, prefix: str) -> Plot | None:
-    """What each arm of an ablation changes against its base, with its interval, the largest on top."""
+    """What each arm of an ablation changes against its base, with its interval; run by run, the largest on top."""
     metric = next((name for name in table.metrics if name.startswith(CHANGE)), None)
     if metric is None:
         return None
     changes = [record for record in table.column(metric).values() if record.value is not None]
-    changes.sort(key=lambda record: -abs(record.value or 0.0))
     if not changes:
         return None
+    runs = list(dict.fromkeys(record.run for record in changes))
+    changes.sort(key=lambda record: (runs.index(record.run), -abs(record.value or 0.0)))
     colours = {"better": MODEL_COLOURS[0], "worse": MODEL_COLOURS[1]}
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 1.0 + 0.32 * len(changes)), layout="constrained")
         axes = figure.subplots()
-        names = [f"{r.model} (against {r.signature.get('base') or 'its base'})" for r in changes]
+        bases = [r.signature.get("base") or "its base" for r in changes]
+        bases = [f"{base}, run {r.run[:8]}" if len(runs) > 1 else base for base, r in zip(bases, changes, strict=True)]
+        names = [f"{r.model} (against {base})" for base, r in zip(bases, changes, strict=True)]
         verdicts = [str(r.signature.get("verdict", "not resolved")) for r in changes]
         sns.barplot(
-            x=[r.value for r in changes], y=names, hue=verdicts, palette={v: colours.get(v, GREY) for v in verdicts},
-            dodge=False, ax=axes, alpha=0.75, orient="h",
+            x=[r.value for r in changes], y=list(range(len(changes))), hue=verdicts, dodge=False, ax=axes, alpha=0.75,
+            palette={v: colours.get(v, GREY) for v in verdicts}, orient="h",
         )  # fmt: skip
+        axes.set_yticks(range(len(names)), names)
         for height, record in enumerate(changes):
             if record.ci_low is not None and record.ci_high is not None:
                 axes.hlines(height, record.ci_low, record.ci_high, color=INK, linewidth=1.4)
@@ -107,39 +111,39 @@ def tornado_plot(table: Table, prefix: str) -> Plot | None:
 
 
 def utility_plot(table: Table, prefix: str) -> Plot | None:
-    """A downstream score against the share of pairs added, by kind of pair; None below two points of one kind."""
+    """A downstream score against the share of pairs added, by kind of pair and run; None below two points of one curve."""
     metric = next((name for name in table.metrics if any(_level(row) for row in table.rows if name in row.cells)), None)
     if metric is None:
         return None
-    points: list[tuple[str, int, Record]] = []
-    for row in table.rows:
-        record, level = row.cells.get(metric), _level(row)
-        if record is not None and record.value is not None and (level or row.first.model == BASELINE):
-            points.append((*(level or ("", 0)), record))
-    zero = [record for kind, _, record in points if not kind]
-    curves: dict[str, dict[int, list[Record]]] = {}
+    found = [(row, record) for row in table.rows if (record := row.cells.get(metric)) is not None and record.value is not None]
+    points = [(*level, record) for row, record in found if (level := _level(row)) is not None]
+    several = len({record.run for *_, record in points}) > 1
+    zero = {record.run: record for row, record in found if row.first.model == BASELINE}
+    shared = next(iter(zero.values())) if len(zero) == 1 else None  # runs that agree on it have one row together
+    curves: dict[str, dict[int, Record]] = {}
     for kind, share, record in points:
-        if kind:
-            curves.setdefault(kind, {0: zero} if zero else {}).setdefault(share, []).append(record)
+        start = zero.get(record.run, shared)
+        name = f"{kind} (run {record.run[:8]})" if several else kind
+        curves.setdefault(name, {} if start is None else {0: start})[share] = record
     if all(len(curve) < 2 for curve in curves.values()):
         return None
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         axes = figure.subplots()
-        for colour, (kind, curve) in zip(MODEL_COLOURS, curves.items(), strict=False):
+        for name, curve in curves.items():
             shares = sorted(curve)
-            seeds = [(share, record.value) for share in shares for record in curve[share]]
-            sns.lineplot(
-                x=[x for x, _ in seeds], y=[y for _, y in seeds], errorbar=None, marker="o", color=colour, label=kind, ax=axes
-            )
-            low = [np.mean([_end(r.ci_low, r) for r in curve[share]]) for share in shares]
-            high = [np.mean([_end(r.ci_high, r) for r in curve[share]]) for share in shares]
+            values = [curve[share] for share in shares]
+            colour, marker = look(name, name, "measured", list(curves))
+            sns.lineplot(x=shares, y=[r.value for r in values], marker=marker, color=colour, label=name, ax=axes)
+            low, high = [_end(r.ci_low, r) for r in values], [_end(r.ci_high, r) for r in values]
             axes.fill_between(shares, low, high, color=colour, alpha=0.15, linewidth=0)
         axes.set(xlabel="pairs added, in per cent of the real ones", ylabel=metric)
         axes.grid(axis="y", color=FAINT, linewidth=0.6)
         sns.despine(ax=axes, left=True)
         drawn = png(figure)
-    told = [f"{kind} {share} % {number(_mean(curve[share]), 3)}" for kind, curve in curves.items() for share in sorted(curve)]
+    told = [
+        f"{name} {share} % {number(curve[share].value or 0.0, 3)}" for name, curve in curves.items() for share in sorted(curve)
+    ]
     title = f"Are synthetic pairs useful? {metric} by share added; bands: 95 % intervals"
     return Plot(_name(prefix, "utility"), title, f"Curves of {metric}: {', '.join(told)}.", drawn)
 
@@ -195,10 +199,6 @@ def _first(table: Table, names: tuple[str, ...]) -> str | None:
 
 def _end(end: float | None, record: Record) -> float:
     return (record.value or 0.0) if end is None else end
-
-
-def _mean(records: list[Record]) -> float:
-    return float(np.mean([record.value for record in records if record.value is not None]))
 
 
 def _name(prefix: str, what: str) -> str:
