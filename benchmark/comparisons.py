@@ -65,20 +65,22 @@ class Sums:
         """
         if record.signature.get(SIGNATURE) is None:
             return None
-        folder = self.collection.runs[record.run].folder
-        path = statistics_path(folder, record)
-        if not path.is_file():
-            self.notes.setdefault(f"{path} is missing: {record.model} is compared by its intervals alone")
+        paths = {statistics_path(folder, record): folder for folder in self.collection.runs[record.run].folders}
+        found = [path for path in paths if path.is_file()]
+        if not found:
+            self.notes.setdefault(f"{next(iter(paths))} is missing: {record.model} is compared by its intervals alone")
             return None
-        if path not in self._files:
-            self._files[path] = read_statistics(path, (record.task, record.model))
+        for path in found:
+            if path not in self._files:
+                self._files[path] = read_statistics(path, (record.task, record.model))
+        path = next((path for path in found if record.metric in self._files[path]), found[0])
         statistic = self._files[path].get(record.metric)
         if statistic is None:
             raise UserError(f"{path}: no metric '{record.metric}', which {record.task} of '{record.model}' names")
         if record.value is not None and not same_value(statistic.additive.value(), record.value):
             raise UserError(
                 f"{path}: {record.metric} is {statistic.additive.value():.6g}, but the record of run {record.run} says "
-                f"{record.value:.6g}; `medim-bench leaderboard verify {folder}` lists what differs"
+                f"{record.value:.6g}; `medim-bench leaderboard verify {paths[path]}` lists what differs"
             )
         return statistic
 

@@ -13,20 +13,19 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 from leaderboard.errors import LeaderboardError
 from leaderboard.files import write_bytes, write_text
 from leaderboard.record import Record, read_records, write_records
-from leaderboard.store import Manifest, merge, read_manifest, run_folders
+from leaderboard.store import Manifest, contradictions, identity, merge, read_manifest, run_folders
 from leaderboard.submission import (
-    CONFIGURATION,
     MANIFEST,
     RECORDS,
     STATISTICS,
     RefusedError,
     Submission,
-    identity,
     read_submission,
 )
 
@@ -58,7 +57,7 @@ def add(source: str | Path, store: str | Path, recompute: Recompute) -> Added:
     Args:
         source: a run's folder, or the `records.jsonl` in it.
         recompute: recomputes values and intervals from the sums of a folder; called on a copy inside the store, before
-            anything of it can be seen.
+            anything of it can be seen. Sums that a stored run lacks are no difference: a submission's own are all there.
 
     Raises:
         RefusedError: malformed, contradicting itself or the store, or not what its sums give. The store is then as it was.
@@ -82,12 +81,9 @@ def _against(submission: Submission, folder: Path, theirs: Manifest) -> list[str
     ours = submission.manifest
     path = submission.folder / MANIFEST
     if ours.run == theirs.run:
-        fixed = (*CONFIGURATION, "terms", "withhold_samples")
-        one, other = identity(ours, fixed), identity(theirs, fixed)
         return [
-            f"{path}: field '{name}': {one.get(name)}, but run {ours.run} is in the store with {other.get(name)} ({folder})"
-            for name in fixed
-            if one.get(name) != other.get(name)
+            f"{path}: field '{name}': {one}, but run {ours.run} is in the store with {other} ({folder})"
+            for name, one, other in contradictions(ours, theirs)
         ]
     reasons = []
     if identity(ours) == identity(theirs):
@@ -136,7 +132,7 @@ def _enter(submission: Submission, store: Path, target: Path | None, recompute: 
         if target is None:
             target = _free(store, submission.manifest)
             os.rename(staged, target)
-        elif len(merged) > len(known):
+        elif len(merged) > len(known) or not all((target / name).is_file() for name in submission.statistics()):
             _replace(staged, target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -170,10 +166,13 @@ def _replace(staged: Path, target: Path) -> None:
 
 
 def _free(store: Path, manifest: Manifest) -> Path:
+    """A folder for a new run: named by data, model and the beginning of its id, with a number where another run has that."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", f"{manifest.dataset}-{manifest.model}-{manifest.run[:8]}").strip("-.")
-    folder = store / name
-    if folder.exists():
-        raise LeaderboardError(f"{folder}: is there and holds no run; remove it, then add again")
+    for folder in (store / (name if number == 1 else f"{name}-{number}") for number in count(1)):
+        if not folder.exists():
+            break
+        if not (folder / RECORDS).is_file():
+            raise LeaderboardError(f"{folder}: is there and holds no run; remove it, then add again")
     return folder
 
 

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from leaderboard.choice import Choice, choose
 from leaderboard.errors import LeaderboardError
+from leaderboard.files import file_name
 from leaderboard.store import Run, Sample, read_samples, systems_of
 
 THUMBNAIL = 128  # pixels, longer side
@@ -54,6 +55,7 @@ class Gallery:
     """The samples of one system on one task.
 
     Attributes:
+        system: its folder's name: the system's own where that is a harmless file name.
         cards: the first cases in the order of the run, each domain in turn, then the worst, the best and the most disputed.
         total: how many samples the run holds.
         withheld: why no card is shown, or None.
@@ -93,7 +95,7 @@ def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int)
     """
     pictures: dict[Path, Picture] = {}
     result = [
-        _gallery(run, task, system, per_model if system == run.manifest.model else per_anchor, pictures)
+        _gallery(run, task, system, per_model if system == file_name(run.manifest.model) else per_anchor, pictures)
         for run in runs
         for task, system in systems_of(run)
     ]
@@ -107,10 +109,10 @@ def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int)
 
 def _gallery(run: Run, task: str, system: str, limit: int, pictures: dict[Path, Picture]) -> Gallery:
     samples = read_samples(run, task, system)
-    is_model = system == run.manifest.model
+    is_model = system == file_name(run.manifest.model)
     if run.manifest.withhold_samples:
         return Gallery(run, task, system, is_model, [], len(samples), WITHHELD)
-    folder = run.folder / "samples" / task / system
+    folder = run.samples(task, system)
     nearest = _nearest(folder / "nearest.jsonl")
     sheet = folder / "nearest.png"
     cards = [_card(choice, nearest, pictures) for choice in choose(samples, limit)]

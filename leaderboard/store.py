@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leaderboard.errors import LeaderboardError
+from leaderboard.files import file_name
 from leaderboard.record import Record, read_records
 
 
@@ -47,12 +48,36 @@ class Manifest(BaseModel):
     failures: int = Field(default=0, ge=0, strict=True)
 
 
+# What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow.
+CONFIGURATION = (
+    "model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings", "seed", "protocol",
+    "resolution", "limit", "features", "judge", "augmentation", "regime",
+)  # fmt: skip
+
+
+def identity(manifest: Manifest, *more: str) -> dict[str, str]:
+    """The configuration, and `more` fields of a manifest, as JSON text; what it does not state is left out."""
+    values: dict[str, Any] = manifest.model_dump()
+    return {name: json.dumps(values[name], sort_keys=True) for name in (*CONFIGURATION, *more) if values.get(name) is not None}
+
+
+def contradictions(ours: Manifest, theirs: Manifest) -> list[tuple[str, str | None, str | None]]:
+    """Where two manifests of one run id are of different runs or terms: field, what `ours` states, what `theirs` does."""
+    one, other = (identity(manifest, "terms", "withhold_samples") for manifest in (ours, theirs))
+    return [(name, one.get(name), other.get(name)) for name in one | other if one.get(name) != other.get(name)]
+
+
 @dataclass(frozen=True)
 class Run:
-    """One run folder: its manifest and where its samples are."""
+    """One run and its folders: mostly one, but a run may have measured each task into a folder of its own."""
 
-    folder: Path
     manifest: Manifest
+    folders: tuple[Path, ...]
+
+    def samples(self, task: str, system: str) -> Path:
+        """The folder of a system's samples on a task, in the first of the run's folders that has them."""
+        found = [folder / "samples" / task / system for folder in self.folders]
+        return next((path for path in found if (path / "samples.jsonl").is_file()), found[0])
 
 
 @dataclass(frozen=True)
@@ -66,26 +91,35 @@ class Collection:
 def collect(folders: Sequence[str | Path]) -> Collection:
     """Reads run folders (each with `manifest.json` and `records.jsonl`) and merges their records.
 
-    A record met twice is kept once. Records keep the order of the folders, then of the lines.
+    A record met twice is kept once. Records keep the order of the folders, then of the lines. Folders of one run id are parts
+    of one run, which has all their tasks.
 
     Raises:
         LeaderboardError: a folder without manifest or records, a bad line, a record that belongs to another run or data set
-            than the manifest names, or two different values for one key.
+            than the manifest names, one run id of two configurations, or two different values for one key.
     """
     runs: dict[str, Run] = {}
     found: list[tuple[str, Record]] = []
     for folder in map(Path, folders):
-        run = Run(folder, read_manifest(folder / "manifest.json"))
-        known = runs.setdefault(run.manifest.run, run)
-        if known.manifest != run.manifest:
-            raise LeaderboardError(
-                f"{folder}/manifest.json: run '{run.manifest.run}' differs from {known.folder}/manifest.json"
-            )
+        manifest = read_manifest(folder / "manifest.json")
+        known = runs.get(manifest.run)
+        runs[manifest.run] = Run(manifest, (folder,)) if known is None else _joined(known, folder, manifest)
         path = folder / "records.jsonl"
         for record in read_records(path):
-            _check_belongs(record, run.manifest, path)
+            _check_belongs(record, manifest, path)
             found.append((str(path), record))
     return Collection(merge(found), runs)
+
+
+def _joined(run: Run, folder: Path, manifest: Manifest) -> Run:
+    """A run with one more of its folders."""
+    for name, ours, theirs in contradictions(manifest, run.manifest):
+        raise LeaderboardError(
+            f"{folder}/manifest.json: field '{name}': {ours}, but run '{manifest.run}' has {theirs} in "
+            f"{run.folders[0]}/manifest.json: two runs under one id; leave one of them out"
+        )
+    tasks = list(dict.fromkeys([*run.manifest.tasks, *manifest.tasks]))
+    return Run(run.manifest.model_copy(update={"tasks": tasks}), tuple(dict.fromkeys([*run.folders, folder])))
 
 
 def run_folders(path: str | Path) -> list[Path]:
@@ -185,10 +219,10 @@ class _SampleLine(BaseModel):
 
 
 def systems_of(run: Run) -> list[tuple[str, str]]:
-    """The (task, system) pairs that have samples, the run's own model first, then by name."""
-    files = sorted((run.folder / "samples").glob("*/*/samples.jsonl"))
-    pairs = [(path.parent.parent.name, path.parent.name) for path in files]
-    return sorted(pairs, key=lambda pair: (pair[0], pair[1] != run.manifest.model, pair[1]))
+    """The (task, folder of a system) pairs that have samples, the run's own model first, then by name."""
+    files = (path for folder in run.folders for path in (folder / "samples").glob("*/*/samples.jsonl"))
+    pairs = {(path.parent.parent.name, path.parent.name) for path in files}
+    return sorted(pairs, key=lambda pair: (pair[0], pair[1] != file_name(run.manifest.model), pair[1]))
 
 
 def read_samples(run: Run, task: str, system: str) -> list[Sample]:
@@ -197,7 +231,7 @@ def read_samples(run: Run, task: str, system: str) -> list[Sample]:
     Raises:
         LeaderboardError: a broken line, or an image path that leaves the run folder; names file and line.
     """
-    path = run.folder / "samples" / task / system / "samples.jsonl"
+    path = run.samples(task, system) / "samples.jsonl"
     samples = []
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
@@ -217,17 +251,18 @@ def read_samples(run: Run, task: str, system: str) -> list[Sample]:
         samples.append(
             replace(
                 sample,
-                image=_inside(run, path.parent, raw.image, f"{where}: field 'image'"),
-                reference_image=_inside(run, path.parent, raw.reference_image, f"{where}: field 'reference_image'"),
+                image=_inside(path.parent, raw.image, f"{where}: field 'image'"),
+                reference_image=_inside(path.parent, raw.reference_image, f"{where}: field 'reference_image'"),
             )
         )
     return samples
 
 
-def _inside(run: Run, folder: Path, name: str | None, where: str) -> Path | None:
+def _inside(folder: Path, name: str | None, where: str) -> Path | None:
+    """A picture that a system's folder, RUN/samples/TASK/SYSTEM, names."""
     if name is None:
         return None
     path = (folder / name).resolve()
-    if not path.is_relative_to(run.folder.resolve()):
+    if not path.is_relative_to(folder.parents[2].resolve()):
         raise LeaderboardError(f"{where}: '{name}' leaves the run folder")
     return path

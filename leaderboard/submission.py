@@ -1,6 +1,5 @@
 """What somebody else measured: is it whole, and does it say the same of itself everywhere?"""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,11 +11,6 @@ from leaderboard.record import Record, parse_record
 from leaderboard.store import Manifest, read_manifest
 
 MANIFEST, RECORDS, STATISTICS = "manifest.json", "records.jsonl", "statistics"
-# What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow.
-CONFIGURATION = (
-    "model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings", "seed", "protocol",
-    "resolution", "limit", "features", "judge", "augmentation", "regime",
-)  # fmt: skip
 # Of many trained models each: rows bear the arms' names, and what was trained on what stands in the manifest. A task's name may
 # end in brackets, with what it may not be compared across.
 STUDIES = ("ablation", "augmentation")
@@ -90,12 +84,6 @@ def read_submission(path: str | Path) -> Submission:
     if reasons:
         raise RefusedError(str(path), reasons)
     return submission
-
-
-def identity(manifest: Manifest, fields: tuple[str, ...] = CONFIGURATION) -> dict[str, str]:
-    """Fields of a manifest as JSON text; what it does not state is left out."""
-    values: dict[str, Any] = manifest.model_dump()
-    return {name: json.dumps(values[name], sort_keys=True) for name in fields if values.get(name) is not None}
 
 
 def _text(path: Path) -> str:

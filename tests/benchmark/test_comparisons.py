@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from benchmark.cli import main
 from benchmark.comparisons import compare_runs, parse_margin
-from benchmark.statistics_store import write_statistics
+from benchmark.statistics_store import read_statistics, write_statistics
 from benchmark.verify import verify
 from leaderboard.comparison import read_comparisons
 from medim.errors import UserError
@@ -70,6 +71,24 @@ def three(tmp_path):
 
 def by_pair(comparisons, metric):
     return {(pair.model, pair.against): pair for pair in comparisons.pairs if pair.metric == metric}
+
+
+def test_the_sums_of_a_run_in_several_folders_are_found(three, tmp_path):
+    """The second model's two metrics were scored into a folder each."""
+    for name, metric in (("part-1", "error"), ("part-2", "ROUGE-L")):
+        part = shutil.copytree(three[1], tmp_path / name)
+        path = part / "records.jsonl"
+        path.write_text("".join(line for line in path.read_text().splitlines(keepends=True) if f'"metric": "{metric}"' in line))
+        if metric == "error":  # its file holds the sums of another metric alone
+            kept = read_statistics(part / "statistics/report-generation/same.npz")["error"].additive
+            error = replace(kept, patients=tuple(case.patient for case in CASES))
+            scores = [Score("error", error.value(), N, 1.0, False, {}, additive=error)]
+            write_statistics(part, CASES, scores, 0, "same", "report-generation")
+        manifest = json.loads((part / "manifest.json").read_text())
+        (part / "manifest.json").write_text(json.dumps(manifest | {"command": name}))
+    apart, notes = compare_runs([three[0], tmp_path / "part-1", tmp_path / "part-2", three[2]])
+    together, _ = compare_runs(three)
+    assert (apart, notes) == (together, [])
 
 
 def test_models_are_compared_pair_by_pair(three):
@@ -235,7 +254,8 @@ def test_verify_recomputes_every_interval(three, tmp_path):
     (three[2] / "statistics/report-generation/twin.npz").unlink()
     found = verify(tmp_path)
     assert found.agree == 0
-    assert ["ci_low" in p or "value" in p or "no such file" in p for p in found.problems] == [True] * 6
+    assert ["ci_low" in p or "value" in p for p in found.problems] == [True] * 4
+    assert found.missing == {three[2] / "statistics/report-generation/twin.npz": 2}
     with pytest.raises(UserError, match=r"no records\.jsonl"):
         verify(tmp_path / "nowhere")
 

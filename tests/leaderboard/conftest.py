@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from leaderboard.files import file_name
+
 FINDINGS = {
     "chest-xray": ["cardiomegaly", "left effusion", "right effusion", "left pneumothorax", "nodule", "pacemaker"],
     "pathology": ["glands", "lymphocytes", "necrosis", "pigment"],
@@ -120,7 +122,7 @@ def write_run(
                     score = {**score, "ci_low": None, "ci_high": None}
                 where = {"task": task, "model": system, "dataset": dataset, "n": n, "seed": seed, "run": run}
                 lines.append(record(**where, synthetic=synthetic, command=command, signature=metric, **own, **score))
-            write_samples(folder / "samples" / task, task, system, samples, report, side)
+            write_samples(folder / "samples" / task, task, file_name(system), samples, report, side)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     manifest = {

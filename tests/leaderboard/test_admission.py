@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import leaderboard.admission
+from benchmark.verify import verify
 from leaderboard.admission import add
+from leaderboard.errors import LeaderboardError
 from leaderboard.record import read_records
 from leaderboard.store import collect, run_folders
 from leaderboard.submission import RefusedError
@@ -50,6 +52,20 @@ def test_a_run_enters_once_and_brings_no_samples(make_run, tmp_path):
     again = add(run / "records.jsonl", store, agrees)
     assert (again.new, again.known, again.folder) == (0, added.new, added.folder)
     assert content(store) == before
+
+
+def test_runs_whose_ids_begin_alike_get_a_folder_each(make_run, tmp_path):
+    store = tmp_path / "store"
+    for number in (1, 2, 3):
+        run = make_run(f"r{number}", run=f"submission-{number}", tasks=ONE, samples=0)
+        edit(run / "manifest.json", seed=number)
+        rewrite(run / "records.jsonl", lambda line, seed=number: line.update(seed=seed))
+        folder = add(run, store, agrees).folder
+        assert folder.name == "phantom-phantom-tiny-submissi" + ("" if number == 1 else f"-{number}")
+    assert len(collect(run_folders(store)).runs) == 3
+    (store / "phantom-phantom-tiny-leftover").mkdir()
+    with pytest.raises(LeaderboardError, match=r"leftover: is there and holds no run; remove it, then add again"):
+        add(make_run("r4", run="leftover", tasks=ONE, seed=4), store, agrees)
 
 
 def test_a_run_that_grew_adds_what_is_new(make_run, tmp_path):
@@ -143,8 +159,6 @@ def real(tmp_path):
 
 
 def recompute(folder):
-    from benchmark.verify import verify
-
     return verify(folder).problems
 
 
@@ -196,6 +210,27 @@ def test_the_sums_of_another_record_are_refused(real, tmp_path):
     with pytest.raises(RefusedError, match=r"sums of 'real' on report-generation, not of 'template'"):
         add(real, tmp_path / "store", recompute)
     assert content(tmp_path / "store") == {}
+
+
+def test_a_task_joins_a_stored_run_that_lacks_its_sums_and_adding_again_brings_them(real, tmp_path):
+    """The stored run is not the submitter's fault."""
+    store = tmp_path / "store"
+    folder = add(real, store, recompute).folder
+    shutil.rmtree(folder / "statistics")
+    part = Path(shutil.copytree(real, tmp_path / "part"))
+    edit(part / "manifest.json", tasks=["long-form"])
+
+    def other_task(line):
+        line["task"] = "long-form"
+        line["signature"].pop("statistics", None)
+
+    rewrite(part / "records.jsonl", other_task)
+    shutil.rmtree(part / "statistics")
+    assert add(part, store, recompute).new == 60
+    assert json.loads((folder / "manifest.json").read_text())["tasks"] == ["report-generation", "long-form"]
+    assert verify(folder).missing
+    assert add(real, store, recompute).new == 0
+    assert verify(folder).missing == {}
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from leaderboard.build import build
 from leaderboard.errors import LeaderboardError
+from leaderboard.files import file_name
 from leaderboard.gallery import galleries, thumbnail
 from leaderboard.store import collect
 
@@ -51,7 +53,7 @@ def test_as_many_as_asked_with_the_domains_in_turn(run):
 
 def test_samples_without_a_kept_picture_are_passed_over(run):
     runs = run(samples=4)
-    path = runs[0].folder / "samples" / "image-generation" / "real" / "samples.jsonl"
+    path = runs[0].samples("image-generation", "real") / "samples.jsonl"
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     lines[0] |= {"image": None, "reference_image": None}
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -74,9 +76,21 @@ def test_the_budget_shortens_every_gallery(run):
     assert all(not g.cards and "no room" in g.withheld for g in galleries(runs, 6, 6, 10))
 
 
+def test_a_model_whose_name_is_no_file_name_is_shown_by_its_name(make_run, tmp_path):
+    name = "Röntgen-GPT, 7B"
+    folder = make_run(model=name, samples=2)
+    (run,) = collect([folder]).runs.values()
+    models = [gallery for gallery in galleries([run], 1, 0, 10**7) if gallery.is_model]
+    assert [gallery.system for gallery in models] == [file_name(name)] * 3
+    assert [len(gallery.cards) for gallery in models] == [1, 1, 1]
+    page = build([folder], tmp_path / "out").paths["page"].read_text(encoding="utf-8")
+    assert f"<summary>{name}" in page
+    assert file_name(name) not in page
+
+
 def test_memorisation_shows_the_nearest_training_images(run):
     runs = run(samples=2)
-    folder = runs[0].folder / "samples" / "joint-generation" / "phantom-tiny"
+    folder = runs[0].samples("joint-generation", "phantom-tiny")
     Image.new("RGB", (2200, 400), "white").save(folder / "nearest.png")
     lines = [
         {

@@ -19,6 +19,38 @@ def test_runs_are_merged_in_order_and_duplicates_dropped(make_run):
     assert list(collect([a, b]).runs) == ["aaaa1111bbbb2222", "bbbb"]
 
 
+def test_folders_of_one_run_are_its_parts(make_run):
+    """Each task in a process and a folder of its own: one run id, and manifests that differ in tasks, command and time."""
+    a = make_run("a", tasks=("image-generation",), samples=2)
+    b = make_run("b", tasks=("report-generation", "image-generation"), samples=3)
+    edit(b / "manifest.json", created="2026-06-01T00:00:00+00:00", tasks=["report-generation", "image-generation"])
+    found = collect([a, b, a])
+    run = found.runs["aaaa1111bbbb2222"]
+    assert run.folders == (a, b)
+    assert run.manifest.tasks == ["image-generation", "report-generation"]
+    assert len(found.records) == len(read_records(b / "records.jsonl"))  # those of both are kept once
+    assert {task for task, _ in systems_of(run)} == {"image-generation", "report-generation"}
+    assert systems_of(run).count(("image-generation", "real")) == 1
+    assert len(read_samples(run, "image-generation", "real")) == 2
+    assert read_samples(run, "report-generation", "real")[0].reference_image.is_relative_to(b)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("model_fingerprint", "other"), ("settings", {"steps": 4}), ("withhold_samples", True), ("terms", None)]
+)
+def test_one_run_id_of_two_configurations_is_refused(make_run, name, value):
+    a, b = make_run("a", tasks=("image-generation",)), make_run("b", tasks=("report-generation",))
+    edit(b / "manifest.json", **{name: value})
+    with pytest.raises(LeaderboardError, match=rf"b/manifest.json: field '{name}': .* has .* in .*a/manifest.json: two runs"):
+        collect([a, b])
+
+
+def test_parts_that_disagree_are_refused_with_both_files(make_run):
+    a, b = make_run("a", tasks=("image-generation",)), make_run("b", tasks=("image-generation",), quality=0.4)
+    with pytest.raises(LeaderboardError, match=r"b/records\.jsonl: conflicts with .*a/records\.jsonl"):
+        collect([a, b])
+
+
 @pytest.mark.parametrize(("field", "value"), [("value", 0.6), ("ci_low", 0.4), ("n", 255), ("coverage", 0.9)])
 def test_conflicting_duplicates_are_refused(make_record, field, value):
     first = Record(**make_record(ci_low=0.45, ci_high=0.55))
