@@ -13,7 +13,7 @@ from benchmark.artifacts import TRAINING_INDEX, Artifacts
 from benchmark.cache import SharedCache
 from benchmark.choosing import choose
 from benchmark.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
-from benchmark.predictions import PredictionStore, file_name
+from benchmark.predictions import PredictionStore
 from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
 from benchmark.run_data import Data, check_features
 from benchmark.samples import REFERENCES
@@ -49,12 +49,14 @@ class RunResult:
 
 
 def system_name(model: Generator | Answered) -> str:
-    """The model's name in the table, which is also its folder's name: a hub id `a/b` becomes `a--b`.
+    """The model's name in table, records and manifest; a hub id `a/b` becomes `a--b`. Its folders bear `file_name` of it.
 
     Raises:
-        UserError: an anchor bears this name.
+        UserError: an anchor bears this name, or it is no line of text.
     """
-    name = file_name(model.name.replace("/", "--"))
+    name = model.name.replace("/", "--")
+    if not name.strip() or not name.isprintable():
+        raise UserError(f"a model's name is one line of printable text, not {name!r}")
     if name in ANCHORS:
         raise UserError(f"a model cannot be named '{name}': every table has a row of that name")
     return name

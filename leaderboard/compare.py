@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count
 
 from leaderboard.comparison import NOTHING, Comparisons
 from leaderboard.ranking import Standing, standings, trained_against
@@ -132,14 +133,20 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
         seeds.setdefault((kind, model), set()).add(seed)
     result = []
     for (kind, model, seed), rows in by_system.items():
+        length = characters_apart([next(iter(cells.values())).run for cells in rows])
         for cells in rows:
             first = next(iter(cells.values()))
-            marks = [f"seed {seed}"] * (len(seeds[kind, model]) > 1) + [f"run {first.run[:8]}"] * (len(rows) > 1)
+            marks = [f"seed {seed}"] * (len(seeds[kind, model]) > 1) + [f"run {first.run[:length]}"] * (len(rows) > 1)
             label = f"{model} ({', '.join(marks)})" if marks else model
             if kind == "anchor" and ("measured", model, seed) in by_system:
                 label += " (anchor)"
             result.append(Row(label, first.kind, cells))
     return result
+
+
+def characters_apart(runs: Sequence[str]) -> int:
+    """How many characters of these run ids tell them apart; at least 8."""
+    return next(length for length in count(8) if len({run[:length] for run in runs}) == len(set(runs)))
 
 
 def _same(one: Record, other: Record) -> bool:

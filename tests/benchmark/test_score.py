@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmark import runner, scoring
-from benchmark.predictions import PredictionStore
+from benchmark.predictions import PredictionStore, file_name
 from leaderboard.record import read_records
 
 TASKS = ("image-generation", "report-generation", "joint-generation")
@@ -58,6 +58,21 @@ def test_predictions_score_as_the_model_that_would_have_given_them(score, comman
     lines = [json.loads(line) for line in (samples / "samples.jsonl").read_text().splitlines()]
     assert len(lines) == 20
     assert all((samples / line["image"]).is_file() and (samples / line["reference_image"]).is_file() for line in lines)
+
+
+def test_a_name_that_is_no_file_name_is_shown_as_given(score, command, tmp_path):
+    """Its folders bear a hash; table, records and manifest the name."""
+    name, out = "Röntgen-GPT, 7B", tmp_path / "scored"
+    result = score("report-generation", name=name)
+    assert result.exit_code == 0, result.output
+    assert name in result.stdout
+    assert {r.model for r in read_records(out / "records.jsonl") if r.kind == "measured"} == {name}
+    assert json.loads((out / "manifest.json").read_text())["model"] == name
+    assert (out / "samples/report-generation" / file_name(name) / "samples.jsonl").is_file()
+    assert "3 records agree with their sums, 0 do not" in command("leaderboard", "verify", out).output
+    for refused in (" ", "two\nlines"):
+        result = score("report-generation", name=refused, out="refused")
+        assert f"a model's name is one line of printable text, not {refused!r}" in result.output
 
 
 def test_a_missing_prediction_counts_and_is_told(score, theirs, tmp_path):

@@ -49,6 +49,16 @@ def test_anchors_measured_again_appear_once_and_models_of_two_runs_twice(cell):
     assert [row.label for row in rows_of([*anchors, *models])] == ["real", "m (run r1)", "m (run r2)"]
 
 
+def test_run_ids_that_begin_alike_are_shown_until_they_differ(cell):
+    """The id of a submitted run need not be a hash."""
+    values = {"submission-1": 0.5, "submission-2": 0.6, "submission-10": 0.7}
+    table = boards([cell(value, model="m", run=run) for run, value in values.items()], dict.fromkeys(values, "f"))[0].tables[0]
+    assert {row.label: row.first.value for row in table.rows} == {
+        "m (run submission-1)": 0.5, "m (run submission-2)": 0.6, "m (run submission-10)": 0.7,
+    }  # fmt: skip
+    assert len(table.column("BLEU-4")) == 3
+
+
 def test_anchors_that_differ_keep_their_runs(cell):
     rows = rows_of([cell(value, kind="anchor", model="reconstruction", run=run) for value, run in ((0.8, "r1"), (0.9, "r2"))])
     assert [row.label for row in rows] == ["reconstruction (run r1)", "reconstruction (run r2)"]
