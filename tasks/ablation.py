@@ -214,4 +214,6 @@ def comparable(endpoint: Endpoint, one: Mapping[str, Any], other: Mapping[str, A
     for part in ("data_fingerprint", "settings", "patients"):
         if one[part] != other[part]:
             return f"measured with other {part.replace('_', ' ')}"
+    if one["truncated"] != other["truncated"]:
+        return f"its canvas cuts {one['truncated']} reports short, the other's {other['truncated']}"
     return None

@@ -51,7 +51,7 @@ def records_of(rows: Sequence[Row], measured: Sequence[Measured], manifest: dict
             signature = {
                 "overrides": one.arm.overrides, "data": manifest["dataset_fingerprint"], "preset": trained.job.preset,
                 "steps": evaluation["training"]["steps"], "model": evaluation["model_fingerprint"], **evaluation["settings"],
-                **{part: evaluation[part] for part in ("image_tokenizer", "report_tokenizer")},
+                **{part: evaluation[part] for part in ("image_tokenizer", "report_tokenizer", "truncated")},
             }  # fmt: skip
             for endpoint in ENDPOINTS:
                 additive = endpoint.additive(evaluation)

@@ -34,7 +34,7 @@ def evaluation(shift: float = 0.0, seed: int = 0, noise: float = 0.0) -> dict:
         "nats": {condition: nats.tolist() for condition in ("joint", "report|image", "image|report")},
         "report_tokens": [10] * PATIENTS, "canvas": {"image_tokens": 64, "report_tokens": 16},
         "patients": list(range(PATIENTS)), "settings": {"draws": 8}, "data_fingerprint": "d", "image_tokenizer": "i",
-        "report_tokenizer": "r",
+        "report_tokenizer": "r", "truncated": 0,
     }  # fmt: skip
 
 
@@ -153,6 +153,7 @@ def test_other_tokens_are_no_comparison():
     other = evaluation() | {"image_tokenizer": "another"}
     assert "image tokenizer" in str(comparable(PRIMARY, evaluation(), other))
     assert comparable(ENDPOINTS[1], evaluation(), other) is None  # the report's tokens are the same
+    assert "cuts 3 reports short" in str(comparable(ENDPOINTS[2], evaluation() | {"truncated": 3}, evaluation()))
     assert "settings" in str(comparable(ENDPOINTS[1], evaluation(), other | {"settings": {"draws": 9}}))
 
 
