@@ -56,8 +56,8 @@ def _differences(plan: Plan, row: Row, base: Row) -> Iterator[str]:
         getattr(mine, rate) == getattr(theirs, rate) for rate in RATES
     ):  # fmt: skip
         yield (
-            f"{row.arm.title}: random weights at the rates of a recipe for pretrained ones ({mine.optimizer}, "
-            f"{mine.learning_rate:g}); where others suit them better, that is part of the change."
+            f"{row.arm.title}: random weights at the rates of the pretrained ones ({mine.optimizer}, {mine.learning_rate:g}); "
+            "where others suit them better, that is part of the change."
         )
 
 

@@ -85,7 +85,7 @@ def test_notes_tell_of_random_weights_at_the_rates_of_pretrained_ones(tmp_path, 
         steps=2, overrides=(), evaluation=Evaluation(), generation=None,
     )  # fmt: skip
     rows = [Row(arm, (0,), {}, {}, {}, {}, {}, "", {"parameters": 1}) for arm in plan.arms]
-    assert any("random weights at the rates" in note for note in remarks(plan, rows, [])) == told
+    assert any("random weights at the rates of the pretrained ones" in note for note in remarks(plan, rows, [])) == told
 
 
 def test_json_holds_the_values_of_single_seeds(out):
