@@ -15,36 +15,41 @@ from benchmark.ablation.comparison import Row
 from benchmark.ablation.stored import Measured
 from benchmark.predictions import file_name
 from medim.files import atomic_path
-from tasks.ablation import PRIMARY
+from tasks.ablation import ENDPOINTS, PRIMARY, comparable
 
 CURVES, TORNADO, GRID = "curves.png", "tornado.png", "grid.png"
-PANELS = {
+PANELS = {  # of `ENDPOINTS`, in their order
     "eval_loss": "joint: nats per pair",
     "eval_report_given_image_report_nats_per_token": "report | image: nats per token",
     "eval_image_given_report_image_bits_per_token": "image | report: bits per token",
 }
 COLOURS = {"better": "#0072B2", "worse": "#D55E00", "not resolved": "#7b8794"}
-DASHES = ("-", "--", ":", "-.")
+DASHES = ("-", "--", "-.")
 PROMPTS, TILE, MARGIN, LINE = 6, 128, 150, 13
 TASK = "image-generation"
 
 
 def draw_curves(measured: Sequence[Measured], path: Path) -> None:
-    """Validation bounds against steps: the mean over seeds, and a band from the least to the greatest."""
+    """Validation bounds against steps: the mean over seeds, and a band from the least to the greatest.
+
+    Dotted where an arm's bound is of other tokens than the first arm's, as another tokenizer gives.
+    """
     shown = [one for one in measured if one.seeds]
     colours = sns.color_palette("colorblind", 10)
     figure = Figure(figsize=(13, 4.4), layout="constrained")
     axes = figure.subplots(1, len(PANELS))
-    for axis, (key, title) in zip(axes, PANELS.items(), strict=True):
+    for axis, endpoint, (key, title) in zip(axes, ENDPOINTS, PANELS.items(), strict=True):
         for index, one in enumerate(shown):
             steps, table = _curves(one, key)
             if not len(steps):
                 continue
             first = index == 0
             colour = "black" if first else colours[(index - 1) % 10]
+            other = comparable(endpoint, one.first.evaluation, shown[0].first.evaluation) is not None
+            title += "\n(dotted: of other tokens)" * (other and "dotted" not in title)
             axis.plot(
-                steps, table.mean(axis=0), color=colour, linestyle=DASHES[max(0, index - 1) // 10 % 4], label=one.arm.title,
-                linewidth=2 if first else 1.4, zorder=3 if first else 2,
+                steps, table.mean(axis=0), color=colour, label=one.arm.title, linewidth=2 if first else 1.4,
+                linestyle=":" if other else DASHES[max(0, index - 1) // 10 % 3], zorder=3 if first else 2,
             )  # fmt: skip
             axis.fill_between(steps, table.min(axis=0), table.max(axis=0), color=colour, alpha=0.15, linewidth=0)
         axis.set(title=title, xlabel="training steps")
