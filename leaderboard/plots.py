@@ -17,6 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
 from leaderboard.compare import Board, Breakdown, Row, Table, breakdown
+from leaderboard.ranking import CHANGE
 from leaderboard.record import Record
 from leaderboard.tables import arrow, direction_of, item_of, number
 
@@ -264,7 +265,9 @@ def _drawable(table: Table, metric: str) -> bool:
 
 
 def _worth_a_panel(table: Table, metric: str) -> bool:
-    """One mark without an interval says no more than its cell."""
+    """One mark without an interval says no more than its cell; an ablation's changes have a plot of their own, the tornado."""
+    if metric.startswith(CHANGE):
+        return False
     told = [record for record in table.column(metric).values() if record.value is not None]
     return len(told) > 1 or any(record.ci_low is not None for record in told)
 

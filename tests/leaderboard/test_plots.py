@@ -81,5 +81,14 @@ def test_a_breakdown_is_named_by_what_its_items_are(make_record):
     assert heights[1] - heights[0] > 2 * 20  # the legend's lines are not taken from the items
 
 
+def test_changes_of_an_ablation_are_left_to_its_tornado(make_record):
+    metrics = ["nats per pair (joint)", "change of nats per pair (joint)"]
+    records = [Record(**make_record(metric=metric, signature={"metric": metric})) for metric in metrics]
+    (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
+    (plot,) = table_plots(board, board.tables[0], "p")
+    assert "nats per pair" in plot.alt
+    assert "change of" not in plot.alt
+
+
 def test_slug():
     assert slug("Finding F1: left/right ") == "finding-f1-left-right"
