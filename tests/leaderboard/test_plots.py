@@ -83,7 +83,8 @@ def test_a_breakdown_is_named_by_what_its_items_are(make_record):
 
 def test_changes_of_an_ablation_are_left_to_its_tornado(make_record):
     metrics = ["nats per pair (joint)", "change of nats per pair (joint)"]
-    records = [Record(**make_record(metric=metric, signature={"metric": metric})) for metric in metrics]
+    ends = {"value": 2.0, "ci_low": 1.0, "ci_high": 3.0}
+    records = [Record(**make_record(metric=metric, signature={"metric": metric}, **ends)) for metric in metrics]
     (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
     (plot,) = table_plots(board, board.tables[0], "p")
     assert "nats per pair" in plot.alt
