@@ -6,6 +6,7 @@ import json
 import pytest
 from PIL import Image
 
+from benchmark.ablation import figures
 from benchmark.ablation.arms import Arm, load_arm
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.plan import Evaluation, Generation, make_plan
@@ -101,6 +102,19 @@ def test_pictures_are_pictures_and_without_samples_there_is_no_grid(out):
         with Image.open(out / name) as image:
             assert image.width > 600
     assert not (out / "grid.png").exists()
+
+
+def test_curves_of_other_tokens_are_dotted(tmp_path, plan_in, pretend, phantom, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figures, "_save", lambda figure, path: drawn.setdefault(path.name, figure))
+    plan = plan_in(tmp_path, ["no-adaln"], [0])
+    pretend(plan, phantom.fingerprint, SHIFTS)
+    other = plan.jobs[1].folder / "evaluation.json"
+    write_json(other, json.loads(other.read_text()) | {"image_tokenizer": "another"})
+    write_report(plan, phantom, tmp_path)
+    joint = drawn["curves.png"].axes[0]
+    assert [line.get_linestyle() for line in joint.lines] == ["-", ":"]
+    assert "dotted: of other tokens" in joint.get_title()
 
 
 def test_a_leaderboard_reads_the_records(out, tmp_path_factory):
