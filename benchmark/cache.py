@@ -6,8 +6,8 @@ A folder of entries named by the hash of all that they depend on. Nothing in it 
 
 import json
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medim.errors import UserError
-from medim.files import write_json
+from medim.files import atomic_path, write_json
 
 VARIABLE = "MEDIM_BENCH_CACHE"
 KEPT_DAYS = 60
@@ -83,7 +83,8 @@ class SharedCache:
         entry = self.folder / ENTRIES / key
         if entry.exists():
             return
-        temporary = Path(tempfile.mkdtemp(dir=self.folder / ENTRIES, prefix="."))
+        temporary = self.folder / ENTRIES / f".{secrets.token_hex(4)}"
+        temporary.mkdir()  # not mkdtemp: the process's umask says who may read
         try:
             for path in dict.fromkeys(files):
                 _copy(path, temporary / "files" / path.relative_to(out))
@@ -115,12 +116,5 @@ def _uses(entry: Path) -> Iterator[float]:
 
 def _copy(source: Path, target: Path) -> None:
     """Copies a file, whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".copy-")
-    os.close(handle)
-    try:
-        shutil.copyfile(source, name)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    with atomic_path(target) as temporary:
+        shutil.copyfile(source, temporary)

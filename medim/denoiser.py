@@ -1,6 +1,7 @@
 """MeDiM: a causal language model turned into the denoiser of an image-report diffusion (arXiv 2510.06131, section 3)."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from medim.backbones.timestep import TimestepEmbedding
 from medim.canvas import MODALITIES, Layout, Modality
 from medim.diffusion.transition import transition
 from medim.errors import UserError, unknown
+from medim.files import share_weights
 from medim.vocabulary import Vocabulary
 
 FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
@@ -195,6 +197,10 @@ class MeDiMModel(PreTrainedModel):
         return model
 
     @torch.no_grad()
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+        super().save_pretrained(save_directory, *args, **kwargs)
+        share_weights(Path(save_directory))
+
     def graft_codebook(self, codebook: torch.Tensor, generator: torch.Generator) -> None:
         """Starts the image rows and the image head from the codebook (codes, d), so that codes that look alike begin alike.
 

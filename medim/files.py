@@ -3,7 +3,8 @@
 import hashlib
 import json
 import os
-import tempfile
+import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,15 +16,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside `path`; on success it replaces `path` in one step, on failure it is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary.touch(exist_ok=False)  # not mkstemp: the process's umask says who may read
+    mode = temporary.stat().st_mode
     try:
         yield temporary
-        temporary.chmod(0o644)
+        temporary.chmod(mode)  # safetensors puts a file of its own in its place, for the owner alone
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def share_weights(folder: Path) -> None:
+    """Gives the weights in `folder` the rights of its config.json: the safetensors library ignores the umask."""
+    for path in folder.glob("*.safetensors"):
+        shutil.copymode(folder / "config.json", path)
 
 
 def write_text(path: str | Path, text: str) -> None:

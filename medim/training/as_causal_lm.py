@@ -13,6 +13,7 @@ from medim.backbones.build import SCRATCH, config_of
 from medim.backbones.causal_lm import CAUSAL_LM, load_config
 from medim.denoiser import MeDiMModel, embedding_scale
 from medim.errors import UserError
+from medim.files import share_weights
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.recipe import ModelRecipe
@@ -82,6 +83,7 @@ def write_causal_lm(model: MeDiMModel, images: ImageTokenizer, reports: ReportTo
     folder.mkdir(parents=True, exist_ok=True)
     reports.save_pretrained(folder)
     language_model.save_pretrained(folder)
+    share_weights(folder)
     return folder
 
 

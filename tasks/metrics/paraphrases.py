@@ -9,8 +9,8 @@ import gzip
 import hashlib
 import os
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -91,7 +91,8 @@ def table(source: Path) -> Paraphrases:
     folder = cache_folder() / f"meteor-paraphrases-v{VERSION}-{digest}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        temporary = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
+        temporary.mkdir()  # not mkdtemp: the process's umask says who may read
         try:
             for name, array in _indexed(source).items():
                 np.save(temporary / f"{name}.npy", array)

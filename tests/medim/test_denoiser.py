@@ -137,6 +137,8 @@ def test_saved_and_loaded_is_the_same_model_and_its_modulation_survives(tmp_path
     _, model = from_folder(tmp_path, "llama")
     torch.nn.init.normal_(model.backbone.adaln[0].modulation.weight, std=0.5)
     model.save_pretrained(tmp_path / "medim")
+    modes = {path.stat().st_mode for path in (tmp_path / "medim").iterdir()}
+    assert len(modes) == 1  # the weights too: who may read is the umask's to say
     again = MeDiMModel.from_pretrained(tmp_path / "medim").eval()
     tokens, t = tokens_for(model), torch.rand(2, 2)
     torch.testing.assert_close(again(tokens, t, everywhere(tokens)).report, model(tokens, t, everywhere(tokens)).report)

@@ -1,0 +1,39 @@
+import os
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from leaderboard import files as of_the_leaderboard
+from medim.files import atomic_path, write_json
+
+
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o002])
+@pytest.mark.parametrize("atomic", [atomic_path, of_the_leaderboard.atomic_path])
+def test_the_umask_says_who_may_read(tmp_path, umask, atomic):
+    before = os.umask(umask)
+    try:
+        with atomic(tmp_path / "a" / "x.txt") as temporary:
+            temporary.write_text("credentialed")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "a" / "x.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_weights_are_no_exception(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with atomic_path(tmp_path / "x.safetensors") as temporary:
+            save_file({"a": np.zeros(2)}, temporary)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.safetensors").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path):
+    write_json(tmp_path / "x.json", {"old": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "x.json", {"new": object()})
+    assert (tmp_path / "x.json").read_text() == '{\n  "old": 1\n}\n'
+    assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]
