@@ -196,11 +196,11 @@ class MeDiMModel(PreTrainedModel):
                 model.image_head.weight.copy_(pretrained.get_output_embeddings().weight[image_offset:stop])
         return model
 
-    @torch.no_grad()
     def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
         super().save_pretrained(save_directory, *args, **kwargs)
         share_weights(Path(save_directory))
 
+    @torch.no_grad()
     def graft_codebook(self, codebook: torch.Tensor, generator: torch.Generator) -> None:
         """Starts the image rows and the image head from the codebook (codes, d), so that codes that look alike begin alike.
 
