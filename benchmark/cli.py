@@ -11,7 +11,7 @@ import click
 from benchmark.status import INTERRUPTED, STOPPED
 from leaderboard.errors import LeaderboardError
 from medim import __version__
-from medim.errors import UserError, unknown
+from medim.errors import UserError, plain, unknown
 
 # In the order of a first day's work; the help lists them so.
 VERBS = (
@@ -88,7 +88,7 @@ class VerbGroup(NearestGroup):
     def _stop(ctx: click.Context, error: Exception) -> None:
         if ctx.params["traceback"]:
             raise error
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        click.echo(f"error: {plain(str(error))}", err=True)
         ctx.exit(STOPPED)
 
 

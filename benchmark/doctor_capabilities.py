@@ -92,9 +92,9 @@ def _clinical() -> Iterator[Finding]:
         return f"{folder}, hash {CheXbert(folder).fingerprint}"
 
     def radgraph() -> str:
-        from tasks.metrics.radgraph import open_parser
+        from tasks.metrics.radgraph import MODELS, RadGraph
 
-        return type(open_parser()).__name__
+        return f"{MODELS[0]}, hash {RadGraph.opened().fingerprint}"
 
     yield ask(REPORTS, "chest labels by rules", labeller, SCORING)
     yield ask(REPORTS, "CheXbert", chexbert)

@@ -6,7 +6,7 @@ from tasks.context import Context
 from tasks.joint_agreement import AGREEMENT, agreement_scores
 from tasks.joint_domains import domain_scores
 from tasks.protocols import Case, Prediction
-from tasks.scoring import MACRO_F1, aligned, checker_details, coverage_of, finding_scores, images_of, reports_of
+from tasks.scoring import MACRO_F1, Reading, aligned, coverage_of, finding_scores, images_of, reports_of
 from tasks.task import Score
 
 HEADLINES = {"joint-generation": AGREEMENT, "image-generation": MACRO_F1, "report-generation": MACRO_F1}
@@ -24,12 +24,6 @@ def scores_of(task: str, cases: Sequence[Case], predictions: Sequence[Prediction
         scores += domain_scores(cases, images, reports, coverage, context)
     else:
         modality = task.removesuffix("-generation")
-        checker = context.image_checker if modality == "image" else context.report_checker
-        given = images if modality == "image" else reports
-        found = None
-        if checker is not None:
-            found = context.image_findings(images) if modality == "image" else context.report_findings(reports)
-        details = {} if checker is None else checker_details(modality, checker)
-        why = f"the data set has no {modality} checker"
-        scores, _ = finding_scores(cases, found, details, context, coverage_of(given), why)
+        reading = Reading.of("image", images, context) if modality == "image" else Reading.of("report", reports, context)
+        scores, _ = finding_scores(cases, reading, context, coverage_of(images if modality == "image" else reports))
     return {score.metric: score for score in scores}

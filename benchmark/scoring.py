@@ -20,6 +20,7 @@ from medim.files import atomic_path, hash_of
 from tasks.cases import has_images
 from tasks.extensions import extra_scores
 from tasks.protocols import Case, Prediction, Reconstructs
+from tasks.scoring import FAILED
 from tasks.task import Anchor, Depicts, Exhibits, Score, Task
 
 UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
@@ -45,6 +46,11 @@ class Scored:
     created: str
     generated_by: list[str]
 
+    @property
+    def failed(self) -> bool:
+        """Whether code that is not ours failed to give a score: the same command tries again."""
+        return any(FAILED in score["signature"] for score in self.scores)
+
 
 class Scoring:
     """Scores the systems of a run, and remembers in its `--out` what is scored already."""
@@ -62,7 +68,7 @@ class Scoring:
         """The model's scores over all its predictions; what it failed to give counts as missing."""
         inputs = {**self.data.inputs, "predictions": store.fingerprint(self.data.ids)}
         done = self._done(task.name, system, inputs, anchor=False)
-        if done is not None:
+        if done is not None and not done.failed:
             return done
         predictions = store.predictions(self.data.ids)
         return self._score(task, system, inputs, predictions, None, store.commits(self.data.ids), anchor=False)
@@ -79,10 +85,11 @@ class Scoring:
         tokenizer, all others once for every system.
         """
         bundles = [self._bundle_if_there(task.name, tokenizer, own) for own in (False, True)]
-        if None in bundles:
+        again = [bundle is None or any(anchor.failed for anchor in bundle) for bundle in bundles]
+        if any(again):
             made = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed)
             for own in (False, True):
-                if bundles[own] is None:
+                if again[own]:
                     chosen = [anchor for anchor in made if (anchor.name == RECONSTRUCTION) == own]
                     bundles[own] = self._scored_bundle(task, tokenizer, own, chosen)
         return _in_order(*(bundle or [] for bundle in bundles))
@@ -117,14 +124,15 @@ class Scoring:
 
     def _scored_bundle(self, task: Task, tokenizer: str | None, own: bool, anchors: Sequence[Anchor]) -> list[Scored]:
         inputs = self._anchor_inputs(tokenizer, own)
-        scored = [
-            self._done(task.name, anchor.name, inputs, anchor=True)  # a killed command had come so far
-            or self._score(task, anchor.name, inputs, anchor.predictions, anchor.population, [], anchor=True)
-            for anchor in anchors
-        ]
+        scored = []
+        for anchor in anchors:
+            done = self._done(task.name, anchor.name, inputs, anchor=True)  # a killed command had come so far
+            if done is None or done.failed:
+                done = self._score(task, anchor.name, inputs, anchor.predictions, anchor.population, [], anchor=True)
+            scored.append(done)
         names = [one.system for one in scored]
         self.artifacts.put(_bundle(task.name, own), inputs, names)
-        if self.data.cache is not None:
+        if self.data.cache is not None and not any(one.failed for one in scored):
             files = [path for name in names for path in self._files(task.name, name)]
             values = [[name, self.artifacts.get(_stage(task.name, name), inputs)] for name in names]
             self.data.cache.keep(_entry(task.name, own, inputs), self.artifacts.out, files, values)
@@ -172,7 +180,7 @@ class Scoring:
             scores, samples, exhibition = task.score_and_exhibit(self.data.cases, predictions, self.data.context)
         else:
             scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
-        scores = [*scores, *extra_scores(task.name, self.data.cases, predictions, self.data.context)]
+        scores = [*scores, *extra_scores(task.name, self.data.cases, predictions, self.data.context, scores)]
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
         write_samples(
             self.folder(task.name, system), self.data.cases, predictions, finite,

@@ -1,11 +1,20 @@
 """Mistakes that a user can mend, told in one line."""
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")  # colours, titles and the like
+_LONGEST = 300
 
 
 class UserError(Exception):
     """Bad input: the message names the file, line, field or key, and what to do. Commands print it without a traceback."""
+
+
+class ForeignError(UserError):
+    """Code that is not ours failed: a plug-in, an optional package, a model of somebody else's."""
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
@@ -18,3 +27,40 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else ";"
     return UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(known)})")
+
+
+def plain(text: str) -> str:
+    """Text on one line: without escape sequences and other control characters, each run of spaces one space.
+
+    >>> plain("\x1b[31mred\x1b[0m\\n  text")
+    'red text'
+    """
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in _ESCAPES.sub("", text)).split())
+
+
+def told(error: BaseException) -> str:
+    """An error on one line: a user's mistake in its own words, any other by its type and the first of what it says.
+
+    A line that only announces the next one, with a colon, brings it along.
+    """
+    if isinstance(error, UserError):
+        return plain(str(error))
+    lines = [line for line in map(plain, str(error).splitlines()) if line]
+    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    name = type(error).__name__
+    return (f"{name}: {said}" if said else name)[:_LONGEST]
+
+
+@contextmanager
+def foreign(what: str) -> Iterator[None]:
+    """Around code that is not ours, such as a plug-in or an optional package: whatever it raises becomes a line.
+
+    Raises:
+        ForeignError: `what`, and the error on one line. A UserError passes as it is.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:  # an exit, too, is not for a plug-in to decide
+        raise ForeignError(f"{what}: {told(error)}") from error

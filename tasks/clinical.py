@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
-from medim.errors import UserError
+from medim.errors import UserError, foreign
 from tasks.context import Context
 from tasks.metrics import pathology_entities, radgraph
 from tasks.metrics.additive import Additive
@@ -18,7 +18,7 @@ from tasks.metrics.chest_labeller import ChestLabeller
 from tasks.metrics.chest_labels import label_scores
 from tasks.metrics.signature import package
 from tasks.protocols import Case
-from tasks.scoring import coverage_of, make_score
+from tasks.scoring import because, coverage_of, make_score
 from tasks.task import Score
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 CHEST, PATHOLOGY = "chest-xray", "pathology"
 CHEXBERT = "CheXbert"
+RADGRAPH = f"RadGraph F1 ({radgraph.MODELS[0]})"
 
 
 class _Labeller(Protocol):
@@ -64,7 +65,7 @@ def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], contex
         scores += _labels(chest, ChestLabeller())
         name = f"{CHEXBERT}, micro-F1-14, uncertain positive"
         scores += _optional(chest, name, lambda: _labels(chest, _chexbert(context.device)))
-        scores += _optional(chest, f"RadGraph F1, {radgraph.NAMES[0]}", lambda: _graphs(chest))
+        scores += _optional(chest, f"{RADGRAPH}, {radgraph.NAMES[0]}", lambda: _graphs(chest))
     if pathology is not None:
         scores.append(_entities(pathology))
     return scores
@@ -90,11 +91,12 @@ def _labels(part: _Part, labeller: _Labeller) -> list[Score]:
 
 
 def _graphs(part: _Part) -> list[Score]:
-    scores = _radgraph().scores(part.references, part.reports)
+    parser = _radgraph()
+    scores = parser.scores(part.references, part.reports)
     return [
         part.score(
-            f"RadGraph F1, {name}", float(column.mean()), additive=Additive.mean(column, part.patients),
-            parser=package("radgraph"), aggregation="mean",
+            f"{RADGRAPH}, {name}", float(column.mean()), additive=Additive.mean(column, part.patients),
+            parser=package("radgraph"), parser_model=radgraph.MODELS[0], parser_weights=parser.fingerprint, aggregation="mean",
         )
         for name, column in zip(radgraph.NAMES, scores.T, strict=True)
     ]  # fmt: skip
@@ -110,11 +112,12 @@ def _entities(part: _Part) -> Score:
 
 
 def _optional(part: _Part, metric: str, scores: Callable[[], list[Score]]) -> list[Score]:
-    """The scores, or one that is withheld and says what is missing."""
+    """The scores, or one that is withheld and says what is missing, or how it failed."""
     try:
-        return scores()
+        with foreign(metric.partition(",")[0]):
+            return scores()
     except UserError as error:
-        return [part.score(metric, None, reason=str(error), unavailable=True)]
+        return [part.score(metric, None, reason=str(error), **{"unavailable": True} | because(error))]
 
 
 @lru_cache(maxsize=1)
@@ -132,4 +135,4 @@ def _chexbert(device: str) -> "CheXbert":
 
 @lru_cache(maxsize=1)
 def _radgraph() -> radgraph.RadGraph:
-    return radgraph.RadGraph(radgraph.open_parser())
+    return radgraph.RadGraph.opened()

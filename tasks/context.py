@@ -9,7 +9,7 @@ from PIL import Image
 
 from medim.data.dataset import Checker, PairDataset
 from medim.data.images import GEOMETRY
-from medim.errors import UserError
+from medim.errors import UserError, foreign
 from medim.perception.array import image_key
 from medim.perception.space import DEFAULT, Space, open_features
 from tasks.metrics.features import FeatureBank
@@ -80,7 +80,8 @@ class Context:
         """
         if spec not in self._banks:
             try:
-                self._banks[spec] = FeatureBank(self.opener(spec, self.device), self.device, self.feature_folder)
+                with foreign(f"feature space '{spec}' cannot be opened"):
+                    self._banks[spec] = FeatureBank(self.opener(spec, self.device), self.device, self.feature_folder)
             except UserError as error:
                 self._banks[spec] = error
         bank = self._banks[spec]
@@ -93,6 +94,7 @@ class Context:
 
         Raises:
             ValueError: there is no image checker.
+            UserError: it fails.
         """
         return _checked(self.image_checker, "image", self._image_findings, images, image_key)
 
@@ -101,6 +103,7 @@ class Context:
 
         Raises:
             ValueError: there is no report checker.
+            UserError: it fails.
         """
         return _checked(self.report_checker, "report", self._report_findings, reports, lambda report: report)
 
@@ -123,7 +126,8 @@ def _checked(
     if checker is None:
         raise ValueError(f"the data set has no {modality} checker")
     present = [item for item in items if item is not None]
-    found = iter(_cached(cache, present, key, lambda missing: checker(missing)))
+    with foreign(f"{modality} checker '{checker.name}' failed"):
+        found = iter(_cached(cache, present, key, lambda missing: checker(missing)))
     return [NO_FINDINGS if item is None else next(found) for item in items]
 
 

@@ -26,7 +26,7 @@ from tasks.metrics.jackknife import METHOD, standard_error, t_interval
 from tasks.metrics.kernel import KernelDistance
 from tasks.metrics.statistics import Interval, too_few
 from tasks.protocols import Case
-from tasks.scoring import coverage_of, make_score
+from tasks.scoring import because, coverage_of, make_score
 from tasks.task import Score
 
 SHARES = ("precision", "recall", "density", "coverage")
@@ -132,7 +132,7 @@ def _in_space(spec: str, sets: _Sets) -> list[Score]:
     try:
         bank = sets.context.bank(spec)
     except UserError as error:
-        return _withheld(Names.of_spec(spec), sets, str(error), details | {"unavailable": True})
+        return _withheld(Names.of_spec(spec), sets, str(error), details | {"unavailable": True} | because(error))
     names = Names.of_space(bank.space)
     details = space_signature(bank.space) | details
     if sets.reason is not None:
@@ -140,13 +140,14 @@ def _in_space(spec: str, sets: _Sets) -> list[Score]:
     try:
         reference = bank.features([case.image for case in sets.cases], keep=True)
         generated = bank.features(sets.generated)
+        logits = bank.logits(generated)
     except UserError as error:
-        return _withheld(names, sets, str(error), details, bank)
+        return _withheld(names, sets, str(error), details | because(error), bank)
     details["dimension"] = reference.shape[1]
     return [
         *_distances(names, sets, reference, generated, details),
         *_shares(names, sets, reference, generated, details),
-        *_class_scores(names, sets, bank, generated, details),
+        *_class_scores(names, sets, logits, details),
         *_embedding_score(names, sets, bank, reference, generated, details),
     ]
 
@@ -204,9 +205,8 @@ def _shares(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndar
     return [sets.score(name, float(values[share]), True, **details) for name, share in zip(names.shares, SHARES, strict=True)]
 
 
-def _class_scores(names: Names, sets: _Sets, bank: FeatureBank, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:
+def _class_scores(names: Names, sets: _Sets, logits: np.ndarray | None, details: dict[str, Any]) -> list[Score]:
     """Descriptive: the classes are those of photographs, so neither high nor low is good for a medical image."""
-    logits = bank.logits(generated)
     if logits is None:
         return []
     details = {key: value for key, value in details.items() if key != "n_reference"} | {"classes": logits.shape[1]}

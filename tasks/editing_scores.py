@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from medim.errors import UserError
 from tasks.context import Context
 from tasks.editing_reports import Change
 from tasks.metrics.additive import Additive
 from tasks.protocols import Case
-from tasks.scoring import checker_details, coverage_of, make_score
+from tasks.scoring import because, checker_details, coverage_of, make_score
 from tasks.task import Score
 
 HITS, KEPT, BOTH = "edit hit rate", "other findings kept", "hit and others kept"
@@ -41,9 +42,18 @@ def editing_scores(
         reason = "no case could be asked" if context.image_checker and context.report_checker else "the data has no checkers"
         return [make_score(m, None, context, len(rows), 0.0, up, reason=reason) for m, up in DIRECTIONS.items()], samples
     asked = [changes[cases[row].id] for row in rows]
-    before = context.image_findings([cases[row].image for row in rows])
-    after = context.image_findings([images[row] for row in rows])
-    said = context.report_findings([cases[row].report for row in rows]), context.report_findings([a.report for a in asked])
+    try:
+        before = context.image_findings([cases[row].image for row in rows])
+        after = context.image_findings([images[row] for row in rows])
+        said = [
+            context.report_findings(reports) for reports in ([cases[row].report for row in rows], [one.report for one in asked])
+        ]
+    except UserError as error:
+        there, why = coverage_of([images[row] for row in rows]), because(error)
+        withheld = [
+            make_score(m, None, context, len(rows), there, up, reason=str(error), **why) for m, up in DIRECTIONS.items()
+        ]
+        return withheld, samples
     present = np.array([images[row] is not None for row in rows])
     hits = np.array([(one.finding in found) == one.present for one, found in zip(asked, after, strict=True)]) & present
     concerned = [(old ^ new) | {one.finding} for one, old, new in zip(asked, *said, strict=True)]

@@ -9,8 +9,8 @@ from tasks.generating import check_seeds, timed_batch
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import (
     PER_SAMPLE_F1,
+    Reading,
     aligned,
-    checker_details,
     coverage_of,
     finding_scores,
     images_of,
@@ -58,14 +58,6 @@ class ImageGeneration:
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores and per-sample scores; a missing image shows no findings and withholds the distribution metrics."""
         images = images_of(cases, aligned(cases, predictions))
-        checker = context.image_checker
-        scores, per_sample = finding_scores(
-            cases,
-            None if checker is None else context.image_findings(images),
-            {} if checker is None else checker_details("image", checker),
-            context,
-            coverage_of(images),
-            "the data set has no image checker",
-        )
+        scores, per_sample = finding_scores(cases, Reading.of("image", images, context), context, coverage_of(images))
         scores += distribution_scores(cases, images, context, population)
         return scores, [{PER_SAMPLE_F1: value} for value in per_sample] if per_sample is not None else [{} for _ in cases]

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from medim.errors import UserError
 from tasks.context import Context
 from tasks.metrics.additive import Additive
 from tasks.metrics.consistency import (
@@ -22,7 +23,7 @@ from tasks.metrics.consistency import (
 )
 from tasks.metrics.findings import Counts, Findings, prevalence, sample_f1, supported
 from tasks.protocols import Case
-from tasks.scoring import checker_details, make_score, reference_findings
+from tasks.scoring import Reading, checker_details, make_score, reference_findings
 from tasks.task import Score
 
 AGREEMENT, MCC = "joint agreement", "finding MCC"
@@ -49,8 +50,8 @@ def agreement_scores(
     n = len(cases)
     nothing: list[dict[str, float]] = [{} for _ in cases]
 
-    def withheld(reason: str) -> list[Score]:
-        return [make_score(name, None, context, n, coverage, up, reason=reason) for name, up in DIRECTIONS.items()]
+    def withheld(reason: str, **why: Any) -> list[Score]:
+        return [make_score(name, None, context, n, coverage, up, reason=reason, **why) for name, up in DIRECTIONS.items()]
 
     if context.image_checker is None or context.report_checker is None:
         missing = "image" if context.image_checker is None else "report"
@@ -60,8 +61,12 @@ def agreement_scores(
     if data is None or not labels:
         return withheld(source if data is None else "no case shows any finding"), nothing
     details = checker_details("image", context.image_checker) | checker_details("report", context.report_checker)
+    in_images, in_reports = Reading.of("image", images, context), Reading.of("report", reports, context)
+    if in_images.found is None or in_reports.found is None:
+        failed = in_images if in_images.found is None else in_reports
+        return withheld(failed.reason, **failed.details), nothing
     readings = _Readings(
-        cases, data, context.image_findings(images), context.report_findings(reports), labels, coverage, context,
+        cases, data, list(in_images.found), list(in_reports.found), labels, coverage, context,
         details | {"labels": len(labels), "averaged": "labels that the data shows; one that no sample shows scores 0"},
         {"data_findings": source},
     )  # fmt: skip
@@ -113,19 +118,22 @@ class _Readings:
             **{**self.details, **details},
         )  # fmt: skip
 
-    def _scales(self) -> dict[str, Scale]:
-        """By the name of a combiner; empty where a single case cannot be shuffled."""
+    def _scales(self) -> dict[str, Scale] | str:
+        """By the name of a combiner, or why there are none."""
         if len(self.cases) < 2:
-            return {}
+            return "a single case cannot be shuffled"
         images, reports = [case.image for case in self.cases], [case.report for case in self.cases]
-        findings = self.context.image_findings(images), self.context.report_findings(reports)
+        try:
+            findings = self.context.image_findings(images), self.context.report_findings(reports)
+        except UserError as error:
+            return str(error)
         return dict(scales_of(*findings, self.labels, [case.patient for case in self.cases], self.context.seed))
 
-    def _anchored(self, name: str, additive: Additive, scales: dict[str, Scale]) -> Score:
+    def _anchored(self, name: str, additive: Additive, scales: dict[str, Scale] | str) -> Score:
         """On the scale of real and shuffled pairs; its interval takes these two as known."""
-        scale = scales.get(additive.combine)
-        problem = "a single case cannot be shuffled" if scale is None else scale.problem
-        if scale is None or problem is not None:
+        scale = scales if isinstance(scales, str) else scales[additive.combine]
+        problem = scale if isinstance(scale, str) else scale.problem
+        if isinstance(scale, str) or problem is not None:
             return self._score(f"anchored {name}", None, True, reason=problem, anchored=ANCHORED)
         put = scale.put(additive)
         return self._score(f"anchored {name}", put.value(), True, put, anchored=ANCHORED)

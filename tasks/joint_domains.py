@@ -11,7 +11,7 @@ from tasks.metrics.additive import Additive
 from tasks.metrics.domains import MINIMUM_ACCURACY, NEIGHBOURS, nearest_domains, reading_accuracy
 from tasks.metrics.texts import WeightedWords
 from tasks.protocols import Case
-from tasks.scoring import make_score
+from tasks.scoring import because, make_score
 from tasks.task import Score
 
 ERROR, AGREEMENT = "max domain share error", "domain agreement"
@@ -40,13 +40,13 @@ def domain_scores(
     try:
         bank = context.bank(context.features[0])
     except UserError as error:
-        return scores.withheld(str(error), details | {"unavailable": True})
+        return scores.withheld(str(error), details | {"unavailable": True} | because(error))
     try:
         reference = bank.features([case.image for case in cases], keep=True)
         pictures = [image for image in images if image is not None]
         present = bank.features(pictures) if pictures else reference[:0]
     except UserError as error:
-        return scores.withheld(str(error), details)
+        return scores.withheld(str(error), details | because(error))
     details |= space_signature(bank.space)
     words = WeightedWords([case.report for case in cases])
     texts = words.rows([case.report for case in cases])

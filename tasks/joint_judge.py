@@ -1,25 +1,43 @@
 """Do image and report belong together in the eyes of a chat model that runs here: the paper's consistency score, on a scale."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from medim.errors import UserError, foreign
 from tasks.context import Context
 from tasks.metrics.additive import Additive
 from tasks.metrics.consistency import Scale
 from tasks.metrics.judge import NEW_TOKENS, PROMPT, Judge
 from tasks.metrics.statistics import derangement
 from tasks.protocols import Case
-from tasks.scoring import make_score
+from tasks.scoring import because, make_score
 from tasks.task import Score
 
-SCORE, REFUSALS = "judge score", "judge refusals"
 MOST_REFUSALS = 0.1
 METHOD = "percentile bootstrap over samples"
 ANCHORED = "(x - shuffled) / (real - shuffled), one permutation, real's interval above the shuffled pairs'"
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the columns of a judge are called: each judge has its own, since no two measure alike."""
+
+    judge: str
+    score: str
+    anchored: str
+    refusals: str
+
+    @classmethod
+    def of(cls, folder: Path) -> "Names":
+        judge = folder.resolve().name
+        score = f"judge score ({judge})"
+        return cls(judge, score, f"anchored {score}", f"judge refusals ({judge})")
 
 
 def judge_scores(
@@ -32,38 +50,44 @@ def judge_scores(
     """The mean score of the pairs, as it is and on the scale of real and shuffled ones, and the share of refused answers.
 
     A pair that lacks its image or report scores 0. A refused answer counts in no mean; where more than `MOST_REFUSALS` are
-    refused, the mean is withheld. Without a judge in the context there are no such scores.
+    refused, the mean is withheld. Without a judge in the context there are no such scores; one that fails withholds its own.
 
     Args:
         coverage: share of the pairs that are there, answered or refused.
-
-    Raises:
-        UserError: the judge cannot be loaded.
     """
     if context.judge is None:
         return [], [{} for _ in cases]
-    judge = _judge(context)
-    values = _judged(judge, images, reports)
+    names = Names.of(context.judge)
+    details: dict[str, Any] = {"judge": names.judge, "prompt": PROMPT, "decoding": f"greedy, {NEW_TOKENS} tokens"}
+    make = partial(make_score, context=context, n=len(cases), coverage=coverage)
+    try:
+        judge = _judge(context)
+        details |= {"judge": judge.name, "judge_weights": judge.fingerprint}
+        with foreign(f"judge '{names.judge}' failed"):
+            values = _judged(judge, images, reports)
+            reason = _reason(values)
+            scale = reason or _scale(judge, cases, context)
+    except UserError as error:
+        why = details | {"unavailable": True} | because(error)
+        return [
+            make(metric=name, value=None, higher_is_better=up, reason=str(error), **why)
+            for name, up in ((names.score, True), (names.anchored, True), (names.refusals, None))
+        ], [{} for _ in cases]
+    make = partial(make, **details)
     ids = [case.id for case in cases]
     refused = np.isnan(values)
-    details: dict[str, Any] = {
-        "judge": judge.name, "judge_weights": judge.fingerprint, "prompt": PROMPT, "decoding": f"greedy, {NEW_TOKENS} tokens",
-    }  # fmt: skip
-    make = partial(make_score, context=context, n=len(cases), coverage=coverage, **details)
     share = Additive.proportion(refused.tolist(), ids, paired=False)
     refusals = make(
-        metric=REFUSALS, value=share.value(), higher_is_better=None, method="Wilson score over samples", additive=share
+        metric=names.refusals, value=share.value(), higher_is_better=None, method="Wilson score over samples", additive=share
     )
-    reason = _reason(values)
     if reason is not None:
         withheld = [
-            make(metric=name, value=None, higher_is_better=True, reason=reason) for name in (SCORE, f"anchored {SCORE}")
+            make(metric=name, value=None, higher_is_better=True, reason=reason) for name in (names.score, names.anchored)
         ]
         return [*withheld, refusals], _samples(values)
     mean = _mean(values, ids)
-    scores = [make(metric=SCORE, value=mean.value(), higher_is_better=True, method=METHOD, additive=mean)]
-    anchored = partial(make, metric=f"anchored {SCORE}", higher_is_better=True, anchored=ANCHORED)
-    scale = _scale(judge, cases, context)
+    scores = [make(metric=names.score, value=mean.value(), higher_is_better=True, method=METHOD, additive=mean)]
+    anchored = partial(make, metric=names.anchored, higher_is_better=True, anchored=ANCHORED)
     problem = scale if isinstance(scale, str) else scale.problem
     if isinstance(scale, str) or problem is not None:
         scores.append(anchored(value=None, reason=problem))
@@ -74,12 +98,22 @@ def judge_scores(
 
 
 def _judge(context: Context) -> Judge:
-    """Loaded at its first use."""
+    """Loaded at its first use.
+
+    Raises:
+        UserError: it cannot be loaded; the same error again, without trying again.
+    """
     key = f"judge {context.judge}"
     if key not in context.made:
         assert context.judge is not None
-        context.made[key] = Judge(context.judge, context.device)
-    judge: Judge = context.made[key]
+        try:
+            with foreign(f"judge '{context.judge}' cannot be loaded"):
+                context.made[key] = Judge(context.judge, context.device)
+        except UserError as error:
+            context.made[key] = error
+    judge: Judge | UserError = context.made[key]
+    if isinstance(judge, UserError):
+        raise judge
     return judge
 
 

@@ -17,7 +17,7 @@ from tasks.metrics.retrieval import CUTOFFS, MINIMUM_PAIRS, Alignment, align, ra
 from tasks.metrics.statistics import derangement
 from tasks.metrics.texts import TextSpace, text_space
 from tasks.protocols import Case
-from tasks.scoring import make_score
+from tasks.scoring import because, make_score
 from tasks.task import Score
 
 TRAINING_PAIRS = 512
@@ -67,18 +67,18 @@ def retrieval_scores(
     try:
         bank = context.bank(context.features[0])
     except UserError as error:
-        return _withheld(str(error), n, coverage, context, details | {"unavailable": True})
+        return _withheld(str(error), n, coverage, context, details | {"unavailable": True} | because(error))
     details |= space_signature(bank.space)
     try:
         features = bank.features([image for image, _ in there])
         common = _common(cases, context)
+        found = common.ranks(features, [report for _, report in there])
     except UserError as error:
-        return _withheld(str(error), n, coverage, context, details)
+        return _withheld(str(error), n, coverage, context, details | because(error))
     details |= {
         "texts": common.text.name, "texts_weights": common.text.fingerprint, "map": "canonical correlations",
         "components": common.alignment.components, "training_pairs": common.training,
     }  # fmt: skip
-    found = common.ranks(features, [report for _, report in there])
     ids = [case.id for case in cases]
     scores = []
     for cutoff in CUTOFFS:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medim.errors import UserError, foreign
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
 from tasks.long_form_reading import (
@@ -30,7 +31,9 @@ from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.report_generation import ReportGeneration
 from tasks.scoring import (
     PER_SAMPLE_F1,
+    Reading,
     aligned,
+    because,
     checker_details,
     coverage_of,
     finding_scores,
@@ -111,20 +114,19 @@ class _Reading:
     def _findings(self) -> list[Score]:
         """Finding F1 of whole reports, and by quarter."""
         cases, context = self.cases, self.context
-        checker = context.report_checker
-        why_not = "the data set has no report checker"
-        details = {} if checker is None else checker_details("report", checker)
-        found = None if checker is None else context.report_findings(self.reports)
-        scores, each = finding_scores(cases, found, details, context, self.coverage, why_not)
+        whole = Reading.of("report", self.reports, context)
+        scores, each = finding_scores(cases, whole, context, self.coverage)
         shown, source = reference_findings(cases, context)
-        if checker is None or shown is None:
-            reason = why_not if checker is None else source
-            return [*scores, *(self._score(BY_QUARTER.format(name), None, True, reason=reason) for name in QUARTERS)]
-        if each is not None:
-            self._tell(PER_SAMPLE_F1, each)
         references = [sentences_of(case.report) for case in cases]
         texts = list(dict.fromkeys(text for side in (self.sentences, references) for one in side for text in one))
-        read = dict(zip(texts, context.report_findings(texts), strict=True))
+        sentences = whole if whole.found is None or shown is None else Reading.of("report", texts, context)
+        if sentences.found is None or shown is None:
+            reason, why = (sentences.reason, sentences.details) if sentences.found is None else (source, {})
+            return [*scores, *(self._score(BY_QUARTER.format(name), None, True, reason=reason, **why) for name in QUARTERS)]
+        details = sentences.details
+        if each is not None:
+            self._tell(PER_SAMPLE_F1, each)
+        read = dict(zip(texts, sentences.found, strict=True))
         counts = np.stack([
             quarter_counts(labels, [read[text] for text in theirs], [read[text] for text in ours])
             for labels, theirs, ours in zip(shown, references, self.sentences, strict=True)
@@ -151,7 +153,11 @@ class _Reading:
         if not isinstance(checker, ReadsStatements):
             reason = "the data set has no report checker that tells denials"
             return [self._score(name, None, False, reason=reason) for name in names]
-        told = [[checker.read(text) for text in one] for one in self.sentences]
+        try:
+            with foreign(f"report checker '{checker.name}' failed"):
+                told = [[checker.read(text) for text in one] for one in self.sentences]
+        except UserError as error:
+            return [self._score(name, None, False, reason=str(error), **because(error)) for name in names]
         each = [contradicted(states) for states in told]
         spoken = [len(frozenset().union(*states)) for states in told]
         self._tell("contradicted findings", [len(labels) for labels in each])

@@ -17,8 +17,8 @@ from tasks.metrics.report_form import distinct, length_sums, repetition_sums
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import (
     PER_SAMPLE_F1,
+    Reading,
     aligned,
-    checker_details,
     coverage_of,
     finding_scores,
     make_score,
@@ -66,15 +66,7 @@ class ReportGeneration:
         """Scores and per-sample scores; a missing report scores as an empty one. `population` has no part in it."""
         reports = reports_of(aligned(cases, predictions))
         coverage = coverage_of(reports)
-        checker = context.report_checker
-        scores, sample_f1 = finding_scores(
-            cases,
-            None if checker is None else context.report_findings(reports),
-            {} if checker is None else checker_details("report", checker),
-            context,
-            coverage,
-            "the data set has no report checker",
-        )
+        scores, sample_f1 = finding_scores(cases, Reading.of("report", reports, context), context, coverage)
         protocol = protocol_named(context.protocol)
         references = protocol.references([case.report for case in cases], context.references)
         tokens = protocol.tokens([report or "" for report in reports]).texts

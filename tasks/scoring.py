@@ -1,14 +1,15 @@
 """What the tasks share in scoring: alignment of predictions with cases, finding F1."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
 
 from medim.data.dataset import Checker
 from medim.data.images import square
-from medim.errors import UserError
+from medim.errors import ForeignError, UserError
 from tasks.context import Context
 from tasks.metrics.additive import Additive
 from tasks.metrics.findings import Counts, f1, macro_f1, sample_f1, supported
@@ -19,6 +20,7 @@ from tasks.task import Score
 
 MACRO_F1 = "macro finding F1"
 PER_SAMPLE_F1 = "finding F1"
+FAILED = "failed"  # in the signature of a score that code which is not ours failed to give
 
 
 def aligned(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Prediction]:
@@ -107,6 +109,11 @@ def make_score(
     )
 
 
+def because(error: UserError) -> dict[str, Any]:
+    """What the signature says of a score that an error withholds: where code that is not ours failed, it is tried again."""
+    return {"unavailable": True, FAILED: True} if isinstance(error, ForeignError) else {}
+
+
 def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[frozenset[str]] | None, str]:
     """What the cases show: the data set's own labels, else what its report checker reads; None where there is neither.
 
@@ -116,8 +123,36 @@ def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[fr
     if all(case.findings is not None for case in cases):
         return [case.findings for case in cases if case.findings is not None], "data set"
     if context.report_checker is not None:
-        return context.report_findings([case.report for case in cases]), f"report checker {context.report_checker.name}"
+        reading = Reading.of("report", [case.report for case in cases], context)
+        source = f"report checker {context.report_checker.name}"
+        return (None, reading.reason) if reading.found is None else (list(reading.found), source)
     return None, "the data set states no findings and has no report checker"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a checker of the data set read from predictions.
+
+    Attributes:
+        found: one set per case; None where there is no checker or it failed, and `reason` says so.
+        details: of the checker, for signatures.
+    """
+
+    found: Sequence[frozenset[str]] | None
+    details: dict[str, Any]
+    reason: str = ""
+
+    @classmethod
+    def of(cls, modality: Literal["image", "report"], items: Sequence[Any], context: Context) -> "Reading":
+        """Of images or reports; a missing one shows nothing."""
+        checker = context.image_checker if modality == "image" else context.report_checker
+        if checker is None:
+            return cls(None, {}, f"the data set has no {modality} checker")
+        details = checker_details(modality, checker)
+        try:
+            return cls(context.image_findings(items) if modality == "image" else context.report_findings(items), details)
+        except UserError as error:
+            return cls(None, details | because(error), str(error))
 
 
 def checker_details(modality: str, checker: Checker) -> dict[str, Any]:
@@ -126,26 +161,19 @@ def checker_details(modality: str, checker: Checker) -> dict[str, Any]:
 
 
 def finding_scores(
-    cases: Sequence[Case],
-    found: Sequence[frozenset[str]] | None,
-    details: dict[str, Any],
-    context: Context,
-    coverage: float,
-    why_not: str,
+    cases: Sequence[Case], reading: Reading, context: Context, coverage: float
 ) -> tuple[list[Score], list[float] | None]:
     """Finding F1 of what a checker read from the predictions: macro, by domain, micro, precision, recall and by finding.
-
-    Args:
-        found: one set per case; None where there is no checker, and `why_not` says so.
 
     Returns:
         Scores, and F1 of each sample (None where withheld).
     """
-    n = len(cases)
+    n, found, details = len(cases), reading.found, reading.details
     references, source = reference_findings(cases, context)
     if found is None or references is None:
-        reason = why_not if found is None else source
-        return [make_score(MACRO_F1, None, context, n, coverage, True, reason=reason)], None
+        reason = reading.reason if found is None else source
+        withheld = details if found is None else {}
+        return [make_score(MACRO_F1, None, context, n, coverage, True, reason=reason, **withheld)], None
     details = details | {"reference_findings": source}
     labels = supported(references)
     if not labels:

@@ -7,7 +7,7 @@ from tasks.context import Context
 from tasks.downstream.contract import FindsLabels, Fitted, WritesReports
 from tasks.protocols import Case, Prediction
 from tasks.report_generation import ReportGeneration
-from tasks.scoring import MACRO_F1, PER_SAMPLE_F1, finding_scores
+from tasks.scoring import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
 from tasks.task import Score
 
 BATCH = 64
@@ -53,7 +53,6 @@ def score_answers(cases: Sequence[Case], answers: Answers, context: Context) -> 
     if answers.findings is None:
         scores, samples = ReportGeneration().score(cases, answers.predictions(cases), context)
     else:
-        why_not = "the data set states no findings"
-        scores, per_sample = finding_scores(cases, answers.findings, {"read_by": "the model itself"}, context, 1.0, why_not)
+        scores, per_sample = finding_scores(cases, Reading(answers.findings, {"read_by": "the model itself"}), context, 1.0)
         samples = [{PER_SAMPLE_F1: value} for value in per_sample or []] or [{} for _ in cases]
     return [score for score in scores if score.higher_is_better is not None], samples

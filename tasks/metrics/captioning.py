@@ -17,13 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from medim.errors import unknown
+from medim.errors import UserError, foreign, unknown
 from tasks.metrics import meteor
 from tasks.metrics.additive import Additive
 from tasks.metrics.bleu import bleu_of_sums, bleu_sums, smoothed_sentence_bleu
 from tasks.metrics.cider import SIGMA
 from tasks.metrics.cider import cider as cider_by_case
-from tasks.metrics.java import ScorerError
 from tasks.metrics.ngrams import ORDERS, Counted, ReferenceCache, References
 from tasks.metrics.nltk_meteor import nltk_meteor, wordnet_synonyms
 from tasks.metrics.ptb import Tokenised, tokenise
@@ -179,8 +178,9 @@ def meteor_15(references: References, tokens: Sequence[str]) -> CaptionScore:
     """Corpus METEOR 1.5; withheld with the reason where Java is missing or the jar fails."""
     details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "aggregation": "corpus"}
     try:
-        counts = meteor.shared().counts(references.texts, tokens)
-    except ScorerError as error:
+        with foreign("METEOR 1.5 failed"):
+            counts = meteor.shared().counts(references.texts, tokens)
+    except UserError as error:
         return CaptionScore("METEOR", None, details | {"unavailable": True}, reason=str(error))
     sums = meteor.additive(counts)
     return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, "meteor-1.5")
@@ -231,8 +231,9 @@ def _mean(metric: str, per_sample: np.ndarray, details: dict[str, Any]) -> Capti
 def _meteor_started(references: References, tokens: Sequence[str]) -> CaptionScore | None:
     """Starts METEOR; where that fails, its withheld score."""
     try:
-        meteor.shared().start(references.texts, tokens)
-    except ScorerError as error:
+        with foreign("METEOR 1.5 cannot be started"):
+            meteor.shared().start(references.texts, tokens)
+    except UserError as error:
         details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "unavailable": True}
         return CaptionScore("METEOR", None, details, reason=str(error))
     return None

@@ -16,7 +16,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from medim.errors import UserError
+from medim.errors import UserError, told
+from medim.unpickling import read_checkpoint
 from tasks.metrics.chest_labels import LABELS
 from tasks.metrics.weights import FOLDERS, weights_folder
 
@@ -93,10 +94,9 @@ def find_folder(given: str | Path | None = None) -> Path:
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
     try:
-        stored: Any = torch.load(path, map_location="cpu", weights_only=True)
+        stored: Any = read_checkpoint(path)
     except Exception as error:  # a cut archive, another format, other objects: torch raises a type for each
-        first = str(error).strip().splitlines()[0][:160]
-        raise UserError(f"CheXbert: '{path}' is no checkpoint that can be read safely: {first}") from error
+        raise UserError(f"CheXbert: '{path}' is no checkpoint that can be read safely: {told(error)}") from error
     state = stored.get("model_state_dict", stored) if isinstance(stored, Mapping) else None
     if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise UserError(f"CheXbert: '{path}' holds no 'model_state_dict' of tensors")
@@ -126,7 +126,7 @@ def _network(state: Mapping[str, torch.Tensor], path: Path) -> tuple[BertModel, 
         linear.load_state_dict(heads, strict=True, assign=True)
         missing = [name for name, value in network.named_parameters() if value.is_meta]
     except (KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"CheXbert: '{path}' is not of its layout: {str(error).strip().splitlines()[0][:160]}") from error
+        raise UserError(f"CheXbert: '{path}' is not of its layout: {told(error)}") from error
     if missing:
         raise UserError(f"CheXbert: '{path}' lacks '{missing[0]}' ({len(missing)} such)")
     for name, value in network.named_buffers():

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from medim.data.images import to_tensor
+from medim.errors import UserError, foreign
 from medim.files import hash_of
 from medim.perception.array import image_key, read_features, write_features
 from medim.perception.space import Classifies, Precomputed, Space
@@ -42,11 +43,13 @@ class FeatureBank:
             keep: also on disk, where there is a folder: for reference sets, which other systems meet again.
 
         Raises:
-            UserError: a feature array that lacks an image, a damaged file in the folder.
+            UserError: a feature array that lacks an image, a damaged file in the folder, a space that fails or whose features
+                are no finite rows.
         """
         keys = [image_key(image) for image in images]
         if isinstance(self.space, Precomputed):
-            return self.space.rows(keys).double().numpy()
+            with foreign(f"feature space '{self.space.name}' failed"):
+                return self._rows_of(self.space.rows(keys).double(), len(keys))
         if not self._read:
             self._load()
         missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._rows}
@@ -65,7 +68,8 @@ class FeatureBank:
         """Class scores float64 (N, C) of features (N, D) of this space; None where its network has no classifier."""
         if not isinstance(self.space, Classifies):
             return None
-        return self.space.logits(torch.from_numpy(features).float().to(self.device)).double().cpu().numpy()
+        with foreign(f"the classifier of feature space '{self.space.name}' failed"):
+            return self.space.logits(torch.from_numpy(features).float().to(self.device)).double().cpu().numpy()
 
     def _computed(self, images: list[Image.Image]) -> list[np.ndarray]:
         assert not isinstance(self.space, Precomputed)
@@ -74,7 +78,16 @@ class FeatureBank:
             group = list(same_size)
             for start in range(0, len(group), BATCH):
                 batch = to_tensor(group[start : start + BATCH]).to(self.device)
-                rows.extend(self.space.features(batch).float().cpu().numpy())
+                with foreign(f"feature space '{self.space.name}' failed"):
+                    rows.extend(self._rows_of(self.space.features(batch).float(), len(batch)))
+        return rows
+
+    def _rows_of(self, features: torch.Tensor, count: int) -> np.ndarray:
+        rows = features.cpu().numpy()
+        if rows.ndim != 2 or len(rows) != count:
+            raise UserError(f"feature space '{self.space.name}' gave an array of shape {rows.shape} for {count} images")
+        if not np.isfinite(rows).all():
+            raise UserError(f"feature space '{self.space.name}' gave NaN or infinity")
         return rows
 
     def _load(self) -> None:

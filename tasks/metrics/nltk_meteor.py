@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
+from zipfile import BadZipFile
 
 from tasks.metrics.porter import stem
 
@@ -53,7 +54,7 @@ def wordnet_synonyms() -> Synonyms | None:
     data.path[:0] = [folder for folder in os.environ.get("NLTK_DATA", "").split(os.pathsep) if Path(folder).is_dir() and folder]
     try:
         wordnet.ensure_loaded()
-    except LookupError:
+    except (LookupError, OSError, BadZipFile):  # missing, unreadable or damaged
         return None
     return lambda word: {
         lemma.name() for synset in wordnet.synsets(word) for lemma in synset.lemmas() if "_" not in lemma.name()

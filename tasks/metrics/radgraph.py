@@ -17,10 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from medim.errors import UserError
+from medim.errors import UserError, foreign
+from medim.files import hash_files
+from medim.offline import offline
 from tasks.metrics.weights import FOLDERS, weights_folder
 
 NAMES = ("RG_E", "RG_ER", "RG_bar_ER")
+WEIGHTS = "weights.th"
 MODELS = ("radgraph-xl", "radgraph", "echograph")
 Graph = Mapping[str, Any]
 """`{"entities": {id: {"tokens": str, "label": str, "relations": [[kind, id], ...]}}}`, as the package gives it."""
@@ -32,11 +35,20 @@ class RadGraph:
 
     Args:
         parser: texts to graphs by number ("0", "1", ...): `open_parser`'s, or any of that form.
+        fingerprint: hash of the model's weights, for signatures.
     """
 
-    def __init__(self, parser: Parser) -> None:
+    def __init__(self, parser: Parser, fingerprint: str | None = None) -> None:
         self._parser = parser
+        self.fingerprint = fingerprint
         self._known: dict[str, Graph] = {"": {"entities": {}}}
+
+    @classmethod
+    def opened(cls, folder: str | Path | None = None, model: str = MODELS[0]) -> "RadGraph":
+        """With the package's parser; see `open_parser`."""
+        parser = open_parser(folder, model)
+        place = model_folder(folder)
+        return cls(parser, hash_files(*sorted(path for path in (place / model).rglob("*") if path.is_file())))
 
     def graphs(self, reports: Sequence[str | None]) -> list[Graph]:
         """The graph of each report; a missing or blank one has no entities."""
@@ -62,20 +74,33 @@ def open_parser(folder: str | Path | None = None, model: str = MODELS[0]) -> Par
     """The package's parser, with its model from a local folder.
 
     Raises:
-        UserError: the package or the folder is missing; the message says what to do.
+        UserError: the package or the folder is missing, or the package fails; the message says what to do.
     """
     if find_spec("radgraph") is None:
         raise UserError("RadGraph F1 needs the package radgraph: pip install radgraph")
-    place = folder or weights_folder("radgraph")
+    place = model_folder(folder)
+    if model not in MODELS:
+        raise UserError(f"RadGraph's model is one of {', '.join(MODELS)}, not '{model}'")
+    there = (place / model / WEIGHTS).is_file()
+    lacks = "" if there else f" ('{place / model}' holds no {WEIGHTS}: unpack {model}.tar.gz there)"
+    with foreign(f"RadGraph's model '{model}' cannot be opened{lacks}"), offline():
+        from radgraph import RadGraph as Package
+
+        return Package(model_type=model, model_cache_dir=str(place))
+
+
+def model_folder(given: str | Path | None = None) -> Path:
+    """The folder that holds a folder of each model: as given, else as the environment names it.
+
+    Raises:
+        UserError: nothing names one, or it is not there.
+    """
+    place = given or weights_folder("radgraph")
     if place is None:
         raise UserError(f"RadGraph's model is missing: put its files into a folder and name it by {FOLDERS['radgraph']}")
     if not Path(place).is_dir():
         raise UserError(f"RadGraph's model: no folder '{place}'")
-    if model not in MODELS:
-        raise UserError(f"RadGraph's model is one of {', '.join(MODELS)}, not '{model}'")
-    from radgraph import RadGraph as Package
-
-    return Package(model_type=model, model_cache_dir=str(place))
+    return Path(place)
 
 
 def _entities(graph: Graph) -> set[tuple[str, ...]]:

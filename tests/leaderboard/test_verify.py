@@ -164,7 +164,7 @@ def judged(tmp_path, monkeypatch):
 def test_what_a_judge_said_is_scored_again_by_the_same_judge_alone(judged, monkeypatch):
     done = call("leaderboard", "verify", judged / "run", "--data", DATA, "--cache", judged / "cache")
     assert done.exit_code == 0, done.output
-    assert "judge score of 'predictions': not scored again: needs its judge, 'by-length'" in done.output
+    assert "judge score (judge) of 'predictions': not scored again: needs its judge, 'by-length'" in done.output
     same = ("leaderboard", "verify", judged / "run", "--data", DATA, "--cache", judged / "cache", "--judge", judged / "judge")
     done = call(*same)
     assert done.exit_code == 0, done.output

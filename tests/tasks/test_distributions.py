@@ -53,6 +53,55 @@ def context_of(space, **fields) -> Context:
     return Context(opener=lambda spec, device: space, **fields)
 
 
+class Broken(Space):
+    """Fails in one way of several when it is asked."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def features(self, images):
+        return self.how(super().features(images))
+
+
+def fails(features):
+    raise AssertionError("\x1b[31mno such layer\x1b[0m\nand more")
+
+
+@pytest.mark.parametrize(
+    ("how", "reason"),
+    [
+        (fails, "AssertionError: no such layer"),
+        (lambda features: features[0], "gave an array of shape (8,)"),
+        (lambda features: features[:1], "gave an array of shape (1, 8)"),
+        (lambda features: features * torch.nan, "gave NaN or infinity"),
+        (lambda features: features.tolist(), "AttributeError"),
+    ],
+)
+def test_a_space_of_others_that_fails_withholds_its_columns_alone(world, how, reason):
+    images = [case.image for case in world.cases]
+    context = Context(features=("broken", "pooled"), opener=lambda spec, device: Broken(how) if spec == "broken" else Space())
+    scores = distribution_scores(world.cases, images, context, None)
+    blank, whole = scores[: len(IN_SPACE)], by_name(scores[len(IN_SPACE) :])
+    assert [score.metric for score in blank] == IN_SPACE
+    assert {score.value for score in blank} == {None}
+    assert all(reason in score.reason and score.reason.isprintable() for score in blank)
+    assert whole["KID (pooled)"].value is not None
+    assert whole["duplicate images"].value is not None
+
+
+def test_a_space_of_others_that_cannot_be_opened_withholds_its_columns_alone(world):
+    def opener(spec, device):
+        if spec == "pooled":
+            return Space()
+        raise ImportError("\x1b[31mno module\x1b[0m\nand more")
+
+    images = [case.image for case in world.cases]
+    scores = by_name(distribution_scores(world.cases, images, Context(features=("theirs", "pooled"), opener=opener), None))
+    assert scores["KID (theirs)"].reason.startswith("feature space 'theirs' cannot be opened: ImportError: no module")
+    assert scores["KID (theirs)"].signature["failed"]
+    assert scores["KID (pooled)"].value is not None
+
+
 def by_name(scores):
     assert len({score.metric for score in scores}) == len(scores)
     return {score.metric: score for score in scores}

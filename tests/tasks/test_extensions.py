@@ -4,7 +4,9 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
+from medim.errors import UserError
 from tasks import extensions
+from tasks.context import Context
 from tasks.task import Score
 
 
@@ -32,7 +34,49 @@ def test_a_registered_metric_is_asked_of_each_task(registered):
     assert extensions.versions() == [f"mine={__name__}:half"]
 
 
-def test_two_of_one_name_are_refused(registered):
+def test_the_second_of_one_name_is_withheld(registered):
     registered("mine", "yours")
-    with pytest.raises(ValueError, match="two registered metrics are called 'share of cases answered'"):
-        extensions.extra_scores("report-generation", [1, 2], [1], None)
+    first, second = extensions.extra_scores("report-generation", [1, 2], [1], Context())
+    assert (first.value, second.metric, second.value) == (0.5, "yours", None)
+    assert "two metrics are called 'share of cases answered'" in second.reason
+
+
+def test_a_name_of_the_task_itself_is_not_taken(registered):
+    registered("mine")
+    own = [Score("share of cases answered", 1.0, 2, 1.0, True, {})]
+    [blank] = extensions.extra_scores("report-generation", [1, 2], [1], Context(), own)
+    assert (blank.metric, blank.value) == ("mine", None)
+
+
+def score(**fields):
+    return Score(**{"metric": "m", "value": 1.0, "n": 2, "coverage": 1.0, "higher_is_better": True, "signature": {}, **fields})
+
+
+def raising(error):
+    def metric(*_):
+        raise error
+
+    return metric
+
+
+@pytest.mark.parametrize(
+    ("metric", "reason"),
+    [
+        (raising(RuntimeError("\x1b[1mno weights\x1b[0m\nmore")), "RuntimeError: no weights"),
+        (raising(SystemExit("out")), "SystemExit: out"),
+        (raising(UserError("give it a file")), "give it a file"),
+        (lambda *_: None, "TypeError: "),
+        (lambda *_: [0.5], "TypeError: gave float and no tasks.task.Score"),
+        (lambda *_: [score(value="high")], "ValueError: could not convert"),
+        (lambda *_: [score(coverage=2)], "ValueError: 'm' has n 2 and coverage 2"),
+        (lambda *_: [score(value=None)], "ValueError: 'm' has neither a value nor a reason"),
+        (lambda *_: [score(signature={"x": {1}})], "TypeError: Object of type set"),
+    ],
+)
+def test_whatever_a_registered_metric_does_is_its_own_loss(registered, monkeypatch, metric, reason):
+    registered("broken", "mine")
+    monkeypatch.setattr(EntryPoint, "load", lambda self: metric if self.name == "broken" else half)
+    blank, whole = extensions.extra_scores("report-generation", [1, 2], [1], Context())
+    assert (blank.metric, blank.value, whole.value) == ("broken", None, 0.5)
+    assert reason in blank.reason
+    assert blank.reason.isprintable()

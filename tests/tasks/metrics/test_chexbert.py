@@ -86,3 +86,10 @@ def test_other_files_are_refused(folder):
     (folder / "chexbert.pth").write_bytes(b"not a checkpoint")
     with pytest.raises(UserError, match="no checkpoint that can be read safely"):
         CheXbert(folder)
+
+
+def test_numpy_beside_the_tensors_is_no_obstacle(folder):
+    codes = CheXbert(folder).codes(["no effusion"])
+    stored = torch.load(folder / "chexbert.pth", weights_only=True)
+    torch.save({**stored, "best": np.float64(0.8), "epoch": np.int64(3), "f1": {"val": np.float32(1)}}, folder / "chexbert.pth")
+    assert np.array_equal(CheXbert(folder).codes(["no effusion"]), codes)
