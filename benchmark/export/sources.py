@@ -199,17 +199,18 @@ class Existing:
         known = dict(pair.extra)
         known.pop("gate", None)  # judged anew
         known.pop("image_sha256", None)
-        fields = {
-            **known, "id": pair.id, "split": pair.split, "patient": pair.patient, "study": pair.study, "domain": pair.domain,
+        stated = {
+            "id": pair.id, "split": pair.split, "patient": pair.patient, "study": pair.study, "domain": pair.domain,
             "view": pair.view, "terms": pair.terms or self.dataset.terms,
             "findings": None if pair.findings is None else list(pair.findings), "sections": dict(pair.sections) or None,
             "synthetic": bool(known.get("synthetic", self.dataset.synthetic)),
         }  # fmt: skip
+        fields = {**known, **{key: value for key, value in stated.items() if value is not None}}
         try:
             image = read_image(pair.image) if isinstance(pair.image, Path) else to_rgb(pair.image)
         except UserError as error:
             return Broken(place, pair.id, str(error))
-        return Candidate(place, image, pair.report or "", {key: value for key, value in fields.items() if value is not None})
+        return Candidate(place, image, pair.report or "", fields)
 
     def describe(self) -> dict[str, Any]:
         return {"pairs": self.dataset.name, "pairs_fingerprint": self.dataset.fingerprint, "n": self.slots}

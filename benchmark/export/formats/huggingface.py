@@ -1,4 +1,4 @@
-"""Hugging Face `datasets`: an image folder with metadata.jsonl, or Parquet with the images inside."""
+"""Hugging Face `datasets`: an image folder with metadata.parquet, or Parquet with the images inside."""
 
 import json
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.export.formats.form import Form, Lines, write_lines
+from benchmark.export.formats.form import Form, Lines
 from benchmark.export.formats.webdataset import parts
 from benchmark.export.gate import GATE_MEASURES
+from medim.data.archives.own import packed
 from medim.files import atomic_path
 from medim.pair import SPLITS
 
@@ -19,20 +20,22 @@ READING = 'datasets.load_dataset(".")'
 
 
 def row_of(line: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a pair, of the same types in every row: what only some sets know is JSON in `extra`."""
-    gate = line["gate"]
-    known = {*TEXTS, "image", "seed", "synthetic", "findings", "gate"}
-    extra = {key: value for key, value in line.items() if key not in known}
-    extra["gate"] = {key: value for key, value in gate.items() if key not in GATE_MEASURES}
+    """The columns of a pair, of the same types in every row; `extra` is JSON of all fields but the report, whatever their types."""
+    gate, seed = line["gate"], line.get("seed")
+    extra = {key: value for key, value in packed(line).items() if key != "report"}
     return {
-        **{key: line.get(key) for key in TEXTS}, "seed": line.get("seed"), "synthetic": line["synthetic"],
+        **{key: value if isinstance(value := line.get(key), str) else None for key in TEXTS},
+        "seed": seed if type(seed) is int and -(1 << 63) <= seed < 1 << 63 else None, "synthetic": line["synthetic"],
         "findings": line.get("findings"), **{f"gate_{key}": gate[key] for key in GATE_MEASURES},
         "extra": json.dumps(extra, ensure_ascii=False, sort_keys=True),
     }  # fmt: skip
 
 
 class HuggingFace(Form):
-    """`data/<split>/metadata.jsonl` beside the images that its `file_name` names."""
+    """`data/<split>/metadata.parquet` beside the images that its `file_name` names.
+
+    As metadata.jsonl the library would guess the columns' types of each split, and refuse splits that differ.
+    """
 
     name: ClassVar[str] = "huggingface"
     owned: ClassVar[tuple[str, ...]] = ("data",)
@@ -44,11 +47,13 @@ class HuggingFace(Form):
     def write(self, out: Path, lines: Lines, shard_size: int) -> None:
         for split in SPLITS:
             folder = f"data/{split}/"
-            rows = (
-                {"file_name": line["image"].removeprefix(folder), **row_of(line)} for line in lines() if line["split"] == split
-            )
-            if (out / folder).is_dir():
-                write_lines(out / folder / "metadata.jsonl", rows)
+            if not (out / folder).is_dir():
+                continue
+            schema = _schema("file_name", pa.string())
+            with atomic_path(out / folder / "metadata.parquet") as path, pq.ParquetWriter(path, schema) as writer:
+                for part in parts(lines, split, shard_size):
+                    rows = [{"file_name": line["image"].removeprefix(folder), **row_of(line)} for line in part]
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
     def card_header(self, splits: tuple[str, ...]) -> dict[str, Any]:
         files = [{"split": _called(split), "path": f"data/{split}/**"} for split in splits]
@@ -71,7 +76,7 @@ class Parquet(Form):
             for number, part in enumerate(parts(lines, split, shard_size)):
                 rows = [{"image": _embedded(out / line["image"]), **row_of(line)} for line in part]
                 with atomic_path(out / "data" / f"{split}-{number:05d}.parquet") as temporary:
-                    pq.write_table(pa.Table.from_pylist(rows, schema=_schema()), temporary)
+                    pq.write_table(pa.Table.from_pylist(rows, schema=_schema("image", _IMAGE)), temporary)
 
     def card_header(self, splits: tuple[str, ...]) -> dict[str, Any]:
         files = [{"split": _called(split), "path": f"data/{split}-*.parquet"} for split in splits]
@@ -87,10 +92,13 @@ def _embedded(path: Path) -> dict[str, Any]:
     return {"bytes": path.read_bytes(), "path": path.name}
 
 
-def _schema() -> pa.Schema:
+_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+
+def _schema(first: str, kind: pa.DataType) -> pa.Schema:
     """The columns, with the description by which `datasets` knows that `image` is an image."""
     columns: dict[str, Any] = {
-        "image": pa.struct([("bytes", pa.binary()), ("path", pa.string())]), **dict.fromkeys(TEXTS, pa.string()),
+        first: kind, **dict.fromkeys(TEXTS, pa.string()),
         "seed": pa.int64(), "synthetic": pa.bool_(), "findings": pa.list_(pa.string()),
         **{f"gate_{key}": pa.float64() for key in GATE_MEASURES}, "extra": pa.string(),
     }  # fmt: skip

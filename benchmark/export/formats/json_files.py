@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.export.formats.form import Form, Lines, write_lines
+from medim.data.archives import llava, r2gen
+from medim.data.archives.own import packed
 from medim.files import atomic_path
 from medim.pair import SPLITS
 
@@ -37,10 +39,13 @@ class Llava(Form):
         write_lines(out / "data.json", map(self._entry, lines()), whole=True)
 
     def _entry(self, line: dict[str, Any]) -> dict[str, Any]:
-        report = line["report"]
-        turns = [{"from": "human", "value": f"<image>\n{QUESTION}"}, {"from": "gpt", "value": report}]
-        rest = {key: value for key, value in line.items() if key not in ("id", "image", "report")}
-        return {"id": line["id"], "image": line["image"], "conversations": turns, **rest}
+        rest = packed(line, llava.TAKEN)
+        report = rest.pop("report")
+        answer = report.replace("<image>", "")  # LLaVA would look for a second image
+        if answer != report:
+            rest["report"] = report
+        turns = [{"from": "human", "value": f"<image>\n{QUESTION}"}, {"from": "gpt", "value": answer}]
+        return {"id": rest.pop("id"), "image": line["image"], "conversations": turns, **rest}
 
 
 class R2Gen(Form):
@@ -65,5 +70,4 @@ class R2Gen(Form):
     def _entries(self, lines: Lines, split: str) -> Iterator[dict[str, Any]]:
         for line in lines():
             if line["split"] == split:
-                rest = {key: value for key, value in line.items() if key != "image"}
-                yield {**rest, "image_path": [line["image"].removeprefix("images/")]}
+                yield {**packed(line, r2gen.TAKEN), "image_path": [line["image"].removeprefix("images/")]}

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.export.formats.form import Form, Lines
+from medim.data.archives.own import packed
 from medim.files import atomic_path
 from medim.pair import SPLITS
 
@@ -40,9 +41,8 @@ class WebDataset(Form):
     def _add(self, tar: tarfile.TarFile, out: Path, line: dict[str, Any]) -> None:
         image = out / line["image"]
         key = image.stem  # the slot's number: ids may hold dots, which would end a key
-        rest = {name: value for name, value in line.items() if name != "image"}
         content = {
-            "json": json.dumps(rest, ensure_ascii=False).encode(), "png": image.read_bytes(), "txt": line["report"].encode(),
+            "json": json.dumps(packed(line), ensure_ascii=False).encode(), "png": image.read_bytes(), "txt": line["report"].encode(),
         }  # fmt: skip
         for suffix, data in content.items():
             member = tarfile.TarInfo(f"{key}.{suffix}")

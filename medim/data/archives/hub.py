@@ -22,6 +22,7 @@ from medim.data.archives.fields import (
     unknown_split,
 )
 from medim.data.archives.hub_tables import Tables, open_tables
+from medim.data.archives.own import EXTRA, completed, unpacked
 from medim.data.folder import NOT_STATED
 from medim.errors import UserError
 from medim.pair import SPLITS
@@ -74,6 +75,8 @@ class Hub(Archive):
     that the source is read once for the listing, once for the estimate of disk space and once for each worker: for the
     first few pairs of a large source (`--limit`), or few workers.
 
+    What `medim-bench export` wrote (huggingface, parquet, webdataset) comes back with every field, without options.
+
     Nothing of a source is executed. `HF_HUB_OFFLINE=1` is respected. A path in a row must lie in `root` or the cache.
     """
 
@@ -106,6 +109,8 @@ class Hub(Archive):
         for name in tables.columns:
             several = tables.is_list(name, self.options.image)
             wanted = [*columns, self.options.image] if several else columns
+            if EXTRA in tables.columns[name]:
+                wanted = list(dict.fromkeys([*wanted, EXTRA]))
             for number, row in enumerate(tables.rows(name, wanted)):
                 self._rows[name] += 1
                 try:
@@ -154,6 +159,16 @@ class Hub(Archive):
         self, tables: Tables, name: str, number: int, row: dict[str, Any], several: bool, unique: UniqueIds
     ) -> Iterator[Record | Excluded]:
         options = self.options
+        if (own := self._own(row)) is not None:
+            split = options.drawn_split(own["patient"]) if options.split == "drawn" else own["split"]
+            self._unstated += (own.get("terms") or NOT_STATED) == NOT_STATED
+            skipped = options.split_named(name) == _SKIP
+            yield (
+                Excluded(f"split: {name}")
+                if skipped
+                else Record(own | {"id": unique(own["id"]), "split": split}, [name, number])
+            )
+            return
         identity = _word(row, options.id) or f"{name}-{number:07d}"
         study = _word(row, options.study) or identity
         patient = self._patient(row, identity, study)
@@ -186,6 +201,12 @@ class Hub(Archive):
                 ),
                 [name, number, element] if several else [name, number],
             )
+
+    def _own(self, row: dict[str, Any]) -> dict[str, Any] | None:
+        """The fields of a pair that `medim-bench export` wrote; None of any other row."""
+        report = row[self.options.report]
+        own = unpacked(row.get(EXTRA), (), report if isinstance(report, str) else None)
+        return None if own is None else completed(own, self.options)
 
     def _patient(self, row: dict[str, Any], identity: str, study: str) -> str:
         options = self.options

@@ -21,9 +21,12 @@ from medim.data.archives.fields import (
     unknown_split,
 )
 from medim.data.archives.json_records import Entry, find_json, read_entries
+from medim.data.archives.own import completed, unpacked
 from medim.data.folder import NOT_STATED
 from medim.errors import UserError
 
+TAKEN = ("conversations",)
+"""The entry's fields that are no pair's."""
 _CONVERSATIONS = ("conversations", "conversatons")  # the second: LLaVA-Med's own files spell it so
 _HUMAN, _MODEL = ("human", "user"), ("gpt", "assistant")
 
@@ -47,7 +50,8 @@ class Llava(Archive):
 
     Also as one object a line (`.jsonl`). The first question without `<image>` is kept as `prompt`. `patient`, `study`,
     `split`, `domain`, `terms`, `view` and `findings` of an entry are used where they stand; else the patient is what
-    `patient_from` finds in the id, or the study, and the study is the first image: entries about it stay in one split.
+    `patient_from` finds in the id, or the study, and the study is the first image: entries about it stay in one split. What
+    `medim-bench export` wrote comes back with every field.
     """
 
     name: ClassVar[str] = "llava"
@@ -106,6 +110,10 @@ class Llava(Archive):
         if not all(isinstance(path, str) for path in paths):
             raise UserError("field 'image' must be a path")
         sources = [inside(path) for path in paths]
+        if (own := self._own(value)) is not None:
+            self._unstated += (own.get("terms") or NOT_STATED) == NOT_STATED
+            yield Record(own | {"id": unique(own["id"]), "split": self._split(own, own["patient"])}, sources[0])
+            return
         prompt, report = self._texts(value)
         name = os.path.splitext(sources[0])[0]
         identity = str(value["id"]) if isinstance(value.get("id"), str | int) else name
@@ -130,6 +138,14 @@ class Llava(Archive):
                 ),
                 source,
             )
+
+    def _own(self, value: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The fields of a pair that `medim-bench export` wrote; None of any other entry."""
+        turns = value.get("conversations")
+        last = turns[-1] if isinstance(turns, list) and turns else None
+        answer = last.get("value") if isinstance(last, dict) else None
+        own = unpacked(value, TAKEN, answer if isinstance(answer, str) else None)
+        return None if own is None else completed(own, self.options)
 
     def _texts(self, value: Mapping[str, Any]) -> tuple[str, str]:
         """The first question and the report of an entry."""

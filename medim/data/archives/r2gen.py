@@ -12,10 +12,13 @@ from pydantic import Field
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.archives.fields import PatientOptions, UniqueIds, inside, known_split, one_line, unknown_split
 from medim.data.archives.json_records import Entry, find_json, read_entries
+from medim.data.archives.own import completed, unpacked
 from medim.data.folder import NOT_STATED
 from medim.errors import UserError
 
 IU_TERMS = "CC BY-NC-ND 4.0 (Open-i, Indiana University)"
+TAKEN = ("image_path",)
+"""The entry's fields that are no pair's."""
 MIMIC_TERMS = "PhysioNet Credentialed Health Data License 1.5.0 (MIMIC-CXR)"
 
 
@@ -36,7 +39,8 @@ class R2Gen(Archive):
 
     An entry is a study: its images share the report. The split is the key of the list; where a key names no split, the
     entries' own field `split` tells it, and `facts` says so. `subject_id` and `study_id` (MIMIC-CXR's form) are used where
-    they stand; else the patient is what precedes the first `_` of the id, as in `CXR2384_IM-0942`.
+    they stand; else the patient is what precedes the first `_` of the id, as in `CXR2384_IM-0942`. What `medim-bench export`
+    wrote comes back with every field.
     """
 
     name: ClassVar[str] = "r2gen"
@@ -51,10 +55,11 @@ class R2Gen(Archive):
         if not self.images.is_dir():
             raise UserError(f"r2gen: '{self.images}' is no folder; name the folder of the images with images=...")
         self._keys: dict[str, Counter[str]] = {}
+        self._studies: set[tuple[str, str]] = set()
         self._repeated = 0
 
     def records(self) -> Iterator[Record | Loss | Excluded]:
-        self._keys = {}
+        self._keys, self._studies = {}, set()
         unique = UniqueIds()
         for entry in read_entries(self.file):
             if isinstance(entry, Loss):
@@ -93,6 +98,14 @@ class R2Gen(Archive):
         if split is None:
             raise UserError(f"stands under '{entry.key}' but its field 'split' is '{value['split']}'")
         identity, paths = _checked(value)
+        if (own := unpacked(value, TAKEN)) is not None:
+            own = completed(own, self.options)
+            if self.options.study == "first" and (own["patient"], own["study"]) in self._studies:
+                yield Excluded("not the first image of its study")
+            else:
+                yield Record(own | {"id": unique(identity), "split": split}, inside(paths[0]))
+            self._studies.add((own["patient"], own["study"]))
+            return
         study = f"s{value['study_id']}" if value.get("study_id") else identity
         patient = self._patient(value, identity, paths[0])
         for number, path in enumerate(paths):
