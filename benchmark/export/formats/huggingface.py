@@ -20,7 +20,7 @@ READING = 'datasets.load_dataset(".")'
 
 
 def row_of(line: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a pair, of the same types in every row; `extra` is JSON of all fields but the report, whatever their types."""
+    """The columns of a pair, of the same types in every row; `extra` is JSON of all fields but the report."""
     gate, seed = line["gate"], line.get("seed")
     extra = {key: value for key, value in packed(line).items() if key != "report"}
     return {

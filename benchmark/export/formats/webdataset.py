@@ -42,7 +42,8 @@ class WebDataset(Form):
         image = out / line["image"]
         key = image.stem  # the slot's number: ids may hold dots, which would end a key
         content = {
-            "json": json.dumps(packed(line), ensure_ascii=False).encode(), "png": image.read_bytes(), "txt": line["report"].encode(),
+            "json": json.dumps(packed(line), ensure_ascii=False).encode(), "png": image.read_bytes(),
+            "txt": line["report"].encode(),
         }  # fmt: skip
         for suffix, data in content.items():
             member = tarfile.TarInfo(f"{key}.{suffix}")

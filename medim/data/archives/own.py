@@ -40,7 +40,7 @@ def unpacked(value: Any, taken: Collection[str] = (), report: str | None = None)
             value = json.loads(value)
         except ValueError:
             return None
-    if not isinstance(value, Mapping) or not _MARKS <= value.keys():
+    if not isinstance(value, Mapping) or not value.keys() >= _MARKS:
         return None
     aside = value.get(EXTRA, {})
     if not isinstance(aside, Mapping):
@@ -57,7 +57,7 @@ def unpacked(value: Any, taken: Collection[str] = (), report: str | None = None)
 
 
 def completed(own: dict[str, Any], options: Any) -> dict[str, Any]:
-    """The fields with `domain` and `terms` where the pair states none: those of the options given by name, else `not stated`."""
+    """The fields with `domain` and `terms` where the pair states none: of the options given by name, else `not stated`."""
     for field in ("domain", "terms"):
         if not own.get(field):
             own[field] = getattr(options, field) if field in options.model_fields_set else NOT_STATED
