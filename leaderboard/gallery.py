@@ -15,6 +15,7 @@ from leaderboard.files import file_name
 from leaderboard.store import Run, Sample, read_samples, systems_of
 
 THUMBNAIL = 128  # pixels, longer side
+LARGEST = 8192 * 8192  # pixels of a picture that is read
 SHEET = 1100  # pixels, width at most of the sheet of nearest training images
 WITHHELD = "Samples are withheld: the terms of this data set do not allow its images and reports on a page."
 NO_ROOM = "No samples here: this many runs leave no room on one page; build a page of fewer runs to see them."
@@ -165,8 +166,10 @@ def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Pic
     """
     try:
         with Image.open(path) as opened:
+            if opened.width * opened.height > LARGEST:
+                raise OSError(f"{opened.width} x {opened.height} pixels are too many for a page")
             image = opened.convert("RGB")
-    except (OSError, UnidentifiedImageError) as error:
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise LeaderboardError(f"{path}: cannot read the picture: {error}") from error
     exact = max(image.size) <= THUMBNAIL
     if not exact:

@@ -31,12 +31,15 @@ def data() -> None:
 @click.option("--workers", type=click.IntRange(min=0), default=os.cpu_count, help="Processes that read pictures.")
 @click.option("--longest-side", type=click.IntRange(min=0), default=512, show_default=True, help="Pixels; 0 keeps every size.")
 @click.option("--format", "form", type=click.Choice(["png", "jpeg"]), default="png", show_default=True, help="Of the pictures.")
+@click.option(
+    "--max-pixels", type=click.IntRange(min=1), metavar="N", help="Refuse larger pictures by their header; 8192 x 8192."
+)
 @limit_option("Only the first N pairs of the archive.")
-@click.option("--dry-run", is_flag=True, help="Count pairs and estimate the disk space, then stop.")
+@click.option("--dry-run", is_flag=True, help="Count pairs, estimate the disk space, write nothing.")
 @overwrite_option()
 def prepare(
     name: str, root: Path, out: Path, preset: str | None, overrides: dict[str, str], workers: int, longest_side: int,
-    form: Literal["png", "jpeg"], limit: int | None, dry_run: bool, overwrite: bool,
+    form: Literal["png", "jpeg"], max_pixels: int | None, limit: int | None, dry_run: bool, overwrite: bool,
 ) -> None:  # fmt: skip
     """Turns a downloaded archive into a folder that every other verb takes as --data.
 
@@ -46,24 +49,28 @@ def prepare(
     from medim.data.archives.archive import open_archive
     from medim.data.archives.picture import Storage
     from medim.data.archives.prepare import Preparation
+    from medim.data.image_files import VARIABLE
 
+    if max_pixels is not None:
+        os.environ[VARIABLE] = str(max_pixels)  # the workers' too
     archive = open_archive(name, root, preset, overrides)
     preparation = Preparation(archive, out, Storage(longest_side, form), workers, limit)
+    if dry_run:
+        click.echo("\n".join(describe(preparation.dry_plan())))
+        return
     with preparation.claimed(overwrite):
         if preparation.finished:
             click.echo(f"'{out}' is prepared already")
         else:
             plan = preparation.plan()
             click.echo("\n".join(describe(plan)))
-            if dry_run:
-                return
             preparation.make(plan)
         prepared = preparation.prepared()
     click.echo(
         f"{sum(prepared.splits.values())} pairs in '{out}' ({', '.join(f'{n} {s}' for s, n in prepared.splits.items())})"
     )
     if prepared.failures:
-        click.echo(f"{prepared.failures} lost: see {out / 'failures.jsonl'}", err=True)
+        click.echo(f"{prepared.failures} lost: see {out / 'failures.jsonl'}; the first: {prepared.first}", err=True)
         sys.exit(WITH_FAILURES)
 
 
@@ -85,6 +92,8 @@ def describe(plan: "Plan") -> Iterator[str]:
     for key, value in listing["facts"].items():
         many = isinstance(value, list | dict) and len(value) > FEW
         yield f"  {key}: {f'{len(value)} (listed in manifest.json)' if many else value}"
+    if plan.unread:
+        yield f"  pictures tried: {plan.tried}; {len(plan.unread)} cannot be read, the first: {plan.unread[0]}"
     if plan.bytes_needed is not None:
         yield f"  disk: about {plan.bytes_needed / 1e9:.2f} GB, {plan.bytes_free / 1e9:.1f} GB free"
 

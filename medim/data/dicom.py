@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from medim.data.image_files import GeometryError, check_geometry
 from medim.errors import UserError
 
 SUFFIXES = (".dcm", ".dicom")
@@ -71,6 +72,8 @@ def read_dicom(path: str | Path) -> Image.Image:
         return _colour(stored, dataset)
     except UserError as error:
         raise UserError(f"image '{path}' cannot be read: {error}") from error.__cause__
+    except GeometryError as error:
+        raise UserError(f"image '{path}' cannot be read: {error}") from None
     except _DAMAGED as error:
         raise UserError(f"image '{path}' cannot be read: truncated or damaged DICOM: {_told(error)}") from error
 
@@ -84,6 +87,7 @@ def _stored(dataset: Any) -> np.ndarray:
         raise UserError(f"the DICOM file holds no integer pixel data (modality: {kind})")
     if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
         raise UserError(f"the DICOM file holds {frames} frames and a pair one picture: write the frame to a file of its own")
+    check_geometry(int(dataset.Columns), int(dataset.Rows))
     syntax = dataset.file_meta.TransferSyntaxUID
     package = next((package for family, package in _PACKAGES.items() if syntax.name.startswith(family)), None)
     advice = f"compressed as {syntax.name} ({syntax})" + (f": pip install {package}" if package else ", which nothing decodes")

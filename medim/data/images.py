@@ -12,6 +12,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from medim.data.dicom import is_dicom, read_dicom
+from medim.data.image_files import backslash_hint, open_image
 from medim.errors import UserError
 
 GEOMETRY = "pad-square,bicubic,antialias"
@@ -38,7 +39,8 @@ def read_image(path: str | Path) -> Image.Image:
     of other modes and bit depths.
 
     Raises:
-        UserError: the file is missing, cut, no image or holds values that are not numbers. There is no fallback image.
+        UserError: the file is missing, cut, no image, declares more pixels than are allowed (`medim.data.image_files`) or holds
+            values that are not numbers. There is no fallback image.
     """
     try:
         # By stream, not by name: Pillow maps an uncompressed file into memory and then scrambles a turned TIFF.
@@ -48,7 +50,7 @@ def read_image(path: str | Path) -> Image.Image:
             stream.seek(0)
             return _read(stream)
     except FileNotFoundError:
-        raise UserError(f"image '{path}' does not exist") from None
+        raise UserError(f"image '{path}' does not exist{backslash_hint(path)}") from None
     except Image.UnidentifiedImageError:
         raise UserError(
             f"image '{path}' cannot be read: not an image of a known format and mode, or cut in its header"
@@ -64,7 +66,7 @@ def read_image(path: str | Path) -> Image.Image:
 
 def _read(stream: BinaryIO) -> Image.Image:
     """What a file of any format that Pillow reads shows, upright and 8-bit RGB."""
-    with Image.open(stream) as image:
+    with open_image(stream) as image:
         image.load()
         turn = _UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
         rgb = to_rgb(image)  # before turning: a turned copy has lost the format that tells the range

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from medim.data.image_files import backslash_hint
 from medim.data.json_lines import BOM, parse_line
 from medim.errors import UserError, unknown
 from medim.pair import SPLITS
@@ -175,7 +176,7 @@ class _Reader:
         if Path(image).is_absolute() or not path.is_relative_to(self.root):
             self._mistake(line, f"image '{image}' lies outside the folder of the file; give a path relative to it")
         elif missing:
-            self._mistake(line, f"image '{image}' does not exist")
+            self._mistake(line, f"image '{image}' does not exist{backslash_hint(image)}")
         else:
             return path
         return None

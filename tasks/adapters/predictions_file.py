@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from medim.data.image_files import GeometryError, backslash_hint, open_image
 from medim.data.json_lines import numbered_lines, parse_line
 from medim.errors import UserError
 
@@ -110,7 +109,7 @@ class _Reader:
         if Path(name).is_absolute() or not inside:
             raise UserError(f"{where}: image '{name}' lies outside the folder of predictions")
         if not there:
-            raise UserError(f"{where}: image '{name}' does not exist{self._nearest(path)}")
+            raise UserError(f"{where}: image '{name}' does not exist{backslash_hint(name) or self._nearest(path)}")
         _check_header(where, path)
         return path
 
@@ -159,8 +158,10 @@ def _check_header(where: str, path: Path) -> None:
     if path.suffix.lower() == ".dcm":
         return
     try:
-        with Image.open(path):
+        with open_image(path):
             pass
+    except GeometryError as error:
+        raise UserError(f"{where}: image '{path.name}': {error}") from None
     except Exception as error:  # Pillow's readers raise what they like on damaged files
         reason = "is empty" if not path.stat().st_size else f"is no readable image ({type(error).__name__})"
         raise UserError(f"{where}: image '{path.name}' {reason}") from None

@@ -19,6 +19,7 @@ CHUNK = 256
 """Pairs that are made, and lost by a kill, together."""
 REQUIRED = ("id", "report", "split", "patient", "study", "domain", "terms")
 
+LOSSES = "losses.jsonl"
 _DONE = "listing.json"
 
 
@@ -46,7 +47,7 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
     units = {"patient": 0, "study": 0}
     losses = chunks = 0
 
-    with (folder / "losses.jsonl").open("w", encoding="utf-8") as lost:
+    with (folder / LOSSES).open("w", encoding="utf-8") as lost:
 
         def records() -> Iterator[Record]:
             nonlocal losses
@@ -102,7 +103,7 @@ def read_chunk(folder: Path, chunk: int) -> list[Record]:
 
 def read_losses(folder: Path) -> Iterator[dict[str, str]]:
     """What the listing could not make a record of."""
-    with (folder / "losses.jsonl").open(encoding="utf-8") as file:
+    with (folder / LOSSES).open(encoding="utf-8") as file:
         yield from map(json.loads, file)
 
 

@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -18,11 +19,11 @@ from typing import Any
 from tqdm import tqdm
 
 from medim.data.archives.archive import Archive
-from medim.data.archives.listing import make_listing, most_held_out, read_chunk, read_losses
+from medim.data.archives.listing import LOSSES, make_listing, most_held_out, read_chunk, read_losses
 from medim.data.archives.making import ignore_interrupt, make_chunk
 from medim.data.archives.picture import Storage, encode
 from medim.errors import UserError
-from medim.files import atomic_path, hash_of, write_json
+from medim.files import atomic_path, hash_of, write_json, write_text
 from medim.locks import LOCK, held
 from medim.pair import SPLITS
 
@@ -30,7 +31,8 @@ SAMPLE = 16
 """Pictures that are really read and encoded for the estimate of disk space."""
 
 _WORK = ".work"
-_OWNED = ("manifest.json", _WORK, "images", "pairs.jsonl", "failures.jsonl", "splits.json", "prepare.json")
+_LOST = "failures.jsonl"
+_OWNED = ("manifest.json", _WORK, "images", "pairs.jsonl", _LOST, "splits.json", "prepare.json")
 
 
 @dataclass(frozen=True)
@@ -41,19 +43,24 @@ class Plan:
         listing: see `make_listing`.
         bytes_needed: estimate for the pictures, from a sample; None where no picture of the sample could be read.
         bytes_free: of the disk that holds `out`.
+        tried: pictures of the sample.
+        unread: why some of them cannot be read.
     """
 
     listing: dict[str, Any]
     bytes_needed: int | None
     bytes_free: int
+    tried: int
+    unread: list[str]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was made: pairs by split, and how many things could not be (`failures.jsonl`)."""
+    """What was made: pairs by split, how many things could not be (`failures.jsonl`), and the first of them in words."""
 
     splits: dict[str, int]
     failures: int
+    first: str = ""
 
 
 class Preparation:
@@ -91,7 +98,7 @@ class Preparation:
         """
         path = self.out / "prepare.json"
         self._refuse_own_source()
-        if not path.exists() and self.out.exists() and any(child.name != LOCK for child in self.out.iterdir()):
+        if not path.exists() and self.out.exists() and any(child.name not in (LOCK, _LOST) for child in self.out.iterdir()):
             raise UserError(f"'{self.out}' holds other files; choose an empty folder for --out")
         with held(self.out):
             if overwrite:
@@ -105,7 +112,11 @@ class Preparation:
                         "choose another --out or give --overwrite"
                     )
             write_json(path, given)
-            yield
+            try:
+                yield
+            finally:
+                if not self.finished and not (self.out / "images").exists():  # nothing made: the next may choose anew
+                    self._clear(but=_LOST)
 
     @property
     def finished(self) -> bool:
@@ -121,18 +132,37 @@ class Preparation:
         """
         if not (self.out / "images").exists():  # nothing relies on an earlier listing, and the archive may have been mended
             shutil.rmtree(self._listing, ignore_errors=True)
-        listing = make_listing(self.archive, self._listing, self.limit)
+        plan = self._planned(self._listing, self.out / _LOST)
+        write_json(self.out / "manifest.json", self._manifest(plan, complete=False))
+        return plan
+
+    def dry_plan(self) -> Plan:
+        """The plan, of a listing in the system's folder for temporary files: `out` need not exist, and stays as it is.
+
+        Raises:
+            UserError: as `plan`.
+        """
+        self._refuse_own_source()
+        with tempfile.TemporaryDirectory(prefix="medim-prepare-") as folder:
+            return self._planned(Path(folder) / "listing")
+
+    def _planned(self, folder: Path, failures: Path | None = None) -> Plan:
+        """The plan of a listing in `folder`; where that holds no pair, `failures` gets what was lost."""
+        listing = make_listing(self.archive, folder, self.limit)
         if not listing["pairs"]:
             reasons = [f"{count} x {reason}" for reason, count in listing["excluded"].items()]
-            first = next(read_losses(self._listing), None)
+            first = next(read_losses(folder), None)
             if first is not None:
                 reasons.append(f"{listing['losses']} lost, the first: {first['item']}: {first['reason']}")
+                if failures is not None:
+                    write_text(failures, (folder / LOSSES).read_text(encoding="utf-8"))
             raise UserError(
                 f"{self.archive.name}: '{self.archive.root}' yields no pair ({'; '.join(reasons) or 'it is empty'})"
             )
-        plan = Plan(listing, self._estimate(listing), shutil.disk_usage(self.out).free)
-        write_json(self.out / "manifest.json", self._manifest(plan, complete=False))
-        return plan
+        sizes, unread = self._sample(folder, listing["chunks"])
+        needed = round(sum(sizes) / len(sizes) * listing["pairs"]) if sizes else None
+        disk = next(place for place in (self.out, *self.out.absolute().parents) if place.exists())
+        return Plan(listing, needed, shutil.disk_usage(disk).free, len(sizes) + len(unread), unread)
 
     def make(self, plan: Plan) -> Prepared:
         """Makes what is left to be made, then merges.
@@ -156,7 +186,12 @@ class Preparation:
     def prepared(self) -> Prepared:
         """What a finished preparation made."""
         manifest = json.loads((self.out / "manifest.json").read_text(encoding="utf-8"))
-        return Prepared(manifest["splits"], sum(manifest["failures"].values()))
+        failures = sum(manifest["failures"].values())
+        return Prepared(manifest["splits"], failures, self._first_loss() if failures else "")
+
+    def _first_loss(self) -> str:
+        with (self.out / _LOST).open(encoding="utf-8") as file:
+            return "{item}: {reason}".format(**json.loads(next(file)))
 
     # ---- configuration -----------------------------------------------------------------------------------------------------
 
@@ -183,9 +218,9 @@ class Preparation:
             if os.path.exists(path) and path.resolve().is_relative_to(self.out.resolve()):
                 raise UserError(f"'{path}', which is read, lies in --out '{self.out}'; choose another --out")
 
-    def _clear(self) -> None:
+    def _clear(self, but: str = "") -> None:
         """Removes what a preparation writes."""
-        for path in (self.out / name for name in _OWNED):
+        for path in (self.out / name for name in _OWNED if name != but):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -193,18 +228,18 @@ class Preparation:
 
     # ---- making ------------------------------------------------------------------------------------------------------------
 
-    def _estimate(self, listing: dict[str, Any]) -> int | None:
-        """Bytes of all pictures, from pictures spread over the listing."""
-        chunks = sorted({chunk * listing["chunks"] // SAMPLE for chunk in range(SAMPLE)})
-        sizes = []
+    def _sample(self, folder: Path, number: int) -> tuple[list[int], list[str]]:
+        """Of pictures spread over the `number` chunks of a listing: the bytes of each, or why it cannot be read."""
+        chunks = sorted({chunk * number // SAMPLE for chunk in range(SAMPLE)})
+        sizes, unread = [], []
         for chunk in chunks:
-            records = read_chunk(self._listing, chunk)
+            records = read_chunk(folder, chunk)
             for record in records[:: max(1, len(records) * len(chunks) // SAMPLE)]:
                 try:
                     sizes.append(len(encode(self.archive.image(record.source), self.storage)))
-                except UserError:  # counted when it is its turn
-                    continue
-        return round(sum(sizes) / len(sizes) * listing["pairs"]) if sizes else None
+                except UserError as error:
+                    unread.append(str(error))
+        return sizes, unread
 
     def _run(self, chunks: list[int], leaks: dict[str, str]) -> Iterator[int]:
         """Makes chunks in this process or in workers; yields each that is done."""
@@ -248,7 +283,7 @@ class Preparation:
         digest = hashlib.sha256()
         with (
             atomic_path(self.out / "pairs.jsonl") as pairs,
-            atomic_path(self.out / "failures.jsonl") as failures,
+            atomic_path(self.out / _LOST) as failures,
             pairs.open("w", encoding="utf-8") as rows,
             failures.open("w", encoding="utf-8") as lost,
         ):
@@ -261,11 +296,12 @@ class Preparation:
                 else:
                     stages[line["stage"]] += 1
                     lost.write(text)
-            if not splits:
-                self._clear()  # nothing to continue
-                raise UserError(f"no picture of '{self.archive.root}' could be read; {stages.total()} failures")
+        if not splits:
+            reason = f"{stages.total()} failures, the first: {self._first_loss()}; all are in '{self.out / _LOST}'"
+            self._clear(but=_LOST)  # nothing to continue
+            raise UserError(f"no picture of '{self.archive.root}' could be read: {reason}")
         if not stages:
-            (self.out / "failures.jsonl").unlink()
+            (self.out / _LOST).unlink()
         for leftover in (self.out / "images").glob("*/.*"):  # of a kill
             leftover.unlink()
         save_splits(self.out / "splits.json", FolderDataset(self.out))

@@ -255,11 +255,36 @@ def test_the_command_ends_with_3_and_the_list_where_something_is_lost(tree, tmp_
     assert (again.exit_code, "is prepared already" in again.output) == (3, True)
 
 
-def test_a_dry_run_writes_no_picture(tree, tmp_path):
+def test_a_dry_run_leaves_nothing(tree, tmp_path):
+    (tree / "val" / "p0002-a.png").write_bytes(b"no picture")
     result = command(tree, tmp_path / "out", "--dry-run")
     assert result.exit_code == 0
     assert "12 pairs (6 train, 3 val, 3 test) of 12 studies, 12 patients" in result.output
-    assert not (tmp_path / "out" / "images").exists()
+    assert "pictures tried: 12; 1 cannot be read, the first: image" in result.output
+    assert not (tmp_path / "out").exists()
+    assert command(tree, tmp_path / "out", "--format", "jpeg").exit_code == 3  # the README's next command
+    before = content(tmp_path / "out")
+    assert command(tree, tmp_path / "out", "--dry-run", "--overwrite").exit_code == 0  # other options, nothing claimed
+    assert content(tmp_path / "out") == before
+
+
+def test_what_made_nothing_claims_nothing(tree, tmp_path):
+    for picture in tree.glob("*/*.png"):
+        picture.write_bytes(b"no picture")
+    result = command(tree, tmp_path / "out")
+    assert result.exit_code == 2
+    lost = (tmp_path / "out" / "failures.jsonl").read_text().splitlines()
+    assert len(lost) == 12
+    first = json.loads(lost[0])
+    assert f"could be read: 12 failures, the first: {first['item']}: {first['reason']}; all are in" in result.output
+    again = command(tree, tmp_path / "out", "--format", "jpeg")  # other options: nothing was claimed
+    assert "12 failures" in again.output
+    for text in tree.glob("*/*.txt"):
+        text.unlink()
+    result = command(tree, tmp_path / "out", "--format", "png")
+    assert "yields no pair (12 lost, the first: test/p0003-a.png: no 'p0003-a.txt' beside it" in result.output
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "failures.jsonl"]
+    assert len((tmp_path / "out" / "failures.jsonl").read_text().splitlines()) == 12
 
 
 @pytest.mark.parametrize(
