@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any
 
+from medim.errors import UserError
+
 PASS, BLIND, WARN, FAIL, SKIPPED = "pass", "blind", "warn", "fail", "skipped"
 VERDICTS = (PASS, BLIND, WARN, FAIL, SKIPPED)
 FALLS = 0.2  # of its value: less is no fall
@@ -119,6 +121,9 @@ def selftest(tell: Callable[[str], None], parts: Sequence[tuple[str, Part]] | No
     Args:
         tell: is given a line before each part.
         parts: all, by default.
+
+    Raises:
+        UserError: there is not one case to check.
     """
     if parts is None:
         from benchmark import selftest_images, selftest_pairs, selftest_reports
@@ -133,6 +138,8 @@ def selftest(tell: Callable[[str], None], parts: Sequence[tuple[str, Part]] | No
         tell(f"{name} ...")
         for sheet in part():
             checks += sheet.checks
+    if not checks:
+        raise UserError("the self-test had no case to show to any metric: nothing was tested")
     return Outcome(tuple(checks), perf_counter() - start)
 
 

@@ -27,8 +27,10 @@ def aligned(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Pr
     """One prediction per case, in the cases' order; a case without one gets an empty prediction.
 
     Raises:
-        UserError: two predictions of one id, or one of an id that is no case.
+        UserError: no cases, two predictions of one id, or one of an id that is no case.
     """
+    if not cases:
+        raise UserError("there are no cases to score")
     by_id: dict[str, Prediction] = {}
     for prediction in predictions:
         if prediction.id in by_id:

@@ -8,6 +8,7 @@ import click
 
 from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, shipped, tokenizer_arm
 from benchmark.ablation.evaluation import EVALUATION
+from benchmark.ablation.inputs import check_inputs
 from benchmark.ablation.plan import CACHE, RUN, Evaluation, Generation, Plan, make_plan
 from benchmark.ablation.plan import DONE as KEYS
 from benchmark.ablation.pool import LOG, Failed, run_jobs
@@ -17,7 +18,7 @@ from benchmark.generation import FAILURES
 from benchmark.provenance import command_line
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.systems import SAMPLING, checkers_that_steer
-from medim.data.dataset import load_dataset
+from medim.data.dataset import PairDataset, load_dataset
 from medim.errors import UserError
 from medim.files import write_text
 from medim.locks import held
@@ -77,23 +78,25 @@ def execute_ablation(
     )  # fmt: skip
     for name, reason in plan.left_out.items():
         click.echo(f"{name}: left out: {reason}", err=True)
-    failed = [] if report_only else carry_out(plan, dataset.fingerprint, jobs, device, overwrite)
+    failed = [] if report_only else carry_out(plan, dataset, jobs, device, overwrite)
     write_report(plan, dataset, out)
     click.echo((out / TABLE).read_text(encoding="utf-8"))
     click.echo(f"table: {out / TABLE}")
     return WITH_FAILURES if failed else DONE
 
 
-def carry_out(plan: Plan, fingerprint: str, jobs: int | None, device: str | None, overwrite: bool) -> list[Failed]:
+def carry_out(plan: Plan, dataset: PairDataset, jobs: int | None, device: str | None, overwrite: bool) -> list[Failed]:
     """Does what is missing of every job; what failed stands in `failures.jsonl`.
 
     Raises:
-        UserError: a folder holds another training: nothing is begun.
+        UserError: a folder holds another training, or what trainings need is missing: nothing is begun or removed.
     """
+    untrained = [job for job in plan.jobs if overwrite or not job.trained(dataset.fingerprint)]
+    check_inputs(untrained, dataset)
     if overwrite:
         for job in plan.jobs:
             clear(job.folder)
-    missing = [job for job in plan.jobs if job.missing(fingerprint)]
+    missing = [job for job in plan.jobs if job.missing(dataset.fingerprint)]
     click.echo(
         f"{len(plan.arms)} arms, {len(plan.seeds)} seeds: {len(plan.jobs) - len(missing)} of {len(plan.jobs)} trainings done",
         err=True,

@@ -15,7 +15,7 @@ from benchmark.ablation.plan import CACHE, RUN, Job, train_command
 from benchmark.status import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from leaderboard.errors import LeaderboardError
 from medim.data.dataset import PairDataset, load_dataset
-from medim.errors import UserError
+from medim.errors import UserError, plain
 from medim.locks import LOCK, held, locked
 
 JOB_LOCK = ".job.lock"  # the training within has one of its own
@@ -93,7 +93,7 @@ def main() -> int:
         print("interrupted; the same command continues", file=sys.stderr)
         return INTERRUPTED
     except (UserError, LeaderboardError, OSError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {plain(str(error))}", file=sys.stderr)
         return STOPPED
 
 

@@ -10,6 +10,7 @@ from benchmark import selftest as module
 from benchmark import selftest_images, selftest_pairs, selftest_reports
 from benchmark.cli import main
 from benchmark.selftest import BLIND, FAIL, PASS, SKIPPED, WARN, Check, Outcome, Sheet, selftest, table
+from medim.errors import UserError
 from tasks.metrics.java import java_problem
 
 
@@ -219,3 +220,8 @@ def test_pairs_know_their_metrics():
         )
     }
     assert selftest_pairs._of_pairs(scores) == ["joint agreement"]
+
+
+def test_nothing_to_check_is_no_success():
+    with pytest.raises(UserError, match="no case to show to any metric"):
+        selftest(lambda line: None, [("none", lambda: iter(()))])

@@ -38,3 +38,8 @@ def test_reference_findings_come_from_the_data_or_the_report_checker(world):
     nothing, reason = reference_findings(unknown, world.context(checkers=False))
     assert nothing is None
     assert "no report checker" in reason
+
+
+def test_no_cases_are_told():
+    with pytest.raises(UserError, match="no cases to score"):
+        aligned([], [])

@@ -5,7 +5,10 @@ from unittest.mock import Mock
 import pytest
 from click.testing import CliRunner
 
+from benchmark.ablation.arms import chosen_arms
 from benchmark.ablation.execute import clear
+from benchmark.ablation.inputs import check_inputs
+from benchmark.ablation.plan import Evaluation, make_plan
 from benchmark.ablation.work import JOB_LOCK
 from benchmark.cli import main
 from medim.errors import UserError
@@ -35,6 +38,38 @@ def test_steering_without_checkers_that_steer_is_told_before_anything_is_trained
     assert told.exit_code == 2
     assert "none that steer" in told.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--set", "backbone=weights/none"), "every arm: backbone: folder 'weights/none' does not exist"),
+        (("--tokenizer", "weights/vq"), "every arm: folder 'weights/vq' does not exist"),
+        (("--backbone-arm", "other=weights/none"), "nothing is trained: other: backbone: folder 'weights/none' does not exist"),
+    ],
+)
+def test_what_trainings_need_is_looked_at_once_before_the_first(tmp_path, monkeypatch, given, told):
+    monkeypatch.setattr("benchmark.ablation.execute.run_jobs", Mock(side_effect=AssertionError("a training was started")))
+    arguments = ["ablate", "--arms", "full,annealing", "--preset", "phantom-tiny", "--data", "phantom"]
+    done = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out"), *given])
+    assert done.exit_code == 2, done.output
+    assert told in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_without_a_split_is_told_before_anything_is_trained(tmp_path):
+    class Data:
+        name = "half"
+
+        def size(self, split):
+            return 0 if split == "val" else 9
+
+    jobs = make_plan(
+        chosen_arms(["full"]), [0], preset="phantom-tiny", data="half", out=tmp_path, tokenizer=None, steps=2, overrides=(),
+        evaluation=Evaluation(), generation=None,
+    ).jobs  # fmt: skip
+    with pytest.raises(UserError, match="'half' has no pairs in split 'val'"):
+        check_inputs(jobs, Data())
 
 
 def test_starting_anew_removes_a_training_and_what_was_made_of_it(tmp_path, plan_in, pretend):
