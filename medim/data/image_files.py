@@ -14,8 +14,6 @@ VARIABLE = "MEDIM_MAX_PIXELS"
 LARGEST = 8192 * 8192
 """Pixels that an image may have, some 1 GB while it is read; radiographs have up to 30 million. Slides are read in parts."""
 
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # `open_image` refuses what that would only tell
-
 
 class GeometryError(ValueError):
     """An image declares more pixels than are allowed."""
@@ -30,7 +28,8 @@ def open_image(file: BinaryIO | Path) -> Image.Image:
     """
     Image.MAX_IMAGE_PIXELS = _allowed()  # for what lies inside of other formats: Pillow refuses twice as many by itself
     try:
-        image = Image.open(file)
+        with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):  # refused below
+            image = Image.open(file)
     except Image.DecompressionBombError as error:
         raise _too_many(int(re.search(r"\d+", str(error))[0])) from None  # type: ignore[index]
     try:
