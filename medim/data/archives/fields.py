@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator
 
 from medim.data.archives.archive import Options
+from medim.data.image_files import backslash_hint
 from medim.data.splits import assign
 from medim.errors import UserError, unknown
 from medim.pair import SPLITS
@@ -69,6 +70,43 @@ class PatientOptions(Options):
         return (match[1] or "").strip() or None if match else None
 
 
+_MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none")
+
+
+def missing_word(text: object) -> str | None:
+    """The word that stands in a cell or a field for missing text, as programs write it; None where it is a text of its own.
+
+    The one rule of all archives: such a text, alone and in any case, is an empty one, and what is lost by it names the word.
+
+    >>> missing_word("NaN"), missing_word(float("nan")), missing_word("None."), missing_word("")
+    ('NaN', 'nan', None, None)
+    """
+    if isinstance(text, float) and text != text:
+        return "nan"
+    word = text.strip() if isinstance(text, str) else ""
+    return word if word.lower() in _MISSING else None
+
+
+def written(text: Any) -> str:
+    """A text without white space around it; empty where it is None or a word for missing text."""
+    return "" if text is None or missing_word(text) else str(text).strip()
+
+
+def report_in(value: Any, what: str) -> str:
+    """A report on one line.
+
+    Raises:
+        UserError: `what` is no text, empty, or a word for missing text, which the line names.
+    """
+    if word := missing_word(value):
+        raise UserError(f"{what} is '{word}', which stands for missing text")
+    if not isinstance(value, str) and value is not None:
+        raise UserError(f"{what} is no text")
+    if not value or not value.strip():
+        raise UserError(f"{what} is empty")
+    return one_line(value)
+
+
 def one_line(text: str) -> str:
     """The text with every run of white space as one space."""
     return " ".join(text.split())
@@ -96,8 +134,12 @@ def inside(name: str) -> str:
     parts: list[str] = []
     if not name.strip() or "\0" in name:
         raise UserError(f"image {name!a} is no path")
+    if word := missing_word(name):
+        raise UserError(f"the image's path is '{word}', which stands for a missing one")
     if re.match(r"/|\\|[A-Za-z]:[\\/]", name):
-        raise UserError(f"image '{name}' is an absolute path; it must be relative to the archive's folder of images")
+        raise UserError(
+            f"image '{name}' is an absolute path; it must be relative to the archive's folder of images{backslash_hint(name)}"
+        )
     for part in name.split("/"):
         if part in ("", "."):
             continue
@@ -106,7 +148,7 @@ def inside(name: str) -> str:
         elif parts:
             parts.pop()
         else:
-            raise UserError(f"image '{name}' leads outside the archive's folder of images")
+            raise UserError(f"image '{name}' leads outside the archive's folder of images{backslash_hint(name)}")
     if not parts:
         raise UserError(f"image '{name}' is the folder of images itself")
     return "/".join(parts)
@@ -135,7 +177,7 @@ def require_columns(place: str | Path, found: Iterable[str], needed: Iterable[st
     Raises:
         UserError: the line names the table, the column and the columns that are there, the nearest one first.
     """
-    found = [name for name in found if name]
+    found = [name for name in found if name and not re.fullmatch(r"__\w+__", name)]  # pandas' index in a parquet file
     for column in needed:
         if column not in found:
             order = difflib.get_close_matches(column, found, n=max(len(found), 1), cutoff=0.0)

@@ -1,14 +1,12 @@
 """The files of MIMIC-CXR beside pictures and reports: where they lie, and their rows."""
 
-import csv
-import gzip
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
-from medim.data.archives.fields import known_split, require_columns
+from medim.data.archives.archive import Loss
+from medim.data.archives.fields import known_split
+from medim.data.archives.tables import read_table
 from medim.errors import UserError, unknown
 from medim.pair import SPLITS
 
@@ -59,25 +57,12 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
     """(line number, values of the columns, stripped) of a CSV file, gzipped or not; an optional column may lack, as "".
 
     Raises:
-        UserError: a missing column, a row that ends before one of them, or a file that is cut, no gzip or no UTF-8.
+        UserError: see `read_table`; what is a loss there too, as nothing is known of an image without its row.
     """
-    line = 0
-    try:
-        with _opened(path) as stream:
-            reader = csv.reader(stream)
-            header = [name.strip() for name in next(reader, [])]
-            require_columns(path, header, columns)
-            places = [header.index(name) if name in header else None for name in (*columns, *optional)]
-            for row in reader:
-                line = reader.line_num
-                if not row:
-                    continue
-                for place in places:
-                    if place is not None and place >= len(row):
-                        raise UserError(f"{path}:{line}: the row ends before column '{header[place]}'; is the file cut?")
-                yield line, ["" if place is None else row[place].strip() for place in places]
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read beyond line {line}: {error}") from error
+    for row in read_table(path, columns):
+        if isinstance(row, Loss):
+            raise UserError(f"{path.parent / row.item}: {row.reason}")
+        yield row.line, [row.cells.get(name, "").strip() for name in (*columns, *optional)]
 
 
 def number(path: Path, line: int, column: str, value: str, letter: str = "") -> int:
@@ -166,12 +151,6 @@ def read_annotation(path: Path) -> dict[str, str]:
     if not splits:
         raise UserError(f"{path}: no entries: an object of lists train, val, test is needed")
     return splits
-
-
-def _opened(path: Path) -> TextIO:
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open(encoding="utf-8-sig", newline="")
 
 
 def _is_plain(path: Path) -> bool:

@@ -114,6 +114,10 @@ class OpenI(Archive):
         for picture in report.pictures:
             identity = unique(key_of(picture.name))
             reason = self._left_out(picture, parts, kept)
+            if not parts and report.words:
+                words = "', '".join(report.words)
+                yield Loss(identity, f"findings and impression hold no more than '{words}', which stands for missing text")
+                continue
             if reason is not None:
                 yield Excluded(reason)
                 continue

@@ -1,15 +1,14 @@
 """The reports of Indiana University: from Open-i's XML files, or from the two CSV files that are passed on."""
 
-import csv
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from medim.data.archives.archive import Loss
-from medim.data.archives.fields import one_line, require_columns
+from medim.data.archives.fields import missing_word, one_line, written
+from medim.data.archives.tables import read_table
 from medim.errors import UserError
 
 REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
@@ -34,12 +33,14 @@ class Report:
         sections: those of `SECTIONS` that have text, as the source writes it.
         pictures: in the source's order.
         extra: what was indexed, as lists of text.
+        words: those that stand for missing text in findings and impression.
     """
 
     uid: str
     sections: dict[str, str]
     pictures: tuple[Picture, ...]
     extra: dict[str, list[str]] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
 
 
 def key_of(name: str) -> str:
@@ -85,23 +86,31 @@ def xml_reports(folder: Path, views: Mapping[str, str]) -> Iterator[Report | Los
 def csv_reports(reports: Path, projections: Path) -> Iterator[Report | Loss]:
     """The reports of the CSV file in its order, each with its pictures of the other file, in that one's order."""
     pictures: dict[str, list[Picture]] = {}
-    for _, row in _rows(projections, ("uid", "filename", "projection")):
-        view = row["projection"].strip().lower() or None
+    for entry in read_table(projections, ("uid", "filename", "projection")):
+        if isinstance(entry, Loss):
+            yield entry
+            continue
+        row = entry.cells
+        view = written(row["projection"]).lower() or None
         pictures.setdefault(_uid(row["uid"]), []).append(Picture(row["filename"].strip(), view))
     seen: dict[str, int] = {}
-    for line, row in _rows(reports, ("uid", "findings", "impression")):
-        uid = _uid(row["uid"])
+    for entry in read_table(reports, ("uid", "findings", "impression")):
+        if isinstance(entry, Loss):
+            yield entry
+            continue
+        row, uid = entry.cells, _uid(entry.cells["uid"])
         if not uid:
-            yield Loss(f"{reports.name}:{line}", "column 'uid' is empty")
+            yield Loss(f"{reports.name}:{entry.line}", "column 'uid' is empty")
         elif uid in seen:
-            yield Loss(f"{reports.name}:{line}", f"a second report of uid {uid}; the first is on line {seen[uid]}")
+            yield Loss(f"{reports.name}:{entry.line}", f"a second report of uid {uid}; the first is on line {seen[uid]}")
         else:
-            seen[uid] = line
-            caption = one_line(row.get("image", "")) or None
+            seen[uid] = entry.line
+            caption = one_line(written(row.get("image"))) or None
             own = tuple(Picture(picture.name, picture.view, caption) for picture in pictures.pop(uid, []))
-            sections = {name: row[name] for name in SECTIONS if row.get(name, "").strip()}
-            extra = {field: _items(row.get(column, "")) for field, column in (("mesh", "MeSH"), ("problems", "Problems"))}
-            yield Report(uid, sections, own, {name: items for name, items in extra.items() if items})
+            sections = {name: text for name in SECTIONS if (text := written(row.get(name)))}
+            words = tuple(dict.fromkeys(word for name in SECTIONS[:2] if (word := missing_word(row[name]))))
+            extra = {field: _items(written(row.get(column))) for field, column in (("mesh", "MeSH"), ("problems", "Problems"))}
+            yield Report(uid, sections, own, {name: items for name, items in extra.items() if items}, words)
     for uid, left in pictures.items():
         for picture in left:
             yield Loss(picture.name, f"{reports.name} has no report of uid '{uid}'")
@@ -109,16 +118,23 @@ def csv_reports(reports: Path, projections: Path) -> Iterator[Report | Loss]:
 
 def views_of(projections: Path) -> dict[str, str]:
     """The view of each picture by `key_of`."""
-    rows = _rows(projections, ("filename", "projection"))
-    return {key_of(row["filename"].strip()): row["projection"].strip().lower() for _, row in rows}
+    views = {}
+    for row in read_table(projections, ("filename", "projection")):
+        if isinstance(row, Loss):
+            raise UserError(f"{projections.parent / row.item}: {row.reason}")
+        views[key_of(row.cells["filename"].strip())] = written(row.cells["projection"]).lower()
+    return views
 
 
 def _of_tree(tree: ElementTree.Element, views: Mapping[str, str]) -> Report:
     """The report of one XML file; its uid is empty where the file has none."""
     sections: dict[str, list[str]] = {}
+    words: list[str] = []
     for element in tree.iter("AbstractText"):
         name, text = (element.get("Label") or "").strip().lower(), "".join(element.itertext()).strip()
-        if name in SECTIONS and text:
+        if name in SECTIONS and missing_word(text):
+            words.append(text)
+        elif name in SECTIONS and text:
             sections.setdefault(name, []).append(text)
     pictures = []
     for element in tree.iter("parentImage"):
@@ -132,29 +148,7 @@ def _of_tree(tree: ElementTree.Element, views: Mapping[str, str]) -> Report:
             extra[field_name] = terms
     identity = tree.find(".//uId")
     uid = _uid(identity.get("id") or "") if identity is not None else ""
-    return Report(uid, {name: " ".join(parts) for name, parts in sections.items()}, tuple(pictures), extra)
-
-
-def _rows(file: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a CSV file with the number of the line that each ends on; missing cells are empty.
-
-    Raises:
-        UserError: the file cannot be read as CSV in UTF-8, or lacks a column.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream, restval="", strict=True)
-            require_columns(file, table.fieldnames or (), needed)
-            for row in table:
-                if None in row:
-                    raise UserError(f"{file}:{table.line_num}: the row has more cells than there are columns")
-                yield table.line_num, row
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8: byte {error.start + 1} of a block") from None
-    except csv.Error as error:
-        raise UserError(f"{file}:{table.line_num}: broken CSV: {error}") from None
+    return Report(uid, {name: " ".join(parts) for name, parts in sections.items()}, tuple(pictures), extra, tuple(words))
 
 
 def _uid(text: str) -> str:

@@ -135,7 +135,7 @@ def test_two_versions_of_a_table(mimic):
             ":4: the row ends before column 'subject_id'; is the file cut",
         ),
         ("chexpert", b"-1.0", b"2.0", ":3: column 'Atelectasis': '2.0' is not 1.0, 0.0, -1.0 or empty"),
-        ("split", b"a1", b"\xff\xfe", "cannot be read beyond line"),
+        ("split", b"a1", b"\xff\xfe", ":2: column 'dicom_id' is not UTF-8 .byte 0xFF.; save the file as UTF-8"),
     ],
 )
 def test_tables_that_are_wrong(mimic, table, old, new, message):

@@ -267,16 +267,36 @@ def test_rows_that_match_nothing_are_lost_by_name(tmp_path):
     [
         ("indiana_reports.csv", "uid,finding,impression\n1,a,b\n", r"column 'findings' is missing; the columns are: finding, "),
         ("indiana_projections.csv", "uid,file,projection\n", r"indiana_projections\.csv: column 'filename' is missing"),
-        ("indiana_reports.csv", "uid,findings,impression\n1,a,b,c\n", r"indiana_reports\.csv:2: the row has more cells"),
-        ("indiana_reports.csv", 'uid,findings,impression\n1,"a,b\n', r"indiana_reports\.csv:\d+: broken CSV"),
-        ("indiana_reports.csv", b"uid,findings,impression\n1,\xff,b\n", r"indiana_reports\.csv: not UTF-8"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_named(tmp_path, file, text, says):
     root = make_csv(tmp_path)
-    (root / file).write_bytes(text if isinstance(text, bytes) else text.encode())
+    (root / file).write_text(text)
     with pytest.raises(UserError, match=says):
         list(open_archive("openi", root).records())
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        (b"7,a,b,c", "the row has more cells than there are columns"),
+        (b'7,"a,b', "broken CSV: unexpected end of data (a quote that is not closed, or not doubled)"),
+        (b"7,Gr\xf6\xdfe normal,b", "column 'findings' is not UTF-8 (byte 0xF6); save the file as UTF-8"),
+        (b"7,a", "the row ends before column 'impression'; is the file cut?"),
+        (b'7,"said "no"",b', "broken CSV: ',' expected after '\"'"),
+        (b"0,nan,None", "hold no more than 'nan', 'None', which stands for missing text"),
+    ],
+)
+def test_a_row_that_cannot_be_read_is_lost_alone(tmp_path, row, says):
+    root = make_csv(tmp_path)
+    (root / "indiana_projections.csv").write_text("uid,filename,projection\n0,0_IM-0-1.png,nan\n1,1_IM-0-1.png,Frontal\n")
+    (root / "indiana_reports.csv").write_bytes(b"uid,findings,impression\n1,clear,NA\n" + row)
+    entries = list(open_archive("openi", root).records())
+    assert [entry.fields["report"] for entry in entries if isinstance(entry, Record)] == ["clear"]
+    lost = [entry for entry in entries if isinstance(entry, Loss) and "has no report of uid" not in entry.reason]
+    assert len(lost) == 1
+    assert says in lost[0].reason
+    assert lost[0].item in ("indiana_reports.csv:3", "CXR0_IM-0-1")
 
 
 def test_pictures_may_lie_elsewhere(tmp_path):
