@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from typing import Literal
 
 import torch
+import transformers
 from torch import nn
 from transformers import Cache, PretrainedConfig
 
@@ -12,6 +13,9 @@ from medim.streams import GOLDEN
 
 Attention = Literal["bidirectional", "causal"]
 Timestep = Literal["adaln", "additive", "none"]
+
+CACHE = "cache" if tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 24) else "past_key_values"
+"""The argument by which a model of transformers takes its cache of keys and values; 5.40 knows the older name no more."""
 
 
 class Backbone(nn.Module, ABC):

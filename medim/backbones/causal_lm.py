@@ -10,7 +10,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Cache, Pre
 from transformers.utils import logging
 
 from medim.backbones.adaln import Gating, modulate
-from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
+from medim.backbones.backbone import CACHE, Attention, Backbone, Timestep, hidden_from
 from medim.checkpoints import names_a_folder
 from medim.errors import UserError, unknown
 
@@ -132,7 +132,7 @@ def _block(
         feed_forward_out = layer.post_feedforward_layernorm
 
     def attend(y: torch.Tensor) -> torch.Tensor:
-        return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask, past_key_values=past)[0])
+        return attention_out(layer.self_attn(y, position_embeddings=rotary, attention_mask=mask, **{CACHE: past})[0])
 
     if modulation is None:
         x = x + attend(layer.input_layernorm(x))

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from medim.backbones.adaln import modulate
+from medim.backbones.backbone import CACHE
 from medim.backbones.causal_lm import CausalLMBackbone
 from medim.canvas import Canvas
 from medim.denoiser import MeDiMModel
@@ -86,10 +87,10 @@ class _Store:
 
     def join(self, module: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
         """A hook before the attention of a block: hands it this store."""
-        return arguments, named | {"past_key_values": self}
+        return arguments, named | {CACHE: self}
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """All keys and values of a block, those of the active positions (R, heads, A, head) new."""
+    def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """All keys and values of a block, those of the active positions (R, heads, A, head) new; called as `Cache.update`."""
         if self.active is not None and self.taken is not None:
             index, taken = self.active[:, None, :, None].expand_as(key), self.taken[:, None, :, None]
             key, value = (

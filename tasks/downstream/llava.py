@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from medim.backbones.backbone import CACHE
 from medim.backbones.causal_lm import load_pretrained, load_tokenizer
 from medim.errors import UserError, unknown
 from medim.files import hash_files
@@ -139,11 +140,11 @@ class Writing:
         from transformers import DynamicCache
 
         self.network, self.cache = network, DynamicCache()
-        network.language_model.base_model(inputs_embeds=network.prefix(images), past_key_values=self.cache, use_cache=True)
+        network.language_model.base_model(inputs_embeds=network.prefix(images), use_cache=True, **{CACHE: self.cache})
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         model = self.network.language_model
-        output = model(input_ids=self.network.own(tokens)[:, None], past_key_values=self.cache, use_cache=True)
+        output = model(input_ids=self.network.own(tokens)[:, None], use_cache=True, **{CACHE: self.cache})
         logits = self.network._ours(output.logits[:, -1].float())
         if self.network.unknown is not None:
             logits[:, self.network.unknown] = float("-inf")

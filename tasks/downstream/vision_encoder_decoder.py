@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from medim.backbones.backbone import CACHE
 from medim.errors import UserError, unknown
 from tasks.downstream.beam import beam_search
 from tasks.downstream.fitting import Recipe
@@ -98,7 +99,7 @@ class Writing:
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         output = self.model.decoder(
-            input_ids=tokens[:, None], encoder_hidden_states=self.source, past_key_values=self.cache, use_cache=True
+            input_ids=tokens[:, None], encoder_hidden_states=self.source, use_cache=True, **{CACHE: self.cache}
         )
         logits = output.logits[:, -1].float()
         logits[:, -1] = float("-inf")
