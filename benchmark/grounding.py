@@ -20,7 +20,7 @@ from benchmark.export.twins import GROUNDING
 from medim.data.images import read_image
 from medim.data.json_lines import numbered_lines, parse_line
 from medim.errors import UserError, unknown
-from medim.files import hash_files, write_json, write_text
+from medim.files import hash_files, located, write_json, write_text
 from tasks.metrics.additive import Additive
 from tasks.protocols import Scorable
 
@@ -48,7 +48,11 @@ def read_questions(folder: Path) -> list[dict[str, Any]]:
         raise UserError(f"'{folder}' holds no {GROUNDING}: `medim-bench export --twins` writes it")
     items = []
     for where, item in _lines(path, NEEDED):
-        if not (folder / item["image"]).resolve().is_relative_to(folder.resolve()):
+        try:
+            path = located(folder, item["image"])[0]
+        except ValueError as error:
+            raise UserError(f"{where}: image {item['image'][:80]!a} is no path: {error}") from None
+        if not path.is_relative_to(folder.resolve()):
             raise UserError(f"{where}: image '{item['image']}' leaves the folder")
         reports = item["reports"]
         two = isinstance(reports, list) and len(reports) == 2 and all(isinstance(report, str) for report in reports)

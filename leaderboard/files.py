@@ -8,9 +8,12 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from leaderboard.errors import LeaderboardError
 
+DEEPEST = 100
+"""Lists and objects inside each other that a JSON text may have."""
 _PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
 
 
@@ -31,6 +34,26 @@ def read_text(path: Path) -> str:
         raise LeaderboardError(f"{path}: cannot read it: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise LeaderboardError(f"{path}: not UTF-8 at byte {error.start}") from error
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text; Python's own limit of nesting is another in each version.
+
+    Raises:
+        ValueError: it is no JSON (`json.JSONDecodeError`), or nested more than `DEEPEST` deep.
+    """
+    too_deep = f"lists and objects are nested more than {DEEPEST} deep"
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError(too_deep) from None
+    layer = [value] if text.count("[") + text.count("{") > DEEPEST and isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        items = (item for part in layer for item in (part.values() if isinstance(part, dict) else part))
+        layer = [item for item in items if isinstance(item, dict | list)]
+    if layer:
+        raise ValueError(too_deep)
+    return value
 
 
 @contextmanager

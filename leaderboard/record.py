@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from leaderboard.errors import LeaderboardError
-from leaderboard.files import read_text, write_text
+from leaderboard.files import parse_json, read_text, write_text
 
 Kind = Literal["measured", "anchor", "reported"]
 
@@ -107,10 +107,10 @@ def parse_record(line: str, where: str) -> Record:
         LeaderboardError: broken JSON, an unknown, missing or invalid field, or what no file of records can hold.
     """
     try:
-        value = json.loads(line)
+        value = parse_json(line)
     except json.JSONDecodeError as error:
         raise LeaderboardError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from error
-    except (ValueError, RecursionError) as error:  # thousands of digits, or of brackets
+    except ValueError as error:  # thousands of digits, or of brackets
         raise LeaderboardError(f"{where}: broken JSON: {error}") from error
     if not isinstance(value, dict):
         raise LeaderboardError(f"{where}: a record is a JSON object, not {type(value).__name__}")
@@ -119,7 +119,7 @@ def parse_record(line: str, where: str) -> Record:
         record.to_line().encode("utf-8")
     except ValidationError as error:
         raise LeaderboardError(f"{where}: {_first_problem(error)}") from error
-    except (ValueError, RecursionError) as error:  # NaN or half a surrogate pair inside the signature
+    except ValueError as error:  # NaN or half a surrogate pair inside the signature
         raise LeaderboardError(f"{where}: cannot be written as JSON: {error}") from error
     return record
 

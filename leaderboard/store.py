@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from leaderboard.errors import LeaderboardError
-from leaderboard.files import file_name
+from leaderboard.files import file_name, parse_json
 from leaderboard.record import Record, read_records
 
 
@@ -166,11 +166,11 @@ def read_manifest(path: str | Path) -> Manifest:
     if not path.parent.is_dir():
         raise LeaderboardError(f"{path.parent}: no such run folder")
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except OSError as error:
         raise LeaderboardError(f"{path}: cannot read it: {error.strerror}; is {path.parent} a run folder?") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise LeaderboardError(f"{path}: broken JSON: {error}") from error
     try:
         return Manifest.model_validate(value)

@@ -44,6 +44,21 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
+def located(root: Path, name: str) -> tuple[Path, bool]:
+    """Where a name that a file gives leads from a folder, links followed, and whether a file is there.
+
+    Raises:
+        ValueError: no file can have the name; the message says why, alike in every version of Python.
+    """
+    try:
+        path = Path(os.path.realpath(root / name))  # a circle of links is no file; Path.resolve is of two minds about it
+        return path, path.is_file()
+    except OSError as error:
+        raise ValueError(str(error.strerror)) from None
+    except ValueError:
+        raise ValueError("it holds a character that no file name has") from None
+
+
 def hash_of(value: Any) -> str:
     """SHA-256 (first 16 hex digits) of a JSON-able value, independent of key order."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)

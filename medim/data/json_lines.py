@@ -8,6 +8,8 @@ from typing import Any
 from medim.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
+DEEPEST = 100
+"""Lists and objects inside each other that a value from a file may have: Python's own limit is another in each version."""
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -30,10 +32,13 @@ def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None 
     """The value of a line; `hook` makes its objects of their items.
 
     Raises:
-        UserError: it is not UTF-8, no JSON, or a text in it holds half of a surrogate pair, which no file can hold.
+        UserError: it is not UTF-8, no JSON, nested more than `DEEPEST` deep, or a text in it holds half of a surrogate pair,
+            which no file can hold.
     """
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=hook)
+        if line.count(b"[") + line.count(b"{") > DEEPEST and deeper(value, DEEPEST):
+            raise RecursionError
         if b"\\ud" in line or b"\\uD" in line:
             json.dumps(value, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except json.JSONDecodeError as error:
@@ -42,6 +47,17 @@ def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None 
         raise UserError(f"not UTF-8: byte {error.start + 1} of the line") from None
     except UnicodeEncodeError:
         raise UserError("a text holds half of a surrogate pair") from None
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise UserError(f"lists and objects are nested more than {DEEPEST} deep") from None
+    except ValueError as error:
         raise UserError(f"broken JSON: {error}") from None
     return value
+
+
+def deeper(value: Any, limit: int) -> bool:
+    """Whether there are more than `limit` lists and objects inside each other."""
+    layer = [value] if isinstance(value, dict | list) else []
+    for _ in range(limit):
+        items = (item for part in layer for item in (part.values() if isinstance(part, dict) else part))
+        layer = [item for item in items if isinstance(item, dict | list)]
+    return bool(layer)

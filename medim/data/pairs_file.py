@@ -15,6 +15,7 @@ import numpy as np
 from medim.data.image_files import backslash_hint
 from medim.data.json_lines import BOM, parse_line
 from medim.errors import UserError, unknown
+from medim.files import located
 from medim.pair import SPLITS
 
 REQUIRED = ("id", "image", "report", "split")
@@ -133,10 +134,10 @@ class _Reader:
         if spelling not in self.by_spelling:
             self.by_spelling[spelling] = -1
             try:
-                path = (self.root / spelling).resolve()
+                path = located(self.root, spelling)[0]
                 if not spelling.startswith("/") and path.is_relative_to(self.root) and path.is_dir():
                     self.by_spelling[spelling] = self.folders.setdefault(path, len(self.folders))
-            except (OSError, ValueError):  # too long, or a null character: told when the image is looked at singly
+            except (OSError, ValueError):  # told when the image is looked at singly
                 pass
         return self.by_spelling[spelling]
 
@@ -168,14 +169,13 @@ class _Reader:
     def _image(self, line: int, image: str) -> Path | None:
         """The image file, resolved, or None where it is missing or outside the folder."""
         try:
-            path = (self.root / image).resolve()
-            missing = not path.is_file()
-        except (OSError, ValueError) as error:  # too long, or a null character
+            path, there = located(self.root, image)
+        except ValueError as error:  # too long, or a null character
             self._mistake(line, f"image {image!a} is no path: {error}")
             return None
         if Path(image).is_absolute() or not path.is_relative_to(self.root):
             self._mistake(line, f"image '{image}' lies outside the folder of the file; give a path relative to it")
-        elif missing:
+        elif not there:
             self._mistake(line, f"image '{image}' does not exist{backslash_hint(image)}")
         else:
             return path

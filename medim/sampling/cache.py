@@ -89,7 +89,9 @@ class _Store:
         """A hook before the attention of a block: hands it this store."""
         return arguments, named | {CACHE: self}
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, key: torch.Tensor, value: torch.Tensor, layer: int, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """All keys and values of a block, those of the active positions (R, heads, A, head) new; called as `Cache.update`."""
         if self.active is not None and self.taken is not None:
             index, taken = self.active[:, None, :, None].expand_as(key), self.taken[:, None, :, None]

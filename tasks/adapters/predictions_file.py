@@ -10,6 +10,7 @@ from typing import Any
 from medim.data.image_files import GeometryError, backslash_hint, open_image
 from medim.data.json_lines import numbered_lines, parse_line
 from medim.errors import UserError
+from medim.files import located
 
 FILES = ("predictions.jsonl", "generated.jsonl")
 """The second is what a run leaves in its folder of samples."""
@@ -102,11 +103,10 @@ class _Reader:
 
     def _image(self, where: str, name: str) -> Path:
         try:
-            path = (self.root / name).resolve()
-            inside, there = path.is_relative_to(self.root), path.is_file()
-        except (OSError, ValueError) as error:  # too long, or a null character
-            raise UserError(f"{where}: image '{name[:80]}' is no path: {error}") from None
-        if Path(name).is_absolute() or not inside:
+            path, there = located(self.root, name)
+        except ValueError as error:  # too long, or a null character
+            raise UserError(f"{where}: image {name[:80]!a} is no path: {error}") from None
+        if Path(name).is_absolute() or not path.is_relative_to(self.root):
             raise UserError(f"{where}: image '{name}' lies outside the folder of predictions")
         if not there:
             raise UserError(f"{where}: image '{name}' does not exist{backslash_hint(name) or self._nearest(path)}")

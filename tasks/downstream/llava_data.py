@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from medim.errors import UserError
+from medim.files import located
 from tasks.downstream.contract import Example
 
 IMAGE = "<image>"
@@ -81,12 +82,15 @@ def _read(sample: Any, folder: Path) -> Conversation:
         raise UserError("field 'id' must be a text or a number")
     if not isinstance(image, str) or not image:
         raise UserError("field 'image' must be a path")
-    path = folder / image
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        path, there = located(folder, image)
+    except ValueError as error:
+        raise UserError(f"field 'image': {image[:80]!a} is no path: {error}") from None
+    if not path.is_relative_to(folder.resolve()):
         raise UserError(f"field 'image': '{image}' leaves its folder")
-    if not path.is_file():
-        raise UserError(f"field 'image': '{path}' does not exist")
-    return Conversation(str(identity), path, _turns(sample["conversations"]))
+    if not there:
+        raise UserError(f"field 'image': '{folder / image}' does not exist")
+    return Conversation(str(identity), folder / image, _turns(sample["conversations"]))
 
 
 def _turns(turns: Any) -> tuple[tuple[str, str], ...]:

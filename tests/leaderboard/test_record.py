@@ -63,7 +63,7 @@ def test_nan_is_no_value(make_record):
 
 @pytest.mark.parametrize(
     "part",
-    ["NaN", "1e999", '"\\ud800"', '{"\\udfff": 1}', "[" * 100_000, "[" * 2_000 + "]" * 2_000, "1" * 5_000],
+    ["NaN", "1e999", '"\\ud800"', '{"\\udfff": 1}', "[" * 100_000, "[" * 100 + "]" * 100, "1" * 5_000],
     ids=lambda part: part[:8],
 )
 def test_what_cannot_be_written_again_is_no_part_of_a_signature(make_record, part):
@@ -71,6 +71,16 @@ def test_what_cannot_be_written_again_is_no_part_of_a_signature(make_record, par
     with pytest.raises(LeaderboardError, match=r"^r\.jsonl:1: ") as error:
         parse_record(line, "r.jsonl:1")
     str(error.value).encode()
+
+
+def test_how_deep_a_signature_may_be_does_not_depend_on_python(make_record):
+    line = json.dumps(make_record(signature={"part": "here"}))
+    parse_record(line.replace('"here"', "[" * 98 + "]" * 98), "r.jsonl:1")
+    for part in ("[" * 99 + "]" * 99, "[" * 2_000 + "]" * 2_000, "[" * 100_000):
+        with pytest.raises(
+            LeaderboardError, match=r"^r\.jsonl:1: broken JSON: lists and objects are nested more than 100 deep$"
+        ):
+            parse_record(line.replace('"here"', part), "r.jsonl:1")
 
 
 def test_a_missing_file_is_one_line(tmp_path):

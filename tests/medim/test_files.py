@@ -5,7 +5,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from leaderboard import files as of_the_leaderboard
-from medim.files import atomic_path, write_json
+from medim.files import atomic_path, located, write_json
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o002])
@@ -37,3 +37,15 @@ def test_a_failure_leaves_the_old_file_and_no_rest(tmp_path):
         write_json(tmp_path / "x.json", {"new": object()})
     assert (tmp_path / "x.json").read_text() == '{\n  "old": 1\n}\n'
     assert list(tmp_path.iterdir()) == [tmp_path / "x.json"]
+
+
+def test_names_that_no_file_has_are_told_alike_in_every_python(tmp_path):
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "circle").symlink_to("circle")
+    assert located(tmp_path, "a") == ((tmp_path / "a").resolve(), True)
+    assert located(tmp_path, "../b")[0] == tmp_path.resolve().parent / "b"
+    assert not located(tmp_path, "circle")[1]
+    assert not located(tmp_path, "circle/b")[1]
+    for name, message in (("a\0b", "^it holds"), ("a\ud800", "^it holds"), ("a" * 300, "^File name too long$")):
+        with pytest.raises(ValueError, match=message):
+            located(tmp_path, name)

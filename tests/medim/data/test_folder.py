@@ -196,7 +196,11 @@ def test_a_link_to_an_image_inside_is_the_image(write):
         (row(1, "tets"), "pairs.jsonl:2: unknown split 'tets'; did you mean 'test'? (known: test, train, val)"),
         (row(1, image="images/11.png"), "pairs.jsonl:2: image 'images/11.png' does not exist"),
         (row(1, image="images"), "pairs.jsonl:2: image 'images' does not exist"),
-        (row(1, image="a\0b"), "pairs.jsonl:2: image 'a\\x00b' is no path: embedded null byte"),
+        (row(1, image="a" * 300), f"pairs.jsonl:2: image '{'a' * 300}' is no path: File name too long"),
+        (
+            row(1, image="a\0b"),
+            "pairs.jsonl:2: image 'a\\x00b' is no path: it holds a character that no file name has",
+        ),
     ],
 )
 def test_a_mistake_is_told_by_file_line_and_field(write, line, message):

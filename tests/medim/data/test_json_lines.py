@@ -21,12 +21,19 @@ def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
         (b'"caf\xe9"', "not UTF-8: byte 5 of the line"),
         (rb'{"a": ["\ud800"]}', "half of a surrogate pair"),
         (rb'"\uDC00"', "half of a surrogate pair"),
-        (b"[" * 100_000, "broken JSON: maximum recursion depth"),
+        (b"[" * 100_000, "^lists and objects are nested more than 100 deep$"),
+        (b"[" * 101 + b"]" * 101, "^lists and objects are nested more than 100 deep$"),
+        (b'{"a": [' * 51 + b"]}" * 51, "^lists and objects are nested more than 100 deep$"),
     ],
 )
 def test_a_line_that_is_no_json_says_why(line, message):
     with pytest.raises(UserError, match=message):
         parse_line(line)
+
+
+def test_how_deep_a_value_may_be_does_not_depend_on_python():
+    assert parse_line(b"[" * 100 + b"]" * 100)
+    assert parse_line(b"[" + b", ".join([b"[{}]"] * 200) + b"]") == [[{}]] * 200
 
 
 def test_a_whole_surrogate_pair_is_one_character():

@@ -67,6 +67,7 @@ def changed(**turn):
         ([GOOD | {"id": True}], "sample 1: field 'id' must be"),
         ([GOOD | {"image": 3}], "field 'image' must be a path"),
         ([GOOD | {"image": "images/b.png"}], "b.png' does not exist"),
+        ([GOOD | {"image": "a\0.png"}], r"image': 'a\\x00\.png' is no path: it holds a character that no file name has"),
         ([GOOD | {"image": "../a.png"}], r"'\.\./a.png' leaves its folder"),
         ([GOOD | {"conversations": GOOD["conversations"][:1]}], "each with its answer"),
         ([changed(place=1, from_="human")], "turn 2: 'from' must be 'gpt', not 'human'"),
