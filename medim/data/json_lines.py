@@ -1,6 +1,8 @@
 """Files with one JSON value a line, as other programs leave them."""
 
 import json
+import math
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,12 +30,15 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+_NO_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")  # or within a text: then it is looked at
+
+
+def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None = None, finite: bool = True) -> Any:
     """The value of a line; `hook` makes its objects of their items.
 
     Raises:
-        UserError: it is not UTF-8, no JSON, nested more than `DEEPEST` deep, or a text in it holds half of a surrogate pair,
-            which no file can hold.
+        UserError: it is not UTF-8, no JSON, nested more than `DEEPEST` deep, a text in it holds half of a surrogate pair,
+            which no file can hold, or a number is NaN or infinite, which JSON does not have (`finite` false lets it pass).
     """
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=hook)
@@ -41,8 +46,11 @@ def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None 
             raise RecursionError
         if b"\\ud" in line or b"\\uD" in line:
             json.dumps(value, ensure_ascii=False).encode()  # refuses half of a surrogate pair
+        if finite and _NO_NUMBER.search(line) and (place := not_finite(value)) is not None:
+            raise UserError(f"{place}, which JSON does not have: leave the field out, or write null")
     except json.JSONDecodeError as error:
-        raise UserError(f"broken JSON: {error.msg} (column {error.colno})") from None
+        macintosh = "; lines end in CR alone: end them with LF" if b"\r" in line.rstrip() else ""
+        raise UserError(f"broken JSON: {error.msg} (column {error.colno}){macintosh}") from None
     except UnicodeDecodeError as error:
         raise UserError(f"not UTF-8: byte {error.start + 1} of the line") from None
     except UnicodeEncodeError:
@@ -61,3 +69,12 @@ def deeper(value: Any, limit: int) -> bool:
         items = (item for part in layer for item in (part.values() if isinstance(part, dict) else part))
         layer = [item for item in items if isinstance(item, dict | list)]
     return bool(layer)
+
+
+def not_finite(value: Any, name: str = "") -> str | None:
+    """Where a value holds NaN or infinity, in words (`field 'a.b' is NaN`); None where it does not."""
+    if isinstance(value, float) and not math.isfinite(value):
+        word = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return f"field '{name}' is {word}" if name else f"the value is {word}"
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((place for key, item in items if (place := not_finite(item, f"{name}.{key}" if name else f"{key}"))), None)

@@ -79,10 +79,10 @@ def missing_word(text: object) -> str | None:
     The one rule of all archives: such a text, alone and in any case, is an empty one, and what is lost by it names the word.
 
     >>> missing_word("NaN"), missing_word(float("nan")), missing_word("None."), missing_word("")
-    ('NaN', 'nan', None, None)
+    ('NaN', 'NaN', None, None)
     """
     if isinstance(text, float) and text != text:
-        return "nan"
+        return "NaN"
     word = text.strip() if isinstance(text, str) else ""
     return word if word.lower() in _MISSING else None
 

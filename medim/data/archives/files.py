@@ -11,9 +11,11 @@ from PIL import Image
 from pydantic import Field
 
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
-from medim.data.archives.fields import FractionOptions, PatientOptions, UniqueIds, inside, known_split, one_line, unknown_split
+from medim.data.archives.fields import FractionOptions, PatientOptions, UniqueIds, inside, known_split, report_in, unknown_split
 from medim.data.archives.json_records import Entry, read_entries
+from medim.data.archives.tables import decoded
 from medim.data.folder import NOT_STATED
+from medim.data.json_lines import not_finite
 from medim.errors import UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm")
@@ -108,6 +110,9 @@ class Files(Archive):
                     raise UserError(f"field '{field}' must be a text that is not empty")
                 near = difflib.get_close_matches(field, row, n=1)
                 raise UserError(f"field '{field}' is missing" + (f"; did you mean it by '{near[0]}'?" if near else ""))
+        report_in(row["report"], "field 'report'")
+        if (place := not_finite(row)) is not None:
+            raise UserError(f"{place}, which JSON does not have")
         _check_optional(row)
         source = inside(row["image"])
         patient = row.get("patient") or self._patient(source, row.get("study") or row["id"])
@@ -167,17 +172,17 @@ class Files(Archive):
         study = os.path.splitext(picture)[0]
         identity = unique(study)
         try:
-            report = one_line((self.folder / text).read_text(encoding="utf-8-sig"))
-            if not report:
-                raise UserError("the report is empty")
+            content = decoded((self.folder / text).read_bytes())
+        except OSError as error:
+            return Loss(text, f"cannot be read: {error.strerror}")
+        except UserError as error:
+            return Loss(text, str(error))
+        try:
+            report = report_in(content, "the report")
             patient = self._patient(picture, study)
             split = self.options.drawn_split(patient) if self._drawn else known_split(picture.partition("/")[0])
             if split is None:
                 raise UserError("lies outside the folders train, val and test")
-        except UnicodeDecodeError as error:
-            return Loss(text, f"not UTF-8: byte {error.start + 1}")
-        except OSError as error:
-            return Loss(text, f"cannot be read: {error.strerror}")
         except UserError as error:
             return Loss(picture, str(error))
         fields = {

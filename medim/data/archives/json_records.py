@@ -1,13 +1,19 @@
 """Entries of large JSON files, one at a time: a list, an object of lists, or one object a line."""
 
+import codecs
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from medim.data.archives.archive import Loss
 from medim.data.json_lines import BOM, parse_line
 from medim.errors import UserError
+
+_LINE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,8 @@ def read_entries(file: Path) -> Iterator[Entry | Loss]:
     """The elements of `[...]`, of `{"key": [...], ...}`, or the lines of a `.jsonl` file, in the file's order.
 
     Memory holds one element. A broken line of a `.jsonl` file is a `Loss`; of another file nothing after a mistake can be
-    read.
+    read. UTF-8, or UTF-16 with its mark. NaN and infinity, which JSON does not have, become such numbers: `fields.report_in`
+    and its like name them.
 
     Raises:
         UserError: the file cannot be opened, is no such JSON, or breaks off; the line tells after which entry.
@@ -43,7 +50,25 @@ def read_entries(file: Path) -> Iterator[Entry | Loss]:
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     with stream:
-        yield from _lines(file, stream) if file.suffix == ".jsonl" else _elements(file, stream)
+        plain: BinaryIO = stream
+        head = stream.read(3)
+        if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            plain = cast("BinaryIO", codecs.EncodedFile(stream, "utf-8", "utf-16"))
+        stream.seek(len(BOM) if head == BOM else 0)
+        yield from _lines(file, plain) if file.suffix == ".jsonl" or _has_lines(plain) else _elements(file, plain)
+
+
+def _has_lines(stream: BinaryIO) -> bool:
+    """Whether there is an object a line, whatever the file is called: its first two lines are. The stream stays as it is."""
+    start = stream.tell()
+    begins = stream.read(1)
+    stream.seek(start)
+    lines = [stream.readline(_LINE), stream.readline(_LINE)] if begins == b"{" else []
+    stream.seek(start)
+    try:
+        return len(lines) == 2 and all(isinstance(json.loads(line), dict) for line in lines)
+    except (ValueError, RecursionError):
+        return False
 
 
 def find_json(root: Path, given: str, patterns: tuple[str, ...], option: str) -> Path:
@@ -67,25 +92,69 @@ def find_json(root: Path, given: str, patterns: tuple[str, ...], option: str) ->
     return found[0]
 
 
-def _lines(file: Path, stream: Any) -> Iterator[Entry | Loss]:
+def _lines(file: Path, stream: BinaryIO) -> Iterator[Entry | Loss]:
     for number, line in enumerate(stream, start=1):  # cut at line feeds only: texts may contain U+2028
         text = line.removeprefix(BOM) if number == 1 else line
         if not text.strip():
             continue
         try:
-            yield Entry(None, number, parse_line(text))
+            yield Entry(None, number, parse_line(text, finite=False))
         except UserError as error:
             yield Loss(f"{file.name}:{number}", str(error))
 
 
-def _elements(file: Path, stream: Any) -> Iterator[Entry]:
+def _elements(file: Path, stream: BinaryIO) -> Iterator[Entry]:
+    """The elements as they are; where the parser stops at something, from there on with NaN and infinity as words."""
+    start, count = stream.tell(), 0
+    try:
+        for entry in _parsed(file, stream):
+            yield entry
+            count += 1
+    except UserError:
+        stream.seek(start)
+        yield from islice(_parsed(file, _Worded(stream)), count, None)
+
+
+class _Worded:
+    """A stream of JSON in which the bare words NaN, Infinity and -Infinity, which Python and pandas write, are texts."""
+
+    MARK = "\ue000"  # private use: what begins with it is no text of the file's
+    _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|-?\b(?:NaN|Infinity)\b|-?[A-Za-z]*\Z', re.DOTALL)
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._rest = stream, b""
+
+    def read(self, size: int) -> bytes:
+        if size == 0:
+            return b""
+        while True:
+            block = self._stream.read(size)
+            data, self._rest = self._rest + block, b""
+            made = self._TOKEN.sub(self._word if block else lambda match: self._marked(match[0]), data)
+            if made or not block:
+                return made
+
+    def _word(self, match: re.Match[bytes]) -> bytes:
+        token = match[0]
+        if match.end() == len(match.string) and not (token.startswith(b'"') and len(token) > 1 and self._closed(token)):
+            self._rest = token or self._rest  # cut by the end of the block
+            return b""
+        return self._marked(token)
+
+    def _closed(self, token: bytes) -> bool:
+        body = token[1:-1]
+        return token.endswith(b'"') and (len(body) - len(body.rstrip(b"\\"))) % 2 == 0
+
+    def _marked(self, token: bytes) -> bytes:
+        return token if token.lstrip(b"-") not in (b"NaN", b"Infinity") else f'"{self.MARK}{token.decode()}"'.encode()
+
+
+def _parsed(file: Path, stream: "BinaryIO | _Worded") -> Iterator[Entry]:
     try:
         import ijson
     except ImportError:
         raise UserError("reading JSON archives needs the extra 'archives': pip install 'medim-bench[archives]'") from None
 
-    if stream.read(3) != BOM:
-        stream.seek(0)
     key: str | None = None
     number = depth = 0
     floor: int | None = None  # depth inside the list whose elements are wanted
@@ -113,6 +182,8 @@ def _elements(file: Path, stream: Any) -> Iterator[Entry]:
                 continue
             if depth == floor:
                 builder = ijson.ObjectBuilder()
+            if event == "string" and value.startswith(_Worded.MARK):
+                event, value = "number", float(value[1:])
             builder.event(event, value)
             depth += opens - closes
             if depth == floor:
@@ -120,5 +191,6 @@ def _elements(file: Path, stream: Any) -> Iterator[Entry]:
                 yield Entry(key, number, builder.value)
     except (ijson.JSONError, UnicodeDecodeError) as error:
         last = f" after entry {number}{f' of {key!r}' if key is not None else ''}" if number else ""
-        reason = str(error).strip().split("\n")[0] or "it breaks off"
+        said = error.args[0] if error.args and isinstance(error.args[0], bytes) else str(error).encode()
+        reason = said.decode("utf-8", "replace").strip().split("\n")[0] or "it breaks off"
         raise UserError(f"{file}: broken JSON{last}: {reason}") from None

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from medim.data.archives.archive import Excluded, Loss
+from medim.data.archives.fields import report_in
 from medim.data.archives.mimic_tables import read_exceptions
 from medim.data.archives.sections import HOWS, Parsed, deidentified, parse
+from medim.data.archives.tables import decoded
+from medim.errors import UserError
 
 EXCEPTION = "exception"
 _OFTEN = 10
@@ -74,11 +77,12 @@ class ReportReader:
         if path is None:
             return Loss(f"s{study}", f"report '{paths[0]}' does not exist")
         try:
-            text = path.read_bytes().decode("utf-8-sig")  # as it is: offsets of exceptions count carriage returns too
-        except (OSError, UnicodeDecodeError) as error:
+            text = decoded(path.read_bytes(), f"report '{path}' cannot be read: ")
+            report_in(text, f"report '{path}'")
+        except OSError as error:
             return Loss(f"s{study}", f"report '{path}' cannot be read: {error}")
-        if not text.strip():
-            return Loss(f"s{study}", f"report '{path}' is empty")
+        except UserError as error:  # it names the file
+            return Loss(f"s{study}", str(error))
         parsed = parse(text)
         sections, how = dict(parsed.sections), parsed.how
         wanted = parsed.text(self.section, self.fallback)

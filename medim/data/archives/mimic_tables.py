@@ -6,6 +6,7 @@ from pathlib import Path
 
 from medim.data.archives.archive import Loss
 from medim.data.archives.fields import known_split
+from medim.data.archives.json_records import read_entries
 from medim.data.archives.tables import read_table
 from medim.errors import UserError, unknown
 from medim.pair import SPLITS
@@ -117,37 +118,23 @@ def read_annotation(path: Path) -> dict[str, str]:
     Raises:
         UserError: no such file, broken JSON, a split of an unknown name, an entry without image, an image in two splits.
     """
-    try:
-        import ijson
-    except ModuleNotFoundError:
-        raise UserError("mimic-cxr: split=r2gen needs the package ijson: install medim-bench[archives]") from None
     if not path.is_file():
         raise UserError(f"mimic-cxr: option 'annotation': file '{path}' does not exist")
     splits: dict[str, str] = {}
-    entry: dict[str, str] = {}
-    count = 0
-    try:
-        with path.open("rb") as stream:
-            for place, event, value in ijson.parse(stream):
-                key, item, field = place.partition(".item")
-                if event == "map_key" and not place and known_split(value) is None:
-                    raise UserError(f"{path}: {unknown('split', value, SPLITS)}")
-                if event in ("string", "number") and field == ".id":
-                    entry["id"] = str(value)
-                elif event == "string" and field in (".image_path", ".image_path.item"):
-                    entry.setdefault("image", value)
-                elif event == "end_map" and item and not field:
-                    count += 1
-                    split = known_split(key)
-                    name = Path(entry.get("image", entry.get("id", ""))).name
-                    image = re.sub(r"\.(jpe?g|png|dcm)$", "", name, flags=re.IGNORECASE)
-                    if not image or split is None:
-                        raise UserError(f"{path}: entry {count}, in '{key}', has neither 'image_path' nor 'id'")
-                    if splits.setdefault(image, split) != split:
-                        raise UserError(f"{path}: image '{image}' stands in {splits[image]} and in {split}")
-                    entry = {}
-    except ijson.JSONError as error:
-        raise UserError(f"{path}: broken JSON after {count} entries: {str(error).splitlines()[0]}") from None
+    for count, entry in enumerate(read_entries(path), start=1):
+        if isinstance(entry, Loss) or not isinstance(entry.value, dict):
+            raise UserError(f"{path}: entry {count} is no object of a list train, val or test")
+        key, value = entry.key or "", entry.value
+        split = known_split(key)
+        if split is None:
+            raise UserError(f"{path}: {unknown('split', key, SPLITS)}")
+        paths = value.get("image_path") or value.get("id") or ""
+        name = Path(str(paths[0] if isinstance(paths, list) else paths)).name
+        image = re.sub(r"\.(jpe?g|png|dcm)$", "", name, flags=re.IGNORECASE)
+        if not image:
+            raise UserError(f"{path}: entry {count}, in '{key}', has neither 'image_path' nor 'id'")
+        if splits.setdefault(image, split) != split:
+            raise UserError(f"{path}: image '{image}' stands in {splits[image]} and in {split}")
     if not splits:
         raise UserError(f"{path}: no entries: an object of lists train, val, test is needed")
     return splits

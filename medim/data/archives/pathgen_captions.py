@@ -7,19 +7,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
+from medim.data.archives.archive import Loss
+from medim.data.archives.fields import missing_word
+from medim.data.archives.json_records import read_entries
 from medim.errors import UserError
-
-try:
-    import ijson
-except ImportError:
-    raise UserError("reading PathGen's captions needs ijson: pip install 'medim-bench[archives]'") from None
 
 BUCKETS = 128
 KEYS = ("wsi_id", "position", "caption")
-
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -120,6 +116,8 @@ def entry_of(number: int, value: Any) -> Entry | str:
     wsi, position, caption, file_id = value["wsi_id"], value["position"], value["caption"], value.get("file_id")
     if not isinstance(wsi, str):
         return f"has a 'wsi_id' that is no text: {str(wsi)[:40]!r}"
+    if word := missing_word(caption):
+        return f"has '{word}' as its 'caption', which stands for missing text"
     if not isinstance(caption, str) or not caption.strip():
         return "has an empty 'caption'"
     if not isinstance(position, list) or len(position) != 2 or not all(re.fullmatch(r"[0-9]{1,9}", str(p)) for p in position):
@@ -132,32 +130,11 @@ def read_list(path: Path) -> Iterator[tuple[int, Any]]:
     """The values of a JSON list, numbered from 0, as a stream: memory holds one.
 
     Raises:
-        UserError: no list, or damaged JSON; the line names the entry and a byte before which the damage lies.
+        UserError: no list, or damaged JSON; the line tells after which entry (counted from 1).
     """
-    number = 0
-    with path.open("rb") as file:
-        if file.read(3) != _BYTE_ORDER_MARK:  # some copies begin with one
-            file.seek(0)
-        _refuse_other_than_list(path, file)
-        try:
-            for value in ijson.items(file, "item", use_float=True):
-                yield number, value
-                number += 1
-        except (ijson.JSONError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"'{path}' is damaged JSON in entry {number} (counted from 0), before byte {file.tell()}: {_first_line(error)}"
-            ) from None
-
-
-def _first_line(error: Exception) -> str:
-    """What a parser says, without its drawing of the place; some say it in bytes."""
-    said = error.args[0] if error.args and isinstance(error.args[0], bytes) else str(error).encode()
-    return said.decode("utf-8", "replace").strip().splitlines()[0]
-
-
-def _refuse_other_than_list(path: Path, file: BinaryIO) -> None:
-    start = file.tell()
-    head = file.read(1 << 12).lstrip()
-    if not head.startswith(b"["):
-        raise UserError(f"'{path}' is no JSON list: it begins with {head[:20].decode('utf-8', 'replace')!r}")
-    file.seek(start)
+    for entry in read_entries(path):
+        if isinstance(entry, Loss):
+            raise UserError(f"{path.parent / entry.item}: {entry.reason}")
+        if entry.key is not None:
+            raise UserError(f"'{path}' is no JSON list but an object with the key '{entry.key}'")
+        yield entry.number - 1, entry.value

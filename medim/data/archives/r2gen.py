@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import Field
 
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
-from medim.data.archives.fields import PatientOptions, UniqueIds, inside, known_split, one_line, unknown_split
+from medim.data.archives.fields import PatientOptions, UniqueIds, inside, known_split, report_in, unknown_split
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
 from medim.data.folder import NOT_STATED
@@ -120,7 +120,7 @@ class R2Gen(Archive):
                 continue
             fields = {
                 "id": name,
-                "report": one_line(value["report"]),
+                "report": report_in(value["report"], "the report"),
                 "split": split,
                 "patient": patient,
                 "study": study,
@@ -162,10 +162,9 @@ def _checked(value: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The id and the image paths of an entry; a UserError says what it lacks."""
     if not isinstance(value.get("id"), str | int) or not str(value["id"]).strip():
         raise UserError("field 'id' is missing")
-    if not isinstance(value.get("report"), str):
+    if "report" not in value:
         raise UserError("field 'report' is missing or no text")
-    if not value["report"].strip():
-        raise UserError("the report is empty")
+    report_in(value["report"], "the report")
     paths = value.get("image_path")
     paths = [paths] if isinstance(paths, str) else paths
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):

@@ -75,16 +75,16 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Row | Loss]:
         raise UserError(f"{path}: cannot be read beyond line {max(line - 1, 0)}: {error}") from error
 
 
-def decoded(data: bytes) -> str:
+def decoded(data: bytes, place: str = "") -> str:
     """A text file's content: UTF-8, or UTF-16 where the file says so.
 
     Raises:
-        UserError: it is neither.
+        UserError: it is neither; `place` begins the line.
     """
     try:
         return data.decode(_encoding(data))
     except UnicodeDecodeError as error:
-        raise UserError(f"not UTF-8: byte {error.start + 1}; {SAVE}") from None
+        raise UserError(f"{place}not UTF-8: byte {error.start + 1}; {SAVE}") from None
 
 
 def _row(path: Path, line: int, header: list[str], cells: list[str]) -> Row | Loss:

@@ -24,6 +24,9 @@ def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
         (b"[" * 100_000, "^lists and objects are nested more than 100 deep$"),
         (b"[" * 101 + b"]" * 101, "^lists and objects are nested more than 100 deep$"),
         (b'{"a": [' * 51 + b"]}" * 51, "^lists and objects are nested more than 100 deep$"),
+        (b'{"a": {"b": [1, NaN]}}', r"^field 'a\.b\.1' is NaN, which JSON does not have: leave the field out, or write null"),
+        (b'{"a": -1e999}', "^field 'a' is -Infinity"),
+        (b'{"a": 1}\r{"a": 2}\r', "broken JSON: Extra data .*; lines end in CR alone"),
     ],
 )
 def test_a_line_that_is_no_json_says_why(line, message):

@@ -76,7 +76,7 @@ def test_half_a_pair_is_a_loss_and_other_files_are_counted(tmp_path):
     assert [(entry.item, entry.reason) for entry in entries if isinstance(entry, Loss)] == [
         ("a.png", "no 'a.txt' beside it"),
         ("c.png", "the report is empty"),
-        ("d.txt", "not UTF-8: byte 3"),
+        ("d.txt", "not UTF-8: byte 3; save the file as UTF-8"),
         ("b.txt", "no picture 'b.*' beside it (.png, .jpg, .jpeg, .tif, .tiff, .bmp, .webp, .gif, .dcm)"),
     ]
     assert [entry for entry in entries if isinstance(entry, Excluded)] == [Excluded("a file of another kind ('.csv')")]
@@ -226,3 +226,24 @@ def test_a_real_folder_made_again_holds_the_same_pairs(shared_data, tmp_path):
     again = FolderDataset(tmp_path / "out")
     ids = [again.pair(split, n).id for split in prepared.splits for n in range(again.size(split))]
     assert sorted(ids) == sorted(record.fields["id"] for record in records[:6])
+
+
+def test_texts_that_stand_for_none_and_other_encodings(tmp_path):
+    put(tmp_path, "a", "b", "c")
+    (tmp_path / "a.txt").write_text("N/A\n")
+    (tmp_path / "b.txt").write_bytes("Größe".encode("utf-16"))
+    (tmp_path / "c.txt").write_bytes("Größe".encode("utf-8-sig"))
+    entries = list(open_archive("folder", tmp_path).records())
+    assert [entry.fields["report"] for entry in entries if isinstance(entry, Record)] == ["Größe", "Größe"]
+    assert entries[0] == Loss("a.png", "the report is 'N/A', which stands for missing text")
+
+
+def test_lines_with_numbers_that_json_has_not_are_lost_alone(tmp_path):
+    put(tmp_path, "a")
+    row = {"id": "a", "image": "a.png", "report": "clear", "split": "train", "age": 7}
+    lines = [{**row, "age": float("nan")}, row, {**row, "id": "b", "report": "null"}]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    lost, kept, word = open_archive("folder", tmp_path).records()
+    assert lost == Loss("pairs.jsonl:1", "field 'age' is NaN, which JSON does not have")
+    assert kept.fields["age"] == 7
+    assert word == Loss("pairs.jsonl:3", "field 'report' is 'null', which stands for missing text")

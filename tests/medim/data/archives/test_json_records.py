@@ -91,3 +91,25 @@ def test_the_file_is_found_or_must_be_named(tmp_path):
 def test_a_file_that_cannot_be_opened(tmp_path):
     with pytest.raises(UserError, match="cannot be read: No such file"):
         list(read_entries(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("wide", [0, 100_000])
+def test_numbers_that_are_none_are_read_as_python_writes_them(tmp_path, wide):
+    """Wherever the parser's blocks end, and beside texts that hold the same words."""
+    text = 'NaN, \\ "Infinity" ' + "é" * wide
+    values = [{"a": text, "b": float("nan"), "c": [1, float("-inf"), text]}, {"b": 1, "NaN": "NaN"}, {"b": float("inf")}]
+    for value in ({"train": values, "test": values[:1]}, values):
+        entries = list(read_entries(write(tmp_path / "a.json", json.dumps(value, ensure_ascii=False))))
+        assert repr([entry.value for entry in entries[:3]]) == repr(values)
+        assert len(entries) == (4 if isinstance(value, dict) else 3)
+    write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, values)))
+    assert repr([entry.value for entry in read_entries(tmp_path / "a.jsonl")]) == repr(values)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_and_line_ends(tmp_path, encoding):
+    values = [{"a": "Größe"}, {"a": "NaN", "b": 2}]
+    listed = json.dumps(values, ensure_ascii=False, indent=1).replace("\n", "\r\n")
+    lines = "\r\n".join(json.dumps(value, ensure_ascii=False) for value in values)
+    for name, text in (("a.json", listed), ("b.jsonl", lines), ("c.json", lines)):  # the last: lines by another name
+        assert [entry.value for entry in read_entries(write(tmp_path / name, text.encode(encoding)))] == values

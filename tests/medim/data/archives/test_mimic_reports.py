@@ -104,6 +104,7 @@ def test_reports_that_cannot_be_read_are_losses_of_each_image(mimic):
     (reports / "p10/p10000032/s50000001.txt").write_bytes(b"FINDINGS: \xff.")
     (reports / "p10/p10000032/s50000002.txt").write_text(" \n")
     _, _, losses, _ = mimic.listed()
+    begun = " cannot be read: not"
     assert [(loss.item, loss.reason.split("'")[2][:20]) for loss in losses] == [
-        ("a1", " cannot be read: 'ut"[:17]), ("a2", " cannot be read: "), ("a3", " is empty"), ("f1", " does not exist"),
+        ("a1", begun), ("a2", begun), ("a3", " is empty"), ("f1", " does not exist"),
     ]  # fmt: skip

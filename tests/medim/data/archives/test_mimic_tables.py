@@ -76,7 +76,7 @@ def test_the_split_of_r2gen(mimic, tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"train": [{"id": "a1"}', "broken JSON after 1 entries"),
+        ('{"train": [{"id": "a1"}', "broken JSON after entry 1 of 'train'"),
         ({"train": [], "tests": [entry("a1")]}, "unknown split 'tests'; did you mean 'test'"),
         ({"train": [{"report": "x"}]}, "entry 1, in 'train', has neither 'image_path' nor 'id'"),
         ({"train": [entry("a1")], "test": [entry("a1")]}, "image 'a1' stands in train and in test"),

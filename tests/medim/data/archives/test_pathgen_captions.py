@@ -43,18 +43,19 @@ def test_wrong_entries_are_losses_by_number(pathgen, pathgen_root: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (json.dumps([ENTRY])[:-1] + ', {"wsi_id"', r"damaged JSON in entry 1 .*before byte \d+"),
-        (json.dumps([ENTRY])[:-1], r"damaged JSON in entry 1 "),
-        ("[nonsense]", "damaged JSON in entry 0 .*: lexical error: invalid"),
-        ('{"wsi_id": "a"}', "is no JSON list: it begins with '{"),
-        ("", "is no JSON list"),
+        (json.dumps([ENTRY])[:-1] + ', {"wsi_id"', "broken JSON after entry 1: parse error"),
+        (json.dumps([ENTRY])[:-1], "broken JSON after entry 1: "),
+        ("[nonsense]", "broken JSON: lexical error: invalid"),
+        ('{"wsi_id": "a"}', "'wsi_id' holds no list"),
+        ('{"train": [1]}', "is no JSON list but an object with the key 'train'"),
+        ("", "broken JSON: parse error"),
         ("[]", "is an empty list"),
         ('[{"image": "a.png", "text": "b"}]', "holds no captions: entry 0 has no 'wsi_id'; its keys are: image, text"),
     ],
 )  # fmt: skip
 def test_damaged_or_other_json_is_named(pathgen, pathgen_root: Path, text: str, message: str) -> None:
     (pathgen_root / "PathGen-1.6M.json").write_text(text)
-    with pytest.raises(UserError, match=f"PathGen-1.6M.json' .*{message}"):
+    with pytest.raises(UserError, match=f"PathGen-1.6M.json.*{message}"):
         pathgen.listed(pathgen.opened(pathgen_root))
 
 
@@ -121,3 +122,12 @@ def test_nothing_is_left_behind(pathgen, pathgen_root: Path, tmp_path: Path, mon
     assert list((tmp_path / "scratch").iterdir())
     records.close()
     assert not list((tmp_path / "scratch").iterdir())
+
+
+def test_a_caption_that_is_none_is_lost_alone_and_named(pathgen, pathgen_root: Path) -> None:
+    captions = [float("nan"), "N/A", "tissue"]
+    pathgen.write_captions(pathgen_root, [{**pathgen.entry(pathgen.first, 0, 0), "caption": text} for text in captions])
+    records, losses, _ = pathgen.listed(pathgen.opened(pathgen_root))
+    assert [record.fields["report"] for record in records.values()] == ["tissue"]
+    reason = "has '{}' as its 'caption', which stands for missing text"
+    assert [loss.reason for loss in losses] == [reason.format("NaN"), reason.format("N/A")]

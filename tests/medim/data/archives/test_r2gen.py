@@ -167,3 +167,16 @@ def test_the_real_files(shared_data, name):
     assert len({record.fields["patient"] for record in records}) == sum(map(len, truth.values()))
     assert {record.fields["terms"] for record in records} == {IU_TERMS}
     assert archive.facts()["keys_that_name_no_split"] == [key for key in truth if not key.strip()]
+
+
+@pytest.mark.parametrize("written", ["NaN", '"nan"', '"None"'])
+def test_an_entry_without_a_number_is_lost_alone_and_named(tmp_path, written):
+    (tmp_path / "images").mkdir()
+    entries = [{"id": f"a{n}", "report": "clear .", "image_path": [f"{n}.png"], "age": "AGE"} for n in range(3)]
+    text = json.dumps({"train": entries, "val": [], "test": []}).replace('"AGE"', "NaN").replace('"clear ."', written, 1)
+    (tmp_path / "annotation.json").write_text(text)
+    found = list(open_archive("r2gen", tmp_path).records())
+    assert [entry.fields["id"] for entry in found if isinstance(entry, Record)] == ["a1", "a2"]
+    (loss,) = [entry for entry in found if isinstance(entry, Loss)]
+    word = written.strip('"')
+    assert loss == Loss("annotation.json, 'train', entry 1 (a0)", f"the report is '{word}', which stands for missing text")
