@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
+from benchmark.installation import MEND, trouble
 from benchmark.status import INTERRUPTED, STOPPED
+
+if (_trouble := trouble()) is not None:
+    print(f"{'error' if _trouble.fatal else 'warning'}: {_trouble.what}: {MEND}", file=sys.stderr)
+    if _trouble.fatal:
+        sys.exit(STOPPED)
+
 from leaderboard.errors import LeaderboardError
 from medim import __version__
 from medim.errors import UserError, plain, unknown

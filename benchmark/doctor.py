@@ -88,7 +88,7 @@ def summary(findings: Sequence[Finding]) -> str:
     """One line: how many of each state, and what is broken."""
     count = {state: sum(finding.state == state for finding in findings) for state in (READY, MISSING, BROKEN)}
     line = f"{count[READY]} ready, {count[MISSING]} missing (optional), {count[BROKEN]} broken"
-    broken = [finding.name for finding in findings if finding.state == BROKEN]
+    broken = [finding.name.strip() for finding in findings if finding.state == BROKEN]
     return f"{line}: {', '.join(broken)}" if broken else line
 
 

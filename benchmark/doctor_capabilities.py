@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +18,7 @@ from medim.errors import UserError
 REPORTS, IMAGES, MODELS, DATA, OTHERS = "Report metrics", "Image metrics", "Models", "Data sets", "Of other packages"
 OLDEST_JAVA = 8
 SMOLLM2 = Path("weights") / "smollm2"
+TESTED = "the packages' versions in constraints.txt, with which this project is tested: pip install -c constraints.txt"
 SCORING = "pip install 'medim-bench[scoring]'"
 
 
@@ -153,13 +155,27 @@ def _models() -> Iterator[Finding]:
         return f"shipped weights, hash {found} as on its card"
 
     for name, folder in sorted(shipped().items()):
-        yield ask(MODELS, name, partial(as_shipped, name, folder), "reinstall medim-bench")
+        loads = ask(MODELS, name, partial(as_shipped, name, folder), "reinstall medim-bench")
+        yield loads
+        if loads.state == READY:
+            yield ask(MODELS, f"  one sample of {name}", partial(_draws, name), TESTED)
     files = sorted(SMOLLM2.glob("*.gguf"))
     if files:
         yield Finding(MODELS, "SmolLM2-135M", READY, f"{files[0]}: --set backbone={SMOLLM2}")
     else:
         provide = "make smollm2; or the hub id HuggingFaceTB/SmolLM2-135M-Instruct, where the hub may be asked"
         yield Finding(MODELS, "SmolLM2-135M", MISSING, f"no .gguf file in {SMOLLM2}: the backbone of preset smollm2", provide)
+
+
+def _draws(name: str) -> str:
+    """One image and report, in few rounds and by the way that every command draws them."""
+    from medim.pipeline import MeDiMPipeline
+
+    start = time.perf_counter()
+    pipeline = MeDiMPipeline.from_pretrained(name, device="cpu")
+    pipeline.configure({"image.steps": 2, "report.steps": 4})
+    image, _ = pipeline.generate_pairs([""], seeds=[0])[0]
+    return f"{image.width} x {image.height} pixels and a report in {time.perf_counter() - start:.1f} s on the CPU"
 
 
 def _data_sets() -> Iterator[Finding]:

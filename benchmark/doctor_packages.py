@@ -8,8 +8,9 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from benchmark.doctor import BROKEN, MISSING, READY, Check, Finding
+from benchmark.installation import MEND, PROJECT, changed_files, trouble
 
-PACKAGES, PROJECT = "Packages", "medim-bench"
+PACKAGES = "Packages"
 _ROOT = Path(__file__).resolve().parent.parent
 
 OPTIONAL = {
@@ -65,6 +66,18 @@ def _extras() -> Iterator[Finding]:
             yield Finding(PACKAGES, name, READY, versions, details={"versions": here})
 
 
+def _own() -> Iterator[Finding]:
+    """That the modules of `medim` are ours: another project of that name installs into the same folder."""
+    wrong, changed = trouble(), changed_files()
+    if wrong is not None:
+        yield Finding(PACKAGES, "package medim", BROKEN, wrong.what, MEND)
+    if changed:
+        said = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" if len(changed) > 5 else "")
+        yield Finding(PACKAGES, f"files of {PROJECT}", BROKEN, said, MEND, {"changed": changed})
+    if wrong is None and not changed:
+        yield Finding(PACKAGES, "package medim", READY, "this project's alone")
+
+
 def _optional() -> Iterator[Finding]:
     for package, opens in OPTIONAL.items():
         try:
@@ -73,4 +86,4 @@ def _optional() -> Iterator[Finding]:
             yield Finding(PACKAGES, package, MISSING, f"for {opens}", f"pip install {package}")
 
 
-CHECKS: list[Check] = [_extras, _optional]
+CHECKS: list[Check] = [_own, _extras, _optional]

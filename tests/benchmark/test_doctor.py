@@ -130,6 +130,21 @@ def test_changed_weights_are_noticed(monkeypatch):
     assert "0000000000000000 are not those that were shipped" in found.found
 
 
+def test_a_model_that_loads_and_draws_nothing_is_broken(monkeypatch):
+    """As with a release of transformers that hands the cache of keys and values something new."""
+
+    def update(self, key, value, layer):
+        raise TypeError("update() got an unexpected keyword argument 'kwargs'")
+
+    monkeypatch.setattr("medim.sampling.cache._Store.update", update)
+    found = by_name(doctor_capabilities._models())
+    assert found["phantom-tiny"].state == READY
+    assert found["  one sample of phantom-tiny"].state == BROKEN
+    assert found["  one sample of phantom-tiny"].found.endswith("update() got an unexpected keyword argument 'kwargs'")
+    assert "constraints.txt" in found["  one sample of phantom-tiny"].provide
+    assert summary(list(found.values())).endswith("1 broken: one sample of phantom-tiny")
+
+
 def test_smollm2_is_looked_for(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("medim.checkpoints.shipped", dict)
