@@ -25,8 +25,8 @@ from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.decoder import Decoded
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Pass
-from medim.sampling.noise import noise
+from medim.sampling.forward import NotFinite, Pass, broken, refuse_broken
+from medim.sampling.noise import fine, noise
 from medim.sampling.plan import plan, rounds_of
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.steering import Spent
@@ -48,7 +48,8 @@ class Practice(MeDiMPipeline, ABC):
             raise UserError(f"model '{self.name}': the baselines fill canvases; they do not edit")
         started = time.perf_counter()
         ending = Ending(self.reports.end, self.reports.padding)
-        filled, passes = self.fill(canvas, seeds)
+        with self._named():
+            filled, passes = self.fill(canvas, seeds)
         decoded = Decoded(ending.trim(filled), len(passes), time.perf_counter() - started, tuple(passes))
         self.spent = Spent([decoded], [len(seeds)])
         return decoded.canvas
@@ -68,7 +69,7 @@ class Released(Practice):
     def fill(self, canvas: Canvas, seeds: Sequence[int]) -> tuple[Canvas, list[Pass]]:
         layout, tokens, passes = canvas.layout, canvas.tokens.clone(), []
         totals = canvas.masked.sum(1).tolist()
-        steps = min(STEPS, max(totals))
+        steps, flags = min(STEPS, max(totals)), list[torch.Tensor]()
         left = [falling(total, steps) for total in totals]
         uniform = noise(seeds, steps, layout.length).to(tokens.device)
         structure = layout.structure.to(tokens.device)
@@ -78,15 +79,17 @@ class Released(Practice):
             masked = now.masked
             without = Canvas(layout, tokens.masked_fill(hidden, layout.vocabulary.mask), canvas.given)
             known, unknown = (full_logits(self.model, part) for part in (now, without))
+            flags += map(broken, (known, unknown))
             passes += [_full_pass(now, guided=0), _full_pass(now, guided=len(tokens))]
             w = GUIDANCE * (1 - t)
-            drawn, log_probability = draw(_restricted((1 + w) * known - w * unknown, now), uniform[index, 0], 1.0, 1.0)
+            drawn, log_probability = draw(_restricted((1 + w) * known - w * unknown, now), fine(uniform[index]), 1.0, 1.0)
             gumbel = -torch.log(-torch.log(uniform[index, 1].clamp(1e-9, 1 - 1e-7)))
             sure = log_probability.gather(-1, drawn[..., None])[..., 0] + NOISE * t * gumbel
             for row in range(len(tokens)):
                 count = int(masked[row].sum().item()) - left[row][index]
                 best = sure[row].masked_fill(~masked[row], -torch.inf).topk(count).indices
                 tokens[row, best] = _ids(drawn[row, best], layout)
+        refuse_broken(flags)
         return Canvas(layout, tokens, canvas.given), passes
 
 
@@ -107,13 +110,14 @@ class PublicPractice(Practice):
         uniform = noise(seeds, rounds_of(layout, vacant, settings), layout.length)
         due = {entry.index: entry.turns for entry in plan(layout, vacant, settings, uniform)}
         tokens, device, passes = canvas.tokens.clone(), canvas.tokens.device, []
-        uniform = uniform.to(device)
+        uniform, flags = uniform.to(device), list[torch.Tensor]()
         for index in range(len(uniform)):
             now = Canvas(layout, tokens.clone(), canvas.given)
             if not bool(now.masked.any().item()):
                 break
             turns = [turn.to(device) for turn in due.get(index, ())]
             logits = full_logits(self.model, now)
+            flags.append(broken(logits))
             passes.append(_full_pass(now, guided=0))
             for turn in turns:
                 own, where = settings.of(turn.modality), layout.of(turn.modality)
@@ -124,7 +128,7 @@ class PublicPractice(Practice):
                     other = full_logits(self.model, Canvas(layout, without, canvas.given))
                     passes.append(_full_pass(now, guided=len(tokens)))
                     guided = logits + turn.weight[:, None, None].to(logits) * (logits - other)
-                drawn, log_probability = draw(_restricted(guided, now), uniform[index, 0], own.temperature, own.top_p)
+                drawn, log_probability = draw(_restricted(guided, now), fine(uniform[index]), own.temperature, own.top_p)
                 masked = now.masked[:, where]
                 place = torch.arange(masked.shape[1], device=device).expand(masked.shape)
                 share, order = masked.float().mean(1), uniform[index, 1][:, where]
@@ -138,6 +142,7 @@ class PublicPractice(Practice):
                         rank = RANKS[own.order](proposal, own)[row].masked_fill(~masked[row], -torch.inf)
                         best = rank.topk(count).indices
                     tokens[row, where.start + best] = _ids(drawn[row, where.start + best], layout)
+        refuse_broken(flags)
         return Canvas(layout, tokens, canvas.given), passes
 
 

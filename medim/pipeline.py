@@ -1,6 +1,7 @@
 """A trained model with both tokenizers: reports, images and pairs in, reports, images and pairs out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
 from medim.sampling.editing import canvas_of_edit, sampler_of_edit
 from medim.sampling.ending import Ending
+from medim.sampling.forward import NotFinite
 from medim.sampling.gaps import with_gaps
 from medim.sampling.regions import Mask, token_mask
 from medim.sampling.sentences import sentence_slices
@@ -301,7 +303,8 @@ class MeDiMPipeline:
         ending = Ending(self.reports.end, self.reports.padding)
 
         def run(part: Canvas, numbers: Sequence[int]) -> Decoded:
-            return decode(self.model, part, sampler or self.sampler, numbers, ending)
+            with self._named():
+                return decode(self.model, part, sampler or self.sampler, numbers, ending)
 
         if not self.steered:
             decoded = run(canvas, seeds)
@@ -316,6 +319,14 @@ class MeDiMPipeline:
             flops=lambda decoded: Cost.of(self.model).of_passes(decoded.passes),
         )  # fmt: skip
         return done
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        """Tells of which model it is that an output is no number."""
+        try:
+            yield
+        except NotFinite as error:
+            raise UserError(f"model '{self.name}': {error}") from error
 
     def _completed(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> list[Completion]:
         done = self._decode(canvas, seeds, sampler)

@@ -7,8 +7,8 @@ import torch
 from medim.canvas import MODALITIES, Canvas
 from medim.diffusion.transition import Transition, transition
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Ask, Denoiser, Pass, account, read
-from medim.sampling.noise import noise
+from medim.sampling.forward import Ask, Denoiser, Pass, account, broken, read, refuse_broken
+from medim.sampling.noise import fine, noise, wide
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import nucleus
 
@@ -50,13 +50,13 @@ def ancestral(
     active = [m for m in MODALITIES if bool(vacant[:, layout.of(m)].any())]
     rounds = max((settings.of(m).steps for m in active), default=0)
     uniform = noise(seeds, rounds + 1, layout.length).to(device)
-    tokens, passes = canvas.tokens.clone(), []
+    tokens, passes, flags = canvas.tokens.clone(), [], list[torch.Tensor]()
     level = dict.fromkeys(MODALITIES, 0.0)
     processes = {m: transition(model.config.transition, layout.size(m)) for m in MODALITIES}
     for m in active:
         where, level[m] = layout.of(m), 1.0
         zero = torch.zeros_like(tokens[:, where])
-        alone = processes[m].corrupt(zero, torch.zeros((), device=device), uniform[rounds, 0][:, where])
+        alone = processes[m].corrupt(zero, torch.zeros((), device=device), fine(uniform[rounds])[:, where])
         tokens[:, where] = torch.where(free[:, where], layout.ids(alone, m), tokens[:, where])
     asks = {m: Ask(m, _places(vacant[:, layout.of(m)]).to(device), None) for m in active}
     for index in range(rounds):
@@ -72,16 +72,17 @@ def ancestral(
         t = torch.tensor([level[m] for m in MODALITIES]).to(device).expand(len(tokens), 2)
         logits = read(model, now, model.hidden(tokens, t), wanted)
         passes.append(account(now, wanted))
+        flags += map(broken, logits.values())
         tokens = tokens.clone()
         for ask in wanted:
             m, where, own = ask.modality, layout.of(ask.modality), settings.of(ask.modality)
             said = logits[m]
             if m == "report" and ending is not None and barred is not None:
                 said = ending.forbid(said, barred.gather(1, ask.place))
-            probability = nucleus((said.float() / own.temperature).softmax(-1), own.top_p)
+            probability = nucleus(wide((said.float() / own.temperature).softmax(-1)), own.top_p)
             probability = probability / probability.sum(-1, keepdim=True)
             before = tokens[:, where].gather(1, ask.place)
-            numbers = uniform[index, 0][:, where].gather(1, ask.place)
+            numbers = fine(uniform[index])[:, where].gather(1, ask.place)
             z = posterior_step(
                 processes[m], layout.states(before, m).flatten(), probability.flatten(0, 1), level[m], following[m],
                 numbers.flatten(),
@@ -89,6 +90,7 @@ def ancestral(
             after = torch.where(free[:, where].gather(1, ask.place), layout.ids(z.view_as(before), m), before)
             tokens[:, where] = tokens[:, where].scatter(1, ask.place, after)
         level = following
+    refuse_broken(flags)
     return Canvas(layout, tokens, canvas.given), passes
 
 

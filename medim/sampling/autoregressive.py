@@ -11,8 +11,8 @@ from transformers import DynamicCache
 from medim.canvas import MODALITIES, Canvas, Modality
 from medim.denoiser import MeDiMModel
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Pass
-from medim.sampling.noise import noise
+from medim.sampling.forward import Pass, broken, refuse_broken
+from medim.sampling.noise import fine, noise
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import draw
 
@@ -34,10 +34,10 @@ def from_the_left(
     open_ = {m: bool(vacant[layout.of(m)].any()) for m in MODALITIES}
     report_first = layout.order == "report-image" if open_["image"] == open_["report"] else open_["image"]
     order = model.reading_order(report_first)
-    uniform = noise(seeds, 1, layout.length)[0, 0].to(canvas.tokens.device)  # (B, L)
+    uniform = noise(seeds, 1, layout.length)[0].to(canvas.tokens.device)  # (3, B, L)
     barred = None if ending is None else ending.bars(canvas, settings.report.length)
     tokens, passes, read, past = canvas.tokens.clone(), list[Pass](), 0, DynamicCache()
-    rows = len(tokens)
+    rows, flags = len(tokens), list[torch.Tensor]()
     opening = model.added.weight[0].expand(rows, 1, -1)
     for index, place in enumerate(order.tolist()):
         if not vacant[place]:
@@ -47,12 +47,14 @@ def from_the_left(
         modality: Modality = "image" if layout.image.start <= place < layout.image.stop else "report"
         own = settings.of(modality)
         logits = model.logits(model.backbone(fresh, None, past=past)[:, -1], modality)
+        flags.append(broken(logits))
         if modality == "report" and ending is not None and barred is not None:
             logits = ending.forbid(logits, barred[:, place - layout.report.start])
-        drawn, _ = draw(logits, uniform[:, place], own.temperature, own.top_p)
+        drawn, _ = draw(logits, fine(uniform[:, :, place]), own.temperature, own.top_p)
         masked = tokens[:, place] == layout.vocabulary.mask
         tokens[:, place] = torch.where(masked, layout.ids(drawn, modality), tokens[:, place])
         made = {m: rows if m == modality else 0 for m in MODALITIES}
         passes.append(Pass(rows, 0, fresh.shape[1], index + 1, made["image"], made["report"]))
         read = index + 1
+    refuse_broken(flags)
     return Canvas(layout, tokens, canvas.given), passes

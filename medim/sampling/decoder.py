@@ -15,7 +15,7 @@ from medim.sampling.autoregressive import from_the_left
 from medim.sampling.cache import hidden_states
 from medim.sampling.countdown import Countdown
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Ask, Denoiser, Pass, account, read
+from medim.sampling.forward import Ask, Denoiser, Pass, account, broken, read, refuse_broken
 from medim.sampling.noise import noise
 from medim.sampling.plan import active, plan, rounds_of
 from medim.sampling.settings import SamplerSettings
@@ -55,7 +55,7 @@ def decode(
             report's positions are like any others.
 
     Raises:
-        UserError: settings that this model or this canvas cannot obey.
+        UserError: settings that this model or this canvas cannot obey; logits that are no numbers (`NotFinite`).
     """
     started = time.perf_counter()
     if settings.report.length:
@@ -115,6 +115,7 @@ def _masked_diffusion(
     barred = None if ending is None else ending.bars(canvas, settings.report.length)
     early = Countdown() if any(k.order == "threshold" for k in kinds) and all(k.remask == "none" for k in kinds) else None
     passes: list[Pass] = []
+    flags: list[torch.Tensor] = []
     changed = nothing = torch.zeros(len(vacant), dtype=torch.long)  # positions of each row, since the pass before
     with hidden_states(model, settings.cache) as states:
         for entry in rounds:
@@ -128,6 +129,7 @@ def _masked_diffusion(
                 hidden, queries = states(canvas, asks, entry, changed)
                 passes.append(account(canvas, asks, queries))
                 logits, changed = read(model, canvas, hidden, asks), nothing
+                flags += map(broken, logits.values())
                 for turn, (place, idle) in zip(turns, places, strict=True):
                     modality, own = turn.modality, logits[turn.modality]
                     if modality == "report" and ending is not None and barred is not None:
@@ -138,6 +140,7 @@ def _masked_diffusion(
                 if turn.remask is not None:
                     canvas = _mask_again(canvas, turn.modality, turn.remask)
                 changed = changed + turn.changed
+    refuse_broken(flags)
     return canvas, passes
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from medim.canvas import MODALITIES, Canvas, Modality
+from medim.errors import UserError
 
 
 class Denoiser(Protocol):
@@ -97,6 +98,21 @@ def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, asks: Sequence[A
             logits = logits + ask.weight[:, None, None].to(logits) * (logits - at(next(blocks)))
         result[ask.modality] = logits
     return result
+
+
+class NotFinite(UserError):
+    """A model whose logits are NaN or infinite: nothing can be drawn from them."""
+
+
+def broken(logits: torch.Tensor) -> torch.Tensor:
+    """Whether the largest logit of some place is NaN or infinite; a tensor () for which nothing has waited."""
+    return ~logits.amax(-1).isfinite().all()
+
+
+def refuse_broken(flags: Sequence[torch.Tensor]) -> None:
+    """Raises `NotFinite` where one of the flags of `broken` is set; waits for the device, hence once, after all rounds."""
+    if flags and bool(torch.stack(list(flags)).any()):
+        raise NotFinite("its logits are NaN or infinite: weights that are no numbers, or a dtype in which they overflow")
 
 
 def account(canvas: Canvas, asks: Sequence[Ask], queries: int | None = None) -> Pass:

@@ -102,7 +102,7 @@ def plan(layout: Layout, vacant: torch.Tensor, settings: SamplerSettings, unifor
 
     Args:
         vacant: True where a token is to be generated, (B, L); every row has the same modalities to generate.
-        uniform: in [0, 1), shape (rounds, 2, B, L); all on the CPU.
+        uniform: of `noise`, shape (rounds, 3, B, L); all on the CPU.
     """
     modalities = active(layout, vacant)
     if not modalities:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import torch
 
 from medim.canvas import Canvas, Modality
+from medim.sampling.noise import fine, wide
 from medim.sampling.settings import ModalitySettings
 
 
@@ -77,7 +78,7 @@ def nucleus(probability: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens drawn by inverse transform, one uniform number each.
+    """Tokens drawn by inverse transform, one uniform number each, summed in float64: a float32 loses the ids of a long tail.
 
     Args:
         logits: shape (..., V).
@@ -87,13 +88,13 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p:
         tokens (...), and the log-probability of every id at temperature 1 (..., V).
     """
     log_probability = logits.float().log_softmax(-1)
-    probability = nucleus((log_probability / temperature).softmax(-1), top_p)
+    probability = nucleus(wide((log_probability / temperature).softmax(-1)), top_p)
     cumulative = probability.cumsum(-1)
     # A draw strictly above the last mass would fall off the end; clamping to the largest possible id keeps it inside.
-    target = uniform[..., None] * cumulative[..., -1:]
+    target = wide(uniform)[..., None] * cumulative[..., -1:]
     tokens = torch.searchsorted(cumulative, target, right=True)[..., 0].clamp(max=logits.shape[-1] - 1)
     tokens = torch.where(probability.gather(-1, tokens[..., None])[..., 0] > 0, tokens, probability.argmax(-1))
-    return tokens, log_probability
+    return tokens.to(logits.device), log_probability
 
 
 def fraction(settings: ModalitySettings, progress: float) -> float:
@@ -129,16 +130,16 @@ def step(
         idle: True where there is nothing to reveal, (B, K).
         logits: shape (B, K, V).
         keep: masked positions of the modality after the round, (B,); None where all places are to be revealed.
-        uniform: in [0, 1), shape (2, B, N) for the N positions of the modality: for the tokens and for the order.
+        uniform: of `noise`, shape (3, B, N) for the N positions of the modality.
     """
     where = canvas.layout.of(modality)
     before = canvas.tokens[:, where]  # (B, N)
-    drawn, log_probability = draw(logits, uniform[0].gather(1, place), settings.temperature, settings.top_p)
+    numbers = uniform.gather(2, place.expand(len(uniform), -1, -1))
+    drawn, log_probability = draw(logits, fine(numbers), settings.temperature, settings.top_p)
     chosen = ~idle
     if keep is not None:
         masked = before == canvas.layout.vocabulary.mask
-        share, order = masked.float().mean(1), uniform[1].gather(1, place)
-        proposal = Proposal(place, idle, drawn, log_probability, share, order)
+        proposal = Proposal(place, idle, drawn, log_probability, masked.float().mean(1), numbers[1])
         fewest = int(settings.order == "threshold")
         chosen = best(proposal, (masked.sum(1) - keep).clamp(min=fewest), settings)
     ids = torch.where(chosen, canvas.layout.ids(drawn, modality), before.gather(1, place))

@@ -185,6 +185,7 @@ def test_the_loop_never_asks_the_device_for_a_value(order, refresh, monkeypatch)
     vacant = Canvas.blank(layout, 2).masked
     # The one look that there is, at how many are left, is a round late on a GPU; see `Countdown`.
     monkeypatch.setattr(decoder.Countdown, "finished", lambda self, canvas, modalities: False)
+    monkeypatch.setattr(decoder, "refuse_broken", lambda flags: None)  # asks after the last round, whether all were numbers
     canvas, passes = decoder._masked_diffusion(
         model, Canvas.blank(layout, 2, "meta"), vacant, settings, [1, 2], Ending(end=3, padding=4)
     )

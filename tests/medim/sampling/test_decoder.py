@@ -10,6 +10,7 @@ from medim.errors import UserError
 from medim.sampling import decoder, plan, step
 from medim.sampling.countdown import Countdown
 from medim.sampling.decoder import decode
+from medim.sampling.forward import NotFinite
 from medim.sampling.settings import ModalitySettings, SamplerSettings
 
 N = 5000
@@ -321,3 +322,19 @@ def test_weight_of_guidance_by_progress():
     expected = torch.tensor([0.0, 0.0, 0.5, 1.0, 2 * 0.39999 / 0.4, 0.0, 0.0])
     torch.testing.assert_close(plan.weight(own, progress), expected, atol=1e-5, rtol=0)
     assert math.isclose(float(plan.weight(ModalitySettings(guidance=3.0), progress)[0]), 3.0)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("walk", ["absorbing", "uniform"])
+def test_logits_that_are_no_numbers_are_refused(toy, monkeypatch, walk, value):
+    toy.config.transition, honest = walk, toy.logits
+
+    def logits(hidden, modality):
+        said = honest(hidden, modality).clone()
+        if len(toy.seen) == 3:
+            said[-1, 0, 1] = value
+        return said
+
+    monkeypatch.setattr(toy, "logits", logits)
+    with pytest.raises(NotFinite, match="logits are NaN or infinite"):
+        draw(toy, one_by_one("random"), count=3)

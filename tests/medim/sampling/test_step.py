@@ -1,10 +1,12 @@
 """Draws and schedules."""
 
 import numpy as np
+import pytest
 import torch
 
+from medim.sampling.noise import GRID, fine, noise
 from medim.sampling.settings import ModalitySettings
-from medim.sampling.step import Proposal, confidence, draw, entropy, fraction, margin, remaining, threshold
+from medim.sampling.step import Proposal, confidence, draw, entropy, fraction, margin, nucleus, remaining, threshold
 
 
 def test_draw_follows_temperature_and_nucleus():
@@ -29,6 +31,34 @@ def test_draws_have_the_shape_of_their_places():
 def test_impossible_tokens_are_never_drawn():
     logits = torch.tensor([[-torch.inf, 0.0, -torch.inf]]).repeat(3, 1)
     assert draw(logits, torch.tensor([0.0, 0.5, 1.0 - 1e-7]), 1.0, 1.0)[0].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("top_p", [1.0, 1 - 1e-6])
+def test_every_id_of_a_long_tail_can_be_drawn(top_p):
+    """Of 262,000 ids one has nearly all the mass: each other one is drawn by the middle of its own interval."""
+    size, tail = 262_000, 6e-4
+    probability = torch.full((size,), tail / (size - 1), dtype=torch.float64)
+    probability[0] = 1 - tail
+    ids = torch.linspace(1, size - 1, 16).long()
+    logits = probability.log().float().expand(len(ids), -1)
+    own = (logits[0].log_softmax(-1) / 1.0).softmax(-1).double()  # the law as float32 tells it
+    kept = nucleus(own[None], top_p)[0]
+    ids = ids[kept[ids] > 0]
+    assert len(ids) > 14
+    middle = (kept.cumsum(0)[ids] - kept[ids] / 2) / kept.sum()
+    assert draw(logits[: len(ids)], middle, 1.0, top_p)[0].tolist() == ids.tolist()
+
+
+def test_random_numbers_for_tokens_are_finer_than_a_float32():
+    """Between two neighbouring float32 numbers they lie evenly: 4,000 cells of a fine grid, by chi-square."""
+    numbers = noise(range(40), 10, 100)
+    uniform = fine(numbers[0])
+    assert uniform.dtype == torch.float64
+    assert torch.equal((uniform / GRID).floor() * GRID, numbers[0, 0].double())
+    below = torch.cat([(fine(row) / GRID) % 1 for row in numbers]).flatten()  # 40,000
+    counts = torch.bincount((below * 100).long(), minlength=100).double()
+    assert float(((counts - 400) ** 2 / 400).sum()) < 99 + 5 * (2 * 99) ** 0.5
+    assert torch.equal(noise([7], 3, 5), noise([1, 7], 9, 5)[:3, :, 1:])  # neither batch nor rounds matter
 
 
 def test_the_cosine_schedule_reveals_few_tokens_first():
