@@ -25,7 +25,7 @@ from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.decoder import Decoded
 from medim.sampling.ending import Ending
-from medim.sampling.forward import NotFinite, Pass, broken, refuse_broken
+from medim.sampling.forward import Pass, broken, refuse_broken
 from medim.sampling.noise import fine, noise
 from medim.sampling.plan import plan, rounds_of
 from medim.sampling.settings import SamplerSettings

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 
-from leaderboard.compare import Board, Breakdown, Row, Table, breakdown
+from leaderboard.compare import Board, BreakdownError, Row, Table, breakdown
 from leaderboard.ranking import CHANGE
 from leaderboard.record import Record
 from leaderboard.tables import arrow, direction_of, item_of, number
@@ -229,7 +229,7 @@ def _breakdown_plot(board: Board, table: Table, group: str, rows: Sequence[Row],
         return Plot(name, title, _breakdown_alt(group, parts, rows), png(figure), group, folded=group != "prevalence")
 
 
-def _breakdown_alt(group: str, parts: Mapping[str, Breakdown], rows: Sequence[Row]) -> str:
+def _breakdown_alt(group: str, parts: Mapping[str, BreakdownError], rows: Sequence[Row]) -> str:
     sums = []
     for row in rows:
         values = [cell.value for m in parts if (cell := row.cells.get(m)) is not None and cell.value is not None]

@@ -23,7 +23,7 @@ from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
 from medim.sampling.editing import canvas_of_edit, sampler_of_edit
 from medim.sampling.ending import Ending
-from medim.sampling.forward import NotFinite
+from medim.sampling.forward import NotFiniteError
 from medim.sampling.gaps import with_gaps
 from medim.sampling.regions import Mask, token_mask
 from medim.sampling.sentences import sentence_slices
@@ -325,7 +325,7 @@ class MeDiMPipeline:
         """Tells of which model it is that an output is no number."""
         try:
             yield
-        except NotFinite as error:
+        except NotFiniteError as error:
             raise UserError(f"model '{self.name}': {error}") from error
 
     def _completed(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> list[Completion]:

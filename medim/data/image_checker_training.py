@@ -11,7 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from medim.data.image_checker import FindingNet
+from medim.errors import UserError
 from medim.files import atomic_path, write_json
+from medim.finite import first_broken
 
 TRAIN_BATCH = 128
 LEARNING_RATE = 3e-3
@@ -70,10 +72,12 @@ def fit(network: FindingNet, batches: Iterable[tuple[torch.Tensor, torch.Tensor]
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs lack it
     optimizer = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.15)
-    for images, targets in batches:
+    for step, (images, targets) in enumerate(batches, 1):
         with torch.autocast("cpu", torch.bfloat16):
             logits = network.classify(images.contiguous(memory_format=torch.channels_last))
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), targets)
+        if not bool(loss.isfinite()):
+            raise UserError(f"the training of the image checker broke down: the loss is {loss.item()} at step {step}")
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -116,7 +120,13 @@ def write_checker(
     labels: Sequence[str],
     told: Mapping[str, Any],
 ) -> None:
-    """Writes `out` (safetensors) and its card, the JSON file of the same stem: thresholds, size, and what is `told`."""
+    """Writes `out` (safetensors) and its card, the JSON file of the same stem: thresholds, size, and what is `told`.
+
+    Raises:
+        UserError: a weight is no number, also where it is too large for fp16.
+    """
+    if (name := first_broken(weights)) is not None:
+        raise UserError(f"the training of the image checker broke down: weight {name} is NaN or infinite")
     with atomic_path(out) as temporary:
         save_file({key: value.contiguous() for key, value in weights.items()}, temporary)
     card = {

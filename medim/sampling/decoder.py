@@ -55,7 +55,7 @@ def decode(
             report's positions are like any others.
 
     Raises:
-        UserError: settings that this model or this canvas cannot obey; logits that are no numbers (`NotFinite`).
+        UserError: settings that this model or this canvas cannot obey; logits that are no numbers (`NotFiniteError`).
     """
     started = time.perf_counter()
     if settings.report.length:

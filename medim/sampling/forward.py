@@ -100,7 +100,7 @@ def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, asks: Sequence[A
     return result
 
 
-class NotFinite(UserError):
+class NotFiniteError(UserError):
     """A model whose logits are NaN or infinite: nothing can be drawn from them."""
 
 
@@ -110,9 +110,9 @@ def broken(logits: torch.Tensor) -> torch.Tensor:
 
 
 def refuse_broken(flags: Sequence[torch.Tensor]) -> None:
-    """Raises `NotFinite` where one of the flags of `broken` is set; waits for the device, hence once, after all rounds."""
+    """Raises `NotFiniteError` where one of the flags of `broken` is set; waits for the device, hence once, after all rounds."""
     if flags and bool(torch.stack(list(flags)).any()):
-        raise NotFinite("its logits are NaN or infinite: weights that are no numbers, or a dtype in which they overflow")
+        raise NotFiniteError("its logits are NaN or infinite: weights that are no numbers, or a dtype in which they overflow")
 
 
 def account(canvas: Canvas, asks: Sequence[Ask], queries: int | None = None) -> Pass:

@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from medim.data.dataset import PairDataset
 from medim.devices import chosen_device
-from medim.errors import UserError
 from medim.files import write_json, write_text
+from medim.finite import first_broken
 from medim.locks import held
 from medim.tokenizers.codebook import CodebookLearner, standardise
 from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
@@ -22,7 +22,16 @@ from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
 from medim.tokenizers.round_trip import evaluate, psnr, report
 from medim.training.folder import CONFIG, clear_training
 from medim.training.tokenizer_recipe import TokenizerRecipe
-from medim.training.tokenizer_run import Checkpoints, Metrics, cached_images, interruptible, picture, refuse_other_config
+from medim.training.tokenizer_run import (
+    BreakdownError,
+    Checkpoints,
+    Metrics,
+    breakdown,
+    cached_images,
+    interruptible,
+    picture,
+    refuse_other_config,
+)
 
 METRICS, PICTURE, REPORT = "metrics.jsonl", "reconstructions.png", "reconstruction.json"
 START_IMAGES = 512  # images whose latents place the codebook
@@ -77,7 +86,7 @@ def train_tokenizer(
 
         begun = time.monotonic() - run.seconds
         bar = tqdm(total=recipe.steps, initial=run.step, desc="tokenizer", unit="step", disable=not progress)
-        with interruptible() as interrupted, bar:
+        with interruptible() as interrupted, bar, breakdown(checkpoints):
             while run.step < recipe.steps:
                 figures = run.advance(train)
                 run.seconds = time.monotonic() - begun
@@ -90,11 +99,14 @@ def train_tokenizer(
                 if run.step % recipe.eval_every == 0 and recipe.first_quantised_step < run.step < recipe.steps:
                     metrics.add(run.step, "val", seconds=run.seconds, **evaluate(run.tokenizer, val))
                 if run.step % recipe.save_steps == 0 or run.step == recipe.steps or interrupted():
+                    run.refuse_broken_weights()
                     checkpoints.save(run.step, run.state())
                 if interrupted():
                     raise KeyboardInterrupt
 
-        tokenizer = run.finish()
+        with breakdown(checkpoints):
+            tokenizer = run.finish()
+            run.refuse_broken_weights()
         figures = evaluate(tokenizer, val)
         metrics.add(run.step, "final", seconds=run.seconds, **figures)
         tokenizer.training = {**config, "val": {**figures, "images": len(val)}, "seconds": round(run.seconds, 1)}
@@ -172,7 +184,7 @@ class TokenizerTraining:
             balance = adaptive_weight(reconstruction, fooled, self.model.decoder.conv_out.weight)
             loss = loss + recipe.adversarial_weight * balance * fooled
         if not math.isfinite(loss.item()):
-            raise UserError(f"the loss is {loss.item()} at step {self.step + 1}; a lower learning_rate may help")
+            raise BreakdownError(f"the loss is {loss.item()} at step {self.step + 1}")
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.max_grad_norm)
@@ -192,6 +204,13 @@ class TokenizerTraining:
             flat = latents.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
             figures["restarted"] = self.learner.restart(flat, self._generator())
         return figures
+
+    def refuse_broken_weights(self) -> None:
+        """Raises a `BreakdownError` where a weight is no number: such are never saved."""
+        parts = (self.model, self.learner, *(() if self.discriminator is None else (self.discriminator,)))
+        name = first_broken(item for part in parts for item in part.state_dict().items())
+        if name is not None:
+            raise BreakdownError(f"weight {name} is NaN or infinite at step {self.step}")
 
     def finish(self) -> ImageTokenizer:
         """Standardises the codebook and rounds the weights to what is stored, so that all figures hold for the stored ones."""
@@ -257,6 +276,8 @@ class TokenizerTraining:
         with self._autocast():
             judged = self.discriminator(torch.cat([real, fake])).float().chunk(2)
         loss = discriminator_loss(*judged)
+        if not math.isfinite(loss.item()):
+            raise BreakdownError(f"the discriminator's loss is {loss.item()} at step {self.step + 1}")
         self.adversary.zero_grad(set_to_none=True)
         loss.backward()
         self.adversary.step()

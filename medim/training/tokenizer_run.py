@@ -89,18 +89,40 @@ class Checkpoints:
         """
         for leftover in self.out.glob(".checkpoint-*.tmp"):
             shutil.rmtree(leftover)
-        steps = self._steps()
-        if not steps:
+        folder = self.path()
+        if folder is None:
             return None
-        path = self.out / f"checkpoint-{steps[-1]}" / self.STATE
+        path = folder / self.STATE
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError) as error:
             raise UserError(f"checkpoint '{path}' cannot be read ({str(error).splitlines()[0]}); remove its folder") from error
 
+    def path(self) -> Path | None:
+        """The folder of the latest checkpoint."""
+        steps = self._steps()
+        return self.out / f"checkpoint-{steps[-1]}" if steps else None
+
     def _steps(self) -> list[int]:
         names = (re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.out.iterdir())
         return sorted(int(match[1]) for match in names if match)
+
+
+class BreakdownError(Exception):
+    """A loss or a weight is no number any more."""
+
+
+@contextmanager
+def breakdown(checkpoints: Checkpoints) -> Iterator[None]:
+    """Tells of a `BreakdownError` which checkpoint is the last before it, as a UserError."""
+    try:
+        yield
+    except BreakdownError as error:
+        newest = checkpoints.path()
+        kept = "no checkpoint was saved before" if newest is None else f"the last finite checkpoint is '{newest}'"
+        raise UserError(
+            f"the training broke down: {error}; {kept}; a lower learning_rate may help, in another --out"
+        ) from error
 
 
 @dataclass

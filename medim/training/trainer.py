@@ -18,6 +18,7 @@ from medim.devices import can_compile, chosen_device
 from medim.diffusion.likelihood import CONDITIONS, likelihood
 from medim.diffusion.schedule import schedule_named
 from medim.errors import UserError
+from medim.finite import first_broken
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.callbacks import EMA, CtrlC, MetricsFile, MovingAverage
 from medim.training.draws import Draws
@@ -94,8 +95,35 @@ class DiffusionTrainer(Trainer):
         loss = (weight * divergence * share).sum(1).mean()
         return (loss, {"divergence": divergence}) if return_outputs else loss
 
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        if not bool(loss.isfinite()):
+            raise self.stopped(f"the loss is {loss.item()}", self.state.global_step + 1)
+        return loss
+
+    def _save_checkpoint(self, model, trial) -> None:
+        self.refuse_broken_weights()
+        super()._save_checkpoint(model, trial)
+
+    def refuse_broken_weights(self) -> None:
+        """Raises a UserError where a weight or its moving average is no number: such are never saved."""
+        averaged = {} if self.average is None else self.average.average
+        name = first_broken([*self.model.named_parameters(), *averaged.items()])
+        if name is not None:
+            raise self.stopped(f"weight {name} is NaN or infinite", self.state.global_step)
+
+    def stopped(self, what: str, step: int) -> UserError:
+        """What ends a training whose numbers are none any more."""
+        checkpoint = last_checkpoint(Path(self.args.output_dir), self.average is not None)
+        kept = "no checkpoint was saved before" if checkpoint is None else f"the last finite checkpoint is '{checkpoint}'"
+        return UserError(
+            f"the training broke down: {what} at step {step}; {kept}; a lower learning_rate or max_grad_norm may help, in "
+            "another --out"
+        )
+
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix: str = "eval") -> dict[str, float]:
         """The validation bound under fixed noise: image in bits per token, report in nats per real token + EOS."""
+        self.refuse_broken_weights()
         count = min(len(self.validation), self.recipe.eval_pairs)
         real = float(self.reports.lengths(self.validation.report[:count]).float().mean())
         batch = min(count, self.recipe.per_device_train_batch_size)
@@ -117,6 +145,9 @@ class DiffusionTrainer(Trainer):
                 result[f"{metric_key_prefix}_{label}_report_nats_per_token"] = bound.mean("report") / real
             if condition == "joint":
                 result[f"{metric_key_prefix}_loss"] = bound.mean("image") + bound.mean("report")
+        for name, value in result.items():
+            if not math.isfinite(value):
+                raise self.stopped(f"{name} is {value}", self.state.global_step)
         self.log(result)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, result)
         return result
@@ -139,6 +170,7 @@ def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> Tr
         remove_unused_columns=False,
         report_to=["tensorboard"] if recipe.tensorboard else [],
         data_seed=recipe.seed,
+        logging_nan_inf_filter=False,  # `training_step` stops instead
         **{key: getattr(recipe, key) for key in TRAINING_ARGUMENTS},
     )
     if place.type == "cuda" and arguments.parallel_mode != ParallelMode.DISTRIBUTED:
@@ -173,6 +205,7 @@ def fit(
         The final validation bound, and the trained weights where the model's own are spread over processes (FSDP).
 
     Raises:
+        UserError: the loss or a weight is no number any more; the step and the last finite checkpoint are named.
         KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
     """
     arguments = training_arguments(recipe, out, device)

@@ -110,8 +110,13 @@ def fit_network(
         if (step + 1) % every and step + 1 != steps:
             continue
         loss = evaluate(network, validation, recipe, device)
-        if not math.isfinite(loss) or not all(map(math.isfinite, seen)):
-            raise UserError(f"{title}: the loss is not finite at step {step + 1}; a lower learning rate may help")
+        broken = next((at for at, value in enumerate(seen, state["step"] + 1) if not math.isfinite(value)), None)
+        if broken is not None or not math.isfinite(loss):
+            what = (
+                f"validation_loss is {loss} at step {step + 1}" if broken is None else f"the loss is no number at step {broken}"
+            )
+            kept = f"'{out / CHECKPOINT}' holds step {state['step']}" if state["step"] else "no checkpoint was saved before"
+            raise UserError(f"{title}: the training broke down: {what}; {kept}; a lower learning rate may help")
         line = {"step": step + 1, "train_loss": sum(seen) / len(seen), "validation_loss": loss}
         state = {**state, "step": step + 1, "curve": [*state["curve"], line]}
         seen = []

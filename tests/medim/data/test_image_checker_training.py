@@ -51,3 +51,15 @@ def test_weights_are_measured_as_they_go_to_disk():
     assert torch.equal(network.head.weight, weights["head.weight"].float())
     assert weights["stages.0.1.num_batches_tracked"].dtype == torch.int64
     assert not network.training
+
+
+def test_a_training_that_breaks_down_names_the_step_and_writes_nothing(tmp_path):
+    network = FindingNet(4, 2)
+    batches = [(torch.zeros(2, 3, 32, 32), torch.zeros(2, 2))] * 3
+    batches[1] = (batches[1][0] * torch.nan, batches[1][1])
+    with pytest.raises(UserError, match="broke down: the loss is nan at step 2"):
+        fit(network, batches, 3)
+    weights = {"w": torch.tensor([torch.inf])}
+    with pytest.raises(UserError, match="weight w is NaN or infinite"):
+        write_checker(tmp_path / "c.safetensors", network, weights, np.zeros(2), ("a", "b"), {})
+    assert not list(tmp_path.iterdir())

@@ -10,7 +10,7 @@ from medim.errors import UserError
 from medim.sampling import decoder, plan, step
 from medim.sampling.countdown import Countdown
 from medim.sampling.decoder import decode
-from medim.sampling.forward import NotFinite
+from medim.sampling.forward import NotFiniteError
 from medim.sampling.settings import ModalitySettings, SamplerSettings
 
 N = 5000
@@ -336,5 +336,5 @@ def test_logits_that_are_no_numbers_are_refused(toy, monkeypatch, walk, value):
         return said
 
     monkeypatch.setattr(toy, "logits", logits)
-    with pytest.raises(NotFinite, match="logits are NaN or infinite"):
+    with pytest.raises(NotFiniteError, match="logits are NaN or infinite"):
         draw(toy, one_by_one("random"), count=3)

@@ -18,6 +18,7 @@ from medim.tokenizers.image import DESCRIPTION, WEIGHTS, ImageTokenizer
 from medim.training import tokenizer as training
 from medim.training.tokenizer import TokenizerTraining, batch_indices, perceptual_distance, train_tokenizer
 from medim.training.tokenizer_recipe import TokenizerRecipe
+from medim.training.tokenizer_run import BreakdownError
 
 RECIPE = TokenizerRecipe(
     resolution=16,
@@ -236,8 +237,28 @@ def test_the_adversary_learns_and_its_weight_is_the_ratio_of_the_gradients(monke
 def test_a_loss_that_is_not_finite_stops(monkeypatch):
     run = TokenizerTraining(RECIPE, "cpu")
     next(run.model.parameters()).data.fill_(float("nan"))
-    with pytest.raises(UserError, match="the loss is nan at step 1"):
+    with pytest.raises(BreakdownError, match="the loss is nan at step 1"):
         run.advance(training.cached_images(Squares(), "train", 16, 8, 0))
+
+
+@pytest.mark.parametrize(
+    ("step", "says"), [(8, "the loss is nan at step 8"), (12, r"weight \S+ is NaN or infinite at step 12")]
+)
+def test_a_training_that_breaks_down_names_the_last_finite_checkpoint_and_saves_nothing(tmp_path, monkeypatch, step, says):
+    honest = TokenizerTraining.advance
+
+    def advance(self, cache):
+        if self.step == step - 1 == 7:
+            next(self.model.parameters()).data.fill_(math.nan)
+        figures = honest(self, cache)
+        if self.step == step == 12:
+            next(self.model.parameters()).data.fill_(math.inf)
+        return figures
+
+    monkeypatch.setattr(TokenizerTraining, "advance", advance)
+    with pytest.raises(UserError, match=f"{says}; the last finite checkpoint is '.*checkpoint-{step // 6 * 5}'"):
+        train_tokenizer(Squares(), RECIPE, tmp_path, "cpu", progress=False)
+    assert not list(tmp_path.glob("*.safetensors"))
 
 
 def test_every_image_once_per_epoch_and_a_new_order_each():

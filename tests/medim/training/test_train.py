@@ -239,3 +239,41 @@ def test_a_backbone_that_a_preset_makes_is_told_with_its_command(squares, tmp_pa
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="'runs/mini-liquid' does not exist; this makes it: medim-bench train model"):
         train_model("mini-liquid-diffusion", squares, tmp_path / "out", device="cpu")
+
+
+def test_a_loss_that_is_no_number_stops_the_training_and_names_the_last_finite_checkpoint(
+    squares, recipe_file, tmp_path, monkeypatch
+):
+    honest = trainer.DiffusionTrainer.compute_loss
+
+    def loss(self, model, inputs, **options):
+        value = honest(self, model, inputs, **options)
+        return value * torch.nan if self.state.global_step == 5 else value
+
+    monkeypatch.setattr(trainer.DiffusionTrainer, "compute_loss", loss)
+    with pytest.raises(UserError, match=r"the loss is nan at step 6; the last finite checkpoint is '.*checkpoint-4'"):
+        train_model(str(recipe_file), squares, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    assert not (tmp_path / "out" / "training.json").exists()
+    assert '"loss": 0.0' not in (tmp_path / "out" / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("settings", [(), ("ema_decay=0.5",)])
+def test_a_weight_that_is_no_number_is_never_saved(squares, recipe_file, tmp_path, monkeypatch, settings):
+    """As the last step leaves it, with a loss that was finite before it."""
+    honest = torch.optim.AdamW.step
+
+    def step(self, *arguments):
+        done = honest(self, *arguments)
+        if all(float(state["step"]) == 8 for state in self.state.values()):
+            with torch.no_grad():
+                self.param_groups[0]["params"][0].view(-1)[0] = torch.inf
+        return done
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    with pytest.raises(
+        UserError, match=r"weight \S+ is NaN or infinite at step 8; the last finite checkpoint is '.*checkpoint-4'"
+    ):
+        train_model(str(recipe_file), squares, tmp_path / "out", overrides=(*settings, "eval_steps=100"), device="cpu")
+    assert {path.name for path in (tmp_path / "out").glob("checkpoint-*")} == {"checkpoint-4"}
+    assert not (tmp_path / "out" / "model.safetensors").exists()

@@ -99,7 +99,9 @@ def test_seeds_decide_and_nothing_else_does(small, examples, tmp_path):
 
 def test_a_loss_that_is_not_finite_is_an_error(small, examples, tmp_path, monkeypatch):
     monkeypatch.setattr(fitting, "evaluate", lambda *_: math.nan)
-    with pytest.raises(UserError, match=r"small: the loss is not finite at step 1\b"):
+    with pytest.raises(
+        UserError, match=r"small: the training broke down: validation_loss is nan at step 1; no checkpoint was saved before"
+    ):
         small.fit(examples(8), examples(4, 8), steps=1, seed=0, out=tmp_path)
 
 
@@ -110,3 +112,15 @@ def test_the_visual_part_has_its_own_rate(small):
     assert len(groups[0]["params"]) == len(list(network.visual.parameters()))
     network.visual.requires_grad_(False)
     assert [group["lr"] for group in fitting._optimizer(network, Recipe(learning_rate=1.0)).param_groups] == [1.0]
+
+
+def test_the_step_that_broke_and_the_checkpoint_before_it_are_named(small, examples, tmp_path, monkeypatch):
+    honest = fitting._step
+
+    def step(network, train, recipe, optimizer, seed, number, *rest):
+        loss = honest(network, train, recipe, optimizer, seed, number, *rest)
+        return math.nan if number == 4 else loss
+
+    monkeypatch.setattr(fitting, "_step", step)
+    with pytest.raises(UserError, match=r"the loss is no number at step 5; '.*checkpoint.pt' holds step 3"):
+        small.fit(examples(8), examples(4, 8), steps=6, seed=0, out=tmp_path, evaluate_every=3)
