@@ -1,6 +1,7 @@
 """How a canvas is filled: everything that changes a sample except the model, what is given and the seed."""
 
 import json
+import reprlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,6 +14,12 @@ Order = Literal[
 ]  # fmt: skip
 Ramp = Literal["constant", "rising", "falling"]
 Remask = Literal["none", "cap", "rescale"]
+
+
+MOST_ROUNDS = 1 << 16
+"""Rounds of revealing: as many as the largest canvas has tokens, each a forward."""
+MOST_GUIDANCE = 100
+"""Weight of guidance beyond which one token has all the probability in any type of number."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +69,24 @@ class ModalitySettings:
     length: int = 0
 
     def __post_init__(self) -> None:
-        check(self, {
-            "steps": self.steps >= 1,
-            "temperature": self.temperature > 0,
-            "top_p": 0 < self.top_p <= 1,
-            "confidence_noise": self.confidence_noise >= 0,
-            "threshold": 0 <= self.threshold <= 1,
-            "start": 0 <= self.start < self.stop,
-            "stop": self.stop <= 1,
-            "remask_rate": 0 <= self.remask_rate <= 1,
-            "guidance": self.guidance >= 0,
-            "guidance_start": 0 <= self.guidance_start < self.guidance_stop,
-            "guidance_stop": self.guidance_stop <= 1,
-            "length": self.length >= 0,
+        within(self, {
+            "steps": (1, MOST_ROUNDS),
+            "temperature": (1e-3, 1e3),
+            "top_p": (1e-6, 1),
+            "confidence_noise": (0, 1e3),
+            "threshold": (0, 1),
+            "start": (0, 1),
+            "stop": (0, 1),
+            "remask_rate": (0, 1),
+            "guidance": (0, MOST_GUIDANCE),
+            "guidance_start": (0, 1),
+            "guidance_stop": (0, 1),
+            "length": (0, 1 << 15),
         })  # fmt: skip
+        for first, last in (("start", "stop"), ("guidance_start", "guidance_stop")):
+            low, high = getattr(self, first), getattr(self, last)
+            if low >= high:
+                raise UserError(f"sampler setting {first}: {low} is out of range: it lies below {last}, which is {high}")
         choices = {"order": Order, "schedule": Literal["cosine", "linear"], "remask": Remask, "guidance_ramp": Ramp}
         for name, known in choices.items():
             if getattr(self, name) not in get_args(known):
@@ -96,7 +107,7 @@ class CacheSettings:
     refresh: int = 1
 
     def __post_init__(self) -> None:
-        check(self, {"refresh": self.refresh >= 1})
+        within(self, {"refresh": (1, MOST_ROUNDS)})
 
 
 @dataclass(frozen=True)
@@ -117,12 +128,7 @@ class SteeringSettings:
     budget: float = 0.0
 
     def __post_init__(self) -> None:
-        check(self, {
-            "candidates": self.candidates >= 1,
-            "repairs": self.repairs >= 0,
-            "share": 0 < self.share <= 1,
-            "budget": self.budget >= 0,
-        })  # fmt: skip
+        within(self, {"candidates": (1, 4096), "repairs": (0, 4096), "share": (1e-6, 1), "budget": (0, 1e24)})
 
     @property
     def asked(self) -> bool:
@@ -145,7 +151,7 @@ class EditSettings:
     share: float = 0.8
 
     def __post_init__(self) -> None:
-        check(self, {"guidance": self.guidance >= 0, "share": 0 < self.share <= 1})
+        within(self, {"guidance": (0, MOST_GUIDANCE), "share": (1e-6, 1)})
 
 
 @dataclass(frozen=True)
@@ -212,11 +218,12 @@ class SamplerSettings:
         return asdict(self)
 
 
-def check(settings: Any, good: dict[str, bool]) -> None:
-    """Raises UserError for the first field that is not good."""
-    for name, fine in good.items():
-        if not fine:
-            raise UserError(f"sampler setting {name}: {getattr(settings, name)!r} is out of range")
+def within(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:
+    """Raises UserError for the first field that is not a number from its lower to its upper bound."""
+    for name, (low, high) in bounds.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise UserError(f"sampler setting {name}: {reprlib.repr(value)} is out of range: from {low:g} to {high:g}")
 
 
 def override(settings: Any, values: dict[str, Any]) -> Any:
@@ -228,6 +235,8 @@ def override(settings: Any, values: dict[str, Any]) -> Any:
             raise unknown("sampler setting", key, known)
         try:
             read[key] = known[key](value)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"sampler setting {key}: {value!r} is not a {known[key].__name__}") from error
+            if isinstance(value, bool) or (isinstance(value, float) and read[key] != value and value == value):
+                raise ValueError  # true is no number, and 3.7 no whole one
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"sampler setting {key}: {reprlib.repr(value)} is not a {known[key].__name__}") from error
     return replace(settings, **read)

@@ -2,12 +2,13 @@
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from transformers import SchedulerType
 
 from medim.denoiser import CHOICES
 from medim.errors import unknown
 from medim.training.corruption import Mixture
+from medim.training.recipe_file import Count, Rate, RecipeFields, Seed, Share, Size, Steps, Weight
 
 TRAINING_ARGUMENTS = (
     "learning_rate",
@@ -33,7 +34,7 @@ SCHEDULERS = tuple(sorted({scheduler.value for scheduler in SchedulerType} - NEE
 """Values of `lr_scheduler_type`: transformers' own, but for those that need arguments which a recipe does not have."""
 
 
-class ModelRecipe(BaseModel):
+class ModelRecipe(RecipeFields):
     """How a model is built and trained. Fields in `TRAINING_ARGUMENTS` mean what they mean in transformers.
 
     Attributes:
@@ -71,16 +72,14 @@ class ModelRecipe(BaseModel):
         eval_pairs, eval_draws: validation pairs and noise draws for each in the validation bound.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     backbone: str | dict[str, Any]
     backbone_shape: dict[str, Any] | None = None
     replaced_by: Literal["dit", "unidisc"] | None = None
     pretrained: bool = True
-    layers: int | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, ge=1, le=4096)
     image_tokenizer: str | None = None
-    report_vocabulary: int | None = Field(default=None, ge=300)
-    report_length: int = Field(gt=1)
+    report_vocabulary: int | None = Field(default=None, ge=300, le=1 << 20)
+    report_length: int = Field(ge=2, le=1 << 15)
     attention: Literal["bidirectional", "causal"] = "bidirectional"
     order: Literal["image-report", "report-image"] = "image-report"
     logit_alignment: Literal["own", "shift"] = "own"
@@ -89,45 +88,45 @@ class ModelRecipe(BaseModel):
     gating: Literal["identity", "zero", "released"] = "identity"
     transition: Literal["absorbing", "uniform", "hybrid"] = "absorbing"
     positions: Literal["rotary", "learned"] = "rotary"
-    backbone_image_offset: int | None = Field(default=None, gt=0)
+    backbone_image_offset: int | None = Field(default=None, ge=1, le=1 << 24)
     schedule: Literal["log-linear", "cosine", "polynomial"] = "log-linear"
-    mask_annealing: int = Field(default=0, ge=0)
-    min_snr: float | None = Field(default=None, gt=0)
+    mask_annealing: Steps = 0
+    min_snr: float | None = Field(default=None, ge=1e-6, le=1e6)
     graft_codebook: bool = True
-    mixture: dict[str, float] = {"joint": 1.0}
-    image_weight: float = Field(default=1.0, ge=0)
-    report_weight: float = Field(default=1.0, ge=0)
-    largest_weight: float | None = Field(default=None, gt=1)
+    mixture: dict[str, Weight] = Field(default={"joint": 1.0})
+    image_weight: Weight = 1.0
+    report_weight: Weight = 1.0
+    largest_weight: float | None = Field(default=None, gt=1, le=1e6)
     optimizer: Literal["adamw", "muon"] = "adamw"
-    muon_learning_rate: float = Field(default=1e-2, gt=0)
+    muon_learning_rate: Rate = 1e-2
     attn_implementation: str = "sdpa"
     torch_compile: bool = False
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
-    lora_rank: int | None = Field(default=None, gt=0)
-    lora_alpha: float = Field(default=16.0, gt=0)
-    restart_steps: int | None = Field(default=None, gt=0)
+    lora_rank: Size | None = None
+    lora_alpha: float = Field(default=16.0, ge=1e-6, le=1e6)
+    restart_steps: Count | None = None
     tensorboard: bool = False
-    train_limit: int | None = Field(default=None, gt=0)
-    eval_pairs: int = Field(default=256, gt=0)
-    eval_draws: int = Field(default=4, gt=0)
+    train_limit: Count | None = None
+    eval_pairs: Count = 256
+    eval_draws: Size = 4
 
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: Rate = 1e-4
     lr_scheduler_type: str = "cosine"
-    warmup_steps: int = Field(default=100, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    adam_beta1: float = 0.9
-    adam_beta2: float = 0.999
-    max_grad_norm: float = 1.0
-    max_steps: int = Field(gt=0)
-    per_device_train_batch_size: int = Field(default=8, gt=0)
-    gradient_accumulation_steps: int = Field(default=1, gt=0)
+    warmup_steps: Steps = 100
+    weight_decay: float = Field(default=0.0, ge=0, le=100)
+    adam_beta1: Share = 0.9
+    adam_beta2: Share = 0.999
+    max_grad_norm: Weight = 1.0
+    max_steps: Count
+    per_device_train_batch_size: Size = 8
+    gradient_accumulation_steps: Size = 1
     gradient_checkpointing: bool = False
     bf16: bool = False
-    logging_steps: int = Field(default=20, gt=0)
-    eval_steps: int = Field(default=500, gt=0)
-    save_steps: int = Field(default=500, gt=0)
-    save_total_limit: int = Field(default=2, gt=0)
-    seed: int = Field(default=0, ge=0)
+    logging_steps: Count = 20
+    eval_steps: Count = 500
+    save_steps: Count = 500
+    save_total_limit: Count = 2
+    seed: Seed = 0
 
     @field_validator("mixture")
     @classmethod
@@ -148,6 +147,12 @@ class ModelRecipe(BaseModel):
             raise ValueError("mask_annealing changes the mask at every step: it needs torch_compile=false")
         if self.mask_annealing and self.attention == "causal":
             raise ValueError("mask_annealing removes the causal mask, which attention=causal keeps")
+        told = {name for name, weight in self.mixture.items() if weight} if self.objective == "diffusion" else set()
+        image, report = self.image_weight, self.report_weight
+        if not image + report or (not image and told == {"report-given"}) or (not report and told == {"image-given"}):
+            raise ValueError("image_weight and report_weight leave nothing to learn of what the mixture noises: raise one")
+        if self.draws(1) > 10**15:
+            raise ValueError("max_steps * per_device_train_batch_size * gradient_accumulation_steps is above 10^15 draws")
         return self
 
     def draws(self, processes: int) -> int:

@@ -1,16 +1,40 @@
 """Recipes: YAML files with known keys only, `extends: NAME` to start from another preset, and `key=value` overrides."""
 
+import json
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from medim.errors import UserError, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
 Recipe = TypeVar("Recipe", bound=BaseModel)
+
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Steps = Annotated[int, Field(ge=0, le=10**9)]
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
+Rate = Annotated[float, Field(ge=1e-12, le=1)]
+"""Of learning: at 1e-12 no float32 weight moves any more, at 1 every one moves by its own size and more."""
+Weight = Annotated[float, Field(ge=0, le=1e6)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
+
+
+class RecipeFields(BaseModel):
+    """What all recipes share: no unknown key, no NaN and no infinity, and true is no number."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
+            raise ValueError("true or false is given where none is expected")
+        return value
 
 
 def presets(suffix: str) -> dict[str, Path]:
@@ -52,7 +76,7 @@ def _read(path: Path, suffix: str) -> dict[str, Any]:
     """The keys of a file, upon those of the preset that it `extends`."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
         raise UserError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
         raise UserError(f"recipe '{path}' is not a mapping of keys to values")
@@ -60,7 +84,7 @@ def _read(path: Path, suffix: str) -> dict[str, Any]:
     if base is None:
         return values
     known = presets(suffix)
-    if base not in known or known[base] == path:
+    if not isinstance(base, str) or base not in known or known[base] == path:
         raise unknown(f"preset that {path.name} extends", str(base), known)
     return {**_read(known[base], suffix), **values}
 
@@ -72,8 +96,8 @@ def apply(values: dict[str, Any], override: str, kind: type[BaseModel]) -> None:
         raise UserError(f"--set {override}: not of the form key=value")
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not YAML") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"--set {key}: the value is not YAML") from error
     if isinstance(value, str):
         value = _number(value)
     first, *inner = key.strip().split(".")
@@ -105,13 +129,21 @@ def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
         UserError: a key that does not exist (with the nearest), or the first value that does not fit.
     """
     for key in values:
+        outer, dot, inner = str(key).partition(".")
+        if dot and outer in kind.model_fields:
+            raise UserError(f"recipe {source}: key '{key}' is for --set; in a file write {outer}: {{{inner}: ...}}")
         if key not in kind.model_fields:
             raise unknown(f"key in recipe {source}", str(key), kind.model_fields)
     try:
-        return kind.model_validate(values)
+        recipe = kind.model_validate(values)
+        json.dumps(recipe.model_dump(), default=str)
+        return recipe
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:  # of several fields together
             raise UserError(f"recipe {source}: {first['msg'].removeprefix('Value error, ')}") from error
         place = ".".join(map(str, first["loc"]))
-        raise UserError(f"recipe {source}: {place}: {first['msg']} (given: {first['input']!r})") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"recipe {source}: {place}: {said} (given: {reprlib.repr(first['input'])})") from error
+    except (RecursionError, ValueError) as error:
+        raise UserError(f"recipe {source}: a value is nested without end") from error

@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from medim.data.image_checker_training import accuracy, augmented, best_thresholds, f1_scores, round_weights
+from medim.data.image_checker_training import (
+    accuracy,
+    augmented,
+    best_thresholds,
+    f1_scores,
+    fit,
+    round_weights,
+    write_checker,
+)
 from medim.data.phantom.image_checker import PhantomNet
+from medim.errors import UserError
 
 TRUTH = np.array([[1], [1], [0], [0]], bool)
 
@@ -54,8 +63,8 @@ def test_weights_are_measured_as_they_go_to_disk():
 
 
 def test_a_training_that_breaks_down_names_the_step_and_writes_nothing(tmp_path):
-    network = FindingNet(4, 2)
-    batches = [(torch.zeros(2, 3, 32, 32), torch.zeros(2, 2))] * 3
+    network = PhantomNet(8, 2)
+    batches = [(torch.zeros(2, 3, 64, 64), torch.zeros(2, 2))] * 3
     batches[1] = (batches[1][0] * torch.nan, batches[1][1])
     with pytest.raises(UserError, match="broke down: the loss is nan at step 2"):
         fit(network, batches, 3)

@@ -36,3 +36,30 @@ def test_settings_that_depend_on_each_other_are_set_at_once():
         SamplerSettings().with_overrides({"report.order": "halton"})
     with pytest.raises(UserError, match=r"only report\.length"):
         SamplerSettings().with_overrides({"image.length": 3})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("image.steps", (0, 10**18, "1" + "0" * 18, 3.7, True, float("inf"), float("nan"))),
+        ("report.temperature", ("1e-40", "inf", "nan", 0, -1, True, 10**400)),
+        ("image.top_p", (0, 1.1, "nan", "1e-40")),
+        ("image.guidance", ("inf", 1e9, -1, "nan")),
+        ("image.confidence_noise", ("inf",)),
+        ("image.start", (-0.1, 1.0, "nan")),
+        ("report.stop", (0, 1.5)),
+        ("report.guidance_stop", ("inf", 0)),
+        ("report.length", (10**18, -1)),
+        ("cache.refresh", (0, 10**18)),
+        ("steering.candidates", (10**18,)),
+        ("steering.repairs", (10**18,)),
+        ("steering.budget", ("inf", "nan")),
+        ("edit.guidance", ("inf",)),
+        ("edit.share", (0, 2)),
+    ],
+)
+def test_every_number_has_bounds(name, values):
+    for value in values:
+        with pytest.raises(UserError, match=r"out of range|is not a (int|float)") as told:
+            SamplerSettings().with_overrides({name: value})
+        assert len(str(told.value)) < 200

@@ -43,7 +43,7 @@ def test_a_file_is_read_like_a_name(tmp_path):
     [
         (["learning_rat=1"], "unknown recipe key 'learning_rat'; did you mean 'learning_rate'?"),
         (["steps=many"], "steps: .*'many'"),
-        (["steps=0"], "steps: .*greater than 0"),
+        (["steps=0"], "steps: .*greater than or equal to 1"),
         (["steps"], "not of the form key=value"),
         (["steps=[1"], "the value is not YAML"),
         (["downsampling=4"], "downsampling 4 does not fit 4 channels"),

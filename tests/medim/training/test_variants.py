@@ -69,7 +69,7 @@ def test_the_average_is_what_is_saved(squares, recipe_file, tmp_path):
         overrides=("lr_scheduler_type=constant", "ema_decay=0.999", "save_steps=2"),
     )  # fmt: skip
     start = train_model(
-        str(recipe_file), squares, tmp_path / "start", steps=1, device="cpu", overrides=("learning_rate=1e-30",)
+        str(recipe_file), squares, tmp_path / "start", steps=1, device="cpu", overrides=("learning_rate=1e-12",)
     )
     key = "backbone.decoder.layers.0.mlp.up_proj.weight"
     expected = weights(start)[key]
@@ -81,7 +81,7 @@ def test_the_average_is_what_is_saved(squares, recipe_file, tmp_path):
 
 
 def test_low_rank_training_leaves_the_embedding_alone_and_moves_the_matrices(squares, recipe_file, tmp_path):
-    still = train_model(str(recipe_file), squares, tmp_path / "still", overrides=("learning_rate=1e-30",), device="cpu")
+    still = train_model(str(recipe_file), squares, tmp_path / "still", overrides=("learning_rate=1e-12",), device="cpu")
     moved = train_model(str(recipe_file), squares, tmp_path / "moved", overrides=("lora_rank=2",), device="cpu")
     a, b = weights(still), weights(moved)
     embedding = "backbone.decoder.embed_tokens.weight"
