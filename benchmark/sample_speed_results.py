@@ -1,7 +1,5 @@
 """The figures of a sweep of samplers as files: JSON, CSV and the picture of quality against compute."""
 
-import csv
-import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from benchmark.sample_speed_scores import HEADLINES
 from leaderboard.plots import DPI, FAINT, GREY, INK, MODEL_COLOURS, STYLE
+from medim.csv_text import csv_text
 from medim.files import atomic_path, write_json, write_text
 from tasks.protocols import Case
 
@@ -34,11 +33,7 @@ def write_results(out: Path, rows: Sequence[Row], cases: Sequence[Case], about: 
     table = [line for task in HEADLINES for line in _lines(task, rows, shares)]
     write_json(out / FIGURES, {**about, "domains_of_data": shares, "samplers": list(rows)})
     columns = list(dict.fromkeys(key for line in table for key in line))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(table)
-    write_text(out / TABLE, text.getvalue())
+    write_text(out / TABLE, csv_text(columns, table))
     drawn = {
         task: points
         for task in HEADLINES

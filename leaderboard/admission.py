@@ -109,8 +109,7 @@ def _unlike(submission: Submission, stored: Sequence[Record]) -> list[str]:
         direction = directions[record.task, record.metric]
         if record.higher_is_better != direction:
             reasons.append(f"{where}: field 'higher_is_better': {record.higher_is_better}, but of other records {direction}")
-        stated = record.value is not None and record.signature.get(STATISTICS) is None
-        if stated and (record.task, record.metric) in summed:
+        if record.unverified and (record.task, record.metric) in summed:
             reasons.append(
                 f"{where}: field 'signature.{STATISTICS}' is missing: other values of {record.task}/{record.metric} have sums"
             )
@@ -137,7 +136,7 @@ def _enter(submission: Submission, store: Path, target: Path | None, recompute: 
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     new = len(merged) - len(known)
-    without = sum(record.value is not None and record.signature.get(STATISTICS) is None for record in submission.records)
+    without = sum(record.unverified is True for record in submission.records)
     return Added(target, new, len(submission.found) - new, without)
 
 

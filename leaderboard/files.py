@@ -14,12 +14,32 @@ from leaderboard.errors import LeaderboardError
 
 DEEPEST = 100
 """Lists and objects inside each other that a JSON text may have."""
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20].", re.DOTALL)  # also the signs of full width
 _PLAIN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
 
 
 def file_name(name: str) -> str:
     """`name` where it is a harmless file name, else a hash of it: names come from others and may hold anything."""
     return name if _PLAIN.fullmatch(name) else hashlib.sha256(json.dumps(name, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet would compute this text instead of showing it, such as `=HYPERLINK(...)`; a lone sign is none."""
+    return _FORMULA.match(text) is not None
+
+
+def inert(text: str) -> str:
+    """Text for a CSV cell: a formula behind an apostrophe, by which a spreadsheet shows it; see `bare`.
+
+    A carriage return becomes a space: writers do not quote it, and readers take it for the end of a line.
+    """
+    text = text.replace("\r", " ")
+    return f"'{text}" if is_formula(text.lstrip("'")) else text
+
+
+def bare(text: str) -> str:
+    """The inverse of `inert`, but for carriage returns."""
+    return text[1:] if text.startswith("'") and is_formula(text.lstrip("'")) else text
 
 
 def read_text(path: Path) -> str:

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from leaderboard.errors import LeaderboardError
 from leaderboard.files import parse_json, read_text, write_text
 
+SUMS = "statistics"
+"""The key of a signature that names the sums by patient which the value follows from."""
 Kind = Literal["measured", "anchor", "reported"]
 
 
@@ -88,6 +90,11 @@ class Record(BaseModel):
         return (
             self.run, self.task, self.model, self.dataset, self.split, self.metric, self.seed, self.kind, self.protocol,
         )  # fmt: skip
+
+    @property
+    def unverified(self) -> bool | None:
+        """Whether the value is as stated: no sums by patient to recompute it from. None where nothing was measured."""
+        return None if self.value is None or self.kind == "reported" else self.signature.get(SUMS) is None
 
     def to_line(self) -> str:
         """The record as one line of JSON, without a line end."""

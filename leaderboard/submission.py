@@ -6,14 +6,17 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from leaderboard.errors import LeaderboardError
-from leaderboard.files import read_text
+from leaderboard.files import is_formula, read_text
+from leaderboard.record import SUMS as STATISTICS
 from leaderboard.record import Record, parse_record
 from leaderboard.store import Manifest, read_manifest
 
-MANIFEST, RECORDS, STATISTICS = "manifest.json", "records.jsonl", "statistics"
+MANIFEST, RECORDS = "manifest.json", "records.jsonl"
 # Of many trained models each: rows bear the arms' names, and what was trained on what stands in the manifest. A task's name may
 # end in brackets, with what it may not be compared across.
 STUDIES = ("ablation", "augmentation")
+
+NAMES = ("task", "model", "dataset", "split", "metric", "protocol", "run")
 
 
 class RefusedError(LeaderboardError):
@@ -97,7 +100,11 @@ def _problems(record: Record, manifest: Manifest) -> list[str]:
     """Where a record contradicts its manifest, or its signature the record."""
     told: dict[str, Any] = manifest.model_dump()
     ours: dict[str, Any] = record.model_dump()
-    problems = []
+    problems = [
+        f"field '{name}': {ours[name]!r} {reason}: give it another name"
+        for name in NAMES
+        if (reason := _unfit(ours[name])) is not None
+    ]
     if record.kind == "reported":
         problems.append("field 'kind': a published number is no result of a run; submit 'measured' and 'anchor' records")
     for field in ("run", "dataset", "split", "synthetic", "seed", "protocol"):
@@ -127,6 +134,13 @@ def _problems(record: Record, manifest: Manifest) -> list[str]:
     if sums is None and ends != sorted(ends):
         problems.append(f"field 'value': {record.value} lies outside of its interval, {record.ci_low} to {record.ci_high}")
     return problems
+
+
+def _unfit(name: str) -> str | None:
+    """Why a name may not stand in tables that many will open; None where it may."""
+    if is_formula(name):
+        return "begins as a formula, which a spreadsheet would run"
+    return None if name.isprintable() else "is no line of printable text"
 
 
 def _is_inside(name: str) -> bool:

@@ -9,23 +9,34 @@ from typing import Literal
 import pandas as pd
 
 from leaderboard.compare import Board, Row, Table
+from leaderboard.files import bare, inert
 from leaderboard.record import Record
 
+UNVERIFIED = "unverified"
+AS_STATED = "\N{DOUBLE DAGGER} Unverified: as its run states it, without sums by patient to recompute it from."
 SYSTEM = ["kind", "model", "dataset", "split", "protocol", "seed", "run"]
 
 
 def long_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a record, one column a field; `signature` is JSON text, integers stay integers where a value is missing."""
-    rows = [{**r.model_dump(), "signature": json.dumps(r.signature, sort_keys=True, ensure_ascii=False)} for r in records]
-    frame = pd.DataFrame(rows, columns=list(Record.model_fields))
-    return frame.astype({"n": "Int64", "seed": "Int64", "higher_is_better": "boolean", "synthetic": "boolean"})
+    """One row a record, one column a field; `signature` is JSON text, integers stay integers where a value is missing.
+
+    A last column, `unverified`, is true where the value is only stated: there are no sums to recompute it from.
+    """
+    rows = [
+        {**r.model_dump(), "signature": json.dumps(r.signature, sort_keys=True, ensure_ascii=False), UNVERIFIED: r.unverified}
+        for r in records
+    ]
+    frame = pd.DataFrame(rows, columns=[*Record.model_fields, UNVERIFIED])
+    booleans = dict.fromkeys(("higher_is_better", "synthetic", UNVERIFIED), "boolean")
+    return frame.astype({"n": "Int64", "seed": "Int64", **booleans})
 
 
 def records_of(frame: pd.DataFrame) -> list[Record]:
     """The inverse of `long_frame`, also for a frame read from `leaderboard.csv` with `keep_default_na=False, dtype=str`."""
     result = []
     for row in frame.to_dict("records"):
-        value = {str(name): None if _missing(name, cell) else cell for name, cell in row.items()}
+        value = {str(name): None if _missing(name, cell) else cell for name, cell in row.items() if name != UNVERIFIED}
+        value = {name: bare(cell) if isinstance(cell, str) else cell for name, cell in value.items()}
         value["signature"] = json.loads(str(value["signature"]))
         for name, kind in {"value": float, "ci_low": float, "ci_high": float, "coverage": float, "n": int, "seed": int}.items():
             if value[name] is not None:
@@ -49,7 +60,8 @@ def _missing(name: object, cell: object) -> bool:
 def wide_frame(records: Iterable[Record]) -> pd.DataFrame:
     """One row a system x data set x split x protocol (x seed and run), one column a `task/metric`; blanks are missing values.
 
-    Rows and columns keep the order in which the records first name them.
+    Rows and columns keep the order in which the records first name them; `unverified` lists the columns whose values are only
+    stated, with a semicolon between two.
     """
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     columns: dict[str, None] = {}
@@ -59,12 +71,18 @@ def wide_frame(records: Iterable[Record]) -> pd.DataFrame:
         name = f"{record.task}/{record.metric}"
         columns.setdefault(name)
         row[name] = record.value
-    return pd.DataFrame(list(rows.values()), columns=[*SYSTEM, *columns]).astype({"seed": "Int64"})
+        if record.unverified:
+            row[UNVERIFIED] = "; ".join(filter(None, [row.get(UNVERIFIED), name]))
+    return pd.DataFrame(list(rows.values()), columns=[*SYSTEM, UNVERIFIED, *columns]).astype({"seed": "Int64"})
 
 
 def csv_text(frame: pd.DataFrame) -> str:
-    """CSV by RFC 4180 with full precision and `\\n` line ends."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    """CSV by RFC 4180 with full precision and `\\n` line ends; text that a spreadsheet would run is `inert`."""
+    shown = frame.copy()
+    for name, column in frame.items():
+        if column.dtype == object or pd.api.types.is_string_dtype(column.dtype):
+            shown[name] = column.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    return shown.rename(columns=lambda name: inert(str(name))).to_csv(index=False, lineterminator="\n")
 
 
 def decimals(values: Iterable[float | None]) -> int:
@@ -150,6 +168,7 @@ def table_markdown(table: Table) -> str:
                 text += f" {standing.letters}" if standing and standing.letters else ""
                 if record.ci_low is not None and record.ci_high is not None:
                     text += f" ({number(record.ci_low, places[metric])} to {number(record.ci_high, places[metric])})"
+                text += " \N{DOUBLE DAGGER}" if record.unverified else ""
                 cells.append(text)
         body.append(
             [
@@ -160,6 +179,7 @@ def table_markdown(table: Table) -> str:
             ]
         )
     notes = "".join(f"- [{number}] {reason}\n" for reason, number in reasons.items())
+    notes += f"- {AS_STATED}\n" if any(r.unverified for column in columns.values() for r in column.values()) else ""
     return _lines(head, body) + (f"\n{notes}" if notes else "")
 
 
@@ -185,7 +205,12 @@ def shares(records: Iterable[Record]) -> str:
 
 def _lines(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |\n"
+        return "| " + " | ".join(_shown(cell).replace("|", "\\|") for cell in cells) + " |\n"
 
     rule = "|---|" + "---:|" * (len(head) - 1) + "\n"
     return line(head) + rule + "".join(map(line, body))
+
+
+def _shown(text: str) -> str:
+    """Text on one line, without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

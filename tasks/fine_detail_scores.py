@@ -1,7 +1,5 @@
 """What the checker said of every probe, as scores: the smallest lesion seen, and how well any is told from its twin."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from medim.csv_text import csv_text
 from medim.errors import UserError
 from tasks.context import Context
 from tasks.fine_detail_limits import LEVEL, area_under_curve, crossing
@@ -276,13 +275,9 @@ class DetailScores:
             return {}
         from tasks.fine_detail_figure import heat_maps
 
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(table[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(table)
         lesions = self.lesions()
         return {
-            "detectability.csv": text.getvalue().encode(),
+            "detectability.csv": csv_text(list(table[0]), table).encode(),
             "detectability.png": heat_maps(lesions, table, "sensitivity", "Sensitivity of the checker that scores"),
             "detectability-auc.png": heat_maps(lesions, table, "auc", "AUC against the same pictures without the lesion"),
         }

@@ -11,7 +11,7 @@ from benchmark.ablation.plan import Plan
 from benchmark.ablation.records import manifest_of, records_of
 from benchmark.ablation.remarks import remarks
 from benchmark.ablation.stored import Measured, read_plan
-from benchmark.ablation.tables import Setting, csv_text, json_value, markdown
+from benchmark.ablation.tables import Setting, json_value, markdown, table_text
 from benchmark.provenance import command_line
 from benchmark.terms import withheld
 from leaderboard.record import write_records
@@ -35,7 +35,7 @@ def write_report(plan: Plan, dataset: PairDataset, out: Path) -> list[Row]:
     setting = _setting(plan, measured, dataset)
     notes = remarks(plan, rows, measured)
     write_text(out / TABLE, markdown(rows, setting, notes))
-    write_text(out / "ablation.csv", csv_text(rows))
+    write_text(out / "ablation.csv", table_text(rows))
     write_json(out / "ablation.json", json_value(rows, setting, notes))
     draw_curves(measured, out / CURVES)
     draw_tornado(rows, out / TORNADO)

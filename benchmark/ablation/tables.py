@@ -1,13 +1,12 @@
 """The tables of an ablation: Markdown in the form of the paper's Table 4, CSV in long form, JSON with everything."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.paper import COLUMNS, EQUIVALENTS
+from medim.csv_text import csv_text
 from tasks.ablation import ENDPOINTS, OVER_BOTH, PRIMARY, Change, Value
 from tasks.metrics.statistics import Interval
 
@@ -147,15 +146,9 @@ def _count(tokens: float) -> str:
     return f"{tokens / 1e6:.2f} M" if tokens >= 1e6 else f"{tokens / 1e3:.0f} k"
 
 
-def csv_text(rows: Sequence[Row]) -> str:
+def table_text(rows: Sequence[Row]) -> str:
     """`ablation.csv`: a row per arm and metric; what is not known is an empty cell."""
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, CSV_COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        for name in _names(row):
-            writer.writerow(_cells(row, name))
-    return stream.getvalue()
+    return csv_text(CSV_COLUMNS, (_cells(row, name) for row in rows for name in _names(row)))
 
 
 def _names(row: Row) -> Iterator[str]:

@@ -1,7 +1,5 @@
 """What an augmentation run leaves: records, `augmentation.json`, `.csv`, `.md` and the curve."""
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from benchmark.predictions import file_name
 from benchmark.samples import ANCHOR_IMAGES, write_samples
 from leaderboard.ranking import MINIMUM_N
 from leaderboard.record import Record
+from medim.csv_text import csv_text
 from medim.files import write_json, write_text
 from tasks.augmentation.arms import Arm
 from tasks.augmentation.comparing import Comparison, Sums
@@ -166,26 +165,24 @@ def write_results(
 
 
 def _csv(arms: Sequence[Arm], comparison: Comparison, numbers: Mapping[str, Any], told: Mapping[str, Any]) -> str:
-    stream = io.StringIO()
     columns = [
         "regime", "model", "downstream", "dataset", "arm", "level", "examples", "added", "steps", "seeds", "metric", "value",
         "ci_low", "ci_high", "gain", "gain_low", "gain_high", "p", "p_adjusted", "relative_gain",
         "relative_low", "relative_high",
     ]  # fmt: skip
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
+    rows = []
     for metric, effects in comparison.values.items():
         for arm in arms:
             number, value = numbers[arm.name], effects[arm.name]
             gain = comparison.gains.get(metric, {}).get(arm.name)
             relative = comparison.relative.get(metric, {}).get(arm.name)
             adjusted = comparison.adjusted.get(arm.name) if metric == comparison.primary else None
-            writer.writerow([
+            rows.append([
                 told["regime"], told["model"], told["downstream"], told["dataset"], arm.name, arm.level, number["examples"],
                 number["added"], number["steps"], len(told["seeds"]), metric, *_ends(value), *_ends(gain),
                 None if gain is None else gain.p, adjusted, *_ends(relative),
             ])  # fmt: skip
-    return stream.getvalue()
+    return csv_text(columns, (dict(zip(columns, row, strict=True)) for row in rows))
 
 
 def _ends(effect: Effect | None) -> tuple[float | None, float | None, float | None]:

@@ -114,7 +114,7 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     click.echo(f"{added.new} records added, {added.known} there already: {added.folder}")
     if added.without_sums:
         click.echo(
-            f"{added.without_sums} values have no sums by patient and are taken as stated; "
+            f"{added.without_sums} values have no sums by patient: they are taken as stated, and shown as unverified; "
             f"`medim-bench leaderboard verify {folder} --data D` scores the predictions again"
         )
 

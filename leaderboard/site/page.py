@@ -20,7 +20,7 @@ from leaderboard.site.provenance import free, made, signatures
 from leaderboard.site.reported import reported_tables
 from leaderboard.site.samples import gallery_views, score_behind
 from leaderboard.store import Run
-from leaderboard.tables import arrow, counts, decimals, direction_of, headline, item_of, number, shares
+from leaderboard.tables import AS_STATED, arrow, counts, decimals, direction_of, headline, item_of, number, shares
 
 TITLES = {
     "image-generation": ("Image generation", "A report is given; the image is generated."),
@@ -203,6 +203,7 @@ def _cell(row: Row, metric: str, column: Mapping[str, Any], notes: dict[str, int
         "best": standing.best if standing else False,
         "alone": standing.alone if standing else False,
         "letters": standing.letters if standing else "",
+        "unverified": bool(record.unverified),
     }
 
 
@@ -214,6 +215,8 @@ def _remarks(table: Table) -> list[str]:
         remarks.append("One model measured: there is nothing to rank.")
     if any(trained_against(metric) for metric in table.metrics):
         remarks.append("\N{DAGGER} A feature space that image tokenizers are trained against: shown, not ranked.")
+    if any(record.unverified for row in table.rows for record in row.cells.values()):
+        remarks.append(AS_STATED)
     if any(metric.startswith(CHANGE) for metric in table.metrics):
         remarks.append("A change is against a base, which has none itself: shown, not ranked.")
     reasons: dict[str, list[str]] = {}
@@ -276,8 +279,9 @@ def _detail(record: Record | None, shaded: bool) -> dict[str, Any]:
     if record is None or record.value is None:
         return {"text": "\N{EN DASH}", "title": record.reason if record else "not measured", "shade": None}
     interval = f"{free(record.ci_low)} to {free(record.ci_high)}, " if record.ci_low is not None else ""
+    stated = ", unverified" if record.unverified else ""
     return {
-        "text": number(record.value, 3),
-        "title": f"{interval}n = {record.n:,}",
+        "text": number(record.value, 3) + ("\N{DOUBLE DAGGER}" if stated else ""),
+        "title": f"{interval}n = {record.n:,}{stated}",
         "shade": round(record.value, 3) if shaded else None,
     }

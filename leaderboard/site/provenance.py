@@ -33,7 +33,9 @@ def signatures(table: Table, metric: str) -> dict[str, Any]:
         groups.setdefault(text, []).append(
             {
                 "label": label,
-                "value": record.reason or "" if record.value is None else f"{free(record.value)} {interval}",
+                "value": record.reason or ""
+                if record.value is None
+                else f"{free(record.value)} {interval}" + (", unverified" if record.unverified else ""),
                 "n": f"n = {record.n:,}" if record.n is not None else "",
                 "coverage": shares([record]),
                 "seed": f"seed {record.seed}",

@@ -1,6 +1,5 @@
 """One tokenizer per codebook size, and what each size costs: figures by domain, a plot, and the same images at every size."""
 
-import csv
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -10,9 +9,10 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from medim.csv_text import csv_text
 from medim.data.dataset import PairDataset
 from medim.errors import UserError, unknown
-from medim.files import atomic_path
+from medim.files import atomic_path, write_text
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.folder import CONFIG
 from medim.training.tokenizer import REPORT, read_images, train_tokenizer
@@ -104,11 +104,8 @@ def rows_of(tokenizer: ImageTokenizer, report: dict[str, Any]) -> list[dict[str,
 
 def write_table(rows: Iterable[dict[str, Any]], path: Path) -> None:
     """Writes the rows as CSV; a figure that is missing is an empty cell."""
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()})
+    rounded = ({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    write_text(path, csv_text(COLUMNS, rounded))
 
 
 def picture(images: Sequence[Image.Image], tokenizers: Sequence[ImageTokenizer], path: Path) -> None:

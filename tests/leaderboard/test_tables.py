@@ -17,6 +17,7 @@ from leaderboard.tables import (
     number,
     records_of,
     shares,
+    table_markdown,
     wide_frame,
 )
 
@@ -43,6 +44,53 @@ def test_the_long_csv_gives_back_the_records(records):
     text = csv_text(long_frame(records))
     assert records_of(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)) == records
     assert records_of(long_frame(records)) == records
+
+
+FORMULAS = ('=HYPERLINK("http://x","y")', "+1+1", "-2+3", "@SUM(1)", "\tcell", " =1+1", "'=1+1", "\uff1dSUM(1)")
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_no_cell_is_a_formula_for_a_spreadsheet(make_record, name):
+    """Numbers stay numbers: a value of -0.5 is no formula."""
+    fields = {"model": name, "dataset": name, "metric": name, "task": name, "reason": name, "command": name, "value": -0.5}
+    records = [Record(**make_record(**fields, ci_low=-1.0, ci_high=-0.25))]
+    long = csv_text(long_frame(records))
+    read = pd.read_csv(io.StringIO(long), dtype=str, keep_default_na=False)
+    assert set(read.loc[0, ["model", "dataset", "metric", "task", "reason", "command"]]) == {f"'{name}"}
+    assert records_of(read) == records
+    numbers = pd.read_csv(io.StringIO(long))
+    assert numbers.loc[0, ["value", "ci_low", "ci_high"]].tolist() == [-0.5, -1.0, -0.25]
+    assert numbers["value"].dtype == float
+    wide = pd.read_csv(io.StringIO(csv_text(wide_frame(records))))
+    assert wide.columns[-1] == f"'{name}/{name}"
+    assert wide[wide.columns[-1]].tolist() == [-0.5]
+    assert wide["model"].tolist() == [f"'{name}"]
+
+
+def test_what_is_only_stated_says_so(make_record):
+    sums = {"statistics": {"file": "statistics/x.npz", "key": "BLEU-4"}}
+    records = [
+        Record(**make_record(signature=sums)),
+        Record(**make_record(metric="FID", value=3.0)),
+        Record(**make_record(metric="METEOR", value=None, reason="no Java")),
+        *reported_records()[:1],
+    ]
+    assert [record.unverified for record in records] == [False, True, None, None]
+    long = pd.read_csv(io.StringIO(csv_text(long_frame(records))), dtype=str, keep_default_na=False)
+    assert long["unverified"].tolist() == ["False", "True", "", ""]
+    wide = pd.read_csv(io.StringIO(csv_text(wide_frame(records))), keep_default_na=False)
+    assert wide["unverified"].tolist() == ["report-generation/FID", ""]
+    [board] = boards(records, {records[0].run: "f"})
+    text = table_markdown(board.tables[0])
+    assert "| 0.500 | 3.000 ‡ | [1] |" in text
+    assert "‡ Unverified: as its run states it, without sums by patient" in text
+    [board] = boards(records[:1], {records[0].run: "f"})
+    assert "‡" not in table_markdown(board.tables[0])
+
+
+def test_nothing_in_a_table_steers_a_terminal(make_record):
+    [board] = boards([Record(**make_record(model="a\x1b[31mred\x07"))], {make_record()["run"]: "f"})
+    assert "| a [31mred  |" in table_markdown(board.tables[0])
 
 
 def test_the_wide_csv_has_one_row_a_system(records):
@@ -99,9 +147,9 @@ def test_markdown_marks_best_anchors_and_reasons(make_record):
         Record(**make_record(metric="METEOR", value=None, reason="needs Java")),
     ]  # fmt: skip
     text = markdown(boards(rows, {"aaaa1111bbbb2222": "f"}), reported_records()[:2])
-    assert "| phantom-tiny | 256 | 100 % | **0.700** a (0.680 to 0.720) | [1] |" in text
-    assert "| weak\\|er | 256 | 100 % | 0.500 b (0.480 to 0.520) |  |" in text
-    assert "| *real* (anchor) | 256 | 100 % | 0.900 |  |" in text
+    assert "| phantom-tiny | 256 | 100 % | **0.700** a (0.680 to 0.720) ‡ | [1] |" in text
+    assert "| weak\\|er | 256 | 100 % | 0.500 b (0.480 to 0.520) ‡ |  |" in text
+    assert "| *real* (anchor) | 256 | 100 % | 0.900 ‡ |  |" in text
     assert "- [1] needs Java" in text
     assert "Synthetic data" in text
     assert "not comparable" in text

@@ -36,6 +36,21 @@ def test_values_intervals_and_directions_are_shown(page):
     assert 'aria-label="higher is better"' in html
 
 
+def test_what_is_only_stated_is_marked_unverified(page, make_run):
+    html = page()
+    assert '0.880</span><span class="stated" title="unverified: as its run states it">‡</span></td>' in html
+    assert "‡ Unverified: as its run states it, without sums by patient to recompute it from." in html
+    run = make_run("sums", tasks=("report-generation",), samples=0)
+    lines = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    for line in lines:
+        line["signature"]["statistics"] = {"file": "statistics/x.npz", "key": line["metric"]}
+    (run / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    collection = collect([run])
+    (board,) = boards(collection.records, {"aaaa1111bbbb2222": "f"})
+    html = render([(board, [TableView(t, [], []) for t in board.tables])], [], collection.runs)
+    assert "nverified" not in html
+
+
 def test_incomplete_coverage_is_marked(page):
     html = page(coverage=0.95)
     assert '<td data-sort="0.95" class="partial">95 %</td>' in html
