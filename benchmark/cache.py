@@ -16,6 +16,7 @@ from typing import Any
 
 from medim.errors import UserError
 from medim.files import atomic_path, write_json
+from medim.locks import LOCK, locked
 
 VARIABLE = "MEDIM_BENCH_CACHE"
 KEPT_DAYS = 60
@@ -45,6 +46,7 @@ class SharedCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             (self.folder / ENTRIES).mkdir(exist_ok=True)
+            self._sweep()
             self._forget_unused()
         except OSError as error:
             raise UserError(f"--cache {self.folder} cannot be used: {error.strerror}; --cache none goes without") from error
@@ -83,19 +85,32 @@ class SharedCache:
         entry = self.folder / ENTRIES / key
         if entry.exists():
             return
-        temporary = self.folder / ENTRIES / f".{secrets.token_hex(4)}"
-        temporary.mkdir()  # not mkdtemp: the process's umask says who may read
-        try:
-            for path in dict.fromkeys(files):
-                _copy(path, temporary / "files" / path.relative_to(out))
-            write_json(temporary / _VALUE, value)
+        with locked(self.folder / LOCK, shared=True):  # while it is held nobody takes what is half made for a killed run's
+            temporary = self.folder / ENTRIES / f".{secrets.token_hex(4)}"
+            temporary.mkdir()  # not mkdtemp: the process's umask says who may read
             try:
-                temporary.rename(entry)
-            except OSError:  # another run made the same entry meanwhile
-                if not entry.is_dir():
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+                for path in dict.fromkeys(files):
+                    _copy(path, temporary / "files" / path.relative_to(out))
+                write_json(temporary / _VALUE, value)
+                try:
+                    temporary.rename(entry)
+                except OSError:  # another run made the same entry meanwhile
+                    if not entry.is_dir():
+                        raise
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Removes what killed runs left half made: entries where no run makes any just now, files that are an hour old."""
+        left = list((self.folder / ENTRIES).glob(".*/"))
+        if left:
+            with locked(self.folder / LOCK, wait=False) as mine:
+                for folder in left if mine else ():
+                    shutil.rmtree(folder, ignore_errors=True)
+        for path in self.folder.glob("*/*/.*"):
+            with suppress(FileNotFoundError):  # it was being written, and is whole now
+                if path.is_file() and path.stat().st_mtime < time.time() - 3600:
+                    path.unlink()
 
     def _forget_unused(self) -> None:
         oldest = time.time() - KEPT_DAYS * 86400

@@ -49,7 +49,8 @@ def verify(folder: Path) -> Verified:
         UserError: no records there.
         LeaderboardError: a line that is no record.
     """
-    paths = sorted(folder.rglob(RECORDS)) if folder.is_dir() else []
+    found = sorted(folder.rglob(RECORDS)) if folder.is_dir() else []
+    paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]  # half made
     if not paths:
         raise UserError(f"no {RECORDS} in or below '{folder}': give the folder of a run, or one that holds runs")
     agree = without = withheld = 0

@@ -66,6 +66,7 @@ def add(source: str | Path, store: str | Path, recompute: Recompute) -> Added:
     submission = read_submission(source)
     store = Path(store)
     with _locked(store):
+        shutil.rmtree(store / INCOMING, ignore_errors=True)  # a killed adder's
         runs = {folder: read_manifest(folder / MANIFEST) for folder in run_folders(store)}
         reasons = [reason for folder, manifest in runs.items() for reason in _against(submission, folder, manifest)]
         reasons += _unlike(submission, [record for folder in runs for record in read_records(folder / RECORDS)])
@@ -123,7 +124,6 @@ def _enter(submission: Submission, store: Path, target: Path | None, recompute: 
     except LeaderboardError as error:
         raise RefusedError(str(submission.folder), [str(error)]) from error
     staged = store / INCOMING
-    shutil.rmtree(staged, ignore_errors=True)  # a killed adder's
     try:
         _stage(submission, merged, target, staged)
         if problems := [problem.replace(str(staged), str(submission.folder)) for problem in recompute(staged)]:

@@ -14,15 +14,17 @@ _WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some clusters
 
 
 @contextmanager
-def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Holds the lock file `path`; yields False, at once, where another process has it and `wait` is not set.
+
+    Many may hold it at once where all of them hold it `shared`.
 
     Where the file system has no locks it warns and yields True: two processes in one folder are then the user's care.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             yield False
             return

@@ -92,7 +92,7 @@ class FeatureBank:
 
     def _load(self) -> None:
         assert self._folder is not None
-        for path in sorted(self._folder.glob("*.npz")):
+        for path in sorted(self._folder.glob("[!.]*.npz")):  # not what a killed run was writing
             ids, features = read_features(path)
             self._rows.update(zip(ids, features, strict=True))
             self._on_disk.update(ids)

@@ -129,6 +129,9 @@ class Meteor:
         counts = self._process.stdout.readline().split()
         if len(counts) != COUNTS:
             raise self._failure()
+        if self._folder is not None:  # it has read its paraphrases: a kill leaves nothing
+            self._folder.cleanup()
+            self._folder = None
         return [float(count) for count in counts]
 
     def _failure(self) -> ScorerError:

@@ -9,7 +9,6 @@ import gzip
 import hashlib
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterable
 from functools import lru_cache
@@ -19,7 +18,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from medim.locks import locked
+
 VERSION = 1
+NAME = "meteor-paraphrases"
 CACHE_FOLDER = "MEDIM_BENCH_CACHE"
 _PIECE = re.compile(r"[^\W_]+")
 _MARK = re.compile(r"[\W_]+")
@@ -81,26 +83,33 @@ def vocabulary(texts: Iterable[str]) -> set[str]:
 
 @lru_cache(maxsize=1)
 def table(source: Path) -> Paraphrases:
-    """The table of the jar's file, from its index; that is made at the first use, in some ten seconds.
+    """The table of the jar's file, from its index; that is made at the first use, in some ten seconds. A second process waits
+    for the first; what one that was killed left is removed.
 
     Raises:
         OSError: the file, or the user's cache, cannot be read or written.
     """
     with source.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
-    folder = cache_folder() / f"meteor-paraphrases-v{VERSION}-{digest}"
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.parent / f".{folder.name}.{secrets.token_hex(4)}"
-        temporary.mkdir()  # not mkdtemp: the process's umask says who may read
-        try:
-            for name, array in _indexed(source).items():
-                np.save(temporary / f"{name}.npy", array)
-            if not folder.is_dir():  # another process may have been faster
-                temporary.rename(folder)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+    folder = cache_folder() / f"{NAME}-v{VERSION}-{digest}"
+    if not folder.is_dir() or any(folder.parent.glob(f".{NAME}*.*/")):
+        with locked(folder.parent / f".{NAME}.lock"):
+            for left in folder.parent.glob(f".{NAME}*.*/"):
+                shutil.rmtree(left)
+            if not folder.is_dir():
+                _make(folder, source)
     return Paraphrases(folder)
+
+
+def _make(folder: Path, source: Path) -> None:
+    temporary = folder.with_name(f".{folder.name}.making")
+    temporary.mkdir()
+    try:
+        for name, array in _indexed(source).items():
+            np.save(temporary / f"{name}.npy", array)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _indexed(source: Path) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from benchmark.cache import KEPT_DAYS, SharedCache, default_folder
 from benchmark.runner import run
 from leaderboard.record import read_records
 from medim.errors import UserError
+from medim.locks import LOCK, locked
 from tasks.protocols import Prediction
 from tasks.task import Anchor
 
@@ -33,6 +34,25 @@ def test_an_entry_that_fails_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError):
         cache.keep("k", tmp_path, [tmp_path / "missing"], 1)
     assert list((tmp_path / "cache/entries").iterdir()) == []
+
+
+def test_what_a_killed_run_left_goes_unless_another_run_makes_it(tmp_path):
+    half = tmp_path / "cache/entries/.0123abcd"
+    writing, left = (tmp_path / "cache/features/space" / name for name in (".new.0123abcd.npz", ".old.0123abcd.npz"))
+    SharedCache(tmp_path / "cache")
+    half.mkdir()
+    writing.parent.mkdir(parents=True)
+    writing.touch()
+    left.touch()
+    os.utime(left, (time.time() - 4000, time.time() - 4000))
+    with locked(tmp_path / "cache" / LOCK, shared=True), locked(tmp_path / "cache" / LOCK, wait=False, shared=True) as second:
+        assert second
+        SharedCache(tmp_path / "cache")
+        assert half.is_dir()
+    SharedCache(tmp_path / "cache")
+    assert not half.exists()
+    assert writing.exists()
+    assert not left.exists()
 
 
 def test_what_no_run_used_for_long_goes(tmp_path):

@@ -91,6 +91,13 @@ def test_one_pixel_or_other_weights_find_nothing(tmp_path):
     assert other.seen == 3
 
 
+def test_what_a_killed_run_was_writing_is_passed_over(tmp_path):
+    first = FeatureBank(Counting(), folder=tmp_path).features(pictures(3), keep=True)
+    [whole] = tmp_path.rglob("*.npz")
+    whole.with_name(f".{whole.stem}.0123abcd.npz").write_bytes(whole.read_bytes()[:40])
+    assert np.array_equal(FeatureBank(Counting(), folder=tmp_path).features(pictures(3), keep=True), first)
+
+
 def test_a_damaged_file_is_named(tmp_path):
     FeatureBank(Counting(), folder=tmp_path).features(pictures(3), keep=True)
     (path,) = tmp_path.rglob("*.npz")

@@ -1,4 +1,7 @@
 import gzip
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,39 @@ def test_the_index_is_made_once_per_content(source, monkeypatch):
     source.write_bytes(gzip.compress(LINES.replace("big", "tall").encode()))
     with pytest.raises(TypeError):
         table(source)
+
+
+def test_what_a_killed_build_left_is_removed_at_the_next_start(source, tmp_path):
+    """Of any build: earlier releases gave drawn names. An index that is there already is no reason to leave it."""
+    for name in (".meteor-paraphrases-v1-0123.ab12cd34", f".{paraphrases.NAME}-v1-0123.making"):
+        (tmp_path / "cache" / name).mkdir(parents=True)
+        (tmp_path / "cache" / name / "words.npy").write_bytes(b"half")
+        table.cache_clear()
+        table(source)
+        left = [path.name for path in (tmp_path / "cache").iterdir() if path.is_dir()]
+        assert len(left) == 1
+        assert left[0].startswith("meteor-paraphrases-v1-")
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from tasks.metrics import paraphrases
+save = paraphrases.np.save
+def stop(*given):
+    save(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+paraphrases.np.save = stop
+paraphrases.table(Path(sys.argv[1]))
+"""
+
+
+def test_a_build_that_is_killed_holds_up_nobody(source, tmp_path):
+    done = subprocess.run([sys.executable, "-c", KILLED, str(source)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.name for path in (tmp_path / "cache").glob(".*/")]
+    assert len(table(source).pairs) == 4
+    assert not list((tmp_path / "cache").glob(".*/"))
 
 
 def test_words_as_any_normaliser_may_split_them():
