@@ -107,6 +107,25 @@ def report_in(value: Any, what: str) -> str:
     return one_line(value)
 
 
+def labels_in(value: Any, column: str, names: list[str] | None = None) -> list[str] | None:
+    """A cell as a list of labels: a list, numbers of `names`, or text parted by `;`, `,` or `|`; None where it is empty.
+
+    Raises:
+        UserError: it is none of these.
+    """
+    if value is None or missing_word(value):
+        return None
+    if isinstance(value, str):
+        text = value.replace(";", "|").replace(",", "|")
+        return [part.strip() for part in text.split("|") if part.strip()]
+    items = value if isinstance(value, list) else [value]
+    if names is not None and all(isinstance(item, int) for item in items):
+        return [names[item] for item in items if item >= 0]
+    if not all(isinstance(item, str) for item in items):
+        raise UserError(f"column '{column}' holds neither labels nor text")
+    return items
+
+
 def one_line(text: str) -> str:
     """The text with every run of white space as one space."""
     return " ".join(text.split())

@@ -110,7 +110,6 @@ class Files(Archive):
                     raise UserError(f"field '{field}' must be a text that is not empty")
                 near = difflib.get_close_matches(field, row, n=1)
                 raise UserError(f"field '{field}' is missing" + (f"; did you mean it by '{near[0]}'?" if near else ""))
-        report_in(row["report"], "field 'report'")
         if (place := not_finite(row)) is not None:
             raise UserError(f"{place}, which JSON does not have")
         _check_optional(row)

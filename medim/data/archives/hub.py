@@ -16,14 +16,18 @@ from medim.data.archives.fields import (
     PatientOptions,
     UniqueIds,
     known_split,
-    one_line,
+    missing_word,
     pair_fields,
+    report_in,
     require_columns,
     unknown_split,
+    written,
 )
-from medim.data.archives.hub_tables import Tables, open_tables
+from medim.data.archives.hub_tables import Tables, file_in, open_tables
+from medim.data.archives.hub_text import TextTables
 from medim.data.archives.own import EXTRA, completed, unpacked
 from medim.data.folder import NOT_STATED
+from medim.data.image_files import backslash_hint
 from medim.errors import UserError
 from medim.pair import SPLITS
 
@@ -92,40 +96,48 @@ class Hub(Archive):
         self.options = options
         open_tables.cache_clear()  # in a process that opened this source before it changed
         tables = self._tables()
-        for name, columns in tables.columns.items():
-            require_columns(f"hub: '{root}', split '{name}'", columns, [options.image, options.report, *self._optional()])
+        needed = [options.image, options.report, *self._optional()]
+        for name in tables.columns:
+            require_columns(f"hub: '{root}', split '{name}'", tables.header(name, needed), needed)
         if options.split == "source" and not options.split_column:
             for name in tables.columns:
                 if options.split_named(name) is None:
                     hint = f"say what it is with split_names={name}=train, or give split=drawn"
                     raise UserError(f"hub: '{root}': {unknown_split(name)}; {hint}")
         self._rows: Counter[str] = Counter()
+        self._keys: Counter[str] = Counter()
         self._repeated = self._unstated = 0
 
     def records(self) -> Iterator[Record | Loss | Excluded]:
-        self._rows, self._repeated, self._unstated = Counter(), 0, 0
+        self._rows, self._keys, self._repeated, self._unstated = Counter(), Counter(), 0, 0
         tables, unique = self._tables(), UniqueIds()
         columns = [self.options.report, *self._optional()]
         for name in tables.columns:
-            several = tables.is_list(name, self.options.image)
-            wanted = [*columns, self.options.image] if several else columns
+            text = isinstance(tables, TextTables)
+            wanted = [*columns, self.options.image] if text or tables.is_list(name, self.options.image) else columns
             if EXTRA in tables.columns[name]:
                 wanted = list(dict.fromkeys([*wanted, EXTRA]))
-            for number, row in enumerate(tables.rows(name, wanted)):
+            for number, (place, row) in enumerate(tables.entries(name, wanted)):
                 self._rows[name] += 1
+                if isinstance(row, Loss):
+                    yield row
+                    continue
                 try:
-                    yield from self._pairs(tables, name, number, row, several, unique)
+                    yield from self._pairs(tables, name, number, place, row, unique)
                 except UserError as error:
-                    yield Loss(f"{name}, row {number}", str(error))
+                    yield Loss(place, str(error))
         self._repeated = unique.repeated
 
     def image(self, source: Any) -> Image.Image:
         from medim.data.images import read_image
 
-        split, row, *element = source
-        value = self._tables().cell(split, row, self.options.image)
-        value = value[element[0]] if element else value
-        place = f"column '{self.options.image}' of row {row} in split '{split}'"
+        if isinstance(source, dict):  # of a table of text
+            value, place = source["file"], f"column '{self.options.image}' of {source['row']}"
+        else:
+            split, row, *element = source
+            value = self._tables().cell(split, row, self.options.image)  # type: ignore[union-attr]
+            value = value[element[0]] if element else value
+            place = f"column '{self.options.image}' of row {row} in split '{split}'"
         data = self._read(value, place)
         with tempfile.TemporaryDirectory() as folder:  # for the one reader of files, whatever format this is
             file = Path(folder) / "image"
@@ -136,7 +148,8 @@ class Hub(Archive):
                 raise UserError(str(error).replace(f"image '{file}'", place)) from None
 
     def facts(self) -> dict[str, Any]:
-        """`rows` by the source's splits; `columns`; `split`, how it was drawn; `repeated_ids`; `pairs_without_terms`."""
+        """`rows` by the source's splits; `columns`; `split`, how it was drawn; `repeated_ids`; `pairs_without_terms`;
+        `keys` (ids, patients, studies) that a typed table holds as other than text, or that read like a missing value."""
         return {
             "rows": dict(self._rows),
             "columns": self._tables().columns,
@@ -144,9 +157,10 @@ class Hub(Archive):
             "split": self.options.drawn() if self.options.split == "drawn" else "source",
             "repeated_ids": self._repeated,
             "pairs_without_terms": self._unstated,
+            **({"keys": [f"{count} x {what}" for what, count in self._keys.items()]} if self._keys else {}),
         }
 
-    def _tables(self) -> Tables:
+    def _tables(self) -> Tables | TextTables:
         return open_tables(str(self.root), self.options.config, self.options.revision, self.options.streaming)
 
     def _optional(self) -> list[str]:
@@ -156,7 +170,7 @@ class Hub(Archive):
         return list(dict.fromkeys(column for column in [*named, chosen.split_column] if column))
 
     def _pairs(
-        self, tables: Tables, name: str, number: int, row: dict[str, Any], several: bool, unique: UniqueIds
+        self, tables: Tables | TextTables, name: str, number: int, place: str, row: dict[str, Any], unique: UniqueIds
     ) -> Iterator[Record | Excluded]:
         options = self.options
         if (own := self._own(row)) is not None:
@@ -166,41 +180,48 @@ class Hub(Archive):
             yield (
                 Excluded(f"split: {name}")
                 if skipped
-                else Record(own | {"id": unique(own["id"]), "split": split}, [name, number])
+                else Record(own | {"id": unique(own["id"]), "split": split}, self._source(tables, name, number, place, row))
             )
             return
-        identity = _word(row, options.id) or f"{name}-{number:07d}"
-        study = _word(row, options.study) or identity
+        identity = self._key(row, options.id) or f"{name}-{number:07d}"
+        study = self._key(row, options.study) or identity
         patient = self._patient(row, identity, study)
         split = self._split(tables, name, row, patient)
         if split == _SKIP:
             yield Excluded(f"split: {name if not options.split_column else tables.label(name, options.split_column, row)}")
             return
-        report = row[options.report]
-        if report is None or (isinstance(report, str) and not report.strip()):
-            raise UserError(f"column '{options.report}' is empty")
-        if not isinstance(report, str):
-            raise UserError(f"column '{options.report}' is no text")
-        count = len(row[options.image] or ()) if several else 1
+        report = report_in(row[options.report], f"column '{options.report}'")
+        images = row.get(options.image)
+        several = isinstance(images, list)
+        count = len(images) if isinstance(images, list) else 1
         if not count:
             raise UserError(f"column '{options.image}' is an empty list")
-        terms = _word(row, options.terms_column) or options.terms or tables.licence(name) or NOT_STATED
+        terms = written(row.get(options.terms_column)) or options.terms or tables.licence(name) or NOT_STATED
         for element in range(count):
             self._unstated += terms == NOT_STATED
             yield Record(
                 pair_fields(
                     id=unique(f"{identity}-{element}" if count > 1 else identity),
-                    report=one_line(report),
+                    report=report,
                     split=split,
                     patient=patient,
                     study=study,
                     domain=options.domain,
                     terms=terms,
-                    view=_word(row, options.view) or None,
+                    view=written(row.get(options.view)) or None,
                     findings=tables.labels(name, options.findings, row) if options.findings else None,
                 ),
-                [name, number, element] if several else [name, number],
+                self._source(tables, name, number, place, row, element if several else None),
             )
+
+    def _source(
+        self, tables: Tables | TextTables, name: str, number: int, place: str, row: dict[str, Any], element: int | None = None
+    ) -> Any:
+        """Where `image` finds a picture: what the cell of a table of text says, or the place of a typed one's cell."""
+        if not isinstance(tables, TextTables):
+            return [name, number] if element is None else [name, number, element]
+        cell = row[self.options.image]
+        return {"file": cell if element is None else cell[element], "row": place}
 
     def _own(self, row: dict[str, Any]) -> dict[str, Any] | None:
         """The fields of a pair that `medim-bench export` wrote; None of any other row."""
@@ -211,17 +232,31 @@ class Hub(Archive):
     def _patient(self, row: dict[str, Any], identity: str, study: str) -> str:
         options = self.options
         if options.patient_from:
-            patient = options.patient_in(_word(row, options.patient) or identity)
+            looked_at = self._key(row, options.patient) or identity
+            patient = options.patient_in(looked_at)
             if patient is None:
-                raise UserError(
-                    f"patient_from '{options.patient_from}' does not match '{_word(row, options.patient) or identity}'"
-                )
+                raise UserError(f"patient_from '{options.patient_from}' does not match '{looked_at}'")
             return patient
-        if options.patient and not _word(row, options.patient):
+        patient = self._key(row, options.patient)
+        if options.patient and not patient:
             raise UserError(f"column '{options.patient}' is empty")
-        return _word(row, options.patient) or study
+        return patient or study
 
-    def _split(self, tables: Tables, name: str, row: dict[str, Any], patient: str) -> str:
+    def _key(self, row: dict[str, Any], column: str) -> str:
+        """A cell that names something, as it is written; empty where the option names no column or the cell is."""
+        value = row[column] if column else None
+        if value is None or value != value:  # a NaN of a typed table
+            return ""
+        if isinstance(value, float):
+            self._keys[f"'{column}' is a number with a fraction, taken as {value!r}: what it was as text is lost"] += 1
+        elif isinstance(value, str) and missing_word(value):
+            self._keys[f"'{column}' is '{value.strip()}', taken as a name although it reads like a missing value"] += 1
+        try:
+            return (value.decode() if isinstance(value, bytes) else str(value)).strip()
+        except UnicodeDecodeError:
+            raise UserError(f"column '{column}' holds bytes that are no text") from None
+
+    def _split(self, tables: Tables | TextTables, name: str, row: dict[str, Any], patient: str) -> str:
         if self.options.split == "drawn":
             return _SKIP if self.options.split_named(name) == _SKIP else self.options.drawn_split(patient)
         own = tables.label(name, self.options.split_column, row) if self.options.split_column else name
@@ -239,12 +274,7 @@ class Hub(Archive):
         if not isinstance(value, str) or not value:
             raise UserError(f"{place} holds no image, no bytes and no path")
         try:
-            return self._tables().file(value)
+            return file_in(str(self.root), value)
         except OSError as error:
-            raise UserError(f"{place}: '{value}' cannot be read: {error.strerror or error}") from None
-
-
-def _word(row: dict[str, Any], column: str) -> str:
-    """A cell of text or a number as text; empty where the option names no column or the cell is."""
-    value = row[column] if column else None
-    return "" if value is None else str(value).strip()
+            hint = backslash_hint(value)
+            raise UserError(f"{place}: '{value}' cannot be read: {error.strerror or error}{hint}") from None

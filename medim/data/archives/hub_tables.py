@@ -2,23 +2,26 @@
 
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from medim.data.archives.fields import inside, known_split
+from medim.data.archives.archive import Loss
+from medim.data.archives.fields import inside, known_split, labels_in
+from medim.data.archives.hub_text import SUFFIXES, TextTables, text_files
 from medim.errors import UserError
 
 BATCH = 256
 UNSPLIT = "unsplit"
 """The split of a source that has none."""
 
-_READERS = {".parquet": "parquet", ".csv": "csv", ".json": "json", ".jsonl": "json", ".arrow": "arrow"}
+_READERS = {".parquet": "parquet", ".arrow": "arrow"}
+_TEXT = ("csv", "json")
 
 
 @lru_cache(maxsize=2)
-def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables":
+def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables | TextTables":
     """The tables of a source, opened once in each process.
 
     Raises:
@@ -29,7 +32,8 @@ def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tabl
     except ImportError:
         raise UserError("reading a hub source needs the extra 'archives': pip install 'medim-bench[archives]'") from None
     try:
-        return Tables(root, _load(root, config or None, revision or None, streaming), streaming)
+        found = _load(root, config or None, revision or None, streaming)
+        return found if isinstance(found, TextTables) else Tables(root, found, streaming)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
         reason = " ".join(str(cause or error).split()) or type(error).__name__
@@ -63,6 +67,14 @@ class Tables:
         except (OSError, ValueError) as error:
             raise UserError(f"hub: '{self.root}', split '{split}' cannot be read: {' '.join(str(error).split())}") from None
 
+    def header(self, split: str, needed: Sequence[str]) -> list[str]:
+        """The columns of a split."""
+        return self.columns[split]
+
+    def entries(self, split: str, columns: list[str]) -> Iterator[tuple[str, dict[str, Any] | Loss]]:
+        """`rows`, and how messages call each."""
+        return ((f"{split}, row {number}", row) for number, row in enumerate(self.rows(split, columns)))
+
     def cell(self, split: str, row: int, column: str) -> Any:
         """One cell. Of a streamed source the rows before it are read too, so ask for rows in growing order.
 
@@ -88,35 +100,6 @@ class Tables:
         self._last[key] = (at, value)
         return value
 
-    def file(self, path: str) -> bytes:
-        """The bytes of a file that a cell names.
-
-        Raises:
-            UserError: it lies neither in the source's folder nor in the library's cache.
-            OSError: it cannot be read.
-        """
-        from datasets import config
-
-        local = Path(self.root)
-        if "://" in path:
-            import fsspec
-
-            if f"hf://datasets/{self.root}@" not in path or local.exists():
-                raise UserError(f"hub: '{path}' is no file of '{self.root}'")
-            with fsspec.open(path, "rb") as stream:
-                data: bytes = stream.read()
-                return data
-        if not os.path.isabs(path):
-            if not local.exists():
-                raise UserError(f"hub: a row names the file '{path}', but '{self.root}' is no local folder")
-            return ((local if local.is_dir() else local.parent) / inside(path)).read_bytes()
-        folders = [local if local.is_dir() else local.parent] if local.exists() else []
-        folders += [Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE), Path(config.DOWNLOADED_DATASETS_PATH)]
-        absolute = Path(os.path.abspath(path))
-        if not any(absolute.is_relative_to(os.path.abspath(folder)) for folder in folders):
-            raise UserError(f"hub: a row names the file '{path}', outside '{self.root}'")
-        return absolute.read_bytes()
-
     def is_list(self, split: str, column: str) -> bool:
         """Whether the cells of a column are lists."""
         feature = (self._splits[split].features or {}).get(column)
@@ -135,36 +118,56 @@ class Tables:
         Raises:
             UserError: it is none of these.
         """
-        value = row[column]
-        if value is None:
-            return None
         feature = (self._splits[split].features or {}).get(column)
         inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
-        names = getattr(inner, "names", None)
-        if isinstance(value, str):
-            text = value.replace(";", "|").replace(",", "|")
-            return [part.strip() for part in text.split("|") if part.strip()]
-        items = value if isinstance(value, list) else [value]
-        if names is not None and all(isinstance(item, int) for item in items):
-            return [names[item] for item in items if item >= 0]
-        if not all(isinstance(item, str) for item in items):
-            raise UserError(f"column '{column}' holds neither labels nor text")
-        return items
+        return labels_in(row[column], column, getattr(inner, "names", None))
 
     def licence(self, split: str) -> str:
         """The licence that the source declares, or nothing."""
         return (self._splits[split].info.license or "").strip()
 
 
-def _load(root: str, config: str | None, revision: str | None, streaming: bool) -> dict[str, Any]:
+def file_in(root: str, path: str) -> bytes:
+    """The bytes of a file that a cell names.
+
+    Raises:
+        UserError: it lies neither in the source's folder nor in the library's cache.
+        OSError: it cannot be read.
+    """
+    from datasets import config
+
+    local = Path(root)
+    if "://" in path:
+        import fsspec
+
+        if f"hf://datasets/{root}@" not in path or local.exists():
+            raise UserError(f"hub: '{path}' is no file of '{root}'")
+        with fsspec.open(path, "rb") as stream:
+            data: bytes = stream.read()
+            return data
+    if not os.path.isabs(path):
+        if not local.exists():
+            raise UserError(f"hub: a row names the file '{path}', but '{root}' is no local folder")
+        return ((local if local.is_dir() else local.parent) / inside(path)).read_bytes()
+    folders = [local if local.is_dir() else local.parent] if local.exists() else []
+    folders += [Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE), Path(config.DOWNLOADED_DATASETS_PATH)]
+    absolute = Path(os.path.abspath(path))
+    if not any(absolute.is_relative_to(os.path.abspath(folder)) for folder in folders):
+        raise UserError(f"hub: a row names the file '{path}', outside '{root}'")
+    return absolute.read_bytes()
+
+
+def _load(root: str, config: str | None, revision: str | None, streaming: bool) -> dict[str, Any] | TextTables:
     """The source's splits by name; one without splits is `unsplit`."""
     import datasets
 
     path = Path(root)
     if path.is_file():
-        if path.suffix not in _READERS:
-            raise UserError(f"hub: '{root}' is none of {', '.join(_READERS)}")
+        if path.suffix not in (*_READERS, *SUFFIXES):
+            raise UserError(f"hub: '{root}' is none of {', '.join((*_READERS, *SUFFIXES))}")
         name = known_split(path.stem) or UNSPLIT
+        if path.suffix in SUFFIXES:
+            return TextTables(root, {name: [path]})
         return dict(datasets.load_dataset(_READERS[path.suffix], data_files={name: [str(path)]}, streaming=streaming))
     if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():  # of save_to_disk
         found = datasets.load_from_disk(root)
@@ -179,6 +182,15 @@ def _load(root: str, config: str | None, revision: str | None, streaming: bool) 
             split: kind.from_generator(_samples, features=features, gen_kwargs={"files": files})
             for split, files in shards.items()
         }
+    builder = datasets.load_dataset_builder(root, config, revision=revision)
+    if builder.config.data_files:
+        downloaded = datasets.DownloadManager(builder.dataset_name, download_config=datasets.DownloadConfig())
+        kind = type(builder).__module__.rpartition(".")[2]  # the library's reader: csv, json, imagefolder, ...
+        known = {str(split): names for split, names in builder.config.data_files.items()}
+        files = {split: downloaded.download(list(names)) for split, names in known.items()} if kind in _TEXT else known
+        if (texts := text_files(path, kind, files)) is not None:
+            image = "image" if texts[1] else ""
+            return TextTables(root, texts[0], (builder.info.license or "").strip(), image)
     return dict(datasets.load_dataset(root, config, revision=revision, streaming=streaming))
 
 

@@ -106,6 +106,9 @@ class R2Gen(Archive):
                 yield Record(own | {"id": unique(identity), "split": split}, inside(paths[0]))
             self._studies.add((own["patient"], own["study"]))
             return
+        if "report" not in value:
+            raise UserError("field 'report' is missing or no text")
+        report = report_in(value["report"], "the report")
         study = f"s{value['study_id']}" if value.get("study_id") else identity
         patient = self._patient(value, identity, paths[0])
         for number, path in enumerate(paths):
@@ -120,7 +123,7 @@ class R2Gen(Archive):
                 continue
             fields = {
                 "id": name,
-                "report": report_in(value["report"], "the report"),
+                "report": report,
                 "split": split,
                 "patient": patient,
                 "study": study,
@@ -162,9 +165,6 @@ def _checked(value: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The id and the image paths of an entry; a UserError says what it lacks."""
     if not isinstance(value.get("id"), str | int) or not str(value["id"]).strip():
         raise UserError("field 'id' is missing")
-    if "report" not in value:
-        raise UserError("field 'report' is missing or no text")
-    report_in(value["report"], "the report")
     paths = value.get("image_path")
     paths = [paths] if isinstance(paths, str) else paths
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):

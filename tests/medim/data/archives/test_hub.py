@@ -176,7 +176,7 @@ def test_an_image_folder_and_a_table_of_paths(tmp_path):
     for record, says in (
         (outside, "leads outside"),
         (absolute, "names the file '/etc/hosts', outside"),
-        (gone, r"column 'image' of row 3 in split 'unsplit': 'none\.png' cannot be read: No such file"),
+        (gone, r"column 'image' of rows\.csv:5: 'none\.png' cannot be read: No such file"),
     ):
         with pytest.raises(UserError, match=says):
             archive.image(record.source)
@@ -234,7 +234,7 @@ def test_a_source_that_cannot_be_opened_is_one_line(tmp_path, parquet):
     with pytest.raises(UserError, match=r"empty' cannot be opened: .*doesn't contain any data files"):
         open_hub(tmp_path / "empty")
     (tmp_path / "a.xlsx").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"a\.xlsx' is none of \.parquet, \.csv"):
+    with pytest.raises(UserError, match=r"a\.xlsx' is none of \.parquet, \.arrow, \.csv"):
         open_hub(tmp_path / "a.xlsx")
     with pytest.raises(UserError, match="does not exist, and is no hub id"):
         open_hub(tmp_path / "none")
@@ -265,3 +265,117 @@ def test_prepared_into_a_folder(parquet, tmp_path):
     made = FolderDataset(tmp_path / "out")
     values = [Image.open(made.pair("train", n).image).getpixel((0, 0)) for n in range(5)]
     assert values == [0, 1, 2, 3, 4]
+
+
+# ---- tables of text --------------------------------------------------------------------------------------------------------
+
+KEYS = ["0001", "01", "1", "1e0", "1.0", "00000", "12E5", "1200000", "50000001", "1234567890123456", "1234567890123457",
+        "2020-01-01", "True", "NA"]  # fmt: skip
+
+
+def text_folder(root, suffix, separator=",", encoding="utf-8", report="clear"):
+    """`train` and nothing else: a picture of its own for each key, which is id and patient."""
+    (root / "images").mkdir(parents=True)
+    rows = [{"id": key, "patient": key, "image": f"images/{n}.png", "text": report} for n, key in enumerate(KEYS)]
+    for n in range(len(KEYS)):
+        picture(n).save(root / "images" / f"{n}.png")
+    if suffix in (".json", ".jsonl"):
+        lines = [json.dumps(row) for row in rows]
+        text = "[" + ",".join(lines) + "]" if suffix == ".json" else "\n".join(lines)
+    else:
+        text = "\r\n".join(separator.join(row) for row in [rows[0].keys(), *(row.values() for row in rows)])
+    (root / f"train{suffix}").write_bytes(text.encode(encoding))
+    return root
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("form", [(".csv", ","), (".csv", ";"), (".csv", "\t"), (".tsv", "\t"), (".json", ""), (".jsonl", "")])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_keys_are_text_as_they_are_written(tmp_path, form, encoding, whole):
+    root = text_folder(tmp_path / "root", *form, encoding)
+    archive = open_hub(root if whole else root / f"train{form[0]}", id="id", patient="patient")
+    records = list(archive.records())
+    assert [record.fields["id"] for record in records] == KEYS
+    assert [record.fields["patient"] for record in records] == KEYS
+    assert greys(pickle.loads(pickle.dumps(archive)), records) == list(range(len(KEYS)))
+    assert json.loads(json.dumps([record.source for record in records])) == [record.source for record in records]
+    said = ["1 x 'id' is 'NA', taken as a name although it reads like a missing value"]
+    assert archive.facts()["keys"] == [*said, said[0].replace("'id'", "'patient'")]
+
+
+def test_an_image_folders_metadata_are_text_too(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / split).mkdir()
+        picture(70).save(tmp_path / split / "a.png")
+        (tmp_path / split / "metadata.csv").write_text("file_name,text,who\na.png,NA,0001\na.png,hello,\na.png,ho,0002\n")
+    archive = open_hub(tmp_path, patient="who")
+    entries = list(archive.records())
+    assert [entry.reason for entry in entries if isinstance(entry, Loss)] == [
+        "column 'text' is 'NA', which stands for missing text", "column 'who' is empty"] * 2  # fmt: skip
+    records = [entry for entry in entries if isinstance(entry, Record)]
+    assert [record.fields["patient"] for record in records] == ["0002", "0002"]
+    assert {record.fields["split"] for record in records} == {"train", "test"}
+    assert greys(archive, records) == [70, 70]
+
+
+def test_a_table_beside_pictures_is_found_whatever_it_is_called(tmp_path):
+    text_folder(tmp_path / "root", ".csv")
+    (tmp_path / "root" / "train.csv").rename(tmp_path / "root" / "reports.csv")
+    assert len(list(open_hub(tmp_path / "root", split="drawn", id="id").records())) == len(KEYS)
+
+
+def test_the_floats_of_a_typed_table_are_told(tmp_path):
+    table = {"image": [png(1)] * 3, "text": ["a", "b", "c"], "who": [1.0, None, 5e7], "uid": [b"01", b"02", b"\xff"]}
+    datasets.Dataset.from_dict(table).to_parquet(str(tmp_path / "train.parquet"))
+    archive = open_hub(tmp_path / "train.parquet", patient="who", id="uid")
+    entries = list(archive.records())
+    assert [entry.fields["patient"] for entry in entries if isinstance(entry, Record)] == ["1.0"]
+    assert [entry.fields["id"] for entry in entries if isinstance(entry, Record)] == ["01"]
+    assert [entry.reason for entry in entries if isinstance(entry, Loss)] == [
+        "column 'who' is empty", "column 'uid' holds bytes that are no text"]  # fmt: skip
+    assert archive.facts()["keys"] == ["1 x 'who' is a number with a fraction, taken as 1.0: what it was as text is lost"]
+
+
+@pytest.mark.parametrize("word", ["None", "NA", "nan", "null", "N/A", "NaN", "<NA>"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_word_for_missing_text_is_named(tmp_path, word, suffix):
+    root = text_folder(tmp_path, suffix, report=word)
+    assert [loss.reason for loss in open_hub(root).records()] == [
+        f"column 'text' is '{word}', which stands for missing text"] * len(KEYS)  # fmt: skip
+
+
+def test_a_row_of_text_is_lost_alone_by_its_line(tmp_path):
+    root = text_folder(tmp_path / "a", ".csv")
+    (root / "train.csv").write_bytes(b"id,image,text\nx,images/0.png,Gr\xf6sse\ny,images/1.png,fine\n")
+    lost, kept = open_hub(root).records()
+    assert (lost.item, lost.reason) == ("train.csv:2", "column 'text' is not UTF-8 (byte 0xF6); save the file as UTF-8")
+    assert kept.fields["report"] == "fine"
+    root = text_folder(tmp_path / "b", ".jsonl")
+    (root / "train.jsonl").write_text(
+        '{"image": "images/0.png", "text": NaN}\n7\n{"image": ["images/1.png"], "text": "fine"}\n'
+    )
+    missing, number, kept = open_hub(root).records()
+    assert missing.reason == "column 'text' is 'NaN', which stands for missing text"
+    assert (number.item, number.reason) == ("train.jsonl, entry 2", "an object is needed")
+    assert greys(open_hub(root), [kept]) == [1]
+
+
+def test_windows_paths_are_hinted_at(tmp_path):
+    (tmp_path / "train.csv").write_text("image,text\nimages\\0.png,fine\n")
+    (tmp_path / "images").mkdir()
+    picture(1).save(tmp_path / "images" / "0.png")
+    archive = open_hub(tmp_path / "train.csv")
+    preparation = Preparation(archive, tmp_path / "out")
+    says = r"1 failures, the first: train-0000000: .*'images\\0\.png' cannot be read: No such file.*write it with '/'"
+    with pytest.raises(UserError, match=says), preparation.claimed():
+        preparation.make(preparation.plan())
+    assert "write it with" in (tmp_path / "out" / "failures.jsonl").read_text()
+
+
+def test_a_missing_column_names_none_of_pandas_own(tmp_path):
+    import pandas as pd
+
+    table = pd.DataFrame({"image": ["a.png"], "words": ["fine"]}, index=["x"])
+    table.to_parquet(tmp_path / "train.parquet")
+    with pytest.raises(UserError, match=r"column 'text' is missing; the columns are: [a-z, ]*$"):
+        open_hub(tmp_path / "train.parquet")
