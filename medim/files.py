@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -25,6 +26,24 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `atomic_path` made and a killed process left."""
+    return re.fullmatch(r"\..*\.[0-9a-f]{8}(\.[^.]*)?", name) is not None
+
+
+def sweep(folder: Path, lock: Path) -> None:
+    """Removes the temporary files that killed processes left in a folder, which the caller holds by `lock`.
+
+    Folders within that have a lock of their own are left to those who hold it.
+    """
+    for place, folders, files in os.walk(folder):
+        if Path(place) not in (folder, lock.parent) and any(name.endswith(".lock") for name in files):
+            folders.clear()
+            continue
+        for name in filter(is_temporary, files):
+            (Path(place) / name).unlink(missing_ok=True)
 
 
 def share_weights(folder: Path) -> None:

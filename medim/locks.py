@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from medim.errors import UserError
+from medim.files import sweep
 
 LOCK = ".lock"
 _WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some clusters' file systems
@@ -37,7 +38,7 @@ def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool
 
 @contextmanager
 def held(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Holds a folder.
+    """Holds a folder, from which what killed processes left of their writing is removed first.
 
     Raises:
         UserError: another process holds it.
@@ -45,4 +46,5 @@ def held(folder: Path, name: str = LOCK) -> Iterator[None]:
     with locked(folder / name, wait=False) as mine:
         if not mine:
             raise UserError(f"'{folder}' is being worked on by another process; wait for it, or choose another folder")
+        sweep(folder, folder / name)
         yield

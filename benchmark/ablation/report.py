@@ -17,7 +17,8 @@ from benchmark.terms import withheld
 from leaderboard.record import write_records
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
-from medim.files import write_json, write_text
+from medim.files import sweep, write_json, write_text
+from medim.locks import LOCK, locked
 
 TABLE = "ablation.md"
 
@@ -33,6 +34,15 @@ def write_report(plan: Plan, dataset: PairDataset, out: Path) -> list[Row]:
     if not rows:
         raise UserError(f"'{out}' holds no finished training of these arms yet: there is nothing to report")
     setting = _setting(plan, measured, dataset)
+    with locked(out / LOCK):
+        sweep(out, out / LOCK)
+        _write(plan, measured, rows, setting, dataset, out)
+    return rows
+
+
+def _write(
+    plan: Plan, measured: Sequence[Measured], rows: Sequence[Row], setting: Setting, dataset: PairDataset, out: Path
+) -> None:
     notes = remarks(plan, rows, measured)
     write_text(out / TABLE, markdown(rows, setting, notes))
     write_text(out / "ablation.csv", table_text(rows))
@@ -47,7 +57,6 @@ def write_report(plan: Plan, dataset: PairDataset, out: Path) -> list[Row]:
     manifest = manifest_of(plan, measured, dataset, recipe)
     write_records(out / "records.jsonl", records_of(rows, measured, manifest))
     write_json(out / "manifest.json", manifest)
-    return rows
 
 
 def _setting(plan: Plan, measured: Sequence[Measured], dataset: PairDataset) -> Setting:

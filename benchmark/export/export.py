@@ -21,7 +21,7 @@ from benchmark.export.twins import GROUNDING
 from benchmark.export.work import WORK, Shard, Work, remove
 from benchmark.predictions import save_image
 from benchmark.provenance import command_line, commit, now
-from medim.files import write_json, write_text
+from medim.files import sweep, write_json, write_text
 from medim.pair import SPLITS
 
 SHARD_SIZE = 512
@@ -210,6 +210,7 @@ def _finish(work: Work, source: Source, gate: Gate, form: Form, title: str, term
     report = _report(work, source, gate, form, title, terms)
     out = work.out
     _remove_strays(work, form)
+    sweep(out, work.folder / "locks" / "finish")
     form.write(out, lines, shard_size)
     dropped = ({key: value for key, value in line.items() if key not in ("kept", "broken")} for line in work.dropped())
     write_lines(out / GATE / "dropped.jsonl", dropped)

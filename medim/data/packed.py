@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import lru_cache
@@ -15,7 +14,7 @@ from tqdm import tqdm
 
 from medim.data.dataset import Checker, Keys, PairDataset, keys_of
 from medim.data.images import read_image, to_rgb
-from medim.data.read_ahead import clean_processes
+from medim.data.workers import process_pool
 from medim.errors import UserError
 from medim.files import atomic_path, hash_of
 from medim.locks import LOCK, locked
@@ -99,7 +98,7 @@ def cache_pictures(
     with ExitStack() as stack, tqdm(desc=f"cache {split}", total=len(missing), unit="part", disable=not missing) as bar:
         made: Iterator[None] = map(packed.make, missing)
         if workers and missing:
-            made = stack.enter_context(ProcessPoolExecutor(workers, clean_processes())).map(packed.make, missing)
+            made = stack.enter_context(process_pool(workers)).map(packed.make, missing)
         for _ in made:
             bar.update()
     return cached

@@ -1,13 +1,10 @@
 """Pairs as batches of pixels and reports, read in order ahead of whoever encodes them."""
 
-import multiprocessing
-import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +12,7 @@ from PIL import Image
 
 from medim.data.dataset import PairDataset
 from medim.data.images import read_image, square
+from medim.data.workers import process_pool
 from medim.pair import ImageReportPair
 
 AHEAD = 2
@@ -72,7 +70,7 @@ def read_batches(
     read: Callable[[range], Batch]
     executor: Executor
     if workers:
-        executor = _processes(dataset, split, side, workers)
+        executor = process_pool(workers, _start_worker, dataset, split, side)
         read = _read_in_worker
     else:
         executor = ThreadPoolExecutor(1)
@@ -97,19 +95,8 @@ def worker_pool(
     dataset: PairDataset, split: str, side: int, workers: int
 ) -> Iterator[Callable[[Iterable[range]], Iterator[Batch]]]:
     """Processes that read nothing ahead: a function from pieces to their batches, in order."""
-    with _processes(dataset, split, side, workers) as executor:
+    with process_pool(workers, _start_worker, dataset, split, side) as executor:
         yield lambda pieces: executor.map(_read_in_worker, pieces)
-
-
-def _processes(dataset: PairDataset, split: str, side: int, workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, clean_processes(), _start_worker, (dataset, split, side))
-
-
-def clean_processes() -> BaseContext:
-    """Starts processes afresh, as a fork of one whose threads hold locks may hang; what all need is imported once."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def cut(rows: range, batch: int) -> list[range]:
@@ -123,7 +110,6 @@ _worker: tuple[PairDataset, str, int] | None = None  # what a reading process wa
 def _start_worker(dataset: PairDataset, split: str, side: int) -> None:
     global _worker
     _worker = (dataset, split, side)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
 
 
 def _read_in_worker(piece: range) -> Batch:

@@ -1,7 +1,6 @@
 """What a worker does: the pictures of one chunk, then the chunk's lines."""
 
 import json
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,6 @@ from medim.data.archives.listing import read_chunk, unit_keys
 from medim.data.archives.picture import Storage, content_hash, encode, image_name
 from medim.errors import UserError
 from medim.files import atomic_path
-
-
-def ignore_interrupt() -> None:
-    """Leaves Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def make_chunk(

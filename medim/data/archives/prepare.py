@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,10 +19,11 @@ from tqdm import tqdm
 
 from medim.data.archives.archive import Archive
 from medim.data.archives.listing import LOSSES, make_listing, most_held_out, read_chunk, read_losses
-from medim.data.archives.making import ignore_interrupt, make_chunk
+from medim.data.archives.making import make_chunk
 from medim.data.archives.picture import Storage, encode
+from medim.data.workers import process_pool
 from medim.errors import UserError
-from medim.files import atomic_path, hash_of, write_json, write_text
+from medim.files import atomic_path, hash_of, is_temporary, write_json, write_text
 from medim.locks import LOCK, held
 from medim.pair import SPLITS
 
@@ -98,7 +98,8 @@ class Preparation:
         """
         path = self.out / "prepare.json"
         self._refuse_own_source()
-        if not path.exists() and self.out.exists() and any(child.name not in (LOCK, _LOST) for child in self.out.iterdir()):
+        present = [child.name for child in self.out.iterdir()] if self.out.exists() else []
+        if not path.exists() and any(name not in (LOCK, _LOST) and not is_temporary(name) for name in present):
             raise UserError(f"'{self.out}' holds other files; choose an empty folder for --out")
         with held(self.out):
             if overwrite:
@@ -112,6 +113,8 @@ class Preparation:
                         "choose another --out or give --overwrite"
                     )
             write_json(path, given)
+            if self.finished:  # and killed before its last act
+                shutil.rmtree(self.out / _WORK, ignore_errors=True)
             try:
                 yield
             finally:
@@ -250,9 +253,7 @@ class Preparation:
             for chunk in chunks:
                 yield make(chunk, self._made(chunk))
             return
-        # Not forked: the parent holds threads. A worker leaves Ctrl-C to the parent.
-        context = multiprocessing.get_context("forkserver")
-        pool = ProcessPoolExecutor(self.workers, context, initializer=ignore_interrupt)
+        pool = process_pool(self.workers)
         waiting: set[Future[int]] = set()
         try:
             for chunk in chunks:

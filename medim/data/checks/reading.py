@@ -1,11 +1,9 @@
 """Reads pairs, here or in worker processes, into one row of numbers each and tallies of what they hold."""
 
 import hashlib
-import multiprocessing
-import signal
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +16,7 @@ from medim.data.dataset import PairDataset
 from medim.data.dicom import is_dicom
 from medim.data.images import read_image, to_rgb
 from medim.data.near_duplicates import WORDS, perceptual_hash
+from medim.data.workers import process_pool
 from medim.errors import UserError
 from medim.pair import ImageReportPair
 
@@ -107,9 +106,7 @@ def read_all(
         for part in wanted:
             yield part, *read_part(dataset, part, tokenizer)
         return
-    # Not forked: the parent may hold threads. The data set travels to each worker once.
-    context = multiprocessing.get_context("forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(dataset, tokenizer)) as pool:
+    with process_pool(workers, _start_worker, dataset, tokenizer) as pool:  # the data set travels to each worker once
         waiting: dict[Future[tuple[np.ndarray, Tally]], Part] = {}
         try:
             for part in wanted:
@@ -129,7 +126,6 @@ _worker: "tuple[PairDataset, ReportTokenizer | None] | None" = None
 def _start_worker(dataset: PairDataset, tokenizer: "ReportTokenizer | None") -> None:
     global _worker
     _worker = (dataset, tokenizer)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's
 
 
 def _read_here(part: Part) -> tuple[np.ndarray, Tally]:
