@@ -7,7 +7,7 @@ EXTRAS ?= scoring,archives,lora,tensorboard,gguf,dev
 SLOW_TIMEOUT ?= 3600
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format checkpoint smollm2 clean
+.PHONY: help install demo test test-slow chaos fuzz lint format checkpoint smollm2 clean
 
 help:  ## lists the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,13 @@ test: $(STAMP)  ## the fast tests
 # pytest exits with 5 when no test is marked slow; that is no failure.
 test-slow: $(STAMP)  ## the tests that need minutes
 	timeout $(SLOW_TIMEOUT) $(BIN)/python -m pytest -m slow --durations=10 || test $$? -eq 5
+
+# Neither is a part of .ci/run. KILLS, SECONDS and MUTANTS say how many and how long.
+chaos: $(STAMP)  ## kills, full disks and odd folders: the commands must lose nothing (half an hour)
+	$(BIN)/python -m tests.campaigns.chaos --kills $(or $(KILLS),64) --seconds $(or $(SECONDS),3000)
+
+fuzz: $(STAMP)  ## mutants of every file that the commands read: accepted rightly, or refused in one line
+	$(BIN)/python -m tests.campaigns.fuzz --mutants $(or $(MUTANTS),300)
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .

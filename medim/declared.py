@@ -1,5 +1,6 @@
 """Settings declared in YAML: read into a pydantic model, and mistakes told in one line."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,29 +12,57 @@ from medim.errors import UserError, unknown
 Declared = TypeVar("Declared", bound=BaseModel)
 
 
-def read_mapping(text: str, where: str) -> dict[str, Any]:
-    """The keys and values of a YAML text; `where` is how an error names it.
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML's own reader takes the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
+                raise yaml.MarkedYAMLError(problem=f"'{key.value:.80}' stands twice", problem_mark=key.start_mark)
+            seen.add((key.tag, str(key.value)))
+        return super().construct_mapping(node, deep=deep)
+
+
+def read_yaml(text: str | bytes, where: str) -> Any:
+    """The value of a YAML text; `where` is how an error names it.
+
+    Raises:
+        UserError: broken YAML, a key that stands twice in one mapping, or nesting beyond all use.
+    """
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
+        raise UserError(f"{where}: broken YAML: {' '.join(f'{error.problem or error.context}'.split())}{place}") from error
+    except (yaml.YAMLError, ValueError) as error:  # a control character; a number of thousands of digits, a month 13
+        raise UserError(f"{where}: broken YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise UserError(f"{where}: broken YAML: nested too deeply") from error
+
+
+def read_mapping(text: str | bytes, where: str) -> dict[str, Any]:
+    """The keys and values of a YAML text, see `read_yaml`.
 
     Raises:
         UserError: broken YAML, or something else than a mapping.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where}: broken YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(text, where)
     if not isinstance(content, dict):
         raise UserError(f"{where}: a mapping of fields to values is needed")
     return content
 
 
 def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
-    """The values as a `kind`.
+    """The values as a `kind`: nothing is read as another type than it has, but whole numbers as fractions.
 
     Raises:
         UserError: a field that is unknown (with the nearest), missing or invalid; the first such.
     """
     try:
-        return kind.model_validate(dict(values))
+        # By way of JSON, where strict still makes tuples of lists and paths of texts.
+        return kind.model_validate_json(json.dumps(dict(values), default=str), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
@@ -41,3 +70,5 @@ def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Decl
             raise UserError(f"{where}: {unknown('field', field, kind.model_fields)}") from error
         place = f"field '{field}': " if field else ""
         raise UserError(f"{where}: {place}{problem['msg'].removeprefix('Value error, ')}") from error
+    except (TypeError, ValueError, RecursionError) as error:  # a key that is a list; a list that holds itself by an alias
+        raise UserError(f"{where}: cannot be read: {error}") from error

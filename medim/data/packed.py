@@ -138,6 +138,8 @@ class _Packed:
         with locked(self.folder / f"{number:06d}{LOCK}"):
             if self.path(number).exists():
                 return
+            for leftover in self.folder.glob(f".{number:06d}.*"):  # of a kill
+                leftover.unlink()
             pixels, texts = [], []
             for index in range(number * self.rows, min((number + 1) * self.rows, self.dataset.size(self.split))):
                 pair = self.dataset.pair(self.split, index)

@@ -135,7 +135,8 @@ class Metrics:
         """Forgets what a killed run wrote after its last checkpoint, a half-written line included."""
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
-            if line.endswith("}") and json.loads(line)["step"] <= step:
+            row = json.loads(line) if line.endswith("}") else None
+            if row is not None and row["step"] <= step and row["split"] != "final":  # that one follows the last checkpoint
                 kept.append(line + "\n")
         write_text(self.path, "".join(kept))
 

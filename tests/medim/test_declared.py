@@ -35,6 +35,15 @@ def test_what_is_declared_is_read():
         ("sides: []", "a.yaml: field 'width': Field required"),
         ("width: 4\nsides: [1, x]", "a.yaml: field 'sides.1': Input should be a valid integer"),
         ("width: 3", "a.yaml: field 'width': width has to be even"),
+        ("width: 4\nsides: []\nwidth: 6", "a.yaml: broken YAML: 'width' stands twice (line 3, column 1)"),
+        ("width: 4\nsides: [{a: 1, b: 2, a: 1}]", "a.yaml: broken YAML: 'a' stands twice (line 2, column 22)"),
+        ("[" * 9000, "a.yaml: broken YAML: nested too deeply"),
+        ("width: " + "4" * 9000, "a.yaml: broken YAML: Exceeds the limit"),
+        ("width: '4'", "a.yaml: field 'width': Input should be a valid integer"),
+        ("width: 4.0", "a.yaml: field 'width': Input should be a valid integer"),
+        ("width: true", "a.yaml: field 'width': Input should be a valid integer"),
+        ("width: 4\nsides: &a [*a]", "a.yaml: cannot be read: "),
+        ("? [1]\n: 2", "a.yaml: "),
     ],
 )
 def test_a_mistake_is_told_in_one_line(text, message):

@@ -37,7 +37,7 @@ class Row:
 
 def unkilled(world: World, command: Command) -> float:
     """Runs a command to its end and keeps what it wrote in `whole/`; returns the seconds from its first file to its end."""
-    process = world.start(*command.arguments, command.out, log=world.root / "log")
+    process = world.start(*command.arguments, log=world.root / "log")
     _wait_for_work(world, command, process, {})
     begun = time.monotonic()
     process.wait(SECONDS)
@@ -72,7 +72,7 @@ def _round(world: World, command: Command, span: float, most: int, rng: random.R
     kills = 0
     while True:
         before = _state(world, command)
-        process = world.start(*command.arguments, command.out, log=world.root / "log")
+        process = world.start(*command.arguments, log=world.root / "log")
         _wait_for_work(world, command, process, before)
         try:
             process.wait(rng.uniform(0, span) if kills < most else SECONDS)
@@ -101,7 +101,7 @@ def _round(world: World, command: Command, span: float, most: int, rng: random.R
 def twice_at_once(world: World, command: Command) -> Row:
     """Two of the same command: both end well or one is refused in a line, and the folder is that of one."""
     row, begun = Row(f"  two at once: {command.name}"), time.monotonic()
-    both = [world.start(*command.arguments, command.out) for _ in range(2)]
+    both = [world.start(*command.arguments) for _ in range(2)]
     told = [process.communicate(timeout=SECONDS)[1] for process in both]
     faults = []
     for process, errors in zip(both, told, strict=True):
@@ -140,7 +140,8 @@ def leftovers(world: World, command: Command) -> list[str]:
         return [f"processes left behind: {processes}"]
     whole = snapshot(world.root / "whole" / command.out, world.root / "whole" / f"{command.out}.{CACHE}" / CACHE)
     lines = differences(whole, snapshot(world.root / command.out, world.root / CACHE))
-    return lines + [f"left over: tmp/{path.name}" for path in (world.root / SCRATCH).iterdir()]
+    scratch = [path.name for path in (world.root / SCRATCH).iterdir() if not path.name.startswith("torchinductor_")]
+    return lines + [f"left over: tmp/{name}" for name in scratch]
 
 
 def clear(world: World, command: Command) -> None:

@@ -7,8 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-TIMES = {"created", "seconds", "started", "commit"}
-"""Fields that tell when, how long, or by which state of the repository."""
+import torch
+
+TIMES = {
+    "created", "seconds", "seconds_of_last_sitting", "train_runtime", "train_samples_per_second", "train_steps_per_second",
+    "eval_runtime", "eval_samples_per_second", "eval_steps_per_second",
+}  # fmt: skip
+"""Fields that tell when, or how long it took."""
 _CLOCK = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d|Z)?")
 
 
@@ -40,6 +45,9 @@ def _content(path: Path) -> Any:
         return "folder"
     if path.name == "log.txt":  # what each sitting printed
         return "log"
+    if path.suffix == ".pt":
+        state = torch.load(path, weights_only=True)
+        return _timeless(state) if isinstance(state, dict) else state
     data = path.read_bytes()
     if path.suffix == ".json":
         return _timeless(json.loads(data))
@@ -51,7 +59,9 @@ def _content(path: Path) -> Any:
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _timeless(item) for key, item in value.items() if key not in TIMES}
-    return [_timeless(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, torch.Tensor):
+        return hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+    return [_timeless(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _where(one: Any, other: Any, place: str = "") -> str:
@@ -62,4 +72,6 @@ def _where(one: Any, other: Any, place: str = "") -> str:
     if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
         number = next(index for index, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1])
         return _where(one[number], other[number], f"{place}[{number}]")
+    if isinstance(one, list) and isinstance(other, list):
+        return f" at {place}: {len(one)} against {len(other)} entries, the last {str(one[-1:])[:80]} and {str(other[-1:])[:80]}"
     return f" at {place}: {str(one)[:60]} against {str(other)[:60]}" if place else ""

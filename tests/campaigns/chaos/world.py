@@ -17,52 +17,61 @@ SECONDS = 900
 """What any command may take before it counts as hanging."""
 
 TOKENIZER = """
-{resolution: 16, downsampling: 4, codes: 8, channels: [8, 8, 8], latent_channels: 4, steps: 40, batch_size: 4, quantize_start: 5,
- restart_every: 10, eval_every: 20, save_steps: 10, logging_steps: 5, bf16: false}
+{resolution: 16, downsampling: 4, codes: 8, channels: [8, 8, 8], latent_channels: 4, steps: 40, batch_size: 4,
+ quantize_start: 5, restart_every: 10, eval_every: 20, save_steps: 10, logging_steps: 5, bf16: false}
 """
 MODEL = """
-backbone: {model_type: llama, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 2,
-           num_key_value_heads: 2, tie_word_embeddings: true}
-pretrained: false
-image_tokenizer: unset
-report_vocabulary: 300
-report_length: 16
-mixture: {joint: 1, image-given: 1, report-given: 1}
-warmup_steps: 5
-max_steps: 120
-per_device_train_batch_size: 4
-logging_steps: 5
-eval_steps: 40
-save_steps: 10
-eval_pairs: 4
-eval_draws: 2
+{backbone: {model_type: llama, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2, num_attention_heads: 2,
+            num_key_value_heads: 2, tie_word_embeddings: true},
+ pretrained: false, image_tokenizer: unset, report_vocabulary: 300, report_length: 16, warmup_steps: 5, max_steps: 120,
+ mixture: {joint: 1, image-given: 1, report-given: 1}, per_device_train_batch_size: 4, logging_steps: 5, eval_steps: 40,
+ save_steps: 10, eval_pairs: 4, eval_draws: 2}
 """
 
 
 @dataclass(frozen=True)
 class Command:
-    """One of the commands: what its table row says, its folder, its arguments; its inputs are in `whole/`."""
+    """One of the commands: what its table row says, the folder that it fills, and its words up to the name of that folder."""
 
     name: str
     out: str
-    arguments: tuple[str, ...]
+    words: str
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return (*self.words.split(), self.out)
 
 
 COMMANDS = (
-    Command("data prepare", "pairs", ("data", "prepare", "folder", "--root", "src", "--workers", "2", "--out")),
-    Command("train tokenizer", "tokenizer", ("train", "tokenizer", "--preset", "tokenizer.yaml", "--data", "whole/pairs", "--out")),
-    Command("train model", "model", ("train", "model", "--preset", "model.yaml", "--data", "whole/pairs", "--tokenizer", "whole/tokenizer", "--out")),
-    Command("run", "run", ("run", "image-generation", "report-generation", "joint-generation", "--model", "whole/model", "--data", "whole/pairs", "--out")),
-    Command("export", "export", ("export", "--model", "whole/model", "--n", "48", "--data", "whole/pairs", "--format", "r2gen", "--features", "pixels",
-                                 "--batch-size", "4", "--shard-size", "16", "--out")),
-    Command("run augmentation", "augmentation", ("run", "augmentation", "--model", "phantom-tiny", "--data", "phantom:train=0.05%", "--preset", "demo",
-                                                 "--set", "augmentation.steps=8", "--set", "augmentation.evaluate_every=4", "--set", "augmentation.validation=8",
-                                                 "--set", "augmentation.test=16", "--set", "sampling.image.steps=2", "--set", "sampling.report.steps=2",
-                                                 "--batch-size", "4", "--out")),
-    Command("ablate", "ablation", ("ablate", "--arms", "full,causal-mask", "--preset", "model.yaml", "--data", "whole/pairs", "--tokenizer", "whole/tokenizer",
-                                   "--steps", "20", "--limit", "4", "--eval-pairs", "4", "--draws", "2", "--out")),
-    Command("leaderboard add", "store", ("leaderboard", "add", "whole/run", "--to")),
+    Command("data prepare", "pairs", "data prepare folder --root src --workers 2 --out"),
+    Command("train tokenizer", "tokenizer", "train tokenizer --preset tokenizer.yaml --data whole/pairs --out"),
+    Command(
+        "train model", "model",
+        "train model --preset model.yaml --data whole/pairs --tokenizer whole/tokenizer --out",
+    ),
+    Command(
+        "run", "run",
+        "run image-generation report-generation joint-generation --model whole/model --data whole/pairs --out",
+    ),
+    Command(
+        "export", "export",
+        "export --model whole/model --n 48 --data whole/pairs --format r2gen --features pixels --batch-size 4 --shard-size 16 "
+        "--out",
+    ),
+    Command(
+        "run augmentation", "augmentation",
+        "run augmentation --model phantom-tiny --data phantom:train=0.05% --preset demo --set augmentation.steps=8 "
+        "--set augmentation.evaluate_every=4 --set augmentation.validation=8 --set augmentation.test=16 "
+        "--set sampling.image.steps=2 --set sampling.report.steps=2 --batch-size 4 --out",
+    ),
+    Command(
+        "ablate", "ablation",
+        "ablate --arms full,causal-mask --preset model.yaml --data whole/pairs --tokenizer whole/tokenizer --steps 20 "
+        "--limit 4 --eval-pairs 4 --draws 2 --out",
+    ),
+    Command("leaderboard add", "store", "leaderboard add whole/run --to"),
 )  # fmt: skip
+"""In an order in which each finds its inputs in `whole/`."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ Prints a table; the exit status is 1 where a mutant was neither. `--only NAME --
 """
 
 import argparse
+import json
 import random
 import sys
 import tempfile
@@ -11,6 +12,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from transformers.utils.logging import disable_progress_bar
 
 from leaderboard.errors import LeaderboardError
 from medim.errors import UserError
@@ -45,7 +48,8 @@ def main() -> int:
     asked = parser.parse_args()
     begun, faults, mutants = time.monotonic(), 0, 0
     with tempfile.TemporaryDirectory(prefix="medim-fuzz-") as folder:
-        chosen = [one for one in targets(Path(folder)) if asked.only is None or one.name in asked.only.split(",")]
+        chosen = [one for one in targets(Path(folder)) if asked.only is None or one.file.name in asked.only.split(",")]
+        disable_progress_bar()
         prepare()
         print(f"{'file':20} mutants accepted refused faults  seconds")
         for target in chosen:
@@ -53,7 +57,8 @@ def main() -> int:
             number = tally.accepted + tally.refused
             found = sum(tally.faults.values())
             print(
-                f"{target.name:20} {number:7} {tally.accepted:8} {tally.refused:7} {found:6} {tally.seconds:8.1f}", flush=True
+                f"{target.file.name:20} {number:7} {tally.accepted:8} {tally.refused:7} {found:6} {tally.seconds:8.1f}",
+                flush=True,
             )
             for text, count in tally.faults.most_common(SHOWN):
                 print(f"    {count} x {text}\n        first: {tally.first[text]}", flush=True)
@@ -63,36 +68,36 @@ def main() -> int:
 
 
 def fuzz(target: Target, folder: Path, numbers: range, seed: int) -> Tally:
-    """Tries the mutants of these numbers."""
+    """Tries what was not mutated, which must be accepted, then the mutants of these numbers."""
     tally, begun = Tally(), time.monotonic()
-    file = folder / target.file
+    sound = ("\n".join(map(json.dumps, target.base)) + "\n").encode()
+    if not tried(target, folder, sound, tally, "not mutated"):
+        tally.fault("refused", "not mutated")
     for number in numbers:
-        what, data = mutant(target.base, target.yaml, random.Random(f"{seed} {target.name} {number}"))
-        file.write_bytes(data)
-        before = _files(folder)
-        read, refusal, faults = watched(lambda: target.read(file.parent), (UserError, LeaderboardError))
-        if _files(folder) != before:
-            faults.append("files were added or removed")
-        if refusal is not None:
-            tally.refused += 1
-        elif not faults:
-            tally.accepted += 1
-            faults += _misread(target, read, file.parent, data)
-        else:
-            tally.refused += 1
-        for fault in faults:
-            tally.fault(fault.replace(str(folder), ""), f"mutant {number} ({what})")
+        what, data = mutant(target.base, random.Random(f"{seed} {target.file.name} {number}"))
+        accepted = tried(target, folder, data, tally, f"mutant {number} ({what})")
+        tally.accepted, tally.refused = tally.accepted + accepted, tally.refused + (not accepted)
+    target.file.write_bytes(sound)
     tally.seconds = time.monotonic() - begun
     return tally
 
 
-def _misread(target: Target, read: object, place: Path, data: bytes) -> list[str]:
-    try:
-        stated = target.stated(data)
-    except (ValueError, RecursionError) as error:
-        return [f"accepted, though a strict reader says: {str(error)[:120]}"]
-    wrong = target.wrong(read, place, stated)
-    return [] if wrong is None else [f"accepted as {wrong}"]
+def tried(target: Target, folder: Path, data: bytes, tally: Tally, name: str) -> bool:
+    """Whether a file of these bytes is accepted; what is wrong with that goes into the tally."""
+    target.file.write_bytes(data)
+    before = _files(folder)
+    read, refusal, faults = watched(lambda: target.read(target.file), (UserError, LeaderboardError))
+    if _files(folder) != before:
+        faults.append("files were added or removed")
+    if accepted := refusal is None and not faults:
+        try:
+            wrong = target.wrong(read, target.file, target.stated(data))
+        except (ValueError, RecursionError) as error:
+            wrong = f"something, though a strict reader says: {str(error)[:120]}"
+        faults += [] if wrong is None else [f"accepted as {wrong}"]
+    for fault in faults:
+        tally.fault(fault.replace(str(folder), ""), name)
+    return accepted
 
 
 def _files(folder: Path) -> list[str]:

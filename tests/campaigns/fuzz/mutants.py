@@ -12,14 +12,14 @@ DEEP = re.compile(r'"<(\d+) deep>"')
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 3, 1.0, 0.5, -0.0, 1e-40, 1e300, 10**18, HUGE, float("nan"), float("inf"), float("-inf"),
     "", " ", "0", "1", "3", "1.0", "1e3", "true", "yes", "no", "null", "None", "nan", "NaN", "inf", "0x10", "1_000", "12:30",
-    "192px", "\ud800", "\x00", "\x1b[31mred", "a\nb", "a\u2028b", "\ufeffx", "../../escape", "/etc/passwd", "C:\\x", "=1+1", "é" * 3,
-    "x" * 100_000, [], {}, [None], ["x"], [1], [[]], {"": 0}, {"x": {"y": "z"}}, [0] * 50_000,
+    "192px", "\ud800", "\x00", "\x1b[31mred", "a\nb", "a\u2028b", "\ufeffx", "../../escape", "/etc/passwd", "C:\\x", "=1+1",
+    "é" * 3, "x" * 100_000, [], {}, [None], ["x"], [1], [[]], {"": 0}, {"x": {"y": "z"}}, [0] * 50_000,
 )  # fmt: skip
 """What a field is replaced by. Half of a surrogate pair is writable as an escape alone."""
 
 
-def mutant(base: list[Any], yaml: bool, rng: random.Random) -> tuple[str, bytes]:
-    """What was done, and the file: one value a line, or, of YAML, the one value."""
+def mutant(base: list[Any], rng: random.Random) -> tuple[str, bytes]:
+    """What was done, and the file: one value a line; JSON is YAML, too."""
     values = copy.deepcopy(base)
     done = []
     for _ in range(rng.choice((1, 1, 1, 2))):

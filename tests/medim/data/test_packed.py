@@ -46,6 +46,14 @@ def test_nothing_is_drawn_twice(tmp_path, monkeypatch):
     assert len(asked) == 5
 
 
+def test_what_a_killed_writer_left_of_a_part_goes_with_the_next(tmp_path):
+    cache_pictures(PhantomDataset(), "val", tmp_path, limit=4)
+    (part,) = tmp_path.glob("pictures-*/*.arrow")
+    part.rename(part.with_name(".000000.0a1b2c3d.arrow"))
+    cache_pictures(PhantomDataset(), "val", tmp_path, limit=4)
+    assert [path.name for path in part.parent.iterdir() if path.name.startswith(".")] == []
+
+
 def test_processes_make_the_same_files(tmp_path, monkeypatch):
     monkeypatch.setattr(packed, "PART_BYTES", 8 << 20)  # processes do not see the patch above
     for name, workers in (("a", 0), ("b", 2)):

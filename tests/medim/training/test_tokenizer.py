@@ -158,6 +158,16 @@ def test_killed_and_continued_it_ends_with_the_same_weights(finished, tmp_path, 
     assert not list(tmp_path.glob(".checkpoint*"))
 
 
+def test_killed_after_its_last_line_it_writes_that_line_once(finished, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("medim.training.tokenizer.picture", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_tokenizer(Squares(), RECIPE, tmp_path, device="cpu", progress=False)
+    assert lines(tmp_path)[-1]["split"] == "final"
+    train_tokenizer(Squares(), RECIPE, tmp_path, device="cpu", progress=False)
+    assert without_time(lines(tmp_path)) == without_time(lines(finished[0]))
+
+
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="signals reach the main thread only")
 def test_ctrl_c_saves_and_says_so(finished, tmp_path, monkeypatch):
     advance = TokenizerTraining.advance

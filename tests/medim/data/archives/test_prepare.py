@@ -207,6 +207,18 @@ def test_a_kill_while_merging_leaves_nothing_that_counts_as_finished(tree, tmp_p
     assert content(out) == content(tmp_path / "whole" / "out")
 
 
+def test_a_kill_in_the_first_write_or_in_the_last_act_leaves_nothing(tree, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".prepare.0a1b2c3d.json").write_text("{")
+    assert command(tree, out).exit_code == 0
+    made = content(out)
+    (out / ".work" / "made").mkdir(parents=True)
+    assert "is prepared already" in command(tree, out).output
+    assert content(out) == made
+    assert not any(out.glob(".[!l]*"))
+
+
 def test_a_disk_too_small_is_said_before_the_work(tree, tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 0, 10))
