@@ -113,12 +113,11 @@ class SharedCache:
                     path.unlink()
 
     def _forget_unused(self) -> None:
-        now = time.time()
+        oldest = time.time() - KEPT_DAYS * 86400
         folders = [self.folder / name for name in (ENTRIES, FEATURES, FINDINGS, TOKENS)]
         for entry in [entry for folder in folders if folder.is_dir() for entry in folder.iterdir()]:
             with suppress(FileNotFoundError):  # another run forgets, too
-                days = 1 if entry.name.startswith(".") else KEPT_DAYS  # the former is what a killed run left of its writing
-                if all(used < now - days * 86400 for used in _uses(entry)):
+                if all(used < oldest for used in _uses(entry)):
                     shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink()
 
 

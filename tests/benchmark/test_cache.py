@@ -76,17 +76,6 @@ def test_what_no_run_used_for_long_goes(tmp_path):
         assert [path.name for path in (tmp_path / "cache" / name).iterdir()] == ["read"]
 
 
-def test_what_a_killed_run_left_goes_after_a_day(tmp_path):
-    cache = SharedCache(tmp_path / "cache")
-    past = time.time() - 2 * 86400
-    for name in ("entries/.0a1b2c3d", "entries/.ffffffff", "entries/whole"):
-        (cache.folder / name).mkdir()
-        if name != "entries/.ffffffff":
-            os.utime(cache.folder / name, (past, past))
-    SharedCache(tmp_path / "cache")
-    assert {path.name for path in (cache.folder / "entries").iterdir()} == {".ffffffff", "whole"}
-
-
 def test_only_the_owner_reads_it(tmp_path):
     assert SharedCache(tmp_path / "a" / "cache").folder.stat().st_mode & 0o077 == 0
 

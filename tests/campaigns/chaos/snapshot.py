@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ _CLOCK = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\
 
 def snapshot(*folders: Path) -> dict[str, Any]:
     """Relative path -> content of all files, links and folders."""
-    return {f"{folder.name}/{path.relative_to(folder)}": _content(path) for folder in folders for path in _walk(folder)}
+    paths = [(folder, path) for folder in folders for path in sorted(folder.rglob("*"))]
+    return {f"{folder.name}/{path.relative_to(folder)}": _content(path) for folder, path in paths}
 
 
 def differences(whole: dict[str, Any], other: dict[str, Any]) -> list[str]:
@@ -34,17 +34,13 @@ def differences(whole: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(lines)
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")))
-
-
 def _content(path: Path) -> Any:
     if path.is_symlink():
         return f"link to {path.readlink()}"
     if path.is_dir():
         return "folder"
-    if path.name == "log.txt":  # what each sitting printed
-        return "log"
+    if path.name in ("log.txt", "page.json"):  # what each sitting printed; hashes of files with times in them
+        return "a file"
     if path.suffix == ".pt":
         state = torch.load(path, weights_only=True)
         return _timeless(state) if isinstance(state, dict) else state
