@@ -1,6 +1,8 @@
 """DICOM files to 8-bit pictures as a viewer shows them: modality and VOI transforms, the right way round, padding black."""
 
+import math
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,11 @@ from medim.errors import UserError
 SUFFIXES = (".dcm", ".dicom")
 MARK = b"DICM"
 """Stands at byte 128 of every DICOM file."""
+
+LEAST = 0.1
+"""Of the grey levels, that a window or a look-up table must use: an 8-bit picture with a window for 12 bits is nearly black."""
+STEEPEST = 10
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 
 _DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RuntimeError, struct.error,
             TypeError, ValueError)  # fmt: skip
@@ -48,9 +55,12 @@ def read_dicom(path: str | Path) -> Image.Image:
     The Presentation LUT Shape repeats the photometric interpretation and is not applied twice. Colour (RGB, YBR, PALETTE
     COLOR) is converted to RGB over its full stored range.
 
+    Pixels that are not square (by the spacing that the file states, else its aspect ratio) are made so: the coarser side is
+    enlarged, bicubic, so that nothing of the finer one is lost.
+
     Raises:
         UserError: no DICOM file, no picture in it, several frames, a damaged one, a compression for which no decoder is
-            installed (the line names the package), a window that shows nothing of the data, or pydicom is missing.
+            installed (the line names the package), a window that shows next to nothing of the data, or pydicom is missing.
     """
     try:
         from pydicom import dcmread
@@ -58,7 +68,8 @@ def read_dicom(path: str | Path) -> Image.Image:
     except ImportError:
         raise UserError("reading DICOM files needs pydicom: pip install 'medim-bench[archives]'") from None
     try:
-        dataset = dcmread(path)
+        with warnings.catch_warnings(action="ignore"):
+            dataset = dcmread(path)
     except FileNotFoundError:
         raise UserError(f"image '{path}' does not exist") from None
     except InvalidDicomError:
@@ -66,10 +77,10 @@ def read_dicom(path: str | Path) -> Image.Image:
     except _DAMAGED as error:
         raise UserError(f"image '{path}' cannot be read: {_told(error)}") from error
     try:
-        stored = _stored(dataset)
-        if dataset.SamplesPerPixel == 1 and dataset.PhotometricInterpretation != "PALETTE COLOR":
-            return _greyscale(stored, dataset)
-        return _colour(stored, dataset)
+        with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):  # what matters is refused by name
+            stored = _stored(dataset)
+            grey = dataset.SamplesPerPixel == 1 and dataset.PhotometricInterpretation != "PALETTE COLOR"
+            return _square_pixels(_greyscale(stored, dataset) if grey else _colour(stored, dataset), dataset)
     except UserError as error:
         raise UserError(f"image '{path}' cannot be read: {error}") from error.__cause__
     except GeometryError as error:
@@ -145,6 +156,8 @@ def _shown(levels: np.ndarray, present: np.ndarray, dataset: Any) -> tuple[np.nd
     nowhere = np.zeros(len(levels), dtype=bool)
     slope = dataset.get("RescaleSlope")
     rescale = (1.0, 0.0) if slope is None else (float(slope), float(dataset.get("RescaleIntercept") or 0))
+    if not rescale[0] or not all(map(math.isfinite, rescale)):
+        raise UserError("rescale slope {:g} and intercept {:g} leave nothing of its values".format(*rescale))
     if modality := dataset.get("ModalityLUTSequence"):
         values = _look_up(values, modality[0], dataset)[0]
     else:
@@ -164,14 +177,19 @@ def _shown(levels: np.ndarray, present: np.ndarray, dataset: Any) -> tuple[np.nd
             ends = values[present] if present.any() else values
         low, high = ends.min(), ends.max()
         return np.clip((values - low) / max(high - low, np.finfo(np.float64).tiny), 0, 1), nowhere
-    if present.sum() > 1 and np.ptp(shown[present]) == 0:
+    if present.sum() > 1 and (span := np.ptp(shown[present])) < LEAST:
         low, high = values[present].min(), values[present].max()
-        raise UserError(f"its {what} shows nothing of its values {low:g} to {high:g}")
+        left = f"only {math.ceil(span * 255) + 1} of 256 grey levels" if span else "nothing"
+        raise UserError(f"its {what} shows {left} of its values {low:g} to {high:g}, stored in {dataset.BitsStored} bits")
     return shown, clipped
 
 
 def _window(dataset: Any) -> tuple[float, float] | None:
-    """Centre and width of the first window, or None where the file states none."""
+    """Centre and width of the first window, or None where the file states none.
+
+    Raises:
+        UserError: they are no numbers.
+    """
     ends = []
     for name in ("WindowCenter", "WindowWidth"):
         value = dataset.get(name)
@@ -180,7 +198,30 @@ def _window(dataset: Any) -> tuple[float, float] | None:
         if value is None or value == "":
             return None
         ends.append(float(value))
+    if not all(map(math.isfinite, ends)):
+        raise UserError("window (centre {:g}, width {:g}) is none".format(*ends))
     return ends[0], ends[1]
+
+
+def _square_pixels(picture: Image.Image, dataset: Any) -> Image.Image:
+    """The picture with pixels as high as they are wide."""
+    ratio = next((ratio for name in _SPACINGS if (ratio := _height_by_width(dataset.get(name))) is not None), 1.0)
+    if abs(ratio - 1) < 0.01:
+        return picture
+    if not 1 / STEEPEST <= ratio <= STEEPEST:
+        raise UserError(f"its pixels are {ratio:g} times as high as wide; more than {STEEPEST} is taken for a mistake")
+    width, height = picture.size
+    sides = (width, round(height * ratio)) if ratio > 1 else (round(width / ratio), height)
+    check_geometry(*sides)
+    return picture.resize(sides, Image.Resampling.BICUBIC)
+
+
+def _height_by_width(value: Any) -> float | None:
+    """Of a pixel, from a pair (between rows, between columns), or None where there is no such pair of positive numbers."""
+    if value is None or isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
+        return None
+    down, across = (float(number) if number not in (None, "") else 0.0 for number in value)
+    return down / across if 0 < down < math.inf and 0 < across < math.inf else None
 
 
 def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """LLaVA's JSON: conversations about an image, of which the answer is the report."""
 
 import os
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -16,9 +16,12 @@ from medim.data.archives.fields import (
     UniqueIds,
     inside,
     known_split,
+    missing_word,
     one_line,
     pair_fields,
+    report_in,
     unknown_split,
+    written,
 )
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
@@ -27,8 +30,9 @@ from medim.errors import UserError
 
 TAKEN = ("conversations",)
 """The entry's fields that are no pair's."""
-_CONVERSATIONS = ("conversations", "conversatons")  # the second: LLaVA-Med's own files spell it so
-_HUMAN, _MODEL = ("human", "user"), ("gpt", "assistant")
+TOKEN = "<image>"
+_CONVERSATIONS = ("conversations", "conversatons", "messages")  # the second: LLaVA-Med's own files spell it so
+_HUMAN, _MODEL = ("human", "user"), ("gpt", "assistant", "model", "bot")
 
 
 class LlavaOptions(FractionOptions, PatientOptions):
@@ -48,10 +52,11 @@ class LlavaOptions(FractionOptions, PatientOptions):
 class Llava(Archive):
     """`[{"id", "image", "conversations": [{"from": "human", "value": "<image>..."}, {"from": "gpt", "value": ...}]}, ...]`.
 
-    Also as one object a line (`.jsonl`). The first question without `<image>` is kept as `prompt`. `patient`, `study`,
-    `split`, `domain`, `terms`, `view` and `findings` of an entry are used where they stand; else the patient is what
-    `patient_from` finds in the id, or the study, and the study is the first image: entries about it stay in one split. What
-    `medim-bench export` wrote comes back with every field.
+    Also as one object a line (`.jsonl`), and in ShareGPT's dialects: `images`, `messages`, turns with `role` and `content`, a
+    content in parts. `<image>` is no text: it is taken out of an answer, and `facts` counts these. The first question without
+    it is kept as `prompt`. `patient`, `study`, `split`, `domain`, `terms`, `view` and `findings` of an entry are used where
+    they stand; else the patient is what `patient_from` finds in the id, or the study, and the study is the first image:
+    entries about it stay in one split. What `medim-bench export` wrote comes back with every field.
     """
 
     name: ClassVar[str] = "llava"
@@ -66,9 +71,11 @@ class Llava(Archive):
         if not self.images.is_dir():
             raise UserError(f"llava: '{self.images}' is no folder (option images)")
         self._unstated = self._repeated = 0
+        self._tokens: Counter[str] = Counter()
 
     def records(self) -> Iterator[Record | Loss | Excluded]:
         self._unstated = self._repeated = 0
+        self._tokens = Counter()
         unique = UniqueIds()
         for entry in read_entries(self.file):
             if isinstance(entry, Loss):
@@ -89,7 +96,8 @@ class Llava(Archive):
         return read_image(self.images / source)
 
     def facts(self) -> dict[str, Any]:
-        """`file`; `turn`; `split` and how it is drawn; `repeated_ids`, renamed; `pairs_without_terms`."""
+        """`file`; `turn`; `split` and how it is drawn; `repeated_ids`, renamed; `pairs_without_terms`;
+        `answers_with_image_token`, of which it was taken out; `questions_with_other_image_tokens` than images."""
         return {
             "file": self.file.name,
             "turn": self.options.turn,
@@ -97,24 +105,22 @@ class Llava(Archive):
             "drawn": self.options.drawn(),
             "repeated_ids": self._repeated,
             "pairs_without_terms": self._unstated,
+            **{what: count for what, count in self._tokens.items() if count},
         }
 
     def _pairs(self, entry: Entry, unique: UniqueIds) -> Iterator[Record | Excluded]:
         value = entry.value
         if not isinstance(value, dict):
             raise UserError("an object is needed")
-        if value.get("image") in (None, "", []):
+        sources = [inside(path) for path in _paths(value)]
+        if not sources:
             yield Excluded("entry without an image")
             return
-        paths = value["image"] if isinstance(value["image"], list) else [value["image"]]
-        if not all(isinstance(path, str) for path in paths):
-            raise UserError("field 'image' must be a path")
-        sources = [inside(path) for path in paths]
         if (own := self._own(value)) is not None:
             self._unstated += (own.get("terms") or NOT_STATED) == NOT_STATED
             yield Record(own | {"id": unique(own["id"]), "split": self._split(own, own["patient"])}, sources[0])
             return
-        prompt, report = self._texts(value)
+        prompt, report = self._texts(value, len(sources))
         name = os.path.splitext(sources[0])[0]
         identity = str(value["id"]) if isinstance(value.get("id"), str | int) else name
         study = _text(value, "study") or name
@@ -147,25 +153,25 @@ class Llava(Archive):
         own = unpacked(value, TAKEN, answer if isinstance(answer, str) else None)
         return None if own is None else completed(own, self.options)
 
-    def _texts(self, value: Mapping[str, Any]) -> tuple[str, str]:
+    def _texts(self, value: Mapping[str, Any], images: int) -> tuple[str, str]:
         """The first question and the report of an entry."""
         key = next((key for key in _CONVERSATIONS if key in value), None)
         if key is None:
-            raise UserError("field 'conversations' is missing")
+            raise UserError(f"field 'conversations' is missing; the fields are: {', '.join(value)}")
         turns = value[key]
         if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
-            raise UserError(f"field '{key}' must be a list of objects with 'from' and 'value'")
-        questions = [turn.get("value") for turn in turns if turn.get("from") in _HUMAN]
-        answers = [turn.get("value") for turn in turns if turn.get("from") in _MODEL]
+            raise UserError(f"field '{key}' must be a list of objects with 'from' and 'value', or 'role' and 'content'")
+        said = [(_role(turn), _said(turn)) for turn in turns]
+        questions = [text for role, text in said if role in _HUMAN]
+        answers = [text for role, text in said if role in _MODEL]
         if not answers:
-            raise UserError("no turn is from 'gpt'")
-        if not all(isinstance(text, str) for text in questions + answers):
-            raise UserError("a turn has no text in 'value'")
+            roles = ", ".join(dict.fromkeys(f"'{role}'" for role, _ in said)) or "nobody"
+            raise UserError(f"no turn is from 'gpt' or 'assistant'; the turns are from {roles}")
         chosen = {"first": answers[:1], "last": answers[-1:], "all": answers}[self.options.turn]
-        report = one_line(" ".join(chosen))
-        if not report:
-            raise UserError("the report is empty")
-        return one_line(re.sub("<image>", " ", questions[0])) if questions else "", report
+        self._tokens["answers_with_image_token"] += any(TOKEN in text for text in chosen)
+        self._tokens["questions_with_other_image_tokens"] += bool(questions) and questions[0].count(TOKEN) not in (0, images)
+        report = report_in(" ".join(chosen).replace(TOKEN, " "), "the report")
+        return one_line(questions[0].replace(TOKEN, " ")) if questions else "", report
 
     def _patient(self, value: Mapping[str, Any], identity: str, study: str) -> str:
         if self.options.patient_from:
@@ -187,9 +193,34 @@ class Llava(Archive):
         return split
 
 
+def _paths(value: Mapping[str, Any]) -> list[str]:
+    """The paths of an entry's images, in whichever field they stand."""
+    found = next((value[field] for field in ("image", "images") if value.get(field) not in (None, "", [])), [])
+    paths = [item.get("path") if isinstance(item, dict) else item for item in (found if isinstance(found, list) else [found])]
+    if not all(isinstance(path, str) for path in paths):
+        raise UserError("field 'image' must be a path")
+    return paths
+
+
+def _role(turn: Mapping[str, Any]) -> str:
+    return str(turn.get("from", turn.get("role"))).strip().lower()
+
+
+def _said(turn: Mapping[str, Any]) -> str:
+    """The text of a turn; of a content in parts (`{"type": "image"}`, `{"type": "text", "text": ...}`) the parts' texts."""
+    text = turn.get("value", turn.get("content"))
+    if isinstance(text, list) and all(isinstance(part, dict) for part in text):
+        parts = [TOKEN if str(part.get("type", "")).startswith("image") else part.get("text") for part in text]
+        text = " ".join(parts) if all(isinstance(part, str) for part in parts) else None
+    if not isinstance(text, str):
+        word = missing_word(text)
+        raise UserError("a turn has no text in 'value' or 'content'" + (f" but {word}" if word else ""))
+    return text
+
+
 def _text(value: Mapping[str, Any], field: str) -> str | None:
     """A field that holds text, or None (LLaVA-Med's `domain`, an object of flags, is none)."""
-    return value[field].strip() or None if isinstance(value.get(field), str) else None
+    return written(value[field]) or None if isinstance(value.get(field), str) else None
 
 
 def _labels(value: Mapping[str, Any]) -> list[str] | None:

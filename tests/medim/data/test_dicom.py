@@ -266,3 +266,61 @@ def test_the_real_files(shared_data):
     assert straight.shape == (1024, 1024)
     assert (straight + negative == 255).all()
     assert straight[:100, :100].mean() < 60 < straight[900:, 100:400].mean()  # air is dark, the abdomen bright
+
+
+WEDGE = np.tile(np.arange(64, dtype=np.uint16) * 65, (48, 1))  # 0 to 4095
+
+
+@pytest.mark.parametrize(
+    ("elements", "says"),
+    [
+        ({"WindowCenter": 0, "WindowWidth": 1}, "shows nothing of its values 0 to 4095"),
+        ({"WindowCenter": 2048, "WindowWidth": 0}, "window width 0 is not allowed"),
+        ({"WindowCenter": [0, 2048], "WindowWidth": [1, 4096]}, "shows nothing of its values"),
+        ({"WindowCenter": 30000, "WindowWidth": 60000}, "shows only 19 of 256 grey levels of its values 0 to 4095"),
+        ({"RescaleSlope": 0, "RescaleIntercept": 5}, "rescale slope 0 and intercept 5 leave nothing"),
+        ({"PixelSpacing": [40, 1]}, "its pixels are 40 times as high as wide"),
+    ],
+)
+def test_what_shows_next_to_nothing_is_refused_in_one_line(tmp_path, capfd, recwarn, elements, says):
+    with pytest.raises(UserError, match=says):
+        read_dicom(dicom(tmp_path / "x.dcm", WEDGE, **elements))
+    assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
+
+
+def test_eight_bits_with_a_window_for_twelve_are_refused(tmp_path):
+    stored = np.tile(np.arange(256, dtype=np.uint8), (8, 1))
+    path = dicom(tmp_path / "x.dcm", stored, bits=8, WindowCenter=2048, WindowWidth=4096)
+    with pytest.raises(UserError, match="shows only 17 of 256 grey levels of its values 0 to 255, stored in 8 bits"):
+        read_dicom(path)
+    dicom(path, stored, bits=8, WindowCenter=128, WindowWidth=256)
+    assert read_dicom(path).getextrema() == (0, 255)
+
+
+def test_the_first_of_eight_windows_is_taken_without_a_word_on_the_terminal(tmp_path, recwarn):
+    centres, widths = [2048, 0, 0, 1, 2, 3, 4, 5], [4096, 1, 0, 1, 1, 1, 1, 1]
+    picture = read_dicom(dicom(tmp_path / "x.dcm", WEDGE, WindowCenter=centres, WindowWidth=widths))
+    assert picture.getextrema() == (0, 255)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("elements", "size"),
+    [
+        ({"PixelSpacing": [0.4, 0.1]}, (64, 192)),
+        ({"PixelSpacing": [0.1, 0.4]}, (256, 48)),
+        ({"ImagerPixelSpacing": [0.2, 0.1]}, (64, 96)),
+        ({"PixelAspectRatio": [1, 2]}, (128, 48)),
+        ({"PixelSpacing": [0.2, 0.2], "PixelAspectRatio": [1, 2]}, (64, 48)),
+        ({"PixelSpacing": [0.143, 0.1431]}, (64, 48)),
+        ({"PixelSpacing": [0, 0], "ImagerPixelSpacing": [0.2, 0.1]}, (64, 96)),
+        ({"PixelSpacing": []}, (64, 48)),
+    ],
+)
+def test_pixels_become_square(tmp_path, elements, size):
+    picture = read_dicom(dicom(tmp_path / "x.dcm", WEDGE, WindowCenter=2048, WindowWidth=4096, **elements))
+    assert picture.size == size
+    assert picture.info["clipped"] == 0
+    colour = np.repeat((WEDGE // 16).astype(np.uint8)[..., None], 3, axis=2)
+    assert read_dicom(dicom(tmp_path / "y.dcm", colour, bits=8, photometric="RGB", **elements)).size == size

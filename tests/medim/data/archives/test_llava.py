@@ -136,3 +136,47 @@ def test_the_file_itself_may_be_the_root(tmp_path):
     make(tmp_path)
     archive = open_archive("llava", tmp_path / "data.json")
     assert archive.image(next(archive.records()).source).size == (4, 4)
+
+
+SHAREGPT = {"images": ["x/1.png"], "messages": [{"role": "system", "content": "You are."},
+            {"role": "User", "content": "<image>Describe"}, {"role": "assistant", "content": "Form."}]}  # fmt: skip
+PARTS = {"image": [{"path": "x/1.png"}, {"path": "x/2.png"}], "messages": [
+    {"role": "user", "content": [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Compare."}]},
+    {"role": "assistant", "content": [{"type": "text", "text": "Second is worse."}]}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_the_dialects_of_sharegpt(tmp_path, lines):
+    archive = make(tmp_path, [SHAREGPT, PARTS, {"image": "x/2.png", "conversations": SHAREGPT["messages"]}], lines)
+    records = list(archive.records())
+    assert [(record.fields["report"], record.fields["prompt"], record.source) for record in records] == [
+        ("Form.", "Describe", "x/1.png"), ("Second is worse.", "Compare.", "x/1.png"),
+        ("Second is worse.", "Compare.", "x/2.png"), ("Form.", "Describe", "x/2.png"),
+    ]  # fmt: skip
+
+
+def test_the_token_of_an_image_is_no_text(tmp_path):
+    archive = make(tmp_path, [
+        {"id": "a", "image": "x/1.png", "conversations": talk("Turn <image> first.", question="<image>\n<image> What?")},
+        {"id": "b", "image": "x/1.png", "conversations": talk("<image>")},
+    ])  # fmt: skip
+    record, lost = archive.records()
+    assert (record.fields["report"], record.fields["prompt"]) == ("Turn first.", "What?")
+    assert lost == Loss("data.json, entry 2 (b)", "the report is empty")
+    assert archive.facts()["answers_with_image_token"] == 2
+    assert archive.facts()["questions_with_other_image_tokens"] == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ({"image": "x/1.png", "conversations": talk(float("nan"))}, "a turn has no text in 'value' or 'content' but NaN"),
+        ({"image": "x/1.png", "conversations": talk("None")}, "the report is 'None', which stands for missing text"),
+        ({"image": "x/1.png", "query": "?", "response": "!"}, "'conversations' is missing; the fields are: image, query, resp"),
+        ({"image": "x/1.png", "messages": [{"role": "radiologist", "content": "x"}]}, "the turns are from 'radiologist'"),
+        ({"images": [7], "messages": []}, "field 'image' must be a path"),
+    ],
+)
+def test_a_dialect_that_is_not_read_says_so(tmp_path, entry, says):
+    (loss,) = make(tmp_path, [entry]).records()
+    assert says in loss.reason
