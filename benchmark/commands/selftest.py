@@ -10,8 +10,14 @@ from benchmark.status import DONE, WITH_FAILURES
 
 @click.command(short_help="Show the metrics changes of known effect, and what each notices.")
 @out_option(required=False, help="Folder for selftest.json.")
+@click.option("--labels", is_flag=True, help="Instead: how well the rules for chest reports and captions read, in seconds.")
+@click.option(
+    "--indiana",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="With --labels: folder that holds openi_metadata_dataset_chexpert_labels.csv and indiana_reports.csv.",
+)
 @click.pass_context
-def selftest(ctx: click.Context, out: Path | None) -> None:
+def selftest(ctx: click.Context, out: Path | None, labels: bool, indiana: Path | None) -> None:
     """Shows every installed metric embedded pairs before and after a change of known effect; offline, in some two minutes.
 
     Denials flipped, sides swapped, half of the outputs missing, pairs shuffled, one answer for all, other order, line
@@ -22,6 +28,11 @@ def selftest(ctx: click.Context, out: Path | None) -> None:
     from medim.errors import UserError
     from medim.files import write_json
 
+    if indiana is not None and not labels:
+        raise UserError("--indiana goes with --labels")
+    if labels:
+        _labels(indiana, out)
+        return
     try:
         outcome = selftest(lambda line: click.echo(line, err=True))
     except ModuleNotFoundError as error:
@@ -35,3 +46,15 @@ def selftest(ctx: click.Context, out: Path | None) -> None:
         write_json(out / "selftest.json", outcome.as_dict())
         click.echo(f"checks: {out / 'selftest.json'}")
     ctx.exit(WITH_FAILURES if outcome.failed else DONE)
+
+
+def _labels(indiana: Path | None, out: Path | None) -> None:
+    from benchmark.selftest_labels import read_indiana, read_own_set, table
+    from medim.files import write_json
+
+    readings = [read_own_set(), *([read_indiana(indiana)] if indiana else [])]
+    click.echo("\n".join(table(reading) for reading in readings))
+    if out is not None:
+        figures = [figure for reading in readings for figure in reading.as_dict()["figures"]]
+        write_json(out / "selftest_labels.json", {"figures": figures, "wrong": readings[0].as_dict()["wrong"]})
+        click.echo(f"figures: {out / 'selftest_labels.json'}")

@@ -19,6 +19,7 @@ LABELS = (
 )  # fmt: skip
 FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 BLANK, POSITIVE, NEGATIVE, UNCERTAIN = range(4)
+SUPPORTED, ALL = "over supported labels", "over all labels"
 POLICIES = ("positive", "negative", "omit")
 """What an uncertain label counts as: present, absent, or left out on both sides."""
 
@@ -28,7 +29,7 @@ class LabelScore:
     """One F1 over a corpus.
 
     Attributes:
-        metric: "micro-F1-14, uncertain positive" and the like.
+        metric: "micro-F1-14, uncertain positive", "macro-F1-14 over all labels, uncertain positive" and the like.
         value: None where no reference shows any label.
         details: labels averaged over, and how many references show each.
         additive: the sums it follows from.
@@ -63,7 +64,8 @@ def label_scores(
 ) -> list[LabelScore]:
     """Micro and macro F1 over the 14 labels and over the 5 of CheXpert's competition, of codes (N, 14).
 
-    The macro mean runs over the labels that the references show, so that each of its terms is defined.
+    There are two macro means, and their names say which. Over the supported labels, those that the references show, each term
+    is defined. Over all labels, as published values have it, a label on neither side counts as 0.
     """
     every = label_counts(references, predictions, policy)
     scores = []
@@ -71,20 +73,22 @@ def label_scores(
         counts = every.select(labels)
         totals = counts.totals()
         support = dict(zip(labels, (totals[0] + totals[2]).tolist(), strict=True))
-        shown = [label for label in labels if support[label]]
         details: dict[str, Any] = {"support": support, "uncertain": policy}
-        for kind in ("micro", "macro"):
-            name = f"{kind}-F1-{len(labels)}, uncertain {policy}"
+        size, shown = len(labels), sum(map(bool, support.values()))
+        by_label, pooled = counts.values.reshape(len(patients), -1), counts.values.sum(axis=2)
+        supported_only = {"averaged": "labels that the references show", "labels": shown}
+        all_of_them = {"averaged": "all labels; one on neither side counts as 0", "labels": size}
+        for kind, sums, combine, parameters, more in (
+            (f"micro-F1-{size}", pooled, "micro-f1", {}, {}),
+            (f"macro-F1-{size} {SUPPORTED}", by_label, "macro-f1", {"labels": size}, supported_only),
+            (f"macro-F1-{size} {ALL}", by_label, "macro-f1-all", {"labels": size}, all_of_them),
+        ):
+            name = f"{kind}, uncertain {policy}"
             if not shown:
                 scores.append(LabelScore(name, None, details, None))
-            elif kind == "micro":
-                additive = Additive(counts.values.sum(axis=2), tuple(patients), "micro-f1")
-                scores.append(LabelScore(name, additive.value(), details, additive))
-            else:
-                values = counts.values.reshape(len(patients), -1)
-                additive = Additive(values, tuple(patients), "macro-f1", {"labels": len(labels)})
-                averaged = details | {"averaged": "labels that the references show", "labels": len(shown)}
-                scores.append(LabelScore(name, additive.value(), averaged, additive))
+                continue
+            additive = Additive(sums, tuple(patients), combine, parameters)
+            scores.append(LabelScore(name, additive.value(), details | more, additive))
     return scores
 
 

@@ -97,6 +97,12 @@ def macro_f1_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
     return _macro_of(f1, sums, labels)
 
 
+@combiner("macro-f1-all")
+def macro_f1_of_all_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
+    """Macro F1 of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over all L: a label on neither side counts as 0."""
+    return macro_f1(sums.reshape(len(sums), 3, labels))
+
+
 @combiner("macro-precision")
 def macro_precision_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
     """Macro precision of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""

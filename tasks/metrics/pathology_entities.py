@@ -1,25 +1,28 @@
-"""Caption-entity F1 (term list v1): which organs, tissues, diagnoses, cells and patterns a pathology caption names or denies.
+"""Caption-entity F1 (term list v2): which organs, tissues, diagnoses, cells and patterns a pathology caption names or denies.
 
 The longest form at a place counts, with or without a plural ending, in any case of letters; a term is *denied* where a word of
-denial stands before it in its clause, or a closing one after it. "No atypia" and "atypia" are two entities, and "suggests
-carcinoma" is the same one as "carcinoma": doubt is not read. A caption's entities are a set; hits, false alarms and misses are
-added up over captions. It measures shared vocabulary, not correctness: a term that the list lacks does not count.
+denial stands before it in its statement, or a closing one after it. An organ never is, nor what stands behind "normal": the
+"absence of normal lung tissue" is said of a lung, and denies "normal" alone. "No atypia" and "atypia" are two entities, and
+"suggests carcinoma" is the same one as "carcinoma": doubt is not read. A caption's entities are a set; hits, false alarms and
+misses are added up over captions. It measures shared vocabulary, not correctness: a term that the list lacks does not count.
 """
 
 import hashlib
 import inspect
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from tasks.metrics import pathology_terms as terms
+from tasks.metrics import statements
 from tasks.metrics.additive import Additive
 from tasks.metrics.findings import f1
 
-NAME = "caption-entity F1 (term list v1)"
+NAME = "caption-entity F1 (term list v2)"
+NORMAL, ORGAN = "normal", "organ"
 
 
 class Entity(NamedTuple):
@@ -32,24 +35,35 @@ class Entity(NamedTuple):
 
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
-    """Hash of the term list and of the rule that reads it."""
-    return hashlib.sha256((inspect.getsource(terms) + inspect.getsource(entities)).encode()).hexdigest()[:16]
+    """Hash of the term list and of the rules that read it."""
+    import sys
+
+    sources = (terms, statements, sys.modules[__name__])
+    return hashlib.sha256("".join(map(inspect.getsource, sources)).encode()).hexdigest()[:16]
 
 
 @lru_cache(maxsize=1 << 15)
 def entities(caption: str) -> frozenset[Entity]:
     """The entities of one caption."""
+    clauses = _CLAUSES.split(" ".join(caption.lower().split()))
+    return frozenset(entity for clause in clauses for said in statements.statements(clause) for entity in _read(said))
+
+
+def _read(statement: str) -> Iterator[Entity]:
     forms, pattern = _forms()
-    found = set()
-    for clause in _CLAUSES.split(" ".join(caption.lower().split())):
-        closing = list(_DENIALS_AFTER.finditer(clause))
-        inside = {place for match in closing for place in range(*match.span())}  # the "not" of "is not visible"
-        denials = [match.start() for match in _DENIALS.finditer(clause) if match.start() not in inside]
-        for match in pattern.finditer(clause):
-            denied = any(place < match.start() for place in denials)
-            denied = denied or any(end.start() >= match.end() for end in closing)
-            found.add(Entity(*forms[match["form"]], denied))
-    return frozenset(found)
+    closing = list(_DENIALS_AFTER.finditer(statement))
+    inside = {place for match in closing for place in range(*match.span())}  # the "not" of "is not visible"
+    denials = [match.start() for match in _DENIALS.finditer(statement) if match.start() not in inside]
+    normal = 0
+    for match in pattern.finditer(statement):
+        category, term = forms[match["form"]]
+        denied = any(normal <= place < match.start() for place in denials)
+        denied = denied or _ABSENT.search(statement, normal, match.start()) is not None
+        denied = denied or (term == NORMAL and statement.endswith("loss of ", 0, match.start()))
+        denied = denied or any(end.start() >= match.end() for end in closing)
+        if term == NORMAL:
+            normal = match.end()
+        yield Entity(category, term, denied and category != ORGAN)
 
 
 def entity_sums(references: Sequence[str], hypotheses: Sequence[str | None]) -> np.ndarray:
@@ -90,5 +104,7 @@ def _forms() -> tuple[dict[str, tuple[str, str]], re.Pattern[str]]:
 
 
 _DENIALS = re.compile(rf"\b(?:{_any(terms.DENIALS)})\b")
+_ABSENT = re.compile(r"\babsent\b(?:(?!,| and ).)*$")
+"""Denies the next noun alone, not a list."""
 _DENIALS_AFTER = re.compile(rf"\b(?:{_any(terms.DENIALS_AFTER)})\b")
 _CLAUSES = re.compile(rf"[.;:!?]|\b(?:{_any(terms.CLAUSE_ENDS)})\b")

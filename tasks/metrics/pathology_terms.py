@@ -1,4 +1,4 @@
-"""Terms of pathology captions, version 1: organs, tissues, diagnoses, kinds of cells and of architecture.
+"""Terms of pathology captions, version 2: organs, tissues, diagnoses, kinds of cells and of architecture.
 
 A line is a canonical term, and after a colon other forms of it, separated by commas; a term may have several lines. Every form
 also matches with a plural ending.
@@ -13,16 +13,19 @@ TERMS: dict[str, str] = {
         bone marrow
         brain: cerebral, cerebellum, cerebellar, neuropil, glial
         breast: mammary
+        bronchus: bronchial, bronchi, bronchiole, bronchiolar
         cervix: cervical, endocervical
         colon: colonic, colorectal, bowel, large intestine
         duodenum: duodenal
         esophagus: esophageal, oesophagus
         gallbladder
+        heart: cardiac, myocardium, myocardial
         kidney: renal
         larynx: laryngeal
         liver: hepatic
         lung: pulmonary
         lymph node: nodal
+        omentum: omental, peritoneum, peritoneal
         ovary: ovarian
         pancreas: pancreatic
         pituitary
@@ -41,20 +44,28 @@ TERMS: dict[str, str] = {
     """,
     "tissue": """
         adipose tissue: adipose, fat, fatty tissue
+        amyloid
+        blood
         cartilage: cartilaginous
         collagen: collagenous, collagen-rich
         colloid
         connective tissue: connective
         epithelium: epithelial
-        extracellular matrix
+        debris
+        extracellular matrix: matrix
         fibrin: fibrinous
+        fibrous tissue: fibrous, fibrocollagenous, fibroconnective
         glandular tissue: gland, glandular, acinus, acini, acinar
+        interstitium: interstitial
         keratin: keratinization, keratinized, keratin pearl
         lamina propria
         lymphoid tissue: lymphoid follicle, lymphoid
         mucin: mucinous, mucus
+        lipid: lipid droplet
         mucosa: mucosal
+        muscle: muscular, skeletal muscle
         nerve: neural
+        septum: septa, septal
         smooth muscle: muscularis, muscularis propria
         stroma: stromal
         submucosa: submucosal
@@ -74,8 +85,10 @@ TERMS: dict[str, str] = {
         atrophy: atrophic
         atypia: atypical
         benign: non-neoplastic, non-malignant
+        calcification: calcified
         carcinoma in situ: dcis, in situ
         carcinoma: carcinomatous
+        celiac disease
         cholecystitis
         cirrhosis: cirrhotic
         colitis
@@ -85,11 +98,13 @@ TERMS: dict[str, str] = {
         dysplasia: dysplastic
         edema: oedema, edematous
         endometriosis
+        erosion: eroded
         fibroadenoma
         fibrosis: fibrotic
         gastritis
         glioblastoma
         glioma: astrocytoma, oligodendroglioma
+        granular cell tumor
         granuloma: granulomatous
         hamartoma: hamartomatous
         hemorrhage: haemorrhage, bleeding, hemorrhagic
@@ -97,13 +112,18 @@ TERMS: dict[str, str] = {
         hepatocellular carcinoma
         high-grade: high grade
         hyperplasia: hyperplastic
+        hodgkin lymphoma
+        hypertrophy: hypertrophic
         infection: infectious
+        infiltrate: infiltration, infiltrated, infiltrative
         inflammation: inflammatory, inflamed
         invasion: invasive, infiltrating
         ischemia: ischemic
         leiomyoma
         leiomyosarcoma
+        lesion
         lipoma
+        liposarcoma
         low-grade: low grade
         lymphoma
         malignancy: malignant, cancer, cancerous
@@ -111,15 +131,17 @@ TERMS: dict[str, str] = {
         meningioma
         mesothelioma
         metaplasia: metaplastic
+        mass
         metastasis: metastatic, metastases
         necrosis: necrotic
         neoplasm: neoplastic, neoplasia, tumor, tumour, tumoral
         nephritis: glomerulonephritis
-        neuroendocrine tumor: neuroendocrine, carcinoid
+        neuroendocrine tumor: neuroendocrine, carcinoid, wdnet
         papilloma
         pneumonia
         polyp: polypoid
-        renal cell carcinoma
+        proliferation: proliferative, proliferating
+        renal cell carcinoma: rcc
         sarcoma: sarcomatoid
         schwannoma
         seminoma
@@ -141,37 +163,49 @@ TERMS: dict[str, str] = {
         hepatocyte
         lymphocyte: lymphocytic
         macrophage: histiocyte, foamy macrophage
+        mesenchymal cell: mesenchymal
+        mononuclear cell: mononuclear
         neuron
         neutrophil: neutrophilic
         plasma cell
         pneumocyte
+        red blood cell: erythrocyte
         signet ring cell
         spindle cell: spindle-shaped, spindle-shaped cell, spindle
         squamous cell: squamous
         stromal cell
-        tumor cell: neoplastic cell, malignant cell, cancer cell
+        tumor cell: tumour cell, neoplastic cell, malignant cell, cancer cell
     """,
     "architecture": """
         alveolus: alveolar, alveoli
+        basophilia: basophilic
         basally oriented nucleus: basally oriented, basally located
+        bundle
+        chromatin
         clear cytoplasm: clear cell
+        cluster: clustered
         columnar
+        crowding: crowded
+        cytoplasm: cytoplasmic
         cribriform
         crypt
         cuboidal
         desmoplasia: desmoplastic
         disorganized architecture: disorganized, disorganised, disorganization, disrupted architecture, disrupted
-        disorganized architecture: architectural distortion
+        disorganized architecture: architectural distortion, distorted, distortion, disruption
+        disorganized architecture: distorted architecture
         duct: ductal, duct-like
         enlarged nucleus: enlarged nuclei
+        eosinophilia: eosinophilic, pink-staining, pink-stained
         eosinophilic cytoplasm
-        fascicle: fascicular
+        fascicle: fascicular, interlacing bundle
         follicle: follicular, thyroid follicle
         glomerulus: glomeruli, glomerular
-        high cellularity: hypercellular, increased cellularity, densely cellular
+        high cellularity: hypercellular, increased cellularity, densely cellular, densely packed
         hyperchromasia: hyperchromatic, hyperchromatic nucleus, hyperchromatic nuclei
         increased nuclear-to-cytoplasmic ratio: nuclear-to-cytoplasmic ratio, nucleus-to-cytoplasm ratio, n/c ratio
         increased nuclear-to-cytoplasmic ratio: high nuclear-to-cytoplasmic ratio
+        lobule: lobular, lobulated
         lumen: luminal, lumina
         mitosis: mitoses, mitotic, mitotic figure, mitotic activity
         myxoid
@@ -182,27 +216,36 @@ TERMS: dict[str, str] = {
         sheet
         sinusoid: sinusoidal
         stratification: stratified, pseudostratified
+        trabecula: trabeculae, trabecular
         tubule: tubular
         vacuole: vacuolated, vacuolation
+        villus: villi, villous
         well-differentiated: well differentiated
         poorly differentiated: poorly-differentiated, undifferentiated
+    """,
+    "condition": """
+        normal: normal-appearing, normal-looking, unremarkable, healthy, within normal limits
     """,
 }
 
 DENIALS = (
-    "no", "not", "without", "absence of", "absent", "lack of", "lacks", "lacking", "negative for", "free of", "free from",
+    "no", "not", "without", "absence of", "lack of", "lacks", "lacking", "negative for", "free of", "free from",
     "nor", "neither", "rather than", "ruled out", "devoid of", "excludes", "excluding", "rules out", "instead of",
 )  # fmt: skip
-"""Deny the terms after them in the clause."""
+"""Deny the terms after them in their statement, but for organs and for what stands behind "normal"."""
 
 DENIALS_AFTER = (
     "is absent", "are absent", "not seen", "not observed", "not identified", "not evident", "not present", "not apparent",
-    "is lacking", "are lacking", "is excluded", "is unlikely", "are not visible", "is not visible",
+    "not noted", "not detected", "not found", "is lacking", "are lacking", "is excluded", "is unlikely",
+    "are not visible", "is not visible",
 )  # fmt: skip
-"""Deny the terms before them in the clause."""
+"""Deny the terms before them in their statement, but for organs."""
 
 CLAUSE_ENDS = (
     "but", "however", "although", "though", "while", "whereas", "which", "except", "yet", "with", "suggest", "suggests",
     "suggesting", "indicate", "indicates", "indicating", "support", "supports", "supporting",
+    "in the", "within the",
+    "confirm", "confirms", "confirming", "affirm", "affirms", "implies", "implying", "characterized", "characterised", "favors",
+    "favoring", "consistent", "indicative", "suggestive",
 )  # fmt: skip
 """Begin another clause, which nothing before them governs."""

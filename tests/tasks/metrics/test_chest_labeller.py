@@ -1,5 +1,6 @@
 import csv
 import hashlib
+from time import process_time
 
 import numpy as np
 import pytest
@@ -48,6 +49,32 @@ def read(report: str) -> dict[str, int]:
         ("XXXX opacity in the ___ lobe", {"Lung Opacity": P}),
         ("NO PNEUMOTHORAX", {"Pneumothorax": N, "No Finding": P}),
         ("The bones are intact.", {"No Finding": P}),
+        ("No pneumothorax, small left pleural effusion.", {"Pneumothorax": N, "Pleural Effusion": P}),
+        ("No effusion and the heart is enlarged.", {"Pleural Effusion": N, "Cardiomegaly": P}),
+        ("No pneumothorax with stable cardiomegaly.", {"Pneumothorax": N, "Cardiomegaly": P}),
+        ("Small effusion, pneumothorax is not seen.", {"Pleural Effusion": P, "Pneumothorax": N}),
+        ("No edema, large effusion, or pneumothorax.",
+         {"Edema": N, "Pleural Effusion": N, "Pneumothorax": N, "No Finding": P}),
+        ("No edema/effusion, nor fracture.", {"Edema": N, "Pleural Effusion": N, "Fracture": N, "No Finding": P}),
+        ("INDICATION: evaluate for pneumonia. IMPRESSION: Clear lungs.", {"No Finding": P}),
+        ("indication evaluate for pneumonia impression clear lungs", {"No Finding": P}),
+        ("INDICATION: Pneumonia.", {}),
+        ("History of pneumonia, now with an effusion.", {"Pleural Effusion": P}),
+        ("Effusion: none. Edema: mild. Fracture? No.",
+         {"Pleural Effusion": N, "Edema": P, "Fracture": N}),
+        ("The effusion is no longer appreciated.", {"Pleural Effusion": N, "No Finding": P}),
+        ("The pneumothorax has nearly resolved.", {"Pneumothorax": P}),
+        ("Low suspicion for pneumonia.", {"Pneumonia": N, "No Finding": P}),
+        ("Vessel simulates a nodule.", {"Lung Lesion": N, "No Finding": P}),
+        ("Heart size and pulmonary vascular engorgement appear within limits of normal.",
+         {"Cardiomegaly": N, "Edema": N, "No Finding": P}),
+        ("Mild CM, no CHF, LLL PNA w/o PTX, basal atx",
+         {"Cardiomegaly": P, "Edema": N, "Pneumonia": P, "Pneumothorax": N, "Atelectasis": P}),
+        ("Nodule of 3 cm at the base", {"Lung Lesion": P}),
+        ("No oedema; left haemothorax.", {"Edema": N, "Pleural Effusion": P}),
+        ("no pneumothorax small left effusion the heart is enlarged",
+         {"Pneumothorax": N, "Pleural Effusion": P, "Cardiomegaly": P}),
+        ("No pleural effusion or\npneumothorax.\nMild edema", {"Pleural Effusion": N, "Pneumothorax": N, "Edema": P}),
         ("", {}),
         ("  \n", {}),
     ],
@@ -79,7 +106,7 @@ def test_published_examples_of_chexbert(shared_data):
 
 
 def test_agreement_with_given_labels(shared_data):
-    """The held-out half: the figures of the docstring."""
+    """The held-out half; `medim-bench selftest --labels` has the micro figures."""
     path = shared_data / "text" / "iu_ratchet" / "openi_metadata_dataset_chexpert_labels.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         rows = [r for r in csv.DictReader(stream) if int(hashlib.sha256(r["subject_id"].encode()).hexdigest(), 16) % 2]
@@ -87,8 +114,14 @@ def test_agreement_with_given_labels(shared_data):
     given = np.array([[codes[row[label]] for label in LABELS] for row in rows])
     found = agreement(given, LABELLER.codes([row["FINDINGS"] for row in rows]))
     assert len(rows) == 1279
-    assert (found["micro"], found["macro"]) == pytest.approx((0.743, 0.728), abs=0.002)
-    for label, value in {"Atelectasis": 0.98, "Lung Opacity": 0.94, "Lung Lesion": 0.92, "Pleural Effusion": 0.87}.items():
+    assert (found["micro"], found["macro"]) == pytest.approx((0.750, 0.756), abs=0.002)
+    for label, value in {
+        "Atelectasis": 0.98,
+        "Lung Opacity": 0.94,
+        "Lung Lesion": 0.94,
+        "Edema": 0.9,
+        "Pleural Effusion": 0.87,
+    }.items():
         assert found[label] >= value - 0.005
 
 
@@ -97,3 +130,11 @@ def test_it_is_a_checker():
     assert found == [frozenset({"Pneumonia"}), frozenset({"No Finding"})]
     assert LABELLER.labels == LABELS
     assert len(LABELLER.fingerprint) == 16
+
+
+def test_text_without_end_ends():
+    """A generator that repeats itself: seconds would be hours with rules that go back and forth."""
+    for text in ("no acute " * 1000, "effusion, " * 300, "history of " * 1000, "a: " * 2000, "borderline " * 1000):
+        start = process_time()
+        LABELLER.codes([text])
+        assert process_time() - start < 2

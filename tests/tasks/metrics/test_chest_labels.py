@@ -21,20 +21,26 @@ def test_policies_differ_and_say_so():
     assert values("positive") == pytest.approx(
         {
             "micro-F1-14, uncertain positive": 8 / 9,
-            "macro-F1-14, uncertain positive": 1.0,
+            "macro-F1-14 over supported labels, uncertain positive": 1.0,
+            "macro-F1-14 over all labels, uncertain positive": 3 / 14,
             "micro-F1-5, uncertain positive": 4 / 5,
-            "macro-F1-5, uncertain positive": 1.0,
+            "macro-F1-5 over supported labels, uncertain positive": 1.0,
+            "macro-F1-5 over all labels, uncertain positive": 1 / 5,
         }
     )
     assert values("negative") == pytest.approx(
         {
             "micro-F1-14, uncertain negative": 4 / 6,
-            "macro-F1-14, uncertain negative": (2 / 3 + 1) / 2,
+            "macro-F1-14 over supported labels, uncertain negative": (2 / 3 + 1) / 2,
+            "macro-F1-14 over all labels, uncertain negative": (2 / 3 + 1) / 14,
             "micro-F1-5, uncertain negative": 2 / 3,
-            "macro-F1-5, uncertain negative": 2 / 3,
+            "macro-F1-5 over supported labels, uncertain negative": 2 / 3,
+            "macro-F1-5 over all labels, uncertain negative": 2 / 3 / 5,
         }
     )
-    assert set(values("omit").values()) == {1.0}
+    omitted = values("omit")
+    assert {value for name, value in omitted.items() if "all labels" not in name} == {1.0}
+    assert omitted["macro-F1-14 over all labels, uncertain omit"] == pytest.approx(2 / 14)
     names = [set(values(policy)) for policy in POLICIES]
     assert not names[0] & names[1]
     assert not names[1] & names[2]
@@ -45,14 +51,14 @@ def test_support_and_sums():
     assert scores[0].details["support"] == {
         label: {"Edema": 2, "Fracture": 1, "No Finding": 1}.get(label, 0) for label in LABELS
     }
-    assert set(scores[2].details["support"]) == set(FIVE)
+    assert set(scores[3].details["support"]) == set(FIVE)
     for score in scores:
         assert score.additive.value() == pytest.approx(score.value)
 
 
 def test_no_label_no_value():
     nothing = codes({}, {})
-    assert [score.value for score in label_scores(nothing, nothing, ["a", "b"])] == [None] * 4
+    assert [score.value for score in label_scores(nothing, nothing, ["a", "b"])] == [None] * 6
 
 
 def test_refuses_other_policies_and_shapes():
