@@ -98,8 +98,8 @@ def test_radgraph_that_raises_loses_no_other_metric(cases, monkeypatch, tmp_path
     assert "\x1b" not in blank.reason
     assert "unpack radgraph-xl.tar.gz there" in blank.reason
     assert blank.signature["failed"]
-    assert found["rule-based chest labels v1 (not CheXbert), micro-F1-14, uncertain positive"].value == 1
-    assert found["caption-entity F1 (term list v1)"].value == 1
+    assert found["rule-based chest labels v2 (not CheXbert), micro-F1-14, uncertain positive"].value == 1
+    assert found["caption-entity F1 (term list v2)"].value == 1
     assert asked == [("1", True)]
     assert "HF_HUB_OFFLINE" not in os.environ
     assert not constants.is_offline_mode()
