@@ -77,6 +77,7 @@ def _measure(
     if model is None and tokenizer is None:
         return None, (model_length,) if model_length else LENGTHS
     from medim.checkpoints import resolve
+    from medim.stored import read_config
     from medim.tokenizers.report import ReportTokenizer  # transformers: seconds that most checks need not wait for
 
     if model is not None and tokenizer is not None:
@@ -89,5 +90,5 @@ def _measure(
     folder = resolve(str(model))
     if not (folder / "report_tokenizer").is_dir():
         raise UserError(f"model '{model}' has no folder report_tokenizer/")
-    length = model_length or json.loads((folder / "config.json").read_text(encoding="utf-8"))["report_length"]
+    length = model_length or read_config(folder).report_length
     return ReportTokenizer.from_pretrained(folder / "report_tokenizer", length), (length,)

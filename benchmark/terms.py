@@ -1,10 +1,10 @@
 """Which data-use terms keep samples off every page, and the terms that a model learned under."""
 
-import json
 import re
 
 from medim.checkpoints import resolve
 from medim.errors import UserError
+from medim.files import read_mapping
 
 RESTRICTED = ("credentialed", "physionet", "data use agreement", "dua", "restricted")
 
@@ -36,4 +36,4 @@ def model_terms(name: str) -> str | None:
         card = resolve(name) / "training.json"
     except UserError:  # an adapter, a baseline, a generator of another package; `open_model` knows whether it is none of these
         return None
-    return json.loads(card.read_text(encoding="utf-8")).get("terms") if card.is_file() else None
+    return read_mapping(card).get("terms") if card.is_file() else None

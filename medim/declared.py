@@ -1,6 +1,7 @@
 """Settings declared in YAML: read into a pydantic model, and mistakes told in one line."""
 
 import json
+import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ from pydantic import BaseModel, ValidationError
 from medim.errors import UserError, unknown
 
 Declared = TypeVar("Declared", bound=BaseModel)
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxdict, _REPR.maxlist, _REPR.maxstring, _REPR.maxother = 2, 3, 3, 60, 60
 
 
 class _Loader(yaml.SafeLoader):
@@ -68,7 +71,15 @@ def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Decl
         field = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
             raise UserError(f"{where}: {unknown('field', field, kind.model_fields)}") from error
-        place = f"field '{field}': " if field else ""
-        raise UserError(f"{where}: {place}{problem['msg'].removeprefix('Value error, ')}") from error
+        said = problem["msg"].removeprefix("Value error, ")
+        if not field:
+            raise UserError(f"{where}: {said}") from error
+        given = "" if problem["type"] == "missing" else f" (given: {shown(problem['input'])})"
+        raise UserError(f"{where}: field '{field}': {said}{given}") from error
     except (TypeError, ValueError, RecursionError) as error:  # a key that is a list; a list that holds itself by an alias
         raise UserError(f"{where}: cannot be read: {error}") from error
+
+
+def shown(value: Any) -> str:
+    """A value from a file, for an error's line: its beginning, whatever its size and depth."""
+    return _REPR.repr(value)

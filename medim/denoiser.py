@@ -45,6 +45,8 @@ class MeDiMConfig(PretrainedConfig):
             `medim.diffusion.transition`.
         positions: `rotary` leaves positions to the backbone; `learned` adds a vector of its own for each canvas position,
             zero at step 0, so that left and right of an image need not be counted from its ends.
+        report_tokenizer, image_tokenizer: hashes of the vocabularies (`vocabulary` of `ReportTokenizer` and `ImageTokenizer`)
+            that the model was saved with; None of a checkpoint that older versions wrote.
     """
 
     model_type = "medim"
@@ -61,6 +63,8 @@ class MeDiMConfig(PretrainedConfig):
     gating: str = "identity"
     transition: str = "absorbing"
     positions: str = "rotary"
+    report_tokenizer: str | None = None
+    image_tokenizer: str | None = None
 
     def __post_init__(self, **kwargs: Any) -> None:
         for key in kwargs:
@@ -87,7 +91,10 @@ CHOICES = {
     "transition": ("absorbing", "uniform", "hybrid"),
     "positions": ("rotary", "learned"),
 }
-MODEL_KEYS = ("backbone", "text_vocabulary", "image_codes", "image_length", "report_length", *CHOICES)
+MODEL_KEYS = (
+    "backbone", "text_vocabulary", "image_codes", "image_length", "report_length", *CHOICES,
+    "report_tokenizer", "image_tokenizer",
+)  # fmt: skip
 
 
 LOGITS_AT_ONCE = 1 << 24

@@ -11,6 +11,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medim.declared import shown
+from medim.errors import UserError
+
+BOM = b"\xef\xbb\xbf"
+"""Byte order mark: some programs begin UTF-8 with it."""
+HEAD = 512
+"""Bytes from a file's beginning that tell what it is."""
+_STAND_INS = {
+    (b"version https://git-lfs.",): "is a git-LFS pointer, not the file itself: run `git lfs pull` where it was cloned",
+    (b"/annex/objects/",): "is a git-annex pointer, not the file itself: run `git annex get` where it was cloned",
+    (b"<!doctype", b"<html", b"<head", b"<?xml", b"<error"): (
+        "is a web page or a server's message, not the file: download it again, from its own address"
+    ),
+}
+
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
@@ -76,6 +91,52 @@ def located(root: Path, name: str) -> tuple[Path, bool]:
         raise ValueError(str(error.strerror)) from None
     except ValueError:
         raise ValueError("it holds a character that no file name has") from None
+
+
+def stand_in(head: bytes) -> str | None:
+    """What lies in place of a file of JSON or weights that begins with `head`; None where nothing speaks against it."""
+    if not head:
+        return "is empty: its download or copy did not end; get it again"
+    start = head.removeprefix(BOM).lstrip().lower()
+    return next((what for begins, what in _STAND_INS.items() if start.startswith(begins)), None)
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """What a file that the system does not open is told by."""
+    missing = isinstance(error, FileNotFoundError)
+    return UserError(f"'{path}' does not exist" if missing else f"'{path}' cannot be read: {error.strerror}")
+
+
+def read_json(path: str | Path) -> Any:
+    """The value of a JSON file, with or without a byte order mark.
+
+    Raises:
+        UserError: it cannot be read, something else lies in its place, or it is no JSON; the line tells where.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if what := stand_in(data[:HEAD]):
+        raise UserError(f"'{path}' {what}")
+    try:
+        return json.loads(data.decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"'{path}' cannot be read: broken JSON in {where}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{path}' cannot be read: byte {error.start + 1} is not UTF-8") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
+        raise UserError(f"'{path}' cannot be read: broken JSON: {error}") from error
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """The fields of a file that holds one JSON object. Raises UserError as `read_json`, and where it holds something else."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"'{path}' holds {shown(value)}: an object of fields is needed")
+    return value
 
 
 def hash_of(value: Any) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 
 from medim.canvas import Canvas
 from medim.checkpoints import resolve
@@ -29,6 +28,7 @@ from medim.sampling.regions import Mask, token_mask
 from medim.sampling.sentences import sentence_slices
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.steering import Spent, Steering, steer
+from medim.stored import read_model, refuse_strange
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 
@@ -76,15 +76,13 @@ class MeDiMPipeline:
         """
         folder = resolve(str(name))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        try:
-            model = MeDiMModel.from_pretrained(folder, dtype=dtype).to(device)
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"model in '{folder}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+        model = read_model(folder, dtype).to(device)
         for part in ("image_tokenizer", "report_tokenizer"):
             if not (folder / part).is_dir():
                 raise UserError(f"model in '{folder}' is incomplete: the folder {part}/ is missing")
         images = ImageTokenizer.from_pretrained(folder / "image_tokenizer").to(device)
         reports = ReportTokenizer.from_pretrained(folder / "report_tokenizer", model.config.report_length)
+        refuse_strange(model.config, images, reports, folder)
         sampler = SamplerSettings.read(folder / SAMPLER) if (folder / SAMPLER).exists() else SamplerSettings()
         weights = [*sorted(folder.glob("*.safetensors")), *sorted((folder / "image_tokenizer").glob("*.safetensors"))]
         fingerprint = hash_files(folder / "config.json", folder / "report_tokenizer" / "tokenizer.json", *weights)
@@ -92,7 +90,8 @@ class MeDiMPipeline:
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Writes what `from_pretrained` reads; float16 halves the weights, which are read back as float32."""
-        folder = Path(folder)
+        folder, config = Path(folder), self.model.config
+        config.report_tokenizer, config.image_tokenizer = self.reports.vocabulary, self.images.vocabulary
         self.images.save_pretrained(folder / "image_tokenizer", dtype)
         self.reports.save_pretrained(folder / "report_tokenizer")
         write_json(folder / SAMPLER, self.sampler.to_dict())

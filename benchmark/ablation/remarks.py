@@ -52,7 +52,7 @@ def _differences(plan: Plan, row: Row, base: Row) -> Iterator[str]:
     if abs(share) > NEARLY:
         less = "fewer" if share < 0 else "more"
         yield f"{row.arm.title}: {abs(share):.0%} {less} parameters than its base, which may tell too."
-    if _starts_pretrained(theirs) and not _starts_pretrained(mine) and all(
+    if theirs.starts_pretrained and not mine.starts_pretrained and all(
         getattr(mine, rate) == getattr(theirs, rate) for rate in RATES
     ):  # fmt: skip
         yield (
@@ -63,7 +63,3 @@ def _differences(plan: Plan, row: Row, base: Row) -> Iterator[str]:
 
 def _recipe(plan: Plan, arm: Arm) -> ModelRecipe:
     return plan.jobs_of(arm.name)[0].recipe()
-
-
-def _starts_pretrained(recipe: ModelRecipe) -> bool:
-    return recipe.pretrained and recipe.replaced_by is None and not isinstance(recipe.backbone, dict)

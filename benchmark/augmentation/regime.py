@@ -4,12 +4,12 @@
 set, by its hash. A language model's pretraining on text is no pair of the set; it stands in the signature.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from medim.checkpoints import resolve
 from medim.errors import UserError
+from medim.files import read_mapping
 from tasks.augmentation.settings import REGIMES, AugmentationSettings, Regime
 from tasks.augmentation.splits import Division
 
@@ -75,7 +75,4 @@ def _folder(model: str) -> Path | None:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
-    try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise UserError(f"{path}: broken JSON: {error}") from None
+    return read_mapping(path)

@@ -1,6 +1,7 @@
 """A backbone from a configuration, and one of the same size as another."""
 
 from collections.abc import Callable
+from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
@@ -8,27 +9,38 @@ from medim.backbones.adaln import Gating
 from medim.backbones.backbone import Attention, Backbone, Timestep
 from medim.backbones.causal_lm import FAMILIES, CausalLMBackbone
 from medim.backbones.scratch import DiTConfig, ScratchBackbone, UniDiscConfig
+from medim.backbones.shape import Shape
 from medim.canvas import Layout
-from medim.errors import UserError, unknown
+from medim.declared import checked
+from medim.errors import UserError, foreign, unknown
 
 SCRATCH = {"dit": DiTConfig, "unidisc": UniDiscConfig}
 HEAD = 64
 """Dimensions of an attention head where a width is chosen."""
 
 
-def config_of(fields: dict) -> PretrainedConfig:
+def config_of(fields: dict[str, Any], where: str = "backbone") -> PretrainedConfig:
     """A backbone's configuration from its dictionary; `model_type` names the family.
 
+    Args:
+        where: as an error names it.
+
     Raises:
-        UserError: unknown family; the line names the nearest.
+        UserError: unknown family (the line names the nearest), or a field of another type or out of all bounds.
     """
     fields = dict(fields)
     family = fields.pop("model_type", None)
-    if family in SCRATCH:
-        return SCRATCH[family](**fields)
-    if family not in FAMILIES:
-        raise unknown("backbone family", str(family), (*FAMILIES, *SCRATCH))
-    return AutoConfig.for_model(family, **fields)
+    if family not in (*FAMILIES, *SCRATCH):
+        raise unknown(f"family of {where}", str(family), (*FAMILIES, *SCRATCH))
+    checked(Shape, fields, where)
+    with foreign(where):
+        config = SCRATCH[family](**fields) if family in SCRATCH else AutoConfig.for_model(family, **fields)
+    if family in SCRATCH and config.hidden_size % (4 * config.num_attention_heads):
+        raise UserError(
+            f"{where}: hidden_size {config.hidden_size} is no multiple of 4 times num_attention_heads, which is "
+            f"{config.num_attention_heads}"
+        )
+    return config
 
 
 def build_backbone(

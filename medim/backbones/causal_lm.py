@@ -6,13 +6,26 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, Cache, PretrainedConfig, PreTrainedModel
-from transformers.utils import logging
+from transformers import (
+    CONFIG_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    Cache,
+    PretrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from medim.backbones.adaln import Gating, modulate
 from medim.backbones.backbone import CACHE, Attention, Backbone, Timestep, hidden_from
+from medim.backbones.shape import Shape
 from medim.checkpoints import names_a_folder
-from medim.errors import UserError, unknown
+from medim.declared import checked
+from medim.errors import UserError, foreign, unknown
+from medim.files import read_mapping
+from medim.tokenizers.report import open_tokenizer
+from medim.weights import load, refuse_damaged, tell, whole_gguf
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""
@@ -147,13 +160,16 @@ def _as_it_is(x: torch.Tensor) -> torch.Tensor:
     return x
 
 
-def _locate(source: str) -> tuple[str, dict[str, str]]:
+def _locate(source: str) -> tuple[str, dict[str, Any]]:
     """A hub id or folder, and the `gguf_file` argument where the weights are one GGUF file."""
     path = Path(source)
     if (path / CAUSAL_LM / "config.json").exists():
         return str(path / CAUSAL_LM), {}
     if path.is_file() and path.suffix == ".gguf":
         return str(path.parent), {"gguf_file": path.name}
+    if path.is_file():
+        refuse_damaged(path)
+        raise UserError(f"backbone '{source}' is a file: give its folder, with config.json, or a file that ends in .gguf")
     if path.is_dir() and not (path / "config.json").exists():
         files = sorted(path.glob("*.gguf"))
         if len(files) != 1:
@@ -171,19 +187,15 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
         UserError: the source cannot be had; the message says what was tried.
     """
     location, options = _locate(source)
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        model = AutoModelForCausalLM.from_pretrained(location, dtype=torch.float32, **options)
-    except (OSError, ValueError, ImportError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"backbone '{source}' cannot be loaded: {first}") from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
+    what = f"backbone '{source}'"
+    if not options:
+        options["config"] = _config(source)
+    model, _ = load(AutoModelForCausalLM, location, what, dtype=torch.float32, **options)
     if model.config.model_type == WITH_IMAGES:
         text = AutoModelForCausalLM.from_config(model.config.text_config)
         text.model, text.lm_head = model.model.language_model, model.lm_head
+        inside = {f"model.language_model.{name}" for name in text.model.state_dict()} | {"lm_head.weight"}
+        tell(what, model.state_dict().keys() - inside, "left aside: of the image encoder, of which the model is cut loose")
         model = text
     if layers is not None:
         cut_config(model.config, layers, source)
@@ -197,16 +209,30 @@ def load_config(source: str, layers: int | None = None) -> PretrainedConfig:
     Raises:
         UserError: the source cannot be had, or has fewer layers.
     """
-    location, options = _locate(source)
-    try:
-        config = AutoConfig.from_pretrained(location, **options)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"backbone '{source}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    config = _config(source)
     if config.model_type == WITH_IMAGES:
         config = config.text_config
     if layers is not None:
         cut_config(config, layers, source)
     return config
+
+
+def _config(source: str) -> PretrainedConfig:
+    """What config.json says, or the head of a GGUF file; its types are checked."""
+    location, options = _locate(source)
+    if options:
+        refuse_damaged(Path(location) / options["gguf_file"])
+    file = Path(location) / "config.json"
+    if not file.is_file():
+        with foreign(f"backbone '{source}' cannot be loaded"), whole_gguf(location, options):
+            return AutoConfig.from_pretrained(location, **options)
+    values = read_mapping(file)
+    family = values.get("model_type")
+    if not isinstance(family, str) or family not in CONFIG_MAPPING:
+        raise unknown(f"model_type in '{file}'", str(family), (*FAMILIES, WITH_IMAGES))
+    checked(Shape, values, f"'{file}'")
+    with foreign(f"'{file}'"):
+        return CONFIG_MAPPING[family].from_dict(values)
 
 
 def cut_config(config: PretrainedConfig, layers: int, source: str) -> None:
@@ -222,12 +248,7 @@ def cut_config(config: PretrainedConfig, layers: int, source: str) -> None:
         config.layer_types = config.layer_types[:layers]
 
 
-def load_tokenizer(source: str):
+def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
     """The backbone's own tokenizer, from the same place as its weights."""
-    from transformers import AutoTokenizer
-
     location, options = _locate(source)
-    try:
-        return AutoTokenizer.from_pretrained(location, **options)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"tokenizer of backbone '{source}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+    return open_tokenizer(location, f"tokenizer of backbone '{source}'", **options)

@@ -1,22 +1,34 @@
 """Reads findings from pictures with a small convolutional classifier whose own accuracy is stated beside its weights."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
+from medim.declared import checked
 from medim.errors import UserError
-from medim.files import hash_files
+from medim.files import hash_files, read_mapping
+from medim.weights import fill, named, read_tensors
 
 BATCH = 128
+
+
+class _Card(BaseModel):
+    """What every checker's card tells; a class may ask for more."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    labels: list[str]
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    width: Annotated[int, Field(gt=0, le=1024)]
+    accuracy: dict[str, Any]
+    name: str = ""
 
 
 def to_pixels(images: Sequence[Image.Image], side: int) -> torch.Tensor:
@@ -118,20 +130,17 @@ class ImageChecker:
         for file in (path, card_path):
             if not file.is_file():
                 raise UserError(f"{file}: the image checker is missing; {anew}")
-        try:
-            card = json.loads(card_path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{card_path}, line {error.lineno}: not JSON ({error.msg})") from error
+        card = read_mapping(card_path)
         missing = [key for key in cls.fields if key not in card]
         if missing:
             raise UserError(f"{card_path}: field '{missing[0]}' is missing; {anew}")
+        checked(_Card, card, str(card_path))
         if tuple(card["labels"]) != cls.labels or set(card["thresholds"]) != set(cls.labels):
             raise UserError(f"{card_path}: its labels are not those of this phantom; {anew}")
-        network = cls.net(card["width"], len(cls.labels))
-        try:
-            network.load_state_dict(load_file(path))  # fp16 on disk, copied into fp32 parameters
-        except (SafetensorError, RuntimeError) as error:
-            raise UserError(f"{path}: not the weights of an image checker of width {card['width']}") from error
+        width = card["width"]
+        network = cls.net(width, len(cls.labels))
+        with named(f"{path}: not the weights of an image checker of width {width}"):
+            fill(network, read_tensors(path), path.name)  # fp16 on disk, copied into fp32 parameters
         return cls(network, card, hash_files(path, card_path))
 
     def probabilities(self, images: Sequence[Image.Image]) -> np.ndarray:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medim.errors import UserError
+from medim.files import BOM
 
-BOM = b"\xef\xbb\xbf"
 DEEPEST = 100
 """Lists and objects inside each other that a value from a file may have: Python's own limit is another in each version."""
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from medim.data.image_files import backslash_hint
-from medim.data.json_lines import BOM, parse_line
+from medim.data.json_lines import parse_line
 from medim.errors import UserError, unknown
-from medim.files import located
+from medim.files import BOM, located
 from medim.pair import SPLITS
 
 REQUIRED = ("id", "image", "report", "split")

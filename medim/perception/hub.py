@@ -15,6 +15,7 @@ from torch import nn
 from medim.errors import UserError
 from medim.files import hash_of
 from medim.perception.preprocess import normalised, resize_name, resized, weights_hash
+from medim.weights import load
 
 IMAGE_EMBEDDING = "image embedding"
 """The layer of a model that joins images and texts in one space."""
@@ -93,15 +94,10 @@ class TransformersFeatures(Encoder):
         from transformers import AutoModel
 
         side, mean, deviation = _processor(model)
-        try:
-            with torch.random.fork_rng(devices=[]):  # what the weights lack is drawn: leave the global generator alone
-                network, info = AutoModel.from_pretrained(model, output_loading_info=True)
-        except (OSError, ValueError, RuntimeError, ImportError) as error:
-            raise UserError(f"feature space 'transformers:{model}' cannot be opened: {_reason(error)}") from error
-        missing = sorted(info["missing_keys"])
-        strange = [key for key in missing if "pooler" not in key]
-        if strange:
-            raise UserError(f"the weights of 'transformers:{model}' lack {len(strange)} tensors, such as '{strange[0]}'")
+        with torch.random.fork_rng(devices=[]):  # what the weights lack is drawn: leave the global generator alone
+            network, missing = load(
+                AutoModel, model, f"feature space 'transformers:{model}'", lacking=r"(^|\.)pooler\.", without_heads=True
+            )
         joint = hasattr(network, "get_image_features")
         layer = IMAGE_EMBEDDING if joint else "class token" if missing else "pooled"
         pool = _embedding if joint else _class_token if missing else _pooled

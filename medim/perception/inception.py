@@ -16,6 +16,7 @@ from torch import nn
 from medim.errors import UserError
 from medim.files import hash_of
 from medim.perception.preprocess import resize_name, resized, tf1_bilinear
+from medim.weights import fill, named, read_tensors
 
 WEIGHTS_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 """Names under which the file is released, by torch-fidelity and by pytorch-fid; the content is one."""
@@ -263,12 +264,8 @@ def find_weights(given: str | Path | None = None) -> Path:
 def _loaded(path: Path) -> InceptionV3:
     with torch.device("meta"):  # no initialisation: it would draw from the global generator
         network = InceptionV3()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(state, strict=True, assign=True)
-    except Exception as error:  # a cut archive, another format, other keys: torch raises a type for each
-        first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error).strip())
-        raise UserError(f"Inception weights '{path}' are not those of this network: {first[:200]}") from error
+    with named(f"Inception weights '{path}' are not those of this network"):
+        fill(network, read_tensors(path), path.name, assign=True)
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):  # with images in the same layout, convolutions on a CPU take half the time
             layer.weight.data = layer.weight.data.contiguous(memory_format=torch.channels_last)

@@ -1,13 +1,14 @@
 """How a canvas is filled: everything that changes a sample except the model, what is given and the seed."""
 
-import json
 import reprlib
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from medim.canvas import Modality
+from medim.declared import shown
 from medim.errors import UserError, unknown
+from medim.files import read_json
 
 Order = Literal[
     "confidence", "margin", "entropy", "threshold", "random", "halton", "left", "ancestral", "first-hitting"
@@ -202,16 +203,17 @@ class SamplerSettings:
             UserError: no groups of settings, an unknown name or a value that does not fit.
         """
         if not (isinstance(values, dict) and all(isinstance(group, dict) for group in values.values())):
-            raise UserError(f"sampler settings are groups, such as {{'image': {{'steps': 16}}}}, not {values!r}")
+            raise UserError(f"sampler settings are groups, such as {{'image': {{'steps': 16}}}}, not {shown(values)}")
         flat = {f"{group}.{key}": value for group, inner in values.items() for key, value in inner.items()}
         return cls().with_overrides(flat)
 
     @classmethod
     def read(cls, path: Path) -> "SamplerSettings":
         """Those of a JSON file, see `from_dict`. Raises UserError: it is broken; the message names it."""
+        values = read_json(path)
         try:
-            return cls.from_dict(json.loads(path.read_text(encoding="utf-8")))
-        except (UserError, ValueError) as error:
+            return cls.from_dict(values)
+        except UserError as error:
             raise UserError(f"'{path}' cannot be read: {error}") from error
 
     def to_dict(self) -> dict[str, dict[str, Any]]:

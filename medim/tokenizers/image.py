@@ -1,28 +1,71 @@
 """Images to discrete tokens and back: a VQGAN (Esser et al. 2021) on diffusers' `VQModel`."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from diffusers.models.autoencoders.vq_model import VQModel
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
 from torch import LongTensor, Tensor
 
 from medim.data.images import to_images, to_tensor
-from medim.errors import UserError
-from medim.files import atomic_path, hash_of, write_json
+from medim.declared import checked
+from medim.errors import UserError, foreign
+from medim.files import atomic_path, hash_of, read_mapping, write_json
+from medim.weights import fill, read_tensors
 
 DESCRIPTION = "image_tokenizer.json"
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model.safetensors"
-FORMAT = 1
+FORMAT: Literal[1] = 1
 BATCH_PIXELS = 2**20  # of a batch by default: 64 images of 128 pixels, 4 of 512
 LARGEST_BATCH = 64
+Count = Annotated[int, Field(gt=0, le=2**20)]
+Few = Annotated[int, Field(gt=0, le=64)]
+
+
+class _Description(BaseModel):
+    """`image_tokenizer.json`."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+    format: Literal[1] = FORMAT
+    resolution: Annotated[int, Field(gt=0, le=2**15)]
+    downsampling: Count
+    codes: Count
+    training: dict[str, Any]
+
+
+class _Architecture(BaseModel):
+    """What shapes a `VQModel` in its config.json."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    class_name: Literal["VQModel"] = Field(default="VQModel", alias="_class_name")
+    diffusers_version: str = Field(default="", alias="_diffusers_version")
+    name_or_path: str = Field(default="", alias="_name_or_path")
+    in_channels: Literal[3] = 3
+    out_channels: Literal[3] = 3
+    down_block_types: Annotated[list[str], Field(min_length=1)]
+    up_block_types: Annotated[list[str], Field(min_length=1)]
+    block_out_channels: Annotated[list[Count], Field(min_length=1, max_length=12)]
+    layers_per_block: Few
+    act_fn: str = "silu"
+    latent_channels: Count
+    sample_size: Count = 32
+    num_vq_embeddings: Count
+    norm_num_groups: Count
+    vq_embed_dim: Count | None = None
+    scaling_factor: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    norm_type: Literal["group"] = "group"
+    mid_block_add_attention: bool = True
+    lookup_from_codebook: bool = False
+    force_upcast: bool = False
 
 
 class ImageTokenizer:
@@ -128,6 +171,11 @@ class ImageTokenizer:
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + b"\0" + value.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    @property
+    def vocabulary(self) -> str:
+        """16 hex digits over the codebook, in half precision as the file may have it: what each code means to a model."""
+        return hashlib.sha256(self.codebook.half().cpu().contiguous().numpy().tobytes()).hexdigest()[:16]
 
     def to(self, device: str | torch.device) -> Self:
         self.model.to(device)
@@ -239,17 +287,16 @@ class ImageTokenizer:
         for name in (DESCRIPTION, CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise UserError(f"no image tokenizer in '{folder}': {name} is missing")
-        try:
-            description = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-            resolution, training = int(description["resolution"]), description["training"]
-            model = VQModel.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True, use_safetensors=True)
-        except KeyError as error:
-            raise UserError(f"'{folder / DESCRIPTION}' has no field {error}") from error
-        except (ValueError, OSError, RuntimeError) as error:
-            raise UserError(f"image tokenizer in '{folder}' cannot be read: {str(error).splitlines()[0]}") from error
-        tokenizer = cls(model, resolution, training)
+        description = checked(_Description, read_mapping(folder / DESCRIPTION), f"'{folder / DESCRIPTION}'")
+        fields = read_mapping(folder / CONFIG)
+        checked(_Architecture, fields, f"'{folder / CONFIG}'")
+        with foreign(f"'{folder / CONFIG}'"), torch.device("meta"):  # without random weights
+            model = VQModel.from_config(fields)
+        tensors = {name: tensor.float().contiguous() for name, tensor in read_tensors(folder / WEIGHTS).items()}
+        fill(model, tensors, f"'{folder / WEIGHTS}'", assign=True)
+        tokenizer = cls(model, description.resolution, description.training)
         for name in ("downsampling", "codes"):
-            said, is_ = description.get(name), getattr(tokenizer, name)
+            said, is_ = getattr(description, name), getattr(tokenizer, name)
             if said != is_:
                 raise UserError(f"'{folder / DESCRIPTION}': {name} is {said}, but {CONFIG} makes it {is_}")
         return tokenizer

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from medim.errors import UserError
-from medim.files import hash_of
+from medim.errors import UserError, foreign
+from medim.files import BOM, HEAD, hash_of, stand_in
 
 END, PADDING = "<eos>", "<pad>"
+_FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spiece")
+"""How the names of a tokenizer's files begin."""
 
 
 class ReportTokenizer:
@@ -53,6 +56,32 @@ class ReportTokenizer:
         """Hash of the vocabulary and its rules."""
         return hash_of([self.tokenizer.backend_tokenizer.to_str(), self.end, self.padding])
 
+    @property
+    def vocabulary(self) -> str:
+        """Hash of what each id means: a model reads and writes by it alone, and no version of a library changes it."""
+        return hash_of([sorted(self.tokenizer.get_vocab().items()), self.end, self.padding])
+
+    def refuse_beyond(self, rows: int, what: str) -> None:
+        """
+        Args:
+            rows: text ids that the model knows: it has an embedding row for each.
+            what: names the model in the error.
+
+        Raises:
+            UserError: an id that a report may hold is none of them. Special tokens other than end and padding hold none.
+        """
+        special = set(self.tokenizer.all_special_ids) | {
+            index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special
+        }
+        used = {token: index for token, index in self.tokenizer.get_vocab().items() if index not in special}
+        used |= {"its end": self.end, "its padding": self.padding}
+        beyond = sorted((index, token) for token, index in used.items() if index >= rows)
+        if beyond:
+            raise UserError(
+                f"{what} knows {rows} text ids, and its tokenizer has {self.size}: {beyond[0][1]!r} is id {beyond[0][0]}. "
+                "Tokens were added without resizing the embedding (resize_token_embeddings), or it is another model's tokenizer"
+            )
+
     def ids(self, report: str) -> list[int]:
         """Ids of the whole text, however long, without EOS."""
         return self.tokenizer(report, add_special_tokens=False)["input_ids"]
@@ -90,9 +119,27 @@ class ReportTokenizer:
     @classmethod
     def from_pretrained(cls, folder: str | Path, report_length: int) -> "ReportTokenizer":
         """Reads what `save_pretrained` wrote. Raises UserError: its files are missing or damaged."""
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        except Exception as error:  # of a damaged file, tokenizers raises nothing narrower
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise UserError(f"report tokenizer in '{folder}' cannot be read: {reason}") from error
-        return cls(tokenizer, report_length)
+        return cls(open_tokenizer(folder, f"report tokenizer in '{folder}'"), report_length)
+
+
+def open_tokenizer(source: str | Path, what: str, **options: Any) -> PreTrainedTokenizerBase:
+    """A tokenizer from a folder or a hub id, by transformers.
+
+    Args:
+        what: names it in errors.
+        options: of `AutoTokenizer.from_pretrained`.
+
+    Raises:
+        UserError: it cannot be had, or a file of it is damaged; the line names the file where it is known.
+    """
+    for path in sorted(Path(source).glob("*")) if Path(source).is_dir() else ():
+        if path.is_file() and path.name.startswith(_FILES):
+            with path.open("rb") as stream:
+                head = stream.read(HEAD)
+            if reason := stand_in(head):
+                raise UserError(f"'{path}' {reason}")
+            if path.suffix == ".json" and head.startswith(BOM):
+                raise UserError(f"'{path}' begins with a byte order mark, with which no tokenizer is read: save it without one")
+    with foreign(f"{what} cannot be read"):
+        tokenizer = AutoTokenizer.from_pretrained(str(source), **options)
+    return tokenizer

@@ -5,11 +5,10 @@ of the training. The architecture is the one that diffusers' `VQModel` has, unde
 from the other end, and the attention's 1x1 convolutions are linear layers.
 """
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import yaml
@@ -20,6 +19,7 @@ from torch import Tensor
 from medim.errors import UserError
 from medim.files import hash_files
 from medim.tokenizers.image import ImageTokenizer
+from medim.weights import read_tensors
 
 YAML, CHECKPOINT = "vqgan.yaml", "vqgan.ckpt"
 GROUPS = 32  # of every GroupNorm of the architecture
@@ -96,7 +96,7 @@ def import_taming(config: str | Path, checkpoint: str | Path) -> ImageTokenizer:
     """
     config, checkpoint = Path(config), Path(checkpoint)
     parameters = _read_config(config)
-    weights = renamed(_read_weights(checkpoint), parameters.ddconfig.scales, checkpoint)
+    weights = renamed(read_tensors(checkpoint, "state_dict"), parameters.ddconfig.scales, checkpoint)
     with torch.device("meta"):  # no initialisation: it would draw from the global generator
         model = _build(parameters)
     expected = model.state_dict()
@@ -230,22 +230,3 @@ def _read_config(path: Path) -> _Parameters:
         first = error.errors()[0]
         place = ".".join(("model.params", *map(str, first["loc"])))
         raise UserError(f"'{path}': {place}: {first['msg']} (given: {first['input']!r})") from error
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """The `state_dict` of a checkpoint, or the checkpoint where it is nothing else."""
-    if not path.is_file():
-        raise UserError(f"'{path}' does not exist")
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise UserError(
-            f"'{path}' holds more than tensors, and such a file may run code: where you trust it, save its state_dict alone"
-            " (torch.save({'state_dict': ...}))"
-        ) from error
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise UserError(f"'{path}' cannot be read: {str(error).splitlines()[0]}") from error
-    weights = content.get("state_dict", content) if isinstance(content, dict) else None
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise UserError(f"'{path}' holds no state_dict of tensors")
-    return dict(weights)

@@ -93,7 +93,7 @@ def check_image_ids(recipe: ModelRecipe, images: ImageTokenizer) -> None:
     Raises:
         UserError: another `backbone_image_offset`, another image tokenizer, or no such backbone.
     """
-    if not isinstance(recipe.backbone, str) or not recipe.pretrained or recipe.replaced_by is not None:
+    if not isinstance(recipe.backbone, str) or not recipe.starts_pretrained:
         return
     known = load_config(recipe.backbone).to_dict()
     if OFFSET not in known:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import reduce
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from medim.files import atomic_path, write_text
+from medim.weights import read_tensors, refuse_incomplete, shapes_of
 
 EMA = "ema.safetensors"
 
@@ -85,8 +86,10 @@ class MovingAverage(TrainerCallback):
 
     def start(self, model: nn.Module, checkpoint: Path | None) -> None:
         """From the weights as they are, or from a checkpoint."""
-        stored = load_file(checkpoint / EMA) if checkpoint is not None else {}
+        stored = read_tensors(checkpoint / EMA) if checkpoint is not None else {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        if checkpoint is not None:
+            refuse_incomplete(f"average '{checkpoint / EMA}'", shapes_of(trained), shapes_of(stored))
         self.average = {name: (stored[name].to(p) if stored else p.detach().clone()) for name, p in trained.items()}
 
     @torch.no_grad()

@@ -159,6 +159,11 @@ class ModelRecipe(RecipeFields):
         """Training draws of the whole run in so many processes."""
         return self.max_steps * self.per_device_train_batch_size * self.gradient_accumulation_steps * processes
 
+    @property
+    def starts_pretrained(self) -> bool:
+        """Whether the backbone has weights and the model starts from them; a configuration, or what stands in, has none."""
+        return self.pretrained and isinstance(self.backbone, str) and self.replaced_by is None
+
     def model_fields_of_config(self) -> dict[str, Any]:
         """The fields that `MeDiMConfig` shares with the recipe."""
         return {key: getattr(self, key) for key in (*CHOICES, "report_length")}

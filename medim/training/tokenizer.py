@@ -32,6 +32,7 @@ from medim.training.tokenizer_run import (
     picture,
     refuse_other_config,
 )
+from medim.weights import fill
 
 METRICS, PICTURE, REPORT = "metrics.jsonl", "reconstructions.png", "reconstruction.json"
 START_IMAGES = 512  # images whose latents place the codebook
@@ -238,7 +239,7 @@ class TokenizerTraining:
         if state is None:
             return
         self.step, self.seconds = state["step"], state["seconds"]
-        self.model.load_state_dict(state["model"])
+        fill(self.model, state["model"], "checkpoint of the image tokenizer")
         self.optimizer.load_state_dict(state["optimizer"])
         self.learner.load_state_dict(state["codebook"])
         if self.discriminator is not None:

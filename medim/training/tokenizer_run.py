@@ -25,6 +25,7 @@ from medim.errors import UserError
 from medim.files import atomic_path, write_text
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.round_trip import chosen
+from medim.weights import read_state
 
 
 def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int, seed: int, progress: bool = False) -> Tensor:
@@ -94,9 +95,9 @@ class Checkpoints:
             return None
         path = folder / self.STATE
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
-            raise UserError(f"checkpoint '{path}' cannot be read ({str(error).splitlines()[0]}); remove its folder") from error
+            return read_state(path)
+        except UserError as error:
+            raise UserError(f"{error}; remove its folder to continue from the checkpoint before it") from error
 
     def path(self) -> Path | None:
         """The folder of the latest checkpoint."""

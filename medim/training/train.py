@@ -122,7 +122,7 @@ def train_model(
             out / "training.json",
             {
                 "preset": preset,
-                "recipe": recipe.model_dump(),
+                "recipe": {**recipe.model_dump(), "pretrained": recipe.starts_pretrained},  # then `build` has read every tensor
                 "data": dataset.name,
                 "data_fingerprint": dataset.fingerprint,
                 "terms": dataset.terms,
@@ -182,19 +182,29 @@ def refuse_another(out: Path, configuration: dict) -> None:
 
 
 def report_tokenizer(recipe: ModelRecipe, dataset: PairDataset) -> ReportTokenizer:
-    """The backbone's own tokenizer, or a BPE trained on the first reports of the training split."""
+    """The backbone's own tokenizer, or a BPE trained on the first reports of the training split.
+
+    Raises:
+        UserError: it cannot be had, or has ids that the backbone has no embedding rows for.
+    """
     if recipe.report_vocabulary is None:
         if isinstance(recipe.backbone, dict):
             raise UserError("report_vocabulary: a backbone given as a configuration has no tokenizer; give the size of one")
-        return ReportTokenizer(load_tokenizer(recipe.backbone), recipe.report_length)
-    texts = (pair.report for pair in islice(pairs(dataset, "train", recipe.train_limit), BPE_REPORTS) if pair.report)
-    return ReportTokenizer.train(texts, recipe.report_vocabulary, recipe.report_length)
+        reports = ReportTokenizer(load_tokenizer(recipe.backbone), recipe.report_length)
+    else:
+        texts = (pair.report for pair in islice(pairs(dataset, "train", recipe.train_limit), BPE_REPORTS) if pair.report)
+        reports = ReportTokenizer.train(texts, recipe.report_vocabulary, recipe.report_length)
+    if isinstance(recipe.backbone, str):
+        rows = recipe.backbone_image_offset or load_config(recipe.backbone).vocab_size
+        reports.refuse_beyond(rows, f"backbone '{recipe.backbone}'")
+    return reports
 
 
 def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer) -> MeDiMModel:
     """The model at step 0."""
     fields = {**recipe.model_fields_of_config(), "image_codes": images.codes, "image_length": images.length}
-    if isinstance(recipe.backbone, str) and recipe.pretrained and recipe.replaced_by is None:
+    if recipe.starts_pretrained:
+        assert isinstance(recipe.backbone, str)
         model = MeDiMModel.from_backbone(recipe.backbone, recipe.layers, recipe.backbone_image_offset, **fields)
         knows_codes = recipe.backbone_image_offset is not None
     else:

@@ -27,6 +27,7 @@ from medim.training.lora import add_lora
 from medim.training.mixture import WeightedRows
 from medim.training.optimizer import MuonWithAdamW
 from medim.training.recipe import TRAINING_ARGUMENTS, ModelRecipe
+from medim.weights import KINDS, refuse_damaged, refuse_incomplete, shapes_in, shapes_of
 
 
 class DiffusionTrainer(Trainer):
@@ -187,6 +188,22 @@ def last_checkpoint(out: Path, averaged: bool = False) -> Path | None:
     return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
 
 
+def check_checkpoint(checkpoint: Path, model: MeDiMModel) -> None:
+    """What the Trainer would pass over: a tensor that a checkpoint lacks, and so stays as it is at step 0.
+
+    Raises:
+        UserError: a file is damaged or is not of this model.
+    """
+    try:
+        for path in sorted(checkpoint.iterdir()):
+            if path.suffix in KINDS:
+                refuse_damaged(path)
+        if stored := shapes_in(checkpoint):  # FSDP keeps its own form, and checks it
+            refuse_incomplete(f"checkpoint '{checkpoint}'", shapes_of(model.state_dict()), stored)
+    except UserError as error:
+        raise UserError(f"{error}; remove that folder to continue from the checkpoint before it") from error
+
+
 def fit(
     model: MeDiMModel,
     recipe: ModelRecipe,
@@ -231,6 +248,8 @@ def fit(
         if average is not None and trainer.is_fsdp_enabled:
             raise UserError("ema_decay keeps a whole copy of the weights, which FSDP spreads: leave it empty with FSDP")
         checkpoint = last_checkpoint(out, average is not None)
+        if checkpoint is not None:
+            check_checkpoint(checkpoint, model)
         if average is not None:
             average.start(model, checkpoint)
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)

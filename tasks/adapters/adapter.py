@@ -64,8 +64,3 @@ def folder_fingerprint(folder: Path) -> str:
     """Hash over the weights and configuration files of a model's folder, with their places in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _HASHED)
     return hash_of([[path.relative_to(folder).as_posix(), hash_files(path)] for path in files])
-
-
-def one_line(error: Exception) -> str:
-    """The first line of an error of another library."""
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,5 +1,6 @@
 """Any text-to-image pipeline of diffusers as a system for image generation."""
 
+import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,13 +10,17 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from medim.errors import UserError
-from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint, one_line
+from medim.errors import UserError, foreign
+from medim.files import read_mapping
+from medim.weights import load, named
+from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
 from tasks.adapters.settings import read_settings
 
 # Our names, and those of the pipelines' own arguments, whose defaults hold unless --set says otherwise.
 _ARGUMENTS = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
 _FALLBACK = {"steps": 50, "guidance": 7.5}
+_DTYPE = {"diffusers": "torch_dtype", "transformers": "dtype"}
+"""Libraries whose networks are read one by one, with the name of the option for the type of their weights."""
 REPORT = "{report}"
 
 
@@ -46,12 +51,11 @@ class DiffusersTextToImage(OneTask):
         """
         dtype = dtype_of(overrides.get("dtype", "float32"))
         folder = Path(name)
-        try:
+        what = f"diffusers pipeline '{name}'"
+        with named(f"{what} cannot be loaded"), foreign("diffusers"):
             if not folder.is_dir():
                 folder = Path(DiffusionPipeline.download(name))
-            pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype)
-        except (OSError, ValueError, RuntimeError, ImportError, AttributeError) as error:
-            raise UserError(f"diffusers pipeline '{name}' cannot be loaded: {one_line(error)}") from error
+            pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype, **_networks(folder, dtype))
         parameters = inspect.signature(pipeline.__call__).parameters
         if "prompt" not in parameters:
             raise UserError(f"diffusers pipeline '{name}' ({type(pipeline).__name__}) takes no prompt: it draws no reports")
@@ -83,6 +87,18 @@ class DiffusersTextToImage(OneTask):
         # A flagged image comes back black; as a missing one it lowers the coverage instead of posing as an answer.
         images: list[Any] = [None if bad else image.convert("RGB") for image, bad in zip(output.images, flagged, strict=True)]
         return images
+
+
+def _networks(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
+    """The pipeline's networks, each with all its tensors: the pipeline itself would draw at random what a file lacks."""
+    networks = {}
+    for part, source in read_mapping(folder / "model_index.json").items():
+        library, kind = source if isinstance(source, list) and len(source) == 2 else (None, None)
+        if library in _DTYPE and isinstance(kind, str):
+            found = getattr(importlib.import_module(library), kind, None)
+            if isinstance(found, type) and issubclass(found, torch.nn.Module):
+                networks[part], _ = load(found, folder / part, f"its {part}", **{_DTYPE[library]: dtype})
+    return networks
 
 
 def _defaults(pipeline: Any, parameters: Mapping[str, inspect.Parameter]) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from medim.errors import UserError
-from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint, one_line
+from medim.errors import foreign
+from medim.weights import load
+from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
 from tasks.adapters.settings import read_settings
 
 DEFAULTS: dict[str, Any] = {
@@ -42,16 +43,15 @@ class TransformersImageToText(OneTask):
             UserError: it cannot be loaded, turns no image into text, or a setting is wrong.
         """
         dtype = dtype_of(overrides.get("dtype", "float32"))
-        try:
-            folder = Path(name)
+        folder, what = Path(name), f"transformers model '{name}'"
+        with foreign(f"{what} cannot be loaded"):
             if not folder.is_dir():
                 from huggingface_hub import snapshot_download
 
                 folder = Path(snapshot_download(name, allow_patterns=_FILES))
-            model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+            # A captioner's encoder may come without its pooler, which no decoder reads.
+            model, _ = load(AutoModelForImageTextToText, folder, what, lacking=r"^encoder\.pooler\.", dtype=dtype)
             reader = _Reader.from_pretrained(folder)
-        except (OSError, ValueError, RuntimeError, ImportError, KeyError) as error:
-            raise UserError(f"transformers model '{name}' cannot be loaded: {one_line(error)}") from error
         defaults = DEFAULTS | ({"prompt": CHAT_PROMPT} if reader.chat else {})
         settings = read_settings(overrides, defaults, f"transformers model '{name}'")
         settings |= {"architecture": type(model).__name__, "chat_template": reader.chat}

@@ -16,6 +16,7 @@ from tqdm import tqdm
 from medim.errors import UserError
 from medim.files import atomic_path, write_text
 from medim.streams import stream
+from medim.weights import fill, read_state
 from tasks.downstream.network import Learner
 from tasks.downstream.pictures import Pictures, augmented
 
@@ -98,8 +99,8 @@ def fit_network(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _factor(recipe.schedule, step, steps))
     state: dict[str, Any] = {"step": 0, "best_step": 0, "best": math.inf, "curve": []}
     if (out / CHECKPOINT).is_file():
-        saved = torch.load(out / CHECKPOINT, map_location=device, weights_only=True)
-        network.load_state_dict(saved["network"])
+        saved = read_state(out / CHECKPOINT)
+        fill(network, saved["network"], f"checkpoint '{out / CHECKPOINT}'")
         optimizer.load_state_dict(saved["optimizer"])
         scheduler.load_state_dict(saved["scheduler"])
         state = saved["state"]

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from safetensors.torch import load_file
 
 from medim.errors import UserError
-from medim.files import hash_files, hash_of, write_json
+from medim.files import hash_files, hash_of, read_mapping, write_json
+from medim.weights import fill, named, read_tensors
 from tasks.downstream.contract import Example, Fitted
 from tasks.downstream.fitting import CHECKPOINT, WEIGHTS, Material, Recipe, fit_network, own_randomness
 from tasks.downstream.network import Learner
@@ -105,19 +105,20 @@ class Trainable(ABC, Generic[N]):
         Raises:
             UserError: it holds no finished training of this model, or damaged files.
         """
+        if not (out / MODEL).is_file():
+            raise UserError(f"'{out / MODEL}' is missing: no finished training of {self.name}")
+        model = read_mapping(out / MODEL)
         try:
-            model = json.loads((out / MODEL).read_text(encoding="utf-8"))
             known, mine = model["known"], {key: model[key] for key in ("model", "recipe")}
             if mine != json.loads(json.dumps(self._configuration())):
                 raise UserError(f"{out / MODEL}: the model of another configuration than {self.name}'s")
             with own_randomness(self.device, 0):  # what is drawn is overwritten
                 network = self.network(known)
-            network.load_state_dict(load_file(out / WEIGHTS))
-        except FileNotFoundError as error:
-            raise UserError(f"'{error.filename}' is missing: no finished training of {self.name}") from None
         except (ValueError, KeyError, RuntimeError) as error:
             first = str(error).strip().split("\n")[0]
             raise UserError(f"'{out}' holds no whole model of {self.name}: {first}") from error
+        with named(f"'{out}' holds no whole model of {self.name}"):
+            fill(network, read_tensors(out / WEIGHTS), WEIGHTS)
         settings = {key: value for key, value in model.items() if key not in ("known", "reached")}
         settings |= {"best_step": model["reached"]["best_step"], "validation_loss": model["reached"]["validation_loss"]}
         fingerprint = hash_of([hash_files(out / WEIGHTS), known, model["model"]])
@@ -152,7 +153,7 @@ def _claim(out: Path, run: dict[str, Any]) -> None:
     if not (out / RUN).is_file():
         write_json(out / RUN, run)
         return
-    present = json.loads((out / RUN).read_text(encoding="utf-8"))
+    present = read_mapping(out / RUN)
     different = sorted(key for key in {*present, *wanted} if present.get(key) != wanted.get(key))
     if different:
         raise UserError(f"'{out}' holds a training with another {', '.join(different)}: choose another folder, or remove it")

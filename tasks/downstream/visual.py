@@ -6,8 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from medim.errors import UserError
+from medim.errors import UserError, foreign
+from medim.files import read_mapping
 from medim.perception.preprocess import normalised
+from medim.weights import load
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as transformers' ResNets expect
 
@@ -93,13 +95,14 @@ class ResNetPatches(nn.Module):
 
         if not Path(folder).is_dir():
             raise UserError(f"visual extractor: '{folder}' is no folder of a transformers ResNet")
-        try:
-            if ResNetConfig.from_pretrained(folder).model_type != "resnet":
-                raise UserError(f"visual extractor: '{folder}' holds no ResNet")
-            return cls(ResNetModel.from_pretrained(folder, use_safetensors=True))
-        except (OSError, ValueError, RuntimeError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise UserError(f"visual extractor: '{folder}' cannot be loaded: {first}") from error
+        what = f"visual extractor '{folder}'"
+        values = read_mapping(Path(folder) / "config.json")
+        if values.get("model_type") != "resnet":
+            raise UserError(f"{what} holds no ResNet")
+        with foreign(what):
+            config = ResNetConfig.from_dict(values)
+        network, _ = load(ResNetModel, folder, what, without_heads=True, config=config, use_safetensors=True)
+        return cls(network)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps = self.network(normalised(images, _MEAN, _DEVIATION)).last_hidden_state

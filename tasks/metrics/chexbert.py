@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
 from medim.errors import UserError, told
-from medim.unpickling import read_checkpoint
+from medim.weights import fill, named, read_tensors
 from tasks.metrics.chest_labels import LABELS
 from tasks.metrics.weights import FOLDERS, weights_folder
 
@@ -93,14 +92,8 @@ def find_folder(given: str | Path | None = None) -> Path:
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
-    try:
-        stored: Any = read_checkpoint(path)
-    except Exception as error:  # a cut archive, another format, other objects: torch raises a type for each
-        raise UserError(f"CheXbert: '{path}' is no checkpoint that can be read safely: {told(error)}") from error
-    state = stored.get("model_state_dict", stored) if isinstance(stored, Mapping) else None
-    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise UserError(f"CheXbert: '{path}' holds no 'model_state_dict' of tensors")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    state = read_tensors(path, "model_state_dict")
+    return {name.removeprefix("module."): value for name, value in state.items()}  # as the authors saved it
 
 
 def _network(state: Mapping[str, torch.Tensor], path: Path) -> tuple[BertModel, nn.ModuleList]:
@@ -122,13 +115,11 @@ def _network(state: Mapping[str, torch.Tensor], path: Path) -> tuple[BertModel, 
         with torch.device("meta"):  # no initialisation: it would draw from the global generator
             network = BertModel(config, add_pooling_layer="pooler.dense.weight" in bert)
             linear = nn.ModuleList(nn.Linear(hidden, classes) for classes in CLASSES)
-        network.load_state_dict(bert, strict=False, assign=True)
-        linear.load_state_dict(heads, strict=True, assign=True)
-        missing = [name for name, value in network.named_parameters() if value.is_meta]
     except (KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"CheXbert: '{path}' is not of its layout: {told(error)}") from error
-    if missing:
-        raise UserError(f"CheXbert: '{path}' lacks '{missing[0]}' ({len(missing)} such)")
+    with named(f"CheXbert: '{path}' is not of its layout"):
+        fill(network, bert, "BERT", assign=True)
+        fill(linear, heads, "linear_heads", assign=True)
     for name, value in network.named_buffers():
         if value.is_meta:  # positions and token types: constants
             owner, _, leaf = name.rpartition(".")

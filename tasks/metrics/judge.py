@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from tqdm import tqdm
 
-from medim.errors import UserError
+from medim.errors import UserError, foreign
 from medim.files import hash_files, hash_of
+from medim.weights import load
 
 PROMPT = (
     "Here are a medical image and a report.\n\nReport: {report}\n\n"
@@ -67,11 +67,9 @@ class Judge:
         folder = Path(folder)
         if not folder.is_dir():
             raise UserError(f"judge '{folder}' is no folder: a judge runs on this machine, from a folder of its weights")
-        try:
+        with foreign(f"judge '{folder}' cannot be loaded"):
             self._processor = AutoProcessor.from_pretrained(str(folder), local_files_only=True)
-            model = AutoModelForImageTextToText.from_pretrained(str(folder), local_files_only=True, dtype="auto")
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"judge '{folder}' cannot be loaded: {str(error).strip().splitlines()[0]}") from error
+        model, _ = load(AutoModelForImageTextToText, folder, f"judge '{folder}'", local_files_only=True, dtype="auto")
         if getattr(self._processor, "chat_template", None) is None:
             raise UserError(f"judge '{folder}' has no chat template: a chat model is needed")
         self._model, self._device = model.eval(), device

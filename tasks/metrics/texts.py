@@ -14,6 +14,7 @@ import torch
 
 from medim.errors import foreign
 from medim.files import hash_files, hash_of
+from medim.weights import load
 
 _WORD = re.compile(r"\w+")
 LARGEST = 8192  # words and word pairs
@@ -77,7 +78,15 @@ class SentenceEncoder:
         from transformers import AutoModel, AutoTokenizer
 
         self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        self._model = AutoModel.from_pretrained(str(folder), local_files_only=True).eval()
+        network, _ = load(
+            AutoModel,
+            folder,
+            f"sentence encoder '{folder}'",
+            lacking=r"(^|\.)pooler\.",
+            without_heads=True,
+            local_files_only=True,
+        )
+        self._model = network.eval()
         self.fingerprint = hash_files(folder / "config.json", *sorted(folder.glob("*.safetensors")), folder / "tokenizer.json")
 
     @torch.no_grad()

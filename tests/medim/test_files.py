@@ -5,7 +5,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from leaderboard import files as of_the_leaderboard
-from medim.files import atomic_path, located, write_json
+from medim.errors import UserError
+from medim.files import atomic_path, located, read_json, read_mapping, write_json
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o002])
@@ -49,3 +50,40 @@ def test_names_that_no_file_has_are_told_alike_in_every_python(tmp_path):
     for name, message in (("a\0b", "^it holds"), ("a\ud800", "^it holds"), ("a" * 300, "^File name too long$")):
         with pytest.raises(ValueError, match=message):
             located(tmp_path, name)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_value(tmp_path):
+    path = tmp_path / "a.json"
+    for mark in (b"", b"\xef\xbb\xbf"):
+        path.write_bytes(mark + '{"a": "é"}'.encode())
+        assert read_json(path) == {"a": "é"}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a git-LFS pointer"),
+        (b"\xef\xbb\xbf <HTML>", "is a web page"),
+        (b'{"a": 1,}', "line 1, column 9"),
+        (b'{"a": "\xff"}', "byte 8 is not UTF-8"),
+        (b"[" * 5000 + b"]" * 5000, "broken JSON"),
+        (b'{"a": ' + b"9" * 6000 + b"}", "broken JSON"),
+        ('{"a": 1}'.encode("utf-16"), "not UTF-8"),
+        (b'"abc"', "holds 'abc': an object of fields is needed"),
+        (b"[1]", "holds [1]"),
+        (b"null", "holds None"),
+    ],
+)
+def test_what_is_no_object_of_fields_is_one_line(tmp_path, content, said):
+    path = tmp_path / "a.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json'") as error:
+        read_mapping(path)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"a\.json' does not exist"):
+        read_json(tmp_path / "a.json")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from medim.data.archives.archive import Loss
-from medim.data.json_lines import BOM, parse_line
+from medim.data.json_lines import parse_line
 from medim.errors import UserError
+from medim.files import BOM
 
 _LINE = 1 << 20
 

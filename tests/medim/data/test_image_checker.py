@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from medim.data.image_checker import to_pixels
 from medim.data.phantom.dataset import WEIGHTS as WEIGHTS_V1
@@ -68,7 +69,7 @@ def test_missing_broken_and_foreign_files_are_told(shipped, tmp_path):
     with pytest.raises(UserError, match="not the weights of an image checker of width"):
         kind.load(path)
     path.with_suffix(".json").write_text("{\n oops")
-    with pytest.raises(UserError, match="line 2: not JSON"):
+    with pytest.raises(UserError, match="broken JSON in line 2"):
         kind.load(path)
 
 
@@ -107,3 +108,35 @@ def test_the_type_of_a_model_around_it_changes_nothing(shipped):
     alone = checker.probabilities(images)
     with torch.autocast("cpu", torch.bfloat16):
         np.testing.assert_array_equal(checker.probabilities(images), alone)
+
+
+def test_a_lost_or_renamed_tensor_and_a_pointer_are_told(shipped):
+    kind, path = shipped
+    tensors = load_file(path)
+    for changed, said in (
+        (
+            {name: tensor for name, tensor in tensors.items() if name != "head.bias"},
+            r"1 of \d+ .* missing \(head\.bias\)",
+        ),
+        ({f"module.{name}": tensor for name, tensor in tensors.items()}, "a distributed model's"),
+    ):
+        save_file(changed, path)
+        with pytest.raises(UserError, match=said):
+            kind.load(path)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        kind.load(path)
+
+
+@pytest.mark.parametrize("value", ["48", None, [1], float("nan"), 10**18, -1, {"a": 1}, True])
+def test_a_card_of_wrong_types_is_told_in_one_line(shipped, value):
+    kind, path = shipped
+    card = json.loads(path.with_suffix(".json").read_text())
+    for field in kind.fields:
+        path.with_suffix(".json").write_text(json.dumps(card | {field: value}))
+        if (field == "name" and value == "48") or (field == "accuracy" and isinstance(value, dict)):
+            continue
+        with pytest.raises(UserError) as error:
+            kind.load(path)
+        assert "\n" not in str(error.value)
+        assert field in str(error.value) or "labels" in str(error.value)

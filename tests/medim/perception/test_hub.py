@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         open_features(saved(model, tmp_path / "c", {"size": 32}))
     spec = saved(model, tmp_path / "d")
     (tmp_path / "d" / "model.safetensors").unlink()
-    with pytest.raises(UserError, match="cannot be opened"):
+    with pytest.raises(UserError, match=r"cannot be loaded: .* holds no weights"):
         open_features(spec)
 
 
@@ -125,7 +125,7 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path):
     spec = saved(model, tmp_path / "vit")
     config = tmp_path / "vit" / "config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"num_hidden_layers": 3}))
-    with pytest.raises(UserError, match=r"lack \d+ tensors, such as '.*layer.*2"):
+    with pytest.raises(UserError, match=r"16 of 56 tensors are missing \(layers\.2\."):
         open_features(spec)
 
 
