@@ -5,9 +5,14 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 EXTRAS ?= scoring,archives,lora,tensorboard,gguf,dev
 SLOW_TIMEOUT ?= 3600
+SMOKE := tests/benchmark/test_doctor.py tests/benchmark/test_cli.py tests/benchmark/export/test_formats.py \
+	tests/leaderboard/test_plots.py tests/medim/backbones tests/medim/data/archives/test_hub.py tests/medim/sampling/test_cache.py \
+	tests/medim/sampling/test_from_the_left.py tests/medim/test_denoiser.py tests/medim/test_pretrained.py \
+	tests/medim/training/test_as_causal_lm.py tests/medim/training/test_variants.py tests/tasks/adapters \
+	tests/tasks/downstream/test_llava.py tests/tasks/downstream/test_vision_encoder_decoder.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow chaos fuzz lint format checkpoint smollm2 clean
+.PHONY: help install demo test test-slow newest test-newest smoke-newest test-oldest chaos fuzz lint format checkpoint smollm2 clean
 
 help:  ## lists the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +43,26 @@ chaos: $(STAMP)  ## kills, full disks and odd folders: the commands must lose no
 
 fuzz: $(STAMP)  ## mutants of every file that the commands read: accepted rightly, or refused in one line
 	$(BIN)/python -m tests.campaigns.fuzz --mutants $(or $(MUTANTS),300)
+
+# These two know the ranges of pyproject.toml alone, all extras together, and torch at its pinned release.
+newest:
+	$(PYTHON) -m venv .venv-newest
+	grep '^torch==' constraints.txt > .venv-newest/torch.txt
+	.venv-newest/bin/python -m pip install --disable-pip-version-check -q --upgrade --upgrade-strategy eager \
+		-c .venv-newest/torch.txt -e '.[$(EXTRAS)]'
+
+test-newest: newest  ## the fast tests with the newest versions that the ranges allow
+	.venv-newest/bin/python -m pytest -m "not slow"
+
+smoke-newest: newest  ## minutes of that: what commands and tests ask most of other packages
+	.venv-newest/bin/python -m pytest -m "not slow" $(SMOKE)
+
+test-oldest:  ## the fast tests with the oldest versions that the ranges allow (Python 3.11 or 3.12)
+	$(PYTHON) -m venv --clear .venv-oldest
+	.venv-oldest/bin/python .ci/minima.py > .venv-oldest/minima.txt
+	grep '^torch==' constraints.txt >> .venv-oldest/minima.txt
+	.venv-oldest/bin/python -m pip install --disable-pip-version-check -q -c .venv-oldest/minima.txt -e '.[$(EXTRAS)]'
+	.venv-oldest/bin/python -m pytest -m "not slow"
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
@@ -71,5 +96,5 @@ weights/smollm2/.complete: | $(STAMP)
 smollm2: weights/smollm2/.complete  ## fetches the pretrained SmolLM2-135M into weights/smollm2
 
 clean:  ## removes caches (not runs, not weights, not .venv)
-	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache
+	rm -rf build dist .venv-newest .venv-oldest .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
