@@ -83,6 +83,7 @@ def describe(plan: "Plan") -> Iterator[str]:
     listing = plan.listing
     by_split = ", ".join(f"{count} {split}" for split, count in listing["splits"].items())
     yield f"{listing['pairs']} pairs ({by_split}) of {listing['studies']} studies, {listing['patients']} patients"
+    yield from (f"  {line}" for line in listing["short"])
     yield from (f"  left out by the options: {count} x {reason}" for reason, count in listing["excluded"].items())
     if listing["losses"]:
         yield f"  lost: {listing['losses']} (failures.jsonl will name each)"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from medim.errors import UserError, unknown
 
@@ -19,6 +19,12 @@ class Options(BaseModel):
     """What a user may choose for an archive, `--set key=value`; every field has a default and a description."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WholeOptions(Options):
+    """Of an archive whose size is known."""
+
+    part: bool = Field(False, description="root holds a part of the archive, and that is meant: nothing is said of the rest.")
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,14 @@ class Excluded:
     """Something that the options leave out: counted by reason in the manifest, no failure."""
 
     reason: str
+
+
+def fewer(what: str, found: int, expected: int, where: str) -> list[Loss]:
+    """The loss that says how many are missing of a whole archive, if any are."""
+    if found >= expected:
+        return []
+    reason = f"{found:,} of {expected:,} are in {where}: is root the whole archive, is a file cut? part=true if a part is meant"
+    return [Loss(what, reason)]
 
 
 class Archive(ABC):
@@ -89,6 +103,10 @@ class Archive(ABC):
         Raises:
             UserError: it cannot be read; the record becomes a line of `failures.jsonl`.
         """
+
+    def shortfall(self) -> list[Loss]:
+        """What the publisher's whole archive has and the listing did not find, with both counts; asked once `records` ended."""
+        return []
 
     def facts(self) -> dict[str, Any]:
         """What the manifest should tell beyond counts (parse coverage, versions found); asked once `records` has ended."""

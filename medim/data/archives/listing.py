@@ -30,8 +30,8 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
 
     Returns:
         The summary: `chunks`, `pairs`, `splits` (pairs by split), `patients` and `studies` (numbers), `excluded` (by reason),
-        `losses` (number), `leaks` (see `unit_keys`: patients and studies of several splits, with the one split that keeps
-        them), `terms` (of the records, by number) and the archive's `facts`.
+        `losses` (number), `short` (`Archive.shortfall` in words), `leaks` (see `unit_keys`: patients and studies of several
+        splits, with the one split that keeps them), `terms` (of the records, by number) and the archive's `facts`.
     """
     done = folder / _DONE
     if done.exists():
@@ -74,6 +74,10 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
                 for record in chunk:
                     _write_line(file, {"fields": dict(record.fields), "source": record.source})
             chunks += 1
+        short = archive.shortfall() if limit is None else []
+        for loss in short:
+            losses += 1
+            _write_line(lost, {"item": loss.item, "reason": loss.reason, "stage": "archive"})
     summary = {
         "chunks": chunks,
         "pairs": sum(counts.values()),
@@ -82,6 +86,7 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
         "studies": units["study"],
         "excluded": dict(excluded.most_common()),
         "losses": losses,
+        "short": [f"{loss.item}: {loss.reason}" for loss in short],
         "leaks": {str(key): most_held_out(bits) for key, bits in splits_of.items() if bits & (bits - 1)},
         "terms": dict(terms.most_common()),
         "facts": archive.facts(),

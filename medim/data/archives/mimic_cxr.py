@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import Field, field_validator
 
 from medim.data.archives import mimic_tables as tables
-from medim.data.archives.archive import Archive, Excluded, Loss, Options, Record
+from medim.data.archives.archive import Archive, Excluded, Loss, Record, WholeOptions, fewer
 from medim.data.archives.fields import known_split
 from medim.data.archives.mimic_reports import ReportReader
 from medim.data.images import read_image
@@ -28,7 +28,7 @@ _PROBED = 50
 _IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class MimicOptions(Options):
+class MimicOptions(WholeOptions):
     """What may be chosen for MIMIC-CXR."""
 
     split: Literal["official", "r2gen"] = Field(
@@ -191,10 +191,20 @@ class MimicCxr(Archive):
                 return read_dicom(path)
         raise UserError(f"image '{self._bases[0] / source}.jpg' does not exist, nor does a .dcm")
 
-    def facts(self) -> dict[str, Any]:
-        """Tables found, images listed (beside the figures that the options lead one to expect) and kept, how reports parsed."""
+    def shortfall(self) -> list[Loss]:
+        """Images of the split table beside those of the whole archive, where the options leave none out."""
+        expected = {} if self.options.part else self._expected() or {}
+        table = self.options.annotation if self.options.split == "r2gen" else self._split
+        lines = (fewer(f"images of {split}", self._listed[split], n, f"'{table}'") for split, n in expected.items())
+        return [loss for line in lines for loss in line]
+
+    def _expected(self) -> dict[str, int] | None:
         options = self.options
         whole = options.views == "all" and options.study == "all" and options.folders == "all"
+        return EXPECTED[options.split] if whole else None
+
+    def facts(self) -> dict[str, Any]:
+        """Tables found, images listed (beside the figures that the options lead one to expect) and kept, how reports parsed."""
         return {
             "tables": {
                 kind: path.name if path else None
@@ -202,7 +212,7 @@ class MimicCxr(Archive):
             },
             "listed": dict(self._listed),
             "found": dict(self._found),
-            "expected": EXPECTED[options.split] if whole else None,
+            "expected": self._expected(),
             "reports": self._reader.facts() if self._reader else None,
         }
 

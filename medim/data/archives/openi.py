@@ -9,16 +9,18 @@ from typing import Any, ClassVar, Literal
 from PIL import Image
 from pydantic import Field
 
-from medim.data.archives.archive import Archive, Excluded, Loss, Record
+from medim.data.archives.archive import Archive, Excluded, Loss, Record, WholeOptions, fewer
 from medim.data.archives.fields import FractionOptions, UniqueIds, inside, one_line, pair_fields
 from medim.data.archives.openi_reports import PROJECTIONS, REPORTS, Picture, Report, csv_reports, key_of, views_of, xml_reports
 from medim.errors import UserError
 
 _SECTIONS = {"findings": ("findings",), "impression": ("impression",), "both": ("findings", "impression")}
+_WHOLE = {"xml": 3_955, "csv": 3_851}
+"""Reports of the whole archive."""
 _IMAGES = ("NLMCXR_png", "images/images_normalized", "images_normalized", "images", "png")
 
 
-class OpenIOptions(FractionOptions):
+class OpenIOptions(FractionOptions, WholeOptions):
     """Options of `OpenI`."""
 
     form: Literal["auto", "xml", "csv"] = Field("auto", description="Where the reports are read; auto: XML where there is any.")
@@ -85,6 +87,11 @@ class OpenI(Archive):
         names = _file_names(source)
         path = next((path for path in (self.images / name for name in names) if path.is_file()), self.images / names[0])
         return read_image(path)
+
+    def shortfall(self) -> list[Loss]:
+        """Reports read beside those that Open-i gives out, or that the common CSV files hold."""
+        where = f"'{self._xml if self.form == 'xml' else self._reports}'"
+        return [] if self.options.part else fewer("reports", self._counts["reports"], _WHOLE[self.form], where)
 
     def facts(self) -> dict[str, Any]:
         """`form`; `reports` and those with each section; `images`, the folder used; `split`, how it was drawn."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from PIL import Image
 from pydantic import Field, ValidationInfo, field_validator
 
-from medim.data.archives.archive import Archive, Excluded, Loss, Options, Record
+from medim.data.archives.archive import Archive, Excluded, Loss, Record, WholeOptions, fewer
 from medim.data.archives.pathgen_captions import Captions, Entry, with_ids
 from medim.data.archives.slide_index import SlideIndex
 from medim.data.archives.slides import SlideFacts, Slides, plan
@@ -50,7 +50,7 @@ class PathGen(Archive):
         "images: TCGA open access (NIH Genomic Data Commons)"
     )
 
-    class Options(Options):
+    class Options(WholeOptions):
         captions: Path | None = Field(None, description="PathGen's JSON, from --root; found as *PathGen*.json if not given")
         slides: Path | None = Field(
             None, description="folder with the .svs files at any depth, from --root; --root if not given"
@@ -120,6 +120,10 @@ class PathGen(Archive):
         name, x, y = source
         facts = self._scaled(self._slides.facts(self.folder / name))
         return self._slides.read(facts.path, plan(facts, x, y, self.options.tile, self.options.microns_per_pixel)).image
+
+    def shortfall(self) -> list[Loss]:
+        """Captions read beside those of PathGen-1.6M."""
+        return [] if self.options.part else fewer("captions", self._entries, _CAPTIONS, f"'{self.captions}'")
 
     def facts(self) -> dict[str, Any]:
         """Entries and slides seen; slides that are missing or damaged, with the pairs they cost; slides by scale; what the

@@ -175,7 +175,12 @@ def test_prepared(mimic, tmp_path):
     assert (pair.id, pair.findings, pair.view) == ("a1", (), "PA")
     assert pair.report == "Seen by Dr. [deid], the lungs are clear.\nNormal."
     failures = [json.loads(line) for line in (out / "failures.jsonl").read_text().splitlines()]
-    assert len(failures) == 2
+    assert [line["stage"] for line in failures] == ["listing", "archive", "archive", "archive", "picture"]
+    short = "images of train: 8 of 368,960 are in '"
+    assert short in result.output
+    assert short == "{item}: {reason}".format(**failures[1])[: len(short)]
+    part = CliRunner().invoke(main, [*arguments, "--set", "part=true", "--overwrite", "--workers", "0"])
+    assert (part.exit_code, "2 lost" in part.output, "368,960 are" in part.output) == (3, True, False), part.output
     assert any("a3.jpg' does not exist" in str(failure) for failure in failures)
     assert any("s50000008.txt' does not exist" in str(failure) for failure in failures)
     assert '"expected"' in (out / "manifest.json").read_text()

@@ -369,3 +369,14 @@ def test_the_real_tables(shared_data):
     assert sum(isinstance(e, Record) for e in findings) == sum(row["uid"] in with_findings for row in projections)
     dropped = pairs(open_archive("openi", folder, None, {"images": ".", "xxxx": "drop"}))
     assert not any("XXXX" in record.fields["report"] for record in dropped)
+
+
+def test_a_part_of_the_archive_is_told_unless_it_is_meant(tmp_path):
+    root = make_csv(tmp_path)
+    archive = open_archive("openi", root)
+    list(archive.records())
+    (loss,) = archive.shortfall()
+    assert (loss.item, "of 3,851 are in" in loss.reason) == ("reports", True)
+    meant = open_archive("openi", root, None, {"part": "true"})
+    list(meant.records())
+    assert meant.shortfall() == []

@@ -166,7 +166,9 @@ def test_prepared_it_is_a_data_set(pathgen, pathgen_root: Path, tmp_path: Path, 
     pathgen.write_captions(
         pathgen_root, [*pathgen.entries[1:], pathgen.entry(pathgen.fourth, 0, 0), pathgen.entry(pathgen.fourth, 320, 320)]
     )  # without the first entry, whose tile is another slide's to the pixel
-    preparation = Preparation(pathgen.opened(pathgen_root), tmp_path / "out")
+    whole = Preparation(pathgen.opened(pathgen_root), tmp_path / "whole").dry_plan()
+    assert whole.listing["short"][0].startswith(f"captions: 7 of 1,620,876 are in '{pathgen_root}")
+    preparation = Preparation(pathgen.opened(pathgen_root, part=True), tmp_path / "out")
     with preparation.claimed():
         plan = preparation.plan()
         assert plan.listing["pairs"] == 6
