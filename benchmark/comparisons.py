@@ -1,7 +1,8 @@
 """Model against model, from the sums that runs kept: paired tests, Holm groups, non-inferiority, means over seeds.
 
 Models that share data, split, cases, protocol and measure are compared by each metric that is a function of sums over patients
-and may be ranked. Runs of one model (name and settings) with several `--seed` are one system, its value the mean over seeds.
+and may be ranked. Runs of one model (name and settings) with several `--seed` are one system, its value the mean over seeds;
+its trainings are told apart by the hash of the weights that each record names.
 """
 
 import difflib
@@ -15,13 +16,15 @@ import numpy as np
 
 from benchmark.statistics_store import SIGNATURE, Statistic, read_statistics, statistics_file
 from leaderboard.compare import Board, Table, boards
-from leaderboard.comparison import Comparison, Comparisons, OverSeeds
+from leaderboard.comparison import SEPARABLE, Comparison, Comparisons, OverSeeds
 from leaderboard.ranking import MINIMUM_N, comparable
 from leaderboard.record import Record
 from leaderboard.store import Collection, collect
 from medim.errors import UserError
+from tasks.adapters.predictions import UNKNOWN_TRAINING
+from tasks.metrics import paired
 from tasks.metrics.additive import Additive
-from tasks.metrics.paired import Difference, compare_all, holm, interval_of, reverse, value_of, verdict
+from tasks.metrics.paired import ALPHA, Difference, compare_all, holm, interval_of, reverse, value_of, verdict
 from tasks.metrics.statistics import too_few
 
 SEED = 0  # of every resampling and randomisation: the same runs give the same comparisons
@@ -42,6 +45,13 @@ class System:
     @property
     def additives(self) -> list[Additive]:
         return [statistic.additive for statistic in self.statistics]
+
+    @property
+    def compared(self) -> paired.System:
+        """For comparisons: predictions of unknown origin are one training, however many folders they fill."""
+        known = all(record.signature.get("settings") != UNKNOWN_TRAINING for record in self.records)
+        trainings = [str(record.signature.get("model")) if known else "" for record in self.records]
+        return paired.System(self.additives, trainings)
 
 
 @dataclass
@@ -182,7 +192,7 @@ def systems(table: Table, metric: str, sums: Sums) -> list[System]:
 
 def over_seeds(board: Board, table: Table, metric: str, system: System) -> OverSeeds:
     """Mean over the seeds of a system, with patients and seeds drawn."""
-    interval = interval_of(system.additives, SEED)
+    interval = interval_of(system.compared, SEED)
     return OverSeeds(
         task=table.task, metric=metric, dataset=board.dataset, fingerprint=board.fingerprint, split=board.split,
         protocol=board.protocol, model=system.name, runs=system.runs,
@@ -201,14 +211,16 @@ def compare_column(
     differences: dict[tuple[str, str], Difference] = {}
     for group in groups.values():
         if too_few(next(iter(group.values())).additives[0].patients) is None:
-            differences |= compare_all({name: system.additives for name, system in group.items()}, SEED)
+            differences |= compare_all({name: system.compared for name, system in group.items()}, SEED)
     by_name = {system.name: system for system in found}
     defined = {pair: d for pair, d in differences.items() if np.isfinite(d.value)}
     adjusted = holm([difference.p for difference in defined.values()])
     higher = next(iter(by_name.values())).records[0].higher_is_better is not False if by_name else True
     result = []
     for ((one, other), difference), p in zip(defined.items(), adjusted, strict=True):
+        smallest = difference.smallest_found(ALPHA / len(defined))
         for model, against, d in ((one, other, difference), (other, one, reverse(difference))):
+            said = verdict(d, p, higher, margin)
             result.append(
                 Comparison(
                     task=table.task,
@@ -232,7 +244,9 @@ def compare_column(
                     test=d.test,
                     patients=d.patients,
                     margin=margin,
-                    verdict=verdict(d, p, higher, margin),
+                    verdict=said,
+                    scope=d.scope,
+                    smallest_found=smallest if said not in SEPARABLE else None,
                 )
             )
     return result

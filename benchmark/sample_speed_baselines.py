@@ -18,7 +18,7 @@ from benchmark.released_sampling import PublicPractice, Released
 from benchmark.sample_speed import Bench
 from benchmark.sample_speed_scores import HEADLINES
 from medim.pipeline import MeDiMPipeline
-from tasks.metrics.paired import compare_all, verdict
+from tasks.metrics.paired import System, compare_all, verdict
 from tasks.metrics.statistics import too_few
 from tasks.task import Score
 
@@ -90,7 +90,7 @@ def compare(bench: Bench, ours: Mapping[str, Score], theirs: Mapping[str, Score]
     if a is None or b is None or few is not None:
         reason = ours[metric].reason or theirs[metric].reason if few is None else few.reason
         return found | {"difference": None, "non_inferior": None, "reason": reason}
-    both = {"ours": [replace(a, paired=True)], "theirs": [replace(b, paired=True)]}  # row i: the same seed and case
+    both = {"ours": System([replace(a, paired=True)]), "theirs": System([replace(b, paired=True)])}  # row i: one seed and case
     difference = compare_all(both, bench.data.seed)["ours", "theirs"]
     low = difference.interval.low
     return found | {

@@ -51,6 +51,8 @@ class Comparison(_OnBoard):
         patients: the independent units (samples, where samples answer no case).
         margin: of non-inferiority, in the metric's unit, where one was stated.
         verdict: of `model` against `against`.
+        scope: `methods` where both sides have two trainings or more; else the verdict is one of these `checkpoints`.
+        smallest_found: where the two are not separable, the true difference that 80 % of repetitions would find.
     """
 
     model: str = Field(min_length=1)
@@ -67,6 +69,8 @@ class Comparison(_OnBoard):
     patients: int = Field(ge=1)
     margin: float | None = Field(gt=0)
     verdict: Literal["better", "worse", "non-inferior", "not separable"]
+    scope: Literal["checkpoints", "methods"] = "checkpoints"
+    smallest_found: float | None = Field(default=None, ge=0)
 
     @property
     def separable(self) -> bool:
@@ -74,7 +78,7 @@ class Comparison(_OnBoard):
 
 
 class OverSeeds(_OnBoard):
-    """One system's mean over its seeds; ci_low, ci_high with patients and seeds drawn with replacement.
+    """One system's mean over its seeds; ci_low, ci_high over patients and, of several trainings, over these.
 
     Attributes:
         runs, seeds, values: one entry a seed.

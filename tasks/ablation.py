@@ -3,10 +3,9 @@
 Primary endpoint, stated before anything runs: the bound on -log p(image, report) of held-out pairs in nats, under noise that is
 the same for all arms (`medim.diffusion.likelihood`). An arm's value is the mean over its seeds of training.
 
-Trainings of one seed share the order of the data and the noise, so that differences are taken by seed, d_1 .. d_S. Their
-interval is the wider, at either end, of two: patients and seeds drawn with replacement, crossed (`tasks.metrics.paired`), which
-of few seeds draws too little of the spread between them, and Student's d +- t_{S-1} s_d / sqrt(S), which knows seeds alone.
-Where it holds 0 the sign is not resolved. One training of each tells nothing of what another seed would give: no verdict.
+Trainings of one seed share the order of the data and the noise, so that differences are taken by seed, d_1 .. d_S, and compared
+by the one rule of `tasks.metrics.estimate`: over patients and over trainings. Where the interval holds 0 the sign is not
+resolved. One training of each tells nothing of what another seed would give: no verdict.
 No correction is made for the number of arms: each row answers a question of its own.
 """
 
@@ -20,14 +19,14 @@ from scipy.stats import t as student
 
 from medim.canvas import MODALITIES
 from tasks.metrics.additive import Additive
-from tasks.metrics.paired import Difference, compare_all, interval_of, value_of
+from tasks.metrics.paired import TRAININGS, Difference, System, compare_all, interval_of, value_of
 from tasks.metrics.statistics import CONFIDENCE, Interval, too_few
 
 Verdict = Literal["better", "worse", "not resolved"]
 Sign = Literal["agrees", "disagrees", "not resolved"]
 SEED = 0  # of every resampling: the same arms give the same intervals
 OVER_SEEDS = "Student's t over seeds"
-OVER_BOTH = "the wider of a bootstrap over patients crossed with seeds and Student's t over seeds"
+OVER_BOTH = TRAININGS
 ONE_TRAINING = "one training of each: how much another seed would change is not known"
 
 
@@ -108,8 +107,8 @@ class Change:
 
 def value_over_seeds(by_seed: Mapping[int, Additive]) -> Value:
     """The mean over seeds of a metric that is a function of sums over patients."""
-    system = list(by_seed.values())
-    return Value(value_of(system), interval_of(system, SEED), {seed: one.value() for seed, one in by_seed.items()})
+    entries = list(by_seed.values())
+    return Value(value_of(entries), interval_of(System(entries), SEED), {seed: one.value() for seed, one in by_seed.items()})
 
 
 def change(names: tuple[str, str], one: Additive, other: Additive, higher_is_better: bool) -> Change:
@@ -146,15 +145,7 @@ def change_of_trainings(
     if len(seeds) == 1:
         only_patients = Interval(found.interval.low, found.interval.high, ONE_TRAINING)
         return replace(found, interval=only_patients, p=None, test="", verdict="not resolved")
-    mine, theirs = ({seed: side[seed].value() for seed in seeds} for side in (arm, base))
-    over = change_of_values(mine, theirs, higher_is_better)
-    assert over is not None
-    assert over.interval.low is not None
-    assert over.interval.high is not None
-    assert over.p is not None
-    wider = Interval(min(found.interval.low, over.interval.low), max(found.interval.high, over.interval.high))
-    said = verdict(found.difference, wider, higher_is_better)
-    return replace(found, interval=wider, p=max(found.p, over.p), test=OVER_BOTH, verdict=said)
+    return found
 
 
 def _by_patients(
@@ -167,7 +158,7 @@ def _by_patients(
     if few is not None or not math.isfinite(difference):
         interval = few or Interval(reason="no interval: the metric is undefined for one of the arms")
         return Change(difference, interval, None, "", len(set(one[0].patients)), seeds, "not resolved")
-    found: Difference = compare_all({names[0]: one, names[1]: other}, SEED, matched=True)[names]
+    found: Difference = compare_all({names[0]: System(one), names[1]: System(other)}, SEED, matched=True)[names]
     said = verdict(found.value, found.interval, higher_is_better)
     return Change(found.value, found.interval, found.p, found.test, found.patients, seeds, said)
 

@@ -48,7 +48,7 @@ def crossing(shares: np.ndarray, sizes: Sequence[float], level: float = LEVEL) -
     return np.where(reached.any(axis=1), found, np.nan)
 
 
-@combiner("smallest-seen")
+@combiner("smallest-seen", smooth=False)
 def smallest_seen(sums: np.ndarray, *, sizes: Sequence[float], level: float) -> np.ndarray:
     """Hits at each size and the number of probes, (R, S + 1) -> the size at which `level` is reached, (R,).
 

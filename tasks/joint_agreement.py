@@ -28,7 +28,6 @@ from tasks.task import Score
 
 AGREEMENT, MCC = "joint agreement", "finding MCC"
 PREVALENCE_ERROR, CO_OCCURRENCE = "max prevalence error", "co-occurrence error"
-METHOD = "percentile bootstrap over samples"
 ANCHORED = f"(x - shuffled) / (real - shuffled), {PERMUTATIONS} permutations, real's interval above the highest of them"
 DIRECTIONS = {
     AGREEMENT: True, f"anchored {AGREEMENT}": True, MCC: True, f"anchored {MCC}": True, PREVALENCE_ERROR: False,
@@ -112,9 +111,8 @@ class _Readings:
         reason: str | None = None,
         **details: Any,
     ) -> Score:
-        method = None if additive is None else METHOD
         return make_score(
-            name, value, self.context, len(self.cases), self.coverage, better, method=method, reason=reason, additive=additive,
+            name, value, self.context, len(self.cases), self.coverage, better, reason=reason, additive=additive,
             **{**self.details, **details},
         )  # fmt: skip
 

@@ -15,7 +15,6 @@ from tasks.scoring import because, make_score
 from tasks.task import Score
 
 ERROR, AGREEMENT = "max domain share error", "domain agreement"
-METHOD = "Wilson score over samples"
 
 
 def domain_scores(
@@ -114,8 +113,7 @@ class _Shares:
         reason: str | None = None,
     ) -> Score:
         value = value if additive is None else additive.value()
-        method = None if additive is None else METHOD
         return make_score(
-            metric, value, self.context, len(self.ids), self.coverage, better, method=method, reason=reason, additive=additive,
+            metric, value, self.context, len(self.ids), self.coverage, better, reason=reason, additive=additive,
             **details,
         )  # fmt: skip

@@ -20,7 +20,6 @@ from tasks.scoring import because, make_score
 from tasks.task import Score
 
 MOST_REFUSALS = 0.1
-METHOD = "percentile bootstrap over samples"
 ANCHORED = "(x - shuffled) / (real - shuffled), one permutation, real's interval above the shuffled pairs'"
 
 
@@ -77,23 +76,21 @@ def judge_scores(
     ids = [case.id for case in cases]
     refused = np.isnan(values)
     share = Additive.proportion(refused.tolist(), ids, paired=False)
-    refusals = make(
-        metric=names.refusals, value=share.value(), higher_is_better=None, method="Wilson score over samples", additive=share
-    )
+    refusals = make(metric=names.refusals, value=share.value(), higher_is_better=None, additive=share)
     if reason is not None:
         withheld = [
             make(metric=name, value=None, higher_is_better=True, reason=reason) for name in (names.score, names.anchored)
         ]
         return [*withheld, refusals], _samples(values)
     mean = _mean(values, ids)
-    scores = [make(metric=names.score, value=mean.value(), higher_is_better=True, method=METHOD, additive=mean)]
+    scores = [make(metric=names.score, value=mean.value(), higher_is_better=True, additive=mean)]
     anchored = partial(make, metric=names.anchored, higher_is_better=True, anchored=ANCHORED)
     problem = scale if isinstance(scale, str) else scale.problem
     if isinstance(scale, str) or problem is not None:
         scores.append(anchored(value=None, reason=problem))
     else:
         put = scale.put(mean)
-        scores.append(anchored(value=put.value(), method=METHOD, additive=put))
+        scores.append(anchored(value=put.value(), additive=put))
     return [*scores, refusals], _samples(values)
 
 

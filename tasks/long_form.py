@@ -26,7 +26,6 @@ from tasks.metrics.additive import Additive
 from tasks.metrics.captioning import protocol_named
 from tasks.metrics.diversity import distinct_n
 from tasks.metrics.report_form import length_sums, repetition_sums
-from tasks.metrics.statistics import cluster_bootstrap
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.report_generation import ReportGeneration
 from tasks.scoring import (
@@ -195,7 +194,7 @@ class _Reading:
         r = float(correlation(moments.sum(axis=0, keepdims=True))[0])
         none = "the references have no tokens"
         together = {"reason": "all lengths are equal"} if np.isnan(r) else {
-            "interval": cluster_bootstrap(moments, self.patients, correlation, self.context.seed)
+            "additive": Additive(moments, tuple(self.patients), "length-correlation")
         }  # fmt: skip
         counts = np.array([(len(sentences), 1) for sentences in self.sentences], dtype=np.float64)
         return [

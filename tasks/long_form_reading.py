@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from tasks.metrics.additive import combiner
+
 QUARTERS = ("first", "second", "third", "last")
 PRESENT, ABSENT = "present", "absent"
 _STOP = re.compile(r"(?<=[.!?])(?<!\s\d\.)\s+|\n+")  # not between an item's number and its text
@@ -85,6 +87,7 @@ def length_moments(lengths: np.ndarray) -> np.ndarray:
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
 
+@combiner("length-correlation", bounds=(-1, 1))
 def correlation(sums: np.ndarray) -> np.ndarray:
     """Pearson's r of sums (R, 6) of `length_moments`; (R,), NaN where either length does not vary."""
     n, x, y, xx, yy, xy = sums.T

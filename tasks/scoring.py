@@ -14,7 +14,7 @@ from tasks.context import Context
 from tasks.metrics.additive import Additive
 from tasks.metrics.findings import Counts, f1, macro_f1, sample_f1, supported
 from tasks.metrics.signature import signature
-from tasks.metrics.statistics import METHOD, Interval
+from tasks.metrics.statistics import Interval
 from tasks.protocols import Case, Prediction
 from tasks.task import Score
 
@@ -76,7 +76,7 @@ def make_score(
     """A score with its signature.
 
     Args:
-        interval: made elsewhere; `method` says how (a bootstrap over patients by default).
+        interval: made elsewhere; `method` says how.
         additive: the sums that the value is a function of; the interval then follows from them, and they are kept with the
             score unless the value is withheld.
         details: what else the signature says. `unavailable=True` where the value is withheld because a tool, a model or a
@@ -94,7 +94,6 @@ def make_score(
             raise ValueError(f"{metric}: the interval follows from its sums; give one of the two")
         interval = additive.interval(context.seed)
         method = additive.method if method is None else method
-    method = METHOD if method is None else method
     if interval is not None:
         details["interval"] = interval.reason or f"95 %, {method}, seed {context.seed}"
     return Score(

@@ -7,7 +7,7 @@ from tasks.augmentation import settings as names
 from tasks.augmentation.arms import Arm
 from tasks.augmentation.comparing import Comparison
 from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings
-from tasks.augmentation.statistics import Effect
+from tasks.augmentation.statistics import ALPHA, Effect
 
 PAPER = ("BLEU-1", "BLEU-2", "BLEU-3", "METEOR")  # the metrics of the paper's relative gains
 
@@ -56,7 +56,7 @@ def statements(arms: Sequence[Arm], comparison: Comparison, settings: Augmentati
         p = comparison.adjusted.get(arm.name)
         lines.append(
             f"{arm.name} against real-repeated, {primary}: {_signed(gain)}" + ("" if p is None else f", p = {p:.3g}")
-            + f": {_verdict(gain, p)}"
+            + f": {_verdict(gain, p, len(comparison.adjusted))}"
         )  # fmt: skip
     for arm in arms:
         if arm.kind == names.SYNTHETIC:
@@ -82,7 +82,7 @@ def statements(arms: Sequence[Arm], comparison: Comparison, settings: Augmentati
         hurts = shuffled.high is not None and shuffled.high < 0
         lines.append(
             f"shuffled against whole generated pairs, {primary}: {_signed(shuffled)}: shuffling "
-            + ("hurts, so the pairing carries something" if hurts else "makes no difference that can be told from 0")
+            + ("hurts, so the pairing carries something" if hurts else f"{_verdict(shuffled, shuffled.p, 1)} from 0")
         )
     for name, exchange in comparison.exchange.items():
         if exchange.rate is None:
@@ -94,9 +94,7 @@ def statements(arms: Sequence[Arm], comparison: Comparison, settings: Augmentati
             )
     count = len(settings.seeds)
     if count == 1:
-        lines.append("one seed: intervals hold nothing of the spread between trainings")
-    elif count < 5:
-        lines.append(f"{count} seeds: intervals hold too little of the spread between trainings")
+        lines.append("one seed: what is said holds for these checkpoints; how much another seed would change is not known")
     return lines
 
 
@@ -134,9 +132,11 @@ def _percent(effect: Effect) -> str:
     return f"{effect.value:+.2f} %{interval}"
 
 
-def _verdict(effect: Effect, p: float | None) -> str:
-    if p is None:
+def _verdict(effect: Effect, p: float | None, family: int) -> str:
+    """`p` is adjusted over the `family`; what could have been found is, too."""
+    if p is None or effect.estimate is None:
         return "no interval"
-    if effect.value == 0 or p >= 0.05:
-        return "not separable"
+    if effect.value == 0 or p >= ALPHA:
+        smallest = effect.estimate.smallest_found(ALPHA / family)
+        return f"not separable (a difference of {smallest:.2g} would be found in 80 % of repetitions)"
     return "better" if effect.value > 0 else "worse"

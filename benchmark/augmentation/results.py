@@ -17,7 +17,7 @@ from medim.files import write_json, write_text
 from tasks.augmentation.arms import Arm
 from tasks.augmentation.comparing import Comparison, Sums
 from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings
-from tasks.augmentation.statistics import CROSSED, Effect
+from tasks.augmentation.statistics import METHOD, Effect
 from tasks.metrics.additive import Additive
 from tasks.protocols import Case
 from tasks.scoring import MACRO_F1
@@ -122,7 +122,7 @@ class _Maker:
         settings.pop("fitted", None)
         signature["settings"] = settings | (one.of_the_system if arm.depends_on_generator else {})
         if effect is not None and effect.low is not None:
-            signature["interval"] = f"95 %, {CROSSED}"
+            signature["interval"] = f"95 %, {METHOD}"
         value = effect.value if effect is not None and finite else None
         why = (effect.reason if effect is not None else None) or reason
         return Record(

@@ -16,13 +16,20 @@ from benchmark.status import DONE, WITH_FAILURES
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="With --labels: folder that holds openi_metadata_dataset_chexpert_labels.csv and indiana_reports.csv.",
 )
+@click.option("--statistics", is_flag=True, help="Instead: simulate verdicts and intervals. How often are they false?")
+@click.option("--runs", type=click.IntRange(min=100), help="Of each simulation, with --statistics.  [default: 4000]")
 @click.pass_context
-def selftest(ctx: click.Context, out: Path | None, labels: bool, indiana: Path | None) -> None:
+def selftest(
+    ctx: click.Context, out: Path | None, labels: bool, indiana: Path | None, statistics: bool, runs: int | None
+) -> None:
     """Shows every installed metric embedded pairs before and after a change of known effect; offline, in some two minutes.
 
     Denials flipped, sides swapped, half of the outputs missing, pairs shuffled, one answer for all, other order, line
     separators, 16-bit images, JPEG, noise, few samples, copies of training pairs. `pass`: as it should be; `blind`: it does
     not notice, as documented (BLEU a denied finding); `warn`: not as documented; `fail`: wrong. Exit status 3: a metric fails.
+
+    --statistics simulates systems between which there is no difference: how often is one called better, non-inferior or
+    equivalent, how often do intervals hold the truth, and which difference would be found in 80 % of repetitions. Some minutes.
     """
     from benchmark.selftest import selftest, table
     from medim.errors import UserError
@@ -33,6 +40,10 @@ def selftest(ctx: click.Context, out: Path | None, labels: bool, indiana: Path |
     if labels:
         _labels(indiana, out)
         return
+    if runs is not None and not statistics:
+        raise click.UsageError("--runs goes with --statistics")
+    if statistics:
+        ctx.exit(_statistics(runs, out))
     try:
         outcome = selftest(lambda line: click.echo(line, err=True))
     except ModuleNotFoundError as error:
@@ -58,3 +69,20 @@ def _labels(indiana: Path | None, out: Path | None) -> None:
         figures = [figure for reading in readings for figure in reading.as_dict()["figures"]]
         write_json(out / "selftest_labels.json", {"figures": figures, "wrong": readings[0].as_dict()["wrong"]})
         click.echo(f"figures: {out / 'selftest_labels.json'}")
+
+
+def _statistics(runs: int | None, out: Path | None) -> int:
+    from dataclasses import asdict
+
+    from benchmark.selftest_statistics import RUNS, rates, table
+    from medim.files import write_json
+
+    runs = runs or RUNS
+    found = list(rates(runs))
+    click.echo(table(found))
+    failed = [rate for rate in found if rate.failed]
+    click.echo(f"\n{len(found)} figures of {runs:,} runs each: {len(failed)} beyond their bound")
+    if out is not None:
+        write_json(out / "statistics.json", {"runs": runs, "rates": [asdict(rate) for rate in found]})
+        click.echo(f"figures: {out / 'statistics.json'}")
+    return WITH_FAILURES if failed else DONE

@@ -7,21 +7,39 @@ from leaderboard.compare import Table
 from leaderboard.comparison import Comparison
 from leaderboard.tables import decimals, number
 
-# The metric that speaks for a task, where it was compared; else the first column that was.
-PRIMARY = {
-    "image-generation": "macro finding F1",
-    "report-generation": "macro finding F1",
-    "joint-generation": "joint agreement",
+# The metric that speaks for a task, named before anything is compared: the first that a table has. All others are descriptive.
+_EDITS = ("hit and others kept",)
+PRIMARY: dict[str, tuple[str, ...]] = {
+    "image-generation": ("macro finding F1",),
+    "report-generation": ("macro finding F1", "BLEU-4"),
+    "joint-generation": ("joint agreement",),
+    "likelihood": ("nats per pair (joint)",),
+    "memorisation": ("flagged images",),
+    "editing": _EDITS,
+    "editing-removal": _EDITS,
+    "inpainting": _EDITS,
+    "fine-detail": ("smallest nodule told from its twin through the tokenizer (% of the width), contrast 0.65",),
+    "long-form": ("macro finding F1",),
+    "ablation": ("nats per pair (joint)",),
+    "augmentation": ("macro finding F1", "BLEU-4"),
 }
 
 
+def primary(task: str) -> tuple[str, ...]:
+    """The metrics of which the first that is there speaks for a task; `augmentation (REGIME)` is one task in every regime."""
+    return PRIMARY.get(task.partition(" (")[0], ())
+
+
 def verdicts(table: Table) -> list[str]:
-    """Sentences about the primary metric (who leads, who cannot be told apart), and about every metric with a stated margin."""
+    """Sentences about the primary metric (who leads, who cannot be told apart), about every metric with a stated margin, and
+    about what all these hold for.
+    """
     compared = [metric for metric in table.metrics if table.comparisons.of(metric)]
     if not compared:
         return []
-    metric = PRIMARY.get(table.task, "")
-    pairs = table.comparisons.of(metric if metric in compared else compared[0])
+    metric = next((name for name in primary(table.task) if name in compared), None)
+    named = metric is not None
+    pairs = table.comparisons.of(metric or compared[0])
     metric = pairs[0].metric
     sign = -1 if _higher_is_better(table, metric) else 1
     values = {pair.model: pair.value for pair in pairs}
@@ -35,12 +53,20 @@ def verdicts(table: Table) -> list[str]:
     if beats[lead]:
         worst = max(pair.p_adjusted for pair in pairs if pair.model == lead and pair.verdict == "better")
         said.append(f"{lead} is better than {_list(beats[lead])} (adjusted p {_p(worst)})")
-    if tied := [pair.against for pair in pairs if pair.model == lead and pair.verdict != "better"]:
-        said.append(f"{lead} cannot be told apart from {_list(tied)}")
+    if tied := [pair for pair in pairs if pair.model == lead and pair.verdict != "better"]:
+        said.append(f"{lead} cannot be told apart from {_list([_tied(pair) for pair in tied])}")
     said += [f"{model} is better than {_list(beats[model])}" for model in others if beats[model]]
     if len(others) > 1 and not any(beats[model] for model in others):
         said.append(f"{_list(others)} cannot be told apart from each other")
     sentences = [f"{metric}: {'; '.join(said)}."]
+    if any(pair.scope == "checkpoints" for pair in pairs):
+        sentences.append("This is said of these checkpoints, not of the methods: that needs two trainings or more of each.")
+    if len(compared) > 1:
+        which = f"{metric} was named beforehand as the primary one" if named else "None was named beforehand as the primary one"
+        sentences.append(
+            f"{len(compared)} columns are compared, each with its own correction for the number of pairs and none for the "
+            f"number of columns. {which}; verdicts by the others are descriptive."
+        )
     sentences += [
         f"{pair.metric}: {pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g}."
         for pair in table.comparisons.pairs
@@ -63,6 +89,8 @@ def comparison_rows(table: Table) -> list[dict[str, Any]]:
             verdict: str = pair.verdict
             if other is not None and other.verdict == "non-inferior":
                 verdict = f"not separable; {other.model} non-inferior at a margin of {pair.margin:g}"
+            if pair.smallest_found is not None:
+                verdict += f" (80 % of repetitions would find {number(pair.smallest_found, places)})"
             rows.append(
                 {
                     "metric": metric,
@@ -73,7 +101,7 @@ def comparison_rows(table: Table) -> list[dict[str, Any]]:
                     "p": _p(pair.p),
                     "p_adjusted": _p(pair.p_adjusted),
                     "verdict": verdict,
-                    "how": f"{pair.test}; {pair.patients:,} units; Holm over {pair.family} pairs",
+                    "how": f"{pair.test}; {pair.patients:,} units; Holm over {pair.family} pairs; said of these {pair.scope}",
                 }
             )
     return rows
@@ -95,6 +123,13 @@ def seed_rows(table: Table) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def _tied(pair: Comparison) -> str:
+    if pair.smallest_found is None:
+        return pair.against
+    places = decimals([abs(pair.difference), pair.smallest_found])
+    return f"{pair.against} (80 % of repetitions would find a difference of {number(pair.smallest_found, places)})"
 
 
 def _higher_is_better(table: Table, metric: str) -> bool:

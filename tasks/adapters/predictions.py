@@ -19,6 +19,8 @@ NEEDS = {
     "joint-generation": ("image", "report"),
 }  # fmt: skip
 
+UNKNOWN_TRAINING = {"source": "folder of predictions"}  # the settings of a system of whose training nothing is known
+
 
 class PredictionFolder:
     """The predictions of a folder (`tasks.adapters.predictions_file` says how it looks).
@@ -43,7 +45,7 @@ class PredictionFolder:
 
     def settings(self) -> dict[str, Any]:
         """Where the samples come from; how they were drawn is not known here."""
-        return {"source": "folder of predictions"}
+        return dict(UNKNOWN_TRAINING)
 
     def cannot(self, task: str) -> str | None:
         """A task is possible where the folder has what it asks for, of one case at least."""

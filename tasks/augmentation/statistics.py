@@ -1,30 +1,29 @@
-"""Arm against arm: patients and seeds are crossed, and both are drawn for all arms alike.
+"""Arm against arm, on the same patients and by the same seeds, by the one rule of `tasks.metrics.estimate`.
 
-Of arms a and b, seeds s and patients p, with f the metric and x the sums of a patient (`tasks.metrics.additive`):
-
-    value       A = mean_s f(sum_p x[a, s, p])
-    resample    A* = sum_s v_s f(sum_p w_p x[a, s, p])    w ~ Multinomial(P; 1/P), S v ~ Multinomial(S; 1/S)
-
-w and v are the same for every arm (the pigeonhole bootstrap, Owen 2007): arms share patients, and a seed's initial weights. Of
-few seeds v draws too little of their spread, and of one seed none; the number of seeds stands beside every interval. All is
-given one set of generated pairs: what another draw of these would change is not in the intervals.
+With seeds s, patients p, f the metric and x the sums of a patient (`tasks.metrics.additive`), the value of arm a is
+mean_s f(sum_p x[a, s, p]). Arms share patients, and a seed's initial weights: differences are taken by seed. What is no
+mean over seeds (a ratio, an exchange rate) is compared by its jackknife pseudo-values over seeds, S theta - (S - 1) theta_(-s),
+which of a mean are the values themselves (Tukey 1958). All is given one set of generated pairs: what another draw of these
+would change is not in the intervals.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tasks.metrics.additive import Additive
-from tasks.metrics.statistics import RESAMPLES, Interval, percentile_interval, resampling_weights, too_few
+from tasks.metrics.estimate import Estimate, Resampled, Trainings, of_mean, resampled
+from tasks.metrics.paired import TRAININGS
+from tasks.metrics.statistics import CONFIDENCE, RESAMPLES, too_few
 
-CROSSED = f"percentile bootstrap over patients crossed with seeds, both shared by the arms, {RESAMPLES} resamples"
+METHOD = f"{TRAININGS}, both shared by the arms, {RESAMPLES} resamples"
 ALPHA = 0.05
 NOT_RESOLVED = "not resolved"
 _DIGITS = 9  # BLEU without a common n-gram is some 1e-15: what differs by less than 1e-9 is equal
 
-System = Sequence[Additive]  # one entry a seed
+Entries = Sequence[Additive]  # one a seed
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class Effect:
 
     Attributes:
         p: two-sided, of no effect; None for a value that is no difference.
+        estimate: the value with its spread; None where there is no interval.
     """
 
     value: float
@@ -40,10 +40,11 @@ class Effect:
     high: float | None = None
     p: float | None = None
     reason: str | None = None
+    estimate: Estimate | None = field(default=None, compare=False, repr=False)
 
     def told(self) -> dict[str, Any]:
         """JSON-able."""
-        return asdict(self)
+        return {name: value for name, value in vars(self).items() if name != "estimate"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Crossed:
         ValueError: no arms, or arms of different patients or numbers of seeds.
     """
 
-    def __init__(self, systems: Mapping[str, System], seed: int = 0, resamples: int = RESAMPLES) -> None:
+    def __init__(self, systems: Mapping[str, Entries], seed: int = 0, resamples: int = RESAMPLES) -> None:
         by_patient = {name: [one.by_patient() for one in system] for name, system in systems.items()}
         shapes = {(len(system), len(one.sums)) for system in by_patient.values() for one in system}
         if len(shapes) != 1 or not all(by_patient.values()):
@@ -103,41 +104,43 @@ class Crossed:
         self.seeds, self.patients = next(iter(shapes))
         few = too_few(next(iter(systems.values()))[0].patients)
         self.reason = None if few is None else few.reason
-        means = {name: float(np.mean([one.value() for one in system])) for name, system in by_patient.items()}
-        self.values = {name: round(mean, _DIGITS) for name, mean in means.items()}
-        drawn = {} if few is not None else _resampled(by_patient, seed, resamples)
-        self._drawn = {name: np.round(values, _DIGITS) for name, values in drawn.items()}
+        self.by_seed = {name: np.array([one.value() for one in system]) for name, system in by_patient.items()}
+        self.values = {name: round(float(values.mean()), _DIGITS) for name, values in self.by_seed.items()}
+        drawn = {} if few is not None else {name: resampled(one, seed, resamples) for name, one in by_patient.items()}
+        self._drawn = {
+            name: replace(one, value=self.values[name], drawn=np.round(one.drawn, _DIGITS)) for name, one in drawn.items()
+        }
 
     def value(self, arm: str) -> Effect:
         """The mean over seeds."""
-        return self._effect(self.values[arm], self._drawn.get(arm), null=None)
+        return self._effect(self.values[arm], self._drawn.get(arm), self._trainings(lambda means: means[arm]))
 
     def difference(self, arm: str, against: str) -> Effect:
         """The first's value less the second's."""
-        drawn = self._drawn[arm] - self._drawn[against] if self._drawn else None
-        return self._effect(self.values[arm] - self.values[against], drawn, null=0.0)
+        drawn = self._drawn[arm].less(self._drawn[against]) if self._drawn else None
+        return self._effect(self.values[arm] - self.values[against], drawn, self._by_seed(arm, against), null=0.0)
 
     def relative(self, arm: str, against: str) -> Effect:
         """The first's gain over the second, in per cent of the second: the paper's form."""
         base = self.values[against]
         if not base > 0:
             return Effect(float("nan"), reason=f"no relative gain: {against} has {base:g}")
-        drawn = None
-        if self._drawn:
-            below = self._drawn[against]
-            ratio = np.divide(self._drawn[arm], below, out=np.full(len(below), np.nan), where=below > 0)
-            drawn = 100 * (ratio - 1)
-        return self._effect(100 * (self.values[arm] / base - 1), drawn, null=0.0)
+        drawn = self._drawn[arm].over(self._drawn[against]).scaled(100, -100) if self._drawn else None
+        trainings = self._trainings(lambda means: 100 * (means[arm] / means[against] - 1) if means[against] > 0 else np.nan)
+        return self._effect(100 * (self.values[arm] / base - 1), drawn, trainings, null=0.0)
 
     def equivalence(self, arm: str, against: str, margin: float) -> Equivalence:
         """Whether the two differ by less than `margin`, which was stated before."""
         value = self.values[arm] - self.values[against]
         if not self._drawn:
             return Equivalence(value, margin, None, None, None, None, self.reason)
-        drawn = _finite(self._drawn[arm] - self._drawn[against])
-        low, high = (float(end) for end in np.quantile(drawn, [ALPHA, 1 - ALPHA]))
-        p = float(max((1 + side.sum()) / (1 + len(drawn)) for side in (drawn <= -margin, drawn >= margin)))
-        return Equivalence(value, margin, low, high, p, p < ALPHA)
+        drawn = self._drawn[arm].less(self._drawn[against])
+        estimate = Estimate(value, drawn.ends(), self._by_seed(arm, against))
+        interval = estimate.interval(1 - 2 * ALPHA)
+        if interval.low is None:
+            return Equivalence(value, margin, None, None, None, None, interval.reason)
+        p = max(estimate.p_beyond(-margin, above=True), estimate.p_beyond(margin, above=False))
+        return Equivalence(value, margin, interval.low, interval.high, p, p < ALPHA)
 
     def exchange(self, arm: str, added: int, curve: Mapping[str, int]) -> Exchange:
         """How many real pairs each of the `added` pairs of an arm is worth.
@@ -157,27 +160,47 @@ class Crossed:
                 None, reason=f"{NOT_RESOLVED}: {curve[last]} further real pairs gain nothing that can be told from 0"
             )
         sizes = np.array([curve[name] for name in order], dtype=np.float64)
-        rate = _worth(np.array([[self.values[name]] for name in order]), np.array([self.values[arm]]), sizes)[0] / added
-        drawn = _worth(np.stack([self._drawn[name] for name in order]), self._drawn[arm], sizes) / added
-        low, high = (float(end) for end in np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2], method="nearest"))
+
+        def worth(means: Mapping[str, float]) -> float:
+            return float(_worth(np.array([[means[name]] for name in order]), np.array([means[arm]]), sizes)[0]) / added
+
+        rate = worth(self.values)
+        drawn = np.sort(_worth(np.stack([self._drawn[name].drawn for name in order]), self._drawn[arm].drawn, sizes) / added)
         most = curve[last] / added
         if not np.isfinite(rate):
             return Exchange(None, reason=f"{NOT_RESOLVED}: worth more than the {most:g} that the learning curve reaches")
-        if not np.isfinite(high):
+        high = float(np.quantile(drawn, (1 + CONFIDENCE) / 2, method="nearest"))
+        trainings = self._trainings(worth)
+        if not np.isfinite([high, *(part.variance for part in trainings)]).all():
             return Exchange(None, reason=f"{NOT_RESOLVED}: {rate:.2g}, and the interval leaves the learning curve at {most:g}")
-        return Exchange(float(rate), low, high)
+        interval = Estimate(rate, drawn[np.isfinite(drawn)], trainings).interval().within(0.0, np.inf)
+        return Exchange(rate, interval.low, interval.high)
 
-    def _effect(self, value: float, drawn: np.ndarray | None, null: float | None) -> Effect:
+    def _by_seed(self, arm: str, against: str) -> tuple[Trainings, ...]:
+        return of_mean(np.round(self.by_seed[arm] - self.by_seed[against], _DIGITS).tolist())
+
+    def _trainings(self, statistic: Callable[[Mapping[str, float]], float]) -> tuple[Trainings, ...]:
+        """What seeds add to the spread of a function of the arms' means, by pseudo-values."""
+        if self.seeds < 2:
+            return ()
+        whole = statistic({name: float(values.mean()) for name, values in self.by_seed.items()})
+        left = [
+            statistic({name: float(np.delete(values, seed).mean()) for name, values in self.by_seed.items()})
+            for seed in range(self.seeds)
+        ]
+        with np.errstate(invalid="ignore"):
+            return of_mean((self.seeds * whole - (self.seeds - 1) * np.array(left)).tolist())
+
+    def _effect(
+        self, value: float, drawn: Resampled | None, trainings: tuple[Trainings, ...], null: float | None = None
+    ) -> Effect:
         if drawn is None:
             return Effect(value, reason=self.reason)
-        interval: Interval = percentile_interval(drawn)
+        estimate = Estimate(value, drawn.ends(), trainings)
+        interval = estimate.interval()
         if interval.low is None:
             return Effect(value, reason=interval.reason)
-        kept = _finite(drawn)
-        p = None
-        if null is not None:
-            p = float(min(1.0, 2 * min((1 + side.sum()) / (1 + len(kept)) for side in (kept <= null, kept >= null))))
-        return Effect(value, interval.low, interval.high, p)
+        return Effect(value, interval.low, interval.high, None if null is None else estimate.p(null), estimate=estimate)
 
 
 def _worth(curve: np.ndarray, target: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -194,25 +217,3 @@ def _worth(curve: np.ndarray, target: np.ndarray, sizes: np.ndarray) -> np.ndarr
         share = np.divide(target - low, gap, out=np.zeros_like(target), where=gap > 0)
         found = np.where(target <= high, sizes[place] + np.clip(share, 0, 1) * (sizes[place + 1] - sizes[place]), found)
     return np.where(target <= rising[0], 0.0, found)
-
-
-def _resampled(systems: Mapping[str, System], seed: int, resamples: int) -> dict[str, np.ndarray]:
-    """The value of each arm on each resample, (R,)."""
-    first = next(iter(systems.values()))
-    seeds, patients = len(first), len(first[0].sums)
-    drawn = np.random.default_rng([seed, 2]).multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds  # (R, S)
-    columns = np.concatenate([one.sums for system in systems.values() for one in system], axis=1)
-    sums = np.concatenate([weights @ columns for weights in resampling_weights(patients, seed, resamples)])
-    result, start = {}, 0
-    for name, system in systems.items():
-        values = []
-        for one in system:
-            width = one.sums.shape[1]
-            values.append(one.evaluate(sums[:, start : start + width]))
-            start += width
-        result[name] = (drawn * np.stack(values, axis=1)).sum(axis=1)
-    return result
-
-
-def _finite(drawn: np.ndarray) -> np.ndarray:
-    return drawn[np.isfinite(drawn)]

@@ -8,6 +8,7 @@ written to a file (sums by patient, the name, its parameters) and read again wit
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -16,27 +17,24 @@ from typing import Any
 import numpy as np
 
 from medim.errors import unknown
-from tasks.metrics.statistics import (
-    METHOD,
-    RESAMPLES,
-    WILSON,
-    Interval,
-    by_patient,
-    percentile_interval,
-    resampled_sums,
-    too_few,
-    wilson_interval,
-)
+from tasks.metrics.estimate import MANY, Estimate, resampled
+from tasks.metrics.statistics import RESAMPLES, Interval, by_patient, too_few, wilson_interval
 
 Combine = Callable[..., np.ndarray]
 COMBINERS: dict[str, Combine] = {}
+BOUNDS: dict[str, tuple[float, float]] = {}
+ROUGH: set[str] = set()
 PROPORTION = "proportion"
 COUNTS = frozenset({"mean", PROPORTION, "affine-mean"})
 """Whose second sum is a number of samples: a patient without any is no evidence."""
 
 
-def combiner(name: str) -> Callable[[Combine], Combine]:
+def combiner(name: str, bounds: tuple[float, float] | None = None, smooth: bool = True) -> Callable[[Combine], Combine]:
     """Registers f(sums (R, K), **parameters) -> (R,), vectorised over R; NaN where it is undefined.
+
+    Args:
+        bounds: the least and the greatest value that it can take: no interval goes beyond.
+        smooth: whether small changes of the sums change it in proportion. A quantile or a censored size is not so.
 
     Raises:
         ValueError: another function bears the name.
@@ -46,6 +44,10 @@ def combiner(name: str) -> Callable[[Combine], Combine]:
         present = COMBINERS.setdefault(name, function)
         if (present.__module__, present.__qualname__) != (function.__module__, function.__qualname__):
             raise ValueError(f"two combiners are named '{name}': {present.__module__} and {function.__module__}")
+        if bounds is not None:
+            BOUNDS[name] = bounds
+        if not smooth:
+            ROUGH.add(name)
         return function
 
     return register
@@ -99,9 +101,18 @@ class Additive:
         return cls(np.stack([column, np.ones_like(column)], axis=1), tuple(patients), PROPORTION, paired=paired)
 
     @property
+    def smooth(self) -> bool:
+        """Whether its standard error follows from its slope."""
+        return self.combine not in ROUGH
+
+    @property
     def method(self) -> str:
         """How `interval` is made, for signatures."""
-        return WILSON if self.combine == PROPORTION else METHOD
+        units = "patients" if self.paired else "samples"
+        if self.combine == PROPORTION:
+            return f"Wilson score, effective number of samples over {units}"
+        kind = "studentised" if self.smooth and len(set(self.patients)) < MANY else "percentile"
+        return f"{kind} bootstrap over {units}, {RESAMPLES} resamples"
 
     def evaluate(self, sums: np.ndarray) -> np.ndarray:
         """The statistic of sums (R, K) -> (R,); NaN where it is undefined."""
@@ -119,7 +130,9 @@ class Additive:
             return few
         if self.combine == PROPORTION:
             return wilson_interval(by_patient(self.sums, self.patients))
-        return percentile_interval(self.evaluate(resampled_sums(self.sums, self.patients, seed, resamples)))
+        found = resampled([self.by_patient()], seed, resamples)
+        low, high = BOUNDS.get(self.combine, (-math.inf, math.inf))
+        return Estimate(found.value, found.ends()).interval().within(low, high)
 
     def by_patient(self) -> "Additive":
         """The same statistic with one row a patient, named by running number in order of first appearance."""

@@ -23,7 +23,7 @@ def bleu_sums(references: References, hypotheses: Counted) -> np.ndarray:
     return np.stack([lengths, references.counted.lengths, *tried, *matched], axis=1).astype(np.float64)
 
 
-@combiner("corpus-bleu")
+@combiner("corpus-bleu", bounds=(0, 1))
 def bleu_of_sums(sums: np.ndarray, *, order: int) -> np.ndarray:
     """BLEU-1 to `order` of sums (R, 10), as pycocoevalcap computes it, without smoothing: (R,).
 

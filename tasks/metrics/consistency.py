@@ -97,7 +97,7 @@ def additive_agreement(counts: Counts, ids: Sequence[str]) -> Additive:
     return Additive(counts.values.reshape(len(ids), -1), tuple(ids), "agreement", {"shown": shown}, paired=False)
 
 
-@combiner("agreement")
+@combiner("agreement", bounds=(0, 1))
 def agreement_of_sums(sums: np.ndarray, *, shown: Sequence[bool]) -> np.ndarray:
     """Agreement of flattened totals (R, 3 L) -> (R,); `shown`: the labels that the whole sample shows."""
     totals = sums.reshape(len(sums), 3, len(shown))
@@ -116,7 +116,7 @@ def additive_label_mcc(counts: Counts, label: str, ids: Sequence[str]) -> Additi
     return Additive(_with_size(counts.select([label])), tuple(ids), "label-mcc", paired=False)
 
 
-@combiner("macro-mcc")
+@combiner("macro-mcc", bounds=(-1, 1))
 def macro_mcc_of_sums(sums: np.ndarray, *, defined: Sequence[bool]) -> np.ndarray:
     """Macro MCC of TP, FP, FN of L labels each and the number of samples, (R, 3 L + 1) -> (R,)."""
     values = _mcc(*_tables(sums, len(defined)))
@@ -125,7 +125,7 @@ def macro_mcc_of_sums(sums: np.ndarray, *, defined: Sequence[bool]) -> np.ndarra
     return np.divide(total, kept.sum(axis=1), out=np.full(len(sums), np.nan), where=kept.any(axis=1))
 
 
-@combiner("label-mcc")
+@combiner("label-mcc", bounds=(-1, 1))
 def label_mcc_of_sums(sums: np.ndarray) -> np.ndarray:
     """MCC of TP, FP, FN and the number of samples, (R, 4) -> (R,); NaN where it is undefined."""
     return _mcc(*_tables(sums, 1))[:, 0]

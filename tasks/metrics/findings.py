@@ -91,37 +91,37 @@ def macro_statistic(labels: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda sums: _macro_of(f1, sums, labels)
 
 
-@combiner("macro-f1")
+@combiner("macro-f1", bounds=(0, 1))
 def macro_f1_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
     """Macro F1 of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
     return _macro_of(f1, sums, labels)
 
 
-@combiner("macro-f1-all")
+@combiner("macro-f1-all", bounds=(0, 1))
 def macro_f1_of_all_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
     """Macro F1 of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over all L: a label on neither side counts as 0."""
     return macro_f1(sums.reshape(len(sums), 3, labels))
 
 
-@combiner("macro-precision")
+@combiner("macro-precision", bounds=(0, 1))
 def macro_precision_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
     """Macro precision of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
     return _macro_of(precision, sums, labels)
 
 
-@combiner("macro-recall")
+@combiner("macro-recall", bounds=(0, 1))
 def macro_recall_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
     """Macro recall of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
     return _macro_of(recall, sums, labels)
 
 
-@combiner("micro-f1")
+@combiner("micro-f1", bounds=(0, 1))
 def micro_f1_of_sums(sums: np.ndarray) -> np.ndarray:
     """F1 of pooled TP, FP, FN (R, 3) -> (R,); 0 where there are none."""
     return f1(sums[:, :, None])[:, 0]
 
 
-@combiner("label-f1")
+@combiner("label-f1", bounds=(0, 1))
 def label_f1_of_sums(sums: np.ndarray) -> np.ndarray:
     """F1 of one label's TP, FP, FN (R, 3) -> (R,); NaN where no reference shows it."""
     return np.where(sums[:, 0] + sums[:, 2] > 0, micro_f1_of_sums(sums), np.nan)

@@ -160,7 +160,7 @@ def additive(counts: np.ndarray) -> np.ndarray:
     return counts
 
 
-@combiner("meteor-1.5")
+@combiner("meteor-1.5", bounds=(0, 1))
 def score(counts: np.ndarray) -> np.ndarray:
     """METEOR of one segment's counts, or of a sum of `additive` counts: (..., 23) -> (...).
 

@@ -3,17 +3,16 @@
 Of systems a and b, with f the metric and s_a, s_b in R^(P x K) their sums by patient (`tasks.metrics.additive`):
 
     difference      d = f(sum s_a) - f(sum s_b)
-    its interval    percentiles of d under w ~ Multinomial(P; 1/P) weights of the patients, the same for both systems
+    its interval    over patients, the same draws for both systems, and over trainings (`tasks.metrics.estimate`)
     its p-value     (1 + #{b : |d_b| >= |d|}) / (1 + B), where in d_b each patient's rows are swapped between the systems with
                     probability 1/2, which changes nothing if the systems are exchangeable (Fisher 1935; Noreen 1989)
 
-With several seeds a system is the mean over its seeds of f, and both patients and seeds are drawn with replacement, crossed
-(the pigeonhole bootstrap: Owen 2007); p is then that of the bootstrap, 2 min(P(d* <= 0), P(d* >= 0)). Of very few seeds this
-draws too little of the spread between seeds: the number of seeds stands beside every such value.
+A system of several entries is their mean. Where both sides have two trainings or more, the difference is one of methods: its
+interval and p know the spread between trainings. Otherwise it is one of checkpoints: these trainings are taken as they are.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Literal
 
@@ -21,19 +20,41 @@ import numpy as np
 
 from medim.files import hash_of
 from tasks.metrics.additive import Additive
-from tasks.metrics.statistics import RESAMPLES, Interval, percentile_interval, resampling_weights, too_few
+from tasks.metrics.estimate import Estimate, Resampled, Trainings, of_mean, resampled
+from tasks.metrics.statistics import RESAMPLES, Interval, too_few
 
 PERMUTATIONS = 9999
 COMPARISON_RESAMPLES = 9999  # more than of an interval: p-values have to be small enough for Holm over many pairs
 ALPHA = 0.05
 RANDOMISATION = "paired randomisation by patient"
 BOOTSTRAP = "bootstrap over patients"
-CROSSED = "bootstrap over patients crossed with seeds"
+TRAININGS = "bootstrap over patients with Student's t over trainings"
 INDEPENDENT = "bootstrap of independent samples"
 _CHUNK = 1 << 24  # elements of one block of swaps
 
 Verdict = Literal["better", "worse", "non-inferior", "not separable"]
-System = Sequence[Additive]  # one entry a seed, each with the same patients in the same rows
+Scope = Literal["checkpoints", "methods"]
+
+
+@dataclass(frozen=True)
+class System:
+    """What is compared.
+
+    Attributes:
+        entries: one a run, each with the same patients in the same rows.
+        trainings: of which training each entry is, such as a hash of its weights; each of its own by default.
+    """
+
+    entries: Sequence[Additive]
+    trainings: Sequence[str] = field(default=())
+
+    def values(self) -> list[float]:
+        """The metric of each training, the mean over its entries."""
+        by_training: dict[str, list[float]] = {}
+        names = self.trainings or [str(index) for index in range(len(self.entries))]
+        for name, entry in zip(names, self.entries, strict=True):
+            by_training.setdefault(name, []).append(entry.value())
+        return [float(np.mean(values)) for values in by_training.values()]
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,8 @@ class Difference:
         p: two-sided, of no difference.
         test: how p was made.
         patients: P.
+        scope: `methods` where both sides have two trainings or more; else what is said is said of these `checkpoints`.
+        estimate: the value with its spread; not part of an equality.
     """
 
     value: float
@@ -53,17 +76,26 @@ class Difference:
     p: float
     test: str
     patients: int
+    scope: Scope = "checkpoints"
+    estimate: Estimate | None = field(default=None, compare=False, repr=False)
+
+    def smallest_found(self, level: float) -> float | None:
+        """The true difference that 80 % of repetitions would find at this level; None where the spread is not known."""
+        return None if self.estimate is None or not len(self.estimate.ends) else self.estimate.smallest_found(level)
 
 
-def value_of(system: System) -> float:
-    """The mean over seeds of the metric."""
-    return float(np.mean([additive.value() for additive in system]))
+def value_of(entries: Sequence[Additive]) -> float:
+    """The mean over entries of the metric."""
+    return float(np.mean([additive.value() for additive in entries]))
 
 
 def interval_of(system: System, seed: int, resamples: int = RESAMPLES) -> Interval:
-    """95 % interval of `value_of`: patients drawn with replacement and, of several seeds, seeds too."""
-    few = too_few(system[0].patients)
-    return few if few is not None else percentile_interval(_replicates("", _checked({"": system})[""], seed, resamples))
+    """95 % interval of `value_of`: over patients and, of several trainings, over these."""
+    few = too_few(system.entries[0].patients)
+    if few is not None:
+        return few
+    found = resampled(_checked({"": system})[""], seed, resamples)
+    return Estimate(found.value, found.ends(), of_mean(system.values())).interval()
 
 
 def compare_all(
@@ -78,7 +110,8 @@ def compare_all(
     Args:
         systems: by name; rows of one number are of one patient in all of them (or of none, where they are not `paired`).
         seed: of resampling and randomisation; equal seeds give equal results, whatever other systems stand beside a pair.
-        matched: the systems' seeds are one list, in one order, and are drawn together (trainings that share data and noise).
+        matched: the systems' entries are trainings of the same seeds in the same order, which share data and noise: their
+            differences by seed are what varies.
 
     Raises:
         ValueError: systems of different patients or metrics, or fewer patients than an interval needs.
@@ -89,24 +122,32 @@ def compare_all(
     first = next(iter(checked.values()))[0]
     if (few := too_few(first.patients)) is not None:
         raise ValueError(few.reason)
-    replicates = {name: _replicates(name, system, seed, resamples, matched) for name, system in checked.items()}
-    single = {name: system[0] for name, system in checked.items() if len(system) == 1}
+    replicates = {name: _replicates(name, entries, seed, resamples) for name, entries in checked.items()}
+    single = {name: entries[0] for name, entries in checked.items() if len(entries) == 1}
     swapped: dict[str, np.ndarray] = {}
     if first.paired and len(single) > 1:
         moved = _swapped([additive.sums for additive in single.values()], seed, permutations)
         swapped = dict(zip(single, moved, strict=True))
     result = {}
     for one, other in combinations(checked, 2):
-        value = value_of(checked[one]) - value_of(checked[other])
-        drawn = replicates[one] - replicates[other]
+        found = replicates[one].less(replicates[other], first.paired)
+        estimate = Estimate(found.value, found.ends(), _trainings(systems[one], systems[other], matched))
         if one in swapped and other in swapped and single[one].parameters == single[other].parameters:
             p, test = _randomised(single[one], single[other], swapped[one], swapped[other]), RANDOMISATION
         else:
-            several = len(checked[one]) > 1 or len(checked[other]) > 1
-            p, test = _of_bootstrap(drawn), CROSSED if several else BOOTSTRAP if first.paired else INDEPENDENT
+            p, test = estimate.p(), TRAININGS if estimate.trainings else BOOTSTRAP if first.paired else INDEPENDENT
         count = min(len(checked[name][0].sums) for name in (one, other))
-        result[one, other] = Difference(value, percentile_interval(drawn), p, test, count)
+        scope: Scope = "methods" if estimate.trainings else "checkpoints"
+        result[one, other] = Difference(found.value, estimate.interval(), p, test, count, scope, estimate)
     return result
+
+
+def _trainings(one: System, other: System, matched: bool) -> tuple[Trainings, ...]:
+    """What the trainings of both sides add to the spread of a difference; nothing where either has fewer than two."""
+    values, against = one.values(), other.values()
+    if matched:
+        return of_mean(np.subtract(values, against).tolist())
+    return (*of_mean(values), *of_mean(against)) if min(len(values), len(against)) > 1 else ()
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -147,12 +188,12 @@ def reverse(difference: Difference) -> Difference:
     """The second system's value less the first's."""
     low, high = difference.interval.low, difference.interval.high
     interval = difference.interval if low is None or high is None else Interval(-high, -low)
-    return Difference(-difference.value, interval, difference.p, difference.test, difference.patients)
+    return replace(difference, value=-difference.value, interval=interval)
 
 
 def _checked(systems: Mapping[str, System]) -> dict[str, list[Additive]]:
     """By patient; the same patients and metric everywhere."""
-    found = {name: [additive.by_patient() for additive in system] for name, system in systems.items()}
+    found = {name: [additive.by_patient() for additive in system.entries] for name, system in systems.items()}
     every = [(name, additive) for name, system in found.items() for additive in system]
     for name, system in found.items():
         if not system:
@@ -164,28 +205,15 @@ def _checked(systems: Mapping[str, System]) -> dict[str, list[Additive]]:
                 raise ValueError(f"'{name}' and '{first_name}' differ in {what}")
         if additive.sums.shape[1] != first.sums.shape[1] or (first.paired and len(additive.sums) != len(first.sums)):
             raise ValueError(f"'{name}' has sums of shape {additive.sums.shape}, '{first_name}' of {first.sums.shape}")
-    names = {additive.patients for system in systems.values() for additive in system}
+    names = {additive.patients for system in systems.values() for additive in system.entries}
     if every and every[0][1].paired and len(names) > 1:
         raise ValueError("the systems were not measured on the same patients")
     return found
 
 
-def _replicates(name: str, system: Sequence[Additive], seed: int, resamples: int, matched: bool = False) -> np.ndarray:
-    """The system's value on each resample, (R,). Of paired systems all draw the same patients, those that intervals draw; of
-    matched ones the same seeds too.
-    """
-    own = int(hash_of(name), 16)  # what is drawn for this system alone
-    columns = np.concatenate([additive.sums for additive in system], axis=1)  # (P, S K): one product for all seeds
-    key = seed if system[0].paired else (seed, own)
-    sums = np.concatenate([weights @ columns for weights in resampling_weights(len(columns), key, resamples)])
-    parts = np.split(sums, len(system), axis=1)
-    values = np.stack([additive.evaluate(part) for additive, part in zip(system, parts, strict=True)], axis=1)  # (R, S)
-    count = len(system)
-    if count == 1:
-        return values[:, 0]
-    generator = np.random.default_rng([seed, 0 if matched else own, count])
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return (drawn / count * values).sum(axis=1)
+def _replicates(name: str, entries: Sequence[Additive], seed: int, resamples: int) -> Resampled:
+    """Of paired systems all draw the same patients, those that intervals draw."""
+    return resampled(entries, seed if entries[0].paired else (seed, int(hash_of(name), 16)), resamples)
 
 
 def _swaps(count: int, seed: int, permutations: int) -> Iterator[np.ndarray]:
@@ -212,9 +240,3 @@ def _randomised(one: Additive, other: Additive, moved: np.ndarray, moved_other: 
     differences = np.abs(values[0] - values[1])
     differences = differences[np.isfinite(differences)]
     return float((1 + (differences >= observed - slack).sum()) / (1 + len(differences)))
-
-
-def _of_bootstrap(drawn: np.ndarray) -> float:
-    drawn = drawn[np.isfinite(drawn)]
-    tails = [(1 + side.sum()) / (1 + len(drawn)) for side in (drawn <= 0, drawn >= 0)]
-    return float(min(1.0, 2 * min(tails)))

@@ -4,7 +4,7 @@ A statistic that is a function of sums over samples (a mean, a corpus BLEU, a ma
 sufficient statistics: one row of sums per patient, drawn with replacement as whole patients.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -17,9 +17,6 @@ _CHUNK = 1 << 24  # elements of one block of weights
 _KEPT = 1 << 26  # elements of weights that are kept for the next metric: 128 MiB
 _Z = 1.959963984540054  # of the normal distribution, two-sided 95 %
 
-METHOD = f"percentile bootstrap over patients, {RESAMPLES} resamples"
-WILSON = "Wilson score, effective number of samples over patients"
-
 
 @dataclass(frozen=True)
 class Interval:
@@ -29,18 +26,11 @@ class Interval:
     high: float | None = None
     reason: str | None = None
 
-
-def resampled_sums(sums: np.ndarray, patients: Sequence[str], seed: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """Sums over as many patients as there are, drawn with replacement: (N, K) rows of samples -> (resamples, K).
-
-    Args:
-        sums: sufficient statistics, one row per sample; they add up over samples.
-        patients: N patient ids.
-        seed: of the resampling.
-    """
-    per_patient = by_patient(sums, patients)  # (P, K)
-    count = len(per_patient)
-    return np.concatenate([weights @ per_patient for weights in resampling_weights(count, seed, resamples)])
+    def within(self, least: float, greatest: float) -> "Interval":
+        """Cut to the values that can be taken."""
+        if self.low is None or self.high is None:
+            return self
+        return Interval(max(self.low, least), min(self.high, greatest), self.reason)
 
 
 def resampling_weights(count: int, seed: int | tuple[int, ...], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
@@ -112,35 +102,6 @@ def too_few(patients: Sequence[str]) -> Interval | None:
     if count >= MINIMUM_PATIENTS:
         return None
     return Interval(reason=f"no interval: {count} patients, fewer than {MINIMUM_PATIENTS}")
-
-
-def cluster_bootstrap(
-    sums: np.ndarray,
-    patients: Sequence[str],
-    statistic: Callable[[np.ndarray], np.ndarray],
-    seed: int,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Percentile interval of a statistic under resampling of whole patients (Davison and Hinkley 1997, section 3.8).
-
-    Args:
-        sums: (N, K) sufficient statistics, one row per sample; they add up over samples.
-        patients: N patient ids.
-        statistic: sums (R, K) -> values (R,); a resample on which it is undefined gives NaN and is left out.
-        seed: of the resampling.
-
-    Returns:
-        The interval; without bounds below `MINIMUM_PATIENTS` patients.
-    """
-    few = too_few(patients)
-    return percentile_interval(statistic(resampled_sums(sums, patients, seed, resamples))) if few is None else few
-
-
-def bootstrap_mean(values: Sequence[float], patients: Sequence[str], seed: int, resamples: int = RESAMPLES) -> Interval:
-    """Interval of the mean over samples of `values`; patients with more samples weigh more, as they do in the mean."""
-    column = np.asarray(values, dtype=np.float64)
-    sums = np.stack([column, np.ones_like(column)], axis=1)
-    return cluster_bootstrap(sums, patients, lambda s: s[:, 0] / s[:, 1], seed, resamples)
 
 
 def by_patient(sums: np.ndarray, patients: Sequence[str]) -> np.ndarray:

@@ -16,7 +16,7 @@ from benchmark.verify import verify
 from leaderboard.comparison import read_comparisons
 from medim.errors import UserError
 from tasks.metrics.additive import Additive
-from tasks.metrics.paired import CROSSED, RANDOMISATION
+from tasks.metrics.paired import BOOTSTRAP, RANDOMISATION, TRAININGS
 from tasks.protocols import Case
 from tasks.task import Score
 
@@ -154,12 +154,24 @@ def test_seeds_of_a_model_are_one_system(tmp_path):
     found = by_pair(comparisons, "ROUGE-L")
     assert set(found) == {("many", "one"), ("one", "many")}
     pair = found["many", "one"]
-    assert (pair.test, pair.verdict, pair.family) == (CROSSED, "better", 1)
+    assert (pair.test, pair.verdict, pair.family) == (BOOTSTRAP, "better", 1)
     assert pair.runs == ["run-many-0", "run-many-1", "run-many-2"]
     entry = next(entry for entry in comparisons.seeds if entry.metric == "ROUGE-L")
     assert (entry.model, entry.seeds) == ("many", [0, 1, 2])
     assert entry.value == pair.value == pytest.approx(np.mean(entry.values))
     assert entry.ci_low < entry.value < entry.ci_high
+
+
+def test_several_trainings_of_each_side_speak_of_methods(tmp_path):
+    runs = [
+        write_run(tmp_path / f"{m}{seed}", m, shift, seed=seed) for m, shift in (("a", 0.3), ("b", 0.0)) for seed in (0, 1, 2)
+    ]
+    assert by_pair(compare_runs(runs)[0], "ROUGE-L")["a", "b"].scope == "checkpoints"  # all name the same weights
+    for run in runs:
+        path = run / "records.jsonl"
+        path.write_text(path.read_text().replace('"settings"', f'"model": "{run.name}", "settings"'))
+    pair = by_pair(compare_runs(runs)[0], "ROUGE-L")["a", "b"]
+    assert (pair.scope, pair.test, pair.verdict, pair.smallest_found) == ("methods", TRAININGS, "better", None)
 
 
 def test_other_settings_are_another_system(tmp_path):

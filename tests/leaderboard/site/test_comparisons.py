@@ -12,7 +12,8 @@ from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
 def table(make_record):
     """A table of models by value, with comparisons: `better` names the pairs (winner, loser)."""
 
-    def make(values, better, metric="BLEU-4", up=True, margin=None, non_inferior=(), seeds=()):
+    def make(values, better, metric="BLEU-4", up=True, margin=None, non_inferior=(), seeds=(),
+             scope="methods", smallest=None):  # fmt: skip
         board = {"dataset": "phantom", "fingerprint": "f", "split": "test", "protocol": "strict-v1"}
         records = [
             Record(**make_record(model=m, value=v, ci_low=v - 0.01, ci_high=v + 0.01, run=f"r-{m}", metric=metric,
@@ -30,7 +31,7 @@ def table(make_record):
                     difference=values[one] - values[other], ci_low=-0.5, ci_high=0.5,
                     p=0.0001 if verdict in ("better", "worse") else 0.4,
                     p_adjusted=0.0004 if verdict in ("better", "worse") else 0.4, family=3, test="swaps", patients=100,
-                    margin=margin, verdict=verdict,
+                    margin=margin, verdict=verdict, scope=scope, smallest_found=smallest,
                 )
             )  # fmt: skip
         fingerprints = {record.run: "f" for record in records}
@@ -88,3 +89,14 @@ def test_means_over_seeds(table):
     )  # fmt: skip
     (row,) = seed_rows(table({"a": 0.5}, set(), seeds=[entry]))
     assert (row["seeds"], row["value"], row["interval"], row["values"]) == ("0, 1", "0.500", "0.300 to 0.700", "0.400, 0.600")
+
+
+def test_what_is_said_of_checkpoints_says_so(table):
+    said = verdicts(table({"a": 0.9, "b": 0.6}, {("a", "b")}, scope="checkpoints"))
+    assert said[1] == "This is said of these checkpoints, not of the methods: that needs two trainings or more of each."
+
+
+def test_what_could_have_been_found_stands_beside_what_was_not(table):
+    made = table({"a": 0.9, "b": 0.89}, set(), smallest=0.12)
+    assert verdicts(made) == ["BLEU-4: a cannot be told apart from b (80 % of repetitions would find a difference of 0.120)."]
+    assert comparison_rows(made)[0]["verdict"] == "not separable (80 % of repetitions would find 0.1200)"

@@ -7,10 +7,11 @@ from scipy.stats import kstest
 from tasks.metrics.additive import Additive
 from tasks.metrics.paired import (
     BOOTSTRAP,
-    CROSSED,
     INDEPENDENT,
     RANDOMISATION,
+    TRAININGS,
     Difference,
+    System,
     compare_all,
     holm,
     interval_of,
@@ -18,7 +19,7 @@ from tasks.metrics.paired import (
     value_of,
     verdict,
 )
-from tasks.metrics.statistics import Interval, bootstrap_mean
+from tasks.metrics.statistics import Interval
 
 
 def mean(values, paired=True):
@@ -26,16 +27,16 @@ def mean(values, paired=True):
 
 
 def compare(one, other, **options):
-    return compare_all({"one": one, "other": other}, **({"seed": 0} | options))["one", "other"]
+    return compare_all({"one": System(one), "other": System(other)}, **({"seed": 0} | options))["one", "other"]
 
 
 def test_the_interval_of_a_difference_of_means_is_that_of_the_mean_difference():
     generator = np.random.default_rng(0)
     one, other = generator.normal(size=50), generator.normal(size=50)
     found = compare([mean(one)], [mean(other)], resamples=2000)
-    direct = bootstrap_mean(one - other, [str(index) for index in range(50)], seed=0)
+    direct = mean(one - other).interval(seed=0)
     assert found.value == pytest.approx((one - other).mean())
-    assert (found.interval.low, found.interval.high) == pytest.approx((direct.low, direct.high), abs=1e-12)
+    assert (found.interval.low, found.interval.high) == pytest.approx((direct.low, direct.high), abs=1e-9)
     assert (found.test, found.patients) == (RANDOMISATION, 50)
 
 
@@ -107,7 +108,7 @@ def test_the_interval_of_a_difference_covers_it():
 
 def test_a_pair_does_not_depend_on_who_else_is_compared():
     generator = np.random.default_rng(0)
-    systems = {name: [mean(generator.normal(size=30))] for name in "abc"}
+    systems = {name: System([mean(generator.normal(size=30))]) for name in "abc"}
     every, alone = compare_all(systems, 0), compare_all({name: systems[name] for name in "ac"}, 0)
     assert list(every) == [("a", "b"), ("a", "c"), ("b", "c")]
     assert every["a", "c"].p == alone["a", "c"].p
@@ -126,23 +127,35 @@ def test_samples_that_answer_no_case_are_not_paired():
     assert width == pytest.approx(2 * 1.96 * np.sqrt(2 * level.var() / 200), rel=0.1)
 
 
-def test_several_seeds_are_averaged_and_widen_the_interval():
+def test_several_trainings_are_averaged_and_widen_the_interval():
     generator = np.random.default_rng(4)
     level = generator.normal(size=80)
-    seeds = [mean(level + shift) for shift in (-1.0, 1.0)]
-    assert value_of(seeds) == pytest.approx(level.mean())
-    one, crossed = interval_of(seeds[:1], 0), interval_of(seeds, 0)
-    assert crossed.high - crossed.low > 3 * (one.high - one.low)  # the seeds differ by more than patients let the mean vary
-    # Drawn seeds: both first, one each, both second, at 1/4, 1/2, 1/4; patients add their own spread.
-    drawn = bootstrap_mean(level, [str(index) for index in range(80)], seed=0)
-    assert crossed.low == pytest.approx(drawn.low - 1, abs=0.15)
-    assert crossed.high == pytest.approx(drawn.high + 1, abs=0.15)
+    trainings = [mean(level + shift) for shift in (-1.0, 1.0)]
+    assert value_of(trainings) == pytest.approx(level.mean())
+    patients = interval_of(System([mean(level)]), 0)
+    found = interval_of(System(trainings), 0)
+    half = 12.7062 * np.sqrt(2.0 / 2)  # t of one degree of freedom; the variance of (-1, 1) is 2
+    assert found.low == pytest.approx(level.mean() - np.hypot(level.mean() - patients.low, half), rel=1e-4)
+    assert found.high == pytest.approx(level.mean() + np.hypot(patients.high - level.mean(), half), rel=1e-4)
+
+
+def test_samplings_of_one_checkpoint_say_nothing_of_other_trainings():
+    level = np.random.default_rng(4).normal(size=80)
+    entries = [mean(level + shift) for shift in (-1.0, 1.0)]
+    once, twice = System(entries, ("w", "w")), System(entries, ("v", "w"))
+    alone, both = interval_of(System([mean(level)]), 0), interval_of(once, 0)
+    assert (both.low, both.high) == pytest.approx((alone.low, alone.high), abs=1e-8)
+    other = System([mean(level - 9), mean(level - 8)], ("x", "y"))
+    found = compare_all({"once": once, "twice": twice, "other": other}, 0)
+    assert found["once", "other"].scope == "checkpoints"
+    assert found["twice", "other"].scope == "methods"
+    assert found["twice", "other"].interval.low < found["once", "other"].interval.low - 5
 
 
 def test_equal_seeds_leave_the_interval_of_one():
     values = np.random.default_rng(4).normal(size=80)
-    one, three = interval_of([mean(values)], 0), interval_of([mean(values)] * 3, 0)
-    assert (three.low, three.high) == pytest.approx((one.low, one.high), abs=1e-12)
+    one, three = interval_of(System([mean(values)]), 0), interval_of(System([mean(values)] * 3), 0)
+    assert (three.low, three.high) == pytest.approx((one.low, one.high), abs=1e-8)
 
 
 def test_a_difference_within_the_spread_of_seeds_is_no_difference():
@@ -151,9 +164,10 @@ def test_a_difference_within_the_spread_of_seeds_is_no_difference():
     other = [mean(level + shift) for shift in (0.05, 0.1, 0.35)]
     assert compare(one[:1], other[:1]).p == 1 / 10_000  # by chance of the first seed
     found = compare(one, other)
-    assert found.test == CROSSED
+    assert (found.test, found.scope) == (TRAININGS, "methods")
     assert found.p > 0.3
-    assert compare(one, [mean(level - 1)]).p < 0.01
+    assert compare(one, [mean(level + shift - 2) for shift in (0.0, 0.2, 0.4)]).p < 0.05
+    assert compare(one, [mean(level - 1)]).scope == "checkpoints"
 
 
 def test_holm_by_hand():
