@@ -116,6 +116,7 @@ def _short(name: str, shape: tuple["Draw", str, float], patients: int, runs: int
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 _F1 = np.array([0.5, 0.15, 0.2])  # chances of a hit, a false alarm and a miss
+_RARE = np.array([0.09, 0.02, 0.03])
 
 
 def _mean_of(values: np.ndarray) -> np.ndarray:
@@ -125,6 +126,10 @@ def _mean_of(values: np.ndarray) -> np.ndarray:
 _SHAPES: dict[str, tuple[Draw, str, float]] = {
     "normal mean": (lambda generator, count: _mean_of(generator.normal(size=count)), "mean", 0.0),
     "exponential mean": (lambda generator, count: _mean_of(generator.exponential(size=count)), "mean", 1.0),
+    "F1 of a rare label": (
+        lambda generator, count: generator.multinomial(2, [*_RARE, 1 - _RARE.sum()], size=count)[:, :3].astype(float),
+        "micro-f1", float(micro_f1_of_sums(_RARE[None])[0]),
+    ),
     "F1": (
         lambda generator, count: generator.multinomial(3, [*_F1, 1 - _F1.sum()], size=count)[:, :3].astype(float),
         "micro-f1", float(micro_f1_of_sums(_F1[None])[0]),

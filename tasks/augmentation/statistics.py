@@ -173,8 +173,8 @@ class Crossed:
         trainings = self._trainings(worth)
         if not np.isfinite([high, *(part.variance for part in trainings)]).all():
             return Exchange(None, reason=f"{NOT_RESOLVED}: {rate:.2g}, and the interval leaves the learning curve at {most:g}")
-        interval = Estimate(rate, drawn[np.isfinite(drawn)], trainings).interval().within(0.0, np.inf)
-        return Exchange(rate, interval.low, interval.high)
+        interval = Estimate(rate, drawn[np.isfinite(drawn)], trainings).interval()
+        return Exchange(rate, max(0.0, interval.low or 0.0), interval.high)
 
     def _by_seed(self, arm: str, against: str) -> tuple[Trainings, ...]:
         return of_mean(np.round(self.by_seed[arm] - self.by_seed[against], _DIGITS).tolist())

@@ -8,7 +8,6 @@ written to a file (sums by patient, the name, its parameters) and read again wit
 """
 
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from medim.errors import unknown
-from tasks.metrics.estimate import MANY, Estimate, resampled
+from tasks.metrics.estimate import MANY, Estimate, resampled, score_interval
 from tasks.metrics.statistics import RESAMPLES, Interval, by_patient, too_few, wilson_interval
 
 Combine = Callable[..., np.ndarray]
@@ -106,11 +105,17 @@ class Additive:
         return self.combine not in ROUGH
 
     @property
+    def _by_score(self) -> bool:
+        return self.combine in BOUNDS and len(set(self.patients)) < MANY
+
+    @property
     def method(self) -> str:
         """How `interval` is made, for signatures."""
         units = "patients" if self.paired else "samples"
         if self.combine == PROPORTION:
             return f"Wilson score, effective number of samples over {units}"
+        if self._by_score:
+            return f"Wilson score with t, effective number of {units} by linearisation"
         kind = "studentised" if self.smooth and len(set(self.patients)) < MANY else "percentile"
         return f"{kind} bootstrap over {units}, {RESAMPLES} resamples"
 
@@ -130,9 +135,10 @@ class Additive:
             return few
         if self.combine == PROPORTION:
             return wilson_interval(by_patient(self.sums, self.patients))
+        if self._by_score:
+            return score_interval(self.by_patient(), BOUNDS[self.combine])
         found = resampled([self.by_patient()], seed, resamples)
-        low, high = BOUNDS.get(self.combine, (-math.inf, math.inf))
-        return Estimate(found.value, found.ends()).interval().within(low, high)
+        return Estimate(found.value, found.ends()).interval()
 
     def by_patient(self) -> "Additive":
         """The same statistic with one row a patient, named by running number in order of first appearance."""

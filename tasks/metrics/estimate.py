@@ -7,7 +7,15 @@ Over patients, from `MANY` on: quantiles of theta*_b. Below, where these are too
 cover 0.90), the studentised bootstrap (Efron 1981; Davison and Hinkley 1997, section 5.2):
 
     t_b = (theta*_b - theta) / se*_b        interval [theta - t_(1 - a/2) se, theta - t_(a/2) se]
-    se^2 = sum_p w_p (l_p - l)^2            l_p = s_p . grad f(sum_p w_p s_p), l their mean: the infinitesimal jackknife
+    se^2 = sum_p w_p (l_p - l)^2            l_p = s_p . grad f(sum_p w_p s_p), l their mean: the infinitesimal jackknife;
+                                            on a resample at least a tenth of that of the data
+
+Of values between known bounds (0 and 1, say) an interval over few patients is Wilson's (1927) with that error instead, on the
+scale x from 0 to 1, with the effective number of patients n' (Korn and Graubard 1998), which is that of the patients with a
+share in the value where it lies at a bound:
+
+    n' = x (1 - x) / se^2;  centre = (x + c^2 / 2n') / (1 + c^2 / n'),  c the quantile of t
+    half width = c / (1 + c^2 / n') sqrt(x (1 - x) / n' + c^2 / 4n'^2)
 
 Over trainings: V_i, the variance of a mean over S_i trainings, with S_i - 1 degrees of freedom. Both together:
 
@@ -32,6 +40,7 @@ from tasks.metrics.statistics import CONFIDENCE, Interval, resampling_weights
 MANY = 200  # patients: from here on quantiles of resampled values cover as they should
 POWER = 0.8
 _STEP = 1e-6  # of a central difference, relative
+_LEAST_ERROR = 0.1  # of a resample, relative to that of the data
 _ROUNDS = 40  # of bisection
 _SIMULATED = 4000
 
@@ -109,10 +118,10 @@ class Resampled:
     def ends(self) -> np.ndarray:
         """Sorted values whose quantiles are the ends of intervals over patients; those that are not finite are left out."""
         found = self.drawn
-        if self.errors is not None:
-            with np.errstate(divide="ignore", invalid="ignore"):
-                found = self.value - (self.drawn - self.value) / self.errors[:-1] * self.errors[-1]
-            found = np.where(self.drawn == self.value, self.value, found)  # 0 / 0, where nothing varies
+        if self.errors is not None and self.errors[-1] > 0:
+            # Resamples that miss the one patient who differs have no error of their own.
+            relative = np.maximum(self.errors[:-1] / self.errors[-1], _LEAST_ERROR)
+            found = self.value - (self.drawn - self.value) / relative
         return np.sort(found[np.isfinite(found)])
 
 
@@ -191,6 +200,27 @@ def _quantile(ordered: np.ndarray, share: float) -> float:
     below = int(place)
     above = min(below + 1, len(ordered) - 1)
     return float(ordered[below] + (place - below) * (ordered[above] - ordered[below]))
+
+
+def score_interval(statistic: OfSums, bounds: tuple[float, float]) -> Interval:
+    """95 % interval of a statistic that lies between bounds, over its patients, by its standard error."""
+    totals = statistic.sums.sum(axis=0, keepdims=True)
+    value = float(statistic.evaluate(totals)[0])
+    if not math.isfinite(value):
+        return Interval(reason="no interval: undefined on every resample")
+    parts = (_gradients(statistic, totals) @ statistic.sums.T)[0]
+    low, width = bounds[0], bounds[1] - bounds[0]
+    x, variance = (value - low) / width, float(((parts - parts.mean()) ** 2).sum()) / width**2
+    sharing = int((statistic.sums != 0).any(axis=1).sum())
+    if 0 < x < 1 and variance == 0:
+        return Interval(value, value)
+    count = x * (1 - x) / variance if 0 < x < 1 and math.isfinite(variance) else max(1, sharing)
+    quantile = float(student.ppf(0.5 + CONFIDENCE / 2, max(1, sharing - 1)))
+    scale = 1 + quantile**2 / count
+    centre = (x + quantile**2 / (2 * count)) / scale
+    half = quantile / scale * math.sqrt(x * (1 - x) / count + quantile**2 / (4 * count**2))
+    ends = (max(0.0, centre - half) if x > 0 else 0.0, min(1.0, centre + half) if x < 1 else 1.0)
+    return Interval(low + width * ends[0], low + width * ends[1])
 
 
 def resampled(system: Sequence[OfSums], seed: int | tuple[int, ...], resamples: int) -> Resampled:

@@ -26,12 +26,6 @@ class Interval:
     high: float | None = None
     reason: str | None = None
 
-    def within(self, least: float, greatest: float) -> "Interval":
-        """Cut to the values that can be taken."""
-        if self.low is None or self.high is None:
-            return self
-        return Interval(max(self.low, least), min(self.high, greatest), self.reason)
-
 
 def resampling_weights(count: int, seed: int | tuple[int, ...], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """How often each of `count` patients is drawn: blocks (R', count) float64 of `resamples` rows in all, each row adding up

@@ -11,6 +11,11 @@ from tasks.metrics.findings import Counts
 from tasks.metrics.statistics import resampling_weights
 
 
+@combiner("share", bounds=(0, 1))
+def share(sums):
+    return sums[:, 0] / sums[:, 1]
+
+
 @combiner("undefined")
 def undefined(sums):
     return np.full(len(sums), np.nan)
@@ -56,11 +61,42 @@ def test_a_statistic_that_is_not_smooth_keeps_percentiles():
     assert additive.method.startswith("percentile")
 
 
-def test_an_interval_stays_within_what_the_statistic_can_be():
-    counts = np.tile([9.0, 0, 0], (15, 1))
-    counts[0] = [0, 9, 9]
-    interval = Additive(counts, names(15), "micro-f1").interval(0)
-    assert interval.high == 1
+def test_few_patients_have_wilsons_interval_of_what_lies_between_bounds():
+    """Of a share of single samples it is Wilson's own, with t for z."""
+    hits = np.array([1.0] * 12 + [0.0] * 8)
+    found = Additive(np.stack([hits, np.ones(20)], axis=1), names(20), "share").interval(0)
+    c, n, x = 2.0930, 20, 0.6
+    centre, half = (x + c**2 / (2 * n)) / (1 + c**2 / n), c / (1 + c**2 / n) * np.sqrt(x * (1 - x) / n + c**2 / (4 * n**2))
+    assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-4)
+
+
+def test_a_perfect_f1_of_few_patients_is_not_certain():
+    counts = np.zeros((20, 3))
+    counts[:5, 0] = 1  # five patients show the label, all found
+    interval = Additive(counts, names(20), "micro-f1").interval(0)
+    c = 2.7764
+    assert (interval.low, interval.high) == (pytest.approx(5 / (5 + c**2), abs=1e-3), 1.0)
+
+
+@pytest.mark.parametrize("patients", [15, 30])
+def test_a_rare_label_is_covered(patients):
+    """0.8 by percentiles."""
+    generator, held, chances = np.random.default_rng(1), [], [0.19, 0.016, 0.01]
+    for _ in range(400):
+        counts = generator.multinomial(2, [*chances, 1 - sum(chances)], size=patients)[:, :3].astype(float)
+        if counts[:, [0, 2]].any():
+            interval = Additive(counts, names(patients), "micro-f1").interval(0)
+            held.append(interval.low <= 2 * 0.19 / (2 * 0.19 + 0.026) <= interval.high)
+    assert np.mean(held) >= 0.93
+
+
+def test_one_patient_who_differs_gives_a_wide_interval_and_no_endless_one():
+    """A third of the resamples miss the one patient, and have no spread at all."""
+    values = np.ones(17)
+    values[4] = 0.64
+    interval = Additive.mean(values, names(17)).interval(0)
+    assert 0.6 < interval.low < 0.94
+    assert 0.98 < interval.high < 1.3
 
 
 def test_a_statistic_that_is_never_defined_has_no_interval():
