@@ -37,7 +37,7 @@ def test_quick_settles_the_controls(run, out, scenist):
         "difference": 0, "margin": 0.02, "low": 0, "high": 0, "p": None, "equivalent": True, "reason": None,
     }  # fmt: skip
     assert comparison["shuffled_less_synthetic"]["high"] < 0
-    assert comparison["gains"][PRIMARY]["real+shuffled"]["high"] < 0
+    assert comparison["gains"][PRIMARY]["real+shuffled"]["value"] < 0  # two seeds resolve little more
     assert "real-as-synthetic and real-repeated are equivalent" in result.output
     assert "shuffling hurts" in result.output
     assert scenist.asked == told(out)["real_pairs"] == 40
@@ -57,7 +57,7 @@ def test_records_are_one_row_an_arm_and_bear_the_regime(run, out):
     }  # fmt: skip
     main = {record.model: record for record in records if record.metric == PRIMARY}
     assert all(record.ci_low < record.value < record.ci_high for record in main.values())
-    assert all("crossed with seeds" in record.signature["interval"] for record in main.values())
+    assert all("Student's t over trainings" in record.signature["interval"] for record in main.values())
     exchange = next(record for record in records if record.metric.startswith("real pairs that"))
     assert exchange.value is None
     assert exchange.reason.startswith("not resolved")
