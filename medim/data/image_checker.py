@@ -16,7 +16,7 @@ from medim.errors import UserError
 from medim.files import hash_files, read_mapping
 from medim.weights import fill, named, read_tensors
 
-BATCH = 128
+BATCH = 32  # on a CPU 1.5 times as fast as 128
 
 
 class _Card(BaseModel):
