@@ -13,7 +13,7 @@ from tqdm import tqdm
 from benchmark.predictions import PredictionStore
 from medim.errors import UserError
 from medim.files import write_text
-from tasks.protocols import Answers, Prediction
+from tasks.protocols import Answers, ModelError, Prediction
 
 FAILURES = "failures.jsonl"
 
@@ -61,7 +61,7 @@ def generate_missing(
     """Generates every item that `store` lacks and returns the failures; they are tried again by the next call.
 
     A batch that fails is tried again one by one. When `max(batch_size, 4)` samples in a row fail, or every one, the
-    system itself is broken and its exception is raised.
+    system itself is broken and its exception is raised; that of another library's model in one line.
     """
     missing = [item for item in items if item.id not in store]
     failures: list[Failure] = []
@@ -77,8 +77,10 @@ def generate_missing(
             for part in _parts(batch, generate, seeds):
                 if isinstance(part, _Failed):
                     in_a_row += 1
-                    failures.append(Failure(task, system, part.id, f"{type(part.error).__name__}: {part.error}"))
+                    failures.append(Failure(task, system, part.id, _told(part.error)))
                     if in_a_row >= max(batch_size, 4) or len(failures) == len(items):
+                        if isinstance(part.error, ModelError):
+                            raise UserError(f"{task}: {part.error}") from part.error
                         raise part.error
                 else:
                     in_a_row = 0
@@ -115,6 +117,10 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         write_text(path, "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures))
     else:
         path.unlink(missing_ok=True)
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
 
 
 @dataclass(frozen=True)

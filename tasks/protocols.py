@@ -51,6 +51,13 @@ class Prediction:
     told: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
+class ModelError(RuntimeError):
+    """A model of another library failed on a sample; the message is one line, with the option that is likely to help.
+
+    The other samples go on; where all fail, the command stops with this line.
+    """
+
+
 @runtime_checkable
 class Generator(Protocol):
     """Any system under test: a diffusion pipeline, a baseline, a folder of predictions.
@@ -229,7 +236,8 @@ class Answered(Protocol):
 
         Args:
             cases: ids of the cases to be scored, in their order.
-            known: ids of all pairs of the split; a prediction of any other id is a mistake where a task asks case by case.
+            known: ids of all pairs of the split (`tasks.cases.SplitIds` tells why one is no case); a prediction of an id that
+                no split has is a mistake where a task asks case by case.
 
         Raises:
             UserError: predictions that answer nothing.

@@ -1,5 +1,6 @@
 """What adapters of other libraries' models share: one task, settings in the signature, weights found and hashed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -7,8 +8,9 @@ from typing import Any, NoReturn
 import torch
 from PIL import Image
 
-from medim.errors import UserError
+from medim.errors import UserError, told
 from medim.files import hash_files, hash_of
+from tasks.protocols import ModelError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _HASHED = {".safetensors", ".bin", ".json", ".txt", ".model"}
@@ -49,6 +51,14 @@ class OneTask:
         """A UserError, unless this is what the model does."""
         self._refuse("pairs")
 
+    def _failure(self, error: Exception, hints: Mapping[str, str]) -> ModelError:
+        """What to raise for an error of the model's.
+
+        Args:
+            hints: what may help, by a regular expression that is looked for in the error.
+        """
+        return ModelError(f"'{self.name}' failed: {told(error)}{hint(error, hints)}")
+
     def _refuse(self, what: str) -> NoReturn:
         raise UserError(f"'{self.name}' cannot generate {what}: it is a model for {self.task} alone")
 
@@ -64,3 +74,19 @@ def folder_fingerprint(folder: Path) -> str:
     """Hash over the weights and configuration files of a model's folder, with their places in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix in _HASHED)
     return hash_of([[path.relative_to(folder).as_posix(), hash_files(path)] for path in files])
+
+
+MEMORY = r"out of memory|MemoryError|can't allocate memory|not enough memory"
+PRECISION = r"same dtype|scalar type|not implemented for '(Half|BFloat16)'|probability tensor contains|data type"
+HINTS = {
+    MEMORY: "take --batch-size 1, --set dtype=bfloat16, or another --device",
+    PRECISION: "try --set dtype=float32",
+    r"CUDA|[Dd]evice": "try --device cpu",
+}
+"""For every kind of model; the first that fits is told, after the adapter's own."""
+
+
+def hint(error: Exception, hints: Mapping[str, str]) -> str:
+    """What may help, to be put behind the error; nothing where no hint fits."""
+    text = f"{type(error).__name__}: {error}"
+    return next((f"; {advice}" for pattern, advice in {**hints, **HINTS}.items() if re.search(pattern, text)), "")

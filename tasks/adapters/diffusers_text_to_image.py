@@ -52,10 +52,12 @@ class DiffusersTextToImage(OneTask):
         dtype = dtype_of(overrides.get("dtype", "float32"))
         folder = Path(name)
         what = f"diffusers pipeline '{name}'"
+        if (folder / "config.json").is_file() and not (folder / "model_index.json").is_file():
+            raise UserError(f"{what} cannot be loaded: it is one model, no pipeline; perhaps --model transformers:{name}")
         with named(f"{what} cannot be loaded"), foreign("diffusers"):
             if not folder.is_dir():
                 folder = Path(DiffusionPipeline.download(name))
-            pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype, **_networks(folder, dtype))
+            pipeline = DiffusionPipeline.from_pretrained(folder, torch_dtype=dtype, **_networks(folder, dtype)).to(device)
         parameters = inspect.signature(pipeline.__call__).parameters
         if "prompt" not in parameters:
             raise UserError(f"diffusers pipeline '{name}' ({type(pipeline).__name__}) takes no prompt: it draws no reports")
@@ -71,7 +73,7 @@ class DiffusersTextToImage(OneTask):
         if (window := _window(pipeline)) is not None:
             settings["prompt_tokens"] = window
         system = folder.resolve().name if Path(name).is_dir() else name
-        return cls(pipeline.to(device), system, folder_fingerprint(folder), settings)
+        return cls(pipeline, system, folder_fingerprint(folder), settings)
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
         """One RGB image for each report; None in place of one that the safety checker, where it is on, has flagged."""
@@ -82,7 +84,15 @@ class DiffusersTextToImage(OneTask):
         if "height" in inspect.signature(self.pipeline.__call__).parameters:
             options |= {"height": self.resolution, "width": self.resolution}
         generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-        output = self.pipeline(prompt=prompts, generator=generators, output_type="pil", **options)
+        try:
+            output = self.pipeline(prompt=prompts, generator=generators, output_type="pil", **options)
+        except Exception as error:
+            raise self._failure(error, {
+                r"divisible|height|width|size mismatch|[Ss]izes? of tensor|shape": f"try another --set resolution=PIXELS than "
+                f"{self.resolution}",
+                r"num_inference_steps|timesteps|index \d+ is out of bounds": "try another --set steps=N",
+                r"guidance": "try another --set guidance=X",
+            }) from error  # fmt: skip
         flagged = output.get("nsfw_content_detected") or [False] * len(prompts)
         # A flagged image comes back black; as a missing one it lowers the coverage instead of posing as an answer.
         images: list[Any] = [None if bad else image.convert("RGB") for image, bad in zip(output.images, flagged, strict=True)]

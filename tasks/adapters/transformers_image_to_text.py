@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from medim.errors import foreign
+from medim.errors import UserError, foreign
 from medim.weights import load
 from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
 from tasks.adapters.settings import read_settings
@@ -44,6 +44,8 @@ class TransformersImageToText(OneTask):
         """
         dtype = dtype_of(overrides.get("dtype", "float32"))
         folder, what = Path(name), f"transformers model '{name}'"
+        if (folder / "model_index.json").is_file():
+            raise UserError(f"{what} cannot be loaded: it is a pipeline of diffusers; --model diffusers:{name}")
         with foreign(f"{what} cannot be loaded"):
             if not folder.is_dir():
                 from huggingface_hub import snapshot_download
@@ -52,11 +54,11 @@ class TransformersImageToText(OneTask):
             # A captioner's encoder may come without its pooler, which no decoder reads.
             model, _ = load(AutoModelForImageTextToText, folder, what, lacking=r"^encoder\.pooler\.", dtype=dtype)
             reader = _Reader.from_pretrained(folder)
+            model.to(device)  # type: ignore[arg-type]  # transformers types `to` as of a model
         defaults = DEFAULTS | ({"prompt": CHAT_PROMPT} if reader.chat else {})
         settings = read_settings(overrides, defaults, f"transformers model '{name}'")
         settings |= {"architecture": type(model).__name__, "chat_template": reader.chat}
         system = folder.resolve().name if Path(name).is_dir() else name
-        model.to(device)  # type: ignore[arg-type]  # transformers types `to` as of a model
         return cls(model, reader, system, folder_fingerprint(folder), settings)
 
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
@@ -71,8 +73,20 @@ class TransformersImageToText(OneTask):
                 reports += self._generate([image])
         return reports
 
-    @torch.inference_mode()
     def _generate(self, images: Sequence[Image.Image]) -> list[str]:
+        try:
+            return self._decoded(images)
+        except Exception as error:
+            positions = _positions(self.model)
+            longest = "" if positions is None else f", which ends after {positions} tokens, prompt and report together"
+            tokens = f"try a --set max_new_tokens below {self._settings['max_new_tokens']}{longest}"
+            raise self._failure(error, {
+                r"[Ii]mage (features and image )?tokens|number of images": "its prompt must hold one image: --set prompt=TEXT",
+                r"index out of range|IndexError|position|sequence length|max_length|device-side assert|must match": tokens,
+            }) from error  # fmt: skip
+
+    @torch.inference_mode()
+    def _decoded(self, images: Sequence[Image.Image]) -> list[str]:
         settings = self._settings
         inputs = self.reader.inputs(images, settings["prompt"]).to(self.model.device)
         inputs = {key: value.to(self.model.dtype) if value.is_floating_point() else value for key, value in inputs.items()}
@@ -85,6 +99,13 @@ class TransformersImageToText(OneTask):
         if given is not None and torch.equal(tokens[:, : given.shape[1]], given):
             tokens = tokens[:, given.shape[1] :]
         return [self.reader.text(row, settings["prompt"]) for row in tokens]
+
+
+def _positions(model: Any) -> int | None:
+    """Tokens that the text part can hold; None where it does not say."""
+    config = vars(model.config.get_text_config(decoder=True))
+    positions = config.get("max_position_embeddings") or config.get("n_positions")
+    return positions if isinstance(positions, int) else None
 
 
 class _Reader:

@@ -10,7 +10,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from medim.errors import UserError
 from tasks.adapters.diffusers_text_to_image import DiffusersTextToImage
-from tasks.protocols import Generator, Limited
+from tasks.protocols import Generator, Limited, ModelError
 
 WORDS = ["<s>", "</s>", "<unk>", "effusion", "nodule", "left", "right", "a", "no", "large", "small", "."]
 
@@ -64,7 +64,7 @@ def test_it_is_a_generator_of_images_alone(system):
     assert isinstance(system, Limited)
     assert system.cannot("image-generation") is None
     assert "image-generation alone" in system.cannot("report-generation")
-    with pytest.raises(UserError, match="'tiny-diffusion' cannot generate reports"):
+    with pytest.raises(UserError, match=r"'tiny-diffusion' cannot generate reports"):
         system.generate_reports([], seeds=[])
     with pytest.raises(UserError, match="cannot generate pairs"):
         system.generate_pairs([""], seeds=[0])
@@ -159,3 +159,24 @@ def test_other_folders_are_refused(tmp_path):
     DDPMPipeline(unet, DDIMScheduler()).save_pretrained(tmp_path / "unconditional")
     with pytest.raises(UserError, match=r"\(DDPMPipeline\) takes no prompt: it draws no reports"):
         opened(tmp_path / "unconditional")
+
+
+def test_a_failure_is_one_line_with_the_likely_option(folder, system, monkeypatch):
+    with pytest.raises(
+        ModelError, match=r"'tiny-diffusion' failed: .*divisible by 8.*; try another --set resolution=PIXELS than 20"
+    ):
+        opened(folder, resolution="20").generate_images(["a nodule ."], seeds=[0])
+
+    def fails(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.\n" + "more\n" * 100)
+
+    monkeypatch.setattr(type(system.pipeline), "__call__", fails)
+    with pytest.raises(ModelError, match=r"failed: OutOfMemoryError: CUDA out of memory\.; take --batch-size 1"):
+        system.generate_images(["a nodule ."], seeds=[0])
+
+
+def test_a_single_model_is_no_pipeline(tmp_path):
+    CLIPTextModel(CLIPTextConfig(vocab_size=12, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
+                                 num_attention_heads=2)).save_pretrained(tmp_path / "one")  # fmt: skip
+    with pytest.raises(UserError, match=r"one' cannot be loaded: it is one model, no pipeline; perhaps --model transformers:"):
+        opened(tmp_path / "one")

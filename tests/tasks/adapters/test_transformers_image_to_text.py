@@ -1,5 +1,7 @@
 """Tiny models of random weights, saved and loaded by path; nothing is fetched."""
 
+import shutil
+
 import pytest
 import torch
 from PIL import Image
@@ -12,6 +14,7 @@ from transformers import (
     CLIPImageProcessor,
     CLIPVisionConfig,
     GPT2Config,
+    GPT2LMHeadModel,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -25,7 +28,7 @@ from transformers import (
 
 from medim.errors import UserError
 from tasks.adapters.transformers_image_to_text import CHAT_PROMPT, TransformersImageToText
-from tasks.protocols import Generator
+from tasks.protocols import Generator, ModelError
 
 WORDS = [
     "<s>", "</s>", "<unk>", "<image>", "effusion", "nodule", "left", "right", "heart", "normal", "large", "small", "the", "is",
@@ -183,3 +186,50 @@ def test_mistakes_are_named(folders, tmp_path):
         opened(folders / "blip", beam="3")
     with pytest.raises(UserError, match="cannot be loaded"):
         opened(tmp_path)
+
+
+def test_a_text_too_long_for_the_model_is_told_with_the_option(folders, images):
+    system = opened(folders / "encoder-decoder", max_new_tokens="80")
+    system.model.generation_config.eos_token_id = None  # goes on to the end of its 64 positions
+    with pytest.raises(ModelError) as raised:
+        system.generate_reports(images[:1], seeds=[0])
+    message = str(raised.value)
+    assert message.startswith("'encoder-decoder' failed: ")
+    assert message.endswith("; try a --set max_new_tokens below 80, which ends after 64 tokens, prompt and report together")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore"), "CUDA out of memory. .*; take --batch-size 1"),
+        (RuntimeError("expected scalar type Half but found Float"), "; try --set dtype=float32"),
+        (ValueError("Image features and image tokens do not match: tokens: 0"), "its prompt must hold one image"),
+        (KeyError("pixel_values"), "failed: KeyError: 'pixel_values'$"),
+        (RuntimeError("odd\n" * 120), "failed: RuntimeError: odd$"),
+    ],
+)
+def test_each_kind_of_failure_is_one_line(folders, images, monkeypatch, error, told):
+    system = opened(folders / "blip")
+
+    def fails(**_):
+        raise error
+
+    monkeypatch.setattr(system.model, "generate", fails)
+    with pytest.raises(ModelError, match=told):
+        system.generate_reports(images[:1], seeds=[0])
+
+
+def test_another_kind_of_model_is_named(folders, tmp_path):
+    GPT2LMHeadModel(GPT2Config(vocab_size=19, n_embd=16, n_layer=1, n_head=2)).save_pretrained(tmp_path / "text")
+    with pytest.raises(UserError, match=r"text' cannot be loaded: "):
+        opened(tmp_path / "text")
+    damaged = tmp_path / "damaged"
+    shutil.copytree(folders / "blip", damaged)
+    (damaged / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1")
+    with pytest.raises(UserError, match=r"damaged' cannot be loaded: "):
+        opened(damaged)
+    (tmp_path / "pipeline").mkdir()
+    (tmp_path / "pipeline" / "model_index.json").write_text("{}")
+    with pytest.raises(UserError, match="it is a pipeline of diffusers; --model diffusers:"):
+        opened(tmp_path / "pipeline")
