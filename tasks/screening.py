@@ -1,11 +1,13 @@
 """Samples held against a whole training split: thresholds from held-out pairs, then distances, flags and planted copies."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from medim.data.dataset import PairDataset, keys_of
 from medim.data.read_ahead import pixels
@@ -36,6 +38,7 @@ from tasks.training_index import TrainingIndex, features_of, patient_numbers
 
 PIXELS = "pixels"
 HELD_OUT = 1000
+_SHOWN = 64  # held-out images between two steps of the progress
 PLANTED = 10  # half as they are, half altered
 
 
@@ -143,9 +146,16 @@ class Screen:
             with np.load(path, allow_pickle=False) as stored:
                 return Null(stored["distances"], stored["shares"], stored["verbatim"], overlaps)
         pairs = [self.index.dataset.pair(split, row) for split, row in chosen]
-        images = [pixels(pair, self.index.side) for pair in pairs]
+        views: dict[str, list[np.ndarray]] = {}
+        with tqdm(total=len(pairs), desc="held-out images, for the thresholds", unit="image", file=sys.stderr) as progress:
+            for start in range(0, len(pairs), _SHOWN):
+                images = [pixels(pair, self.index.side) for pair in pairs[start : start + _SHOWN]]
+                for space in self.spaces:
+                    views.setdefault(space.title, []).append(space.views(images))
+                progress.update(len(images))
         patients = patient_numbers([pair.patient for pair in pairs])
-        distances = np.stack([self._nearest(space, images, patients)[0].distances for space in self.spaces])
+        near = [self._nearest(space, np.concatenate(views[space.title]), patients)[0] for space in self.spaces]
+        distances = np.stack([one.distances for one in near])
         texts = Hashed.of([pair.report for pair in pairs])
         found = copied(texts, self.index.texts(), patients=patients)
         there = texts.whole != NO_TEXT
@@ -174,7 +184,7 @@ class Screen:
         count = len(images)
         distances, rows, are_authentic = [], [], []
         for space in self.spaces:
-            either, plain = self._nearest(space, [*images, *planted])
+            either, plain = self._nearest(space, space.views([*images, *planted]))
             distances.append(either.distances)
             rows.append(either.rows[:count])
             matched, place = np.unique(plain.rows[:count], return_inverse=True)
@@ -194,10 +204,7 @@ class Screen:
         """Looks for reports in the training reports."""
         return copied(Hashed.of(reports), self.index.texts())
 
-    def _nearest(
-        self, space: Space, images: Sequence[Image.Image], patients: np.ndarray | None = None
-    ) -> tuple[Nearest, Nearest]:
-        views = space.views(images)
+    def _nearest(self, space: Space, views: np.ndarray, patients: np.ndarray | None = None) -> tuple[Nearest, Nearest]:
         whose = None if patients is None else np.repeat(patients, views.shape[1])
         return nearest_of_views(views, lambda queries: nearest(queries, self.index.rows(space.bank), patients=whose))
 

@@ -193,6 +193,8 @@ def _gate(
     if data is not None and UNSCREENED not in asked.allow:
         if not has_images(data):
             raise UserError(f"--data '{asked.data}' holds reports alone: its training images cannot be searched")
+        if not data.size("val") + data.size("test"):
+            raise UserError(f"data set '{data.name}' has no held-out pairs: nothing says how near an unseen image lies")
         own = model.resolution if source.generates and isinstance(model, HasResolution) else None
         side = own if own is not None else own_resolution(data, "train")
         assert side is not None

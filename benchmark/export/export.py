@@ -91,8 +91,6 @@ def export(
     }  # fmt: skip
     work.claim(configuration, overwrite, OWNED)
     if work.done() is None:
-        with work.lock("index", wait=True):  # one process reads the training split, the others find what it kept
-            gate.prepare()
         _fill(work, source, gate, form, part, batch_size)
         with work.lock("finish", wait=True):
             if work.done() is None:
@@ -132,7 +130,7 @@ def _fill_shard(
             batch = [Place(slot, attempt) for slot, attempt in places[start : start + size]]
             outcomes = source.draw(batch)
             candidates = [one for one in outcomes if isinstance(one, Candidate)]
-            measures = iter(gate.measure(candidates))
+            measures = iter(_measured(work, gate, candidates))
             told = [next(measures) if isinstance(one, Candidate) else {} for one in outcomes]
             lines = []
             for first in range(0, len(outcomes), source.together):
@@ -146,6 +144,17 @@ def _fill_shard(
                         lines.append(_dropped(one.place, one.id, reason or LEFT_BEHIND, measured, one))
             shard.append(lines)
             progress.update(sum(line["kept"] for line in lines))
+
+
+def _measured(work: Work, gate: Gate, candidates: list[Candidate]) -> list[dict[str, Any]]:
+    """The gate's measures. The training split is read once the first pairs are drawn: a model that fails says so before.
+
+    One process reads it, the others find what it kept.
+    """
+    if candidates and not gate.ready:
+        with work.lock("index", wait=True):
+            gate.prepare()
+    return gate.measure(candidates)
 
 
 def _reason(gate: Gate, one: Candidate | Broken, told: dict[str, Any], contents: set[str]) -> str | None:

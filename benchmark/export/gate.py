@@ -8,7 +8,7 @@ The checker of images is the one that steers: the one that scores never decides 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -152,6 +152,7 @@ class Gate:
         report_checker: reads findings from reports.
         model: tells the likelihood; `model_hash` is its own.
         draws: of its noise, for each pair; 0 for none.
+        ready: the training split was read.
     """
 
     rules: Rules
@@ -161,6 +162,7 @@ class Gate:
     model: Scorable | None = None
     model_hash: str | None = None
     draws: int = DRAWS
+    ready: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         if self.rules.min_agreement is not None and not self._checks:
@@ -219,8 +221,9 @@ class Gate:
 
     def prepare(self) -> None:
         """Reads the training split where that is still to be done."""
-        if self.search is not None:
+        if self.search is not None and not self.ready:
             self.search.prepare()
+        self.ready = True
 
     def told(self) -> dict[str, Any]:
         """JSON-able: the rules and the instruments, with what the search found of the training split."""

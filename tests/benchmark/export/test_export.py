@@ -244,3 +244,15 @@ def test_two_killed_processes_continue_to_exactly_n_unique_pairs(tmp_path):
     assert len(list((out / "images").rglob("*.png"))) == n
     assert Image.open(out / lines[-1]["image"]).size == (16, 16)
     assert json.loads((out / "gate" / "gate.json").read_text())["dropped"]["duplicate"] > 100
+
+
+def test_the_first_pairs_are_drawn_before_the_training_split_is_read(world, tmp_path, monkeypatch, capsys):
+    model, data = world.Model(), world.Data()
+    gate = world.gate(data, model)
+    drawn = []
+    prepare = gate.search.prepare
+    monkeypatch.setattr(gate.search, "prepare", lambda: (drawn.append(model.calls), prepare()))
+    source = world.Generated(model, 6, 2, Prompts(), 0, data, "CC0-1.0")
+    outcome = export(source, gate, FORMS["folder"](), tmp_path / "out", title="t", terms="CC0-1.0", batch_size=2)
+    assert (outcome.kept, drawn) == (6, [1])
+    assert "held-out images, for the thresholds" in capsys.readouterr().err
