@@ -21,6 +21,7 @@ from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.extensions import versions as extensions
 from tasks.metrics.captioning import RELEASED
+from tasks.metrics.domains import DomainReader
 from tasks.metrics.ngrams import ReferenceCache
 from tasks.metrics.nltk_meteor import wordnet_synonyms
 from tasks.metrics.texts import text_encoder
@@ -76,6 +77,11 @@ class Data:
             report_checker=report and RememberingChecker(report, reports, self.cache.findings),
             references=ReferenceCache(self.cache.tokens / code_fingerprint("tasks")),
         )
+
+    @cached_property
+    def read_domains(self) -> DomainReader:
+        """Tells the domain of a sample that answers no case."""
+        return DomainReader([case.report for case in self.cases], [case.domain for case in self.cases])
 
     @cached_property
     def train(self) -> list[Case]:

@@ -25,7 +25,7 @@ from medim.data.dataset import PairDataset
 from medim.errors import UserError
 from medim.files import hash_files, hash_of, write_json
 from medim.perception.space import DEFAULT
-from tasks.cases import cases_of, split_ids
+from tasks.cases import SplitIds, cases_of
 from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Reconstructs
 from tasks.task import Prepared, Task
 
@@ -166,7 +166,7 @@ def _answers(model: Generator | Answered, chosen: Sequence[Task], data: Data) ->
     """What a system whose predictions are there already has for each task; nothing of any other system."""
     if not isinstance(model, Answered):
         return {}
-    known = dict.fromkeys(split_ids(data.dataset, data.split))  # in order: an error shows the first
+    known = SplitIds(data.dataset, data.split, data.ids)
     return {task.name: model.answers(task.name, data.ids, known) for task in chosen}
 
 

@@ -23,6 +23,7 @@ def write_samples(
     *,
     paired: bool,
     images: int | None,
+    domains: Sequence[str | None] | None = None,
 ) -> None:
     """Writes `folder/samples.jsonl` and those of its images that are not there yet.
 
@@ -31,7 +32,10 @@ def write_samples(
         paired: each sample answers its own case, so the case stands beside it as the reference; in unprompted joint
             generation it does not.
         images: how many samples keep their image; None for all.
+        domains: of the samples; None takes those of their cases.
     """
+    if domains is None:
+        domains = [case.domain for case in cases]
     lines: list[dict[str, Any]] = []
     for position, (case, prediction, values) in enumerate(zip(cases, predictions, scores, strict=True)):
         keeps_images = images is None or position < images
@@ -50,7 +54,7 @@ def write_samples(
             {
                 "id": case.id, "image": image, "report": prediction.report, "prompt": prediction.prompt,
                 "reference_image": reference, "reference_report": case.report if paired else None,
-                "scores": dict(values), "domain": case.domain,
+                "scores": dict(values), "domain": domains[position],
             }
         )  # fmt: skip
     write_text(folder / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

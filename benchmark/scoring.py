@@ -185,6 +185,7 @@ class Scoring:
         write_samples(
             self.folder(task.name, system), self.data.cases, predictions, finite,
             paired=task.name not in UNPAIRED, images=self._images_kept(anchor),
+            domains=self.data.read_domains([one.report for one in predictions]) if task.name in UNPAIRED else None,
         )  # fmt: skip
         if exhibition is not None:
             write_exhibition(self.folder(task.name, system), exhibition, self.data.shows)

@@ -1,12 +1,13 @@
 """From a data set's split to the cases of a task."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from medim.data.dataset import PairDataset, keys_of
+from medim.data.dataset import Keys, PairDataset, keys_of
 from medim.data.images import read_image, square
 from medim.data.reports_only import ReportsOnly
 from medim.data.selection import MixedDataset, Subset
@@ -63,10 +64,60 @@ def has_images(dataset: PairDataset) -> bool:
     return not isinstance(dataset, ReportsOnly)
 
 
+class SplitIds(Mapping[str, Keys]):
+    """The keys of a split's pairs by id, in order, and why a pair of the data set is none of the cases to be scored.
+
+    No image is read where the data set knows its keys.
+
+    Args:
+        cases: ids of those to be scored: the first pairs of the first studies (`cases_of`).
+
+    Raises:
+        UserError: an unknown or empty split.
+    """
+
+    def __init__(self, dataset: PairDataset, split: str, cases: Iterable[str]) -> None:
+        _check_split(dataset, split)
+        self.dataset, self.split, self.cases = dataset, split, frozenset(cases)
+        self._keys = {keys.id: keys for keys in (keys_of(dataset, split, row) for row in range(dataset.size(split)))}
+
+    def __getitem__(self, id: str) -> Keys:
+        return self._keys[id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def why_not(self, id: str) -> str | None:
+        """Why a pair is no case; None where it is one, or is of no split."""
+        if id in self.cases:
+            return None
+        if id in self._keys:
+            return "beyond the first cases (--limit)" if id in self.stand_for_studies else "second image of its study"
+        other = self._elsewhere.get(id)
+        return other and f"of split {other}"
+
+    @cached_property
+    def stand_for_studies(self) -> frozenset[str]:
+        """The first pair of each study: what `cases_of` takes without a limit."""
+        first: dict[tuple[str, str], str] = {}
+        for keys in self._keys.values():
+            first.setdefault((keys.patient, keys.study), keys.id)
+        return frozenset(first.values())
+
+    @cached_property
+    def _elsewhere(self) -> dict[str, str]:
+        others = [split for split in SPLITS if split != self.split]
+        return {
+            keys_of(self.dataset, split, row).id: split for split in others for row in range(self.dataset.size(split))
+        }  # fmt: skip
+
+
 def split_ids(dataset: PairDataset, split: str) -> list[str]:
-    """Ids of all pairs of a split, in order; no image is read where the data set knows its keys."""
-    _check_split(dataset, split)
-    return [keys_of(dataset, split, index).id for index in range(dataset.size(split))]
+    """Ids of all pairs of a split, in order."""
+    return list(SplitIds(dataset, split, ()))
 
 
 def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | None = None) -> list[Case]:

@@ -139,6 +139,32 @@ def check(
     sys.exit(check_and_print(name, model, tokenizer, model_length, resolution, allow, limit, workers, out))
 
 
+@data.command(short_help="The ids that `score` wants predictions for.")
+@click.argument("name", metavar="DATA")
+@click.option("--split", default="test", show_default=True, help="Split to score on; all: every split in turn.")
+@limit_option("Only the first N cases of each split, as of score.")
+@click.option(
+    "--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
+    help="Write them there, as CSV where the name ends in .csv.  [default: print JSON lines]",
+)  # fmt: skip
+def ids(name: str, split: str, limit: int | None, out: Path | None) -> None:
+    """Writes id, study, patient and split of each case that `score` asks for, in its order: the first pair of each study.
+
+    They are the same for every task that asks case by case; samples for joint-generation and memorisation answer no case, and
+    any ids will do. DATA is a registered data set or a folder with pairs.jsonl or reports.jsonl.
+    """
+    from benchmark.data_ids import as_csv, as_lines, wanted
+    from medim.files import write_text
+
+    rows = wanted(name, split, limit)
+    text = as_csv(rows) if out is not None and out.suffix.lower() == ".csv" else as_lines(rows)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_text(out, text)
+    click.echo(f"{len(rows)} ids: {out}")
+
+
 @data.command(short_help="A picture of a data set's pairs.")
 @click.argument("name", metavar="DATA")
 @click.option(

@@ -3,9 +3,11 @@
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
 from PIL import Image
 
 from benchmark.export.prompts import Prompts
@@ -15,10 +17,12 @@ from medim.data.images import read_image, to_rgb
 from medim.errors import UserError
 from medim.files import hash_of
 from medim.pair import SPLITS
+from tasks.metrics.domains import DomainReader
 from tasks.protocols import Generator
 
 TASK = "export"
 _IN_A_ROW = 4  # slots that fail, at least, before a model counts as broken
+_DOMAIN_REPORTS = 256  # training reports by which the domains are told apart
 Drawn = TypeVar("Drawn")
 
 
@@ -125,11 +129,30 @@ def one_by_one(
     return outcomes
 
 
+class LearnedDomains:
+    """Tells the domain of generated reports by those of the data that the model learned from."""
+
+    def __init__(self, dataset: PairDataset) -> None:
+        self.dataset = dataset
+
+    @cached_property
+    def _read(self) -> DomainReader:
+        size = 0 if len(self.dataset.domains) == 1 else self.dataset.size("train")
+        rows = np.random.default_rng(0).permutation(size)[:_DOMAIN_REPORTS]
+        pairs = [self.dataset.pair("train", int(row)) for row in rows]
+        there = [pair for pair in pairs if pair.report]
+        return DomainReader([pair.report or "" for pair in there], [pair.domain for pair in there])
+
+    def __call__(self, reports: Sequence[str]) -> list[str | None]:
+        """One for each report."""
+        return [self.dataset.domains[0]] * len(reports) if len(self.dataset.domains) == 1 else self._read(reports)
+
+
 class Generated:
     """Pairs that a model draws from noise or from prompts.
 
     Args:
-        dataset: whose domain is the pairs' where it has one alone.
+        dataset: by whose reports the domain of a pair is told.
         terms: of the data that the model learned from.
     """
 
@@ -139,7 +162,7 @@ class Generated:
         self, model: Generator, slots: int, attempts: int, prompts: Prompts, seed: int, dataset: PairDataset, terms: str
     ) -> None:
         self.model, self.slots, self.attempts, self.prompts, self.seed = model, slots, attempts, prompts, seed
-        self.terms, self.domain = terms, dataset.domains[0] if len(dataset.domains) == 1 else None
+        self.terms, self.domains = terms, LearnedDomains(dataset)
         self._failed: set[int] = set()
         self.prefix = hash_of([model.fingerprint, model.settings(), prompts.fingerprint])[:8]
 
@@ -154,14 +177,16 @@ class Generated:
         if len(pairs) != len(places):
             raise ValueError(f"{len(pairs)} pairs for {len(places)} prompts")
         return [
-            Candidate(place, to_rgb(image), report, self._fields(place, prompt, seed))
-            for place, prompt, seed, (image, report) in zip(places, prompts, seeds, pairs, strict=True)
+            Candidate(place, to_rgb(image), report, self._fields(place, prompt, seed, domain))
+            for place, prompt, seed, (image, report), domain in zip(
+                places, prompts, seeds, pairs, self.domains([report for _, report in pairs]), strict=True
+            )
         ]
 
-    def _fields(self, place: Place, prompt: str, seed: int) -> dict[str, Any]:
+    def _fields(self, place: Place, prompt: str, seed: int, domain: str | None) -> dict[str, Any]:
         name = self._id(place)
         return {
-            "id": name, "split": "train", "patient": name, "study": name, "domain": self.domain, "terms": self.terms,
+            "id": name, "split": "train", "patient": name, "study": name, "domain": domain, "terms": self.terms,
             "synthetic": True, "prompt": prompt, "seed": seed, "model": self.model.name, "model_hash": self.model.fingerprint,
         }  # fmt: skip
 

@@ -85,6 +85,7 @@ class Twins:
             if change is None:
                 yield "no training sentence adds a finding to this report"
                 continue
+            domain = self.rewriter.domain_like(report)
             images, reports = [to_rgb(image), to_rgb(after[row].image)], [report, change.report]
             told = [self.rewriter.read(text) for text in reports]
             if self.checker(images) != told:
@@ -93,7 +94,7 @@ class Twins:
             first, second = (
                 Candidate(
                     Place(2 * key.slot + which, key.attempt), images[which], reports[which],
-                    self._fields(2 * key.slot + which, seeds[row], change, told[which]),
+                    self._fields(2 * key.slot + which, seeds[row], change, told[which], domain),
                 )
                 for which in (0, 1)
             )  # fmt: skip
@@ -109,10 +110,10 @@ class Twins:
                 return change
         return None
 
-    def _fields(self, slot: int, seed: int, change: Change, findings: frozenset[str]) -> dict[str, Any]:
+    def _fields(self, slot: int, seed: int, change: Change, findings: frozenset[str], domain: str | None) -> dict[str, Any]:
         return {
             "id": self._id(slot), "split": "train", "patient": self._id(slot - slot % 2), "study": self._id(slot),
-            "domain": None, "terms": self.terms, "synthetic": True, "prompt": "", "seed": seed, "model": self.model.name,
+            "domain": domain, "terms": self.terms, "synthetic": True, "prompt": "", "seed": seed, "model": self.model.name,
             "model_hash": self.model.fingerprint, "findings": sorted(findings), "twin_of": self._id(slot ^ 1),
             "finding": change.finding, "change": "added" if slot % 2 else "original",
         }  # fmt: skip

@@ -1,7 +1,8 @@
 """A folder of predictions as a system under test: any program, anywhere, that wrote down what it generated."""
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from medim.data.images import read_image
 from medim.errors import UserError
 from medim.files import hash_files, hash_of
 from tasks.adapters.predictions_file import Line, read_predictions
+from tasks.cases import SplitIds
 from tasks.protocols import Prediction
 
 UNPROMPTED = ("joint-generation", "memorisation")
@@ -20,6 +22,7 @@ NEEDS = {
 }  # fmt: skip
 
 UNKNOWN_TRAINING = {"source": "folder of predictions"}  # the settings of a system of whose training nothing is known
+_WANTED = "`medim-bench data ids DATA` writes the ids that are wanted"
 
 
 class PredictionFolder:
@@ -63,15 +66,21 @@ class PredictionFolder:
         return self._samples(cases) if task in UNPROMPTED else self._answers(task, cases, known)
 
     def _answers(self, task: str, cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
-        strangers = [line for line in self.lines if line.id not in known]
-        if strangers:
-            raise UserError(_stranger(strangers, known))
+        wanted = set(cases)
+        others = [line for line in self.lines if line.id not in wanted]
+        why_not = known.why_not if isinstance(known, SplitIds) else dict.fromkeys(known, "no case").get
+        reasons = Counter(why_not(line.id) for line in others)
+        if None in reasons:
+            raise UserError(_stranger([line for line in others if why_not(line.id) is None], known))
+        dropped = _dropped(reasons, len(self.lines))
         by_id = {line.id: line for line in self.lines if any(getattr(line, what) is not None for what in NEEDS[task])}
         found = {id: by_id[id] for id in cases if id in by_id}
         if not found:
-            raise UserError(f"{self.folder}: none of its {len(by_id)} predictions is of the {len(cases)} cases to be scored")
+            none = f"none of its {len(self.lines)} predictions is of the {len(cases)} cases to be scored"
+            raise UserError(f"{self.folder}: {none}{f': {dropped}' if dropped else ''}; {_WANTED}")
         at_the_end = list(found) == list(cases[: len(found)])
-        return FolderAnswers(found, _missing(len(cases) - len(found), len(cases), "prediction", at_the_end))
+        missing = _missing(len(cases) - len(found), len(cases), "prediction", at_the_end)
+        return FolderAnswers(found, "; ".join(filter(None, (dropped, missing))) or None)
 
     def _samples(self, cases: Sequence[str]) -> "FolderAnswers":
         wanted = set(cases)
@@ -116,9 +125,17 @@ def _missing(missing: int, cases: int, what: str, at_the_end: bool) -> str | Non
     return f"{missing} of {cases} cases {have} no {what} and {count} as missing (coverage {there / cases:.3g}){hint}"
 
 
+def _dropped(reasons: Mapping[str | None, int], given: int) -> str | None:
+    """How many predictions are not scored, and why."""
+    if not reasons:
+        return None
+    told = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+    return f"{sum(reasons.values())} of the {given} predictions match no case and are not scored: {told}"
+
+
 def _stranger(strangers: Sequence[Line], known: Collection[str]) -> str:
     line = strangers[0]
     close = difflib.get_close_matches(line.id, known, n=1, cutoff=0.5)
     hint = f"; did you mean '{close[0]}'?" if close else f" (its first is '{next(iter(known))}')" if known else ""
     more = f" ... and {len(strangers) - 1} more" if len(strangers) > 1 else ""
-    return f"{line.where}: '{line.id}' is no pair of this split{hint}{more}"
+    return f"{line.where}: '{line.id}' is no pair of this split{hint}{more}; {_WANTED}"

@@ -5,10 +5,37 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.metrics.texts import unit
+from tasks.metrics.texts import WeightedWords, unit
 
 NEIGHBOURS = 5
 MINIMUM_ACCURACY = 0.95
+
+
+class DomainReader:
+    """The domain of a report: the only one there is, else that of its nearest reference reports, else None.
+
+    Args:
+        reports, domains: N of references.
+    """
+
+    def __init__(self, reports: Sequence[str], domains: Sequence[str | None]) -> None:
+        known = [(report, domain) for report, domain in zip(reports, domains, strict=True) if domain is not None]
+        self.domains = [domain for _, domain in known]
+        self.only = self.domains[0] if known and len(known) == len(reports) and len(set(self.domains)) == 1 else None
+        self._words: WeightedWords | None = None
+        if len(set(self.domains)) > 1:
+            words = WeightedWords([report for report, _ in known])
+            self._rows = words.rows([report for report, _ in known])
+            if reading_accuracy(self._rows, self.domains) >= MINIMUM_ACCURACY:
+                self._words = words
+
+    def __call__(self, reports: Sequence[str | None]) -> list[str | None]:
+        """One for each report; None where there is none, where it shares no word, or the references are not told apart."""
+        if self._words is None:
+            return [None if report is None else self.only for report in reports]
+        rows = self._words.rows([report or "" for report in reports])
+        read = nearest_domains(rows, self._rows, self.domains)
+        return [domain if row.any() else None for domain, row in zip(read, rows, strict=True)]
 
 
 def nearest_domains(queries: np.ndarray, references: np.ndarray, domains: Sequence[str]) -> list[str]:

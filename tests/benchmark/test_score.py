@@ -87,6 +87,16 @@ def test_a_missing_prediction_counts_and_is_told(score, theirs, tmp_path):
     assert (value, coverage, n) == (0.95, 0.95, 20)
 
 
+def test_predictions_of_no_case_are_told(score, theirs, dataset):
+    (theirs / f"{dataset.pair('train', 0).id}.txt").write_text("it is red 0")
+    result = score("report-generation", limit=18)
+    assert result.exit_code == 0, result.output
+    assert (
+        "report-generation: 3 of the 21 predictions match no case and are not scored: 2 beyond the first cases (--limit), "
+        "1 of split train" in result.stderr
+    )
+
+
 def test_limit_takes_the_first_cases(score, theirs, tmp_path):
     for index in range(12, 20):
         (theirs / f"test-{index}.png").unlink()

@@ -272,8 +272,8 @@ def test_a_byte_order_mark_and_blank_lines_are_no_mistakes(exported, tmp_path):
         ('{"id": "x", "choice": 1}', "unknown question 'x'"), ("nonsense", "line 2: broken JSON"),
         ('{"choice": 1}', "'id' is missing"), ('{"id": "ID", "choice": 2}', '"choice" \\(0 or 1\\) or "scores"'),
         ('{"id": ["ID"], "choice": 1}', "line 2: 'id' must be a string"), ('{"id": "caf\xe9"}', "line 2: not UTF-8: byte 12"),
-        ('{"id": "ID", "scores": [NaN, 1]}', "line 2: .*two finite numbers"),
-        ('{"id": "ID", "scores": [1, 1e999]}', "line 2: .*two finite numbers"),
+        ('{"id": "ID", "scores": [NaN, 1]}', "line 2: .*NaN, which JSON"),
+        ('{"id": "ID", "scores": [1, 1e999]}', "line 2: .*Infinity, which JSON"),
     ],
 )  # fmt: skip
 def test_bad_answers_are_told_by_line(exported, tmp_path, line, message):

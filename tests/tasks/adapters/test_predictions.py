@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medim.data.folder import FolderDataset
 from medim.errors import UserError
 from tasks.adapters.predictions import PredictionFolder
+from tasks.cases import SplitIds
 from tasks.protocols import Answered, Limited
 
 CASES = ["c0", "c1", "c2", "c3"]
@@ -169,7 +171,7 @@ def test_an_unknown_id_is_answered_with_the_nearest(folder):
 
 
 def test_predictions_of_other_cases_alone_score_nothing(folder):
-    with pytest.raises(UserError, match="none of its 1 predictions is of the 4 cases"):
+    with pytest.raises(UserError, match=r"none of its 1 predictions is of the 4 cases"):
         answers(write(folder, {"id": "c5", "report": "x"}))
 
 
@@ -182,3 +184,40 @@ def test_folders_that_hold_nothing_are_told(tmp_path):
     Image.new("L", (2, 2)).save(tmp_path / "a.jpg")
     with pytest.raises(UserError, match=r"a.png: a second prediction for 'a', after .*a.jpg"):
         PredictionFolder(tmp_path)
+
+
+@pytest.fixture
+def studies(folder):
+    """Two studies of two images each in test, and one pair in train."""
+    lines = [
+        {"id": f"{study}-{image}", "study": study, "split": "test", "report": "x", "image": f"images/{image}.png"}
+        for study in ("s0", "s1") for image in (0, 1)
+    ]  # fmt: skip
+    lines.append({"id": "t0", "split": "train", "report": "x", "image": "images/2.png"})
+    write(folder, *lines, name="pairs.jsonl")
+    return FolderDataset(folder)
+
+
+def test_predictions_that_match_no_case_are_counted_with_their_reasons(folder, studies):
+    write(folder, *({"id": id, "report": "r"} for id in ("s0-0", "s0-1", "s1-0", "s1-1", "t0")))
+    known = SplitIds(studies, "test", ["s0-0"])
+    found = PredictionFolder(folder).answers("report-generation", ["s0-0"], known)
+    assert found.ids == ["s0-0"]
+    assert found.note == (
+        "4 of the 5 predictions match no case and are not scored: 2 second image of its study, "
+        "1 beyond the first cases (--limit), 1 of split train"
+    )
+    both = PredictionFolder(folder).answers("report-generation", ["s0-0", "s1-0"], SplitIds(studies, "test", ["s0-0", "s1-0"]))
+    assert both.note.endswith("not scored: 2 second image of its study, 1 of split train")
+
+
+def test_an_unknown_id_is_a_mistake_and_one_of_no_case_alone_says_why(folder, studies):
+    known = SplitIds(studies, "test", ["s0-0", "s1-0"])
+    write(folder, {"id": "s0-0", "report": "r"}, {"id": "s1-O", "report": "r"})
+    with pytest.raises(UserError, match=r":2: 's1-O' is no pair .*did you mean 's1-[01]'\?; `medim-bench data ids DATA`"):
+        PredictionFolder(folder).answers("report-generation", ["s0-0", "s1-0"], known)
+    write(folder, {"id": "t0", "report": "r"})
+    with pytest.raises(
+        UserError, match=r"none of its 1 predictions is of the 2 cases to be scored: 1 of the 1 .* 1 of split train"
+    ):
+        PredictionFolder(folder).answers("report-generation", ["s0-0", "s1-0"], known)

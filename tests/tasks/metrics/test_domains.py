@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.metrics.domains import nearest_domains, reading_accuracy
+from tasks.metrics.domains import DomainReader, nearest_domains, reading_accuracy
 
 
 def angles(*degrees):
@@ -28,3 +28,13 @@ def test_accuracy_reads_each_case_from_the_others():
     assert reading_accuracy(apart, domains) == 1
     assert reading_accuracy(generator.normal(size=(200, 8)), ["chest", "pathology"] * 100) == pytest.approx(0.5, abs=0.1)
     assert reading_accuracy(angles(0, 90), ["a", "b"]) == 0  # a case is no neighbour of its own
+
+
+def test_a_report_is_of_the_domain_whose_words_it_has():
+    reports = [f"the lungs are clear in case {n}" for n in range(8)] + [f"glands and stroma of slide {n}" for n in range(8)]
+    domains = ["chest"] * 8 + ["pathology"] * 8
+    read = DomainReader(reports, domains)
+    assert read(["the stroma and glands", "clear lungs", None, "xyzzy"]) == ["pathology", "chest", None, None]
+    assert DomainReader(reports, ["chest"] * 16)(["glands", None]) == ["chest", None]
+    assert DomainReader(reports, [None] * 16)(["glands"]) == [None]
+    assert DomainReader(["the same words"] * 16, domains)(["the same words"]) == [None]  # nothing tells them apart
