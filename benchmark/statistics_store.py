@@ -109,8 +109,6 @@ def read_statistics(file: Path, whose: tuple[str, str] | None = None) -> dict[st
     Raises:
         UserError: the file is missing, damaged, of another version, task or system, or names a function that is not installed.
     """
-    from tasks import TASKS  # noqa: F401 - the tasks' metrics register their functions
-
     try:
         with np.load(file, allow_pickle=False) as content:
             index = json.loads(str(content[INDEX]))

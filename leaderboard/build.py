@@ -1,7 +1,7 @@
 """Run folders in; tables, plots and one self-contained page out."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leaderboard.compare import Board, Table, boards
@@ -75,13 +75,15 @@ def build(
     every = [*collection.records, *reported]
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
     ranked = boards(collection.records, fingerprints, comparisons)
-    shown = galleries(list(collection.runs.values()), samples_per_model, samples_per_anchor, PICTURE_BYTES)
-    views = [(board, _views(board, shown, collection.runs)) for board in ranked]
+    room = _room(ranked, reported, collection.runs)
+    views = [(board, _views(board, collection.runs)) for board in ranked]
+    room -= sum(len(plot.png) * 4 // 3 for _, tables in views for view in tables for plot in view.plots)
+    budget = max(0, min(PICTURE_BYTES, room * 4 // 5))  # the rest is for the texts of the samples
+    shown = galleries(list(collection.runs.values()), samples_per_model, samples_per_anchor, budget)
+    views = [(board, [_with_samples(view, shown) for view in tables]) for board, tables in views]
     page = render(views, reported, collection.runs)
     if len(page.encode()) > PAGE_BYTES:
-        raise LeaderboardError(
-            f"the page would take {len(page.encode()):,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs"
-        )
+        raise _too_large(len(page.encode()))
 
     plots = [plot for _, tables in views for view in tables for plot in view.plots]
     texts = {
@@ -99,6 +101,35 @@ def build(
     paths["page"] = out / "index.html"
     write_text(paths["page"], page)
     return BuildResult(paths, len(every), ranked)
+
+
+def check_size(runs: Sequence[str | Path], reported: Sequence[Record] | None = None) -> None:
+    """Looks at the tables that a page of these runs would have, before anything is compared or drawn.
+
+    Raises:
+        LeaderboardError: they alone are more than a page may hold, or the runs cannot be read.
+    """
+    collection = collect(runs)
+    fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
+    reported = reported_records() if reported is None else list(reported)
+    _room(boards(collection.records, fingerprints), reported, collection.runs)
+
+
+def _room(ranked: Sequence[Board], reported: Sequence[Record], runs: Mapping[str, Run]) -> int:
+    """Bytes that the tables leave of a page for plots and samples.
+
+    Raises:
+        LeaderboardError: none.
+    """
+    tables = [(board, [TableView(table, [], []) for table in board.tables]) for board in ranked]
+    size = len(render(tables, reported, runs).encode())
+    if size > PAGE_BYTES:
+        raise _too_large(size)
+    return PAGE_BYTES - size
+
+
+def _too_large(size: int) -> LeaderboardError:
+    return LeaderboardError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
 
 
 def _write_plots(plots: Sequence[Plot], folder: Path) -> dict[str, Path]:
@@ -122,7 +153,12 @@ def _lines(names: Iterable[str]) -> str:
     return "".join(f"{name}\n" for name in sorted(names))
 
 
-def _views(board: Board, shown: Sequence[Gallery], runs: Mapping[str, Run]) -> list[TableView]:
+def _with_samples(view: TableView, shown: Sequence[Gallery]) -> TableView:
+    return replace(view, galleries=[gallery for gallery in shown if gallery.task == view.table.task])
+
+
+def _views(board: Board, runs: Mapping[str, Run]) -> list[TableView]:
+    """The tables of a board with their plots, without samples."""
     views = []
     name = f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]}"
     across = across_plots(board, name)
@@ -130,7 +166,7 @@ def _views(board: Board, shown: Sequence[Gallery], runs: Mapping[str, Run]) -> l
         prefix = slug(f"{name} {table.task}")
         plots = table_plots(board, table, prefix) + [plot for task, plot in across if task == table.task]
         plots += _lengths(table, runs, f"{table.task.replace('-', ' ')} on {board.dataset} ({board.split})", prefix)
-        views.append(TableView(table, plots, [gallery for gallery in shown if gallery.task == table.task]))
+        views.append(TableView(table, plots, []))
     return views
 
 

@@ -6,6 +6,7 @@ for more.
 """
 
 import json
+import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from leaderboard.comparison import Comparison
 from leaderboard.record import Record
 
 MINIMUM_N = 100
+MOST_LETTERS = 6  # of a cell: more says nothing at a glance, and the comparisons say it all
+_EACH = re.compile(r"[a-z][0-9]*")
 # A feature space that a model was trained against flatters it. EfficientNet-Lite0 is the perceptual loss of the image
 # tokenizer, so its columns are shown and never ranked.
 TRAINED_AGAINST = ("EfficientNet-Lite0",)
@@ -112,7 +115,7 @@ def standings(column: Mapping[str, Record], comparisons: Sequence[Comparison] = 
     result = {}
     for index, label in enumerate(order):
         ahead = {known.system(other, able[other]) for other in order[:index] if (other, label) in apart}
-        result[label] = Standing(1 + len(ahead), label in best, best == {label}, letters[label])
+        result[label] = Standing(1 + len(ahead), label in best, best == {label}, shortened(letters[label]))
     return result
 
 
@@ -163,6 +166,18 @@ class _Known:
 
 def _split(column: frozenset[str], one: str, other: str) -> list[frozenset[str]]:
     return [column - {one}, column - {other}] if {one, other} <= column else [column]
+
+
+def shortened(letters: str) -> str:
+    """Letters of groups as a cell shows them: of more than `MOST_LETTERS`, the first of them, how many more, and the last.
+
+    >>> shortened("abc"), shortened("abcdefghijk")
+    ('abc', 'abcd…k (11)')
+    """
+    each = _EACH.findall(letters)
+    if len(each) <= MOST_LETTERS:
+        return letters
+    return f"{''.join(each[:4])}\N{HORIZONTAL ELLIPSIS}{each[-1]} ({len(each)})"
 
 
 def _letter(index: int) -> str:

@@ -36,9 +36,11 @@ def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
         if not folder.is_dir():
             raise UserError(f"run '{folder}' is not a folder")
     from leaderboard.build import build as build_leaderboard
+    from leaderboard.build import check_size
     from leaderboard.store import run_folders
 
     runs = tuple(folder for run in runs for folder in run_folders(run) or [run])
+    check_size(runs)
     comparisons, notes = compare_runs(runs, stated)
     for note in notes:
         click.echo(note, err=True)
@@ -93,16 +95,17 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     submission needs neither data nor predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all
     that is kept. The same command again adds nothing twice.
     """
-    from benchmark.verify import check_split
     from benchmark.verify import verify as verify_folder
     from leaderboard.admission import DEFAULT_STORE
     from leaderboard.admission import add as add_submission
     from leaderboard.store import read_manifest
     from leaderboard.submission import RefusedError
-    from medim.data.dataset import load_dataset
 
     folder = records if records.is_dir() else records.parent
     if data is not None:
+        from benchmark.rescore import check_split
+        from medim.data.dataset import load_dataset
+
         check_split(folder / "manifest.json", read_manifest(folder / "manifest.json"), load_dataset(data))
     store = DEFAULT_STORE if store is None else store
     try:
@@ -135,7 +138,6 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
     predictions of a run are also scored again, and every record compared; what a judge said of them needs the same one,
     --judge. Names each record that differs and each file of sums that is missing, and then stops with status 2.
     """
-    from benchmark.verify import rescore
     from benchmark.verify import verify as verify_folder
 
     if predictions is not None and data is None:
@@ -153,6 +155,7 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
     problems = found.problems
     if data is not None:
         from benchmark.execute import cache_folder
+        from benchmark.rescore import rescore
         from medim.data.dataset import load_dataset
 
         again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)), judge)

@@ -10,6 +10,7 @@ written to a file (sums by patient, the name, its parameters) and read again wit
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
@@ -23,6 +24,12 @@ Combine = Callable[..., np.ndarray]
 COMBINERS: dict[str, Combine] = {}
 BOUNDS: dict[str, tuple[float, float]] = {}
 ROUGH: set[str] = set()
+HOMES = {
+    **dict.fromkeys(("macro-f1", "macro-precision", "macro-recall", "micro-f1", "label-f1"), "metrics.findings"),
+    **dict.fromkeys(("anchored", "agreement", "macro-mcc", "label-mcc"), "metrics.consistency"),
+    "meteor-1.5": "metrics.meteor", "corpus-bleu": "metrics.bleu", "smallest-seen": "fine_detail_limits",
+}  # fmt: skip
+"""Modules that register a function, by its name: to read sums, only what they need is imported."""
 PROPORTION = "proportion"
 COUNTS = frozenset({"mean", PROPORTION, "affine-mean"})
 """Whose second sum is a number of samples: a patient without any is no evidence."""
@@ -50,6 +57,19 @@ def combiner(name: str, bounds: tuple[float, float] | None = None, smooth: bool 
         return function
 
     return register
+
+
+def combine_of(name: str) -> Combine:
+    """The function of this name; its module is imported at the first call, and needs no torch.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in COMBINERS and name in HOMES:
+        import_module(f"tasks.{HOMES[name]}")
+    if name not in COMBINERS:
+        raise unknown("statistic", name, [*COMBINERS, *HOMES])
+    return COMBINERS[name]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +101,7 @@ class Additive:
             raise ValueError(f"sums of shape {sums.shape} for {len(self.patients)} patients' names; (N, K) and N are needed")
         if not np.isfinite(sums).all():
             raise ValueError(f"sums for '{self.combine}' hold NaN or infinity")
-        if self.combine not in COMBINERS:
-            raise unknown("statistic", self.combine, COMBINERS)
+        combine_of(self.combine)
         json.dumps(dict(self.parameters), allow_nan=False)
         object.__setattr__(self, "sums", sums)
         object.__setattr__(self, "patients", tuple(self.patients))
@@ -121,7 +140,7 @@ class Additive:
 
     def evaluate(self, sums: np.ndarray) -> np.ndarray:
         """The statistic of sums (R, K) -> (R,); NaN where it is undefined."""
-        return np.asarray(COMBINERS[self.combine](sums, **self.parameters), dtype=np.float64)
+        return np.asarray(combine_of(self.combine)(sums, **self.parameters), dtype=np.float64)
 
     def value(self) -> float:
         """The statistic of all samples."""

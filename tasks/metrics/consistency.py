@@ -26,7 +26,7 @@ from itertools import combinations
 
 import numpy as np
 
-from tasks.metrics.additive import COMBINERS, Additive, combiner
+from tasks.metrics.additive import Additive, combine_of, combiner
 from tasks.metrics.findings import Counts, Findings, f1, prevalence
 from tasks.metrics.statistics import derangement
 
@@ -80,7 +80,7 @@ class Scale:
 @combiner("anchored")
 def anchored_of_sums(sums: np.ndarray, *, of: str, zero: float, one: float, **parameters: object) -> np.ndarray:
     """(f - zero) / (one - zero) of sums (R, K) -> (R,), f the combiner that `of` names."""
-    return (np.asarray(COMBINERS[of](sums, **parameters)) - zero) / (one - zero)
+    return (np.asarray(combine_of(of)(sums, **parameters)) - zero) / (one - zero)
 
 
 def agreement(image_findings: Findings, report_findings: Findings, labels: Sequence[str]) -> Counts:

@@ -9,8 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torchmetrics import Metric
 
 from tasks.metrics.additive import combiner
 
@@ -154,26 +152,3 @@ def _indicators(findings: Findings, labels: Sequence[str]) -> np.ndarray:
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     return np.divide(numerator, denominator, out=np.zeros(np.shape(denominator)), where=denominator > 0)
-
-
-class FindingF1(Metric):
-    """Macro F1 over the labels that the references support, accumulated over batches."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    totals: torch.Tensor
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        super().__init__()
-        self.labels = tuple(labels)
-        self.add_state("totals", default=torch.zeros(3, len(self.labels), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, predictions: Findings, references: Findings) -> None:
-        """Adds one batch of predicted and reference findings, in the same order."""
-        self.totals += torch.from_numpy(Counts.of(references, predictions, self.labels).totals())
-
-    def compute(self) -> torch.Tensor:
-        """Macro F1, float64 scalar; NaN where the references support no label."""
-        totals = self.totals.cpu().numpy().reshape(1, -1)
-        return torch.tensor(macro_statistic(len(self.labels))(totals)[0], dtype=torch.float64)

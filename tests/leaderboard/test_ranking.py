@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from leaderboard.comparison import Comparison
-from leaderboard.ranking import Standing, groups, overlap, standings, unranked_because
+from leaderboard.ranking import Standing, groups, overlap, shortened, standings, unranked_because
 from leaderboard.record import Record
 
 
@@ -190,3 +190,21 @@ def test_letters_beyond_the_alphabet_stay_apart():
 
 def test_one_group_needs_no_letters():
     assert groups("abc", set()) == {"a": "", "b": "", "c": ""}
+
+
+def test_the_letters_of_a_hundred_systems_are_short():
+    """Of systems that only distant ones can be told apart from, each is in thirty groups."""
+    order = [f"m{place:03}" for place in range(100)]
+    apart = {(one, other) for i, one in enumerate(order) for j, other in enumerate(order) if abs(i - j) > 30}
+    letters = groups(order, apart)
+    assert max(map(len, letters.values())) > 50
+    shown = [shortened(letters[label]) for label in order]
+    assert max(map(len, shown)) <= 18
+    assert shown[:2] == ["a", "ab"]
+    assert shown[9] == "abcd\N{HORIZONTAL ELLIPSIS}j (10)"
+    assert shortened("z a1b1".replace(" ", "")) == "za1b1"
+
+
+def test_a_column_shows_few_letters(cell):
+    column = {f"m{i:02}": cell(i / 100, 0.1) for i in range(60)}
+    assert 8 <= max(len(standing.letters) for standing in standings(column).values()) <= 18

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
-from benchmark.verify import _unable
+from benchmark.rescore import _unable
 from leaderboard.record import read_records
 from medim.data.dataset import load_dataset, pairs
 from tasks import joint_generation, joint_judge

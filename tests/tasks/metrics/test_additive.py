@@ -1,8 +1,11 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
 from medim.errors import UserError
-from tasks.metrics.additive import Additive, combiner
+from tasks.metrics.additive import COMBINERS, HOMES, Additive, combiner
 from tasks.metrics.findings import Counts, macro_f1
 from tasks.metrics.statistics import wilson_interval
 from tasks.scoring import make_score
@@ -142,3 +145,21 @@ def test_a_withheld_score_keeps_no_sums(world):
     score = make_score("m", None, world.context(), 60, 1.0, True, reason="why", additive=additive)
     assert isinstance(score, Score)
     assert (score.additive, score.ci_low, score.reason) == (None, None, "why")
+
+
+def test_every_function_is_found_by_its_name_in_the_module_that_has_it():
+    from tasks import TASKS  # noqa: F401 - all of them register theirs
+
+    ours = {name: f.__module__ for name, f in COMBINERS.items() if f.__module__.startswith("tasks.")}
+    own = {"mean", "proportion", "affine-mean"}
+    assert {name: module for name, module in ours.items() if name not in own} == {n: f"tasks.{h}" for n, h in HOMES.items()}
+
+
+def test_sums_are_read_without_torch():
+    code = (
+        "import sys; from tasks.metrics.additive import HOMES, combine_of; [combine_of(name) for name in HOMES];"
+        "import benchmark.verify, benchmark.comparisons, leaderboard.admission;"
+        "print(sorted({'torch', 'transformers', 'torchmetrics'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "[]\n"), done.stderr

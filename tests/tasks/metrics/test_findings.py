@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
+from tasks.metrics.finding_f1 import FindingF1
 from tasks.metrics.findings import (
     Counts,
-    FindingF1,
     f1,
     macro_f1,
     macro_statistic,
