@@ -21,11 +21,11 @@ from leaderboard.ranking import MINIMUM_N, comparable
 from leaderboard.record import Record
 from leaderboard.store import Collection, collect
 from medim.errors import UserError
-from tasks.adapters.predictions import UNKNOWN_TRAINING
 from tasks.metrics import paired
 from tasks.metrics.additive import Additive
 from tasks.metrics.paired import ALPHA, Difference, compare_all, holm, interval_of, reverse, value_of, verdict
 from tasks.metrics.statistics import too_few
+from tasks.protocols import UNKNOWN_TRAINING
 
 SEED = 0  # of every resampling and randomisation: the same runs give the same comparisons
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
+UNKNOWN_TRAINING = {"source": "folder of predictions"}  # the settings of a system of whose training nothing is known
 PROTOCOL = "strict-v1"
 
 

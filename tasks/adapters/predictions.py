@@ -12,7 +12,7 @@ from medim.errors import UserError
 from medim.files import hash_files, hash_of
 from tasks.adapters.predictions_file import Line, read_predictions
 from tasks.cases import SplitIds
-from tasks.protocols import Prediction
+from tasks.protocols import UNKNOWN_TRAINING, Prediction
 
 UNPROMPTED = ("joint-generation", "memorisation")
 """Tasks whose samples answer no case: any id will do, and each sample stands in the place of one case."""
@@ -21,7 +21,6 @@ NEEDS = {
     "joint-generation": ("image", "report"),
 }  # fmt: skip
 
-UNKNOWN_TRAINING = {"source": "folder of predictions"}  # the settings of a system of whose training nothing is known
 _WANTED = "`medim-bench data ids DATA` writes the ids that are wanted"
 
 

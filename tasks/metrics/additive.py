@@ -25,9 +25,11 @@ COMBINERS: dict[str, Combine] = {}
 BOUNDS: dict[str, tuple[float, float]] = {}
 ROUGH: set[str] = set()
 HOMES = {
-    **dict.fromkeys(("macro-f1", "macro-precision", "macro-recall", "micro-f1", "label-f1"), "metrics.findings"),
+    **dict.fromkeys(("macro-f1", "macro-f1-all", "macro-precision", "macro-recall"), "metrics.findings"),
+    **dict.fromkeys(("micro-f1", "label-f1"), "metrics.findings"),
     **dict.fromkeys(("anchored", "agreement", "macro-mcc", "label-mcc"), "metrics.consistency"),
     "meteor-1.5": "metrics.meteor", "corpus-bleu": "metrics.bleu", "smallest-seen": "fine_detail_limits",
+    "length-correlation": "long_form_reading",
 }  # fmt: skip
 """Modules that register a function, by its name: to read sums, only what they need is imported."""
 PROPORTION = "proportion"
