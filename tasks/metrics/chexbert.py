@@ -92,7 +92,8 @@ def find_folder(given: str | Path | None = None) -> Path:
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:
-    state = read_tensors(path, "model_state_dict")
+    with named(f"CheXbert: '{path}' is no checkpoint that can be read safely"):
+        state = read_tensors(path, "model_state_dict")
     return {name.removeprefix("module."): value for name, value in state.items()}  # as the authors saved it
 
 
