@@ -166,7 +166,7 @@ def read_manifest(path: str | Path) -> Manifest:
     if not path.parent.is_dir():
         raise LeaderboardError(f"{path.parent}: no such run folder")
     try:
-        value = parse_json(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8-sig"))
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except OSError as error:
         raise LeaderboardError(f"{path}: cannot read it: {error.strerror}; is {path.parent} a run folder?") from error

@@ -89,7 +89,7 @@ def load_splits(path: str | Path) -> dict[str, str]:
         UserError: no such file or form, a patient in two splits, or patients that do not have the hash stated.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         splits = {split: (part["patients"], part["sha256"]) for split, part in value["splits"].items()}
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None

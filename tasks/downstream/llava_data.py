@@ -46,7 +46,7 @@ def load_conversations(file: Path, images: Path | None = None) -> list[Conversat
     """
     file = Path(file)
     try:
-        samples = json.loads(file.read_text(encoding="utf-8"))
+        samples = json.loads(file.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import TrainerControl, TrainerState
 
 from medim.data.selection import MixedDataset, Subset
@@ -18,7 +18,7 @@ from medim.locks import held
 from medim.pipeline import MeDiMPipeline
 from medim.tokenizers.image import ImageTokenizer
 from medim.training import train, trainer
-from medim.training.callbacks import MetricsFile
+from medim.training.callbacks import MetricsFile, MovingAverage
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe
 from medim.training.train import claim, refuse_another, train_model
@@ -277,3 +277,22 @@ def test_a_weight_that_is_no_number_is_never_saved(squares, recipe_file, tmp_pat
         train_model(str(recipe_file), squares, tmp_path / "out", overrides=(*settings, "eval_steps=100"), device="cpu")
     assert {path.name for path in (tmp_path / "out").glob("checkpoint-*")} == {"checkpoint-4"}
     assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_checkpoint_that_lacks_a_tensor_or_is_damaged_is_not_continued_from(tmp_path):
+    model, checkpoint = torch.nn.Linear(2, 3), tmp_path / "checkpoint-4"
+    checkpoint.mkdir()
+    save_file(model.state_dict(), checkpoint / "model.safetensors")
+    torch.save({"step": 4}, checkpoint / "optimizer.pt")
+    trainer.check_checkpoint(checkpoint, model)
+    save_file({"weight": model.weight.detach()}, checkpoint / "model.safetensors")
+    with pytest.raises(UserError, match=r"checkpoint-4': 1 of 2 tensors are missing \(bias\).*; remove that folder"):
+        trainer.check_checkpoint(checkpoint, model)
+    save_file(model.state_dict(), checkpoint / "model.safetensors")
+    (checkpoint / "optimizer.pt").write_bytes(b"")
+    with pytest.raises(UserError, match=r"optimizer\.pt' is empty"):
+        trainer.check_checkpoint(checkpoint, model)
+    average = MovingAverage(0.9)
+    save_file({"weight": model.weight.detach()}, checkpoint / "ema.safetensors")
+    with pytest.raises(UserError, match=r"average '.*1 of 2 tensors are missing \(bias\)"):
+        average.start(model, checkpoint)

@@ -1,10 +1,12 @@
 """Tiny pipelines of random weights, saved and loaded by path; nothing is fetched."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, DDPMPipeline, StableDiffusionPipeline, UNet2DConditionModel, UNet2DModel
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
@@ -180,3 +182,17 @@ def test_a_single_model_is_no_pipeline(tmp_path):
                                  num_attention_heads=2)).save_pretrained(tmp_path / "one")  # fmt: skip
     with pytest.raises(UserError, match=r"one' cannot be loaded: it is one model, no pipeline; perhaps --model transformers:"):
         opened(tmp_path / "one")
+
+
+@pytest.mark.parametrize("part", ["unet/diffusion_pytorch_model.safetensors", "text_encoder/model.safetensors"])
+def test_a_network_of_the_pipeline_gets_every_tensor_or_is_refused(folder, tmp_path, part):
+    path = shutil.copytree(folder, tmp_path / "copy") / part
+    tensors = load_file(path)
+    lost = max(tensors)
+    save_file({name: tensor for name, tensor in tensors.items() if name != lost}, path, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"'.*copy' cannot be loaded: its \w+: 1 of \d+ tensors are missing") as error:
+        opened(tmp_path / "copy")
+    assert "\n" not in str(error.value)
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(UserError, match="git lfs pull"):
+        opened(tmp_path / "copy")

@@ -5,6 +5,7 @@ import shutil
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BlipConfig,
@@ -233,3 +234,12 @@ def test_another_kind_of_model_is_named(folders, tmp_path):
     (tmp_path / "pipeline" / "model_index.json").write_text("{}")
     with pytest.raises(UserError, match="it is a pipeline of diffusers; --model diffusers:"):
         opened(tmp_path / "pipeline")
+
+
+def test_a_model_gets_every_tensor_or_is_refused(folders, tmp_path):
+    for name in MAKERS:
+        path = shutil.copytree(folders / name, tmp_path / name) / "model.safetensors"
+        save_file({f"module.{key}": tensor for key, tensor in load_file(path).items()}, path, metadata={"format": "pt"})
+        with pytest.raises(UserError, match=r"tensors are missing .*a distributed model's") as error:
+            opened(tmp_path / name)
+        assert "\n" not in str(error.value)
