@@ -9,8 +9,11 @@ from PIL import Image
 
 from benchmark import runner, scoring
 from benchmark.predictions import PredictionStore, file_name
+from benchmark.samples import write_samples
 from leaderboard.record import read_records
 from tasks import extensions
+from tasks.metrics.domains import DomainReader
+from tasks.protocols import Case, Prediction
 from tasks.scoring import make_score
 
 TASKS = ("image-generation", "report-generation", "joint-generation")
@@ -254,3 +257,19 @@ def test_a_metric_that_fails_loses_its_column_alone_and_is_tried_again(score, mo
         found = {metric: value for (_, _, metric), (value, *_) in values(tmp_path / "scored", kind).items()}
         assert found["answered"] == 1
         assert "flaky" not in found
+
+
+def test_a_sample_drawn_from_nothing_bears_no_cases_domain(tmp_path, dataset):
+    """Of its own report, by the words of the references; one that answers a case has the case's."""
+    cases = [
+        Case(f"c{number}", f"p{number}", domain, Image.new("RGB", (8, 8)), f"{word} {number}", None)
+        for number, (domain, word) in enumerate([("chest", "lungs and heart"), ("pathology", "glands and stroma")] * 8)
+    ]
+    read = DomainReader([case.report for case in cases], [case.domain for case in cases])
+    drawn = [Prediction(case.id, report="the glands and stroma") for case in cases[:2]]
+    write_samples(tmp_path, cases[:2], drawn, [{}, {}], paired=False, images=0, domains=read([one.report for one in drawn]))
+    lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert [line["domain"] for line in lines] == ["pathology", "pathology"]
+    write_samples(tmp_path, cases[:2], drawn, [{}, {}], paired=True, images=0)
+    lines = [json.loads(line) for line in (tmp_path / "samples.jsonl").read_text().splitlines()]
+    assert [line["domain"] for line in lines] == ["chest", "pathology"]

@@ -175,3 +175,15 @@ def test_compression_alone_is_a_distance(network):
     plain, compressed = bank.features(images), bank.features([jpeg(image) for image in images])
     assert frechet_distance(Moments.of_features(plain), Moments.of_features(compressed)) > 0.1
     assert frechet_distance(Moments.of_features(plain), Moments.of_features(plain[::-1])) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_cpu_takes_few_images_at_once():
+    sizes = []
+
+    class Noting(Counting):
+        def features(self, images: torch.Tensor) -> torch.Tensor:
+            sizes.append(len(images))
+            return super().features(images)
+
+    FeatureBank(Noting()).features(pictures(10))
+    assert sizes == [4, 4, 2]
