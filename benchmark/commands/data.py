@@ -87,6 +87,7 @@ def describe(plan: "Plan") -> Iterator[str]:
     yield from (f"  left out by the options: {count} x {reason}" for reason, count in listing["excluded"].items())
     if listing["losses"]:
         yield f"  lost: {listing['losses']} (failures.jsonl will name each)"
+    yield from (f"  reports with {kind}: {count} (kept; the file's encoding?)" for kind, count in listing["damaged"].items())
     if listing["leaks"]:
         yield f"  patients or studies in two splits: {len(listing['leaks'])} (kept in the held-out one)"
     yield f"  terms: {'; '.join(listing['terms'])}"

@@ -113,8 +113,8 @@ class Hub(Archive):
         tables, unique = self._tables(), UniqueIds()
         columns = [self.options.report, *self._optional()]
         for name in tables.columns:
-            text = isinstance(tables, TextTables)
-            wanted = [*columns, self.options.image] if text or tables.is_list(name, self.options.image) else columns
+            with_image = isinstance(tables, TextTables) or tables.is_list(name, self.options.image)
+            wanted = [*columns, self.options.image] if with_image else columns
             if EXTRA in tables.columns[name]:
                 wanted = list(dict.fromkeys([*wanted, EXTRA]))
             for number, (place, row) in enumerate(tables.entries(name, wanted)):

@@ -12,6 +12,7 @@ from typing import Any
 from tqdm import tqdm
 
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
+from medim.data.checks.texts import damage
 from medim.files import atomic_path, write_json
 from medim.pair import SPLITS
 
@@ -31,7 +32,8 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
     Returns:
         The summary: `chunks`, `pairs`, `splits` (pairs by split), `patients` and `studies` (numbers), `excluded` (by reason),
         `losses` (number), `short` (`Archive.shortfall` in words), `leaks` (see `unit_keys`: patients and studies of several
-        splits, with the one split that keeps them), `terms` (of the records, by number) and the archive's `facts`.
+        splits, with the one split that keeps them), `damaged` (reports by `checks.texts.damage`), `terms` (of the records, by
+        number) and the archive's `facts`.
     """
     done = folder / _DONE
     if done.exists():
@@ -42,6 +44,7 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
     excluded: Counter[str] = Counter()
     counts: Counter[str] = Counter()
     terms: Counter[str] = Counter()
+    damaged: Counter[str] = Counter()
     seen: set[int] = set()
     splits_of: dict[int, int] = {}
     units = {"patient": 0, "study": 0}
@@ -63,6 +66,7 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
                     fields = entry.fields
                     counts[fields["split"]] += 1
                     terms[fields["terms"]] += 1
+                    damaged.update(damage(fields["report"]))
                     for unit, key in zip(units, unit_keys(fields), strict=True):
                         units[unit] += key not in splits_of
                         splits_of[key] = splits_of.get(key, 0) | 1 << SPLITS.index(fields["split"])
@@ -88,6 +92,7 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
         "losses": losses,
         "short": [f"{loss.item}: {loss.reason}" for loss in short],
         "leaks": {str(key): most_held_out(bits) for key, bits in splits_of.items() if bits & (bits - 1)},
+        "damaged": dict(damaged.most_common()),
         "terms": dict(terms.most_common()),
         "facts": archive.facts(),
     }

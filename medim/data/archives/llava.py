@@ -195,11 +195,12 @@ class Llava(Archive):
 
 def _paths(value: Mapping[str, Any]) -> list[str]:
     """The paths of an entry's images, in whichever field they stand."""
-    found = next((value[field] for field in ("image", "images") if value.get(field) not in (None, "", [])), [])
+    found: Any = next((value[field] for field in ("image", "images") if value.get(field) not in (None, "", [])), [])
     paths = [item.get("path") if isinstance(item, dict) else item for item in (found if isinstance(found, list) else [found])]
-    if not all(isinstance(path, str) for path in paths):
+    strings = [path for path in paths if isinstance(path, str)]
+    if len(strings) != len(paths):
         raise UserError("field 'image' must be a path")
-    return paths
+    return strings
 
 
 def _role(turn: Mapping[str, Any]) -> str:

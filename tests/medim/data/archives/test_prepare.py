@@ -359,3 +359,9 @@ def test_ids_that_are_no_file_names_get_one():
     assert image_name("../x", Storage()) != image_name("./x", Storage())
     assert "/" not in image_name("a/../../b", Storage())
     assert len(image_name("x" * 500, Storage())) < 140
+
+
+def test_reports_that_were_read_in_another_encoding_are_told(tree, tmp_path):
+    for text in list(tree.glob("train/*.txt"))[:2]:
+        text.write_text("Größe normal".encode().decode("latin-1"), encoding="utf-8")  # and saved as UTF-8 then
+    assert "reports with mojibake: 2 (kept; the file's encoding?)" in command(tree, tmp_path / "out").output
