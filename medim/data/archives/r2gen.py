@@ -164,7 +164,7 @@ class R2Gen(Archive):
 def _checked(value: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The id and the image paths of an entry; a UserError says what it lacks."""
     if not isinstance(value.get("id"), str | int) or not str(value["id"]).strip():
-        raise UserError("field 'id' is missing")
+        raise UserError("field 'id' is missing, or neither a text nor a whole number")
     paths = value.get("image_path")
     paths = [paths] if isinstance(paths, str) else paths
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
