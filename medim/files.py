@@ -25,6 +25,8 @@ _STAND_INS = {
         "is a web page or a server's message, not the file: download it again, from its own address"
     ),
 }
+_FAILED_WRITES = ("os error 28", "os error 122", ". unexpected pos ", "PytorchStreamWriter failed writing")
+"""In the messages of safetensors (by the numbers of "no space" and "quota") and of torch, which does not tell why."""
 
 
 @contextmanager
@@ -137,6 +139,25 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"'{path}' holds {shown(value)}: an object of fields is needed")
     return value
+
+
+@contextmanager
+def writes_into(folder: str | Path) -> Iterator[None]:
+    """Around code that saves weights: a failed write, which torch and safetensors tell in types of their own, is an OSError.
+
+    Raises:
+        OSError: names the folder and the room that is left.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or not any(sign in str(error) for sign in _FAILED_WRITES):
+            raise
+        room = shutil.disk_usage(folder).free / 1e6
+        raise OSError(
+            f"'{folder}' cannot be written to: no space left on the device, or a quota ({room:.0f} MB are free); make room, "
+            "then the same command continues"
+        ) from error
 
 
 def hash_of(value: Any) -> str:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from medim.errors import UserError, foreign, told
 from medim.files import HEAD, read_mapping, stand_in, unreadable
+from medim.finite import refuse_broken
 from medim.unpickling import read_checkpoint
 
 KINDS = {".safetensors": "safetensors", ".gguf": "GGUF", **dict.fromkeys((".bin", ".pt", ".pth", ".ckpt"), "torch")}
@@ -156,6 +157,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign
         UserError: one is missing, has no place or another shape; the line names some, and the likely cause.
     """
     refuse_incomplete(what, shapes_of(network.state_dict()), shapes_of(tensors))
+    refuse_broken(tensors, what)
     network.load_state_dict(tensors, assign=assign)
 
 
@@ -206,6 +208,7 @@ def load(
     ):  # fmt: skip
         if kept:
             tell(what, kept, says)
+    refuse_broken(model.state_dict(), what)
     return model, absent
 
 

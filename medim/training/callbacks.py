@@ -18,23 +18,34 @@ from medim.files import atomic_path, write_text
 from medim.weights import read_tensors, refuse_incomplete, shapes_of
 
 EMA = "ema.safetensors"
+BOUND = "eval_loss"
+"""What every line of a validation bound has."""
 
 
 class MetricsFile(TrainerCallback):
-    """Appends everything that is logged to `metrics.jsonl`; a continued run drops the lines it will write again."""
+    """Appends what is logged to `metrics.jsonl`; a continued run drops the lines it will write again.
+
+    transformers' summary of a sitting is left out: its means are not of the training, and of no step where none was left. A
+    bound that stands there already for its step, as of a finished training, is not written again.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.bounds: set[int] = set()
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
             kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
             write_text(self.path, "".join(line + "\n" for line in kept))
+            self.bounds = {line["step"] for line in map(json.loads, kept) if BOUND in line}
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any) -> None:
-        if not state.is_world_process_zero:
+        repeated = BOUND in logs and state.global_step in self.bounds
+        if not state.is_world_process_zero or "train_runtime" in logs or repeated:
             return
+        if BOUND in logs:
+            self.bounds.add(state.global_step)
         line = {"step": state.global_step, **{key: value for key, value in logs.items() if key != "epoch"}}
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")

@@ -45,6 +45,7 @@ class Plan:
         state_bytes: weights, gradients and optimiser state on one GPU.
         activation_bytes: on one GPU, at the largest.
         steps: optimiser steps.
+        remedies: what of the recipe would need less memory for activations, and what for weights, where it has not got it.
     """
 
     parameters: dict[str, int]
@@ -54,6 +55,7 @@ class Plan:
     state_bytes: float
     activation_bytes: float
     steps: int
+    remedies: tuple[tuple[str, ...], tuple[str, ...]]
 
     def days(self, peak: float, gpus: int) -> float:
         """Duration at `UTILISATION` of `peak` FLOP/s on each GPU."""
@@ -101,7 +103,18 @@ def plan(recipe: ModelRecipe, preset: str, gpus: int, sharding: Sharding) -> Pla
         state_bytes=state,
         activation_bytes=saved * (1 if recipe.bf16 else 2) + logits,
         steps=recipe.max_steps,
+        remedies=_remedies(recipe),
     )
+
+
+def _remedies(recipe: ModelRecipe) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    activations = {
+        "a smaller per_device_train_batch_size": recipe.per_device_train_batch_size > 1,
+        "gradient_checkpointing=true": not recipe.gradient_checkpointing,
+        "bf16=true": not recipe.bf16,
+    }
+    weights = {"lora_rank": recipe.lora_rank is None, "no ema_decay": recipe.ema_decay is not None, "fewer layers": True}
+    return tuple(name for name, open_ in activations.items() if open_), tuple(name for name, open_ in weights.items() if open_)
 
 
 def describe_plan(plan: Plan, gpus: int, gpu: str, sharding: Sharding) -> Iterator[str]:
@@ -118,8 +131,10 @@ def describe_plan(plan: Plan, gpus: int, gpu: str, sharding: Sharding) -> Iterat
         f"+ {plan.activation_bytes / 1e9:.1f} activations; {gpu} has {memory} GB"
     )
     if need > 0.92 * memory * 1e9:
-        remedies = ["more GPUs", "a smaller per_device_train_batch_size", "gradient_checkpointing=true", "lora_rank"]
-        yield f"  does not fit: try {', '.join(['--sharding fsdp'] * (sharding == 'ddp') + remedies)}"
+        shared = ("--sharding fsdp", "more GPUs") if gpus > 1 else ("more GPUs with --sharding fsdp",)
+        shared = shared if sharding == "ddp" else ("more GPUs",)
+        activations = plan.remedies[0] if plan.state_bytes <= 0.92 * memory * 1e9 else ()  # else they alone do not help
+        yield f"  does not fit: try {', '.join((*shared, *activations, *plan.remedies[1]))}"
     yield f"compute a step: {plan.flops_per_step / 1e15:.3g} PFLOP"
     yield (
         f"duration of {plan.steps:,} steps: {plan.days(peak * 1e12, gpus):.3g} days on {gpus} {gpu} "

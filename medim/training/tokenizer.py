@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from medim.data.dataset import PairDataset
 from medim.devices import chosen_device
-from medim.files import write_json, write_text
+from medim.files import write_json, write_text, writes_into
 from medim.finite import first_broken
 from medim.locks import held
 from medim.tokenizers.codebook import CodebookLearner, standardise
@@ -64,7 +64,7 @@ def train_tokenizer(
         KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
     """
     out, device = Path(out), str(chosen_device(device))
-    with held(out):
+    with held(out), writes_into(out):
         if overwrite:
             clear_training(out, "codes")
         config = {"data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, "recipe": recipe.model_dump(mode="json")}

@@ -133,7 +133,7 @@ class Metrics:
     path: Path
 
     def drop_after(self, step: int) -> None:
-        """Forgets what a killed run wrote after its last checkpoint, a half-written line included."""
+        """Forgets what a killed run wrote after its last checkpoint, a half-written line and the final one included."""
         kept = []
         for line in self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []:
             row = json.loads(line) if line.endswith("}") else None

@@ -22,7 +22,7 @@ from medim.data.token_cache import TokenSplit, tokenise_split, unigram_nats
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.devices import can_compile, chosen_device
 from medim.errors import UserError
-from medim.files import write_json, write_text
+from medim.files import write_json, write_text, writes_into
 from medim.locks import held
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
@@ -38,6 +38,7 @@ from medim.training.trainer import fit
 
 BPE_REPORTS = 8192
 """Reports that a new BPE is trained on."""
+DONE = "training.json"
 PATIENCE = timedelta(days=7)
 """How long processes wait for each other: while one makes the tokens, the others stand in a barrier."""
 
@@ -90,7 +91,7 @@ def train_model(
         place = state.device
     if recipe.torch_compile and is_main and not can_compile(place):
         warnings.warn("no compiler is found: torch_compile is passed over, and steps take longer", stacklevel=2)
-    with held(out) if is_main else nullcontext():  # of several processes the main one stands for all
+    with held(out) if is_main else nullcontext(), writes_into(out):  # of several processes the main one stands for all
         images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
         images.to(place)
         check_image_ids(recipe, images)
@@ -103,6 +104,8 @@ def train_model(
                 "image_tokenizer_fingerprint": images.fingerprint,
             }
             claim(out, configuration, overwrite and is_main)
+            if (out / DONE).exists() and any(out.glob("*.safetensors")):
+                return out
             cache = out / "cache"
             train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
             validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
@@ -119,7 +122,7 @@ def train_model(
         plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
         save(model, images, reports, out)
         write_json(  # last: where it is, all is
-            out / "training.json",
+            out / DONE,
             {
                 "preset": preset,
                 "recipe": {**recipe.model_dump(), "pretrained": recipe.starts_pretrained},  # then `build` has read every tensor
@@ -263,6 +266,7 @@ def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> 
         f"{millions:.1f} M parameters; {len(train)} pairs of {layout.image_length} image and {layout.report_length} report "
         f"tokens (mean {used / len(train):.0f} used); "
         f"{truncated} reports do not fit the canvas"
+        + (": each keeps its beginning and has no end; --set report_length=N widens it" if truncated else "")
     )
 
 

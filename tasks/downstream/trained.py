@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 import torch
 
 from medim.errors import UserError
-from medim.files import hash_files, hash_of, read_mapping, write_json
+from medim.files import hash_files, hash_of, read_mapping, write_json, writes_into
 from medim.weights import fill, named, read_tensors
 from tasks.downstream.contract import Example, Fitted
 from tasks.downstream.fitting import CHECKPOINT, WEIGHTS, Material, Recipe, fit_network, own_randomness
@@ -81,19 +81,20 @@ class Trainable(ABC, Generic[N]):
             known = self.read(train, validation)
             with own_randomness(self.device, seed, 0):
                 network = self.network(known)
-            reached = fit_network(
-                network,
-                Material(Pictures(train, self.side), self.targets(train, known)),
-                Material(Pictures(validation, self.side), self.targets(validation, known)),
-                self.recipe,
-                steps=steps,
-                seed=seed,
-                out=out,
-                device=self.device,
-                augment=augment,
-                evaluate_every=evaluate_every,
-                title=self.name,
-            )
+            with writes_into(out):
+                reached = fit_network(
+                    network,
+                    Material(Pictures(train, self.side), self.targets(train, known)),
+                    Material(Pictures(validation, self.side), self.targets(validation, known)),
+                    self.recipe,
+                    steps=steps,
+                    seed=seed,
+                    out=out,
+                    device=self.device,
+                    augment=augment,
+                    evaluate_every=evaluate_every,
+                    title=self.name,
+                )
             parameters = sum(parameter.numel() for parameter in network.parameters())
             write_json(out / MODEL, {**run, "known": known, "reached": reached, "parameters": parameters})
             (out / CHECKPOINT).unlink(missing_ok=True)

@@ -112,3 +112,32 @@ def test_reports_that_are_cut(squares, pipeline):
     assert diagnosis.truncation(split, 16).verdict == "pass"
     cut = type(split)(split.image, split.report, split.prompt, split.text_bytes, torch.ones(len(split)))
     assert diagnosis.truncation(cut, 16).verdict == "warn"
+
+
+@pytest.mark.parametrize(
+    ("known", "own", "says"),
+    [
+        (8.0, True, "trained on this very data: train a larger one"),
+        (8.0, False, "did no better on the images that it was trained on: train a larger one"),
+        (40.0, False, "not what the tokenizer learnt: train one on them"),
+        (40.0, True, "trained on this very data"),
+        (None, False, "or, where it was, a larger one"),
+    ],
+)
+def test_nobody_is_told_to_train_a_tokenizer_on_the_images_that_it_was_trained_on(pipeline, squares, known, own, says):
+    data = {"name": "x", "fingerprint": squares.fingerprint if own else "other"}
+    pipeline.images.training = {"data": data} | ({} if known is None else {"val": {"psnr": known}})
+    check = diagnosis.round_trip(pipeline, squares, "val", 4)  # an untrained tokenizer: some 8 dB
+    assert check.verdict == "warn"
+    assert says in check.advice
+
+
+def test_advice_names_nothing_that_the_model_has_or_that_no_recipe_knows(pipeline):
+    block = pipeline.model.backbone.adaln[0].modulation
+    with torch.no_grad():
+        block.bias[:] = -2.0
+    assert "gating=identity" not in found(pipeline, "gates of the modulation").advice
+    pipeline.model.config.objective, pipeline.model.time = "autoregressive", None
+    names = ("attention sees both sides", "the timestep matters")
+    verdicts = [check.verdict for check in diagnose(pipeline) if check.name in names]
+    assert verdicts == ["pass", "pass"]

@@ -2,11 +2,12 @@ import os
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from leaderboard import files as of_the_leaderboard
 from medim.errors import UserError
-from medim.files import atomic_path, located, read_json, read_mapping, write_json
+from medim.files import atomic_path, located, read_json, read_mapping, write_json, writes_into
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o002])
@@ -87,3 +88,22 @@ def test_what_is_no_object_of_fields_is_one_line(tmp_path, content, said):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"a\.json' does not exist"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 57280 vs 57172"),
+        RuntimeError("PytorchStreamWriter failed writing file data/3: file write failed"),
+    ],
+)
+def test_a_full_disk_is_an_error_of_the_system_whoever_tells_it(tmp_path, told):
+    said = r"cannot be written to: no space left on the device, or a quota \(\d+ MB are free\)"
+    with pytest.raises(OSError, match=said), writes_into(tmp_path):
+        raise told
+
+
+def test_other_errors_stay_what_they_are(tmp_path):
+    with pytest.raises(RuntimeError, match="shapes"), writes_into(tmp_path):
+        raise RuntimeError("shapes differ")

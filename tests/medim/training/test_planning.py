@@ -124,3 +124,18 @@ def test_a_recipe_of_the_user_is_planned_with_the_tokenizer_of_what_it_extends(t
     told = CliRunner().invoke(main, ["train", "model", "--preset", str(whole), "--dry-run"])
     assert told.exit_code == 2
     assert "no tokenizer recipe tells" in told.output
+
+
+def test_the_hint_for_what_does_not_fit_names_nothing_that_the_recipe_has():
+    def hint(*options: str) -> str:
+        said = CliRunner().invoke(main, ["train", "model", "--preset", "liquid-7b", "--dry-run", "--gpus", "1", *options])
+        return next(line for line in said.output.splitlines() if "does not fit" in line)
+
+    one = hint("--gpu", "h200", "--sharding", "ddp")
+    assert "more GPUs with --sharding fsdp" in one
+    assert "lora_rank" in one
+    assert not any(has in one for has in ("gradient_checkpointing", "bf16", "ema_decay"))
+    assert "per_device_train_batch_size" not in one  # weights, gradients and optimiser alone are more than it has
+    small = hint("--gpu", "rtx4090", "--set", "lora_rank=8", "--set", "ema_decay=0.9", "--set", "gradient_checkpointing=false")
+    assert "no ema_decay" in small
+    assert "lora_rank" not in small

@@ -296,3 +296,63 @@ def test_a_checkpoint_that_lacks_a_tensor_or_is_damaged_is_not_continued_from(tm
     save_file({"weight": model.weight.detach()}, checkpoint / "ema.safetensors")
     with pytest.raises(UserError, match=r"average '.*1 of 2 tensors are missing \(bias\)"):
         average.start(model, checkpoint)
+
+
+def test_the_log_of_a_training_that_was_continued_and_asked_for_again_is_that_of_one_sitting(
+    squares, recipe_file, tmp_path, monkeypatch
+):
+    settings = {"overrides": ("save_steps=2",), "device": "cpu"}
+    whole = train_model(str(recipe_file), squares, tmp_path / "whole", **settings)
+    half = tmp_path / "half"
+    shutil.copytree(whole, half)
+    shutil.rmtree(half / "checkpoint-8")
+    (half / "training.json").unlink()
+    train_model(str(recipe_file), squares, half, **settings)
+    (half / "training.json").unlink()  # as after a kill in the final save: no step is left
+    train_model(str(recipe_file), squares, half, **settings)
+    logs = [(out / "metrics.jsonl").read_text().splitlines() for out in (whole, half)]
+    assert logs[0] == logs[1]
+    assert not any("train_loss" in line for line in logs[0])
+    assert sum("eval_loss" in line for line in logs[0]) == 2
+    state = {path: path.stat().st_mtime_ns for path in half.rglob("*") if path.name != ".lock"}
+    monkeypatch.setattr(trainer.DiffusionTrainer, "train", None)
+    train_model(str(recipe_file), squares, half, **settings)  # a finished one is left as it is
+    assert {path: path.stat().st_mtime_ns for path in state} == {
+        **state,
+        half / "config.yaml": (half / "config.yaml").stat().st_mtime_ns,
+    }
+
+
+def test_a_disk_that_is_full_at_a_checkpoint_is_told_in_one_line_and_the_same_command_continues(
+    squares, recipe_file, tmp_path, monkeypatch
+):
+    def full(self, folder):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 57280 vs 57172")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(trainer.DiffusionTrainer, "_save_optimizer_and_scheduler", full)
+        with pytest.raises(OSError, match="no space left on the device"):
+            train_model(str(recipe_file), squares, tmp_path / "half", device="cpu")
+    for name in ("half", "whole"):
+        train_model(str(recipe_file), squares, tmp_path / name, device="cpu")
+    assert same(tmp_path / "half", tmp_path / "whole")
+
+
+def test_a_model_and_an_image_tokenizer_with_weights_that_are_no_numbers_are_refused(squares, recipe_file, tmp_path):
+    out = train_model(str(recipe_file), squares, tmp_path / "out", steps=2, device="cpu")
+    for file in (out / "image_tokenizer" / "diffusion_pytorch_model.safetensors", out / "model.safetensors"):
+        tensors = load_file(file)
+        name = sorted(tensors)[0]
+        tensors[name].view(-1)[0] = torch.nan
+        save_file(tensors, file, metadata={"format": "pt"})
+        with pytest.raises(UserError, match=rf"tensor {name} holds NaN or infinite numbers"):
+            MeDiMPipeline.from_pretrained(out, device="cpu")
+
+
+def test_logits_that_are_no_numbers_name_the_model(squares, recipe_file, tmp_path):
+    out = train_model(str(recipe_file), squares, tmp_path / "out", steps=2, device="cpu")
+    pipeline = MeDiMPipeline.from_pretrained(out, device="cpu")
+    with torch.no_grad():
+        pipeline.model.image_head.weight[0, 0] = torch.nan
+    with pytest.raises(UserError, match="model 'out': its logits are NaN or infinite"):
+        pipeline.generate_images(["the square is red."], seeds=[0])
