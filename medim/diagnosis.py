@@ -185,9 +185,7 @@ def modulation_is_sane(model: MeDiMModel) -> Iterator[Check]:
         largest = float(values.abs().max())
         figure = f"mean {float(values.mean()):.2f}, {reversed_:.1%} negative, {silent:.1%} near 0, largest {largest:.1f}"
         if largest > 50 or not math.isfinite(largest):
-            yield Check(
-                f"{name} of the modulation", "fail", figure, "a branch blows up: a lower learning_rate or max_grad_norm"
-            )
+            yield Check(f"{name} of the modulation", "fail", figure, "a branch blows up: lower learning_rate or max_grad_norm")
         elif reversed_ > 0.2 or silent > 0.5:
             advice = "branches of the backbone are reversed or silenced: "
             if model.config.gating == "identity":

@@ -1,7 +1,7 @@
 """Pairs as batches of pixels and reports, read in order ahead of whoever encodes them."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,15 +47,15 @@ def pixels(pair: ImageReportPair, side: int) -> Image.Image:
     return image if image.size == (side, side) and image.mode == "RGB" else square(image, side)
 
 
-def read_batch(dataset: PairDataset, split: str, rows: range, side: int) -> Batch:
+def read_batch(dataset: PairDataset, split: str, rows: Sequence[int], side: int) -> Batch:
     """The pairs at `rows`, decoded."""
-    pairs = [dataset.pair(split, row) for row in rows]
+    pairs = [dataset.pair(split, int(row)) for row in rows]
     values = np.stack([np.asarray(pixels(pair, side)) for pair in pairs])
     return Batch(values, tuple(pair.report for pair in pairs), tuple(pair.id for pair in pairs))
 
 
 def read_batches(
-    dataset: PairDataset, split: str, pieces: Iterable[range], side: int, workers: int = 0
+    dataset: PairDataset, split: str, pieces: Iterable[Sequence[int]], side: int, workers: int = 0
 ) -> Generator[Batch, None, None]:
     """A batch for each of `pieces` (rows of a split), in order; while the caller works on one, the next are being read.
 
@@ -67,7 +67,7 @@ def read_batches(
     Raises:
         UserError: an image cannot be read; the message is the reader's own.
     """
-    read: Callable[[range], Batch]
+    read: Callable[[Sequence[int]], Batch]
     executor: Executor
     if workers:
         executor = process_pool(workers, _start_worker, dataset, split, side)
@@ -75,7 +75,7 @@ def read_batches(
     else:
         executor = ThreadPoolExecutor(1)
 
-        def read(piece: range) -> Batch:
+        def read(piece: Sequence[int]) -> Batch:
             return read_batch(dataset, split, piece, side)
 
     waiting: deque[Future[Batch]] = deque()
@@ -93,7 +93,7 @@ def read_batches(
 @contextmanager
 def worker_pool(
     dataset: PairDataset, split: str, side: int, workers: int
-) -> Iterator[Callable[[Iterable[range]], Iterator[Batch]]]:
+) -> Iterator[Callable[[Iterable[Sequence[int]]], Iterator[Batch]]]:
     """Processes that read nothing ahead: a function from pieces to their batches, in order."""
     with process_pool(workers, _start_worker, dataset, split, side) as executor:
         yield lambda pieces: executor.map(_read_in_worker, pieces)
@@ -112,7 +112,7 @@ def _start_worker(dataset: PairDataset, split: str, side: int) -> None:
     _worker = (dataset, split, side)
 
 
-def _read_in_worker(piece: range) -> Batch:
+def _read_in_worker(piece: Sequence[int]) -> Batch:
     assert _worker is not None
     dataset, split, side = _worker
     return read_batch(dataset, split, piece, side)

@@ -1,6 +1,6 @@
 """A split as tokens: each image is encoded once, however long the training."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -11,13 +11,15 @@ import torch
 from tqdm import tqdm
 
 from medim.data.dataset import PairDataset
-from medim.data.read_ahead import Batch, cut, read_batches
+from medim.data.read_ahead import Batch, read_batches
 from medim.data.token_store import PART, Column, TokenStore
 from medim.errors import UserError
 from medim.files import hash_of
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 
+BATCH = 64
+"""Images that are encoded at once."""
 BACK_OFF = (1, 3, 10, 30, 100, 300, 1000)
 SMOOTHING = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 COLUMNS = ("image", "report", "prompt", "text_bytes", "truncated")
@@ -44,6 +46,10 @@ class TokenSplit:
     def __len__(self) -> int:
         return len(self.image)
 
+    def row(self, row: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        """Codes (1, image_length), ids (1, report_length) and prompt of one pair."""
+        return self.image[row : row + 1], self.report[row : row + 1], int(self.prompt[row])
+
     def chunks(self, rows: int = 65536) -> Iterator["TokenSplit"]:
         """The split in pieces that are held in memory, at most `rows` long."""
         for start in range(0, len(self), rows):
@@ -63,13 +69,13 @@ def tokenise_split(
     reports: ReportTokenizer,
     cache: Path | None = None,
     limit: int | None = None,
-    batch: int = 64,
+    batch: int = BATCH,
     workers: int = 0,
 ) -> TokenSplit:
     """Tokens of a split, kept in `cache` under the hashes of the data and of both tokenizers.
 
-    The cache is written in parts of `PART` pairs: a killed call is continued by the next at the first part that is missing,
-    and a larger `limit` adds parts. Reading maps the files into memory; no more is loaded than training touches.
+    The cache is written in parts of `PART` pairs: a killed call is continued by the next with the pairs that are missing, and
+    a larger `limit` adds parts. Reading maps the files into memory; no more is loaded than training touches.
 
     Args:
         cache: a folder for `tokens-<hash>/`; where None, the tokens stay in memory.
@@ -80,29 +86,76 @@ def tokenise_split(
     Raises:
         UserError: the split is empty, a pair has no report, or an image cannot be read.
     """
+    count = rows_of(dataset, split, limit)
+    store = None if cache is None else open_store(cache, dataset, split, images, reports)
+    files = [] if store is None else store.files()
+    have = np.zeros(count, bool)
+    for rows, _ in files:
+        have[rows[rows < count]] = True
+    missing = [part for start in range(0, count, PART) if len(part := start + np.flatnonzero(~have[start : start + PART]))]
+    for rows, columns in tokenise(dataset, split, missing, images, reports, batch, workers, total=count):
+        if store is None:
+            files.append((rows, columns))
+        else:
+            store.write(rows, columns)
+    return assembled(files if store is None else store.files(), np.arange(count))
+
+
+def rows_of(dataset: PairDataset, split: str, limit: int | None) -> int:
+    """Number of the first `limit` pairs of a split. Raises UserError: there are none."""
     count = min(dataset.size(split), limit) if limit is not None else dataset.size(split)
     if count == 0:
         raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")
-    store = None if cache is None else _store(cache, dataset, split, images, reports)
-    parts = [range(start, min(start + PART, count)) for start in range(0, count, PART)]
-    missing = [rows for rows in parts if store is None or not store.has(rows)]
-    columns: dict[int, dict[str, np.ndarray]] = {}
-    pieces = [piece for rows in missing for piece in cut(rows, batch)]
-    batches = read_batches(dataset, split, pieces, images.resolution, workers)
-    done = count - sum(map(len, missing))
-    with closing(batches), tqdm(desc=f"tokenise {split}", total=count, initial=done, unit="pair", disable=not missing) as bar:
-        for rows in missing:
-            part = _tokenised(dataset.name, islice(batches, len(cut(rows, batch))), images, reports, bar)
-            if store is None:
-                columns[rows.start] = part
-            else:
-                store.write(rows, part)
-    if store is not None:
-        columns = {rows.start: store.read(rows) for rows in parts}
-    return TokenSplit(**{name: Column([columns[rows.start][name] for rows in parts]) for name in COLUMNS})
+    return count
 
 
-def _store(cache: Path, dataset: PairDataset, split: str, images: ImageTokenizer, reports: ReportTokenizer) -> TokenStore:
+def assembled(files: Sequence[tuple[np.ndarray, dict[str, np.ndarray]]], wanted: np.ndarray) -> TokenSplit:
+    """The tokens of `wanted` rows, which grow and which the files hold, in their order."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
+    chosen, taken = [], np.zeros(int(wanted[-1]) + 1, bool)
+    taken[:] = True
+    taken[wanted] = False
+    for rows, columns in files:
+        fresh = np.zeros(len(rows), bool)
+        inside = rows < len(taken)
+        fresh[inside] = ~taken[rows[inside]]
+        if not fresh.any():
+            continue
+        taken[rows[fresh]] = True
+        chosen.append(rows[fresh])
+        for name in COLUMNS:
+            parts[name].append(columns[name] if fresh.all() else columns[name][fresh])
+    return TokenSplit(**{name: Column(parts[name], chosen) for name in COLUMNS})
+
+
+def tokenise(
+    dataset: PairDataset,
+    split: str,
+    parts: Sequence[np.ndarray],
+    images: ImageTokenizer,
+    reports: ReportTokenizer,
+    batch: int = BATCH,
+    workers: int = 0,
+    total: int | None = None,
+    show: bool = True,
+) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+    """The columns of each of `parts`, rows that grow; the pairs of the next are read meanwhile.
+
+    Args:
+        total: what the bar counts to; all of the parts where None.
+        show: whether there is a bar.
+    """
+    pieces = [[rows[start : start + batch] for start in range(0, len(rows), batch)] for rows in parts]
+    batches = read_batches(dataset, split, [piece for of_part in pieces for piece in of_part], images.resolution, workers)
+    left = sum(map(len, parts))
+    total = left if total is None else total
+    bar = tqdm(desc=f"tokenise {split}", total=total, initial=total - left, unit="pair", disable=not parts or not show)
+    with closing(batches), bar:
+        for rows, of_part in zip(parts, pieces, strict=True):
+            yield rows, _tokenised(dataset.name, islice(batches, len(of_part)), images, reports, bar)
+
+
+def open_store(cache: Path, dataset: PairDataset, split: str, images: ImageTokenizer, reports: ReportTokenizer) -> TokenStore:
     """The folder of a split's tokens: its name is the hash of all that the tokens follow from."""
     content = {
         "data_fingerprint": dataset.fingerprint,

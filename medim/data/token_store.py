@@ -1,4 +1,4 @@
-"""Columns of tokens on disk: Arrow files of some thousand rows, each whole or absent, mapped into memory when read."""
+"""Columns of tokens on disk: Arrow files of up to some thousand rows, each whole or absent, mapped into memory when read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from medim.errors import UserError
-from medim.files import atomic_path, write_json
+from medim.files import atomic_path, hash_of, write_json
 
 PART = 4096
 """Rows of a file: what is lost by a kill, at most."""
 
 DESCRIPTION = "tokens.json"
+ROW = "row"
 
 
 class Column:
@@ -21,14 +22,19 @@ class Column:
 
     Args:
         parts: arrays of shape (n_i, ...), of one kind.
+        rows: which row of the column each row of the parts is; in turn where None.
     """
 
-    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+    def __init__(self, parts: Sequence[np.ndarray], rows: Sequence[np.ndarray] | None = None) -> None:
         self.parts = tuple(parts)
-        self._ends = np.cumsum([len(part) for part in parts])
+        self._part = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
+        self._place = np.concatenate([np.arange(len(part)) for part in parts])
+        if rows is not None:
+            order = np.argsort(np.concatenate(rows), kind="stable")
+            self._part, self._place = self._part[order], self._place[order]
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return len(self._part)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -42,20 +48,19 @@ class Column:
         start, stop, step = key.indices(len(self))
         if step != 1:
             raise ValueError(f"rows are read in steps of 1, not {step}")
-        first = int(np.searchsorted(self._ends, start, side="right"))
-        pieces = []
-        for number in range(first, len(self.parts)):
-            begin = int(self._ends[number]) - len(self.parts[number])
-            if begin >= stop:
-                break
-            pieces.append(self.parts[number][max(start - begin, 0) : stop - begin])
-        if not pieces:
-            pieces = [self.parts[0][:0]]
-        return torch.from_numpy(np.concatenate(pieces, dtype=np.int64))
+        part, place = self._part[start:stop], self._place[start:stop]
+        result = np.empty((len(part), *self.parts[0].shape[1:]), np.int64)
+        for number in np.unique(part):
+            here = part == number
+            result[here] = self.parts[number][place[here]]
+        return torch.from_numpy(result)
 
 
 class TokenStore:
-    """A folder of Arrow IPC files named by their rows, `000000000-000004096.arrow`, beside `tokens.json`.
+    """A folder of Arrow IPC files beside `tokens.json`, each of some rows of a split.
+
+    A file of consecutive rows is named by them, `000000000-000004096.arrow`; any others by a hash of them, and its column `row`
+    tells them. No two files hold the same row, but where two processes made them at one time: then either holds.
 
     Args:
         folder: made if missing.
@@ -64,45 +69,65 @@ class TokenStore:
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
         self.folder = folder
+        self._names: set[str] = set()
+        self._files: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
         if not (folder / DESCRIPTION).exists():
             write_json(folder / DESCRIPTION, dict(description))
 
-    def path(self, rows: range) -> Path:
-        """The file of some rows."""
-        return self.folder / f"{rows.start:09d}-{rows.stop:09d}.arrow"
+    def path(self, rows: np.ndarray | range) -> Path:
+        """The file of some rows, which grow."""
+        if rows[-1] - rows[0] == len(rows) - 1:
+            return self.folder / f"{rows[0]:09d}-{rows[-1] + 1:09d}.arrow"
+        return self.folder / f"rows-{hash_of(np.asarray(rows).tolist())}.arrow"
 
-    def has(self, rows: range) -> bool:
-        """Whether the rows were stored."""
-        return self.path(rows).exists()
-
-    def write(self, rows: range, columns: Mapping[str, np.ndarray]) -> None:
+    def write(self, rows: np.ndarray | range, columns: Mapping[str, np.ndarray]) -> None:
         """Stores arrays of shape (len(rows),) or (len(rows), width), atomically."""
         import pyarrow as pa
 
+        path = self.path(rows)
+        if path.name.startswith("rows-"):
+            columns = {**columns, ROW: np.asarray(rows, np.int64)}
         arrays = {
             name: pa.array(values) if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
             for name, values in columns.items()
         }
         batch = pa.RecordBatch.from_pydict(arrays)
-        with atomic_path(self.path(rows)) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
+        with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
             writer.write_batch(batch)
 
-    def read(self, rows: range) -> dict[str, np.ndarray]:
-        """The stored columns as read-only views of the mapped file: nothing is loaded until it is touched.
+    def files(self) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """All that is stored: rows, and their columns as read-only views of mapped files, of which nothing is loaded before it
+        is touched. Of what was there at an earlier call nothing is opened anew.
 
         Raises:
-            UserError: the file is damaged.
+            UserError: a file is damaged.
         """
+        for path in sorted(self.folder.glob("[!.]*.arrow")):
+            if path.name not in self._names:
+                self._files.append(self._open(path))
+                self._names.add(path.name)
+        return self.files_seen
+
+    @property
+    def files_seen(self) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """What the last call of `files` found, in an order that later calls only add to."""
+        return self._files
+
+    def _open(self, path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         import pyarrow as pa
 
-        path = self.path(rows)
         try:
             batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
         except (OSError, pa.ArrowInvalid) as error:
             raise UserError(f"tokens '{path}' are damaged: remove the file, it will be made again") from error
+        columns = {name: _view(batch.column(name)) for name in batch.schema.names}
+        rows = columns.pop(ROW, None)
+        if rows is None:
+            start, stop = map(int, path.stem.split("-"))
+            rows = np.arange(start, stop)
         if batch.num_rows != len(rows):
             raise UserError(f"tokens '{path}' hold {batch.num_rows} rows, not {len(rows)}: remove the file")
-        return {name: _view(batch.column(name)) for name in batch.schema.names}
+        return rows, columns
 
 
 def _view(column: Any) -> np.ndarray:

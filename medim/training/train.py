@@ -18,7 +18,8 @@ from medim.backbones.causal_lm import load_config, load_tokenizer
 from medim.canvas import Layout
 from medim.checkpoints import names_a_folder, resolve
 from medim.data.dataset import PairDataset, pairs
-from medim.data.token_cache import TokenSplit, tokenise_split, unigram_nats
+from medim.data.token_ahead import TokensAhead
+from medim.data.token_cache import TokenSplit, rows_of, tokenise_split, unigram_nats
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.devices import can_compile, chosen_device
 from medim.errors import UserError
@@ -30,6 +31,7 @@ from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.as_causal_lm import check_image_ids, reason_against, write_causal_lm
 from medim.training.curve import plot_curve
+from medim.training.draws import rows_in_need
 from medim.training.folder import CONFIG, clear_training, configuration_in
 from medim.training.mixture import weighted_rows
 from medim.training.recipe import ModelRecipe
@@ -56,6 +58,8 @@ def train_model(
     workers: int = 0,
 ) -> Path:
     """Trains a model, or continues a training that was interrupted.
+
+    Images are tokenised ahead of the steps, those that the steps come to and no others; `cache/` keeps the tokens.
 
     Args:
         preset: a shipped recipe or the path of a YAML file.
@@ -107,18 +111,22 @@ def train_model(
             if (out / DONE).exists() and any(out.glob("*.safetensors")):
                 return out
             cache = out / "cache"
-            train = tokenise_split(dataset, "train", images, reports, cache, recipe.train_limit, workers=workers)
             validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
         model = build(recipe, images, reports)
-        describe(model, train, reports)
-        floor = unigram_nats(train, validation, reports)
-        rows = weighted_rows(dataset, len(train), recipe.seed)
-        result, gathered = fit(model, recipe, train, validation, reports, out, device, rows)
+        count = rows_of(dataset, "train", recipe.train_limit)
+        rows = weighted_rows(dataset, count, recipe.seed)
+        order = rows_in_need(count, recipe.draws(processes), recipe.seed, rows)
+        with TokensAhead(dataset, "train", images, reports, cache, count, order, is_main, workers) as train:
+            if is_main:
+                describe(model, train.known(), count, reports)
+            result, gathered = fit(model, recipe, train, validation, reports, out, device, rows)
+            seen = train.finish() if is_main else None
         if gathered is not None:
             model = build(recipe, images, reports)
             model.load_state_dict(gathered)
-        if not is_main:
+        if seen is None:
             return out
+        floor = unigram_nats(seen, validation, reports)
         plot_curve(out / "metrics.jsonl", floor, out / "curve.png")
         save(model, images, reports, out)
         write_json(  # last: where it is, all is
@@ -254,18 +262,18 @@ def random_config(recipe: ModelRecipe, vocabulary: int, fields: dict[str, Any], 
     return whole(stand_in)
 
 
-def describe(model: MeDiMModel, train: TokenSplit, reports: ReportTokenizer) -> None:
-    """One line on what is about to be trained."""
+def describe(model: MeDiMModel, known: TokenSplit, count: int, reports: ReportTokenizer) -> None:
+    """One line on what is about to be trained: `count` pairs, of which some are tokens by now."""
     layout: Layout = model.config.layout
     used = truncated = 0
-    for chunk in train.chunks():
+    for chunk in known.chunks():
         used += int(reports.lengths(chunk.report[:]).sum())
         truncated += int(chunk.truncated[:].sum())
     millions = sum(p.numel() for p in model.parameters()) / 1e6
     print(
-        f"{millions:.1f} M parameters; {len(train)} pairs of {layout.image_length} image and {layout.report_length} report "
-        f"tokens (mean {used / len(train):.0f} used); "
-        f"{truncated} reports do not fit the canvas"
+        f"{millions:.1f} M parameters; {count} pairs of {layout.image_length} image and {layout.report_length} report "
+        f"tokens (mean {used / len(known):.0f} used); "
+        f"{truncated} of {'the first ' * (len(known) < count)}{len(known)} reports do not fit the canvas"
         + (": each keeps its beginning and has no end; --set report_length=N widens it" if truncated else "")
     )
 

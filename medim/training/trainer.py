@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
 from transformers.training_args import ParallelMode
 
+from medim.data.token_ahead import TokensAhead
 from medim.data.token_cache import TokenSplit
 from medim.denoiser import MeDiMModel
 from medim.devices import can_compile, chosen_device
@@ -207,7 +208,7 @@ def check_checkpoint(checkpoint: Path, model: MeDiMModel) -> None:
 def fit(
     model: MeDiMModel,
     recipe: ModelRecipe,
-    train: TokenSplit,
+    train: TokenSplit | TokensAhead,
     validation: TokenSplit,
     reports: ReportTokenizer,
     out: Path,

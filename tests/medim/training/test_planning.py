@@ -96,7 +96,7 @@ def test_what_does_not_fit_is_said_and_mistakes_name_the_nearest():
     said = CliRunner().invoke(
         main, ["train", "model", "--preset", "liquid-7b", "--dry-run", "--gpus", "1", "--sharding", "ddp", "--gpu", "l40s"]
     )
-    assert "does not fit: try --sharding fsdp, more GPUs" in said.output
+    assert "does not fit: try more GPUs with --sharding fsdp" in said.output
     wrong = CliRunner().invoke(main, ["train", "model", "--preset", "liquid-7b", "--dry-run", "--gpu", "h20"])
     assert "unknown GPU 'h20'; did you mean 'h200'?" in wrong.output
     with pytest.raises(UserError, match="unknown model 'nowhere'"):

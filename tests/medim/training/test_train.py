@@ -356,3 +356,33 @@ def test_logits_that_are_no_numbers_name_the_model(squares, recipe_file, tmp_pat
         pipeline.model.image_head.weight[0, 0] = torch.nan
     with pytest.raises(UserError, match="model 'out': its logits are NaN or infinite"):
         pipeline.generate_images(["the square is red."], seeds=[0])
+
+
+def test_a_short_training_tokenises_what_it_draws_and_a_longer_one_goes_on_from_there(
+    squares, recipe_file, tmp_path, monkeypatch
+):
+    encoded, encode = [], ImageTokenizer.encode_images
+
+    def counted(self, pictures, *arguments):
+        encoded.append(len(pictures))
+        return encode(self, pictures, *arguments)
+
+    monkeypatch.setattr(ImageTokenizer, "encode_images", counted)
+    train_model(str(recipe_file), squares, tmp_path / "out", steps=3, device="cpu")
+    assert sum(encoded) == 8 + 3 * 4  # validation, and three steps of four
+    train_model(str(recipe_file), squares, tmp_path / "whole", device="cpu")
+    encoded.clear()
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "cache").symlink_to(tmp_path / "out" / "cache")
+    train_model(str(recipe_file), squares, tmp_path / "more", device="cpu")
+    assert sum(encoded) == 32 - 12
+    assert same(tmp_path / "more", tmp_path / "whole")
+    told = [json.loads((tmp_path / name / "training.json").read_text()) for name in ("more", "whole")]
+    assert told[0]["unigram_report_nats_per_token"] == told[1]["unigram_report_nats_per_token"]
+
+
+def test_reports_that_do_not_fit_are_told_with_what_happens_to_them_and_the_option(squares, recipe_file, tmp_path, capsys):
+    train_model(str(recipe_file), squares, tmp_path, steps=2, overrides=("report_length=4", "train_limit=8"), device="cpu")
+    assert "8 of 8 reports do not fit the canvas: each keeps its beginning and has no end; --set report_length=N" in (
+        capsys.readouterr().out
+    )
