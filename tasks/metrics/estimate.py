@@ -32,8 +32,7 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit
 
 from tasks.metrics.statistics import CONFIDENCE, Interval, resampling_weights
 
@@ -175,12 +174,12 @@ class Estimate:
     def smallest_found(self, level: float) -> float:
         """The true difference that 80 % of repetitions find at this two-sided level, if the spread is as estimated here."""
         low, high = self._bounds(1 - CONFIDENCE, patients_alone=True)
-        error = (high - low) / (2 * norm.ppf(0.5 + CONFIDENCE / 2))
+        error = (high - low) / (2 * ndtri(0.5 + CONFIDENCE / 2))
         generator = np.random.default_rng(0)
         spread = math.sqrt(error**2 + sum(part.variance for part in self.trainings))
-        half = np.full(_SIMULATED, (norm.ppf(1 - level / 2) * error) ** 2)
+        half = np.full(_SIMULATED, (ndtri(1 - level / 2) * error) ** 2)
         for part in self.trainings:
-            factor = student.ppf(1 - level / 2, part.degrees) ** 2 * part.variance / part.degrees
+            factor = stdtrit(part.degrees, level / 2) ** 2 * part.variance / part.degrees
             half += factor * generator.chisquare(part.degrees, _SIMULATED)
         return float(np.quantile(np.sqrt(half) - spread * generator.normal(size=_SIMULATED), POWER))
 
@@ -188,7 +187,7 @@ class Estimate:
         low, high = (_quantile(self.ends, share) for share in (level / 2, 1 - level / 2))
         if patients_alone or not self.trainings:
             return low, high
-        parts = [student.isf(level / 2, part.degrees) ** 2 * part.variance for part in self.trainings]
+        parts = [stdtrit(part.degrees, level / 2) ** 2 * part.variance for part in self.trainings]
         half = math.sqrt(sum(parts))
         return self.value - math.hypot(max(0.0, self.value - low), half), self.value + math.hypot(
             max(0.0, high - self.value), half
@@ -215,7 +214,7 @@ def score_interval(statistic: OfSums, bounds: tuple[float, float]) -> Interval:
     if 0 < x < 1 and variance == 0:
         return Interval(value, value)
     count = x * (1 - x) / variance if 0 < x < 1 and math.isfinite(variance) else max(1, sharing)
-    quantile = float(student.ppf(0.5 + CONFIDENCE / 2, max(1, sharing - 1)))
+    quantile = float(stdtrit(max(1, sharing - 1), 0.5 + CONFIDENCE / 2))
     scale = 1 + quantile**2 / count
     centre = (x + quantile**2 / (2 * count)) / scale
     half = quantile / scale * math.sqrt(x * (1 - x) / count + quantile**2 / (4 * count**2))
