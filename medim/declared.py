@@ -1,6 +1,7 @@
 """Settings declared in YAML: read into a pydantic model, and mistakes told in one line."""
 
 import json
+import re
 import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -25,6 +26,11 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=f"'{key.value:.80}' stands twice", problem_mark=key.start_mark)
             seen.add((key.tag, str(key.value)))
         return super().construct_mapping(node, deep=deep)
+
+
+# YAML 1.1 reads 1e-4 as text; YAML 1.2, and a person, mean the number.
+_FRACTION = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FRACTION, list("-+0123456789"))
 
 
 def read_yaml(text: str | bytes, where: str) -> Any:
@@ -57,15 +63,25 @@ def read_mapping(text: str | bytes, where: str) -> dict[str, Any]:
     return content
 
 
+def strictly(kind: type[Declared], values: Mapping[str, Any]) -> Declared:
+    """The values as a `kind`; none is read as another type than it has, but a whole number as a fraction.
+
+    Raises:
+        ValidationError: as pydantic tells it.
+        TypeError, ValueError, RecursionError: a key that is a list; a list that holds itself by an alias.
+    """
+    # By way of JSON, where strict still makes tuples of lists and paths of texts.
+    return kind.model_validate_json(json.dumps(dict(values), default=str), strict=True)
+
+
 def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
-    """The values as a `kind`: nothing is read as another type than it has, but whole numbers as fractions.
+    """The values as a `kind`, see `strictly`.
 
     Raises:
         UserError: a field that is unknown (with the nearest), missing or invalid; the first such.
     """
     try:
-        # By way of JSON, where strict still makes tuples of lists and paths of texts.
-        return kind.model_validate_json(json.dumps(dict(values), default=str), strict=True)
+        return strictly(kind, values)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
@@ -76,7 +92,7 @@ def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Decl
             raise UserError(f"{where}: {said}") from error
         given = "" if problem["type"] == "missing" else f" (given: {shown(problem['input'])})"
         raise UserError(f"{where}: field '{field}': {said}{given}") from error
-    except (TypeError, ValueError, RecursionError) as error:  # a key that is a list; a list that holds itself by an alias
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{where}: cannot be read: {error}") from error
 
 

@@ -1,14 +1,13 @@
 """Recipes: YAML files with known keys only, `extends: NAME` to start from another preset, and `key=value` overrides."""
 
-import json
 import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from medim.declared import read_mapping, read_yaml, strictly
 from medim.errors import UserError, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -25,16 +24,9 @@ Seed = Annotated[int, Field(ge=0, lt=1 << 32)]
 
 
 class RecipeFields(BaseModel):
-    """What all recipes share: no unknown key, no NaN and no infinity, and true is no number."""
+    """What all recipes share: no unknown key, no NaN and no infinity."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, bool) and cls.model_fields[info.field_name or ""].annotation is not bool:
-            raise ValueError("true or false is given where none is expected")
-        return value
 
 
 def presets(suffix: str) -> dict[str, Path]:
@@ -74,12 +66,7 @@ def load_recipe(kind: type[Recipe], name_or_path: str | Path, suffix: str, overr
 
 def _read(path: Path, suffix: str) -> dict[str, Any]:
     """The keys of a file, upon those of the preset that it `extends`."""
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
-        raise UserError(f"recipe '{path}' is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(values, dict):
-        raise UserError(f"recipe '{path}' is not a mapping of keys to values")
+    values = read_mapping(path.read_bytes(), f"recipe '{path}'")
     base = values.pop("extends", None)
     if base is None:
         return values
@@ -94,12 +81,7 @@ def apply(values: dict[str, Any], override: str, kind: type[BaseModel]) -> None:
     key, equals, text = override.partition("=")
     if not equals:
         raise UserError(f"--set {override}: not of the form key=value")
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UserError(f"--set {key}: the value is not YAML") from error
-    if isinstance(value, str):
-        value = _number(value)
+    value = read_yaml(text, f"--set {key}")
     first, *inner = key.strip().split(".")
     if first not in kind.model_fields:
         raise unknown("recipe key", first, kind.model_fields)
@@ -112,14 +94,6 @@ def apply(values: dict[str, Any], override: str, kind: type[BaseModel]) -> None:
     if not isinstance(place, dict) or len(inner) != 1:
         raise UserError(f"--set {override}: '{first}' has no inner keys here")
     values[first] = {**place, inner[0]: value}
-
-
-def _number(text: str) -> str | float:
-    """YAML 1.1 reads 1e-4 as text; a person means the number."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
@@ -135,9 +109,7 @@ def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
         if key not in kind.model_fields:
             raise unknown(f"key in recipe {source}", str(key), kind.model_fields)
     try:
-        recipe = kind.model_validate(values)
-        json.dumps(recipe.model_dump(), default=str)
-        return recipe
+        return strictly(kind, values)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:  # of several fields together
@@ -145,5 +117,5 @@ def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
         place = ".".join(map(str, first["loc"]))
         said = first["msg"].removeprefix("Value error, ")
         raise UserError(f"recipe {source}: {place}: {said} (given: {reprlib.repr(first['input'])})") from error
-    except (RecursionError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"recipe {source}: a value is nested without end") from error

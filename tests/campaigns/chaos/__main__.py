@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=3000, help="after which no further kill is begun")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="commands by their folders, and circumstances, separated by commas; `none` for neither")
-    parser.add_argument("--keep", type=Path, help="work in this new folder, and leave it")
+    parser.add_argument("--keep", type=Path, help="work in this folder, new or of an earlier campaign, and leave it")
     asked = parser.parse_args()
     if asked.keep is not None:
         return campaign(World(asked.keep.resolve()), asked)

@@ -116,7 +116,7 @@ def huge_picture(world: World) -> Iterator[str]:
     """A PNG of some kB that says it has 900 million pixels: lost and named, in little time and memory."""
     pairs_in(world.root / "huge")
     write_huge(world.root / "huge/images/5.png")
-    (world.root / "predicted").mkdir()
+    (world.root / "predicted").mkdir(exist_ok=True)
     shutil.copy(world.root / "huge/images/5.png", world.root / "predicted/s5.png")
     for line in (
         "data prepare folder --root huge --workers 2 --out huge-pairs",

@@ -89,6 +89,8 @@ class World:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        if root.exists():
+            return
         for name in ("whole", "tmp", "home"):
             (root / name).mkdir(parents=True)
         write_pairs(root / "src")
