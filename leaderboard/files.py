@@ -56,15 +56,23 @@ def read_text(path: Path) -> str:
         raise LeaderboardError(f"{path}: not UTF-8 at byte {error.start}") from error
 
 
+def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(items)
+    if len(row) < len(items):
+        keys = [key for key, _ in items]
+        raise ValueError(f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return row
+
+
 def parse_json(text: str) -> Any:
     """The value of a JSON text; Python's own limit of nesting is another in each version.
 
     Raises:
-        ValueError: it is no JSON (`json.JSONDecodeError`), or nested more than `DEEPEST` deep.
+        ValueError: it is no JSON (`json.JSONDecodeError`), a field stands twice, or it is nested more than `DEEPEST` deep.
     """
     too_deep = f"lists and objects are nested more than {DEEPEST} deep"
     try:
-        value = json.loads(text)
+        value = json.loads(text, object_pairs_hook=_once)
     except RecursionError:
         raise ValueError(too_deep) from None
     layer = [value] if text.count("[") + text.count("{") > DEEPEST and isinstance(value, dict | list) else []

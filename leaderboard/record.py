@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import reprlib
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -140,7 +141,7 @@ def _first_problem(error: ValidationError) -> str:
         close = difflib.get_close_matches(field, Record.model_fields, n=1, cutoff=0.5)
         return f"unknown field '{field}'" + (f"; did you mean '{close[0]}'?" if close else "")
     message = problem["msg"].removeprefix("Value error, ")
-    return f"field '{field}': {message} (got {problem['input']!r})" if field else message
+    return f"field '{field}': {message} (got {reprlib.repr(problem['input'])})" if field else message
 
 
 def read_records(path: str | Path) -> list[Record]:

@@ -27,7 +27,7 @@ class Manifest(BaseModel):
         n, failures: how many cases the run had, where it says so, and how many samples failed.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     run: str = Field(min_length=1)
     model: str
@@ -44,8 +44,8 @@ class Manifest(BaseModel):
     created: str
     versions: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
-    n: int | None = Field(default=None, ge=0, strict=True)
-    failures: int = Field(default=0, ge=0, strict=True)
+    n: int | None = Field(default=None, ge=0)
+    failures: int = Field(default=0, ge=0)
 
 
 # What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow.

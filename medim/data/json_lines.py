@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +33,16 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 _NO_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")  # or within a text: then it is looked at
 
 
-def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None = None, finite: bool = True) -> Any:
-    """The value of a line; `hook` makes its objects of their items.
+def parse_line(line: bytes, finite: bool = True) -> Any:
+    """The value of a line.
 
     Raises:
-        UserError: it is not UTF-8, no JSON, nested more than `DEEPEST` deep, a text in it holds half of a surrogate pair,
-            which no file can hold, or a number is NaN or infinite, which JSON does not have (`finite` false lets it pass).
+        UserError: it is not UTF-8, no JSON, a field stands twice, it is nested more than `DEEPEST` deep, a text in it holds
+            half of a surrogate pair, which no file can hold, or a number is NaN or infinite, which JSON does not have
+            (`finite` false lets it pass).
     """
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=hook)
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=_once)
         if line.count(b"[") + line.count(b"{") > DEEPEST and deeper(value, DEEPEST):
             raise RecursionError
         if b"\\ud" in line or b"\\uD" in line:
@@ -60,6 +61,14 @@ def parse_line(line: bytes, hook: Callable[[list[tuple[str, Any]]], Any] | None 
     except ValueError as error:
         raise UserError(f"broken JSON: {error}") from None
     return value
+
+
+def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(items)
+    if len(row) < len(items):
+        keys = [key for key, _ in items]
+        raise ValueError(f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return row
 
 
 def deeper(value: Any, limit: int) -> bool:

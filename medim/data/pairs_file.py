@@ -209,7 +209,7 @@ class _Reader:
     def _parsed(self, line: int, data: bytes) -> dict[str, Any] | None:
         """The line's object, or None where it is not one."""
         try:
-            row = parse_line(data, _no_repeats)
+            row = parse_line(data)
         except UserError as error:
             self._mistake(line, str(error))
         else:
@@ -265,14 +265,6 @@ def _is_plainly_sound(row: dict[str, Any]) -> bool:
 
 def _is_hash(value: Any) -> bool:
     return value is None or (isinstance(value, str) and _HASH.fullmatch(value) is not None)
-
-
-def _no_repeats(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(items)
-    if len(row) < len(items):
-        keys = [key for key, _ in items]
-        raise ValueError(f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
-    return row
 
 
 def _groups(key: np.ndarray, split: np.ndarray | None = None) -> Iterator[np.ndarray]:

@@ -47,13 +47,20 @@ def test_a_missing_field_is_named(make_record):
 
 @pytest.mark.parametrize(
     ("line", "message"),
-    [('{"task": ', "broken JSON at column"), ("[1]", "a record is a JSON object, not list"), ('{"value": NaN}', "r.jsonl:7: ")],
+    [
+        ('{"task": ', "broken JSON at column"),
+        ("[1]", "a record is a JSON object, not list"),
+        ('{"value": NaN}', "r.jsonl:7: "),
+        ('{"n": 1, "signature": {"n": 1, "n": 2}}', "broken JSON: field 'n' stands twice"),
+        ('{"task": ' + str(list(range(9000))) + "}", "r.jsonl:7: "),
+    ],
 )
 def test_a_malformed_line_is_named(line, message):
     with pytest.raises(LeaderboardError, match=r"r\.jsonl:7: ") as error:
         parse_record(line, "r.jsonl:7")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 300
 
 
 def test_nan_is_no_value(make_record):

@@ -86,6 +86,12 @@ def test_a_folder_that_is_no_run_is_named(tmp_path, make_run):
     edit(manifest, withhold_samples=None)
     with pytest.raises(LeaderboardError, match=r"manifest\.json: field 'withhold_samples'"):
         read_manifest(manifest)
+    edit(manifest, withhold_samples="yes")
+    with pytest.raises(LeaderboardError, match=r"field 'withhold_samples': Input should be a valid boolean"):
+        read_manifest(manifest)
+    manifest.write_text(manifest.read_text().replace("{", '{"withhold_samples": false,', 1))
+    with pytest.raises(LeaderboardError, match=r"broken JSON: field 'withhold_samples' stands twice"):
+        read_manifest(manifest)
     manifest.write_text("{")
     with pytest.raises(LeaderboardError, match=r"manifest\.json: broken JSON"):
         read_manifest(manifest)

@@ -18,6 +18,7 @@ def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
     ("line", "message"),
     [
         (b'{"a": ', r"broken JSON: Expecting value \(column 7\)"),
+        (b'{"a": {"b": 1, "b": 1}}', "broken JSON: field 'b' stands twice"),
         (b'"caf\xe9"', "not UTF-8: byte 5 of the line"),
         (rb'{"a": ["\ud800"]}', "half of a surrogate pair"),
         (rb'"\uDC00"', "half of a surrogate pair"),

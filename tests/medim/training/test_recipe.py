@@ -87,11 +87,16 @@ def test_weights_that_leave_nothing_to_learn_are_refused():
     ("line", "says"),
     [
         ("mixture.joint: 3.5", "key 'mixture.joint' is for --set; in a file write mixture: {joint: ...}"),
-        ("min_snr: " + "[" * 3000 + "]" * 3000, "is not YAML"),
-        ("eval_steps: " + "9" * 5000, "is not YAML"),
+        ("min_snr: " + "[" * 3000 + "]" * 3000, "broken YAML: nested too deeply"),
+        ("eval_steps: " + "9" * 5000, "broken YAML: Exceeds the limit"),
         ("extends: [phantom-tiny]", "unknown preset that .* extends"),
         ("backbone: &b {model_type: llama, x: *b}", "nested without end"),
-        ("layers: 2020-01-01", "layers: .*given: datetime"),
+        ("layers: '4'", "layers: Input should be a valid integer"),
+        ("max_steps: 4.0", "max_steps: Input should be a valid integer"),
+        ("bf16: 'no'", "bf16: Input should be a valid boolean"),
+        ("learning_rate: '1e-4'", "learning_rate: Input should be a valid number"),
+        ("max_steps: 4\nmax_steps: 5", "broken YAML: 'max_steps' stands twice .line 3"),
+        ("layers: 2020-01-01", "layers: .*given: .2020-01-01"),
     ],
 )
 def test_a_file_that_is_odd_is_refused_in_one_line(tmp_path, line, says):
@@ -100,3 +105,11 @@ def test_a_file_that_is_odd_is_refused_in_one_line(tmp_path, line, says):
     with pytest.raises(UserError, match=says) as told:
         load_recipe(ModelRecipe, str(path), "")
     assert len(str(told.value).splitlines()) == 1
+
+
+def test_small_numbers_are_numbers_as_people_write_them(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("extends: phantom-tiny\nlearning_rate: 1e-4\nmuon_learning_rate: 2E-3\n", encoding="utf-8")
+    recipe = load_recipe(ModelRecipe, path, "")
+    assert (recipe.learning_rate, recipe.muon_learning_rate) == (1e-4, 2e-3)
+    assert load_recipe(ModelRecipe, path, "", ["learning_rate=3e-5"]).learning_rate == 3e-5

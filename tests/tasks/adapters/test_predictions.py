@@ -124,6 +124,7 @@ def test_the_fingerprint_follows_text_pixels_and_ids(folder):
     ("rows", "message"),
     [
         (['{"id": "c0", '], r"predictions.jsonl:1: broken JSON"),
+        (['{"id": "c0", "report": "x", "report": "y"}'], r"predictions.jsonl:1: broken JSON: field 'report' stands twice"),
         (["[1]"], r":1: a prediction is a JSON object"),
         ([{"report": "x"}], r":1: field 'id' is missing; the line has 'report'"),
         ([{"ID": "c0", "report": "x"}], r":1: field 'id' is missing"),
