@@ -58,7 +58,9 @@ def campaign(world: World, asked: argparse.Namespace) -> int:
 def _under(world: World, circumstance: Callable[[World], Iterator[str]]) -> Row:
     row, begun = Row(circumstance.__name__.replace("_", " ")), time.monotonic()
     try:
-        row.faults += circumstance(world)
+        for fault in circumstance(world):
+            row.faults.append(fault)
+            print(f"    {fault}", flush=True)
     except SkippedError as skipped:
         row.skipped = str(skipped)
     row.seconds = time.monotonic() - begun

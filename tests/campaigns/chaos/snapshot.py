@@ -39,7 +39,7 @@ def _content(path: Path) -> Any:
         return f"link to {path.readlink()}"
     if path.is_dir():
         return "folder"
-    if path.name in ("log.txt", "page.json"):  # what each sitting printed; hashes of files with times in them
+    if path.name in ("log.txt", "page.json", "done.json"):  # what each sitting printed; hashes of files with times in them
         return "a file"
     if path.suffix == ".pt":
         state = torch.load(path, weights_only=True)
