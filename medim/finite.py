@@ -14,7 +14,7 @@ def first_broken(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -
     pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
     names, largest = [], []
     for name, tensor in pairs:
-        own = tensor.detach().to_local() if isinstance(tensor, DTensor) else tensor.detach()
+        own = (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
         if own.is_floating_point() and own.numel() and own.device.type != "meta":
             low, high = own.aminmax()
             names.append(name)
