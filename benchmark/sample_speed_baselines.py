@@ -1,84 +1,74 @@
-"""A model's own sampler against what others do with the same weights: time in alternating turns, worth on the same cases.
+"""A model's own sampler against the released procedure on the same weights: time in alternating turns, worth on the same cases.
 
-ratio        their seconds a pair / ours, the median over rounds of neighbouring turns
+ratio        their seconds a sample / ours, the median over rounds of neighbouring turns: at their batch of 1, and at ours
 difference   our score less theirs, sample by sample of equal seeds; its 95 % interval by bootstrap over cases
 non-inferior where the whole interval lies above minus the margin, which the command line states
 """
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 from typing import Any
 
 from tqdm import tqdm
 
 from benchmark.generation import Failure
-from benchmark.released_sampling import PublicPractice, Released
 from benchmark.sample_speed import Bench
 from benchmark.sample_speed_scores import HEADLINES
+from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
+from medim.sampling.decoder import refuse
+from medim.sampling.settings import SamplerSettings
 from tasks.metrics.paired import System, compare_all, verdict
 from tasks.metrics.statistics import too_few
 from tasks.task import Score
 
-PAIRS = "joint-generation"
+RELEASED = "released"
+SAMPLER = SamplerSettings(procedure="released")
 SINGLES = 2
-"""Pairs that a turn of the released procedure draws, one by one."""
+"""Samples that a turn at batch 1 draws."""
+WAYS = {"batch 1": "as its authors run it", "equal batch": "as we run ours"}
 
 
-@dataclass(frozen=True)
-class Baseline:
-    """Others' way.
-
-    Attributes:
-        what: in a few words.
-        one_by_one: timed at batch 1, as its authors run it; no sample depends on its batch, so for its worth it is drawn in
-            batches.
-    """
-
-    name: str
-    what: str
-    system: MeDiMPipeline
-    one_by_one: bool
+def released_of(own: MeDiMPipeline) -> MeDiMPipeline:
+    """The released procedure on a pipeline's weights. Raises UserError: the model has no mask."""
+    try:
+        refuse(own.model, SAMPLER)
+    except UserError as error:
+        raise UserError(f"--baselines: model '{own.name}': {error}") from error
+    return MeDiMPipeline(own.model, own.images, own.reports, SAMPLER, own.name, own.fingerprint)
 
 
-def baselines_of(own: MeDiMPipeline) -> list[Baseline]:
-    """Both baselines on a pipeline's weights, with its present sampler."""
-    return [
-        Baseline("released", "128 steps, guidance by a second forward at each, full logits, batch 1", Released(own), True),
-        Baseline(
-            "public practice",
-            "our sampler, full logits, nothing cached, decisions on the host, our batch",
-            PublicPractice(own),
-            False,
-        ),
-    ]
+Turns = dict[str, dict[str, float]]
+"""Seconds a sample of one round, by task and by `own` and `WAYS`."""
 
 
-def time_in_turns(bench: Bench, own: MeDiMPipeline, baselines: Sequence[Baseline], rounds: int) -> list[dict[str, float]]:
-    """Seconds a pair of `own` and of each baseline in every round; rounds that an earlier command timed are kept."""
-    inputs = {"settings": own.settings(), "batch_size": bench.batch_size, "turns": [b.system.settings() for b in baselines]}
-    done: list[dict[str, float]] = list(bench.artifacts.get("turns", inputs) or [])[:rounds]
-    order = [baselines[0], None, *baselines[1:]]  # ours stands beside both
+def time_in_turns(bench: Bench, own: MeDiMPipeline, theirs: MeDiMPipeline, tasks: Sequence[str], rounds: int) -> list[Turns]:
+    """Rounds of turns, ours between theirs; rounds that an earlier command timed are kept."""
+    inputs = {"own": own.settings(), RELEASED: theirs.settings(), "batch_size": bench.batch_size, "tasks": tasks}
+    done: list[Turns] = list(bench.artifacts.get("turns", inputs) or [])[:rounds]
     for _ in tqdm(range(len(done), rounds), desc="turns", unit="round", initial=len(done), total=rounds):
-        seconds = {}
-        for one in order:
-            seconds["own" if one is None else one.name] = _turn(bench, own if one is None else one.system, one)
-        done.append(seconds)
+        turns = {}
+        for task in tasks:
+            turns[task] = {
+                "batch 1": _turn(bench, task, theirs, SINGLES, 1),
+                "own": _turn(bench, task, own, bench.batch_size, bench.batch_size),
+                "equal batch": _turn(bench, task, theirs, bench.batch_size, bench.batch_size),
+            }
+        done.append(turns)
         bench.artifacts.put("turns", inputs, done)
     return done
 
 
-def _turn(bench: Bench, system: MeDiMPipeline, baseline: Baseline | None) -> float:
-    """Seconds a pair."""
-    cases = bench.data.cases[: bench.batch_size]
-    one_by_one = baseline is not None and baseline.one_by_one
-    batches = [[case] for case in cases[:SINGLES]] if one_by_one else [cases]
+def _turn(bench: Bench, task: str, system: MeDiMPipeline, count: int, at_once: int) -> float:
+    """Seconds a sample."""
+    cases = bench.data.cases[:count]
     started = time.perf_counter()
-    for batch in batches:
-        bench.generate(PAIRS, system, batch, list(range(len(batch))))
-    return (time.perf_counter() - started) / sum(map(len, batches))
+    for start in range(0, len(cases), at_once):
+        batch = cases[start : start + at_once]
+        bench.generate(task, system, batch, list(range(start, start + len(batch))))
+    return (time.perf_counter() - started) / len(cases)
 
 
 def compare(bench: Bench, ours: Mapping[str, Score], theirs: Mapping[str, Score], task: str, margin: float) -> dict[str, Any]:
@@ -100,61 +90,57 @@ def compare(bench: Bench, ours: Mapping[str, Score], theirs: Mapping[str, Score]
     }  # fmt: skip
 
 
-def against_baselines(
-    bench: Bench,
-    own: MeDiMPipeline,
-    name: str,
-    baselines: Sequence[Baseline],
-    tasks: Sequence[str],
-    rounds: int,
-    margin: float,
-) -> tuple[list[dict[str, Any]], list[Failure]]:
-    """A row for each baseline: `name`, `what`, `ratio`, `ratios`, `pairs_per_second` of both, `worth` of each task.
+def against_released(
+    bench: Bench, own: MeDiMPipeline, name: str, theirs: MeDiMPipeline, tasks: Sequence[str], rounds: int, margin: float
+) -> tuple[dict[str, Any], list[Failure]]:
+    """By task `ratio`, `ratios` and `samples_per_second` by `WAYS`, `flops_ratio` and `worth` (`compare`), and what failed.
+
+    The FLOPs of a sample are the same at every batch. For their worth samples are drawn in batches: none depends on its batch.
 
     Args:
         name: under which the samples of `own` are kept.
     """
     failures: list[Failure] = []
-    turns = time_in_turns(bench, own, baselines, rounds)
-    rows: list[dict[str, Any]] = []
-    for one in baselines:
-        ratios = [turn[one.name] / turn["own"] for turn in turns]
-        rates = {who: 1 / median(turn[who] for turn in turns) for who in ("own", one.name)}
-        timed = f"{SINGLES} pairs, one by one" if one.one_by_one else f"a batch of {bench.batch_size}"
-        row: dict[str, Any] = {
-            "name": one.name, "what": one.what, "ratio": median(ratios), "ratios": ratios, "rounds": rounds, "timed": timed,
-            "batch": bench.batch_size, "pairs_per_second": rates, "worth": {},
+    turns = time_in_turns(bench, own, theirs, tasks, rounds)
+    found: dict[str, Any] = {}
+    for task in tasks:
+        rates = {who: 1 / median(turn[task][who] for turn in turns) for who in ("own", *WAYS)}
+        ratios = {way: [turn[task][way] / turn[task]["own"] for turn in turns] for way in WAYS}
+        found[task] = {
+            "samples_per_second": rates, "ratios": ratios, "ratio": {way: median(several) for way, several in ratios.items()}
         }  # fmt: skip
-        for task in tasks:
-            mine, missing = bench.draw(task, name, own)
-            store, failed = bench.draw(task, f"baseline {one.name}", one.system)
-            failures += missing + failed
-            if missing or failed:
-                continue
-            row["worth"][task] = compare(bench, bench.scores(task, mine), bench.scores(task, store), task, margin)
+        mine, missing = bench.draw(task, name, own)
+        store, failed = bench.draw(task, f"baseline {RELEASED}", theirs)
+        failures += missing + failed
+        if not (missing or failed):
             costs = [sum(s.lines[id]["cost"]["flops"] for id in bench.data.ids) for s in (mine, store)]
-            row["worth"][task]["flops_ratio"] = costs[1] / costs[0]
-        rows.append(row)
-    return rows, failures
+            found[task]["flops_ratio"] = costs[1] / costs[0]
+            found[task]["worth"] = compare(bench, bench.scores(task, mine), bench.scores(task, store), task, margin)
+    row = {"settings": theirs.settings(), "rounds": rounds, "batch": bench.batch_size, "singles": SINGLES, "tasks": found}
+    return row, failures
 
 
 def lines_of(row: Mapping[str, Any]) -> list[str]:
-    """A baseline's row in lines."""
-    rate = row["pairs_per_second"]
-    lines = [
-        f"against {row['name']} ({row['what']}):",
-        f"  {rate['own']:.2f} pairs/s against {rate[row['name']]:.3f}: {row['ratio']:.1f} x as fast, median of {row['rounds']} "
-        f"rounds {min(row['ratios']):.1f} to {max(row['ratios']):.1f} ({row['timed']})",
-    ]
-    for task, worth in row["worth"].items():
-        head = f"  {task}: {worth['flops_ratio']:.1f} x fewer FLOPs; {worth['metric']}"
+    """The row in lines."""
+    lines = [f"against the released procedure on the same weights, median of {row['rounds']} rounds:"]
+    for task, found in row["tasks"].items():
+        rate, ratio = found["samples_per_second"], found["ratio"]
+        for way, what in WAYS.items():
+            several, size = found["ratios"][way], 1 if way == "batch 1" else row["batch"]
+            lines.append(
+                f"  {task}: {rate['own']:.2f} samples/s against {rate[way]:.3f} at {way} ({size}, {what}): "
+                f"{ratio[way]:.1f} x as fast, {min(several):.1f} to {max(several):.1f}"
+            )
+        if "worth" not in found:
+            continue
+        worth = found["worth"]
+        head = f"  {task}: {found['flops_ratio']:.1f} x fewer FLOPs; {worth['metric']}"
         if worth["difference"] is None:
             lines.append(f"{head} not compared: {worth['reason']}")
             continue
         stands = "non-inferior" if worth["non_inferior"] else "not shown to be non-inferior"
         lines.append(
             f"{head} {worth['ours']:.3f} against {worth['theirs']:.3f}, {worth['difference']:+.3f} "
-            f"[{worth['low']:+.3f}, {worth['high']:+.3f}]: {stands} at margin {worth['margin']:g} (n = {worth['n']}; "
-            f"drawn in batches of {row['batch']})"
+            f"[{worth['low']:+.3f}, {worth['high']:+.3f}]: {stands} at margin {worth['margin']:g} (n = {worth['n']})"
         )
     return lines

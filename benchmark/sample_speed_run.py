@@ -13,7 +13,7 @@ from benchmark.generation import FAILURES, Failure, write_failures
 from benchmark.provenance import command_line, commit
 from benchmark.run_data import Data
 from benchmark.sample_speed import Bench, line_of, measure_sampler
-from benchmark.sample_speed_baselines import against_baselines, baselines_of, lines_of
+from benchmark.sample_speed_baselines import against_released, lines_of, released_of
 from benchmark.sample_speed_results import FIGURES, PARETO, TABLE, write_results
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.sweeps import Sweep
@@ -47,8 +47,8 @@ def run_sample_speed(
     """Draws and scores every sampler of the sweep and writes the results; returns the exit status.
 
     Args:
-        baselines: compares the model's own sampler with others' ways (`benchmark.sample_speed_baselines`) too, at `margin`, in
-            so many `rounds` of timing.
+        baselines: compares the model's own sampler with the released procedure (`benchmark.sample_speed_baselines`) too, at
+            `margin`, in so many `rounds` of timing.
 
     Raises:
         UserError: unknown model, setting or split, or an `out` of another configuration.
@@ -59,7 +59,7 @@ def run_sample_speed(
     own = pipeline.sampler
     samplers = sweep.settings(own)
     _steer(pipeline, samplers, dataset)
-    others_ways = baselines_of(pipeline) if baselines else []  # what they cannot do is told before anything is drawn
+    theirs = released_of(pipeline) if baselines else None  # what it cannot do is told before anything is drawn
     where = pipeline.model.device.type if device is None else device
     cases = cases_of(dataset, split, pipeline.resolution, n)
     folder = cache_folder(cache, dataset)
@@ -84,16 +84,15 @@ def run_sample_speed(
             if row is not None:
                 rows.append(row)
                 click.echo(line_of(row))
-        others: list[dict[str, Any]] = []
-        if others_ways:
+        found: dict[str, Any] | None = None
+        if theirs is not None:
             pipeline.sampler = own
             name = next((name for name, settings in samplers.items() if settings == own), "baseline own")
-            others, failed = against_baselines(bench, pipeline, name, others_ways, sweep.tasks, rounds, margin)
+            found, failed = against_released(bench, pipeline, name, theirs, sweep.tasks, rounds, margin)
             failures += failed
-            for row in others:
-                click.echo("\n".join(lines_of(row)))
+            click.echo("\n".join(lines_of(found)))
         write_failures(out / FAILURES, failures)
-        write_results(out, rows, cases, {**about, "baselines": others, "commit": commit(), "command": command_line()})
+        write_results(out, rows, cases, {**about, "released": found, "commit": commit(), "command": command_line()})
     click.echo(f"figures: {out / FIGURES}, {out / TABLE}" + (f", {out / PARETO}" if (out / PARETO).exists() else ""))
     return WITH_FAILURES if failures else DONE
 

@@ -134,13 +134,13 @@ def metrics(ctx: click.Context, data: str | None, split: str, n: int, second: in
     "--sweep", default="default", show_default=True, metavar="NAME|FILE.yaml", help="The samplers: by name, what differs."
 )
 @click.option("--batch-size", default=64, show_default=True, type=click.IntRange(min=1), help="Samples drawn at once.")
-@click.option("--baselines", is_flag=True, help="The model's own sampler against others' ways on the same weights, too.")
+@click.option("--baselines", is_flag=True, help="The model's own sampler against the released procedure, too.")
 @click.option(
     "--margin",
     type=click.FloatRange(min=0, min_open=True),
     default=0.02,
     show_default=True,
-    help="How much worse than a baseline would not matter, in F1.",
+    help="How much worse than the baseline would not matter, in F1.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), default=3, show_default=True, help="Alternating turns of --baselines.")
 @click.option("--dtype", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
@@ -156,8 +156,8 @@ def sample(ctx: click.Context, data: str, sweep: str, dtype: str, **options: Any
 
     Writes sample_speed.json, sample_speed.csv and pareto.png: joint agreement (or finding F1), by the checker that scores,
     against FLOPs a sample. With --baselines the model's own sampler is timed in alternating turns against the released
-    procedure (128 steps, guidance by a second forward at each, full logits, batch 1) and against the public practice (the same
-    sampler, full logits, nothing cached, decisions on the host), and the difference of their scores is held against the margin.
+    procedure on the same weights (sampling.procedure=released: 128 steps, a second row for guidance where something is given,
+    full logits), at its batch of 1 and at ours, and the difference of their scores is held against the margin.
 
     Samples and figures are kept sampler by sampler: the same command goes on after a kill.
     """

@@ -18,6 +18,7 @@ from medim.sampling.ending import Ending
 from medim.sampling.forward import Ask, Denoiser, Pass, account, broken, read, refuse_broken
 from medim.sampling.noise import noise
 from medim.sampling.plan import active, plan, rounds_of
+from medim.sampling.released import released
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import step
 
@@ -58,6 +59,7 @@ def decode(
         UserError: settings that this model or this canvas cannot obey; logits that are no numbers (`NotFiniteError`).
     """
     started = time.perf_counter()
+    refuse(model, settings)
     if settings.report.length:
         if ending is None:
             raise ValueError("report.length needs to know the ids that end a report")
@@ -71,9 +73,10 @@ def decode(
         part = Canvas(canvas.layout, canvas.tokens[here], canvas.given[here])
         own = [seeds[int(row)] for row in rows]
         if model.config.objective == "autoregressive" or model.config.transition != "absorbing":
-            _refuse(settings, "an autoregressive model" if model.config.objective == "autoregressive" else "this noise")
             walk = from_the_left if model.config.objective == "autoregressive" else ancestral
             filled, cost = walk(cast(MeDiMModel, model), part, settings, own, ending)
+        elif settings.procedure == "released":
+            filled, cost = released(model, part, settings.released, own, ending)
         else:
             filled, cost = _masked_diffusion(model, part, vacant[rows], settings, own, ending)
         tokens[here] = filled.tokens
@@ -83,8 +86,13 @@ def decode(
     return Decoded(done if ending is None else ending.trim(done), forwards, time.perf_counter() - started, tuple(passes))
 
 
-def _refuse(settings: SamplerSettings, what: str) -> None:
-    """Raises UserError for what only masked diffusion can do."""
+def refuse(model: Denoiser, settings: SamplerSettings) -> None:
+    """Raises UserError for what only masked diffusion can do, where the model is another."""
+    if model.config.objective != "autoregressive" and model.config.transition == "absorbing":
+        return
+    what = "an autoregressive model" if model.config.objective == "autoregressive" else "this noise"
+    if settings.procedure == "released":
+        raise UserError(f"procedure: 'released' fills what is masked, and {what} has no mask: set it to own")
     for modality in MODALITIES:
         own = settings.of(modality)
         if own.guidance:

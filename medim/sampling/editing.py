@@ -57,7 +57,7 @@ def canvas_of_edit(
 
 
 def sampler_of_edit(sampler: SamplerSettings, model: MeDiMModel) -> SamplerSettings:
-    """The sampler with at least `edit.guidance` for the image, where the model can be guided."""
-    if model.autoregressive or model.config.transition != "absorbing":
+    """The sampler with at least `edit.guidance` for the image, where it can be guided so."""
+    if model.autoregressive or model.config.transition != "absorbing" or sampler.procedure == "released":
         return sampler
     return sampler.with_overrides({"image.guidance": max(sampler.image.guidance, sampler.edit.guidance)})

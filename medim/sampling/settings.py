@@ -1,6 +1,7 @@
 """How a canvas is filled: everything that changes a sample except the model, what is given and the seed."""
 
 import reprlib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,6 +16,7 @@ Order = Literal[
 ]  # fmt: skip
 Ramp = Literal["constant", "rising", "falling"]
 Remask = Literal["none", "cap", "rescale"]
+Procedure = Literal["own", "released"]
 
 
 MOST_ROUNDS = 1 << 16
@@ -156,22 +158,61 @@ class EditSettings:
 
 
 @dataclass(frozen=True)
+class ReleasedSettings:
+    """The procedure of the authors' released code; see `medim.sampling.released`.
+
+    Attributes:
+        steps: the most forwards.
+        guidance: its weight is this times (1 - t), where something is given.
+        noise: Gumbel noise added to log-confidence, times t.
+    """
+
+    steps: int = 128
+    guidance: float = 5.0
+    noise: float = 10.0
+
+    def __post_init__(self) -> None:
+        within(self, {"steps": (1, MOST_ROUNDS), "guidance": (0, MOST_GUIDANCE), "noise": (0, 1e3)})
+
+
+def _report() -> ModalitySettings:
+    return ModalitySettings(steps=32, temperature=0.7, order="random", schedule="linear")
+
+
+IDLE: dict[str, dict[str, Callable[[], Any]]] = {
+    "own": {"released": ReleasedSettings},
+    "released": {"image": ModalitySettings, "report": _report, "cache": CacheSettings},
+}
+"""By procedure the groups of which it takes nothing, and what they are then."""
+
+
+@dataclass(frozen=True)
 class SamplerSettings:
     """One setting per modality; they share each forward.
 
     Words of a report depend on each other more than patches of an image do: they are revealed in more rounds, at a lower
     temperature, and in random order, since confidence puts the end of a report first and makes it short.
+
+    Attributes:
+        procedure: `own`, as `image`, `report` and `cache` say; `released`, as `released` says, and they stay as by default.
     """
 
     image: ModalitySettings = field(default_factory=ModalitySettings)
-    report: ModalitySettings = field(
-        default_factory=lambda: ModalitySettings(steps=32, temperature=0.7, order="random", schedule="linear")
-    )
+    report: ModalitySettings = field(default_factory=_report)
     cache: CacheSettings = field(default_factory=CacheSettings)
     steering: SteeringSettings = field(default_factory=SteeringSettings)
     edit: EditSettings = field(default_factory=EditSettings)
+    procedure: Procedure = "own"
+    released: ReleasedSettings = field(default_factory=ReleasedSettings)
 
     def __post_init__(self) -> None:
+        if self.procedure not in get_args(Procedure):
+            raise unknown("sampler setting procedure:", str(self.procedure), get_args(Procedure))
+        for name, default in IDLE[self.procedure].items():
+            group = getattr(self, name)
+            differing = [key for key, value in asdict(default()).items() if getattr(group, key) != value]
+            if differing:
+                raise UserError(f"sampler setting {name}.{differing[0]}: not for procedure '{self.procedure}': leave it out")
         if self.report.order == "halton":
             raise UserError("sampler setting report.order: 'halton' spreads tokens over an image; a report has no plane")
         if self.image.length:
@@ -183,29 +224,38 @@ class SamplerSettings:
     def with_overrides(self, overrides: dict[str, Any]) -> "SamplerSettings":
         """Settings with `{"image.steps": "32"}` applied, all at once; values may be text.
 
+        Another `procedure` begins with the defaults of what it takes nothing of.
+
         Raises:
             UserError: an unknown name (with the nearest) or a value that does not fit.
         """
-        groups = {group.name: getattr(self, group.name) for group in fields(self)}
+        procedure = overrides.get("procedure", self.procedure)
+        groups = {group.name: getattr(self, group.name) for group in fields(self) if group.name != "procedure"}
+        if procedure != self.procedure and procedure in get_args(Procedure):
+            groups |= {name: default() for name, default in IDLE[procedure].items()}
         changes: dict[str, dict[str, Any]] = {name: {} for name in groups}
         for name, value in overrides.items():
             group, _, key = name.partition(".")
-            if group not in groups:
-                raise unknown("sampler setting", name, [f"{g}.{f.name}" for g, own in groups.items() for f in fields(own)])
-            changes[group][key] = value
-        return replace(self, **{name: override(groups[name], values) for name, values in changes.items() if values})
+            if group in groups:
+                changes[group][key] = value
+            elif name != "procedure":
+                known = [f"{g}.{f.name}" for g, own in groups.items() for f in fields(own)]
+                raise unknown("sampler setting", name, ["procedure", *known])
+        changed = {name: override(groups[name], values) for name, values in changes.items()}
+        return replace(self, procedure=procedure, **changed)
 
     @classmethod
-    def from_dict(cls, values: dict[str, dict[str, Any]]) -> "SamplerSettings":
+    def from_dict(cls, values: dict[str, Any]) -> "SamplerSettings":
         """The defaults with what `values` says, as `to_dict` writes it; what it does not name stays as it is by default.
 
         Raises:
             UserError: no groups of settings, an unknown name or a value that does not fit.
         """
-        if not (isinstance(values, dict) and all(isinstance(group, dict) for group in values.values())):
+        groups = {name: value for name, value in values.items() if name != "procedure"} if isinstance(values, dict) else None
+        if groups is None or not all(isinstance(group, dict) for group in groups.values()):
             raise UserError(f"sampler settings are groups, such as {{'image': {{'steps': 16}}}}, not {shown(values)}")
-        flat = {f"{group}.{key}": value for group, inner in values.items() for key, value in inner.items()}
-        return cls().with_overrides(flat)
+        flat = {f"{group}.{key}": value for group, inner in groups.items() for key, value in inner.items()}
+        return cls().with_overrides({name: values[name] for name in values if name == "procedure"} | flat)
 
     @classmethod
     def read(cls, path: Path) -> "SamplerSettings":
@@ -216,8 +266,10 @@ class SamplerSettings:
         except UserError as error:
             raise UserError(f"'{path}' cannot be read: {error}") from error
 
-    def to_dict(self) -> dict[str, dict[str, Any]]:
-        return asdict(self)
+    def to_dict(self) -> dict[str, Any]:
+        """Groups by name without those of which the procedure takes nothing, and the procedure unless it is `own`."""
+        left_out = {*IDLE[self.procedure], *(["procedure"] if self.procedure == "own" else [])}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 def within(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:

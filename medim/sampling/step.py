@@ -41,10 +41,14 @@ class Proposal:
         return self.log_probability.gather(-1, self.drawn[..., None])[..., 0]
 
 
+def gumbel(uniform: torch.Tensor) -> torch.Tensor:
+    """Gumbel noise of uniform numbers in [0, 1)."""
+    return -torch.log(-torch.log(uniform.clamp(1e-9, 1 - 1e-7)))
+
+
 def confidence(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
     """MaskGIT: log p(drawn), with Gumbel noise that fades with the masked share."""
-    gumbel = -torch.log(-torch.log(proposal.uniform.clamp(1e-9, 1 - 1e-7)))
-    return proposal.confidence + settings.confidence_noise * proposal.share[:, None] * gumbel
+    return proposal.confidence + settings.confidence_noise * proposal.share[:, None] * gumbel(proposal.uniform)
 
 
 def margin(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:

@@ -1,6 +1,7 @@
 """Figures follow from what was measured; a sweep goes on where it was killed; baselines are held against the margin."""
 
 import csv
+import itertools
 import json
 from types import SimpleNamespace
 
@@ -10,9 +11,12 @@ from click.testing import CliRunner
 
 from benchmark import sample_speed, sample_speed_baselines
 from benchmark.cli import main
+from benchmark.predictions import file_name
 from benchmark.sample_speed import speed_of
-from benchmark.sample_speed_baselines import compare
+from benchmark.sample_speed_baselines import against_released, compare, lines_of, released_of
 from benchmark.sample_speed_results import frontier, write_results
+from medim.errors import UserError
+from medim.sampling.settings import ReleasedSettings, SamplerSettings
 from tasks.metrics.additive import Additive
 
 QUICK = """
@@ -76,10 +80,44 @@ def test_too_few_pairs_are_not_compared():
     assert found["reason"]
 
 
+def test_the_released_procedure_is_timed_at_its_batch_and_at_ours(monkeypatch):
+    """The clock: 3 s a pair one by one, 1 s in a batch of four; ours 0.5 s."""
+    clock, drawn = itertools.count(), []
+
+    def generate(task, system, cases, seeds):
+        drawn.append((task, system, list(cases), list(seeds)))
+
+    taken = iter([6.0, 2.0, 4.0])
+    monkeypatch.setattr(sample_speed_baselines.time, "perf_counter", lambda: 0.0 if next(clock) % 2 == 0 else next(taken))
+    data = SimpleNamespace(cases=list("abcdef"), ids=list("abcdef"))
+    artifacts = SimpleNamespace(get=lambda *_: None, put=lambda *_: None)
+    bench = SimpleNamespace(
+        data=data, batch_size=4, artifacts=artifacts, generate=generate,
+        draw=lambda task, name, system: (None, ["failed"] if name == "own" else []),
+    )  # fmt: skip
+    own, theirs = (SimpleNamespace(settings=lambda who=who: {"who": who}) for who in ("own", "theirs"))
+    row, failures = against_released(bench, own, "own", theirs, ["joint-generation"], 1, 0.02)
+    assert [(system is own, cases, seeds) for _, system, cases, seeds in drawn] == [
+        (False, ["a"], [0]), (False, ["b"], [1]), (True, list("abcd"), [0, 1, 2, 3]), (False, list("abcd"), [0, 1, 2, 3]),
+    ]  # fmt: skip
+    assert row["tasks"]["joint-generation"]["ratio"] == {"batch 1": 6, "equal batch": 2}
+    assert failures == ["failed"]
+    told = "\n".join(lines_of(row))
+    assert "2.00 samples/s against 0.333 at batch 1 (1, as its authors run it): 6.0 x as fast" in told
+    assert "2.00 samples/s against 1.000 at equal batch (4, as we run ours): 2.0 x as fast" in told
+
+
+def test_a_model_without_a_mask_is_refused_before_anything_is_drawn():
+    config = SimpleNamespace(objective="autoregressive", transition="absorbing")
+    with pytest.raises(UserError, match=r"^--baselines: model 'ar': procedure: 'released' fills what is masked, and an auto"):
+        released_of(SimpleNamespace(model=SimpleNamespace(config=config), name="ar"))
+
+
 @pytest.fixture
 def quick(tmp_path, monkeypatch):
     """Calls the command on the shipped model with two rounds a sample, and a roof that is not measured."""
-    monkeypatch.setattr("benchmark.released_sampling.STEPS", 2)
+    theirs = SamplerSettings(procedure="released", released=ReleasedSettings(steps=2))
+    monkeypatch.setattr(sample_speed_baselines, "SAMPLER", theirs)
     monkeypatch.setattr(sample_speed, "matmul_seconds", lambda device, bf16: 0.5)
     (tmp_path / "quick.yaml").write_text(QUICK)
     monkeypatch.setattr("tasks.joint_domains.domain_scores", lambda *_: [])
@@ -125,13 +163,14 @@ def test_a_sweep_from_the_command_line(quick, tmp_path, monkeypatch):
         (task, name) for task in sample_speed.HEADLINES for name in ("own", "guided")
     ]
     assert (out / "pareto.png").stat().st_size > 10_000
-    assert [row["name"] for row in found["baselines"]] == ["released", "public practice"]
-    for row in found["baselines"]:
-        assert row["ratio"] > 0
-        assert set(row["worth"]) == set(sample_speed.HEADLINES)
-    assert found["baselines"][0]["worth"]["image-generation"]["reason"].startswith("no interval: 12 patients")
-    public = found["baselines"][1]["worth"]["joint-generation"]
-    assert public["difference"] == pytest.approx(0, abs=0.1)  # the same samples, up to rounding
-    assert "x as fast, median of 1 rounds" in result.output
+    theirs = found["released"]["tasks"]
+    assert set(theirs) == set(sample_speed.HEADLINES)
+    assert theirs["image-generation"]["worth"]["reason"].startswith("no interval: 12 patients")
+    for row in theirs.values():
+        assert set(row["ratio"]) == {"batch 1", "equal batch"}
+    for task, positions in (("joint-generation", 2 * 114), ("image-generation", 3 * 114)):  # no second row without a report,
+        kept = out / "samples" / task / file_name("baseline released") / "generated.jsonl"  # and none in the first step
+        cost = json.loads(kept.read_text().splitlines()[0])["cost"]
+        assert (cost["forwards"], cost["active_tokens"]) == (2, positions)
+    assert "x as fast" in result.output
     assert "margin = 0.02, and now margin = 0.1" in quick("--margin", "0.1").stderr
-    assert sample_speed_baselines.SINGLES == 2

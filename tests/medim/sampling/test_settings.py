@@ -63,3 +63,31 @@ def test_every_number_has_bounds(name, values):
         with pytest.raises(UserError, match=r"out of range|is not a (int|float)") as told:
             SamplerSettings().with_overrides({name: value})
         assert len(str(told.value)) < 200
+
+
+def test_settings_of_the_own_procedure_are_what_they_were():
+    """Committed results and stored runs name them so."""
+    assert set(SamplerSettings().to_dict()) == {"image", "report", "cache", "steering", "edit"}
+
+
+def test_the_released_procedure_takes_nothing_of_the_own_one():
+    shipped = SamplerSettings().with_overrides({"image.steps": 48, "cache.refresh": 2, "steering.share": 0.5})
+    theirs = shipped.with_overrides({"procedure": "released", "released.steps": "64"})
+    values = theirs.to_dict()
+    assert values.pop("procedure") == "released"
+    assert values.pop("released") == {"steps": 64, "guidance": 5.0, "noise": 10.0}
+    assert set(values) == {"steering", "edit"}
+    assert SamplerSettings.from_dict(theirs.to_dict()) == theirs
+    assert theirs.steering.share == 0.5
+    assert theirs.with_overrides({"procedure": "own"}) == SamplerSettings().with_overrides({"steering.share": 0.5})
+    for name, value in (("image.steps", 8), ("report.order", "margin"), ("cache.refresh", 2)):
+        with pytest.raises(UserError, match=f"setting {name}: not for procedure 'released': leave it out"):
+            shipped.with_overrides({name: value, "procedure": "released"})
+    with pytest.raises(UserError, match=r"setting released\.steps: not for procedure 'own': leave it out"):
+        shipped.with_overrides({"released.steps": 64})
+    with pytest.raises(UserError, match="did you mean 'released'"):
+        shipped.with_overrides({"procedure": "releasd"})
+    with pytest.raises(UserError, match="did you mean 'procedure'"):
+        shipped.with_overrides({"procedur": "released"})
+    with pytest.raises(UserError, match="unknown sampler setting"):
+        SamplerSettings.from_dict({"procedure": {"name": "released"}})
