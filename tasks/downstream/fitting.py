@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from tqdm import tqdm
 
 from medim.errors import UserError
-from medim.files import atomic_path, write_text
+from medim.files import atomic_path, write_text, writes_into
 from medim.streams import stream
 from medim.weights import fill, read_state
 from tasks.downstream.network import Learner
@@ -123,13 +123,13 @@ def fit_network(
         seen = []
         if loss < state["best"]:
             state |= {"best": loss, "best_step": step + 1}
-            with atomic_path(out / WEIGHTS) as temporary:
+            with writes_into(out), atomic_path(out / WEIGHTS) as temporary:
                 weights = network.state_dict()  # copies: parameters that a network ties share their memory
                 save_file(
                     {key: value.clone(memory_format=torch.contiguous_format) for key, value in weights.items()}, temporary
                 )
         write_text(out / CURVE, "".join(f"{json.dumps(line)}\n" for line in state["curve"]))
-        with atomic_path(out / CHECKPOINT) as temporary:
+        with writes_into(out), atomic_path(out / CHECKPOINT) as temporary:
             parts = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
             torch.save({"state": state, **parts}, temporary)
     return {"best_step": state["best_step"], "validation_loss": state["best"], "curve": state["curve"]}

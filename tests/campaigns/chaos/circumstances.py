@@ -33,7 +33,7 @@ def disk_full(world: World) -> Iterator[str]:
         )
         with mounted(world.root / command.out, "-t", "tmpfs", "-o", f"size={pages * 2}k", "tmpfs") as place:
             done = world.call(*command.arguments)
-            yield from told_in_one_line(command.name, done, "No space left", "GB are needed")
+            yield from told_in_one_line(command.name, done, "No space left", "no space left", "GB are needed")
             mount("-o", "remount,size=1g", place)
             yield from equal(world, command, world.call(*command.arguments))
         clear(world, command)

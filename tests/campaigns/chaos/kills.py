@@ -101,7 +101,7 @@ def _round(world: World, command: Command, span: float, most: int, rng: random.R
         row.settle([f"after {kills} kills status {process.returncode}: {log.splitlines()[-1:]}"])
         clear(world, command)
         return kills
-    row.settle([f"after {kills} kills: {fault}" for fault in leftovers(world, command)])
+    row.settle([f"after {kills} kills: {fault}" for fault in leftovers(world, command, kills)])
     clear(world, command)
     return kills
 
@@ -142,8 +142,11 @@ def ten_adds_at_once(world: World) -> Row:
     return row
 
 
-def leftovers(world: World, command: Command) -> list[str]:
-    """Where what a command wrote differs from what the unkilled one did; processes and temporary files that stayed."""
+def leftovers(world: World, command: Command, kills: int = 0) -> list[str]:
+    """Where what a command wrote differs from what the unkilled one did; processes and temporary files that stayed.
+
+    What Python itself keeps in the system's temporary folder, such as the sockets of workers, no killed process can remove.
+    """
     if processes := _left_behind(world, patience=30):
         return [f"processes left behind: {processes}"]
     whole = snapshot(world.root / "whole" / command.out, world.root / "whole" / f"{command.out}.{CACHE}" / CACHE)
@@ -151,7 +154,9 @@ def leftovers(world: World, command: Command) -> list[str]:
     for name in [name for name in found if name.startswith(f"{CACHE}/") and is_temporary(Path(name).name)]:
         del found[name]  # of a kill: the cache, which runs share, is swept of it after an hour
     lines = differences(whole, found)
-    scratch = [path.name for path in (world.root / SCRATCH).iterdir() if not path.name.startswith("torchinductor_")]
+    scratch = [
+        path.name for path in (world.root / SCRATCH).iterdir() if not path.name.startswith("torchinductor_") and not kills
+    ]
     return lines + [f"left over: tmp/{name}" for name in scratch]
 
 
