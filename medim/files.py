@@ -109,11 +109,21 @@ def unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"'{path}' does not exist" if missing else f"'{path}' cannot be read: {error.strerror}")
 
 
+def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object from its fields, for `object_pairs_hook`; a ValueError where one stands twice: which of them holds?"""
+    row = dict(items)
+    if len(row) < len(items):
+        keys = [key for key, _ in items]
+        raise ValueError(f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return row
+
+
 def read_json(path: str | Path) -> Any:
     """The value of a JSON file, with or without a byte order mark.
 
     Raises:
-        UserError: it cannot be read, something else lies in its place, or it is no JSON; the line tells where.
+        UserError: it cannot be read, something else lies in its place, it is no JSON, or a field stands twice; the line tells
+            where.
     """
     path = Path(path)
     try:
@@ -123,7 +133,7 @@ def read_json(path: str | Path) -> Any:
     if what := stand_in(data[:HEAD]):
         raise UserError(f"'{path}' {what}")
     try:
-        return json.loads(data.decode("utf-8-sig"))
+        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"'{path}' cannot be read: broken JSON in {where}: {error.msg}") from error

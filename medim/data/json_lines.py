@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medim.errors import UserError
-from medim.files import BOM
+from medim.files import BOM, once
 
 DEEPEST = 100
 """Lists and objects inside each other that a value from a file may have: Python's own limit is another in each version."""
@@ -42,7 +42,7 @@ def parse_line(line: bytes, finite: bool = True) -> Any:
             (`finite` false lets it pass).
     """
     try:
-        value = json.loads(line.decode("utf-8"), object_pairs_hook=_once)
+        value = json.loads(line.decode("utf-8"), object_pairs_hook=once)
         if line.count(b"[") + line.count(b"{") > DEEPEST and deeper(value, DEEPEST):
             raise RecursionError
         if b"\\ud" in line or b"\\uD" in line:
@@ -61,14 +61,6 @@ def parse_line(line: bytes, finite: bool = True) -> Any:
     except ValueError as error:
         raise UserError(f"broken JSON: {error}") from None
     return value
-
-
-def _once(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(items)
-    if len(row) < len(items):
-        keys = [key for key, _ in items]
-        raise ValueError(f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
-    return row
 
 
 def deeper(value: Any, limit: int) -> bool:

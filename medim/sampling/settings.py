@@ -255,6 +255,12 @@ class SamplerSettings:
         if groups is None or not all(isinstance(group, dict) for group in groups.values()):
             raise UserError(f"sampler settings are groups, such as {{'image': {{'steps': 16}}}}, not {shown(values)}")
         flat = {f"{group}.{key}": value for group, inner in groups.items() for key, value in inner.items()}
+        own = cls().to_dict()
+        for name, value in flat.items():  # texts are for the command line: a file states numbers as numbers
+            group, _, key = name.partition(".")
+            kind = type(own.get(group, {}).get(key, value))
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise UserError(f"sampler setting {name}: {shown(value)} is not a {kind.__name__}")
         return cls().with_overrides({name: values[name] for name in values if name == "procedure"} | flat)
 
     @classmethod

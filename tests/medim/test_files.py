@@ -107,3 +107,9 @@ def test_a_full_disk_is_an_error_of_the_system_whoever_tells_it(tmp_path, told):
 def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(RuntimeError, match="shapes"), writes_into(tmp_path):
         raise RuntimeError("shapes differ")
+
+
+def test_a_field_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": {"b": 1, "b": 2}}')
+    with pytest.raises(UserError, match=r"a\.json' cannot be read: broken JSON: field 'b' stands twice"):
+        read_json(tmp_path / "a.json")

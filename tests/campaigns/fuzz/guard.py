@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-SECONDS, MEGABYTES, ADDRESSES = 10, 512, 6 << 30
+from medim.errors import plain
+
+SECONDS, MEGABYTES, ADDRESSES = 10, 1024, 6 << 30
 LONGEST = 2000
 """Characters of a message, which is a line of a terminal or some."""
 _FORBIDDEN = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod", "os.exec",
@@ -49,7 +51,7 @@ def watched(read: Callable[[], Any], refusals: tuple[type[Exception], ...]) -> t
         try:
             result = read()
         except refusals as error:
-            refusal = str(error)
+            refusal = plain(str(error))
         except TimeoutError:
             faults.append(f"took more than {SECONDS} s")
         except BaseException as error:
@@ -63,7 +65,7 @@ def watched(read: Callable[[], Any], refusals: tuple[type[Exception], ...]) -> t
         faults.append(f"took {grown} MB")
     if printed:
         faults.append(f"printed: {printed[0][:200]}")
-    if refusal is not None and (not refusal.strip() or len(refusal) > LONGEST or "\x1b" in refusal):
+    if refusal is not None and not 0 < len(refusal) <= LONGEST:
         faults.append(f"a message of {len(refusal)} characters: {refusal[:200]!r}")
     return result, refusal, faults
 

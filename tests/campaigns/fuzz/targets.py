@@ -1,6 +1,7 @@
 """The readers that are tried: where a mutant is put, what reads it, and how what was read is held against what it says."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class Target:
         text = data.decode("utf-8-sig")
         if self.yaml:
             return [_strict_yaml(text)]
-        lines = [line for line in text.split("\n") if line.strip()] if self.file.suffix == ".jsonl" else [text]
+        lines = [line for line in re.split("[\r\n]", text) if line.strip()] if self.file.suffix == ".jsonl" else [text]
         return [json.loads(line, object_pairs_hook=_once, parse_constant=_no_constant) for line in lines]
 
 
@@ -171,6 +172,10 @@ class _Strict(yaml.SafeLoader):
         if len(set(keys)) < len(keys):
             raise ValueError("a key twice")
         return super().construct_mapping(node, deep=deep)
+
+
+_FRACTION = re.compile(r"[-+]?[0-9.]+[eE][-+]?[0-9]+")  # YAML 1.2; 1.1 takes 1e-6 for a text
+_Strict.add_implicit_resolver("tag:yaml.org,2002:float", _FRACTION, list("-+.0123456789"))
 
 
 def _strict_yaml(text: str) -> Any:

@@ -27,6 +27,24 @@ def test_a_file_of_an_older_version_is_read():
     assert SamplerSettings.from_dict(old).image == ModalitySettings(steps=7, order="random")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("steps", "7"),
+        ("steps", 7.0),
+        ("steps", True),
+        ("temperature", "1"),
+        ("temperature", False),
+        ("order", 3),
+        ("length", None),
+    ],
+)
+def test_a_file_states_numbers_as_numbers(key, value):
+    with pytest.raises(UserError, match=rf"^sampler setting report\.{key}: .* is not a (int|float|str)"):
+        SamplerSettings.from_dict({"report": {key: value}})
+    assert SamplerSettings.from_dict({"report": {"temperature": 1}}).report.temperature == 1.0
+
+
 def test_settings_that_depend_on_each_other_are_set_at_once():
     names = {"image.remask": "cap", "image.remask_rate": 0.1, "image.order": "ancestral"}
     assert SamplerSettings().with_overrides(names).image.remask == "cap"
