@@ -72,7 +72,7 @@ def wide_frame(records: Iterable[Record]) -> pd.DataFrame:
         columns.setdefault(name)
         row[name] = record.value
         if record.unverified:
-            row[UNVERIFIED] = "; ".join(filter(None, [row.get(UNVERIFIED), name]))
+            row[UNVERIFIED] = "; ".join(filter(None, [str(row.get(UNVERIFIED) or ""), name]))
     return pd.DataFrame(list(rows.values()), columns=[*SYSTEM, UNVERIFIED, *columns]).astype({"seed": "Int64"})
 
 

@@ -203,7 +203,7 @@ class MeDiMModel(PreTrainedModel):
                 model.image_head.weight.copy_(pretrained.get_output_embeddings().weight[image_offset:stop])
         return model
 
-    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         super().save_pretrained(save_directory, *args, **kwargs)
         share_weights(Path(save_directory))
 

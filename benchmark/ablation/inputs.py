@@ -42,10 +42,10 @@ def check_inputs(jobs: Sequence[Job], dataset: PairDataset) -> None:
                 looked[key] = error
         if (problem := looked[key]) is not None:
             failed.setdefault(str(problem), []).append(job.arm)
-    for problem, arms in failed.items():
+    for message, arms in failed.items():
         names = list(dict.fromkeys(arms))
         whose = "every arm" if len(names) == len({job.arm for job in jobs}) else ", ".join(names)
-        raise UserError(f"nothing is trained: {whose}: {problem}")
+        raise UserError(f"nothing is trained: {whose}: {message}")
 
 
 def _check_recipe(recipe: ModelRecipe) -> None:

@@ -1,6 +1,6 @@
 """A split as tokens: each image is encoded once, however long the training."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -138,7 +138,7 @@ def tokenise(
     workers: int = 0,
     total: int | None = None,
     show: bool = True,
-) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
+) -> Generator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """The columns of each of `parts`, rows that grow; the pairs of the next are read meanwhile.
 
     Args:
@@ -146,7 +146,8 @@ def tokenise(
         show: whether there is a bar.
     """
     pieces = [[rows[start : start + batch] for start in range(0, len(rows), batch)] for rows in parts]
-    batches = read_batches(dataset, split, [piece for of_part in pieces for piece in of_part], images.resolution, workers)
+    flat: list[Sequence[int]] = [piece for of_part in pieces for piece in of_part]  # type: ignore[misc]  # arrays are read alike
+    batches = read_batches(dataset, split, flat, images.resolution, workers)
     left = sum(map(len, parts))
     total = left if total is None else total
     bar = tqdm(desc=f"tokenise {split}", total=total, initial=total - left, unit="pair", disable=not parts or not show)

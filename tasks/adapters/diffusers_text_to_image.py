@@ -107,7 +107,8 @@ def _networks(folder: Path, dtype: torch.dtype) -> dict[str, Any]:
         if library in _DTYPE and isinstance(kind, str):
             found = getattr(importlib.import_module(library), kind, None)
             if isinstance(found, type) and issubclass(found, torch.nn.Module):
-                networks[part], _ = load(found, folder / part, f"its {part}", **{_DTYPE[library]: dtype})
+                options: dict[str, Any] = {_DTYPE[library]: dtype}
+                networks[part], _ = load(found, folder / part, f"its {part}", **options)
     return networks
 
 

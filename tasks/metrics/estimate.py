@@ -238,7 +238,7 @@ def resampled(system: Sequence[OfSums], seed: int | tuple[int, ...], resamples: 
         sums = weights @ columns
     else:
         sums = np.concatenate([*(block @ columns for block in blocks), columns.sum(axis=0, keepdims=True)])
-    values, parts = 0.0, 0.0
+    values, parts = np.zeros(len(sums)), np.zeros((len(sums), patients if few else 0))
     for additive, own in zip(system, np.split(sums, len(system), axis=1), strict=True):
         values = values + additive.evaluate(own) / len(system)
         if weights is not None:
