@@ -89,7 +89,10 @@ def _drop(values: list[Any], rng: random.Random) -> str:
 
 
 def _misspell(values: list[Any], rng: random.Random) -> str:
-    place, key = rng.choice([(place, key) for place, key in _places(values) if isinstance(place, dict)])
+    places = [(place, key) for place, key in _places(values) if isinstance(place, dict)]
+    if not places:
+        return _replace(values, rng)
+    place, key = rng.choice(places)
     new = rng.choice((key[:-1], key.upper(), f"{key}s", f" {key}", f"_{key}", "", "auto_map", "extends"))
     place[new] = place.pop(key)
     return f"{key} called {new!r}"
