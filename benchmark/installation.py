@@ -60,11 +60,15 @@ def trouble() -> Trouble | None:
 def changed_files() -> list[str]:
     """Files of our four packages that are missing or not as they were installed, and modules in them that are not ours.
 
-    Empty for a checkout that is installed with `pip install -e`, whose files may change.
+    Empty for a checkout, whose files may change: one on the path, or one that is installed with `pip install -e`.
     """
     try:
         own = distribution(PROJECT)
-    except PackageNotFoundError:  # a checkout on the path
+    except PackageNotFoundError:
+        return []
+    root = Path(str(own.locate_file(""))).resolve()
+    # A checkout's egg-info has no RECORD; it lists the files of the day on which it was written.
+    if own.read_text("RECORD") is None or root != Path(__file__).resolve().parents[1]:
         return []
     told = {str(file): file for file in own.files or [] if file.parts[0] in _PACKAGES}
     if not told:
@@ -78,6 +82,5 @@ def changed_files() -> list[str]:
             digest = base64.urlsafe_b64encode(hashlib.sha256(path.read_bytes()).digest()).rstrip(b"=").decode()
             if digest != file.hash.value:
                 wrong.append(f"{name} was changed")
-    root = Path(str(own.locate_file("")))
     found = {str(path.relative_to(root)) for package in _PACKAGES for path in (root / package).rglob("*.py")}
     return wrong + [f"{name} is not ours" for name in sorted(found - told.keys())]

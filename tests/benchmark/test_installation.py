@@ -96,6 +96,7 @@ def test_the_doctor_names_files_that_are_not_as_they_were_installed(tmp_path, mo
     info.mkdir()
     (info / "RECORD").write_text("".join(lines))
     monkeypatch.setattr(installation, "distribution", lambda name: PathDistribution(info))
+    monkeypatch.setattr(installation, "__file__", str(tmp_path / "benchmark" / "installation.py"))
     assert installation.changed_files() == []
     (tmp_path / "medim" / "__init__.py").write_text("another")
     (tmp_path / "medim" / "models").mkdir()
@@ -106,6 +107,20 @@ def test_the_doctor_names_files_that_are_not_as_they_were_installed(tmp_path, mo
     monkeypatch.setattr(doctor_packages, "trouble", lambda: None)
     (found,) = doctor_packages._own()
     assert (found.state, found.found, found.provide) == (BROKEN, ", ".join(wrong), installation.MEND)
+
+
+@pytest.mark.parametrize("checkout", ["with an egg-info of another day", "before an installed wheel on the path"])
+def test_files_of_a_checkout_may_change(tmp_path, monkeypatch, checkout):
+    beside = "egg-info" in checkout
+    root = tmp_path if beside else tmp_path / "site-packages"
+    info = root / ("medim_bench.egg-info" if beside else "medim_bench-0.1.0.dist-info")
+    info.mkdir(parents=True)
+    (info / ("SOURCES.txt" if beside else "RECORD")).write_text("medim/gone.py\n" if beside else "medim/gone.py,sha256=0,1\n")
+    (root / "medim").mkdir()
+    (root / "medim" / "new.py").write_text("")
+    monkeypatch.setattr(installation, "distribution", lambda name: PathDistribution(info))
+    monkeypatch.setattr(installation, "__file__", str(tmp_path / "benchmark" / "installation.py"))
+    assert installation.changed_files() == []
 
 
 def test_the_doctor_tells_of_another_distribution(monkeypatch):
