@@ -15,6 +15,19 @@ Declared = TypeVar("Declared", bound=BaseModel)
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxlist, _REPR.maxstring, _REPR.maxother = 2, 3, 3, 60, 60
 
+DEEPEST = 100
+"""Lists and objects inside each other that a value from a file may have: Python's own limit is another in each version."""
+TOO_DEEP = f"lists and objects are nested more than {DEEPEST} deep"
+
+
+def deeper(value: Any) -> bool:
+    """Whether there are more than `DEEPEST` lists and objects inside each other."""
+    layer = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEEPEST):
+        items = (item for part in layer for item in (part.values() if isinstance(part, dict) else part))
+        layer = list({id(item): item for item in items if isinstance(item, dict | list)}.values())  # YAML may repeat one
+    return bool(layer)
+
 
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML's own reader takes the last without a word."""
@@ -37,18 +50,21 @@ def read_yaml(text: str | bytes, where: str) -> Any:
     """The value of a YAML text; `where` is how an error names it.
 
     Raises:
-        UserError: broken YAML, a key that stands twice in one mapping, or nesting beyond all use.
+        UserError: broken YAML, a key that stands twice in one mapping, or nesting of more than `DEEPEST`.
     """
     try:
-        return yaml.load(text, _Loader)
+        value = yaml.load(text, _Loader)
+        if deeper(value):
+            raise RecursionError
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = "" if mark is None else f" (line {mark.line + 1}, column {mark.column + 1})"
         raise UserError(f"{where}: broken YAML: {' '.join(f'{error.problem or error.context}'.split())}{place}") from error
     except (yaml.YAMLError, ValueError) as error:  # a control character; a number of thousands of digits, a month 13
         raise UserError(f"{where}: broken YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise UserError(f"{where}: broken YAML: nested too deeply") from error
+    except RecursionError:
+        raise UserError(f"{where}: {TOO_DEEP}") from None
+    return value
 
 
 def read_mapping(text: str | bytes, where: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medim.declared import shown
+from medim.declared import DEEPEST, TOO_DEEP, deeper, shown
 from medim.errors import UserError
 
 BOM = b"\xef\xbb\xbf"
@@ -122,8 +122,8 @@ def read_json(path: str | Path) -> Any:
     """The value of a JSON file, with or without a byte order mark.
 
     Raises:
-        UserError: it cannot be read, something else lies in its place, it is no JSON, or a field stands twice; the line tells
-            where.
+        UserError: it cannot be read, something else lies in its place, it is no JSON, or a field stands twice (the line tells
+            where), or lists and objects are nested more than `DEEPEST` deep.
     """
     path = Path(path)
     try:
@@ -133,14 +133,19 @@ def read_json(path: str | Path) -> Any:
     if what := stand_in(data[:HEAD]):
         raise UserError(f"'{path}' {what}")
     try:
-        return json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
+        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
+        if data.count(b"[") + data.count(b"{") > DEEPEST and deeper(value):
+            raise RecursionError
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise UserError(f"'{path}' cannot be read: broken JSON in {where}: {error.msg}") from error
     except UnicodeDecodeError as error:
         raise UserError(f"'{path}' cannot be read: byte {error.start + 1} is not UTF-8") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, nesting without end
+    except RecursionError:
+        raise UserError(f"'{path}' cannot be read: {TOO_DEEP}") from None
+    except ValueError as error:  # a number of thousands of digits
         raise UserError(f"'{path}' cannot be read: broken JSON: {error}") from error
+    return value
 
 
 def read_mapping(path: str | Path) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from medim.declared import read_yaml
 from medim.errors import UserError, unknown
 from medim.files import hash_of
 
@@ -52,11 +52,9 @@ class Prompts:
             UserError: the file cannot be read, or a template names a placeholder that has no list.
         """
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            content = read_yaml(path.read_bytes(), str(path))
         except OSError as error:
             raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: no YAML: {' '.join(str(error).split())}") from None
         if not isinstance(content, dict) or TEMPLATES not in content:
             raise UserError(f"{path}: needs 'templates', a list of texts such as 'A {{modality}} of the {{region}}'")
         lists = {str(key): _texts(path, str(key), value) for key, value in content.items()}

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from medim.declared import DEEPEST, TOO_DEEP, deeper
 from medim.errors import UserError
 from medim.files import BOM, once
-
-DEEPEST = 100
-"""Lists and objects inside each other that a value from a file may have: Python's own limit is another in each version."""
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
@@ -43,7 +41,7 @@ def parse_line(line: bytes, finite: bool = True) -> Any:
     """
     try:
         value = json.loads(line.decode("utf-8"), object_pairs_hook=once)
-        if line.count(b"[") + line.count(b"{") > DEEPEST and deeper(value, DEEPEST):
+        if line.count(b"[") + line.count(b"{") > DEEPEST and deeper(value):
             raise RecursionError
         if b"\\ud" in line or b"\\uD" in line:
             json.dumps(value, ensure_ascii=False).encode()  # refuses half of a surrogate pair
@@ -57,19 +55,10 @@ def parse_line(line: bytes, finite: bool = True) -> Any:
     except UnicodeEncodeError:
         raise UserError("a text holds half of a surrogate pair") from None
     except RecursionError:
-        raise UserError(f"lists and objects are nested more than {DEEPEST} deep") from None
+        raise UserError(TOO_DEEP) from None
     except ValueError as error:
         raise UserError(f"broken JSON: {error}") from None
     return value
-
-
-def deeper(value: Any, limit: int) -> bool:
-    """Whether there are more than `limit` lists and objects inside each other."""
-    layer = [value] if isinstance(value, dict | list) else []
-    for _ in range(limit):
-        items = (item for part in layer for item in (part.values() if isinstance(part, dict) else part))
-        layer = [item for item in items if isinstance(item, dict | list)]
-    return bool(layer)
 
 
 def not_finite(value: Any, name: str = "") -> str | None:

@@ -1,14 +1,13 @@
 """Which patient belongs to which split: a pure function of the patient, so that a set may grow without moving anybody."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from medim.data.dataset import PairDataset, keys_of
 from medim.errors import UserError, unknown
-from medim.files import hash_of, write_json
+from medim.files import hash_of, read_json, write_json
 from medim.pair import SPLITS
 
 
@@ -89,11 +88,9 @@ def load_splits(path: str | Path) -> dict[str, str]:
         UserError: no such file or form, a patient in two splits, or patients that do not have the hash stated.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        value = read_json(path)
         splits = {split: (part["patients"], part["sha256"]) for split, part in value["splits"].items()}
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: is no file of splits: `splits` must hold `patients` and `sha256` for each split") from None
     found: dict[str, str] = {}
     for split, (patients, stated) in splits.items():

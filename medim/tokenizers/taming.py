@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import yaml
 from diffusers.models.autoencoders.vq_model import VQModel
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from torch import Tensor
 
+from medim.declared import read_yaml
 from medim.errors import UserError
 from medim.files import hash_files
 from medim.tokenizers.image import ImageTokenizer
@@ -214,10 +214,7 @@ def _read_config(path: Path) -> _Parameters:
     """`model.params` of a `vqgan.yaml`."""
     if not path.is_file():
         raise UserError(f"'{path}' does not exist")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"'{path}' is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path.read_bytes(), f"'{path}'")
     model = content.get("model") if isinstance(content, dict) else None
     if not isinstance(model, dict) or not isinstance(model.get("params"), dict):
         raise UserError(f"'{path}' has no model.params: it is not the configuration of a VQGAN of taming-transformers")

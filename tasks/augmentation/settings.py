@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from medim.declared import checked, read_mapping
+from medim.declared import checked, read_mapping, read_yaml
 from medim.errors import UserError, unknown
 
 Regime = Literal["budget-matched", "external-prior"]
@@ -97,10 +96,10 @@ def parse_settings(text: str, where: str, overrides: Mapping[str, str]) -> Augme
             if key not in AugmentationSettings.model_fields:
                 raise unknown("setting augmentation.", key, AugmentationSettings.model_fields)
             listed = key in ("arms", "levels", "more_real", "seeds") and not value.lstrip().startswith("[")
-            content[key] = yaml.safe_load(f"[{value}]" if listed else value)
+            content[key] = read_yaml(f"[{value}]" if listed else value, f"{where}: augmentation.{key}")
         if isinstance(content.get("train"), str):
             content["train"] = _share(content["train"])
-    except (yaml.YAMLError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
     return checked(AugmentationSettings, content, where)
 

@@ -4,13 +4,12 @@ The form (`docs/Finetune_Custom_Data.md` of LLaVA): a list of samples, each with
 the image, and `conversations`, turns from `human` and `gpt` in alternation; `<image>` in the first stands for the picture.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medim.errors import UserError
-from medim.files import located
+from medim.files import located, read_json
 from tasks.downstream.contract import Example
 
 IMAGE = "<image>"
@@ -45,14 +44,7 @@ def load_conversations(file: Path, images: Path | None = None) -> list[Conversat
         UserError: anything is not as the documentation has it; the line names file, sample and field.
     """
     file = Path(file)
-    try:
-        samples = json.loads(file.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not UTF-8 at byte {error.start}") from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}, line {error.lineno}: broken JSON: {error.msg}") from None
+    samples = read_json(file)
     if not isinstance(samples, list) or not samples:
         raise UserError(f"{file}: a list of samples is needed")
     folder = file.parent if images is None else Path(images)

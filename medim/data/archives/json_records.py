@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from medim.data.archives.archive import Loss
 from medim.data.json_lines import parse_line
+from medim.declared import DEEPEST, TOO_DEEP
 from medim.errors import UserError
 from medim.files import BOM
 
@@ -187,6 +188,8 @@ def _parsed(file: Path, stream: "BinaryIO | _Worded") -> Iterator[Entry]:
                 event, value = "number", float(value[1:])
             builder.event(event, value)
             depth += opens - closes
+            if depth - floor > DEEPEST:
+                raise UserError(f"{file}: entry {number + 1}{f' of {key!r}' if key is not None else ''}: {TOO_DEEP}")
             if depth == floor:
                 number += 1
                 yield Entry(key, number, builder.value)

@@ -6,6 +6,7 @@ from typing import Any
 
 from medim.data.archives.fields import known_split, unknown_split
 from medim.data.folder import NOT_STATED
+from medim.declared import TOO_DEEP, deeper
 from medim.errors import UserError
 
 _MARKS = {"id", "split", "patient", "study", "synthetic", "gate"}
@@ -38,10 +39,14 @@ def unpacked(value: Any, taken: Collection[str] = (), report: str | None = None)
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = json.loads(value)
+        except RecursionError:
+            raise UserError(TOO_DEEP) from None
         except ValueError:
             return None
     if not isinstance(value, Mapping) or not value.keys() >= _MARKS:
         return None
+    if deeper(dict(value)):
+        raise UserError(TOO_DEEP)
     aside = value.get(EXTRA, {})
     if not isinstance(aside, Mapping):
         raise UserError(f"field '{EXTRA}' must be an object")

@@ -57,7 +57,7 @@ def test_seed_changes_the_order_and_the_fingerprint(tmp_path, prompts):
         ("templates: ['{a.b}']", "plain name in braces"),
         ("templates: ['{a']", "expected '}'"),
         ("templates: [x, x]", "names a text twice"),
-        ("templates: [", "no YAML"),
+        ("templates: [", "broken YAML"),
     ],
 )
 def test_mistakes_are_told_in_one_line(tmp_path, text, told):

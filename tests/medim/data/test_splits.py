@@ -77,7 +77,7 @@ def test_refused(tmp_path):
     path = tmp_path / "splits.json"
     with pytest.raises(UserError, match="patient 'a' of data set 'small' occurs in train and in test"):
         save_splits(path, Small(train=["a"], val=[], test=["a"]))
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist"):
         load_splits(path)
     path.write_text("[]")
     with pytest.raises(UserError, match="is no file of splits"):

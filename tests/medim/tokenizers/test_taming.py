@@ -318,7 +318,7 @@ class _Callback:
 def test_files_that_cannot_be_read_are_named(tmp_path, weights):
     folder = write(tmp_path / "vqgan", weights)
     (folder / YAML).write_text("model: [")
-    with pytest.raises(UserError, match=r"vqgan\.yaml' is not YAML"):
+    with pytest.raises(UserError, match=r"vqgan\.yaml': broken YAML"):
         load(folder)
     (folder / YAML).write_text("name: x")
     with pytest.raises(UserError, match=r"has no model\.params"):

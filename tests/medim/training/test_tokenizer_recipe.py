@@ -45,7 +45,7 @@ def test_a_file_is_read_like_a_name(tmp_path):
         (["steps=many"], "steps: .*'many'"),
         (["steps=0"], "steps: .*greater than or equal to 1"),
         (["steps"], "not of the form key=value"),
-        (["steps=[1"], "the value is not YAML"),
+        (["steps=[1"], "--set steps: broken YAML"),
         (["downsampling=4"], "downsampling 4 does not fit 4 channels"),
         (["resolution=60"], "resolution 60 is not a multiple of downsampling 8"),
     ],
@@ -63,7 +63,7 @@ def test_unknown_recipes_and_broken_files(tmp_path):
         load_tokenizer_recipe("gone.yaml")
     path = tmp_path / "broken.yaml"
     path.write_text("steps: [1")
-    with pytest.raises(UserError, match=r"broken\.yaml' is not YAML"):
+    with pytest.raises(UserError, match=r"broken\.yaml': broken YAML"):
         load_tokenizer_recipe(path)
     path.write_text("- steps")
     with pytest.raises(UserError, match="is not a mapping"):

@@ -57,7 +57,7 @@ def changed(**turn):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("[{", r"data.json, line 1: broken JSON"),
+        ("[{", r"data.json.* broken JSON in line 1"),
         ([], "a list of samples is needed"),
         ({"a": GOOD}, "a list of samples is needed"),
         (["a"], "sample 1: an object is needed"),
@@ -85,7 +85,7 @@ def test_mistakes_are_named(folder, value, message):
 
 
 def test_no_file(folder):
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not exist"):
         load_conversations(folder / "none.json")
 
 

@@ -52,6 +52,11 @@ def test_lines_keep_what_is_sound(tmp_path):
         ('{"train": [{"a": 1}, {"a": nonsense}]}', "broken JSON after entry 1 of 'train'"),
         ("", "broken JSON"),
         ("7", "a list or an object of lists is needed"),
+        (
+            '{"train": [1, ' + "[" * 101 + "]" * 101 + "]}",
+            "entry 2 of 'train': lists and objects are nested more than 100 deep",
+        ),
+        ("[" + '{"a": ' * 5000 + "1" + "}" * 5000 + "]", "entry 1: lists and objects are nested more than 100 deep"),
         ('{"info": {"year": 1}, "train": []}', "'info' holds no list"),
     ],
 )
