@@ -66,5 +66,5 @@ def test_unknown_recipes_and_broken_files(tmp_path):
     with pytest.raises(UserError, match=r"broken\.yaml': broken YAML"):
         load_tokenizer_recipe(path)
     path.write_text("- steps")
-    with pytest.raises(UserError, match="is not a mapping"):
+    with pytest.raises(UserError, match="a mapping of fields to values is needed"):
         load_tokenizer_recipe(path)
