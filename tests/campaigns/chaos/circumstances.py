@@ -88,7 +88,7 @@ def closed_output(world: World) -> Iterator[str]:
 
 def odd_names(world: World) -> Iterator[str]:
     """Spaces, newlines and quotes in folders, ids, patients and names of images."""
-    odd, out = "odd \n'name", "odd \n'name/o u\nt "
+    odd, out = "odd \n'name", "odd \n'name/o u t "  # a model's own name is one line
     rows = pairs_in(world.root / odd / "src")
     for index, row in enumerate(rows):
         image = f"images/a b\n{index}\t'.png"
