@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from medim.errors import UserError
-from medim.files import atomic_path, write_json
+from medim.files import atomic_path, home, write_json
 from medim.locks import LOCK, locked
 
 VARIABLE = "MEDIM_BENCH_CACHE"
@@ -28,7 +28,7 @@ def default_folder() -> Path:
     """The folder that `MEDIM_BENCH_CACHE` names, else `medim-bench` in the user's cache (`XDG_CACHE_HOME`, `~/.cache`)."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medim-bench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "medim-bench"
 
 
 class SharedCache:

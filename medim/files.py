@@ -156,6 +156,18 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     return value
 
 
+def home() -> Path:
+    """The user's home folder.
+
+    Raises:
+        UserError: there is none, as for a user whom a container does not know.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise UserError("no home folder is known to keep a cache in: set HOME, or MEDIM_BENCH_CACHE to a folder") from error
+
+
 @contextmanager
 def writes_into(folder: str | Path) -> Iterator[None]:
     """Around code that saves weights: a failed write, which torch and safetensors tell in types of their own, is an OSError.

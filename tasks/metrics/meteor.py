@@ -15,6 +15,7 @@ from typing import IO
 
 import numpy as np
 
+from medim.errors import UserError
 from tasks.metrics.additive import combiner
 from tasks.metrics.java import ScorerError, complaint, jar, java_problem
 from tasks.metrics.paraphrases import table, vocabulary
@@ -96,7 +97,7 @@ class Meteor:
         words |= self._words
         try:
             paraphrases = table(source)
-        except OSError:  # no index can be kept here: slower, and the scores are the same
+        except (OSError, UserError):  # no index can be kept here: slower, and the scores are the same
             self._whole = True
             return self._ready(*texts)
         rows = paraphrases.select(words)

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from medim.files import home
 from medim.locks import locked
 
 VERSION = 1
@@ -31,7 +32,7 @@ def cache_folder() -> Path:
     """Where derived files outlive a run: MEDIM_BENCH_CACHE, or medim-bench in the user's cache."""
     if given := os.environ.get(CACHE_FOLDER):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "medim-bench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "medim-bench"
 
 
 _ARRAYS = ("words", "phrases", "begin", "first", "members", "pairs", "probabilities")

@@ -97,6 +97,17 @@ def test_the_default_folder_is_the_users(monkeypatch, tmp_path):
     assert default_folder() == tmp_path / ".cache" / "medim-bench"
 
 
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def unknown_user():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MEDIM_BENCH_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", unknown_user)
+    with pytest.raises(UserError, match="set HOME, or MEDIM_BENCH_CACHE"):
+        default_folder()
+
+
 class Counting:
     """A checker that counts what it reads."""
 
