@@ -1,6 +1,7 @@
 """Run folders with sums, as a run leaves them, written here; two models and their seeds, compared from the files alone."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -270,6 +271,16 @@ def test_verify_recomputes_every_interval(three, tmp_path):
     assert found.missing == {three[2] / "statistics/report-generation/twin.npz": 2}
     with pytest.raises(UserError, match=r"no records\.jsonl"):
         verify(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("field", ["value", "ci_low", "ci_high"])
+def test_verify_compares_each_number_by_itself(tmp_path, field):
+    run = write_run(tmp_path / "a", "a", 0.0)
+    edit(run, lambda line: line.update({field: line[field] + 1e-5}))
+    found = verify(run)
+    assert found.agree == 0
+    assert len(found.problems) == 2
+    assert all(re.search(rf": {field} [0-9.]+, but its sums give [0-9.]+$", problem) for problem in found.problems)
 
 
 def test_verify_counts_what_has_no_sums(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
-from benchmark.rescore import _unable
+from benchmark.rescore import _difference, _unable
 from leaderboard.record import read_records
 from medim.data.dataset import load_dataset, pairs
 from tasks import joint_generation, joint_judge
@@ -115,6 +115,16 @@ def test_a_changed_value_without_sums_is_found(scored):
         path.write_text(text)
     assert done.exit_code == 2
     assert f"BLEU-1 of 'next': value {record['value']}, but the predictions give" in done.output
+
+
+@pytest.mark.parametrize("field", ["value", "ci_low", "ci_high", "n", "coverage"])
+def test_each_number_is_compared_by_itself(scored, field):
+    record = next(one for one in read_records(scored / "run" / "records.jsonl") if one.metric == "BLEU-1")
+    record = record.model_copy(update={"ci_low": 0.25, "ci_high": 0.75})  # 20 patients have no interval
+    other = record.model_copy(update={field: getattr(record, field) - (1 if field == "n" else 1e-3)})
+    assert _difference(record, record) is None
+    said = f"{field} {getattr(other, field)}, but the predictions give {getattr(record, field)}"
+    assert _difference(other, record) == said
 
 
 def test_sums_that_are_missing_are_told_apart_from_values_that_differ(scored, tmp_path):

@@ -40,6 +40,19 @@ def test_another_canvas_length_is_another_entry(tokenizers, squares, tmp_path):
     assert len([*tmp_path.glob("tokens-*/tokens.json")]) == 2
 
 
+def test_another_tokenizer_of_the_same_shape_is_another_entry(tokenizers, squares, tmp_path):
+    """Its tokens mean something else: those of the first are not taken for them."""
+    images, reports = tokenizers
+    other_images = ImageTokenizer.build(16, 4, 8, channels=(8, 8, 8), latent_channels=4, seed=1)
+    other_reports = ReportTokenizer.train(["the square is grey. a circle."] * 4, 300, 16)
+    for one in ((images, reports), (other_images, reports), (images, other_reports)):
+        cached = tokenise_split(squares, "val", *one, tmp_path)
+        fresh = tokenise_split(squares, "val", *one)
+        assert torch.equal(cached.image[:], fresh.image[:])
+        assert torch.equal(cached.report[:], fresh.report[:])
+    assert len([*tmp_path.glob("tokens-*/tokens.json")]) == 3
+
+
 def test_a_killed_tokenisation_goes_on_at_the_missing_part(tokenizers, squares, tmp_path, monkeypatch):
     images, reports = tokenizers
     monkeypatch.setattr(token_cache, "PART", 8)

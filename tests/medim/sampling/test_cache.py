@@ -84,6 +84,33 @@ def test_stale_states_drift_and_a_refresh_every_time_does_not():
     assert 0 < drift(exact, filled(model, 4).canvas) < 1
 
 
+@torch.no_grad()
+def test_every_so_many_rounds_all_is_computed_anew():
+    """In three blocks what is kept is stale once a token has changed; a full pass is the model's own."""
+    model = model_of(3)
+    layout, none = model.config.layout, torch.zeros(2, dtype=torch.long)
+    canvas, ask = Canvas.blank(layout, 2), Ask("report", torch.tensor([[0, 1], [0, 1]]), None)
+    computed, shown, found = [], [], []
+    with hidden_states(model, CacheSettings(refresh=3)) as states:
+        for index in range(7):
+            tokens = canvas.tokens.clone()
+            tokens[:, layout.report.start + 2 + index] = index  # one token of the report is revealed in each round
+            canvas = Canvas(layout, tokens, canvas.given)
+            hidden, size = states(canvas, [ask], Round(index, (Turn("report", none + 2, none, None),)), none + 1)
+            computed.append(size)
+            shown.append(canvas)
+            found.append(hidden)
+    own = [model.hidden(canvas.tokens, canvas.masked_fraction()) for canvas in shown]
+    exact = [torch.allclose(one, other, atol=1e-5) for one, other in zip(found, own, strict=True)]
+    assert computed == [layout.length, 3, 3] * 2 + [layout.length]
+    assert exact == [True, False, False] * 2 + [True]
+
+
+def test_a_trajectory_has_a_full_pass_every_so_many_rounds():
+    passes = filled(model_of(2), 3, **{"image.guidance": 0, "image.steps": 8}).passes
+    assert [one.queries == 23 for one in passes] == [index % 3 == 0 for index in range(8)]
+
+
 def test_forgetting_what_changed_is_noticed(monkeypatch):
     """The mutation: only what is asked for is computed, not what was revealed since."""
     from medim.sampling import cache

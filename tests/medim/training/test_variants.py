@@ -57,7 +57,7 @@ def test_it_trains_is_saved_and_continues_to_the_same_bits(squares, recipe_file,
 
 
 def test_the_average_is_what_is_saved(squares, recipe_file, tmp_path):
-    """With the decay (1 + n) / (10 + n) of the first steps, by hand from the weights of each step."""
+    """By hand from the weights of each step, the second with the recipe's decay: (1 + n) / (10 + n) is beyond it by then."""
     steps = [
         train_model(
             str(recipe_file), squares, tmp_path / f"{n}", overrides=("lr_scheduler_type=constant",), steps=n, device="cpu"
@@ -66,7 +66,7 @@ def test_the_average_is_what_is_saved(squares, recipe_file, tmp_path):
     ]
     averaged = train_model(
         str(recipe_file), squares, tmp_path / "averaged", steps=2, device="cpu",
-        overrides=("lr_scheduler_type=constant", "ema_decay=0.999", "save_steps=2"),
+        overrides=("lr_scheduler_type=constant", "ema_decay=0.2", "save_steps=2"),
     )  # fmt: skip
     start = train_model(
         str(recipe_file), squares, tmp_path / "start", steps=1, device="cpu", overrides=("learning_rate=1e-12",)
@@ -74,7 +74,7 @@ def test_the_average_is_what_is_saved(squares, recipe_file, tmp_path):
     key = "backbone.decoder.layers.0.mlp.up_proj.weight"
     expected = weights(start)[key]
     for n, out in enumerate(steps, start=1):
-        expected = expected.lerp(weights(out)[key], 1 - (1 + n) / (10 + n))
+        expected = expected.lerp(weights(out)[key], 1 - min(0.2, (1 + n) / (10 + n)))
     torch.testing.assert_close(weights(averaged)[key], expected, atol=1e-6, rtol=1e-5)
     assert not torch.equal(weights(averaged)[key], weights(steps[1])[key])
     assert (averaged / "checkpoint-2" / EMA).exists()

@@ -147,6 +147,21 @@ def test_both_forms_give_the_same_pairs(tmp_path):
     assert [table.image(record.source).getpixel((0, 0))[0] for record in records] == [10, 20, 30, 40, 50]
 
 
+@pytest.mark.parametrize("make", [make_xml, make_csv])
+def test_all_pictures_of_a_patient_are_in_one_split(tmp_path, make, monkeypatch):
+    """Of 20 patients with three pictures each; drawn by picture, hardly any would stay together."""
+    for uid in range(20, 40):
+        pictures = [(f"{uid}_IM-{view:04d}-1001", "Frontal") for view in range(3)]
+        monkeypatch.setitem(REPORTS, uid, ("", "Clear.", "", pictures))
+    archive = open_archive("openi", make(tmp_path), None, {"val": "0.3", "test": "0.4"})
+    splits = {}
+    for record in pairs(archive):
+        splits.setdefault(record.fields["patient"], []).append(record.fields["split"])
+    assert sum(len(of) == 3 for of in splits.values()) == 20
+    assert all(of == [assign(patient, {"val": 0.3, "test": 0.4}, 0)] * len(of) for patient, of in splits.items())
+    assert {of[0] for of in splits.values()} == {"train", "val", "test"}
+
+
 def test_pictures_of_the_other_form_are_found(tmp_path):
     root = make_xml(tmp_path / "a")
     shutil.rmtree(root / "NLMCXR_png")
