@@ -124,3 +124,11 @@ def test_protocols_are_those_of_the_report_metrics():
 
     assert options.PROTOCOLS[0] == "strict-v1"
     assert set(options.PROTOCOLS) == {protocol.name for protocol in captioning.PROTOCOLS.values()}
+
+
+def test_closed_streams_are_no_fault_and_no_file_gets_their_numbers(tmp_path):
+    out = tmp_path / "ids.jsonl"
+    command = f"{sys.executable} -m benchmark.cli data ids phantom --limit 3 --out {out} >&- 2>&- <&-"
+    done = subprocess.run(command, shell=True, check=False)
+    assert done.returncode == 0
+    assert len(out.read_text(encoding="utf-8").splitlines()) == 3
