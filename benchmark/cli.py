@@ -12,12 +12,10 @@ import click
 
 from benchmark.installation import MEND, trouble
 from benchmark.status import INTERRUPTED, STOPPED
+from benchmark.streams import open_closed
 
-for _number, _name, _mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-    if getattr(sys, _name) is None:  # closed (`>&-`): the next file opened would get its number, and all that is printed
-        os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
-        setattr(sys, _name, open(_number, _mode, encoding="utf-8", closefd=False))  # noqa: SIM115
-
+if None in (sys.stdin, sys.stdout, sys.stderr):
+    open_closed()
 if (_trouble := trouble()) is not None:
     print(f"{'error' if _trouble.fatal else 'warning'}: {_trouble.what}: {MEND}", file=sys.stderr)
     if _trouble.fatal:
