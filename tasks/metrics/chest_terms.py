@@ -31,13 +31,14 @@ def _any(alternatives: Sequence[str], whole: bool = False) -> str:
 MENTIONS: dict[str, str] = {
     "Enlarged Cardiomediastinum": _any([
         r"(?:widen\w+|enlarge\w+|prominen\w+)<gap>{0,3} <mediastinum>",
-        r"<mediastinum><gap>{0,6}? (?:widen\w*|enlarge\w*|prominen\w+)",
+        r"<mediastinum><gap>{0,6}? (?:widen\w*|enlarge\w*|prominen\w+|abnormal)",
     ]),
     "Cardiomegaly": _any([
-        r"cardiomegal\w+", r"(?:<grown>|enlargement of)<gap>{0,3} (?:heart|cardiac|cardiopericardial)",
+        r"cardiomeg\w+", r"(?:<grown>|enlargement of)<gap>{0,3} (?:heart|cardiac|cardiopericardial)",
         r"(?:heart|cardiac|cardiopericardial|ventricular|cardio-?mediastinal silhouette)<gap>{0,7}? <grown>",
         r"cardiac enlargement", r"(?:heart|cardiac) size<gap>{0,3}? increased", r"(?<=borderline )(?:heart|cardiac)",
-        r"(?:heart|cardiac)<gap>{0,3}? borderline", r"cardio-?thoracic ratio (?:is )?(?:\w+ )?(?:increased|elevated|greater)",
+        r"(?:heart|cardiac)<gap>{0,3}? (?:borderline|abnormal(?! \w))",
+        r"cardio-?thoracic ratio (?:is )?(?:\w+ )?(?:increased|elevated|greater)",
     ]),
     "Lung Lesion": _any([
         r"(?:micro)?nodul(?:es?|ar(?: \w+)? (?:opacit\w+|densit\w+|opacification\w*|focus|foci|lesions?|shadows?))",
@@ -46,11 +47,11 @@ MENTIONS: dict[str, str] = {
         r"malignan\w+", r"metasta\w+",
     ]),
     "Lung Opacity": _any([
-        r"opaci\w+",
+        r"opac\w+",
         r"(?:increased|patchy|focal|hazy|streaky|linear|vague|ill-defined|airspace|parenchymal|basilar) densit\w+",
         r"air ?-?space (?:disease|process\w*|opacit\w+|changes?)", r"(?<!retrosternal )airspace", r"infiltrat\w+",
         r"interstitial (?:\w+ )?(?:markings?|pattern\w*|lung disease|disease|prominence|thickening)",
-        r"interstitial (?:\w+ )?(?:changes?|infiltrat\w+|edema)",
+        r"interstitial (?:\w+ )?(?:changes?|infiltrat\w+)",
         r"reticul\w+(?: \w+)? (?:pattern\w*|markings?|densit\w+)", r"reticulation\w*",
         r"(?:peri)?bronchial (?:wall )?(?:thickening|cuffing)", r"scar(?:s|ring)?", r"haziness", r"ground ?-?glass",
         r"fibro-?nodular", r"lung markings", r"bronchovascular markings",
@@ -63,17 +64,16 @@ MENTIONS: dict[str, str] = {
         r"fluid overload", r"(?:upper lobe|venous) (?:\w+ )?diversion",
     ]),
     "Consolidation": _any([
-        r"consolidat\w+",
+        r"consol(?:i?d|ad)\w+",
     ]),
     "Pneumonia": _any([
-        r"(?:broncho)?pneumonias?", r"pneumonic", r"pneumonitis", r"infect\w+(?: \w+)? ?(?:process|etiology)?",
+        r"(?:broncho)?pn?[eu]{1,2}monias?", r"pneumonic", r"pneumonitis", r"infect\w+(?: \w+)? ?(?:process|etiology)?",
     ]),
     "Atelectasis": _any([
-        r"atelec\w+", r"(?:lobar |lung |lobe |partial |subsegmental |basal |basilar )collapse", r"collapse (?:of|or|and)",
-        r"(?:or|and|no) collapse", r"volume loss",
+        r"atelec\w+", r"(?<!vertebral )(?<!body )(?<!plate )collapse(?! of (?:the )?(?:\w+ )?vertebra)", r"volume loss",
     ]),
     "Pneumothorax": _any([
-        r"(?:hydro|ha?emo)?pneumothora\w+", r"ptx",
+        r"(?:hydro|ha?emo)?pn?[eu]{1,2}mo-?thora\w+", r"ptx",
     ]),
     "Pleural Effusion": _any([
         r"(?:pleural |parapneumonic |layering |subpulmonic )?eff?usions?", r"pleural fluid", r"hydropneumothorax",
@@ -93,12 +93,15 @@ MENTIONS: dict[str, str] = {
         r"(?:central|venous|subclavian|jugular|ij|arterial|peripheral|port|dialysis)(?: \w+){0,2} lines?",
         r"(?:et|ng|endotracheal|nasogastric|enteric|tracheostomy|chest) (?:\w+ )?tubes?",
         r"(?:feeding|gastric|orogastric|thoracostomy|dobbhoff) (?:\w+ )?tubes?",
-        r"catheters?", r"valve (?:replacement|prosthesis)", r"prosthe\w+", r"(?:\w+ )?hardware", r"arthroplast\w+", r"icd",
+        r"catheters?", r"valve (?:replacement|prosthesis|ring)",
+        r"(?:mechanical|metal\w*|artificial|replaced)(?: \w+)? valves?",
+        r"(?:[amt]|tc?a)v[ri]\b", r"lvad", r"pigtail", r"prosthe\w+", r"(?:\w+ )?hardware", r"arthroplast\w+", r"icd",
         r"defibrillator\w*", r"(?:cardiac|monitoring|support|electronic|stimulator|closure|assist) devices?", r"drains?\b",
         r"screws?",
         r"cannulas?", r"port-?a-?cath", r"medi-?port\w*", r"sternotomy (?:wires?|sutures?)", r"sternal wires?",
         r"(?:ivc|vena cava) filter", r"(?:pacer|pacemaker|icd) leads?", r"gastrostomy", r"(?:catheter|line|tube|picc) tip",
-        r"tip (?:in|at|overl\w+|projects?|terminat\w+)", r"generator", r"wires\b", r"swan", r"fusion (?:plates?|rods?)",
+        r"tip (?:in|at|overl\w+|projects?|terminat\w+)", r"generator", r"wires\b", r"swan",
+        r"(?:r|l|left|right) ij\b(?! (?:vein|thromb))", r"fusion (?:plates?|rods?)",
         r"spinal fusion", r"port\b",
     ]),
 }  # fmt: skip
@@ -109,23 +112,24 @@ STEMS: dict[str, tuple[str, ...]] = {
     "Cardiomegaly": ("cardi", "heart", "ventricular"),
     "Lung Lesion": ("nodul", "mass", "lesion", "tumo", "neoplas", "carcinoma", "malignan", "metasta"),
     "Lung Opacity": (
-        "opaci", "densit", "air", "infiltrat", "interstitial", "reticul", "bronchial", "scar", "haziness", "ground", "nodular",
+        "opac", "densit", "air", "infiltrat", "interstitial", "reticul", "bronchial", "scar", "haziness", "ground", "nodular",
         "markings",
     ),
     "Edema": (
         "dema", "failure", "chf", "congestion", "vascul", "vessel", "veins", "cephali", "kerley", "overload", "diversion",
     ),
-    "Consolidation": ("consolidat",),
-    "Pneumonia": ("pneumon", "infect"),
+    "Consolidation": ("consol",),
+    "Pneumonia": ("monia", "monic", "monitis", "infect"),
     "Atelectasis": ("atelec", "collapse", "volume loss"),
-    "Pneumothorax": ("pneumothora", "ptx"),
+    "Pneumothorax": ("thora", "ptx"),
     "Pleural Effusion": ("fusion", "pleural", "thora"),
     "Pleural Other": ("pleur", "fibro", "apical"),
     "Fracture": ("fractur", "deformit"),
     "Support Devices": (
         "pace", "picc", "ppm", "icd", "cv", "iabp", "ecmo", "ett", "ngt", "ogt", "tube", "line", "cathet", "valve", "prosth",
-        "hardware", "arthroplast", "defibrill", "device", "drain", "screw", "cannul", "port", "sternotomy", "wire", "filter",
-        "lead", "gastrostomy", "tip ", "generator", "swan", "fusion", "plate", "rod",
+        "hardware", "arthroplast", "avr", "mvr", "tvr", "avi", "lvad", "pigtail", "defibrill", "device", "drain", "screw",
+        "cannul", "port", "sternotomy", "wire", "filter", "lead", "gastrostomy", "tip ", "generator", "swan", " ij", "fusion",
+        "plate", "rod",
     ),
 }  # fmt: skip
 """By label, letters of which one is in every mention: a cheap first look."""
@@ -155,13 +159,15 @@ NORMAL_BEFORE = r"\b(?:normal|unremarkable)(?: (?!heart|lungs? (?!markings)|with
 """Calls what stands behind it normal."""
 
 NOT_DENIALS = _any([
-    r"\bno <more>*(?:changes?|difference|progression|increase|improvement)(?: (?:in|of|from|to)\b)?",
+    r"\bno (?:evidence of )?<more>*(?:changes?|difference|progression|increase|improvement)(?: (?:in|of|from|to)\b)?",
+    r"\bno (?:evidence of )?<more>*(?:worsening|reduction|decrease|resolution|clearing|growth) (?:in|of)\b",
     r"\bnot (?:significantly |appreciably )?changed", r"\bno longer (?:as|so)\b", r"\bnot only\b",
     r"\b(?:no|not) (?:more|greater|larger|less) than\b", r"\bwithout change\b",
     r"\bwithout (?:significant )?(?:interval )?change\b",
     r"\bnot (?:\w+ )?<seen> <earlier>", r"\bnot (?:yet )?(?:\w+ )?(?:changed|resolved|cleared|improved|removed|decreased)",
     r"(?:\b(?:has|have|is|are) )?\b<unready>[ -](?:yet |been )?(?:\w+(?:ly)? )?(?:resolved|cleared|gone|disappeared|removed)",
     r"\b<unready>[ -](?:\w+ )?(?:resolution|clearing|removal|disappearance) of", r"\b(?:resolution|clearing) is (?:not|in)",
+    r"\b(?:ensure|document|confirm|until|show|verify)(?: the| its)?(?: \w+)? (?:resolution|clearing|clearance)(?: of)?\b",
     r"\b(?:fail\w*|unable) to (?:clear|resolve)", r"\b(?:without|no) (?:a |any )?(?:doubt|question)\b", r"\bnon-?displaced",
 ])  # fmt: skip
 """Look like denials and are none."""
@@ -183,7 +189,8 @@ DENIALS = _any([
     r"simulat\w+", r"mimic\w*", r"unlikely to (?:be|represent|reflect)", r"fails? to (?:show|demonstrate|reveal)",
     r"disappearance of", r"devoid of", r"favou?r\w*[\w ]*? over", r"excludes", r"excluding",
     r"against(?= (?:\w+ )?(?:pneumonia|edema|infection|malig\w+))",
-    r"less suspicious for",
+    r"less suspicious for", r"(?<!no )(?<!out )(?<!any )(?<!a )(?<!little )doubt",
+    r"more (?:compatible|consistent|suggestive|likely|in keeping|typical|characteristic)(?: [\w-]+){1,6}? than",
 ], whole=True)  # fmt: skip
 """Deny what follows in the clause."""
 
@@ -196,7 +203,7 @@ DENIALS_AFTER = _any([
     r"(?=$|,| (?:and|on|since|in|from|after|compared|now|with)\b)",
     r"(?:has|have|was|were|is|are|been|now)(?: since)? (?:been )?removed", r"removed$",
     r"(?:ruled out|disproved)", r"(?:is|are|seems?|appears?|felt to be|thought to be|considered|very|highly) unlikely",
-    r"unlikely$",
+    r"unlikely$", r"(?:absent|nil|none|negative)$",
     r"(?:is|are|been|was|were) (?:\w+ly )?excluded", r"(?:is|are) not$",
 ], whole=True)  # fmt: skip
 """Deny what the clause named before."""

@@ -34,7 +34,9 @@ _QUESTION = r"(?:please |to )?(?:evaluate|evaluation|assess\w*|rule out|r/o|excl
 _LAST = re.compile(rf"[^.]*(?:\.\s+{_QUESTION}[^.]*)*")
 _LINE = re.compile(r"\S[^\n]*\n")
 
-_TOLD_OF = re.compile(r"history|hx|h/o|evaluat|assess|to exclude|eval |rule out|treatment|therapy|antibiotics")
+_TOLD_OF = re.compile(
+    r"history|hx|h/o|evaluat|assess|to exclude|eval |rule out|treatment|therapy|antibiotics|\bif |patient|[mw]om?an\b|male\b"
+)
 _TOLD = re.compile(
     r"\b(?:(?:known|past|prior|remote|previous|personal|medical|recent|with|given|clinical) )*"
     r"(?:(?:history|hx) (?:of|significant for)|h/o)\b"
@@ -44,6 +46,9 @@ _TOLD = re.compile(
     rf"{_QUESTION}[^,;]*"
     r"|\b(?:status post|s/p|post|after|following|completed|undergoing) (?:\w+ )?(?:treatment|therapy|antibiotics|chemotherapy)"
     r" (?:for|of) (?:(?!now\b)[\w-]+ ?){1,4}"
+    r"|\bif (?:there (?:is|are|remains) )?(?:\w+ ){0,3}?(?:concern|suspicion|suspected|question)\b[^,;]*"
+    r"|^(?:this is an? |the |an? )?(?:[\w-]+ ){0,3}?(?:patient|man|woman|male|female) (?:\w+ )?(?:with|presenting|who)\b"
+    r"[^,;]*"
 )
 
 _TEMPLATE = re.compile(r"[:=?(]|\s[-\u2013\u2014]")
@@ -52,10 +57,12 @@ _TAIL = r"\b(?=\s*(?:[.;,\n]|$))"
 _SEEN = r"(?:seen|identified|evident|noted|present|detected|visible|visuali[sz]ed|apparent)"
 _ABSENT = re.compile(rf"{_LEAD}(?:none|no|nil|absent|negative|neg|n/a|(?:not|none|nothing) {_SEEN}){_TAIL}")
 _PRESENT = re.compile(rf"{_LEAD}(?:yes|present|positive|seen|noted){_TAIL}")
-_SIGN = re.compile(r"(?P<name>\b[a-z][a-z/-]*(?: [a-z/-]+){0,3}) ?\((?P<sign>[-+\u2212]|neg(?:ative)?|pos(?:itive)?)\)")
+_SIGN = re.compile(r"(?P<name>\b[a-z][a-z/-]*(?: [a-z/-]+){0,3}):? ?\((?P<sign>[-+\u2212]|neg(?:ative)?|pos(?:itive)?)\)")
+_SIGNED_FIRST = re.compile(r"(?:^|[.;\n]) *\((?:[-+\u2212]|neg(?:ative)?|pos(?:itive)?)\)")
+_SIGN_BEFORE = re.compile(r"\((?P<sign>[-+\u2212]|neg(?:ative)?|pos(?:itive)?)\) ?(?P<name>[a-z][a-z/-]*(?: [a-z/-]+){0,3})")
 _QUERY = re.compile(r"(?:(?<=[\s(,])|^)\?+ ?(?=\w)")
 
-_SHORT = re.compile(r"/|\(|\b(?:bilat|due to|cm|pnas?|atx|effs?|fx)\b")
+_SHORT = re.compile(r"/|\(|\b(?:bilat|due to|cm|pnas?|atx|effs?|fx|not (?:\w+ )?normal)\b")
 _LONG = tuple(
     (re.compile(pattern), words)
     for pattern, words in (
@@ -72,11 +79,13 @@ _LONG = tuple(
         ),
         (r"\bpnas?\b", "pneumonia"),
         (r"\batx\b", "atelectasis"),
-        (r"\b(?:pl|pleural) effs?\b|\beffs\b", "pleural effusion"),
+        (r"\b(?:(?:pl|pleural) )?effs?\b", "pleural effusion"),
         (r"\bfx'?s?\b", "fracture"),
+        (r"\bnot (?:entirely |completely |within )?normal(?: limits| range)?\b", "abnormal"),
     )
 )
 _MARKED = re.compile(r"xx|__|\[")
+_BOX, _TICKED = re.compile(r"\[ *\]"), re.compile(r"\[ *x *\]")  # of a form
 _MARKS = re.compile(r"\bx{2,}\b|_{2,}|\[[^\]]*\]")  # what de-identification leaves
 _CUT_OFF = r"(?:(?<=,)|(?<=\b(?:of|or|no))|(?<=\b(?:and|for|the))|(?<=\b(?:with|from)))[ \t]*\n[ \t]*(?=\S)"
 _UNFINISHED = re.compile(_CUT_OFF, re.I)
@@ -97,13 +106,19 @@ _ORGANS = (
     r"visuali[sz]ed \w+|trachea|aorta|diaphragms?|costophrenic angles|pleural spaces?|airspaces"
 )
 _DEVICES = r"tubes?|picc|catheter|line|pacemaker"
+_NAMED = re.compile(r"(?:(?<=^heart)|(?<=^lungs)|(?<=^mediastinum)|(?<=^heart size))\s+[-\u2013\u2014]\s+")
+_SAME_ORGAN = re.compile(
+    r"^(?:heart|cardiac|mediastin\w+|cardio\w*mediastin\w+)(?:(?:/| and | & )[a-z]+)?\s*:"
+    r"(?=[^:]*\b(?:heart|cardiac|cardio|mediastin))"
+)
+"""A heading before a sentence that names the organ itself."""
 _IS = r"is|are|was|were|appears?|remains?|shows?|demonstrates?|has|have"
 _RUN_ON = re.compile(
-    rf"\b(?P<end>{_ENDS}) (?=(?:no(?! longer)|there (?:is|are)|without)\b"
+    rf"\b(?<!previously )(?<!as )(?P<end>{_ENDS}) (?=(?:no(?! longer)|there (?:is|are)|without)\b"
     rf"|(?:[\w-]+ ){{0,2}}(?:{_DEVICES}) (?:in|tip|with|at|is|remains?|unchanged)\b"
     rf"|(?:{_ENDS}) (?:is|are|unchanged|stable|persists?|remains?|has|have)\b"
     rf"|(?:the )?(?:{_ORGANS})(?: (?!no\b)\w+){{0,3}}? (?:{_IS}|normal|enlarged)\b"
-    rf"|{BEGINS}(?: [\w-]+){{0,3}}? (?:{_ENDS}|{_DEVICES})\b)"
+    rf"|(?:an? )?{BEGINS}(?: [\w-]+){{0,3}}? (?:{_ENDS}|{_DEVICES})\b)"
 )
 _NEW_SUBJECT = re.compile(rf"\b(?P<end>[a-z]+) (?=the (?:left |right )?(?:{_ORGANS})(?: \w+){{0,3}}? (?:{_IS})\b)")
 _LEADS_ON = re.compile(
@@ -122,14 +137,15 @@ def sentences(report: str) -> list[str] | None:
         text = (_WRAPPED if _MIXED.search(text) else _UNFINISHED).sub(" ", text)
     text = text.lower()
     if _MARKED.search(text):
-        text = _MARKS.sub(" ", text)
+        text = _MARKS.sub(" ", _TICKED.sub("(+)", _BOX.sub("(-)", text)))
     text = _described(text)
     if not text.strip(" .,;:\n"):
         return None
     if _TEMPLATE.search(text):
         text = _ABSENT.sub(r"no \g<name>. ", text)
         text = _PRESENT.sub(r"\g<name> present. ", text)
-        text = _SIGN.sub(lambda m: f"{m['name']} present. " if m["sign"][0] in "+p" else f"no {m['name']}. ", text)
+        signs = _SIGN_BEFORE if _SIGNED_FIRST.search(text) else _SIGN
+        text = signs.sub(lambda m: f"{m['name']} present. " if m["sign"][0] in "+p" else f"no {m['name']}. ", text)
         text = _QUERY.sub(" possible ", text)
     return [words for part in _SENTENCE.split(text) if (words := part.strip())]
 
@@ -141,6 +157,7 @@ def plain(sentence: str) -> str:
     if _SHORT.search(sentence):
         for pattern, words in _LONG:
             sentence = pattern.sub(words, sentence)
+    sentence = _SAME_ORGAN.sub("", _NAMED.sub(" ", sentence))
     sentence = " ".join(_BREAKS.sub(", ", sentence).replace(":", " ").split())
     sentence = _RUN_ON.sub(r"\g<end>, ", sentence)
     return _NEW_SUBJECT.sub(lambda m: m.group() if _LEADS_ON.fullmatch(m["end"]) else f"{m['end']}, ", sentence)

@@ -107,4 +107,8 @@ _DENIALS = re.compile(rf"\b(?:{_any(terms.DENIALS)})\b")
 _ABSENT = re.compile(r"\babsent\b(?:(?!,| and ).)*$")
 """Denies the next noun alone, not a list."""
 _DENIALS_AFTER = re.compile(rf"\b(?:{_any(terms.DENIALS_AFTER)})\b")
-_CLAUSES = re.compile(rf"[.;:!?]|\b(?:{_any(terms.CLAUSE_ENDS)})\b")
+_LEADING_ON = r"(?<!\bof)(?<!\bin)(?<!\bto)(?<!\bon)(?<!\bor)(?<!\band)(?<!\bthat)(?<!\bfrom)(?<!\bwith)(?<!\bwithin)"
+_CLAUSES = re.compile(
+    rf"[.;:!?]|\b(?:{_any(terms.CLAUSE_ENDS)})\b"
+    rf"|{_LEADING_ON} (?=the \w+(?: \w+)? (?:is|are|shows?|contains?|appears?)\b)"  # generated text without commas
+)

@@ -17,7 +17,7 @@ TERMS: dict[str, str] = {
         cervix: cervical, endocervical
         colon: colonic, colorectal, bowel, large intestine
         duodenum: duodenal
-        esophagus: esophageal, oesophagus
+        esophagus: esophageal, oesophagus, oesophageal
         gallbladder
         heart: cardiac, myocardium, myocardial
         kidney: renal
@@ -96,7 +96,7 @@ TERMS: dict[str, str] = {
         crohn disease: crohn's disease
         cyst: cystic
         dysplasia: dysplastic
-        edema: oedema, edematous
+        edema: oedema, edematous, oedematous
         endometriosis
         erosion: eroded
         fibroadenoma
@@ -107,7 +107,7 @@ TERMS: dict[str, str] = {
         granular cell tumor
         granuloma: granulomatous
         hamartoma: hamartomatous
-        hemorrhage: haemorrhage, bleeding, hemorrhagic
+        hemorrhage: haemorrhage, bleeding, hemorrhagic, haemorrhagic
         hepatitis
         hepatocellular carcinoma
         high-grade: high grade
@@ -118,7 +118,7 @@ TERMS: dict[str, str] = {
         infiltrate: infiltration, infiltrated, infiltrative
         inflammation: inflammatory, inflamed
         invasion: invasive, infiltrating
-        ischemia: ischemic
+        ischemia: ischemic, ischaemia, ischaemic
         leiomyoma
         leiomyosarcoma
         lesion
@@ -134,7 +134,7 @@ TERMS: dict[str, str] = {
         mass
         metastasis: metastatic, metastases
         necrosis: necrotic
-        neoplasm: neoplastic, neoplasia, tumor, tumour, tumoral
+        neoplasm: neoplastic, neoplasia, tumor, tumour, tumoral, tumoural
         nephritis: glomerulonephritis
         neuroendocrine tumor: neuroendocrine, carcinoid, wdnet
         papilloma
@@ -244,7 +244,7 @@ DENIALS_AFTER = (
 CLAUSE_ENDS = (
     "but", "however", "although", "though", "while", "whereas", "which", "except", "yet", "with", "suggest", "suggests",
     "suggesting", "indicate", "indicates", "indicating", "support", "supports", "supporting",
-    "in the", "within the",
+    "in the", "within the", "in this", "in these", "within this", "within these", "of this", "of these",
     "confirm", "confirms", "confirming", "affirm", "affirms", "implies", "implying", "characterized", "characterised", "favors",
     "favoring", "consistent", "indicative", "suggestive",
 )  # fmt: skip

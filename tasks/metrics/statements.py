@@ -71,7 +71,9 @@ _OPEN = re.compile(rf"(?:^|\b(?:no|without|any|an?|of|for|either|both|neither|no
 
 _SIGHT = 400  # letters: what is farther away decides nothing
 _PLACE = re.compile(r"(?:(?!or\b|and\b|nor\b)[\w-]+ ){1,3}(?:of|in|at|on) the (?:left|right)\b")
-_PLACED = re.compile(r"\b(?:in|at|tips?|place|with|position|intact|again|overl\w+|project\w*|terminat\w+|remains?|\d+)\b")
+_PLACED = re.compile(
+    r"\b(?:in|at|tips?|place|with|position|intact|ok|satisfactory|standard|noted|again|overl\w+|project\w*|terminat\w+|remains?|\d+)\b"
+)
 _JOINT = re.compile(
     r"\s*,\s*(?:(?:and|with|plus|while|also)\b(?! ?/ ?or)\s*)?"
     r"|\s*\b(?:and|plus|as well as)\b(?! ?/ ?or)\s*"

@@ -13,15 +13,15 @@ COMMITTED = [Figure(**figure) for figure in json.loads((FOLDER / "figures.json")
 
 def test_the_own_set_is_read_as_committed():
     reading = read_own_set()
-    assert list(reading.figures) == COMMITTED[:4]
+    assert list(reading.figures) == COMMITTED[:6]
     assert all(figure.value <= 0.05 for figure in reading.figures)
-    assert sum(figure.n for figure in reading.figures[:2]) >= 600
+    assert sum(figure.n for figure in reading.figures[:3]) >= 1300
 
 
 def test_indiana_is_read_as_committed(shared_data):
     reading = read_indiana(shared_data / "text")
-    assert [figure.what for figure in reading.figures] == [figure.what for figure in COMMITTED[4:]]
-    for figure, committed in zip(reading.figures, COMMITTED[4:], strict=True):
+    assert [figure.what for figure in reading.figures] == [figure.what for figure in COMMITTED[6:]]
+    for figure, committed in zip(reading.figures, COMMITTED[6:], strict=True):
         assert (figure.value, figure.n) == pytest.approx((committed.value, committed.n), abs=1e-9)
         assert figure.low == pytest.approx(committed.low, abs=0.005)  # of resampled patients
     given, _, _, human = reading.figures
@@ -52,7 +52,7 @@ def test_command(tmp_path):
     assert result.exit_code == 0, result.output
     assert "presence errors, n = 336: own reports, look" in result.output
     figures = json.loads((tmp_path / "selftest_labels.json").read_text(encoding="utf-8"))["figures"]
-    assert [Figure(**figure) for figure in figures] == COMMITTED[:4]
+    assert [Figure(**figure) for figure in figures] == COMMITTED[:6]
     refused = CliRunner().invoke(main, ["selftest", "--indiana", str(tmp_path)])
     assert refused.exit_code != 0
     assert "--indiana goes with --labels" in refused.output

@@ -34,6 +34,8 @@ def named(caption: str) -> set[str]:
         ("Absent colloid, necrosis and inflammation", {"no colloid", "necrosis", "inflammation"}),
         ("Mitoses are frequent, necrosis is not seen", {"mitosis", "no necrosis"}),
         ("Distorted bronchioles with an infiltrate", {"disorganized architecture", "bronchus", "infiltrate"}),
+        ("No evidence of dysplasia in this mucosa", {"no dysplasia", "mucosa"}),
+        ("no inflammation the mucosa is oedematous", {"no inflammation", "mucosa", "edema"}),
         ("carcinomatosis-like", set()),
         ("", set()),
     ],
