@@ -209,10 +209,8 @@ class SamplerSettings:
         if self.procedure not in get_args(Procedure):
             raise unknown("sampler setting procedure:", str(self.procedure), get_args(Procedure))
         for name, default in IDLE[self.procedure].items():
-            group = getattr(self, name)
-            differing = [key for key, value in asdict(default()).items() if getattr(group, key) != value]
-            if differing:
-                raise UserError(f"sampler setting {name}.{differing[0]}: not for procedure '{self.procedure}': leave it out")
+            if getattr(self, name) != default():
+                raise UserError(f"sampler setting {name}: not for procedure '{self.procedure}': leave it out")
         if self.report.order == "halton":
             raise UserError("sampler setting report.order: 'halton' spreads tokens over an image; a report has no plane")
         if self.image.length:
@@ -236,6 +234,8 @@ class SamplerSettings:
         changes: dict[str, dict[str, Any]] = {name: {} for name in groups}
         for name, value in overrides.items():
             group, _, key = name.partition(".")
+            if group in groups and hasattr(groups[group], key) and group in IDLE.get(str(procedure), ()):
+                raise UserError(f"sampler setting {name}: not for procedure '{procedure}': leave it out")
             if group in groups:
                 changes[group][key] = value
             elif name != "procedure":

@@ -98,11 +98,13 @@ def test_the_released_procedure_takes_nothing_of_the_own_one():
     assert SamplerSettings.from_dict(theirs.to_dict()) == theirs
     assert theirs.steering.share == 0.5
     assert theirs.with_overrides({"procedure": "own"}) == SamplerSettings().with_overrides({"steering.share": 0.5})
-    for name, value in (("image.steps", 8), ("report.order", "margin"), ("cache.refresh", 2)):
+    for name, value in (("image.steps", 8), ("image.steps", 16), ("report.order", "margin"), ("cache.refresh", 2)):
         with pytest.raises(UserError, match=f"setting {name}: not for procedure 'released': leave it out"):
             shipped.with_overrides({name: value, "procedure": "released"})
     with pytest.raises(UserError, match=r"setting released\.steps: not for procedure 'own': leave it out"):
         shipped.with_overrides({"released.steps": 64})
+    with pytest.raises(UserError, match="setting image: not for procedure 'released': leave it out"):
+        SamplerSettings(ModalitySettings(steps=8), procedure="released")
     with pytest.raises(UserError, match="did you mean 'released'"):
         shipped.with_overrides({"procedure": "releasd"})
     with pytest.raises(UserError, match="did you mean 'procedure'"):
