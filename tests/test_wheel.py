@@ -67,4 +67,4 @@ def test_commands_run_from_it_in_another_folder(wheel, tmp_path):
     assert (tmp_path / "export" / "pairs.jsonl").is_file()
     command("leaderboard", "build", "run", "--out", "board")
     assert (tmp_path / "board" / "index.html").is_file()
-    assert "phantom-tiny" in command("leaderboard", "show")
+    assert "phantom-tiny" in command("leaderboard", "show", "board")
