@@ -57,7 +57,7 @@ test-newest: newest  ## the fast tests with the newest versions that the ranges 
 smoke-newest: newest  ## minutes of that: what commands and tests ask most of other packages
 	.venv-newest/bin/python -m pytest -m "not slow" $(SMOKE)
 
-test-oldest:  ## the fast tests with the oldest versions that the ranges allow (Python 3.11 or 3.12)
+test-oldest:  ## the fast tests with the oldest versions that the ranges allow
 	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python .ci/minima.py > .venv-oldest/minima.txt
 	grep '^torch==' constraints.txt >> .venv-oldest/minima.txt

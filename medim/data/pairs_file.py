@@ -209,7 +209,7 @@ class _Reader:
     def _parsed(self, line: int, data: bytes) -> dict[str, Any] | None:
         """The line's object, or None where it is not one."""
         try:
-            row = parse_line(data)
+            row = parse_line(data, finite=False)  # our own fields are texts; in others real sets hold Infinity
         except UserError as error:
             self._mistake(line, str(error))
         else:

@@ -92,6 +92,11 @@ def test_images_only(write):
     )
 
 
+def test_fields_of_others_may_hold_any_number(write):
+    data = FolderDataset(write(row(0, meta={"d_dimer": float("inf"), "crp": float("nan")}), row(1)))
+    assert [data.pair("train", number).report for number in range(2)] == ["Report 0.", "Report 1."]
+
+
 def test_line_separators_byte_order_mark_and_carriage_returns(write):
     report = "No effusion.\u2028No nodule.\x85End."
     line = json.dumps(row(0, report=report), ensure_ascii=False).encode()
