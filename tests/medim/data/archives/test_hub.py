@@ -146,6 +146,20 @@ def test_splits_by_a_column_by_drawing_or_left_out(parquet):
     assert named[5:] == [Excluded("split: validation")] * 2
 
 
+def test_exported_pairs_that_are_drawn_anew_stay_with_their_patients(tmp_path):
+    picture(9).save(tmp_path / "x.png")
+    lines = []
+    for number in range(24):
+        own = {"id": f"i{number}", "split": "train", "patient": f"p{number // 3}", "study": f"s{number}", "gate": {}}
+        own |= {"domain": "d", "terms": "CC0-1.0", "synthetic": True, "seed": number}
+        lines.append(json.dumps({"image": "x.png", "text": "a report.", "extra": json.dumps(own)}) + "\n")
+    (tmp_path / "train.jsonl").write_text("".join(lines))
+    records = list(open_hub(tmp_path / "train.jsonl", split="drawn", val="0.3", test="0.3").records())
+    found = [(record.fields["id"], record.fields["split"]) for record in records]
+    assert found == [(f"i{number}", assign(f"p{number // 3}", {"val": 0.3, "test": 0.3}, 0)) for number in range(24)]
+    assert len({split for _, split in found}) > 1
+
+
 def test_several_pictures_in_a_row(tmp_path):
     features = datasets.Features({"image": datasets.List(datasets.Image()), "text": datasets.Value("string")})
     content = [{"image": [picture(grey) for grey in g], "text": text} for g, text in (([1, 2], "a"), ([], "b"), ([3], "c"))]
