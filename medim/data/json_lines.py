@@ -11,6 +11,8 @@ from medim.declared import DEEPEST, TOO_DEEP, deeper
 from medim.errors import UserError
 from medim.files import BOM, once
 
+HALF = "a text holds half of a surrogate pair"
+
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, by their numbers from 1, without the file's byte order mark.
@@ -53,7 +55,7 @@ def parse_line(line: bytes, finite: bool = True) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"not UTF-8: byte {error.start + 1} of the line") from None
     except UnicodeEncodeError:
-        raise UserError("a text holds half of a surrogate pair") from None
+        raise UserError(HALF) from None
     except RecursionError:
         raise UserError(TOO_DEEP) from None
     except ValueError as error:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from medim.data.archives.archive import Options
 from medim.data.image_files import backslash_hint
 from medim.data.splits import assign
+from medim.declared import shown
 from medim.errors import UserError, unknown
 from medim.pair import SPLITS
 
@@ -101,17 +102,28 @@ def report_in(value: Any, what: str) -> str:
     if word := missing_word(value):
         raise UserError(f"{what} is '{word}', which stands for missing text")
     if not isinstance(value, str) and value is not None:
-        raise UserError(f"{what} is no text")
+        raise UserError(f"{what} is no text: {shown(value)}")
     if not value or not value.strip():
         raise UserError(f"{what} is empty")
     return one_line(value)
 
 
-def labels_in(value: Any, column: str, names: list[str] | None = None) -> list[str] | None:
-    """A cell as a list of labels: a list, numbers of `names`, or text parted by `;`, `,` or `|`; None where it is empty.
+def key_in(value: Any, what: str) -> str:
+    """A text or a whole number that names something, as it is written, without white space around it; empty where it is None.
 
     Raises:
-        UserError: it is none of these.
+        UserError: `what` is anything else.
+    """
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        raise UserError(f"{what} is neither a text nor a whole number: {shown(value)}")
+    return "" if value is None else str(value).strip()
+
+
+def labels_in(value: Any, what: str, names: list[str] | None = None) -> list[str] | None:
+    """A value as a list of labels: a list, numbers of `names`, or text parted by `;`, `,` or `|`; None where it is empty.
+
+    Raises:
+        UserError: `what` is none of these.
     """
     if value is None or missing_word(value):
         return None
@@ -122,7 +134,7 @@ def labels_in(value: Any, column: str, names: list[str] | None = None) -> list[s
     if names is not None and all(isinstance(item, int) for item in items):
         return [names[item] for item in items if item >= 0]
     if not all(isinstance(item, str) for item in items):
-        raise UserError(f"column '{column}' holds neither labels nor text")
+        raise UserError(f"{what} holds neither labels nor text: {shown(value)}")
     return items
 
 
@@ -199,8 +211,8 @@ def require_columns(place: str | Path, found: Iterable[str], needed: Iterable[st
     found = [name for name in found if name and not re.fullmatch(r"__\w+__", name)]  # pandas' index in a parquet file
     for column in needed:
         if column not in found:
-            order = difflib.get_close_matches(column, found, n=max(len(found), 1), cutoff=0.0)
-            there = ", ".join(dict.fromkeys([*order, *found]))
+            order = sorted(found, key=lambda name: -difflib.SequenceMatcher(None, name.lower(), column.lower()).ratio())
+            there = ", ".join(dict.fromkeys(order))
             raise UserError(f"{place}: column '{column}' is missing; the columns are: {there or 'none'}")
 
 

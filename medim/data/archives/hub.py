@@ -4,6 +4,8 @@ import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +17,7 @@ from medim.data.archives.fields import (
     FractionOptions,
     PatientOptions,
     UniqueIds,
+    key_in,
     known_split,
     missing_word,
     pair_fields,
@@ -149,7 +152,7 @@ class Hub(Archive):
 
     def facts(self) -> dict[str, Any]:
         """`rows` by the source's splits; `columns`; `split`, how it was drawn; `repeated_ids`; `pairs_without_terms`;
-        `keys` (ids, patients, studies) that a typed table holds as other than text, or that read like a missing value."""
+        `keys` (ids, patients, studies) that are empty, numbers with a fraction, or read like a missing value."""
         return {
             "rows": dict(self._rows),
             "columns": self._tables().columns,
@@ -196,6 +199,7 @@ class Hub(Archive):
         count = len(images) if isinstance(images, list) else 1
         if not count:
             raise UserError(f"column '{options.image}' is an empty list")
+        findings = tables.labels(name, options.findings, row) if options.findings else None
         terms = written(row.get(options.terms_column)) or options.terms or tables.licence(name) or NOT_STATED
         for element in range(count):
             self._unstated += terms == NOT_STATED
@@ -209,7 +213,7 @@ class Hub(Archive):
                     domain=options.domain,
                     terms=terms,
                     view=written(row.get(options.view)) or None,
-                    findings=tables.labels(name, options.findings, row) if options.findings else None,
+                    findings=findings,
                 ),
                 self._source(tables, name, number, place, row, element if several else None),
             )
@@ -245,16 +249,22 @@ class Hub(Archive):
     def _key(self, row: dict[str, Any], column: str) -> str:
         """A cell that names something, as it is written; empty where the option names no column or the cell is."""
         value = row[column] if column else None
-        if value is None or value != value:  # a NaN of a typed table
-            return ""
-        if isinstance(value, float):
-            self._keys[f"'{column}' is a number with a fraction, taken as {value!r}: what it was as text is lost"] += 1
-        elif isinstance(value, str) and missing_word(value):
-            self._keys[f"'{column}' is '{value.strip()}', taken as a name although it reads like a missing value"] += 1
-        try:
-            return (value.decode() if isinstance(value, bytes) else str(value)).strip()
-        except UnicodeDecodeError:
-            raise UserError(f"column '{column}' holds bytes that are no text") from None
+        if isinstance(value, bytes):
+            try:
+                value = value.decode()
+            except UnicodeDecodeError:
+                raise UserError(f"column '{column}' holds bytes that are no text") from None
+        if isinstance(value, float) and value == value:
+            self._keys[f"'{column}' is a number with a fraction, taken as Python prints it: what it was as text is lost"] += 1
+            value = repr(value)
+        elif isinstance(value, date | Decimal):
+            value = str(value)
+        elif isinstance(value, str) and (word := missing_word(value)):
+            self._keys[f"'{column}' is '{word}', taken as a name although it reads like a missing value"] += 1
+        key = key_in(None if value != value else value, f"column '{column}'")  # a NaN of a typed table is an empty cell
+        if column and not key:
+            self._keys[f"'{column}' is empty: taken as if the option named no column"] += 1
+        return key
 
     def _split(self, tables: Tables | TextTables, name: str, row: dict[str, Any], patient: str) -> str:
         if self.options.split == "drawn":

@@ -120,7 +120,7 @@ class Tables:
         """
         feature = (self._splits[split].features or {}).get(column)
         inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
-        return labels_in(row[column], column, getattr(inner, "names", None))
+        return labels_in(row[column], f"column '{column}'", getattr(inner, "names", None))
 
     def licence(self, split: str) -> str:
         """The licence that the source declares, or nothing."""

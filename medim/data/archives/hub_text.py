@@ -72,7 +72,7 @@ class TextTables:
 
     def labels(self, split: str, column: str, row: dict[str, Any]) -> list[str] | None:
         """A cell as a list of labels: a list, or text parted by `;`, `,` or `|`; None where empty."""
-        return labels_in(row[column], column)
+        return labels_in(row[column], f"column '{column}'")
 
     def licence(self, split: str) -> str:
         return self._licence

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from medim.data.archives.archive import Loss
-from medim.data.json_lines import parse_line
+from medim.data.archives.tables import SAVE
+from medim.data.json_lines import HALF, parse_line
 from medim.declared import DEEPEST, TOO_DEEP
 from medim.errors import UserError
-from medim.files import BOM
+from medim.files import BOM, HEAD, stand_in
 
 _LINE = 1 << 20
 
@@ -40,9 +41,9 @@ class Entry:
 def read_entries(file: Path) -> Iterator[Entry | Loss]:
     """The elements of `[...]`, of `{"key": [...], ...}`, or the lines of a `.jsonl` file, in the file's order.
 
-    Memory holds one element. A broken line of a `.jsonl` file is a `Loss`; of another file nothing after a mistake can be
-    read. UTF-8, or UTF-16 with its mark. NaN and infinity, which JSON does not have, become such numbers: `fields.report_in`
-    and its like name them.
+    Memory holds one element. A broken line of a `.jsonl` file, an element in which a field stands twice or a text holds half
+    of a surrogate pair is a `Loss`; after another mistake nothing can be read. UTF-8, or UTF-16 with its mark. NaN and
+    infinity, which JSON does not have, become such numbers: `fields.report_in` and its like name them.
 
     Raises:
         UserError: the file cannot be opened, is no such JSON, or breaks off; the line tells after which entry.
@@ -53,10 +54,12 @@ def read_entries(file: Path) -> Iterator[Entry | Loss]:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
     with stream:
         plain: BinaryIO = stream
-        head = stream.read(3)
+        head = stream.read(HEAD)
+        if head and (what := stand_in(head)):
+            raise UserError(f"{file} {what}")
         if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             plain = cast("BinaryIO", codecs.EncodedFile(stream, "utf-8", "utf-16"))
-        stream.seek(len(BOM) if head == BOM else 0)
+        stream.seek(len(BOM) if head.startswith(BOM) else 0)
         yield from _lines(file, plain) if file.suffix == ".jsonl" or _has_lines(plain) else _elements(file, plain)
 
 
@@ -105,11 +108,11 @@ def _lines(file: Path, stream: BinaryIO) -> Iterator[Entry | Loss]:
             yield Loss(f"{file.name}:{number}", str(error))
 
 
-def _elements(file: Path, stream: BinaryIO) -> Iterator[Entry]:
-    """The elements as they are; where the parser stops at something, from there on with NaN and infinity as words."""
+def _elements(file: Path, stream: BinaryIO) -> Iterator[Entry | Loss]:
+    """The elements as they are; where the parser stops at something, from there on with what JSON has no word for marked."""
     start, count = stream.tell(), 0
     try:
-        for entry in _parsed(file, stream):
+        for entry in _parsed(file, _Watched(stream)):
             yield entry
             count += 1
     except UserError:
@@ -117,8 +120,28 @@ def _elements(file: Path, stream: BinaryIO) -> Iterator[Entry]:
         yield from islice(_parsed(file, _Worded(stream)), count, None)
 
 
+class _Watched:
+    """A stream of JSON, read until a text seems to hold half of a surrogate pair, of which the parser would make a `?`."""
+
+    _HIGH = rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])"
+    _LOW = rb"(?<=.{6})(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"
+    _HALF, _LAST = re.compile(rb"%s(?=.{6})|%s" % (_HIGH, _LOW), re.DOTALL), re.compile(_HIGH, re.DOTALL)
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._tail = stream, b""
+
+    def read(self, size: int) -> bytes:
+        block = self._stream.read(size)
+        data = self._tail + block
+        if b"\\u" in data and (self._HALF if block or not size else self._LAST).search(data):
+            raise UserError(HALF)
+        self._tail = data[-24:]
+        return block
+
+
 class _Worded:
-    """A stream of JSON in which the bare words NaN, Infinity and -Infinity, which Python and pandas write, are texts."""
+    """A stream of JSON in which what the parser does not know is a marked text: the bare words NaN, Infinity and -Infinity,
+    which Python and pandas write, and texts with half of a surrogate pair."""
 
     MARK = "\ue000"  # private use: what begins with it is no text of the file's
     _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|-?\b(?:NaN|Infinity)\b|-?[A-Za-z]*\Z', re.DOTALL)
@@ -148,10 +171,17 @@ class _Worded:
         return token.endswith(b'"') and (len(body) - len(body.rstrip(b"\\"))) % 2 == 0
 
     def _marked(self, token: bytes) -> bytes:
+        if b"\\u" in token.lower() and token.startswith(b'"'):
+            try:
+                json.loads(token).encode()
+            except UnicodeEncodeError:
+                return f'"{self.MARK}"'.encode()
+            except ValueError:  # the parser says what is wrong with it
+                return token
         return token if token.lstrip(b"-") not in (b"NaN", b"Infinity") else f'"{self.MARK}{token.decode()}"'.encode()
 
 
-def _parsed(file: Path, stream: "BinaryIO | _Worded") -> Iterator[Entry]:
+def _parsed(file: Path, stream: _Watched | _Worded) -> Iterator[Entry | Loss]:
     try:
         import ijson
     except ImportError:
@@ -161,8 +191,10 @@ def _parsed(file: Path, stream: "BinaryIO | _Worded") -> Iterator[Entry]:
     number = depth = 0
     floor: int | None = None  # depth inside the list whose elements are wanted
     builder = ijson.ObjectBuilder()
+    fields: list[set[str]] = []  # of each object that is open inside an element
+    mistake: str | None = None
     try:
-        for event, value in ijson.basic_parse(stream, use_float=True):
+        for event, value in ijson.basic_parse(stream):  # whole numbers of any size; use_float would limit them to 64 bits
             opens, closes = event in ("start_map", "start_array"), event in ("end_map", "end_array")
             if floor is None:
                 if closes:  # the end of the file's object
@@ -183,8 +215,19 @@ def _parsed(file: Path, stream: "BinaryIO | _Worded") -> Iterator[Entry]:
                 floor = None
                 continue
             if depth == floor:
-                builder = ijson.ObjectBuilder()
-            if event == "string" and value.startswith(_Worded.MARK):
+                builder, mistake = ijson.ObjectBuilder(), None
+            if event == "start_map":
+                fields.append(set())
+            elif event == "end_map":
+                fields.pop()
+            elif event == "map_key":
+                mistake = f"field '{value}' stands twice" if value in fields[-1] else mistake
+                fields[-1].add(value)
+            elif event == "number" and not isinstance(value, int):
+                value = float(value)
+            elif event == "string" and value == _Worded.MARK:
+                mistake = HALF
+            elif event == "string" and value.startswith(_Worded.MARK):
                 event, value = "number", float(value[1:])
             builder.event(event, value)
             depth += opens - closes
@@ -192,9 +235,11 @@ def _parsed(file: Path, stream: "BinaryIO | _Worded") -> Iterator[Entry]:
                 raise UserError(f"{file}: entry {number + 1}{f' of {key!r}' if key is not None else ''}: {TOO_DEEP}")
             if depth == floor:
                 number += 1
-                yield Entry(key, number, builder.value)
+                entry = Entry(key, number, builder.value)
+                yield Loss(entry.name(file), mistake) if mistake else entry
     except (ijson.JSONError, UnicodeDecodeError) as error:
         last = f" after entry {number}{f' of {key!r}' if key is not None else ''}" if number else ""
         said = error.args[0] if error.args and isinstance(error.args[0], bytes) else str(error).encode()
-        reason = said.decode("utf-8", "replace").strip().split("\n")[0] or "it breaks off"
+        reason = said.decode("utf-8", "replace").strip().split("\n")[0].rstrip(".") or "it breaks off"
+        reason += f"; {SAVE}" if "UTF8" in reason or isinstance(error, UnicodeDecodeError) else ""
         raise UserError(f"{file}: broken JSON{last}: {reason}") from None

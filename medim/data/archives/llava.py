@@ -15,7 +15,9 @@ from medim.data.archives.fields import (
     PatientOptions,
     UniqueIds,
     inside,
+    key_in,
     known_split,
+    labels_in,
     missing_word,
     one_line,
     pair_fields,
@@ -26,6 +28,7 @@ from medim.data.archives.fields import (
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
 from medim.data.folder import NOT_STATED
+from medim.declared import shown
 from medim.errors import UserError
 
 TAKEN = ("conversations",)
@@ -122,8 +125,8 @@ class Llava(Archive):
             return
         prompt, report = self._texts(value, len(sources))
         name = os.path.splitext(sources[0])[0]
-        identity = str(value["id"]) if isinstance(value.get("id"), str | int) else name
-        study = _text(value, "study") or name
+        identity = _key(value, "id") or name
+        study = _key(value, "study") or name
         patient = self._patient(value, identity, study)
         split = self._split(value, patient)
         for number, source in enumerate(sources):
@@ -139,7 +142,7 @@ class Llava(Archive):
                     domain=_text(value, "domain") or self.options.domain,
                     terms=terms,
                     view=_text(value, "view"),
-                    findings=_labels(value),
+                    findings=labels_in(value.get("findings"), "field 'findings'"),
                     prompt=prompt or None,
                 ),
                 source,
@@ -179,7 +182,7 @@ class Llava(Archive):
             if patient is None:
                 raise UserError(f"patient_from '{self.options.patient_from}' does not match the id")
             return patient
-        return _text(value, "patient") or study
+        return _key(value, "patient") or study
 
     def _split(self, value: Mapping[str, Any], patient: str) -> str:
         if self.options.split not in ("auto", "drawn"):
@@ -195,12 +198,19 @@ class Llava(Archive):
 
 def _paths(value: Mapping[str, Any]) -> list[str]:
     """The paths of an entry's images, in whichever field they stand."""
-    found: Any = next((value[field] for field in ("image", "images") if value.get(field) not in (None, "", [])), [])
-    paths = [item.get("path") if isinstance(item, dict) else item for item in (found if isinstance(found, list) else [found])]
-    strings = [path for path in paths if isinstance(path, str)]
-    if len(strings) != len(paths):
-        raise UserError("field 'image' must be a path")
-    return strings
+    named: list[list[str]] = []
+    for field in ("image", "images"):
+        found = value.get(field)
+        items = [] if found in (None, "") else found if isinstance(found, list) else [found]
+        paths = [item.get("path") if isinstance(item, dict) else item for item in items]
+        strings = [path for path in paths if isinstance(path, str)]
+        if len(strings) != len(paths):
+            raise UserError(f"field '{field}' must be a path, or a list of paths: {shown(found)}")
+        if strings and strings not in named:
+            named.append(strings)
+    if len(named) > 1:
+        raise UserError("the fields 'image' and 'images' name different pictures")
+    return named[0] if named else []
 
 
 def _role(turn: Mapping[str, Any]) -> str:
@@ -221,9 +231,12 @@ def _said(turn: Mapping[str, Any]) -> str:
 
 def _text(value: Mapping[str, Any], field: str) -> str | None:
     """A field that holds text, or None (LLaVA-Med's `domain`, an object of flags, is none)."""
-    return written(value[field]) or None if isinstance(value.get(field), str) else None
+    text = value.get(field)
+    if text is not None and not isinstance(text, str | dict):
+        raise UserError(f"field '{field}' is no text: {shown(text)}")
+    return written(text) or None if isinstance(text, str) else None
 
 
-def _labels(value: Mapping[str, Any]) -> list[str] | None:
-    labels = value.get("findings")
-    return labels if isinstance(labels, list) and all(isinstance(label, str) for label in labels) else None
+def _key(value: Mapping[str, Any], field: str) -> str:
+    """A field that names something; empty where there is none."""
+    return written(key_in(value.get(field), f"field '{field}'"))

@@ -122,7 +122,9 @@ def read_annotation(path: Path) -> dict[str, str]:
         raise UserError(f"mimic-cxr: option 'annotation': file '{path}' does not exist")
     splits: dict[str, str] = {}
     for count, entry in enumerate(read_entries(path), start=1):
-        if isinstance(entry, Loss) or not isinstance(entry.value, dict):
+        if isinstance(entry, Loss):
+            raise UserError(f"{path.parent / entry.item}: {entry.reason}")
+        if not isinstance(entry.value, dict):
             raise UserError(f"{path}: entry {count} is no object of a list train, val or test")
         key, value = entry.key or "", entry.value
         split = known_split(key)

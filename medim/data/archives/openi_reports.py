@@ -86,13 +86,17 @@ def xml_reports(folder: Path, views: Mapping[str, str]) -> Iterator[Report | Los
 def csv_reports(reports: Path, projections: Path) -> Iterator[Report | Loss]:
     """The reports of the CSV file in its order, each with its pictures of the other file, in that one's order."""
     pictures: dict[str, list[Picture]] = {}
+    named: dict[str, int] = {}  # the line of each picture
     for entry in read_table(projections, ("uid", "filename", "projection")):
         if isinstance(entry, Loss):
             yield entry
             continue
         row = entry.cells
-        view = written(row["projection"]).lower() or None
-        pictures.setdefault(_uid(row["uid"]), []).append(Picture(row["filename"].strip(), view))
+        view, name = written(row["projection"]).lower() or None, row["filename"].strip()
+        if (first := named.setdefault(key_of(name), entry.line)) != entry.line:
+            yield Loss(f"{projections.name}:{entry.line}", f"picture '{name}' stands on line {first} already")
+            continue
+        pictures.setdefault(_uid(row["uid"]), []).append(Picture(name, view))
     seen: dict[str, int] = {}
     for entry in read_table(reports, ("uid", "findings", "impression")):
         if isinstance(entry, Loss):

@@ -70,7 +70,11 @@ class Captions:
                     if isinstance(entry, Entry):
                         line = [entry.number, entry.wsi, entry.x, entry.y, entry.caption, entry.file_id]
                         files[zlib.crc32(entry.wsi.encode("utf-8", "replace")) % BUCKETS].write(json.dumps(line) + "\n")
-                    elif number == 0 and not (isinstance(value, dict) and value.keys() >= set(KEYS)):
+                    elif (
+                        number == 0
+                        and not isinstance(value, Loss)
+                        and not (isinstance(value, dict) and value.keys() >= set(KEYS))
+                    ):
                         raise UserError(f"'{self.path}' holds no captions: entry 0 {entry}")
                     else:
                         yield number, entry
@@ -108,6 +112,8 @@ def with_ids(entries: list[Entry]) -> Iterator[tuple[str | None, Entry]]:
 
 def entry_of(number: int, value: Any) -> Entry | str:
     """A value of the JSON list as an entry, or what is wrong with it."""
+    if isinstance(value, Loss):
+        return f"is lost: {value.reason}"
     if not isinstance(value, dict):
         return f"is no object but {str(value)[:40]!r}"
     for key in KEYS:
@@ -127,14 +133,12 @@ def entry_of(number: int, value: Any) -> Entry | str:
 
 
 def read_list(path: Path) -> Iterator[tuple[int, Any]]:
-    """The values of a JSON list, numbered from 0, as a stream: memory holds one.
+    """The values of a JSON list, numbered from 0, as a stream: memory holds one. In place of a broken one stands its `Loss`.
 
     Raises:
         UserError: no list, or damaged JSON; the line tells after which entry (counted from 1).
     """
-    for entry in read_entries(path):
-        if isinstance(entry, Loss):
-            raise UserError(f"{path.parent / entry.item}: {entry.reason}")
-        if entry.key is not None:
+    for number, entry in enumerate(read_entries(path)):
+        if not isinstance(entry, Loss) and entry.key is not None:
             raise UserError(f"'{path}' is no JSON list but an object with the key '{entry.key}'")
-        yield entry.number - 1, entry.value
+        yield number, entry if isinstance(entry, Loss) else entry.value

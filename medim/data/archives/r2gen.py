@@ -10,7 +10,7 @@ from PIL import Image
 from pydantic import Field
 
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
-from medim.data.archives.fields import PatientOptions, UniqueIds, inside, known_split, report_in, unknown_split
+from medim.data.archives.fields import PatientOptions, UniqueIds, inside, key_in, known_split, report_in, unknown_split
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
 from medim.data.folder import NOT_STATED
@@ -109,7 +109,8 @@ class R2Gen(Archive):
         if "report" not in value:
             raise UserError("field 'report' is missing or no text")
         report = report_in(value["report"], "the report")
-        study = f"s{value['study_id']}" if value.get("study_id") else identity
+        number = key_in(value.get("study_id"), "field 'study_id'")
+        study = f"s{number}" if number else identity
         patient = self._patient(value, identity, paths[0])
         for number, path in enumerate(paths):
             name = unique(f"{identity}-{number}" if len(paths) > 1 else identity)
@@ -154,8 +155,8 @@ class R2Gen(Archive):
             if patient is None:
                 raise UserError(f"patient_from '{self.options.patient_from}' does not match the id")
             return patient
-        if value.get("subject_id"):
-            return f"p{value['subject_id']}"
+        if subject := key_in(value.get("subject_id"), "field 'subject_id'"):
+            return f"p{subject}"
         if path.startswith(f"CXR{identity}_"):
             return f"CXR{identity}"
         return identity.split("_")[0] or identity
@@ -163,13 +164,14 @@ class R2Gen(Archive):
 
 def _checked(value: Mapping[str, Any]) -> tuple[str, list[str]]:
     """The id and the image paths of an entry; a UserError says what it lacks."""
-    if not isinstance(value.get("id"), str | int) or not str(value["id"]).strip():
-        raise UserError("field 'id' is missing, or neither a text nor a whole number")
+    identity = key_in(value.get("id"), "field 'id'")
+    if not identity:
+        raise UserError("field 'id' is missing or empty")
     paths = value.get("image_path")
     paths = [paths] if isinstance(paths, str) else paths
     if not isinstance(paths, list) or not paths or not all(isinstance(path, str) for path in paths):
         raise UserError("field 'image_path' must be a list of paths")
-    return str(value["id"]), paths
+    return identity, paths
 
 
 def _terms(value: Mapping[str, Any], path: str) -> str:

@@ -13,6 +13,7 @@ from typing import TextIO
 from medim.data.archives.archive import Loss
 from medim.data.archives.fields import require_columns
 from medim.errors import UserError
+from medim.files import HEAD, stand_in
 
 SAVE = "save the file as UTF-8"
 _SEPARATORS = ",;\t|"
@@ -66,10 +67,11 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Row | Loss]:
                     cost = f"; {lines} more lines are lost with it" if lines > 0 else ""
                     yield Loss(f"{path.name}:{line}", f"broken CSV: {error} (a quote that is not closed, or not doubled){cost}")
                     continue
-                if not begun:
-                    begun = [cell.strip() for cell in cells] == header
-                    continue
-                if any(cell.strip() for cell in cells):
+                if [cell.strip() for cell in cells] == header:
+                    if begun:
+                        yield Loss(f"{path.name}:{line}", "the header stands here again")
+                    begun = True
+                elif begun and any(cell.strip() for cell in cells):
                     yield _row(path, line, header, cells)
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise UserError(f"{path}: cannot be read beyond line {max(line - 1, 0)}: {error}") from error
@@ -113,7 +115,7 @@ def _dialect(path: Path, needed: Sequence[str]) -> tuple[str, list[str]]:
                 if said := re.fullmatch(r'"?sep=(.)"?\s*', first):
                     separator = said[1]
                     stream.readline()
-                header = next(csv.reader(stream, delimiter=separator), [])
+                header = next((row for row in csv.reader(stream, delimiter=separator) if any(map(str.strip, row))), [])
             found.append((separator, [name.strip() for name in header]))
     except (OSError, EOFError, zlib.error, UnicodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read beyond line 0: {getattr(error, 'strerror', None) or error}") from None
@@ -131,6 +133,9 @@ def _encoding(head: bytes) -> str:
 def _opened(path: Path) -> TextIO:
     binary = gzip.open if path.suffix == ".gz" else open
     with binary(path, "rb") as stream:
-        encoding = _encoding(stream.read(2))
+        head = stream.read(HEAD)
+    if what := stand_in(head):
+        raise UserError(f"{path} {what}")
+    encoding = _encoding(head)
     errors = "strict" if encoding == "utf-16" else "surrogateescape"
     return binary(path, "rt", encoding=encoding, errors=errors, newline="")  # type: ignore[return-value]

@@ -347,7 +347,25 @@ def test_the_floats_of_a_typed_table_are_told(tmp_path):
     assert [entry.fields["id"] for entry in entries if isinstance(entry, Record)] == ["01"]
     assert [entry.reason for entry in entries if isinstance(entry, Loss)] == [
         "column 'who' is empty", "column 'uid' holds bytes that are no text"]  # fmt: skip
-    assert archive.facts()["keys"] == ["1 x 'who' is a number with a fraction, taken as 1.0: what it was as text is lost"]
+    assert archive.facts()["keys"] == [
+        "1 x 'who' is a number with a fraction, taken as Python prints it: what it was as text is lost",
+        "1 x 'who' is empty: taken as if the option named no column",
+    ]
+
+
+@pytest.mark.parametrize("key", [["a"], {"a": 1}, True])
+def test_a_key_that_names_nothing_is_lost_by_its_value(tmp_path, key):
+    datasets.Dataset.from_dict({"image": [png(1)], "text": ["a"], "uid": [key]}).to_parquet(str(tmp_path / "train.parquet"))
+    (loss,) = open_hub(tmp_path / "train.parquet", id="uid").records()
+    assert loss.reason == f"column 'uid' is neither a text nor a whole number: {key!r}"
+
+
+def test_an_empty_key_is_told_and_whole_numbers_stay_whole(tmp_path):
+    table = {"image": [png(1)] * 3, "text": ["a", "b", "c"], "uid": [50000001, None, 7]}
+    datasets.Dataset.from_dict(table).to_parquet(str(tmp_path / "train.parquet"))
+    archive = open_hub(tmp_path / "train.parquet", id="uid")
+    assert [entry.fields["id"] for entry in archive.records()] == ["50000001", "train-0000001", "7"]
+    assert archive.facts()["keys"] == ["1 x 'uid' is empty: taken as if the option named no column"]
 
 
 @pytest.mark.parametrize("word", ["None", "NA", "nan", "null", "N/A", "NaN", "<NA>"])

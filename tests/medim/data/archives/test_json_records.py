@@ -118,3 +118,40 @@ def test_encodings_and_line_ends(tmp_path, encoding):
     lines = "\r\n".join(json.dumps(value, ensure_ascii=False) for value in values)
     for name, text in (("a.json", listed), ("b.jsonl", lines), ("c.json", lines)):  # the last: lines by another name
         assert [entry.value for entry in read_entries(write(tmp_path / name, text.encode(encoding)))] == values
+
+
+def test_an_entry_whose_field_stands_twice_is_lost_alone(tmp_path):
+    text = '{"train": [{"a": 1, "b": {"a": 2}}, {"a": 1, "a": 2}, {"b": [{"c": 1, "c": 1}]}, {"a": 3}]}'
+    first, twice, inside, last = read_entries(write(tmp_path / "a.json", text))
+    assert (first, last) == (Entry("train", 1, {"a": 1, "b": {"a": 2}}), Entry("train", 4, {"a": 3}))
+    assert twice == Loss("a.json, 'train', entry 2", "field 'a' stands twice")
+    assert inside == Loss("a.json, 'train', entry 3", "field 'c' stands twice")
+
+
+def test_whole_numbers_of_any_size_and_other_numbers_as_floats(tmp_path):
+    text = "[123456789012345678901234, -9223372036854775809, 1e5, 1.10, -0.0]"
+    values = [entry.value for entry in read_entries(write(tmp_path / "a.json", text))]
+    assert list(map(repr, values)) == ["123456789012345678901234", "-9223372036854775809", "100000.0", "1.1", "-0.0"]
+
+
+def test_half_of_a_surrogate_pair_is_lost_with_its_entry_wherever_the_blocks_end(tmp_path):
+    """The parser would make it a `?`; whole pairs, and a backslash before a u, are texts."""
+    for before in range(65520, 65544):
+        parts = [r'"\ud83d\ude00"', r'"\\ud83d"', r'"\uDE00"', r'"x\ud83d"']
+        file = write(tmp_path / "a.json", f'["{"x" * before}", {", ".join(parts)}]')
+        _, pair, backslash, *halves = read_entries(file)
+        assert (pair.value, backslash.value) == ("\U0001f600", "\\ud83d")
+        assert [half.reason for half in halves] == ["a text holds half of a surrogate pair"] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer"),
+        (b"<html>", "is a web page"),
+        (b'[{"a": "caf\xe9"}]', "invalid bytes in UTF8 string; save the file as UTF-8"),
+    ],
+)
+def test_what_is_no_json_in_utf8_is_told_by_what_it_is(tmp_path, content, says):
+    with pytest.raises(UserError, match=says):
+        list(read_entries(write(tmp_path / "a.json", content)))

@@ -174,9 +174,20 @@ def test_the_token_of_an_image_is_no_text(tmp_path):
         ({"image": "x/1.png", "conversations": talk("None")}, "the report is 'None', which stands for missing text"),
         ({"image": "x/1.png", "query": "?", "response": "!"}, "'conversations' is missing; the fields are: image, query, resp"),
         ({"image": "x/1.png", "messages": [{"role": "radiologist", "content": "x"}]}, "the turns are from 'radiologist'"),
-        ({"images": [7], "messages": []}, "field 'image' must be a path"),
+        ({"images": [7], "messages": []}, "field 'images' must be a path, or a list of paths: [7]"),
+        ({"image": "x/1.png", "images": ["x/2.png"]}, "the fields 'image' and 'images' name different pictures"),
+        ({"id": True, "image": "x/1.png", "messages": talk("x")}, "field 'id' is neither a text nor a whole number: True"),
+        ({"patient": 1.5, "image": "x/1.png", "messages": talk("x")}, "field 'patient' is neither a text nor a whole number"),
+        ({"split": 5, "image": "x/1.png", "messages": talk("x")}, "field 'split' is no text: 5"),
+        ({"findings": [1], "image": "x/1.png", "messages": talk("x")}, "field 'findings' holds neither labels nor text: [1]"),
     ],
 )
-def test_a_dialect_that_is_not_read_says_so(tmp_path, entry, says):
+def test_what_is_not_read_says_so(tmp_path, entry, says):
     (loss,) = make(tmp_path, [entry]).records()
     assert says in loss.reason
+
+
+def test_whole_numbers_are_keys_and_labels_may_be_one_text(tmp_path):
+    row = {"id": 7, "image": "x/1.png", "conversations": talk("Fine."), "patient": 12, "study": 3, "findings": "a; b"}
+    (record,) = make(tmp_path, [row]).records()
+    assert [record.fields[name] for name in ("id", "patient", "study", "findings")] == ["7", "12", "3", ["a", "b"]]

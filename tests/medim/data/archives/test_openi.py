@@ -266,10 +266,12 @@ def test_rows_that_match_nothing_are_lost_by_name(tmp_path):
     root = make_csv(tmp_path)
     with (root / "indiana_projections.csv").open("a") as file:
         file.write("99,99_IM-0001-1001.dcm.png,Frontal\n")
+        file.write("99,CXR99_IM-0001-1001.png,Lateral\n")
     with (root / "indiana_reports.csv").open("a") as file:
         file.write("2,,,,,,Again.,\n,,,,,,No uid.,\n")
     entries = list(open_archive("openi", root).records())
     assert [entry for entry in entries if isinstance(entry, Loss)] == [
+        Loss("indiana_projections.csv:9", "picture 'CXR99_IM-0001-1001.png' stands on line 8 already"),
         Loss("indiana_reports.csv:8", "a second report of uid 2; the first is on line 4"),
         Loss("indiana_reports.csv:9", "column 'uid' is empty"),
         Loss("99_IM-0001-1001.dcm.png", "indiana_reports.csv has no report of uid '99'"),

@@ -116,6 +116,26 @@ def test_a_broken_entry_is_lost_and_the_rest_kept(tmp_path, row, reason):
     assert len(entries) == 2
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"id": True}, "field 'id' is neither a text nor a whole number: True"),
+        ({"id": 1.0}, "field 'id' is neither a text nor a whole number: 1.0"),
+        ({"id": "  "}, "field 'id' is missing or empty"),
+        ({"subject_id": 1.5}, "field 'subject_id' is neither a text nor a whole number: 1.5"),
+        ({"study_id": [1]}, "field 'study_id' is neither a text nor a whole number: [1]"),
+    ],
+)
+def test_a_key_of_another_type_is_a_loss(tmp_path, fields, reason):
+    (loss,) = make(tmp_path, {"train": [entry("a", ["a.png"]) | fields]}).records()
+    assert loss.reason == reason
+
+
+def test_a_subject_of_number_0_is_one(tmp_path):
+    (record,) = make(tmp_path, {"train": [entry(7, ["a.png"], subject_id=0, study_id=0)]}).records()
+    assert [record.fields[name] for name in ("id", "patient", "study")] == ["7", "p0", "s0"]
+
+
 def test_a_pattern_that_does_not_match_is_a_loss(tmp_path):
     value = {"train": [entry("pat7-x", ["a.png"]), entry("other", ["b.png"])]}
     record, loss = make(tmp_path, value, patient_from=r"pat(\d+)").records()

@@ -36,6 +36,14 @@ def test_the_line_of_excel_that_says_the_separator(tmp_path):
     assert cells(tmp_path / "x.csv") == [["01", "a, b"]]
 
 
+def test_lines_before_the_header_are_passed_over_and_a_second_header_is_no_row(tmp_path):
+    (tmp_path / "x.csv").write_text("\n,,\nid,report\n1,a\n id ,report\n2,b\n")
+    assert list(read_table(tmp_path / "x.csv", ("id",))) == [
+        Row(4, {"id": "1", "report": "a"}), Loss("x.csv:5", "the header stands here again"),
+        Row(6, {"id": "2", "report": "b"}),
+    ]  # fmt: skip
+
+
 def test_gzipped_and_with_cells_that_spare_the_end(tmp_path):
     (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"id,report,\n1,a,\n2,b,,,\n"))
     assert cells(tmp_path / "x.csv.gz") == [["1", "a"], ["2", "b"]]
@@ -62,7 +70,11 @@ def test_a_row_is_lost_alone_and_by_its_line(tmp_path):
         (b"id,report,report\n", "two columns are called 'report'"),
         (b"PK\x03\x04\x00\x00", r"the header is no text in UTF-8 .*; save the file as UTF-8 and CSV"),
         ("id,report\n".encode("utf-16-le"), "the header is no text in UTF-8"),
-        (b"", "column 'id' is missing; the columns are: none"),
+        (b"", "is empty: its download or copy did not end"),
+        (b"\n\n", "column 'id' is missing; the columns are: none"),
+        (b"<!DOCTYPE html><html>", "is a web page or a server's message, not the file"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer, not the file itself"),
+        (b"text,view,ID,report\n", "column 'id' is missing; the columns are: ID, "),
     ],
 )
 def test_no_table(tmp_path, content, says):
