@@ -4,12 +4,12 @@ import json
 import re
 import reprlib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from medim.errors import UserError, unknown
+from medim.errors import UserError, named, unknown
 
 Declared = TypeVar("Declared", bound=BaseModel)
 _REPR = reprlib.Repr()
@@ -30,7 +30,16 @@ def deeper(value: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML's own reader takes the last without a word."""
+    """Reads a value as a person does, and refuses a key that stands twice, of which YAML's own reader takes the last.
+
+    YAML 1.1 reads 010 as 8, 1:30 as 90, 2026-1-1 as a date, and 1e-4 as text. Here the first three are texts as they stand,
+    which no number's field takes, and the last is the number.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -41,9 +50,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-# YAML 1.1 reads 1e-4 as text; YAML 1.2, and a person, mean the number.
-_FRACTION = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FRACTION, list("-+0123456789"))
+_WHOLE = re.compile(r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)$")
+_FRACTION = re.compile(
+    r"[-+]?([0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?$|[-+]?[0-9]+[eE][-+]?[0-9]+$"
+    r"|[-+]?\.(inf|Inf|INF)$|\.(nan|NaN|NAN)$"
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _WHOLE, list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FRACTION, list("-+.0123456789"))
 
 
 def read_yaml(text: str | bytes, where: str) -> Any:
@@ -87,7 +100,7 @@ def strictly(kind: type[Declared], values: Mapping[str, Any]) -> Declared:
         TypeError, ValueError, RecursionError: a key that is a list; a list that holds itself by an alias.
     """
     # By way of JSON, where strict still makes tuples of lists and paths of texts.
-    return kind.model_validate_json(json.dumps(dict(values), default=str), strict=True)
+    return kind.model_validate_json(json.dumps(dict(values)), strict=True)
 
 
 def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
@@ -97,7 +110,8 @@ def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Decl
         UserError: a field that is unknown (with the nearest), missing or invalid; the first such.
     """
     try:
-        return strictly(kind, values)
+        with named(where):
+            return strictly(kind, values)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))

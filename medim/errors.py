@@ -24,8 +24,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     "unknown preset 'phantom-tinny'; did you mean 'phantom-tiny'? (known: phantom-tiny, smollm2)"
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else ";"
+    folded = {word.lower(): word for word in known}
+    close = difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.5)
+    hint = f"; did you mean '{folded[close[0]]}'?" if close else ";"
     return UserError(f"unknown {kind} '{name}'{hint} (known: {', '.join(known)})")
 
 
@@ -49,6 +50,15 @@ def told(error: BaseException) -> str:
     said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     name = type(error).__name__
     return (f"{name}: {said}" if said else name)[:_LONGEST]
+
+
+@contextmanager
+def named(what: str) -> Iterator[None]:
+    """Within it, a UserError says first what it is about, such as the file."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{what}: {error}") from error
 
 
 @contextmanager

@@ -9,13 +9,15 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from medim.backbones.build import config_of
 from medim.declared import checked
 from medim.denoiser import CHOICES, MeDiMConfig, MeDiMModel
-from medim.errors import UserError, foreign
+from medim.errors import UserError, foreign, named
 from medim.files import read_mapping
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.weights import load
 
 CONFIG = "config.json"
+CARD = "card.json"
+"""Of a shipped model: its hash and bytes, and the vocabularies of its tokenizers, which an older config.json does not name."""
 Dtype = Literal["float32", "float16", "bfloat16"]
 Count = Annotated[int, Field(gt=0, le=2**20)]
 
@@ -57,7 +59,7 @@ def read_config(folder: Path) -> MeDiMConfig:
     text, rows = values["text_vocabulary"], backbone.vocab_size
     if text > rows:
         raise UserError(f"'{file}': text_vocabulary {text} is more than the backbone's vocab_size, which is {rows}")
-    with foreign(f"'{file}'"):
+    with named(f"'{file}'"), foreign("transformers"):
         return MeDiMConfig.from_dict(values)
 
 
@@ -74,9 +76,9 @@ def read_model(folder: Path, dtype: torch.dtype) -> MeDiMModel:
 def refuse_strange(config: MeDiMConfig, images: ImageTokenizer, reports: ReportTokenizer, folder: Path) -> None:
     """That a model's tokenizers are those that it was trained with.
 
-    A configuration of an older version names none: then sizes alone are compared, that of the report's vocabulary exactly where
-    it was trained together with the model, and as an upper bound where it is that of a language model, which may have rows to
-    spare.
+    A configuration of an older version names none: then the card of a shipped model does. Without either, sizes alone are
+    compared, that of the report's vocabulary exactly where it was trained together with the model, and as an upper bound where
+    it is that of a language model, which may have rows to spare.
 
     Raises:
         UserError: one is another.
@@ -87,13 +89,15 @@ def refuse_strange(config: MeDiMConfig, images: ImageTokenizer, reports: ReportT
             f"image tokenizer in '{folder}' has {images.codes} codes and {images.length} tokens an image, the model "
             f"{config.image_codes} and {config.image_length}: {own}"
         )
-    for part, named, found in (
-        ("report", config.report_tokenizer, reports.vocabulary), ("image", config.image_tokenizer, images.vocabulary),
-    ):  # fmt: skip
-        if named is not None and named != found:
-            raise UserError(f"{part} tokenizer in '{folder}' is {found}, but {CONFIG} names {named}: {own}")
     text = config.text_vocabulary
     together = not config.backbone.get("_name_or_path") and config.backbone["model_type"] not in ("dit", "unidisc")
     if reports.size != text and (config.report_tokenizer is None and together):
         raise UserError(f"report tokenizer in '{folder}' has {reports.size} ids, the model {text}: {own}")
+    card = read_mapping(folder / CARD) if (folder / CARD).is_file() else {}
+    for part, said, found in (
+        ("report", config.report_tokenizer, reports.vocabulary), ("image", config.image_tokenizer, images.vocabulary),
+    ):  # fmt: skip
+        file, named_there = (CONFIG, said) if said is not None else (CARD, card.get(f"{part}_tokenizer"))
+        if named_there is not None and named_there != found:
+            raise UserError(f"{part} tokenizer in '{folder}' is {found}, but {file} names {named_there}: {own}")
     reports.refuse_beyond(text, f"model in '{folder}'")

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from medim.errors import UserError, foreign, told
+from medim.errors import UserError, foreign, named, told
 from medim.files import HEAD, read_mapping, stand_in, unreadable
 from medim.finite import refuse_broken
 from medim.unpickling import read_checkpoint
@@ -31,8 +31,17 @@ _WRAPPERS = {
     "module": "a distributed model's: save the one inside (`model.module`)",
     "base_model": "an adapter's (PEFT): merge it into its model (`merge_and_unload()`) and save that",
     "base_layer": "an adapter's (PEFT): merge it into its model (`merge_and_unload()`) and save that",
+    "state_dict": "a training's state: save its state_dict alone",
+    "param_groups": "an optimizer's state, not a model's",
+    "exp_avg": "an optimizer's state, not a model's",
+    "qweight": "a quantised model's: take the one that it was made from",
 }
-"""Parts of tensors' names that tell what wrapped the model when it was saved."""
+"""Parts of tensors' names that tell what wrapped the model when it was saved, or what else was."""
+_PICKLE = (
+    "holds more than tensors, which could run code, and is not opened: where you trust it, save its state_dict alone "
+    "(torch.save({'state_dict': ...})), best as safetensors"
+)
+_ADAPTERS = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 
 
 def refuse_damaged(path: str | Path) -> None:
@@ -79,10 +88,15 @@ def refuse_damaged_folder(folder: str | Path) -> None:
         refuse_damaged(path)
     if not files and not any(folder.glob("*.gguf")):
         others = sorted(path.name for path in folder.iterdir() if path.suffix in KINDS)
-        if "adapter_model.safetensors" in others or "adapter_model.bin" in others:
-            raise UserError(f"'{folder}' holds {_WRAPPERS['base_model']}")
+        refuse_adapter(folder)
         there = f"; what it holds ({', '.join(others[:4])}) is no name that is looked for" if others else ""
         raise UserError(f"'{folder}' holds no weights: {_NAMES[0]}, its shards with their index, or {_NAMES[2]}{there}")
+
+
+def refuse_adapter(folder: Path) -> None:
+    """Raises a UserError where a folder holds an adapter instead of a model."""
+    if any((folder / name).is_file() for name in _ADAPTERS):
+        raise UserError(f"what '{folder}' holds is {_WRAPPERS['base_model']}")
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -138,10 +152,7 @@ def read_state(path: str | Path) -> Any:
     try:
         return read_checkpoint(path)
     except pickle.UnpicklingError as error:
-        raise UserError(
-            f"'{path}' holds more than tensors, which could run code, and is not opened: where you trust it, save its"
-            " state_dict alone (torch.save({'state_dict': ...})), best as safetensors"
-        ) from error
+        raise UserError(f"'{path}' {_PICKLE}") from error
     except Exception as error:  # of a damaged file torch raises a type for each damage
         raise UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again ({told(error)})") from error
 
@@ -156,7 +167,9 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign
     Raises:
         UserError: one is missing, has no place or another shape; the line names some, and the likely cause.
     """
-    refuse_incomplete(what, shapes_of(network.state_dict()), shapes_of(tensors))
+    own = network.state_dict()
+    refuse_incomplete(what, shapes_of(own), shapes_of(tensors))
+    _refuse_rounded(what, own, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})
     refuse_broken(tensors, what)
     network.load_state_dict(tensors, assign=assign)
 
@@ -187,9 +200,12 @@ def load(
         elif Path(source).is_dir():
             refuse_damaged_folder(source)
     with foreign(f"{what} cannot be loaded"), _quiet(), whole_gguf(source, options):
-        model, info = kind.from_pretrained(
-            str(source), output_loading_info=True, ignore_mismatched_sizes=True, **options
-        )  # shapes are told below
+        try:
+            model, info = kind.from_pretrained(
+                str(source), output_loading_info=True, ignore_mismatched_sizes=True, **options
+            )  # shapes are told below
+        except pickle.UnpicklingError as error:
+            raise UserError(f"{what} cannot be loaded: a file of '{source}' {_PICKLE}") from error
     if vars(model).get("_hf_peft_config_loaded"):
         raise UserError(f"{what}: its folder holds {_WRAPPERS['base_layer']}")
     missing, unexpected = set(info["missing_keys"]), set(info["unexpected_keys"])
@@ -208,6 +224,7 @@ def load(
     ):  # fmt: skip
         if kept:
             tell(what, kept, says)
+    _refuse_rounded(what, model.state_dict(), _no_fractions(Path(source)) if Path(source).is_dir() else ())
     refuse_broken(model.state_dict(), what)
     return model, absent
 
@@ -234,6 +251,23 @@ def shapes_in(folder: Path) -> Shapes:
                 names = file.keys()
                 shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in names}
     return shapes
+
+
+def _no_fractions(folder: Path) -> Iterator[str]:
+    """Names of the tensors in a folder's safetensors files that hold whole or complex numbers."""
+    for path in weight_files(folder):
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                yield from (name for name in file.keys() if "F" not in file.get_slice(name).get_dtype())  # noqa: SIM118
+
+
+def _refuse_rounded(what: str, own: Mapping[str, Tensor], names: Iterable[str]) -> None:
+    """Raises a UserError where one of the tensors `names`, which hold no fractions, is a weight that does."""
+    if rounded := sorted(name for name in names if name in own and own[name].is_floating_point()):
+        raise UserError(
+            f"{what}: {len(rounded)} of {len(own)} tensors hold no fractions ({_first(rounded)}): they are "
+            f"{_WRAPPERS['qweight']}"
+        )
 
 
 def refuse_incomplete(what: str, own: Shapes, given: Shapes) -> None:
@@ -301,15 +335,6 @@ def _is_whole_gguf(path: Path) -> bool:
     except Exception:  # it raises what numpy does of a mapped file that ends too early
         return False
     return True
-
-
-@contextmanager
-def named(what: str) -> Iterator[None]:
-    """Within it, a UserError about a file says first what the file is read for."""
-    try:
-        yield
-    except UserError as error:
-        raise UserError(f"{what}: {error}") from error
 
 
 def _kind(head: bytes) -> str | None:

@@ -5,14 +5,14 @@ from importlib.util import find_spec
 
 from benchmark.ablation.plan import Job
 from benchmark.runner import known_tasks
-from medim.backbones.causal_lm import load_config, load_tokenizer
+from medim.backbones.causal_lm import load_tokenizer
 from medim.checkpoints import resolve
 from medim.data.dataset import PairDataset
 from medim.errors import UserError
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.as_causal_lm import check_image_ids
 from medim.training.recipe import ModelRecipe
-from medim.training.train import check_backbone
+from medim.training.train import backbone_config, check_backbone
 
 
 def check_inputs(jobs: Sequence[Job], dataset: PairDataset) -> None:
@@ -52,10 +52,9 @@ def _check_recipe(recipe: ModelRecipe) -> None:
     if recipe.image_tokenizer is None:
         raise UserError("the preset names no image tokenizer: give --tokenizer DIR")
     check_backbone(recipe)
-    if isinstance(recipe.backbone, str):
-        load_config(recipe.backbone, recipe.layers)
-        if recipe.report_vocabulary is None:
-            load_tokenizer(recipe.backbone)
+    backbone_config(recipe, recipe.report_vocabulary or 1)
+    if isinstance(recipe.backbone, str) and recipe.report_vocabulary is None:
+        load_tokenizer(recipe.backbone)
     if recipe.lora_rank is not None and find_spec("peft") is None:
         raise UserError("lora_rank needs the package peft: pip install 'medim-bench[lora]'")
     check_image_ids(recipe, ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer")))

@@ -15,6 +15,8 @@ from medim.declared import checked
 from medim.errors import UserError, foreign, unknown
 
 SCRATCH = {"dit": DiTConfig, "unidisc": UniDiscConfig}
+OLDER_NAMES = ("rope_theta", "rope_scaling", "torch_dtype")
+"""Fields that transformers reads under another name now."""
 HEAD = 64
 """Dimensions of an attention head where a width is chosen."""
 
@@ -31,7 +33,7 @@ def config_of(fields: dict[str, Any], where: str = "backbone") -> PretrainedConf
     fields = dict(fields)
     family = fields.pop("model_type", None)
     if family not in (*FAMILIES, *SCRATCH):
-        raise unknown(f"family of {where}", str(family), (*FAMILIES, *SCRATCH))
+        raise UserError(f"{where}: {unknown('backbone family', str(family), (*FAMILIES, *SCRATCH))}")
     checked(Shape, fields, where)
     with foreign(where):
         config = SCRATCH[family](**fields) if family in SCRATCH else AutoConfig.for_model(family, **fields)
@@ -41,6 +43,14 @@ def config_of(fields: dict[str, Any], where: str = "backbone") -> PretrainedConf
             f"{config.num_attention_heads}"
         )
     return config
+
+
+def refuse_unread(fields: dict[str, Any], config: PretrainedConfig) -> None:
+    """Raises a UserError for a field that `config`, made of `fields`, has no use for, as a misspelt one."""
+    known = {*type(config)().to_dict(), *OLDER_NAMES}
+    for field in fields:
+        if field not in known:
+            raise unknown(f"field of backbone {config.model_type}", field, known)
 
 
 def build_backbone(

@@ -25,7 +25,7 @@ from medim.declared import checked
 from medim.errors import UserError, foreign, unknown
 from medim.files import read_mapping
 from medim.tokenizers.report import open_tokenizer
-from medim.weights import load, refuse_damaged, tell, whole_gguf
+from medim.weights import load, refuse_adapter, refuse_damaged, tell, whole_gguf
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""
@@ -171,6 +171,7 @@ def _locate(source: str) -> tuple[str, dict[str, Any]]:
         refuse_damaged(path)
         raise UserError(f"backbone '{source}' is a file: give its folder, with config.json, or a file that ends in .gguf")
     if path.is_dir() and not (path / "config.json").exists():
+        refuse_adapter(path)
         files = sorted(path.glob("*.gguf"))
         if len(files) != 1:
             raise UserError(f"backbone folder '{source}' holds neither config.json nor exactly one .gguf file")
@@ -197,6 +198,12 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
         inside = {f"model.language_model.{name}" for name in text.model.state_dict()} | {"lm_head.weight"}
         tell(what, model.state_dict().keys() - inside, "left aside: of the image encoder, of which the model is cut loose")
         model = text
+    head, rows = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    if model.config.tie_word_embeddings and head is not rows and not torch.equal(head, rows):
+        raise UserError(
+            f"{what}: config.json ties the head to the embedding (tie_word_embeddings), but the file holds another head: "
+            "set tie_word_embeddings to false"
+        )
     if layers is not None:
         cut_config(model.config, layers, source)
         model.model.layers = model.model.layers[:layers]
@@ -228,7 +235,7 @@ def _config(source: str) -> PretrainedConfig:
             return AutoConfig.from_pretrained(location, **options)
     values = read_mapping(file)
     family = values.get("model_type")
-    if not isinstance(family, str) or family not in CONFIG_MAPPING:
+    if family not in (*FAMILIES, WITH_IMAGES):
         raise unknown(f"model_type in '{file}'", str(family), (*FAMILIES, WITH_IMAGES))
     checked(Shape, values, f"'{file}'")
     with foreign(f"'{file}'"):

@@ -3,12 +3,29 @@
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from transformers.activations import ACT2FN
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from medim.declared import shown
+from medim.errors import unknown
 
 Count = Annotated[int, Field(gt=0, le=2**20)]
+Dtype = Literal["float32", "float16", "bfloat16"]
+ROPES = ("default", *ROPE_INIT_FUNCTIONS)
+_ROPE_NUMBERS = {
+    "rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings", "beta_fast", "beta_slow",
+}  # fmt: skip
 _DEEPEST = 8
+
+
+def _known(name: str) -> str:
+    if name not in ACT2FN:
+        raise unknown("activation", name, ACT2FN)
+    return name
+
+
+Activation = Annotated[str, AfterValidator(_known)]
 
 
 class Shape(BaseModel):
@@ -26,7 +43,16 @@ class Shape(BaseModel):
     max_position_embeddings: Annotated[int, Field(gt=0, le=2**40)] = 1
     initializer_range: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     tie_word_embeddings: bool = True
-    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    dtype: Dtype | None = None
+    torch_dtype: Dtype | None = None
+    hidden_act: Activation | None = None
+    hidden_activation: Activation | None = None
+    attention_dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    rms_norm_eps: Annotated[float, Field(gt=0, lt=1)] | None = None
+    rope_theta: Annotated[float, Field(gt=0)] | None = None
+    rope_parameters: dict[str, Any] | None = None
+    rope_scaling: dict[str, Any] | None = None
+    pad_token_id: int | None = None
     architectures: list[str] | None = None
     name_or_path: str = Field(default="", alias="_name_or_path")
     id2label: dict[Any, Any] | None = None
@@ -40,6 +66,20 @@ class Shape(BaseModel):
     return_dict: bool = True
 
     @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
+        heads, shared = self.num_attention_heads, self.num_key_value_heads
+        if shared is not None and "num_attention_heads" in self.model_fields_set and heads % shared:
+            raise ValueError(f"num_attention_heads {heads} is no multiple of num_key_value_heads, which is {shared}")
+        if self.pad_token_id is not None and self.vocab_size and not -1 <= self.pad_token_id < self.vocab_size:
+            raise ValueError(f"pad_token_id {self.pad_token_id} is no id of vocab_size {self.vocab_size}")
+        for key in ("rope_parameters", "rope_scaling"):
+            given = getattr(self, key) or {}
+            kinds = {kind: inner for kind, inner in given.items() if isinstance(inner, dict)}  # one for each kind of attention
+            for place, rope in {key: given, **{f"{key}.{kind}": inner for kind, inner in kinds.items()}}.items():
+                _refuse_rope(rope, place)
+        return self
+
+    @model_validator(mode="after")
     def _numbers_are_plain(self) -> Self:
         for key, value in (self.model_extra or {}).items():
             if not _is_plain(value, key.endswith("_token_id")):
@@ -48,6 +88,16 @@ class Shape(BaseModel):
                     f"(given: {shown(value)})"
                 )
         return self
+
+
+def _refuse_rope(rope: dict[str, Any], place: str) -> None:
+    for name in ("rope_type", "type"):
+        if name in rope and rope[name] not in ROPES:
+            raise unknown(f"{place}.{name}", str(rope[name]), ROPES)
+    for name in _ROPE_NUMBERS & rope.keys():
+        value = rope[name]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{place}.{name}: a number above 0 is needed (given: {shown(value)})")
 
 
 def _is_plain(value: Any, negative: bool, depth: int = 0) -> bool:

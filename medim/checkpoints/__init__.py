@@ -45,6 +45,9 @@ def resolve(name: str, part: str | None = None) -> Path:
     if part == "image_tokenizer" and (folder / "vqgan.yaml").is_file():  # one of taming-transformers: `ImageTokenizer` reads it
         return folder
     if not (folder / "config.json").exists():
+        from medim.weights import refuse_adapter  # with torch, which a name alone does not need
+
+        refuse_adapter(folder)
         raise UserError(f"'{folder}' holds no model: config.json is missing (a training that has not ended has none)")
     if not any(folder.glob("*.safetensors")):
         raise UserError(f"'{folder}' holds no weights: a .safetensors file is missing")

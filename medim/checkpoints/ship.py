@@ -11,6 +11,7 @@ from medim.errors import UserError
 from medim.files import write_json
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
+from medim.stored import CARD
 
 PROVENANCE = ("config.yaml", "training.json", "metrics.jsonl", "curve.png")
 """What stands beside shipped weights: recipe and seed, data hash and wall time, the curve."""
@@ -30,14 +31,23 @@ def ship(source: str, name: str) -> Path:
     pipeline = MeDiMPipeline.from_pretrained(folder, device="cpu")
     if (target / "sampler.json").exists():
         pipeline.sampler = SamplerSettings.read(target / "sampler.json")
+    (target / CARD).unlink(missing_ok=True)
     pipeline.save_pretrained(target, torch.float16)
     for file in PROVENANCE:
         shutil.copy(folder / file, target / file)
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     if size > LARGEST_BYTES:
         raise UserError(f"'{target}' takes {size / 1e6:.1f} MB; a shipped checkpoint has at most {LARGEST_BYTES / 1e6:.0f}")
-    card = {"fingerprint": MeDiMPipeline.from_pretrained(target, device="cpu").fingerprint, "bytes": size}
-    write_json(target / "card.json", card)
+    shipped = MeDiMPipeline.from_pretrained(target, device="cpu")
+    write_json(
+        target / CARD,
+        {
+            "fingerprint": shipped.fingerprint,
+            "bytes": size,
+            "image_tokenizer": shipped.images.vocabulary,
+            "report_tokenizer": shipped.reports.vocabulary,
+        },
+    )
     return target
 
 

@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from medim.declared import checked
-from medim.errors import UserError
+from medim.errors import UserError, named
 from medim.files import hash_files, read_mapping
-from medim.weights import fill, named, read_tensors
+from medim.weights import fill, read_tensors
 
 BATCH = 32  # on a CPU 1.5 times as fast as 128
 

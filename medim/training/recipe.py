@@ -99,7 +99,7 @@ class ModelRecipe(RecipeFields):
     largest_weight: float | None = Field(default=None, gt=1, le=1e6)
     optimizer: Literal["adamw", "muon"] = "adamw"
     muon_learning_rate: Rate = 1e-2
-    attn_implementation: str = "sdpa"
+    attn_implementation: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
     torch_compile: bool = False
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
     lora_rank: Size | None = None

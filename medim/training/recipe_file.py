@@ -1,13 +1,12 @@
 """Recipes: YAML files with known keys only, `extends: NAME` to start from another preset, and `key=value` overrides."""
 
-import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from medim.declared import read_mapping, read_yaml, strictly
+from medim.declared import checked, read_mapping, read_yaml
 from medim.errors import UserError, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -106,16 +105,4 @@ def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
         outer, dot, inner = str(key).partition(".")
         if dot and outer in kind.model_fields:
             raise UserError(f"recipe {source}: key '{key}' is for --set; in a file write {outer}: {{{inner}: ...}}")
-        if key not in kind.model_fields:
-            raise unknown(f"key in recipe {source}", str(key), kind.model_fields)
-    try:
-        return strictly(kind, values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        if not first["loc"]:  # of several fields together
-            raise UserError(f"recipe {source}: {first['msg'].removeprefix('Value error, ')}") from error
-        place = ".".join(map(str, first["loc"]))
-        said = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"recipe {source}: {place}: {said} (given: {reprlib.repr(first['input'])})") from error
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"recipe {source}: a value is nested without end") from error
+    return checked(kind, values, f"recipe {source}")

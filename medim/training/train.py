@@ -13,8 +13,8 @@ import yaml
 from accelerate import PartialState
 from transformers import PretrainedConfig
 
-from medim.backbones.build import config_of, matched
-from medim.backbones.causal_lm import load_config, load_tokenizer
+from medim.backbones.build import config_of, matched, refuse_unread
+from medim.backbones.causal_lm import cut_config, load_config, load_tokenizer
 from medim.canvas import Layout
 from medim.checkpoints import names_a_folder, resolve
 from medim.data.dataset import PairDataset, pairs
@@ -100,19 +100,23 @@ def train_model(
         images.to(place)
         check_image_ids(recipe, images)
         reports = report_tokenizer(recipe, dataset)
+        configuration = {
+            "recipe": recipe.model_dump(),
+            "data": dataset.name,
+            "data_fingerprint": dataset.fingerprint,
+            "image_tokenizer_fingerprint": images.fingerprint,
+        }
+        if not overwrite:
+            refuse_another(out, configuration)
+        done = (out / DONE).exists() and any(out.glob("*.safetensors"))
+        # Before the folder is claimed: what cannot be built claims none.
+        model = None if done and not overwrite else build(recipe, images, reports)
         with state.main_process_first():  # the others find the folder claimed and the tokens made
-            configuration = {
-                "recipe": recipe.model_dump(),
-                "data": dataset.name,
-                "data_fingerprint": dataset.fingerprint,
-                "image_tokenizer_fingerprint": images.fingerprint,
-            }
             claim(out, configuration, overwrite and is_main)
-            if (out / DONE).exists() and any(out.glob("*.safetensors")):
+            if model is None:
                 return out
             cache = out / "cache"
             validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
-        model = build(recipe, images, reports)
         count = rows_of(dataset, "train", recipe.train_limit)
         rows = weighted_rows(dataset, count, recipe.seed)
         order = rows_in_need(count, recipe.draws(processes), recipe.seed, rows)
@@ -225,6 +229,22 @@ def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer)
     return model
 
 
+def backbone_config(recipe: ModelRecipe, vocabulary: int, shape: dict | None = None) -> PretrainedConfig:
+    """The configuration of the recipe's backbone; arguments as of `random_config`.
+
+    Raises:
+        UserError: it cannot be had, has a field that nobody reads or of another type, or fewer layers.
+    """
+    if shape is None and isinstance(recipe.backbone, str):
+        return load_config(recipe.backbone, recipe.layers)
+    fields = {**recipe.backbone, "vocab_size": vocabulary} if shape is None else shape
+    config = config_of(fields)
+    refuse_unread(fields, config)
+    if recipe.layers is not None:
+        cut_config(config, recipe.layers, "the recipe's backbone")
+    return config
+
+
 def random_config(recipe: ModelRecipe, vocabulary: int, fields: dict[str, Any], shape: dict | None = None) -> MeDiMConfig:
     """The configuration of a model from random weights.
 
@@ -233,13 +253,7 @@ def random_config(recipe: ModelRecipe, vocabulary: int, fields: dict[str, Any], 
         fields: of `MeDiMConfig`.
         shape: stands for the configuration of a backbone given by name.
     """
-    layers = {} if recipe.layers is None else {"num_hidden_layers": recipe.layers}
-    if shape is not None:
-        backbone = config_of({**shape, **layers})
-    elif isinstance(recipe.backbone, str):
-        backbone = load_config(recipe.backbone, recipe.layers)
-    else:
-        backbone = config_of({**recipe.backbone, "vocab_size": vocabulary, **layers})
+    backbone = backbone_config(recipe, vocabulary, shape)
     text = recipe.backbone_image_offset or backbone.vocab_size
 
     def whole(backbone: PretrainedConfig) -> MeDiMConfig:

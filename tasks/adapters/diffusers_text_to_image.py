@@ -10,9 +10,9 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from medim.errors import UserError, foreign
+from medim.errors import UserError, foreign, named
 from medim.files import read_mapping
-from medim.weights import load, named
+from medim.weights import load
 from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
 from tasks.adapters.settings import read_settings
 

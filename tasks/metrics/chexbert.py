@@ -15,8 +15,8 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from medim.errors import UserError, told
-from medim.weights import fill, named, read_tensors
+from medim.errors import UserError, named, told
+from medim.weights import fill, read_tensors
 from tasks.metrics.chest_labels import LABELS
 from tasks.metrics.weights import FOLDERS, weights_folder
 

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from medim.declared import checked, read_mapping
+from medim.declared import checked, read_mapping, read_yaml
 from medim.errors import UserError
 
 
@@ -53,3 +53,17 @@ def test_a_mistake_is_told_in_one_line(text, message):
         checked(Shape, read_mapping(text, "a.yaml"), "a.yaml")
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("010", "010"), ("1:30", "1:30"), ("2026-1-1", "2026-1-1"), ("1e-4", 1e-4), ("1_000", 1000), ("0x10", 16), ("-.5", -0.5)],
+)
+def test_a_number_is_read_as_it_stands_or_stays_text(text, value):
+    read = read_yaml(text, "f")
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_what_json_has_no_form_for_is_no_text():
+    with pytest.raises(UserError, match=r"^f: cannot be read: .*bytes"):
+        checked(Shape, {"width": b"4"}, "f")

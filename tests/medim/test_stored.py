@@ -212,3 +212,19 @@ def test_only_a_start_from_weights_is_written_as_pretrained(backbone, recipe_fil
     with pytest.raises(UserError, match="an adapter's"):
         train_model(str(path), squares, tmp_path / "out", steps=1, overrides=overrides, device="cpu")
     assert not (tmp_path / "out" / "training.json").exists()
+
+
+def test_a_shipped_models_tokenizers_are_those_of_its_card(tmp_path):
+    folder = shutil.copytree(SHIPPED / "phantom-tiny", tmp_path / "tiny")
+    path = folder / "report_tokenizer" / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    words, first, second = tokenizer["model"]["vocab"], *list(tokenizer["model"]["vocab"])[300:302]
+    words[first], words[second] = words[second], words[first]
+    path.write_text(json.dumps(tokenizer))
+    assert "report tokenizer in" in refused(folder)
+    shutil.copy(SHIPPED / "phantom-tiny" / "report_tokenizer" / "tokenizer.json", path)
+    weights = folder / "image_tokenizer" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(weights)
+    tensors["quantize.embedding.weight"] = tensors["quantize.embedding.weight"].flip(0).contiguous()
+    save_file(tensors, weights, metadata={"format": "pt"})
+    assert "image tokenizer in" in refused(folder)

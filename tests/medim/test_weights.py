@@ -233,3 +233,40 @@ def test_a_file_that_could_run_code_is_not_opened(tmp_path):
         read_tensors(tmp_path / "w.pth")
     with pytest.raises(UserError, match=r"w\.bin' does not exist"):
         refuse_damaged(tmp_path / "w.bin")
+
+
+def test_an_adapter_in_place_of_a_backbone_is_told(tmp_path):
+    (tmp_path / "adapter_config.json").write_text("{}")
+    assert "an adapter's (PEFT): merge it" in refused(tmp_path)
+
+
+def test_whole_numbers_in_place_of_weights_are_refused(backbone):
+    rewrite(backbone, lambda tensors: {name: tensor.to(torch.int8) for name, tensor in tensors.items()})
+    assert "21 of 21 tensors hold no fractions" in refused(backbone)
+    network = nn.Linear(2, 2)
+    with pytest.raises(UserError, match=r"2 of 2 tensors hold no fractions \(bias, weight\): they are a quantised model's"):
+        fill(network, {name: tensor.int() for name, tensor in network.state_dict().items()}, "f")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"state_dict": {}}, "a training's state"),
+        ({"state": {}, "param_groups": []}, "an optimizer's state"),
+        (nn.Linear(2, 2), "holds more than tensors, which could run code"),
+    ],
+)
+def test_a_torch_file_of_something_else_is_told_by_what_it_is(backbone, content, said):
+    (backbone / "model.safetensors").unlink()
+    torch.save(content, backbone / "pytorch_model.bin")
+    line = refused(backbone)
+    assert said in line
+    assert "two options" not in line
+
+
+def test_a_head_of_its_own_where_the_configuration_ties_it_is_not_dropped(backbone):
+    path = backbone / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tie_word_embeddings": True}))
+    assert "set tie_word_embeddings to false" in refused(backbone)
+    rewrite(backbone, lambda tensors: {**tensors, "lm_head.weight": tensors["model.embed_tokens.weight"].clone()})
+    assert load_pretrained(str(backbone)).config.tie_word_embeddings

@@ -58,7 +58,7 @@ def model(*overrides: str) -> ModelRecipe:
 
 @pytest.mark.parametrize(("key", "value"), rows(BOTH | MODEL))
 def test_a_value_out_of_bounds_is_named_with_its_key(key, value):
-    with pytest.raises(UserError, match=rf"^recipe phantom-tiny\.yaml: {key}") as told:
+    with pytest.raises(UserError, match=rf"^recipe phantom-tiny\.yaml: .*{key}") as told:
         model(f"{key}={value}")
     assert "given: " in str(told.value)
     assert len(str(told.value)) < 300
@@ -66,7 +66,7 @@ def test_a_value_out_of_bounds_is_named_with_its_key(key, value):
 
 @pytest.mark.parametrize(("key", "value"), rows(BOTH | TOKENIZER))
 def test_so_it_is_for_a_tokenizer(key, value):
-    with pytest.raises(UserError, match=rf"^recipe phantom-tiny-tokenizer\.yaml: {key}"):
+    with pytest.raises(UserError, match=rf"^recipe phantom-tiny-tokenizer\.yaml: .*{key}"):
         load_tokenizer_recipe("phantom-tiny", [f"{key}={value}"])
 
 
@@ -91,12 +91,12 @@ def test_weights_that_leave_nothing_to_learn_are_refused():
         ("eval_steps: " + "9" * 5000, "broken YAML: Exceeds the limit"),
         ("extends: [phantom-tiny]", "unknown preset that .* extends"),
         ("backbone: &b {model_type: llama, x: *b}", "nested more than 100 deep"),
-        ("layers: '4'", "layers: Input should be a valid integer"),
-        ("max_steps: 4.0", "max_steps: Input should be a valid integer"),
-        ("bf16: 'no'", "bf16: Input should be a valid boolean"),
-        ("learning_rate: '1e-4'", "learning_rate: Input should be a valid number"),
+        ("layers: '4'", "field 'layers': Input should be a valid integer"),
+        ("max_steps: 4.0", "field 'max_steps': Input should be a valid integer"),
+        ("bf16: 'no'", "field 'bf16': Input should be a valid boolean"),
+        ("learning_rate: '1e-4'", "field 'learning_rate': Input should be a valid number"),
         ("max_steps: 4\nmax_steps: 5", "broken YAML: 'max_steps' stands twice .line 3"),
-        ("layers: 2020-01-01", "layers: .*given: .2020-01-01"),
+        ("layers: 2020-01-01", "'layers': .*given: .2020-01-01"),
     ],
 )
 def test_a_file_that_is_odd_is_refused_in_one_line(tmp_path, line, says):

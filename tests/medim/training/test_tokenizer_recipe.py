@@ -42,8 +42,8 @@ def test_a_file_is_read_like_a_name(tmp_path):
     ("overrides", "message"),
     [
         (["learning_rat=1"], "unknown recipe key 'learning_rat'; did you mean 'learning_rate'?"),
-        (["steps=many"], "steps: .*'many'"),
-        (["steps=0"], "steps: .*greater than or equal to 1"),
+        (["steps=many"], "'steps': .*'many'"),
+        (["steps=0"], "'steps': .*greater than or equal to 1"),
         (["steps"], "not of the form key=value"),
         (["steps=[1"], "--set steps: broken YAML"),
         (["downsampling=4"], "downsampling 4 does not fit 4 channels"),

@@ -386,3 +386,15 @@ def test_reports_that_do_not_fit_are_told_with_what_happens_to_them_and_the_opti
     assert "8 of 8 reports do not fit the canvas: each keeps its beginning and has no end; --set report_length=N" in (
         capsys.readouterr().out
     )
+
+
+def test_a_model_that_cannot_be_built_claims_no_folder(squares, recipe_file, tmp_path):
+    for wrong, said in (
+        ("layers=3", "3 asked for, but 'the recipe's backbone' has 2"),
+        ("backbone.hidden_sise=3", "did you mean 'hidden_size'"),
+        ("backbone.hidden_act=sillu", "did you mean 'silu'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            train_model(str(recipe_file), squares, tmp_path / "out", steps=2, overrides=(wrong,), device="cpu")
+        assert not {path.name for path in (tmp_path / "out").iterdir()} - {".lock"}
+    train_model(str(recipe_file), squares, tmp_path / "out", steps=2, device="cpu")
