@@ -24,7 +24,6 @@ from medim.errors import UserError
 from tasks.metrics import paired
 from tasks.metrics.additive import Additive
 from tasks.metrics.paired import ALPHA, Difference, compare_all, holm, interval_of, reverse, value_of, verdict
-from tasks.metrics.statistics import too_few
 from tasks.protocols import UNKNOWN_TRAINING
 
 SEED = 0  # of every resampling and randomisation: the same runs give the same comparisons
@@ -210,8 +209,8 @@ def compare_column(
         groups.setdefault(system.statistics[0].units, {})[system.name] = system
     differences: dict[tuple[str, str], Difference] = {}
     for group in groups.values():
-        if too_few(next(iter(group.values())).additives[0].patients) is None:
-            differences |= compare_all({name: system.compared for name, system in group.items()}, SEED)
+        able = {name: system.compared for name, system in group.items() if system.compared.few() is None}
+        differences |= compare_all(able, SEED)
     by_name = {system.name: system for system in found}
     defined = {pair: d for pair, d in differences.items() if np.isfinite(d.value)}
     adjusted = holm([difference.p for difference in defined.values()])

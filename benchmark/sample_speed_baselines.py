@@ -21,7 +21,6 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.decoder import refuse
 from medim.sampling.settings import SamplerSettings
 from tasks.metrics.paired import System, compare_all, verdict
-from tasks.metrics.statistics import too_few
 from tasks.task import Score
 
 RELEASED = "released"
@@ -76,7 +75,7 @@ def compare(bench: Bench, ours: Mapping[str, Score], theirs: Mapping[str, Score]
     metric = HEADLINES[task]
     a, b = ours[metric].additive, theirs[metric].additive
     found: dict[str, Any] = {"metric": metric, "ours": ours[metric].value, "theirs": theirs[metric].value, "margin": margin}
-    few = None if a is None else too_few(a.patients)
+    few = None if a is None else a.few()
     if a is None or b is None or few is not None:
         reason = ours[metric].reason or theirs[metric].reason if few is None else few.reason
         return found | {"difference": None, "non_inferior": None, "reason": reason}

@@ -20,7 +20,7 @@ from scipy.stats import t as student
 from medim.canvas import MODALITIES
 from tasks.metrics.additive import Additive
 from tasks.metrics.paired import TRAININGS, Difference, System, compare_all, interval_of, value_of
-from tasks.metrics.statistics import CONFIDENCE, Interval, too_few
+from tasks.metrics.statistics import CONFIDENCE, Interval
 
 Verdict = Literal["better", "worse", "not resolved"]
 Sign = Literal["agrees", "disagrees", "not resolved"]
@@ -154,7 +154,7 @@ def _by_patients(
     """Of sides with the same seeds, in the same order."""
     one, other, seeds = list(arm.values()), list(base.values()), tuple(arm)
     difference = value_of(one) - value_of(other)
-    few = too_few(one[0].patients)
+    few = next((few for entry in (*one, *other) if (few := entry.few()) is not None), None)
     if few is not None or not math.isfinite(difference):
         interval = few or Interval(reason="no interval: the metric is undefined for one of the arms")
         return Change(difference, interval, None, "", len(set(one[0].patients)), seeds, "not resolved")

@@ -138,5 +138,7 @@ def _verdict(effect: Effect, p: float | None, family: int) -> str:
         return "no interval"
     if effect.value == 0 or p >= ALPHA:
         smallest = effect.estimate.smallest_found(ALPHA / family)
+        if smallest is None:
+            return "not separable"
         return f"not separable (a difference of {smallest:.2g} would be found in 80 % of repetitions)"
     return "better" if effect.value > 0 else "worse"

@@ -81,7 +81,7 @@ def ablate(
     """Trains a recipe with one choice changed at a time, over seeds, and says what each choice is worth.
 
     The primary endpoint is the bound on -log p(image, report) of validation pairs under noise that is the same for all arms;
-    its difference to the arm that each is compared with has a 95 % interval over patients crossed with seeds. Then the columns
+    its difference to the arm that each is compared with has a 95 % interval over patients and seeds. Then the columns
     of the paper's Table 4 on test cases. --out gets ablation.md, .csv, .json, curves.png, tornado.png, grid.png, records.jsonl.
 
     DIR/ARM/seed-N is a folder as `train model` writes it, with its log.txt. The same command again continues. With other --arms

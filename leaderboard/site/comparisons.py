@@ -1,6 +1,7 @@
 """What the comparisons of a table say, in words and in rows."""
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 from leaderboard.compare import Table
@@ -56,11 +57,18 @@ def verdicts(table: Table) -> list[str]:
     if tied := [pair for pair in pairs if pair.model == lead and pair.verdict != "better"]:
         said.append(f"{lead} cannot be told apart from {_list([_tied(pair) for pair in tied])}")
     said += [f"{model} is better than {_list(beats[model])}" for model in others if beats[model]]
-    if len(others) > 1 and not any(beats[model] for model in others):
+    met = {(pair.model, pair.against) for pair in pairs}
+    all_met = all(pair in met for pair in combinations(others, 2))
+    if not all_met:
+        said.append("some pairs were not compared (other cases, too few, or no value)")
+    elif len(others) > 1 and not any(beats[model] for model in others):
         said.append(f"{_list(others)} cannot be told apart from each other")
     sentences = [f"{metric}: {'; '.join(said)}."]
     if any(pair.scope == "checkpoints" for pair in pairs):
-        sentences.append("This is said of these checkpoints, not of the methods: that needs two trainings or more of each.")
+        methods = {pair.model for pair in pairs if pair.scope == "methods"}
+        single = [model for model in order if model not in methods]
+        what = f"What is said of {_list(single)}" if methods and single else "This"
+        sentences.append(f"{what} is said of these checkpoints, not of the methods: that needs two trainings or more of each.")
     if len(compared) > 1:
         which = f"{metric} was named beforehand as the primary one" if named else "None was named beforehand as the primary one"
         sentences.append(
@@ -68,7 +76,8 @@ def verdicts(table: Table) -> list[str]:
             f"number of columns. {which}; verdicts by the others are descriptive."
         )
     sentences += [
-        f"{pair.metric}: {pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g}."
+        f"{pair.metric}: {pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g} "
+        "(by its own interval, not corrected for the number of pairs)."
         for pair in table.comparisons.pairs
         if pair.verdict == "non-inferior"
     ]

@@ -16,7 +16,7 @@ import numpy as np
 from tasks.metrics.additive import Additive
 from tasks.metrics.estimate import Estimate, Resampled, Trainings, of_mean, resampled
 from tasks.metrics.paired import TRAININGS
-from tasks.metrics.statistics import CONFIDENCE, RESAMPLES, too_few
+from tasks.metrics.statistics import CONFIDENCE, RESAMPLES
 
 METHOD = f"{TRAININGS}, both shared by the arms, {RESAMPLES} resamples"
 ALPHA = 0.05
@@ -102,7 +102,7 @@ class Crossed:
         if len(shapes) != 1 or not all(by_patient.values()):
             raise ValueError(f"arms of different seeds or patients: {sorted(shapes)}")
         self.seeds, self.patients = next(iter(shapes))
-        few = too_few(next(iter(systems.values()))[0].patients)
+        few = next((few for system in systems.values() for one in system if (few := one.few()) is not None), None)
         self.reason = None if few is None else few.reason
         self.by_seed = {name: np.array([one.value() for one in system]) for name, system in by_patient.items()}
         self.values = {name: round(float(values.mean()), _DIGITS) for name, values in self.by_seed.items()}

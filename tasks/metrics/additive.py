@@ -150,9 +150,7 @@ class Additive:
 
     def interval(self, seed: int, resamples: int = RESAMPLES) -> Interval:
         """95 % by resampling whole patients (of a proportion: Wilson's); without bounds where too few have samples."""
-        there = self.sums[:, 1] != 0 if self.combine in COUNTS else np.ones(len(self.sums), dtype=bool)
-        few = too_few([patient for patient, counts in zip(self.patients, there, strict=True) if counts])
-        if few is not None:
+        if (few := self.few()) is not None:
             return few
         if self.combine == PROPORTION:
             return wilson_interval(by_patient(self.sums, self.patients))
@@ -160,6 +158,11 @@ class Additive:
             return score_interval(self.by_patient(), BOUNDS[self.combine])
         found = resampled([self.by_patient()], seed, resamples)
         return Estimate(found.value, found.ends()).interval()
+
+    def few(self) -> Interval | None:
+        """Why nothing is said of the spread: too few patients have a sample; None where enough have."""
+        there = self.sums[:, 1] != 0 if self.combine in COUNTS else np.ones(len(self.sums), dtype=bool)
+        return too_few([patient for patient, counts in zip(self.patients, there, strict=True) if counts])
 
     def by_patient(self) -> "Additive":
         """The same statistic with one row a patient, named by running number in order of first appearance."""

@@ -40,6 +40,7 @@ MANY = 200  # patients: from here on quantiles of resampled values cover as they
 POWER = 0.8
 _STEP = 1e-6  # of a central difference, relative
 _LEAST_ERROR = 0.1  # of a resample, relative to that of the data
+_ROUNDING = 1e-12  # relative: a spread below it is none
 _ROUNDS = 40  # of bisection
 _SIMULATED = 4000
 
@@ -91,13 +92,19 @@ class Resampled:
     def less(self, other: "Resampled", paired: bool = True) -> "Resampled":
         """This value less another, of the same patients (`paired`) or of independent ones."""
         value, drawn = self.value - other.value, self.drawn - other.drawn
-        if self.errors is None or other.errors is None:
+        if self.errors is None and other.errors is None:
             return Resampled(value, drawn)
         if not paired:
-            return Resampled(value, drawn, squared_errors=self.errors**2 + other.errors**2)
+            return Resampled(value, drawn, squared_errors=self._squared() + other._squared())
+        if self.errors is None or other.errors is None:
+            return Resampled(value, drawn)
         assert self.parts is not None
         assert other.parts is not None
         return Resampled(value, drawn, self.parts - other.parts, self.weights)
+
+    def _squared(self) -> np.ndarray:
+        """se^2 of each resample and, last, of the data: (R + 1,); from `MANY` patients on one for all."""
+        return np.full(len(self.drawn) + 1, np.nanvar(self.drawn)) if self.errors is None else self.errors**2
 
     def over(self, other: "Resampled") -> "Resampled":
         """This value over another of the same patients; NaN where that is not positive."""
@@ -146,15 +153,17 @@ class Estimate:
     trainings: tuple[Trainings, ...] = field(default=())
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """The central interval; without bounds where the statistic is undefined on every resample."""
+        """The central interval; without bounds where the statistic is undefined on every resample, or for a training."""
         if not len(self.ends):
             return Interval(reason="no interval: undefined on every resample")
+        if not self._known:
+            return Interval(reason="no interval: undefined, or undefined without one of the trainings")
         return Interval(*self._bounds(1 - confidence))
 
     def p(self, null: float = 0.0) -> float:
         """Two-sided: the smallest level at which the interval leaves out `null`; 1 where there is none."""
         floor = 2 / (1 + len(self.ends))
-        if not len(self.ends):
+        if not len(self.ends) or not self._known:
             return 1.0
         if not self.trainings:
             tails = [(1 + side.sum()) / (1 + len(self.ends)) for side in (self.ends <= null, self.ends >= null)]
@@ -171,17 +180,28 @@ class Estimate:
         half = self.p(null) / 2
         return half if (self.value > null) == above else 1 - half
 
-    def smallest_found(self, level: float) -> float:
-        """The true difference that 80 % of repetitions find at this two-sided level, if the spread is as estimated here."""
+    def smallest_found(self, level: float) -> float | None:
+        """The true difference that 80 % of repetitions find at this two-sided level, if the spread is as estimated here.
+
+        None where none was seen (all cases equal) or is known, or where no p of so few resamples lies below the level.
+        """
+        if not len(self.ends) or not self._known or level <= 2 / (1 + len(self.ends)):
+            return None
         low, high = self._bounds(1 - CONFIDENCE, patients_alone=True)
         error = (high - low) / (2 * ndtri(0.5 + CONFIDENCE / 2))
         generator = np.random.default_rng(0)
         spread = math.sqrt(error**2 + sum(part.variance for part in self.trainings))
+        if spread <= _ROUNDING * abs(self.value):
+            return None
         half = np.full(_SIMULATED, (ndtri(1 - level / 2) * error) ** 2)
         for part in self.trainings:
             factor = stdtrit(part.degrees, level / 2) ** 2 * part.variance / part.degrees
             half += factor * generator.chisquare(part.degrees, _SIMULATED)
         return float(np.quantile(np.sqrt(half) - spread * generator.normal(size=_SIMULATED), POWER))
+
+    @property
+    def _known(self) -> bool:
+        return math.isfinite(self.value) and all(math.isfinite(part.variance) for part in self.trainings)
 
     def _bounds(self, level: float, patients_alone: bool = False) -> tuple[float, float]:
         low, high = (_quantile(self.ends, share) for share in (level / 2, 1 - level / 2))
@@ -262,8 +282,14 @@ def _gradients(additive: OfSums, sums: np.ndarray) -> np.ndarray:
     return found
 
 
-def of_mean(values: Sequence[float]) -> tuple[Trainings, ...]:
-    """What S trainings with these values (or differences by seed) add to the uncertainty of their mean; nothing for one."""
+def of_mean(values: Sequence[float], entries: Sequence[int] | None = None) -> tuple[Trainings, ...]:
+    """What S trainings with these values (or differences by seed) add to the uncertainty of their mean; nothing for one.
+
+    Args:
+        entries: with how many each weighs in the mean; equally by default.
+    """
     if len(values) < 2:
         return ()
-    return (Trainings(float(np.var(values, ddof=1)) / len(values), len(values) - 1),)
+    shares = np.ones(len(values)) if entries is None else np.asarray(entries, dtype=np.float64)
+    shares = shares / shares.sum()
+    return (Trainings(float(np.var(values, ddof=1) * (shares**2).sum()), len(values) - 1),)

@@ -19,9 +19,9 @@ from typing import Literal
 import numpy as np
 
 from medim.files import hash_of
-from tasks.metrics.additive import Additive
+from tasks.metrics.additive import BOUNDS, Additive
 from tasks.metrics.estimate import Estimate, Resampled, Trainings, of_mean, resampled
-from tasks.metrics.statistics import RESAMPLES, Interval, too_few
+from tasks.metrics.statistics import RESAMPLES, Interval
 
 PERMUTATIONS = 9999
 COMPARISON_RESAMPLES = 9999  # more than of an interval: p-values have to be small enough for Holm over many pairs
@@ -48,13 +48,22 @@ class System:
     entries: Sequence[Additive]
     trainings: Sequence[str] = field(default=())
 
-    def values(self) -> list[float]:
-        """The metric of each training, the mean over its entries."""
+    def by_training(self) -> list[list[float]]:
+        """The metric of each entry of each training."""
         by_training: dict[str, list[float]] = {}
         names = self.trainings or [str(index) for index in range(len(self.entries))]
         for name, entry in zip(names, self.entries, strict=True):
             by_training.setdefault(name, []).append(entry.value())
-        return [float(np.mean(values)) for values in by_training.values()]
+        return list(by_training.values())
+
+    def spread(self) -> tuple[Trainings, ...]:
+        """What trainings add to the uncertainty of the mean over entries."""
+        found = self.by_training()
+        return of_mean([float(np.mean(values)) for values in found], [len(values) for values in found])
+
+    def few(self) -> Interval | None:
+        """Why nothing is said of the spread over patients: of the entry with the fewest."""
+        return next((few for entry in self.entries if (few := entry.few()) is not None), None)
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Difference:
 
     def smallest_found(self, level: float) -> float | None:
         """The true difference that 80 % of repetitions would find at this level; None where the spread is not known."""
-        return None if self.estimate is None or not len(self.estimate.ends) else self.estimate.smallest_found(level)
+        return None if self.estimate is None else self.estimate.smallest_found(level)
 
 
 def value_of(entries: Sequence[Additive]) -> float:
@@ -91,11 +100,14 @@ def value_of(entries: Sequence[Additive]) -> float:
 
 def interval_of(system: System, seed: int, resamples: int = RESAMPLES) -> Interval:
     """95 % interval of `value_of`: over patients and, of several trainings, over these."""
-    few = too_few(system.entries[0].patients)
-    if few is not None:
+    if (few := system.few()) is not None:
         return few
     found = resampled(_checked({"": system})[""], seed, resamples)
-    return Estimate(found.value, found.ends(), of_mean(system.values())).interval()
+    interval = Estimate(found.value, found.ends(), system.spread()).interval()
+    bounds = BOUNDS.get(system.entries[0].combine)
+    if bounds is None or interval.low is None or interval.high is None:
+        return interval
+    return Interval(max(bounds[0], interval.low), min(bounds[1], interval.high))
 
 
 def compare_all(
@@ -120,8 +132,9 @@ def compare_all(
     if not checked:
         return {}
     first = next(iter(checked.values()))[0]
-    if (few := too_few(first.patients)) is not None:
-        raise ValueError(few.reason)
+    for name, system in systems.items():
+        if (few := system.few()) is not None:
+            raise ValueError(f"'{name}': {few.reason}")
     replicates = {name: _replicates(name, entries, seed, resamples) for name, entries in checked.items()}
     single = {name: entries[0] for name, entries in checked.items() if len(entries) == 1}
     swapped: dict[str, np.ndarray] = {}
@@ -144,10 +157,10 @@ def compare_all(
 
 def _trainings(one: System, other: System, matched: bool) -> tuple[Trainings, ...]:
     """What the trainings of both sides add to the spread of a difference; nothing where either has fewer than two."""
-    values, against = one.values(), other.values()
     if matched:
-        return of_mean(np.subtract(values, against).tolist())
-    return (*of_mean(values), *of_mean(against)) if min(len(values), len(against)) > 1 else ()
+        return of_mean([a.value() - b.value() for a, b in zip(one.entries, other.entries, strict=True)])
+    spread, against = one.spread(), other.spread()
+    return (*spread, *against) if spread and against else ()
 
 
 def holm(p: Sequence[float]) -> list[float]:

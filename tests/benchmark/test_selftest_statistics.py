@@ -27,7 +27,7 @@ def test_all_statements_are_simulated_and_within_their_bounds(small):
 
 
 def test_a_verdict_that_does_not_know_trainings_is_found_out(small, monkeypatch):
-    monkeypatch.setattr("tasks.metrics.paired.of_mean", lambda values: ())
+    monkeypatch.setattr("tasks.metrics.paired.of_mean", lambda values, entries=None: ())
     rate = next(rate for rate in rates(60) if rate.what == "false verdict, board")
     assert rate.value > 0.2
     assert rate.failed

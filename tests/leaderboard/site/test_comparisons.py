@@ -59,8 +59,10 @@ def test_non_inferiority_is_told_with_its_margin(table):
     made = table({"a": 0.9, "b": 0.89}, set(), margin=0.05, non_inferior={("a", "b"), ("b", "a")})
     assert verdicts(made) == [
         "BLEU-4: a cannot be told apart from b.",
-        "BLEU-4: a is non-inferior to b at the stated margin of 0.05.",
-        "BLEU-4: b is non-inferior to a at the stated margin of 0.05.",
+        "BLEU-4: a is non-inferior to b at the stated margin of 0.05 "
+        "(by its own interval, not corrected for the number of pairs).",
+        "BLEU-4: b is non-inferior to a at the stated margin of 0.05 "
+        "(by its own interval, not corrected for the number of pairs).",
     ]
     (row,) = comparison_rows(made)
     assert row["verdict"] == "not separable; b non-inferior at a margin of 0.05"
@@ -100,3 +102,20 @@ def test_what_could_have_been_found_stands_beside_what_was_not(table):
     made = table({"a": 0.9, "b": 0.89}, set(), smallest=0.12)
     assert verdicts(made) == ["BLEU-4: a cannot be told apart from b (80 % of repetitions would find a difference of 0.120)."]
     assert comparison_rows(made)[0]["verdict"] == "not separable (80 % of repetitions would find 0.1200)"
+
+
+def test_what_was_not_compared_is_not_called_equal(table):
+    made = table({"a": 0.9, "b": 0.8, "c": 0.5}, {("a", "b")})
+    made.comparisons.pairs[:] = [pair for pair in made.comparisons.pairs if "c" not in (pair.model, pair.against)]
+    made.comparisons.pairs.append(made.comparisons.pairs[0].model_copy(update={"model": "c", "against": "a", "value": 0.5,
+                                                                               "verdict": "worse"}))  # fmt: skip
+    assert verdicts(made)[0].endswith("some pairs were not compared (other cases, too few, or no value).")
+
+
+def test_the_one_with_a_single_training_is_named(table):
+    made = table({"a": 0.9, "b": 0.8, "c": 0.5}, {("a", "b")})
+    made.comparisons.pairs[:] = [
+        pair.model_copy(update={"scope": "checkpoints"}) if "c" in (pair.model, pair.against) else pair
+        for pair in made.comparisons.pairs
+    ]
+    assert verdicts(made)[1].startswith("What is said of c is said of these checkpoints, not of the methods")

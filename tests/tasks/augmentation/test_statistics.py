@@ -100,3 +100,13 @@ def test_rounding_errors_are_no_difference():
     crossed = Crossed(arms)
     assert (crossed.difference("b", "a").value, crossed.difference("b", "a").p) == (0, 1)
     assert crossed.relative("b", "a").reason == "no relative gain: a has 0"
+
+
+def test_a_relative_gain_that_hangs_on_one_seed_has_no_p():
+    """Without the third seed the base has 0: nothing is known of what seeds add, where NaN once passed for significant."""
+    patients = tuple(map(str, range(30)))
+    base = [Additive.mean(np.full(30, value), patients) for value in (0.0, 0.0, 0.5)]
+    arm = [Additive.mean(np.arange(30) / 30, patients)] * 3
+    found = Crossed({"arm": arm, "base": base}, resamples=99).relative("arm", "base")
+    assert (found.low, found.p) == (None, None)
+    assert "without one of the trainings" in found.reason

@@ -157,3 +157,17 @@ def test_independent_samples_add_their_errors():
     paired, apart = one.less(other), one.less(other, paired=False)
     assert paired.errors[-1] == 0
     assert apart.errors == pytest.approx(np.sqrt(2) * one.errors)
+
+
+def test_what_is_undefined_is_never_significant():
+    ends = np.linspace(1, 2, 99)
+    for estimate in (Estimate(1.5, ends, (Trainings(float("nan"), 2),)), Estimate(float("nan"), ends)):
+        assert estimate.p() == 1
+        assert estimate.interval().low is None
+        assert estimate.smallest_found(0.05) is None
+
+
+def test_no_difference_is_found_below_the_least_p():
+    ends = np.linspace(-1, 1, 99)
+    assert Estimate(0.0, ends).smallest_found(0.05) is not None
+    assert Estimate(0.0, ends).smallest_found(0.01) is None

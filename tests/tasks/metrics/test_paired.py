@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import kstest
 
 from tasks.metrics.additive import Additive
+from tasks.metrics.estimate import resampled
 from tasks.metrics.paired import (
     BOOTSTRAP,
     INDEPENDENT,
@@ -224,3 +225,56 @@ def test_what_cannot_be_compared_is_refused():
         compare([mean(values)], [Additive.mean(values, [f"x{i}" for i in range(20)])])
     with pytest.raises(ValueError, match="has no values"):
         compare([mean(values)], [])
+
+
+def test_patients_without_samples_are_no_evidence_in_comparisons():
+    there = np.zeros((30, 2))
+    there[:3] = 1
+    one, other = (Additive(there * [hit, 1], tuple(map(str, range(30))), "mean") for hit in (1, 0))
+    assert interval_of(System([one]), 0).reason == "no interval: 3 patients, fewer than 15"
+    with pytest.raises(ValueError, match="'b': no interval: 3 patients"):
+        compare_all({"a": System([Additive.mean(np.ones(30), one.patients)]), "b": System([other])}, 0, 99, 99)
+
+
+def test_every_independent_sample_is_large_enough():
+    many = Additive.mean(np.arange(300.0), tuple(map(str, range(300))), paired=False)
+    three = Additive.mean([1.0, 1.1, 1.2], ("0", "1", "2"), paired=False)
+    with pytest.raises(ValueError, match="'b': no interval: 3 patients"):
+        compare_all({"a": System([many]), "b": System([three])}, 0, 99, 99)
+
+
+def test_a_small_independent_sample_is_studentised_beside_a_large_one():
+    generator = np.random.default_rng(0)
+    many = Additive.mean(generator.normal(size=400), tuple(map(str, range(400))), paired=False)
+    few = Additive.mean(generator.normal(size=15), tuple(map(str, range(15))), paired=False)
+    found = compare_all({"a": System([many]), "b": System([few])}, 0, 1999, 99)["a", "b"]
+    drawn = resampled([many], 0, 1999).less(resampled([few], 1, 1999), paired=False)
+    assert drawn.errors is not None
+    plain = np.quantile(drawn.drawn, [0.025, 0.975])
+    assert found.interval.high - found.interval.low > 1.05 * (plain[1] - plain[0])
+
+
+def test_a_mean_over_trainings_stays_within_the_bounds_of_its_metric():
+    patients = tuple(map(str, range(30)))
+    entries = [
+        Additive(np.stack([np.ones(30), np.zeros(30), np.arange(30) < misses], axis=1), patients, "micro-f1")
+        for misses in (1, 6)
+    ]
+    interval = interval_of(System(entries), 0)
+    assert 0 <= interval.low < interval.high == 1
+
+
+def test_a_training_weighs_as_its_entries_do():
+    patients = tuple(map(str, range(15)))
+    entries = [Additive.mean(np.full(15, value), patients) for value in (1.0, 1.0, 1.0, 2.0)]
+    (part,) = System(entries, ["a", "a", "a", "b"]).spread()
+    assert part.variance == pytest.approx(0.5 * (0.75**2 + 0.25**2))
+    assert part.degrees == 1
+
+
+def test_equal_cases_tell_nothing_of_what_could_be_found():
+    same = Additive.mean(np.ones(30), tuple(map(str, range(30))))
+    for entries in ([same], [same, same]):
+        found = compare_all({"a": System(entries), "b": System(entries)}, 0, 99, 99)["a", "b"]
+        assert found.p == 1
+        assert found.smallest_found(0.05) is None
