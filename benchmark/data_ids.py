@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 
+from leaderboard.files import is_formula
 from medim.data.dataset import load_dataset
 from medim.errors import UserError, unknown
 from medim.pair import SPLITS
@@ -41,7 +42,13 @@ def as_lines(rows: Sequence[dict[str, str]]) -> str:
 
 
 def as_csv(rows: Sequence[dict[str, str]]) -> str:
-    """A table with a line of column names."""
+    """A table with a line of column names.
+
+    Raises:
+        UserError: a spreadsheet would run one of its texts: neutralised it would be another id.
+    """
+    if odd := next((text for row in rows for text in row.values() if is_formula(text)), None):
+        raise UserError(f"a spreadsheet would run '{odd}' as a formula: write a file of another name than .csv, of JSON lines")
     stream = io.StringIO()
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -1,6 +1,7 @@
 """DICOM files to 8-bit pictures as a viewer shows them: modality and VOI transforms, the right way round, padding black."""
 
 import math
+import re
 import struct
 import warnings
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from medim.data.image_files import GeometryError, check_geometry
-from medim.errors import UserError
+from medim.errors import UserError, plain
 
 SUFFIXES = (".dcm", ".dicom")
 MARK = b"DICM"
@@ -96,7 +97,7 @@ def _stored(dataset: Any) -> np.ndarray:
     if "PixelData" not in dataset:
         kind = dataset.get("Modality") or "not stated"
         raise UserError(f"the DICOM file holds no integer pixel data (modality: {kind})")
-    if (frames := int(dataset.get("NumberOfFrames") or 1)) > 1:
+    if (frames := int(_number("NumberOfFrames", dataset.get("NumberOfFrames") or 1))) > 1:
         raise UserError(f"the DICOM file holds {frames} frames and a pair one picture: write the frame to a file of its own")
     check_geometry(int(dataset.Columns), int(dataset.Rows))
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -119,6 +120,8 @@ def _stored(dataset: Any) -> np.ndarray:
 
 def _greyscale(stored: np.ndarray, dataset: Any) -> Image.Image:
     """Stored integers (H, W) as mode L; every distinct value is transformed once, whatever the size of the picture."""
+    if stored.ndim != 2:
+        raise UserError(f"the DICOM file holds values of {len(stored)} pictures and states one")
     low, high = int(stored.min()), int(stored.max())
     if high - low < 1 << 16:
         levels = np.arange(low, high + 1)
@@ -155,7 +158,8 @@ def _shown(levels: np.ndarray, present: np.ndarray, dataset: Any) -> tuple[np.nd
     values = levels.astype(np.float64)
     nowhere = np.zeros(len(levels), dtype=bool)
     slope = dataset.get("RescaleSlope")
-    rescale = (1.0, 0.0) if slope is None else (float(slope), float(dataset.get("RescaleIntercept") or 0))
+    intercept = _number("RescaleIntercept", dataset.get("RescaleIntercept") or 0)
+    rescale = (1.0, 0.0) if slope is None else (_number("RescaleSlope", slope), intercept)
     if not rescale[0] or not all(map(math.isfinite, rescale)):
         raise UserError("rescale slope {:g} and intercept {:g} leave nothing of its values".format(*rescale))
     if modality := dataset.get("ModalityLUTSequence"):
@@ -197,7 +201,7 @@ def _window(dataset: Any) -> tuple[float, float] | None:
             value = value[0] if len(value) else None
         if value is None or value == "":
             return None
-        ends.append(float(value))
+        ends.append(_number(name, value))
     if not all(map(math.isfinite, ends)):
         raise UserError("window (centre {:g}, width {:g}) is none".format(*ends))
     return ends[0], ends[1]
@@ -205,7 +209,7 @@ def _window(dataset: Any) -> tuple[float, float] | None:
 
 def _square_pixels(picture: Image.Image, dataset: Any) -> Image.Image:
     """The picture with pixels as high as they are wide."""
-    ratio = next((ratio for name in _SPACINGS if (ratio := _height_by_width(dataset.get(name))) is not None), 1.0)
+    ratio = next((ratio for name in _SPACINGS if (ratio := _height_by_width(name, dataset.get(name))) is not None), 1.0)
     if abs(ratio - 1) < 0.01:
         return picture
     if not 1 / STEEPEST <= ratio <= STEEPEST:
@@ -216,12 +220,28 @@ def _square_pixels(picture: Image.Image, dataset: Any) -> Image.Image:
     return picture.resize(sides, Image.Resampling.BICUBIC)
 
 
-def _height_by_width(value: Any) -> float | None:
-    """Of a pixel, from a pair (between rows, between columns), or None where there is no such pair of positive numbers."""
-    if value is None or isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
+def _height_by_width(name: str, value: Any) -> float | None:
+    """Of a pixel, from a pair (between rows, between columns), or None where the file states none.
+
+    Raises:
+        UserError: what it states is no pair of positive numbers: the shape of its pixels is not known.
+    """
+    if value is None or value == "" or (hasattr(value, "__len__") and not len(value)):
         return None
-    down, across = (float(number) if number not in (None, "") else 0.0 for number in value)
-    return down / across if 0 < down < math.inf and 0 < across < math.inf else None
+    ends = [_number(name, end) for end in ([value] if isinstance(value, str | int | float) else value)]
+    if not any(ends):  # written for "not known"
+        return None
+    if len(ends) != 2 or not all(0 < end < math.inf for end in ends):
+        raise UserError(f"its {name} {', '.join(f'{end:g}' for end in ends)} is no pair of positive numbers")
+    return ends[0] / ends[1]
+
+
+def _number(name: str, value: Any) -> float:
+    """The value of an element. Raises UserError where it is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise UserError(f"its {name} '{plain(str(value))[:40]}' is no number") from None
 
 
 def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> tuple[np.ndarray, np.ndarray]:
@@ -278,5 +298,5 @@ def _colour(stored: np.ndarray, dataset: Any) -> Image.Image:
 
 
 def _told(error: Exception) -> str:
-    """An error in one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """An error in one line, without addresses in memory, which differ from run to run."""
+    return plain(re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", str(error))) or type(error).__name__

@@ -54,3 +54,13 @@ def test_an_unknown_split_names_the_nearest(command, studies):
     result = command("data", "ids", studies, "--split", "tets")
     assert result.exit_code == 2
     assert "unknown split 'tets'; did you mean 'test'?" in result.stderr
+
+
+def test_an_id_that_a_spreadsheet_would_run_goes_into_no_csv(command, studies, tmp_path):
+    file = studies / "pairs.jsonl"
+    file.write_text(file.read_text().replace('"id": "a-0"', '"id": "=1+1"'))
+    result = command("data", "ids", studies, "--out", tmp_path / "ids.csv")
+    assert result.exit_code != 0
+    assert "a spreadsheet would run '=1+1' as a formula" in result.output
+    assert not (tmp_path / "ids.csv").exists()
+    assert '"=1+1"' in command("data", "ids", studies).stdout

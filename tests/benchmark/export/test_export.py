@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 from benchmark.export.export import Outcome, Part, export
 from benchmark.export.formats import FORMS
+from benchmark.export.gate import Gate, Rules
 from benchmark.export.prompts import Prompts
 from medim.data.folder import FolderDataset
 from medim.data.images import read_image
@@ -206,6 +208,7 @@ world = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(world)
 from benchmark.export.export import Part, export
 from benchmark.export.formats import FORMS
+from benchmark.export.gate import Gate, Rules
 from benchmark.export.prompts import Prompts
 data, model = world.NoiseData(), world.NoiseModel(pool=6000, delay=float(sys.argv[5]))
 source = world.Generated(model, int(sys.argv[3]), 20, Prompts(), 0, data, "CC0-1.0")
@@ -256,3 +259,36 @@ def test_the_first_pairs_are_drawn_before_the_training_split_is_read(world, tmp_
     outcome = export(source, gate, FORMS["folder"](), tmp_path / "out", title="t", terms="CC0-1.0", batch_size=2)
     assert (outcome.kept, drawn) == (6, [1])
     assert "held-out images, for the thresholds" in capsys.readouterr().err
+
+
+class TwoDomains:
+    """Reports of two domains; the model that learned from them writes of one, the other, or of neither."""
+
+    def __init__(self, data) -> None:
+        self.data, self.domains = data, ("chest-xray", "pathology")
+
+    def __getattr__(self, name):
+        return getattr(self.data, name)
+
+    def pair(self, split, index):
+        domain = self.domains[index % 2]
+        words = "heart and lungs are clear" if index % 2 == 0 else "glands in fibrous stroma"
+        return replace(self.data.pair(split, index), domain=domain, report=f"{words}, case {index}.")
+
+
+@pytest.mark.parametrize("form", ["folder", "llava"])
+def test_a_generated_pair_bears_the_domain_of_its_own_report(world, tmp_path, monkeypatch, form):
+    texts = ["The heart and lungs are clear.", "Glands in stroma.", "qqq zzz"]
+    model = world.Model()
+    drawn = model.generate_pairs
+
+    def told(prompts, *, seeds):
+        return [(image, texts[seed % 3]) for (image, _), seed in zip(drawn(prompts, seeds=seeds), seeds, strict=True)]
+
+    monkeypatch.setattr(model, "generate_pairs", told)
+    source = world.Generated(model, 12, 1, Prompts(), 0, TwoDomains(world.Data()), "CC0-1.0")
+    export(source, Gate(Rules()), FORMS[form](), tmp_path / "o", title="", terms="")
+    lines = rows(tmp_path / "o" / "pairs.jsonl") if form == "folder" else json.loads((tmp_path / "o" / "data.json").read_text())
+    expected = {0: "chest-xray", 1: "pathology", 2: None}
+    assert {line["seed"] % 3 for line in lines} == {0, 1, 2}
+    assert [line["domain"] for line in lines] == [expected[line["seed"] % 3] for line in lines]

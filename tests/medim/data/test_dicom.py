@@ -324,3 +324,31 @@ def test_pixels_become_square(tmp_path, elements, size):
     assert picture.info["clipped"] == 0
     colour = np.repeat((WEDGE // 16).astype(np.uint8)[..., None], 3, axis=2)
     assert read_dicom(dicom(tmp_path / "y.dcm", colour, bits=8, photometric="RGB", **elements)).size == size
+
+
+@pytest.mark.parametrize(
+    ("elements", "says"),
+    [
+        ({"PixelSpacing": [0, 1]}, "its PixelSpacing 0, 1 is no pair of positive numbers"),
+        ({"PixelSpacing": ["-0.1", "0.2"]}, "its PixelSpacing -0.1, 0.2 is no pair"),
+        ({"PixelSpacing": "0.2"}, "its PixelSpacing 0.2 is no pair"),
+        ({"ImagerPixelSpacing": ["0.2", "0.2", "0.4"]}, "its ImagerPixelSpacing 0.2, 0.2, 0.4 is no pair"),
+        ({"data": b"\1\0" * 32}, "holds values of 2 pictures and states one"),
+    ],
+)
+def test_what_contradicts_one_square_picture_is_refused_by_name(tmp_path, elements, says):
+    with pytest.raises(UserError, match=says):
+        read_dicom(dicom(tmp_path / "x.dcm", np.arange(16, dtype=np.uint16).reshape(4, 4), **elements))
+
+
+@pytest.mark.parametrize("name", ["WindowCenter", "RescaleSlope", "RescaleIntercept", "PixelSpacing"])
+def test_text_in_place_of_a_number_is_told_by_the_field(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(pydicom.config.settings, "_writing_validation_mode", 0)
+    path = dicom(
+        tmp_path / "x.dcm", np.arange(16, dtype=np.uint16).reshape(4, 4), WindowWidth="20", WindowCenter="8", RescaleSlope=1
+    )
+    dataset = pydicom.dcmread(path)
+    dataset.add_new(pydicom.datadict.tag_for_keyword(name), "LO", "2048,5")
+    dataset.save_as(path)
+    with pytest.raises(UserError, match=f"its {name} '2048,5' is no number"):
+        read_dicom(path)
