@@ -98,7 +98,7 @@ def _anchored(
     if scale.problem is not None:
         return make_score(f"anchored {name}", None, context, n, coverage, True, reason=scale.problem, **details)
     put = Additive(hits.sums, hits.patients, "affine-mean", {"zero": scale.shuffled, "one": scale.real}, paired=False)
-    method = "percentile bootstrap over samples, the other pairs taken as they are"
+    method = f"{put.method}, the other pairs taken as they are"
     return make_score(f"anchored {name}", put.value(), context, n, coverage, True, method=method, additive=put, **details)
 
 
