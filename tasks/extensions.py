@@ -1,6 +1,7 @@
 """Metrics of other packages: found by entry point, asked after a task's own."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 
@@ -32,7 +33,7 @@ def extra_scores(
         try:
             with foreign(f"metric '{entry.name}' ({entry.value})"), offline():
                 metric: Metric = entry.load()
-                scores += _checked(metric(task, cases, predictions, context), [*own, *scores])
+                scores += _checked(metric(task, list(cases), list(predictions), context), [*own, *scores])
         except UserError as error:
             n, coverage = len(cases), len(predictions) / len(cases) if cases else 0.0
             why = {"unavailable": True} | because(error)
@@ -50,6 +51,8 @@ def _checked(scores: Sequence[Score], others: Sequence[Score]) -> list[Score]:
     for score in scores:
         if not isinstance(score, Score):
             raise TypeError(f"gave {type(score).__name__} and no tasks.task.Score")
+        if not score.metric or not score.metric.isprintable():
+            raise ValueError(f"a score is called {score.metric!r}")
         if score.metric in names:
             raise ValueError(f"two metrics are called '{score.metric}'")
         names.append(score.metric)
@@ -60,7 +63,10 @@ def _checked(scores: Sequence[Score], others: Sequence[Score]) -> list[Score]:
         if (score.ci_low is None) != (score.ci_high is None):
             raise ValueError(f"'{score.metric}' has one end of an interval")
         for number in (score.value, score.ci_low, score.ci_high):
-            float(number or 0)
+            if number is not None and not math.isfinite(float(number)):
+                raise ValueError(f"'{score.metric}' has {number}: a value that does not exist is None, with a reason")
+            if isinstance(number, bool | str):
+                raise TypeError(f"'{score.metric}' has {number!r}: a number is needed")
         json.dumps(dict(score.signature), allow_nan=False)
     return list(scores)
 

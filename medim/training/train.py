@@ -237,7 +237,8 @@ def backbone_config(recipe: ModelRecipe, vocabulary: int, shape: dict | None = N
     """
     if shape is None and isinstance(recipe.backbone, str):
         return load_config(recipe.backbone, recipe.layers)
-    fields = {**recipe.backbone, "vocab_size": vocabulary} if shape is None else shape
+    fields = {**recipe.backbone, "vocab_size": vocabulary} if isinstance(recipe.backbone, dict) and shape is None else shape
+    assert fields is not None
     config = config_of(fields)
     refuse_unread(fields, config)
     if recipe.layers is not None:
