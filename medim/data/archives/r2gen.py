@@ -109,8 +109,8 @@ class R2Gen(Archive):
         if "report" not in value:
             raise UserError("field 'report' is missing or no text")
         report = report_in(value["report"], "the report")
-        number = key_in(value.get("study_id"), "field 'study_id'")
-        study = f"s{number}" if number else identity
+        stated = key_in(value.get("study_id"), "field 'study_id'")
+        study = f"s{stated}" if stated else identity
         patient = self._patient(value, identity, paths[0])
         for number, path in enumerate(paths):
             name = unique(f"{identity}-{number}" if len(paths) > 1 else identity)
