@@ -116,6 +116,14 @@ def _short(name: str, shape: tuple["Draw", str, float], patients: int, runs: int
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
 _F1 = np.array([0.5, 0.15, 0.2])  # chances of a hit, a false alarm and a miss
+
+
+def _share(generator: np.random.Generator, count: int) -> np.ndarray:
+    """Hits of 10 samples a patient, whose chances are alike (correlation 0.3) around 0.9."""
+    chances = generator.beta(0.9 * 7 / 3, 0.1 * 7 / 3, size=count)
+    return np.stack([generator.binomial(10, chances), np.full(count, 10)], axis=1).astype(float)
+
+
 _RARE = np.array([0.09, 0.02, 0.03])
 
 
@@ -126,6 +134,7 @@ def _mean_of(values: np.ndarray) -> np.ndarray:
 _SHAPES: dict[str, tuple[Draw, str, float]] = {
     "normal mean": (lambda generator, count: _mean_of(generator.normal(size=count)), "mean", 0.0),
     "exponential mean": (lambda generator, count: _mean_of(generator.exponential(size=count)), "mean", 1.0),
+    "share of several samples": (_share, "proportion", 0.9),
     "F1 of a rare label": (
         lambda generator, count: generator.multinomial(2, [*_RARE, 1 - _RARE.sum()], size=count)[:, :3].astype(float),
         "micro-f1", float(micro_f1_of_sums(_RARE[None])[0]),

@@ -133,10 +133,10 @@ class Additive:
     def method(self) -> str:
         """How `interval` is made, for signatures."""
         units = "patients" if self.paired else "samples"
-        if self.combine == PROPORTION:
-            return f"Wilson score, effective number of samples over {units}"
         if self._by_score:
             return f"Wilson score with t, effective number of {units} by linearisation"
+        if self.combine == PROPORTION:
+            return f"Wilson score, effective number of samples over {units}"
         kind = "studentised" if self.smooth and len(set(self.patients)) < MANY else "percentile"
         return f"{kind} bootstrap over {units}, {RESAMPLES} resamples"
 
@@ -152,10 +152,10 @@ class Additive:
         """95 % by resampling whole patients (of a proportion: Wilson's); without bounds where too few have samples."""
         if (few := self.few()) is not None:
             return few
-        if self.combine == PROPORTION:
-            return wilson_interval(by_patient(self.sums, self.patients))
         if self._by_score:
             return score_interval(self.by_patient(), BOUNDS[self.combine])
+        if self.combine == PROPORTION:
+            return wilson_interval(by_patient(self.sums, self.patients))
         found = resampled([self.by_patient()], seed, resamples)
         return Estimate(found.value, found.ends()).interval()
 
@@ -176,7 +176,7 @@ def mean(sums: np.ndarray) -> np.ndarray:
     return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] != 0)
 
 
-@combiner(PROPORTION)
+@combiner(PROPORTION, bounds=(0, 1))
 def proportion(sums: np.ndarray) -> np.ndarray:
     """Hits / samples: (R, 2) -> (R,), in [0, 1]."""
     return mean(sums)

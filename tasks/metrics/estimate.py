@@ -12,9 +12,9 @@ cover 0.90), the studentised bootstrap (Efron 1981; Davison and Hinkley 1997, se
 
 Of values between known bounds (0 and 1, say) an interval over few patients is Wilson's (1927) with that error instead, on the
 scale x from 0 to 1, with the effective number of patients n' (Korn and Graubard 1998), which is that of the patients with a
-share in the value where it lies at a bound:
+share in the value where it lies at a bound, and t for z:
 
-    n' = x (1 - x) / se^2;  centre = (x + c^2 / 2n') / (1 + c^2 / n'),  c the quantile of t
+    n' = x (1 - x) / (se^2 S / (S - 1));  centre = (x + c^2 / 2n') / (1 + c^2 / n'),  c the quantile of t, S patients
     half width = c / (1 + c^2 / n') sqrt(x (1 - x) / n' + c^2 / 4n'^2)
 
 Over trainings: V_i, the variance of a mean over S_i trainings, with S_i - 1 degrees of freedom. Both together:
@@ -41,6 +41,7 @@ POWER = 0.8
 _STEP = 1e-6  # of a central difference, relative
 _LEAST_ERROR = 0.1  # of a resample, relative to that of the data
 _ROUNDING = 1e-12  # relative: a spread below it is none
+_NOTHING = 1e-20  # variance that is rounding alone
 _ROUNDS = 40  # of bisection
 _SIMULATED = 4000
 
@@ -229,17 +230,29 @@ def score_interval(statistic: OfSums, bounds: tuple[float, float]) -> Interval:
         return Interval(reason="no interval: undefined on every resample")
     parts = (_gradients(statistic, totals) @ statistic.sums.T)[0]
     low, width = bounds[0], bounds[1] - bounds[0]
-    x, variance = (value - low) / width, float(((parts - parts.mean()) ** 2).sum()) / width**2
     sharing = int((statistic.sums != 0).any(axis=1).sum())
-    if 0 < x < 1 and variance == 0:
+    unbiased = sharing / max(1, sharing - 1)
+    x, variance = (value - low) / width, unbiased * float(((parts - parts.mean()) ** 2).sum()) / width**2
+    inside = 0 < x < 1 and math.isfinite(variance)
+    if inside and variance < _NOTHING:
         return Interval(value, value)
-    count = x * (1 - x) / variance if 0 < x < 1 and math.isfinite(variance) else max(1, sharing)
-    quantile = float(stdtrit(max(1, sharing - 1), 0.5 + CONFIDENCE / 2))
+    count = x * (1 - x) / variance if inside else max(1, sharing)
+    degrees = _degrees(parts - parts.mean(), sharing) if inside else max(1, sharing - 1)
+    quantile = float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
     scale = 1 + quantile**2 / count
     centre = (x + quantile**2 / (2 * count)) / scale
     half = quantile / scale * math.sqrt(x * (1 - x) / count + quantile**2 / (4 * count**2))
     ends = (max(0.0, centre - half) if x > 0 else 0.0, min(1.0, centre + half) if x < 1 else 1.0)
     return Interval(low + width * ends[0], low + width * ends[1])
+
+
+def _degrees(deviations: np.ndarray, sharing: int) -> float:
+    """Degrees of freedom with which the variance of S patients' parts is known: 2 S / (kurtosis - 1), S - 1 at most.
+
+    Var(s^2) = sigma^4 (kurtosis - 1) / S for large S, and 2 sigma^4 / v of chi-squared with v degrees.
+    """
+    kurtosis = sharing * float((deviations**4).sum()) / float((deviations**2).sum()) ** 2
+    return float(np.clip(2 * sharing / max(kurtosis - 1, 1e-9), 1, max(1, sharing - 1)))
 
 
 def resampled(system: Sequence[OfSums], seed: int | tuple[int, ...], resamples: int) -> Resampled:

@@ -65,7 +65,7 @@ def test_few_patients_have_wilsons_interval_of_what_lies_between_bounds():
     """Of a share of single samples it is Wilson's own, with t for z."""
     hits = np.array([1.0] * 12 + [0.0] * 8)
     found = Additive(np.stack([hits, np.ones(20)], axis=1), names(20), "share").interval(0)
-    c, n, x = 2.0930, 20, 0.6
+    c, n, x = 2.0930, 19, 0.6  # an unbiased variance: 19 of the 20
     centre, half = (x + c**2 / (2 * n)) / (1 + c**2 / n), c / (1 + c**2 / n) * np.sqrt(x * (1 - x) / n + c**2 / (4 * n**2))
     assert (found.low, found.high) == pytest.approx((centre - half, centre + half), abs=1e-4)
 
