@@ -118,5 +118,5 @@ def test_rotation_depends_on_distance_alone_and_on_both_axes_of_an_image():
 
 
 def test_an_unknown_family_names_the_nearest():
-    with pytest.raises(UserError, match="unknown family of backbone 'unidisk'; did you mean 'unidisc'"):
+    with pytest.raises(UserError, match="unknown backbone family 'unidisk'; did you mean 'unidisc'"):
         config_of({"model_type": "unidisk"})
