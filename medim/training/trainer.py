@@ -1,5 +1,6 @@
 """Training on the transformers Trainer: the diffusion loss, the validation bound, checkpoints, continuing after a kill."""
 
+import json
 import math
 from contextlib import nullcontext
 from functools import partial
@@ -183,10 +184,18 @@ def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> Tr
 
 
 def last_checkpoint(out: Path, averaged: bool = False) -> Path | None:
-    """The newest whole checkpoint: `trainer_state.json` is the last file that the Trainer writes into one, then the average."""
-    last = EMA if averaged else "trainer_state.json"
-    whole = [path for path in out.glob("checkpoint-*") if (path / last).exists()]
-    return max(whole, key=lambda path: int(path.name.split("-")[1]), default=None)
+    """The newest whole checkpoint: the average is written into it last, or else `trainer_state.json`, which a kill may cut off."""
+    paths = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
+    whole = ((path / EMA).exists() if averaged else _is_json(path / "trainer_state.json") for path in paths)
+    return next((path for path, is_whole in zip(paths, whole, strict=False) if is_whole), None)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def check_checkpoint(checkpoint: Path, model: MeDiMModel) -> None:

@@ -208,11 +208,15 @@ def test_without_a_compiler_a_recipe_that_compiles_trains_uncompiled_and_says_so
 
 
 def test_half_a_checkpoint_is_passed_over(tmp_path):
-    for step, files in ((4, ["trainer_state.json"]), (12, ["trainer_state.json"]), (16, ["model.safetensors"])):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        for name in files:
-            (tmp_path / f"checkpoint-{step}" / name).touch()
+    """Not even begun, or with a last file that a kill left empty or cut off."""
+    for step, state in ((4, "{}"), (12, '{"global_step": 12}'), (16, None), (20, ""), (24, '{"global_step": 2')):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "model.safetensors").touch()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
     assert trainer.last_checkpoint(tmp_path).name == "checkpoint-12"
+    assert trainer.last_checkpoint(tmp_path, averaged=True) is None
 
 
 def test_mistakes_in_a_recipe_name_the_key_and_the_nearest(squares, recipe_file, tmp_path):
