@@ -184,7 +184,7 @@ def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> Tr
 
 
 def last_checkpoint(out: Path, averaged: bool = False) -> Path | None:
-    """The newest whole checkpoint: the average is written into it last, or else `trainer_state.json`, which a kill may cut off."""
+    """The newest whole checkpoint: the average comes last into it, or else `trainer_state.json`, which a kill may cut off."""
     paths = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     whole = ((path / EMA).exists() if averaged else _is_json(path / "trainer_state.json") for path in paths)
     return next((path for path, is_whole in zip(paths, whole, strict=False) if is_whole), None)
