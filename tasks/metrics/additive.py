@@ -179,7 +179,8 @@ def mean(sums: np.ndarray) -> np.ndarray:
 @combiner(PROPORTION, bounds=(0, 1))
 def proportion(sums: np.ndarray) -> np.ndarray:
     """Hits / samples: (R, 2) -> (R,), in [0, 1]."""
-    return mean(sums)
+    hits, samples = sums.T
+    return mean(np.stack([hits, samples], axis=1))
 
 
 @combiner("affine-mean")
