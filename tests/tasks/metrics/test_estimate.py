@@ -28,7 +28,7 @@ def names(count):
 def test_many_patients_have_the_percentile_interval_of_scipy():
     values = np.random.default_rng(0).exponential(size=MANY)
     ours = Additive.mean(values, names(MANY)).interval(0, resamples=4000)
-    theirs = bootstrap((values,), np.mean, method="percentile", n_resamples=4000, rng=1).confidence_interval
+    theirs = bootstrap((values,), np.mean, method="percentile", n_resamples=4000, random_state=1).confidence_interval
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.01)
 
 
