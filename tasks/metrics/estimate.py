@@ -21,8 +21,8 @@ Over trainings: V_i, the variance of a mean over S_i trainings, with S_i - 1 deg
 
     half width^2 = (half width over patients)^2 + sum_i t_{S_i - 1}^2 V_i
 
-which covers at least its level where all parts are normal and independent (Banerjee 1960). The wider of the two half widths
-alone does not: at five seeds it called 6.4 % of differences real where there was none.
+which covers at least its level where all parts are normal and independent (Banerjee 1960); the wider of the two half widths
+alone does not. `medim-bench selftest --statistics` simulates it.
 """
 
 import math
