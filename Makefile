@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 EXTRAS ?= scoring,archives,lora,tensorboard,gguf,dev
 SLOW_TIMEOUT ?= 3600
-SMOKE := tests/benchmark/test_doctor.py tests/benchmark/test_cli.py tests/benchmark/export/test_formats.py \
-	tests/leaderboard/test_plots.py tests/medim/backbones tests/medim/data/archives/test_hub.py tests/medim/sampling/test_cache.py \
+SMOKE := tests/benchmark/doctor/test_report.py tests/benchmark/test_cli.py tests/benchmark/export/test_formats.py \
+	tests/leaderboard/plots tests/medim/backbones tests/medim/data/archives/hub tests/medim/sampling/test_cache.py \
 	tests/medim/sampling/test_from_the_left.py tests/medim/test_denoiser.py tests/medim/test_pretrained.py \
 	tests/medim/training/test_as_causal_lm.py tests/medim/training/test_variants.py tests/tasks/adapters \
 	tests/tasks/downstream/test_llava.py tests/tasks/downstream/test_vision_encoder_decoder.py
@@ -75,8 +75,8 @@ format: $(STAMP)  ## lets ruff rewrite the layout
 
 # A finished tokenizer and model are kept: remove runs/checkpoint to begin from nothing.
 checkpoint: $(STAMP)  ## trains all shipped weights anew: checkers, tokenizer, model (an hour and more on a CPU)
-	$(BIN)/python -m medim.data.phantom.image_checker_training
-	$(BIN)/python -m medim.data.phantom_v2.image_checker_training
+	$(BIN)/python -m medim.data.phantom.v1.image_checker_training
+	$(BIN)/python -m medim.data.phantom.v2.reading.image_checker_training
 	$(BIN)/medim-bench train tokenizer --preset phantom-tiny --data phantom --out runs/checkpoint/tokenizer
 	$(BIN)/medim-bench train model --preset phantom-tiny --data phantom --tokenizer runs/checkpoint/tokenizer --out runs/checkpoint/model
 	$(BIN)/python -m medim.checkpoints.ship runs/checkpoint/model phantom-tiny

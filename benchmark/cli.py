@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmark.installation import MEND, trouble
+from benchmark.doctor.installation import MEND, trouble
 from benchmark.status import INTERRUPTED, STOPPED
 from benchmark.streams import open_closed
 
@@ -23,7 +23,7 @@ if (_trouble := trouble()) is not None:
 
 from leaderboard.errors import LeaderboardError
 from medim import __version__
-from medim.errors import UserError, plain, unknown
+from medim.common.errors import UserError, plain, unknown
 
 # In the order of a first day's work; the help lists them so.
 VERBS = (

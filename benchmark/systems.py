@@ -5,8 +5,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medim.common.errors import UserError
 from medim.data.dataset import Checker, PairDataset
-from medim.errors import UserError
 from tasks.protocols import Answered, Generator
 
 if TYPE_CHECKING:

@@ -3,8 +3,8 @@
 import re
 
 from medim.checkpoints import resolve
-from medim.errors import UserError
-from medim.files import read_mapping
+from medim.common.errors import UserError
+from medim.common.files import read_mapping
 
 RESTRICTED = ("credentialed", "physionet", "data use agreement", "dua", "restricted")
 

@@ -4,19 +4,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from leaderboard.compare import Board, Table, boards
-from leaderboard.comparison import NOTHING, Comparisons
 from leaderboard.errors import LeaderboardError
 from leaderboard.files import file_name, read_text, write_bytes, write_text
-from leaderboard.gallery import Gallery, galleries
-from leaderboard.length_plot import EVERY, Lengths, calibration_plot
-from leaderboard.plots import Plot, lengths_plot, slug, table_plots
-from leaderboard.plots_across import across_plots
+from leaderboard.plots.across import across_plots
+from leaderboard.plots.length import EVERY, Lengths, calibration_plot
+from leaderboard.plots.metrics import Plot, lengths_plot, slug, table_plots
 from leaderboard.record import Record
 from leaderboard.reported import reported_records
+from leaderboard.site.gallery import Gallery, galleries
 from leaderboard.site.page import TableView, render
 from leaderboard.store import Run, Sample, collect, read_samples, systems_of
-from leaderboard.tables import csv_text, long_frame, markdown, wide_frame
+from leaderboard.tables.compare import Board, Table, boards
+from leaderboard.tables.comparison import NOTHING, Comparisons
+from leaderboard.tables.formats import csv_text, long_frame, markdown, wide_frame
 
 SAMPLES_PER_MODEL = 24
 SAMPLES_PER_ANCHOR = 6

@@ -13,9 +13,9 @@ from medim.backbones.build import build_backbone, config_of
 from medim.backbones.causal_lm import load_pretrained
 from medim.backbones.timestep import TimestepEmbedding
 from medim.canvas import MODALITIES, Layout, Modality
+from medim.common.errors import UserError, unknown
+from medim.common.files import share_weights
 from medim.diffusion.transition import transition
-from medim.errors import UserError, unknown
-from medim.files import share_weights
 from medim.vocabulary import Vocabulary
 
 FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}

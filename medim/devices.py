@@ -7,7 +7,7 @@ from shutil import which
 
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 
 def chosen_device(name: str | None) -> torch.device:

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import torch
 
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
 from medim.diffusion.likelihood import bound_terms, evidence, places
-from medim.errors import UserError
 from medim.tokenizers.report import ReportTokenizer
 
 # A full stop ends a sentence where white space or nothing follows it: "1.5 cm" is one; so does a line break.

@@ -11,24 +11,24 @@ from PIL import Image
 
 from medim.canvas import Canvas
 from medim.checkpoints import resolve
+from medim.checkpoints.stored import read_model, refuse_strange
+from medim.common.errors import UserError
+from medim.common.files import hash_files, write_json
 from medim.data.dataset import Checker
-from medim.data.images import square
+from medim.data.imaging.images import square
 from medim.denoiser import MeDiMModel
-from medim.errors import UserError
-from medim.files import hash_files, write_json
 from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
 from medim.sampling.completion import Completion, canvas_of, one_each
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
-from medim.sampling.editing import canvas_of_edit, sampler_of_edit
+from medim.sampling.editing.gaps import with_gaps
+from medim.sampling.editing.pairs import canvas_of_edit, sampler_of_edit
+from medim.sampling.editing.regions import Mask, token_mask
+from medim.sampling.editing.sentences import sentence_slices
 from medim.sampling.ending import Ending
 from medim.sampling.forward import NotFiniteError
-from medim.sampling.gaps import with_gaps
-from medim.sampling.regions import Mask, token_mask
-from medim.sampling.sentences import sentence_slices
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.steering import Spent, Steering, steer
-from medim.stored import read_model, refuse_strange
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 
@@ -221,7 +221,7 @@ class MeDiMPipeline:
 
         Args:
             new_reports: what each report becomes; gaps in it are written together with the image.
-            regions: what is drawn anew, as `image_masks` of `complete`; None finds it (`medim.sampling.regions.concerned`).
+            regions: what is drawn anew, as `image_masks` of `complete`; None finds it (`regions.concerned`).
 
         Raises:
             UserError: a region or report that does not fit, or no region for a model that cannot find one.

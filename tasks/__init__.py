@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name != "TASKS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from medim.errors import UserError
+    from medim.common.errors import UserError
 
     try:
-        from tasks.editing import EDITING, INPAINTING, REMOVAL
-        from tasks.fine_detail import FineDetail
+        from tasks.editing.task import EDITING, INPAINTING, REMOVAL
+        from tasks.fine_detail.task import FineDetail
         from tasks.image_generation import ImageGeneration
-        from tasks.joint_generation import JointGeneration
-        from tasks.likelihood import Likelihood
-        from tasks.long_form import LongForm
-        from tasks.memorisation import Memorisation
+        from tasks.joint.task import JointGeneration
+        from tasks.likelihood.task import Likelihood
+        from tasks.long_form.task import LongForm
+        from tasks.memorisation.task import Memorisation
         from tasks.report_generation import ReportGeneration
     except ModuleNotFoundError as error:
         if error.name not in {"torchmetrics", "pycocoevalcap"}:

@@ -4,8 +4,8 @@ Primary endpoint, stated before anything runs: the bound on -log p(image, report
 the same for all arms (`medim.diffusion.likelihood`). An arm's value is the mean over its seeds of training.
 
 Trainings of one seed share the order of the data and the noise, so that differences are taken by seed, d_1 .. d_S, and compared
-by the one rule of `tasks.metrics.estimate`: over patients and over trainings. Where the interval holds 0 the sign is not
-resolved. One training of each tells nothing of what another seed would give: no verdict.
+by the one rule of `tasks.metrics.statistics.estimate`: over patients and over trainings. Where the interval holds 0 the sign is
+not resolved. One training of each tells nothing of what another seed would give: no verdict.
 No correction is made for the number of arms: each row answers a question of its own.
 """
 
@@ -18,9 +18,9 @@ import numpy as np
 from scipy.stats import t as student
 
 from medim.canvas import MODALITIES
-from tasks.metrics.additive import Additive
-from tasks.metrics.paired import TRAININGS, Difference, System, compare_all, interval_of, value_of
-from tasks.metrics.statistics import CONFIDENCE, Interval
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.statistics.bootstrap import CONFIDENCE, Interval
+from tasks.metrics.statistics.paired import TRAININGS, Difference, System, compare_all, interval_of, value_of
 
 Verdict = Literal["better", "worse", "not resolved"]
 Sign = Literal["agrees", "disagrees", "not resolved"]
@@ -35,7 +35,7 @@ class Endpoint:
     """A figure of the likelihood; lower is better.
 
     Attributes:
-        metric: as `tasks.likelihood` names it.
+        metric: as `tasks.likelihood.task` names it.
         condition: of `medim.diffusion.likelihood.CONDITIONS`.
         per: what the nats are set against: pairs, tokens of the report, or tokens of the image (in bits).
         same: which tokenizers two arms must share for their figures to be of the same thing.

@@ -7,11 +7,11 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from medim.common.errors import UserError
 from medim.data.dataset import Keys, PairDataset, keys_of
-from medim.data.images import read_image, square
-from medim.data.reports_only import ReportsOnly
-from medim.data.selection import MixedDataset, Subset
-from medim.errors import UserError
+from medim.data.imaging.images import read_image, square
+from medim.data.sources.reports_only import ReportsOnly
+from medim.data.sources.selection import MixedDataset, Subset
 from medim.pair import SPLITS, ImageReportPair
 from tasks.protocols import Case
 
@@ -60,7 +60,7 @@ def own_resolution(dataset: PairDataset, split: str) -> int | None:
 
 
 def has_images(dataset: PairDataset) -> bool:
-    """Whether the set has images at all: a set of reports alone (`medim.data.reports_only`) serves the scoring of reports."""
+    """Whether the set has images at all: a set of reports alone serves the scoring of reports."""
     return not isinstance(dataset, ReportsOnly)
 
 

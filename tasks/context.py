@@ -7,13 +7,13 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from medim.common.errors import UserError, foreign
 from medim.data.dataset import Checker, PairDataset
-from medim.data.images import GEOMETRY
-from medim.errors import UserError, foreign
+from medim.data.imaging.images import GEOMETRY
 from medim.perception.array import image_key
 from medim.perception.space import DEFAULT, Space, open_features
-from tasks.metrics.features import FeatureBank
-from tasks.metrics.ngrams import ReferenceCache
+from tasks.metrics.image.features import FeatureBank
+from tasks.metrics.text.ngrams import ReferenceCache
 from tasks.protocols import PROTOCOL
 
 NO_FINDINGS: frozenset[str] = frozenset()
@@ -35,7 +35,7 @@ class Context:
         training_folder: where what is kept of the training split outlives the run; None: nowhere.
         opener: opens a feature space, at its first use.
         references: reference reports, tokenised and counted once for all systems.
-        judge: folder of a chat model that judges pairs (`tasks.metrics.judge`); None: pairs are not judged.
+        judge: folder of a chat model that judges pairs (`tasks.metrics.pair.judge`); None: pairs are not judged.
         dataset: for tasks that look beyond the cases; None where there is none.
         made: what a task made once for all systems, by its own key.
     """

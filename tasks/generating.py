@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.protocols import Accounts
 
 Output = TypeVar("Output")

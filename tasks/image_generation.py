@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from tasks.baselines.anchors import anchors_of
 from tasks.context import Context
-from tasks.distributions import distribution_scores
 from tasks.generating import check_seeds, timed_batch
+from tasks.metrics.image.distributions import distribution_scores
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import (
     PER_SAMPLE_F1,

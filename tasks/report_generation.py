@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 
 from tasks.baselines.anchors import anchors_of
-from tasks.clinical import clinical_scores
 from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
-from tasks.metrics.additive import Additive
-from tasks.metrics.captioning import CaptionScore, protocol_named
-from tasks.metrics.diversity import distinct_n, distinct_share, mean_length
-from tasks.metrics.ngrams import References
-from tasks.metrics.report_form import distinct, length_sums, repetition_sums
+from tasks.metrics.clinical.scores import clinical_scores
+from tasks.metrics.pair.diversity import distinct_n, distinct_share, mean_length
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.text.captioning import CaptionScore, protocol_named
+from tasks.metrics.text.ngrams import References
+from tasks.metrics.text.report_form import distinct, length_sums, repetition_sums
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring import (
     PER_SAMPLE_F1,

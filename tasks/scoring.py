@@ -7,14 +7,14 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image
 
+from medim.common.errors import ForeignError, UserError
 from medim.data.dataset import Checker
-from medim.data.images import square
-from medim.errors import ForeignError, UserError
+from medim.data.imaging.images import square
 from tasks.context import Context
-from tasks.metrics.additive import Additive
-from tasks.metrics.findings import Counts, f1, macro_f1, sample_f1, supported
+from tasks.metrics.clinical.findings import Counts, f1, macro_f1, sample_f1, supported
 from tasks.metrics.signature import signature
-from tasks.metrics.statistics import Interval
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.statistics.bootstrap import Interval
 from tasks.protocols import Case, Prediction
 from tasks.task import Score
 

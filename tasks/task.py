@@ -11,7 +11,7 @@ from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
 if TYPE_CHECKING:
     from medim.data.dataset import PairDataset
     from tasks.context import Context
-    from tasks.metrics.additive import Additive
+    from tasks.metrics.statistics.additive import Additive
 
 
 @runtime_checkable

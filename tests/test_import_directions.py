@@ -96,10 +96,10 @@ def test_medim_imports_without_the_extras():
 
 
 def test_a_hidden_package_is_noticed():
-    code = IMPORT_ALL.format(hidden=("json",), modules=["medim.files"])
+    code = IMPORT_ALL.format(hidden=("json",), modules=["medim.common.files"])
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 1
-    assert "medim.files" in result.stderr
+    assert "medim.common.files" in result.stderr
 
 
 def test_medim_names_no_scoring_package_at_module_level():

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medim.declared import checked, read_mapping
-from medim.errors import UserError, unknown
+from medim.common.declared import checked, read_mapping
+from medim.common.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent / "arms"
 FULL, NO_PRETRAINED = "full", "no-pretrained"

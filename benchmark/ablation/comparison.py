@@ -21,8 +21,8 @@ from tasks.ablation import (
     sign,
     value_over_seeds,
 )
-from tasks.metrics.additive import Additive
-from tasks.metrics.statistics import Interval
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

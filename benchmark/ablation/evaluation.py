@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.ablation.plan import TRAINING, Evaluation
+from medim.common.files import write_json
+from medim.common.locks import LOCK, locked
 from medim.data.dataset import PairDataset, keys_of
-from medim.data.token_cache import TokenSplit, tokenise_split
+from medim.data.tokens.cache import TokenSplit, tokenise_split
 from medim.diffusion.likelihood import CONDITIONS, likelihood
-from medim.files import write_json
-from medim.locks import LOCK, locked
 from medim.pipeline import MeDiMPipeline
 
 EVALUATION = "evaluation.json"

@@ -14,14 +14,14 @@ from benchmark.ablation.plan import DONE as KEYS
 from benchmark.ablation.pool import LOG, Failed, run_jobs
 from benchmark.ablation.report import TABLE, write_report
 from benchmark.ablation.work import JOB_LOCK
-from benchmark.generation import FAILURES
-from benchmark.provenance import command_line
+from benchmark.results.provenance import command_line
+from benchmark.run.generation import FAILURES
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.systems import SAMPLING, checkers_that_steer
+from medim.common.errors import UserError
+from medim.common.files import write_text
+from medim.common.locks import held
 from medim.data.dataset import PairDataset, load_dataset
-from medim.errors import UserError
-from medim.files import write_text
-from medim.locks import held
 from medim.sampling.settings import SamplerSettings
 from medim.training.folder import clear_training, remove
 from medim.training.recipe import ModelRecipe

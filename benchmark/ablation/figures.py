@@ -13,8 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.stored import Measured
-from benchmark.predictions import file_name
-from medim.files import atomic_path
+from benchmark.run.predictions import file_name
+from medim.common.files import atomic_path
 from tasks.ablation import ENDPOINTS, PRIMARY, comparable
 
 CURVES, TORNADO, GRID = "curves.png", "tornado.png", "grid.png"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmark.ablation.plan import Job
-from benchmark.runner import run
+from benchmark.run.runner import run
 from benchmark.systems import SAMPLING, open_pipeline
 from medim.data.dataset import PairDataset
 

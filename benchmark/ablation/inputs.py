@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from benchmark.ablation.plan import Job
-from benchmark.runner import known_tasks
+from benchmark.run.runner import known_tasks
 from medim.backbones.causal_lm import load_tokenizer
 from medim.checkpoints import resolve
+from medim.common.errors import UserError
 from medim.data.dataset import PairDataset
-from medim.errors import UserError
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.as_causal_lm import check_image_ids
 from medim.training.recipe import ModelRecipe

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.ablation.arms import Arm
-from medim.files import hash_files, hash_of, write_json
+from medim.common.files import hash_files, hash_of, write_json
 from medim.training.folder import remove
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe

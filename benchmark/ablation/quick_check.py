@@ -9,10 +9,10 @@ import torch
 
 from benchmark.ablation.evaluation import measured
 from benchmark.ablation.plan import Evaluation
+from medim.common.errors import UserError
 from medim.data.dataset import load_dataset
-from medim.data.token_cache import tokenise_split
+from medim.data.tokens.cache import tokenise_split
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
 from tasks.ablation import ENDPOINTS, PRIMARY, change
 

@@ -6,11 +6,11 @@ from typing import Any
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.plan import Plan
 from benchmark.ablation.stored import Measured
-from benchmark.provenance import command_line, commit, now, versions
+from benchmark.results.provenance import command_line, commit, now, versions
 from benchmark.terms import withheld
 from leaderboard.record import Record
+from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
-from medim.files import hash_of
 from tasks.ablation import ENDPOINTS, PRIMARY, SEED
 from tasks.protocols import PROTOCOL
 

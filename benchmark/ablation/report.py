@@ -12,13 +12,13 @@ from benchmark.ablation.records import manifest_of, records_of
 from benchmark.ablation.remarks import remarks
 from benchmark.ablation.stored import Measured, read_plan
 from benchmark.ablation.tables import Setting, json_value, markdown, table_text
-from benchmark.provenance import command_line
+from benchmark.results.provenance import command_line
 from benchmark.terms import withheld
 from leaderboard.record import write_records
+from medim.common.errors import UserError
+from medim.common.files import sweep, write_json, write_text
+from medim.common.locks import LOCK, locked
 from medim.data.dataset import PairDataset
-from medim.errors import UserError
-from medim.files import sweep, write_json, write_text
-from medim.locks import LOCK, locked
 
 TABLE = "ablation.md"
 

@@ -10,10 +10,10 @@ from typing import Any
 from benchmark.ablation.arms import Arm
 from benchmark.ablation.evaluation import EVALUATION
 from benchmark.ablation.plan import RUN, Job, Plan
-from benchmark.statistics_store import SIGNATURE, read_statistics
+from benchmark.results.statistics_store import SIGNATURE, read_statistics
 from leaderboard.record import Record, read_records
-from medim.errors import UserError
-from tasks.metrics.additive import Additive
+from medim.common.errors import UserError
+from tasks.metrics.statistics.additive import Additive
 
 METRICS = "metrics.jsonl"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.paper import COLUMNS, EQUIVALENTS
-from medim.csv_text import csv_text
+from medim.common.csv_text import csv_text
 from tasks.ablation import ENDPOINTS, OVER_BOTH, PRIMARY, Change, Value
-from tasks.metrics.statistics import Interval
+from tasks.metrics.statistics.bootstrap import Interval
 
 CSV_COLUMNS = (
     "arm", "title", "base", "metric", "value", "ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high",

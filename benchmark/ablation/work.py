@@ -14,9 +14,9 @@ from pathlib import Path
 from benchmark.ablation.plan import CACHE, RUN, Job, train_command
 from benchmark.status import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from leaderboard.errors import LeaderboardError
+from medim.common.errors import UserError, plain
+from medim.common.locks import LOCK, held, locked
 from medim.data.dataset import PairDataset, load_dataset
-from medim.errors import UserError, plain
-from medim.locks import LOCK, held, locked
 
 JOB_LOCK = ".job.lock"  # the training within has one of its own
 
@@ -57,7 +57,7 @@ def work(job: Job) -> int:
 def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
     """Tokenises what the training needs into the cache of all arms, and lets the training find it there."""
     from medim.checkpoints import resolve
-    from medim.data.token_cache import tokenise_split
+    from medim.data.tokens.cache import tokenise_split
     from medim.devices import chosen_device
     from medim.tokenizers.image import ImageTokenizer
     from medim.training.train import report_tokenizer

@@ -7,24 +7,24 @@ from typing import Any
 
 import click
 
-from benchmark.artifacts import Artifacts
 from benchmark.augmentation.presets import PREFIX, load_preset
 from benchmark.augmentation.regime import check_regime
 from benchmark.augmentation.report import statements, table
 from benchmark.augmentation.results import MARKDOWN, Identity, records_of, smoke, sums_of, write_results
 from benchmark.augmentation.synthesis import content_of, generated_pairs, offered_pairs, prompts_of, pseudo_pairs
 from benchmark.augmentation.trainings import Trainings
-from benchmark.execute import HasResolution
-from benchmark.provenance import command_line, commit, now, versions
-from benchmark.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
+from benchmark.results.provenance import command_line, commit, now, versions
+from benchmark.run.artifacts import Artifacts
+from benchmark.run.execute import HasResolution
+from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
 from benchmark.status import DONE
 from benchmark.systems import best_device, open_model
 from benchmark.terms import joined, model_terms, withheld
 from leaderboard.build import build
 from leaderboard.record import write_records
+from medim.common.errors import UserError
+from medim.common.files import hash_of, write_json
 from medim.data import dataset as datasets
-from medim.errors import UserError
-from medim.files import hash_of, write_json
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparing import compare
 from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings

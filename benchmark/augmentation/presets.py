@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
-from medim.errors import unknown
+from medim.common.errors import unknown
 from tasks.augmentation.settings import AugmentationSettings, parse_settings
 
 PREFIX = "augmentation."

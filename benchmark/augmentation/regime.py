@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from medim.checkpoints import resolve
-from medim.errors import UserError
-from medim.files import read_mapping
+from medim.common.errors import UserError
+from medim.common.files import read_mapping
 from tasks.augmentation.settings import REGIMES, AugmentationSettings, Regime
 from tasks.augmentation.splits import Division
 

@@ -16,11 +16,11 @@ from benchmark.export.formats.json_files import Folder
 from benchmark.export.gate import Gate, Rules, steering_checkers
 from benchmark.export.prompts import Prompts
 from benchmark.export.sources import Broken, Candidate, Generated, Place
-from benchmark.generation import sample_seed
+from benchmark.run.generation import sample_seed
+from medim.common.errors import UserError
+from medim.common.files import hash_of, write_json
 from medim.data.dataset import Checker
-from medim.data.folder import FolderDataset
-from medim.errors import UserError
-from medim.files import hash_of, write_json
+from medim.data.sources.folder import FolderDataset
 from tasks.augmentation.prompts import condition_prompts
 from tasks.augmentation.settings import CONDITIONS, NO_PROMPTS, AugmentationSettings
 from tasks.augmentation.splits import OTHER_SET, REAL_SET, Division

@@ -12,20 +12,20 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmark.artifacts import Artifacts
 from benchmark.augmentation.synthesis import content_of
-from benchmark.generation import sample_seed
-from benchmark.provenance import code_fingerprint
-from benchmark.run_data import report_files
-from benchmark.scoring import plain_score
-from benchmark.statistics_store import lost_statistics, read_statistics, write_statistics
-from medim.files import hash_of, write_json
+from benchmark.results.provenance import code_fingerprint
+from benchmark.results.statistics_store import lost_statistics, read_statistics, write_statistics
+from benchmark.run.artifacts import Artifacts
+from benchmark.run.data import report_files
+from benchmark.run.generation import sample_seed
+from benchmark.run.scoring import plain_score
+from medim.common.files import hash_of, write_json
 from tasks.augmentation.arms import Arm, Pools, training_of
 from tasks.augmentation.scoring import Answers, answers_of, score_answers
 from tasks.augmentation.settings import AugmentationSettings
 from tasks.context import Context
 from tasks.downstream.contract import Downstream, Example
-from tasks.metrics.additive import Additive
+from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
 
 ARMS_FOLDER = "arms"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.options import (
+from benchmark.commands.options import (
     NearestChoice,
     data_option,
     device_option,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import NearestChoice, limit_option, out_option, overwrite_option, seed_option, set_option
+from benchmark.commands.options import NearestChoice, limit_option, out_option, overwrite_option, seed_option, set_option
 from benchmark.status import DONE, WITH_FAILURES
 from medim.data.checks.report import ALLOWABLE
 
@@ -49,7 +49,7 @@ def prepare(
     from medim.data.archives.archive import open_archive
     from medim.data.archives.picture import Storage
     from medim.data.archives.prepare import Preparation
-    from medim.data.image_files import VARIABLE
+    from medim.data.imaging.image_files import VARIABLE
 
     if max_pixels is not None:
         os.environ[VARIABLE] = str(max_pixels)  # the workers' too
@@ -135,7 +135,7 @@ def check(
     DATA is a registered data set or a folder with pairs.jsonl. Exit status 2: something leaks between splits and --allow
     does not name it; 3: some pairs cannot be read.
     """
-    from benchmark.data_check import check_and_print
+    from benchmark.data.check import check_and_print
 
     sys.exit(check_and_print(name, model, tokenizer, model_length, resolution, allow, limit, workers, out))
 
@@ -154,8 +154,8 @@ def ids(name: str, split: str, limit: int | None, out: Path | None) -> None:
     They are the same for every task that asks case by case; samples for joint-generation and memorisation answer no case, and
     any ids will do. DATA is a registered data set or a folder with pairs.jsonl or reports.jsonl.
     """
-    from benchmark.data_ids import as_csv, as_lines, wanted
-    from medim.files import write_text
+    from benchmark.data.ids import as_csv, as_lines, wanted
+    from medim.common.files import write_text
 
     rows = wanted(name, split, limit)
     text = as_csv(rows) if out is not None and out.suffix.lower() == ".csv" else as_lines(rows)
@@ -180,7 +180,7 @@ def show(name: str, out: Path, split: str, number: int, seed: int | None) -> Non
     DATA is a registered data set or a folder with pairs.jsonl. The sheet repeats the data's terms; under data-use agreements
     it is for your own eyes.
     """
-    from benchmark.data_show import show_pairs
+    from benchmark.data.show import show_pairs
 
     assert seed is not None
     lines, failures = show_pairs(name, out, split, number, seed)

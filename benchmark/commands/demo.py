@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.options import device_option, overwrite_option
+from benchmark.commands.options import device_option, overwrite_option
 
 
 @click.command(short_help="The main job on the embedded default: generate, score, rank, page.")
@@ -20,7 +20,7 @@ def demo(ctx: click.Context, device: str | None, overwrite: bool) -> None:
     Phantoms are synthetic: the numbers prove the software, not a model's clinical worth.
     """
     from benchmark.augmentation import execute
-    from benchmark.execute import execute_suite
+    from benchmark.run.execute import execute_suite
 
     status = execute_suite("demo", device=device, overwrite=overwrite)
     augmented = execute.execute_augmentation(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.options import data_option, device_option, out_option, seed_option
+from benchmark.commands.options import data_option, device_option, out_option, seed_option
 from benchmark.status import WITH_FAILURES
 
 MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "unknown": "?"}
@@ -34,8 +34,8 @@ def diagnose(
     from medim.data.dataset import load_dataset
 
     dataset = load_dataset(data) if data is not None else None
-    from medim.diagnosis import diagnose as run_checks
-    from medim.files import write_json
+    from benchmark.diagnosis import diagnose as run_checks
+    from medim.common.files import write_json
     from medim.pipeline import MeDiMPipeline
 
     checks = []

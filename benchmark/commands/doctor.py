@@ -17,7 +17,7 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     """
     import json
 
-    from benchmark.doctor import all_checks, as_dict, examine, healthy, summary, table
+    from benchmark.doctor.report import all_checks, as_dict, examine, healthy, summary, table
 
     findings = examine(all_checks())
     if as_json:

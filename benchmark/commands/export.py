@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.options import (
+from benchmark.commands.options import (
     NearestChoice,
     cache_option,
     data_option,
@@ -16,7 +16,7 @@ from benchmark.options import (
     seed_option,
     set_option,
 )
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 FORMATS = ("folder", "huggingface", "llava", "parquet", "r2gen", "webdataset")
 ALLOWANCES = ("credentialed", "near-copies", "unscreened")

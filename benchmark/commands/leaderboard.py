@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import cache_option, data_option, judge_option, out_option
-from medim.errors import UserError
+from benchmark.commands.options import cache_option, data_option, judge_option, out_option
+from medim.common.errors import UserError
 
 TABLE = "leaderboard.md"
 
@@ -29,7 +29,7 @@ def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
     Models on the same cases are compared pair by pair, patients swapped between them, from the sums that their runs kept
     (comparisons.jsonl); runs of one model with several seeds are taken together (seeds.jsonl).
     """
-    from benchmark.comparisons import compare_runs, parse_margin
+    from benchmark.results.comparisons import compare_runs, parse_margin
 
     stated = dict(map(parse_margin, margins))
     for folder in runs:
@@ -61,9 +61,9 @@ def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
 def show(folder: Path, into: Path | None, picture: Path | None) -> None:
     """Prints the table of a built leaderboard, or of a run (default: runs/demo); or writes it into a README."""
     if into is not None:
-        from benchmark.comparisons import compare_runs
-        from leaderboard.readme import rewrite
+        from benchmark.results.comparisons import compare_runs
         from leaderboard.store import run_folders
+        from leaderboard.tables.readme import rewrite
 
         runs = run_folders(folder)
         if not runs:
@@ -95,15 +95,15 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     submission needs neither data nor predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all
     that is kept. The same command again adds nothing twice.
     """
-    from benchmark.verify import verify as verify_folder
-    from leaderboard.admission import DEFAULT_STORE
-    from leaderboard.admission import add as add_submission
+    from benchmark.results.verify import verify as verify_folder
     from leaderboard.store import read_manifest
-    from leaderboard.submission import RefusedError
+    from leaderboard.submissions.admission import DEFAULT_STORE
+    from leaderboard.submissions.admission import add as add_submission
+    from leaderboard.submissions.submission import RefusedError
 
     folder = records if records.is_dir() else records.parent
     if data is not None:
-        from benchmark.rescore import check_split
+        from benchmark.results.rescore import check_split
         from medim.data.dataset import load_dataset
 
         check_split(folder / "manifest.json", read_manifest(folder / "manifest.json"), load_dataset(data))
@@ -138,7 +138,7 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
     predictions of a run are also scored again, and every record compared; what a judge said of them needs the same one,
     --judge. Names each record that differs and each file of sums that is missing, and then stops with status 2.
     """
-    from benchmark.verify import verify as verify_folder
+    from benchmark.results.verify import verify as verify_folder
 
     if predictions is not None and data is None:
         raise UserError("--predictions needs --data: what do they answer?")
@@ -154,8 +154,8 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
     )
     problems = found.problems
     if data is not None:
-        from benchmark.execute import cache_folder
-        from benchmark.rescore import rescore
+        from benchmark.results.rescore import rescore
+        from benchmark.run.execute import cache_folder
         from medim.data.dataset import load_dataset
 
         again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)), judge)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from benchmark.options import (
+from benchmark.commands.options import (
     PROTOCOLS,
     NearestChoice,
     cache_option,
@@ -22,7 +22,7 @@ from benchmark.options import (
     set_option,
     show_samples_option,
 )
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 
 BUILT = (
     "image-generation", "report-generation", "joint-generation", "likelihood", "memorisation", "editing", "editing-removal",
@@ -137,7 +137,7 @@ def run(
                 protocol=protocol or PROTOCOLS[0], **own,
             )
         )  # fmt: skip
-    from benchmark.execute import execute_run, execute_suite
+    from benchmark.run.execute import execute_run, execute_suite
 
     shared: dict[str, Any] = {
         "split": split, "limit": limit, "seed": seed, "batch_size": batch_size, "resolution": resolution,

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import (
+from benchmark.commands.options import (
     data_option,
     device_option,
     model_option,
@@ -15,7 +15,7 @@ from benchmark.options import (
     seed_option,
     set_option,
 )
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 NOTHING = "sample edit needs something to change: --new-report, --add, --remove, --box, --mask, or [[ ]] in --report"
 
@@ -61,7 +61,7 @@ def _command(kind: str, needs: str, text: str, help: str) -> None:
             raise UserError("sample image needs either --prompt TEXT or --data D, whose reports it draws")
         if kind == "report" and (data is None or prompt is not None):
             raise UserError("sample report needs --data D, whose images it describes (and takes no --prompt)")
-        from benchmark.execute import execute_sample
+        from benchmark.run.execute import execute_sample
 
         ctx.exit(
             execute_sample(
@@ -163,7 +163,7 @@ def edit(
         raise UserError("sample edit takes --box or --mask, not both")
     if not [one for one in (new_report, add, remove, box, mask) if one is not None] and "[[" not in (report or ""):
         raise UserError(NOTHING)
-    from benchmark.execute import execute_edit
+    from benchmark.run.execute import execute_edit
 
     ctx.exit(
         execute_edit(

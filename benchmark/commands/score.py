@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from benchmark.options import (
+from benchmark.commands.options import (
     cache_option,
     data_option,
     device_option,
@@ -20,7 +20,7 @@ from benchmark.options import (
     seed_option,
     show_samples_option,
 )
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 
 @click.command(short_help="Score and rank a folder of another system's predictions.")
@@ -82,7 +82,7 @@ def score(
         if len(tasks) > 1 or (predictions is None) == (model is None) or data is None or out is None:
             raise UserError("score grounding stands alone and needs --data EXPORT, --out, and --predictions FILE or --model M")
         refuse_others(ctx, "score grounding", ("tasks", "predictions", "model", "data", "out", "device", "overwrite"))
-        from benchmark.execute import execute_grounding
+        from benchmark.run.execute import execute_grounding
 
         ctx.exit(execute_grounding(Path(data), out, predictions, model, device, overwrite))
     if model is not None:
@@ -93,7 +93,7 @@ def score(
     assert predictions is not None
     assert data is not None
     assert out is not None
-    from benchmark.execute import execute_score
+    from benchmark.run.execute import execute_score
 
     shared: dict[str, Any] = {"protocol": protocol, "features": features or None, "judge": judge}
     ctx.exit(

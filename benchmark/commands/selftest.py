@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from benchmark.options import out_option
+from benchmark.commands.options import out_option
 from benchmark.status import DONE, WITH_FAILURES
 
 
@@ -31,9 +31,9 @@ def selftest(
     --statistics simulates systems between which there is no difference: how often is one called better, non-inferior or
     equivalent, how often do intervals hold the truth, and which difference would be found in 80 % of repetitions. Some minutes.
     """
-    from benchmark.selftest import selftest, table
-    from medim.errors import UserError
-    from medim.files import write_json
+    from benchmark.selftest.run import selftest, table
+    from medim.common.errors import UserError
+    from medim.common.files import write_json
 
     if indiana is not None and not labels:
         raise UserError("--indiana goes with --labels")
@@ -60,8 +60,8 @@ def selftest(
 
 
 def _labels(indiana: Path | None, out: Path | None) -> None:
-    from benchmark.selftest_labels import read_indiana, read_own_set, table
-    from medim.files import write_json
+    from benchmark.selftest.labels import read_indiana, read_own_set, table
+    from medim.common.files import write_json
 
     readings = [read_own_set(), *([read_indiana(indiana)] if indiana else [])]
     click.echo("\n".join(table(reading) for reading in readings))
@@ -74,8 +74,8 @@ def _labels(indiana: Path | None, out: Path | None) -> None:
 def _statistics(runs: int | None, out: Path | None) -> int:
     from dataclasses import asdict
 
-    from benchmark.selftest_statistics import RUNS, rates, table
-    from medim.files import write_json
+    from benchmark.selftest.statistics import RUNS, rates, table
+    from medim.common.files import write_json
 
     runs = runs or RUNS
     found = list(rates(runs))

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import (
+from benchmark.commands.options import (
     cache_option,
     data_option,
     device_option,
@@ -53,9 +53,9 @@ def data(
     dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
     import torch
 
-    from benchmark.data_speed import measure
+    from benchmark.speed.data import measure
     from medim.checkpoints import resolve
-    from medim.files import write_json
+    from medim.common.files import write_json
     from medim.tokenizers.image import ImageTokenizer
 
     images = ImageTokenizer.from_pretrained(resolve(tokenizer, "image_tokenizer"))
@@ -79,8 +79,8 @@ def train(layers: int, width: int, batch: int, rounds: int, bf16: bool, out: Pat
     """Times a step of ours against the public practice, alternating: 1,024 image and 256 report tokens, 40,196 ids."""
     import torch
 
-    from benchmark.train_speed import Shape, measure
-    from medim.files import write_json
+    from benchmark.speed.train import Shape, measure
+    from medim.common.files import write_json
 
     shape = Shape(layers=layers, width=width, batch=batch)
     found = measure(shape, device or ("cuda" if torch.cuda.is_available() else "cpu"), bf16, rounds)
@@ -112,8 +112,8 @@ def metrics(ctx: click.Context, data: str | None, split: str, n: int, second: in
     from medim.data.dataset import load_dataset
 
     dataset = load_dataset(data or "phantom")
-    from benchmark.metrics_speed import measure
-    from medim.files import write_json
+    from benchmark.speed.metrics import measure
+    from medim.common.files import write_json
 
     found = measure(dataset, split, n, second, rounds, tell=lambda line: click.echo(line, err=True))
     click.echo(found.table())
@@ -161,10 +161,10 @@ def sample(ctx: click.Context, data: str, sweep: str, dtype: str, **options: Any
 
     Samples and figures are kept sampler by sampler: the same command goes on after a kill.
     """
-    from benchmark.sweeps import load_sweep
+    from benchmark.speed.sweeps import load_sweep
     from medim.data.dataset import load_dataset
 
     chosen, dataset = load_sweep(sweep), load_dataset(data)  # before the slow imports
-    from benchmark.sample_speed_run import run_sample_speed
+    from benchmark.speed.sample_run import run_sample_speed
 
     ctx.exit(run_sample_speed(options.pop("model"), dataset, chosen, bf16=dtype == "bf16", **options))

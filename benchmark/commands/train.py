@@ -6,8 +6,8 @@ from typing import Literal
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import data_option, device_option, out_option, overwrite_option, set_option
-from medim.errors import unknown
+from benchmark.commands.options import data_option, device_option, out_option, overwrite_option, set_option
+from medim.common.errors import unknown
 
 PRESET = "Name of a recipe, or the path of its YAML file."
 
@@ -107,21 +107,21 @@ def tokenizer(
     """Trains the image tokenizer; --out gets config.yaml, metrics.jsonl, checkpoints, the weights, and what a round trip loses:
     reconstruction.json (PSNR, SSIM, feature distance, finding F1, codebook use, by domain) and reconstructions.png."""
     from medim.data.dataset import load_dataset
-    from medim.training.tokenizer_recipe import load_tokenizer_recipe
+    from medim.training.tokenizer.recipe import load_tokenizer_recipe
 
     if steps is not None:
         overrides = {**overrides, "steps": str(steps)}
     recipe = load_tokenizer_recipe(preset, [f"{key}={value}" for key, value in overrides.items()])
     dataset = load_dataset(data)
     if sweep is not None:
-        from medim.training.tokenizer_sweep import TABLE, folder_of, parse_sweep, sweep_codes
+        from medim.training.tokenizer.sweep import TABLE, folder_of, parse_sweep, sweep_codes
 
         sizes = parse_sweep(sweep)
         sweep_codes(dataset, recipe, sizes, out, device=device, overwrite=overwrite)
         click.echo(f"tokenizers: {', '.join(str(folder_of(out, codes)) for codes in sizes)}")
         click.echo(f"table: {out / TABLE}")
         return
-    from medim.training.tokenizer import train_tokenizer
+    from medim.training.tokenizer.train import train_tokenizer
 
     train_tokenizer(dataset, recipe, out, device=device, overwrite=overwrite)
     click.echo(f"tokenizer: {out}")

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 
-from benchmark.execute import HasResolution, cache_folder
 from benchmark.export.export import CARD, FAILURES, GATE, Outcome, Part, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import (
@@ -27,15 +26,16 @@ from benchmark.export.prompts import Prompts
 from benchmark.export.sources import Existing, Generated, Source
 from benchmark.export.twins import GROUNDING, Twins, write_grounding
 from benchmark.export.work import WORK, Work
+from benchmark.run.execute import HasResolution, cache_folder
 from benchmark.status import DONE, WITH_FAILURES
 from benchmark.systems import best_device, open_model
 from benchmark.terms import joined, model_terms, withheld
+from medim.common.errors import UserError, unknown
 from medim.data import dataset as datasets
-from medim.errors import UserError, unknown
 from medim.perception.space import DEFAULT
 from tasks.cases import has_images, own_resolution
 from tasks.context import Context
-from tasks.metrics.memorisation import ALPHA
+from tasks.metrics.image.memorisation import ALPHA
 from tasks.protocols import Generator, Limited, Scorable
 
 PIXELS = "pixels"

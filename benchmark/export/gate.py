@@ -1,6 +1,6 @@
 """The gate: what is measured of every pair before it leaves, and which pairs do not.
 
-    near      min over spaces S of  d_S(x) / threshold_S      (`tasks.screening`); below 1 a near-copy of a training image
+    near      min over spaces S of  d_S(x) / threshold_S      (`tasks.memorisation.screening`); below 1 a near-copy
     agreement |F(image) & F(report)| / |F(image) | F(report)|  of the findings that the checkers read; 1 where neither sees any
     nats      upper bound on -log p(image, report) under the model
 
@@ -16,16 +16,16 @@ import numpy as np
 from PIL import Image
 
 from benchmark.export.sources import Candidate
+from medim.common.errors import UserError
 from medim.data.dataset import Checker, PairDataset
-from medim.data.images import square
-from medim.data.selection import Subset
-from medim.errors import UserError
+from medim.data.imaging.images import square
+from medim.data.sources.selection import Subset
 from tasks.cases import cases_of
 from tasks.context import Context
-from tasks.metrics.features import FeatureBank
-from tasks.metrics.memorisation import Nearest, Rows, nearest, nearest_of_views, severity
+from tasks.memorisation.screening import Screen
+from tasks.metrics.image.features import FeatureBank
+from tasks.metrics.image.memorisation import Nearest, Rows, nearest, nearest_of_views, severity
 from tasks.protocols import Scorable
-from tasks.screening import Screen
 
 NEAR_COPIES, CREDENTIALED, UNSCREENED = "near-copies", "credentialed", "unscreened"
 ALLOWANCES = (CREDENTIALED, NEAR_COPIES, UNSCREENED)

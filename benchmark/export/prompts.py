@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from medim.declared import read_yaml
-from medim.errors import UserError, unknown
-from medim.files import hash_of
+from medim.common.declared import read_yaml
+from medim.common.errors import UserError, unknown
+from medim.common.files import hash_of
 
 TEMPLATES = "templates"
 

@@ -11,13 +11,13 @@ import numpy as np
 from PIL import Image
 
 from benchmark.export.prompts import Prompts
-from benchmark.generation import sample_seed
+from benchmark.run.generation import sample_seed
+from medim.common.errors import UserError
+from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
-from medim.data.images import read_image, to_rgb
-from medim.errors import UserError
-from medim.files import hash_of
+from medim.data.imaging.images import read_image, to_rgb
 from medim.pair import SPLITS
-from tasks.metrics.domains import DomainReader
+from tasks.metrics.pair.domains import DomainReader
 from tasks.protocols import Generator
 
 TASK = "export"

@@ -11,12 +11,12 @@ from typing import Any
 
 from benchmark.export.formats.form import write_lines
 from benchmark.export.sources import Broken, Candidate, Place, one_by_one
-from benchmark.generation import sample_seed
+from benchmark.run.generation import sample_seed
+from medim.common.errors import UserError
+from medim.common.files import hash_of
 from medim.data.dataset import Checker, PairDataset
-from medim.data.images import to_rgb
-from medim.errors import UserError
-from medim.files import hash_of
-from tasks.editing_reports import Change, Rewriter
+from medim.data.imaging.images import to_rgb
+from tasks.editing.reports import Change, Rewriter
 from tasks.protocols import Edits, Generator
 
 TASK, GROUNDING = "twins", "grounding.jsonl"

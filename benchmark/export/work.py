@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmark.artifacts import flatten
 from benchmark.export.sources import Source
-from medim.errors import UserError
-from medim.files import write_json
-from medim.locks import locked
+from benchmark.run.artifacts import flatten
+from medim.common.errors import UserError
+from medim.common.files import write_json
+from medim.common.locks import locked
 
 WORK = ".export"
 CONFIGURATION, DONE = "configuration.json", "done.json"

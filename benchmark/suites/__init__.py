@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medim.declared import checked, read_mapping
-from medim.errors import unknown
+from medim.common.declared import checked, read_mapping
+from medim.common.errors import unknown
 
 
 class Suite(BaseModel):

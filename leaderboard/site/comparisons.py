@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from leaderboard.compare import Table
-from leaderboard.comparison import Comparison
-from leaderboard.tables import decimals, number
+from leaderboard.tables.compare import Table
+from leaderboard.tables.comparison import Comparison
+from leaderboard.tables.formats import decimals, number
 
 # The metric that speaks for a task, named before anything is compared: the first that a table has. All others are descriptive.
 _EDITS = ("hit and others kept",)

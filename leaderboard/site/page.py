@@ -9,18 +9,18 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from leaderboard.compare import Board, Row, Table, breakdown
-from leaderboard.gallery import Gallery
-from leaderboard.plots import Plot, slug
-from leaderboard.ranking import CHANGE, NO_INTERVAL, comparable, trained_against, unranked_because
+from leaderboard.plots.metrics import Plot, slug
 from leaderboard.record import Record
 from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
+from leaderboard.site.gallery import Gallery
 from leaderboard.site.guide import entries_for
 from leaderboard.site.provenance import free, made, signatures
 from leaderboard.site.reported import reported_tables
 from leaderboard.site.samples import gallery_views, score_behind
 from leaderboard.store import Run
-from leaderboard.tables import AS_STATED, arrow, counts, decimals, direction_of, headline, item_of, number, shares
+from leaderboard.tables.compare import Board, Row, Table, breakdown
+from leaderboard.tables.formats import AS_STATED, arrow, counts, decimals, direction_of, headline, item_of, number, shares
+from leaderboard.tables.ranking import CHANGE, NO_INTERVAL, comparable, trained_against, unranked_because
 
 TITLES = {
     "image-generation": ("Image generation", "A report is given; the image is generated."),

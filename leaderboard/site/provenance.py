@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from leaderboard.compare import Table
-from leaderboard.tables import shares
+from leaderboard.tables.compare import Table
+from leaderboard.tables.formats import shares
 
 
 def made(table: Table) -> list[dict[str, Any]]:

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from leaderboard.compare import Board, Row
 from leaderboard.record import Record
-from leaderboard.tables import arrow, decimals, direction_of, number
+from leaderboard.tables.compare import Board, Row
+from leaderboard.tables.formats import arrow, decimals, direction_of, number
 
 MEASURED_ROWS = 16  # beside one published table
 # Where a metric of the paper was not computed under its name, the nearest that was.

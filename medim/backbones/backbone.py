@@ -9,7 +9,7 @@ from torch import nn
 from transformers import Cache, PretrainedConfig
 
 from medim.backbones.adaln import AdaLN, FinalModulation, Gating
-from medim.streams import GOLDEN
+from medim.common.streams import GOLDEN
 
 Attention = Literal["bidirectional", "causal"]
 Timestep = Literal["adaln", "additive", "none"]

@@ -11,8 +11,8 @@ from medim.backbones.causal_lm import FAMILIES, CausalLMBackbone
 from medim.backbones.scratch import DiTConfig, ScratchBackbone, UniDiscConfig
 from medim.backbones.shape import Shape
 from medim.canvas import Layout
-from medim.declared import checked
-from medim.errors import UserError, foreign, unknown
+from medim.common.declared import checked
+from medim.common.errors import UserError, foreign, unknown
 
 SCRATCH = {"dit": DiTConfig, "unidisc": UniDiscConfig}
 OLDER_NAMES = ("rope_theta", "rope_scaling", "torch_dtype")

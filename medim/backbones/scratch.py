@@ -14,7 +14,7 @@ from medim.backbones.adaln import Gating, modulate
 from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
 from medim.backbones.rotary import canvas_angles, rotate, sequence_angles
 from medim.canvas import Layout
-from medim.errors import unknown
+from medim.common.errors import unknown
 
 KERNELS = ("sdpa",)
 

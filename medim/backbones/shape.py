@@ -7,8 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from transformers.activations import ACT2FN
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
-from medim.declared import shown
-from medim.errors import unknown
+from medim.common.declared import shown
+from medim.common.errors import unknown
 
 Count = Annotated[int, Field(gt=0, le=2**20)]
 Dtype = Literal["float32", "float16", "bfloat16"]

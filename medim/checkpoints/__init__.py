@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 
 SHIPPED = Path(__file__).parent
 _LOCAL = (".", "/", "runs/", "weights/")
@@ -45,7 +45,7 @@ def resolve(name: str, part: str | None = None) -> Path:
     if part == "image_tokenizer" and (folder / "vqgan.yaml").is_file():  # one of taming-transformers: `ImageTokenizer` reads it
         return folder
     if not (folder / "config.json").exists():
-        from medim.weights import refuse_adapter  # with torch, which a name alone does not need
+        from medim.checkpoints.weights import refuse_adapter  # with torch, which a name alone does not need
 
         refuse_adapter(folder)
         raise UserError(f"'{folder}' holds no model: config.json is missing (a training that has not ended has none)")

@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from medim.checkpoints import SHIPPED, resolve
-from medim.errors import UserError
-from medim.files import write_json
+from medim.checkpoints.stored import CARD
+from medim.common.errors import UserError
+from medim.common.files import write_json
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
-from medim.stored import CARD
 
 PROVENANCE = ("config.yaml", "training.json", "metrics.jsonl", "curve.png")
 """What stands beside shipped weights: recipe and seed, data hash and wall time, the curve."""

@@ -19,10 +19,10 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from medim.common.errors import UserError, unknown
 from medim.data.dataset import PairDataset
-from medim.data.reports_only import ReportsOnly, holds_reports_only
-from medim.data.selection import MixedDataset, Subset
-from medim.errors import UserError, unknown
+from medim.data.sources.reports_only import ReportsOnly, holds_reports_only
+from medim.data.sources.selection import MixedDataset, Subset
 
 ENTRY_POINTS = "medim.datasets"
 RESERVED = ("train", "seed", "weight", "cached")
@@ -89,7 +89,7 @@ def _opened(part: Part) -> PairDataset:
         with suppress(AttributeError):  # of a data set whose name is read-only; its fingerprint follows the options anyway
             dataset.name = f"{dataset.name.split(':')[0]}:{spelling}"
     if "cached" in part.options:
-        from medim.data.packed import CachedPictures  # most data sets are not packed
+        from medim.data.sources.packed import CachedPictures  # most data sets are not packed
 
         dataset = CachedPictures(dataset, Path(part.options["cached"]))
     if "seed" in part.options and "train" not in part.options:

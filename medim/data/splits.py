@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from medim.common.errors import UserError, unknown
+from medim.common.files import hash_of, read_json, write_json
 from medim.data.dataset import PairDataset, keys_of
-from medim.errors import UserError, unknown
-from medim.files import hash_of, read_json, write_json
 from medim.pair import SPLITS
 
 

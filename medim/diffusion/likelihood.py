@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import torch
 
 from medim.canvas import MODALITIES, Canvas, Layout, Modality
-from medim.data.token_cache import TokenSplit
+from medim.common.errors import UserError, unknown
+from medim.common.streams import GOLDEN, stream
+from medim.data.tokens.cache import TokenSplit
 from medim.denoiser import MeDiMModel
 from medim.diffusion.objective import nelbo
 from medim.diffusion.schedule import SMALLEST_T, LogLinear
 from medim.diffusion.transition import transition
-from medim.errors import UserError, unknown
-from medim.streams import GOLDEN, stream
 
 CONDITIONS: dict[str, tuple[Modality, ...]] = {
     "joint": ("image", "report"),

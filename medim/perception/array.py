@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from medim.errors import UserError
-from medim.files import atomic_path, hash_files
+from medim.common.errors import UserError
+from medim.common.files import atomic_path, hash_files
 
 IDS, FEATURES = "ids", "features"
 

@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 
 ENTRY_POINTS = "medim.features"
 DEFAULT = "efficientnet-lite0"

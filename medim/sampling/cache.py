@@ -20,8 +20,8 @@ from medim.backbones.adaln import modulate
 from medim.backbones.backbone import CACHE
 from medim.backbones.causal_lm import CausalLMBackbone
 from medim.canvas import Canvas
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.errors import UserError
 from medim.sampling.forward import Ask, Denoiser, stacked
 from medim.sampling.plan import Round
 from medim.sampling.settings import CacheSettings

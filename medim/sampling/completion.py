@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from medim.canvas import Canvas
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.errors import UserError
-from medim.sampling.gaps import fill_in
+from medim.sampling.editing.gaps import fill_in
 from medim.tokenizers.report import ReportTokenizer
 
 

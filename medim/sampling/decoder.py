@@ -8,8 +8,8 @@ from typing import cast
 import torch
 
 from medim.canvas import MODALITIES, Canvas, Modality
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.errors import UserError
 from medim.sampling.ancestral import ancestral
 from medim.sampling.autoregressive import from_the_left
 from medim.sampling.cache import hidden_states

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from medim.canvas import Canvas
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from medim.canvas import MODALITIES, Canvas, Modality
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 
 class Denoiser(Protocol):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from medim.streams import stream
+from medim.common.streams import stream
 
 GRID = 2.0**-24
 """Step of a float32 in [0, 1). Of 262,000 ids that share 0.001, hardly one in twenty holds a point of such a grid."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from medim.canvas import MODALITIES, Layout, Modality
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.sampling.halton import halton_order
 from medim.sampling.settings import ModalitySettings, SamplerSettings
 from medim.sampling.step import RANKS, fraction, remaining

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from medim.canvas import Modality
-from medim.declared import shown
-from medim.errors import UserError, unknown
-from medim.files import read_json
+from medim.common.declared import shown
+from medim.common.errors import UserError, unknown
+from medim.common.files import read_json
 
 Order = Literal[
     "confidence", "margin", "entropy", "threshold", "random", "halton", "left", "ancestral", "first-hitting"

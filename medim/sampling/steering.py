@@ -13,11 +13,11 @@ import torch
 from PIL import Image, ImageDraw
 
 from medim.canvas import Canvas
+from medim.common.errors import UserError
 from medim.data.dataset import Checker
-from medim.errors import UserError
 from medim.sampling.cost import Cost, active_tokens
 from medim.sampling.decoder import Decoded
-from medim.sampling.regions import largest
+from medim.sampling.editing.regions import largest
 from medim.sampling.settings import SteeringSettings
 
 CELLS = 8

@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
 from torch import LongTensor, Tensor
 
-from medim.data.images import to_images, to_tensor
-from medim.declared import checked
-from medim.errors import UserError, foreign
-from medim.files import atomic_path, hash_of, read_mapping, write_json
-from medim.weights import fill, read_tensors
+from medim.checkpoints.weights import fill, read_tensors
+from medim.common.declared import checked
+from medim.common.errors import UserError, foreign
+from medim.common.files import atomic_path, hash_of, read_mapping, write_json
+from medim.data.imaging.images import to_images, to_tensor
 
 DESCRIPTION = "image_tokenizer.json"
 CONFIG = "config.json"
@@ -223,7 +223,7 @@ class ImageTokenizer:
         return self.model.decode(latents, force_not_quantize=True).sample.float().clamp(-1, 1)
 
     def encode_images(self, images: Sequence[Image.Image], batch_size: int | None = None) -> LongTensor:
-        """Tokens (N, length), on the CPU, of images at the tokenizer's resolution (`medim.data.images.square` makes them so).
+        """Tokens (N, length), on the CPU, of images at the tokenizer's resolution (see `images.square`).
 
         Raises:
             UserError: an image of another size.

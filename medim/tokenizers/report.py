@@ -8,8 +8,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from medim.errors import UserError, foreign
-from medim.files import BOM, HEAD, hash_of, stand_in
+from medim.common.errors import UserError, foreign
+from medim.common.files import BOM, HEAD, hash_of, stand_in
 
 END, PADDING = "<eos>", "<pad>"
 _FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spiece")

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from medim.common.errors import UserError
 from medim.data.dataset import Checker, PairDataset
-from medim.data.images import to_tensor
-from medim.data.read_ahead import pixels
-from medim.errors import UserError
+from medim.data.imaging.images import to_tensor
+from medim.data.tokens.read_ahead import pixels
 from medim.pair import ImageReportPair
 from medim.perception.space import FeatureSpace
 from medim.tokenizers.codebook import usage_of

@@ -11,9 +11,9 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from medim.backbones.build import SCRATCH, config_of
 from medim.backbones.causal_lm import CAUSAL_LM, load_config
+from medim.common.errors import UserError
+from medim.common.files import share_weights
 from medim.denoiser import MeDiMModel, embedding_scale
-from medim.errors import UserError
-from medim.files import share_weights
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.recipe import ModelRecipe

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from medim.files import atomic_path, write_text
-from medim.weights import read_tensors, refuse_incomplete, shapes_of
+from medim.checkpoints.weights import read_tensors, refuse_incomplete, shapes_of
+from medim.common.files import atomic_path, write_text
 
 EMA = "ema.safetensors"
 BOUND = "eval_loss"

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from medim.canvas import MODALITIES, Layout
+from medim.common.errors import UserError, unknown
+from medim.common.streams import GOLDEN, stream
 from medim.diffusion.schedule import SMALLEST_T, LogLinear, Schedule
 from medim.diffusion.transition import transition
-from medim.errors import UserError, unknown
-from medim.streams import GOLDEN, stream
 
 MODES = {
     "joint": "one time for both modalities",

@@ -5,7 +5,7 @@ import math
 from importlib.util import find_spec
 from pathlib import Path
 
-from medim.files import atomic_path
+from medim.common.files import atomic_path
 
 
 def plot_curve(metrics: Path, unigram: float, out: Path) -> None:

@@ -5,10 +5,10 @@ import torch
 from torch.utils.data import Dataset
 
 from medim.canvas import Layout
-from medim.data.token_ahead import TokensAhead
-from medim.data.token_cache import TokenSplit
+from medim.common.streams import stream
+from medim.data.tokens.ahead import TokensAhead
+from medim.data.tokens.cache import TokenSplit
 from medim.diffusion.schedule import schedule_named
-from medim.streams import stream
 from medim.training.corruption import Mixture, corrupt, sample_at
 from medim.training.mixture import WeightedRows
 from medim.training.recipe import ModelRecipe

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 CONFIG = "config.yaml"
 WRITTEN = (

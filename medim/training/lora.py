@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.errors import UserError
 
 if TYPE_CHECKING:
     from peft import LoraModel

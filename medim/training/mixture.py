@@ -7,10 +7,10 @@ from functools import lru_cache
 
 import numpy as np
 
+from medim.common.errors import UserError
+from medim.common.streams import stream
 from medim.data.dataset import PairDataset
-from medim.data.selection import MixedDataset
-from medim.errors import UserError
-from medim.streams import stream
+from medim.data.sources.selection import MixedDataset
 
 
 def part_at(k: int, weights: Sequence[Fraction]) -> tuple[int, int]:

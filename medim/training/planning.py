@@ -12,12 +12,12 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from medim.checkpoints import resolve
+from medim.common.errors import UserError
 from medim.denoiser import LOGITS_AT_ONCE, MeDiMModel
-from medim.errors import UserError
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import presets
-from medim.training.tokenizer_recipe import load_tokenizer_recipe
+from medim.training.tokenizer.recipe import load_tokenizer_recipe
 from medim.training.train import random_config
 
 Sharding = Literal["ddp", "fsdp"]

@@ -5,8 +5,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from transformers import SchedulerType
 
+from medim.common.errors import unknown
 from medim.denoiser import CHOICES
-from medim.errors import unknown
 from medim.training.corruption import Mixture
 from medim.training.recipe_file import Count, Rate, RecipeFields, Seed, Share, Size, Steps, Weight
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from medim.declared import checked, read_mapping, read_yaml
-from medim.errors import UserError, unknown
+from medim.common.declared import checked, read_mapping, read_yaml
+from medim.common.errors import UserError, unknown
 
 RECIPES = Path(__file__).parent / "recipes"
 Recipe = TypeVar("Recipe", bound=BaseModel)

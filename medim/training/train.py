@@ -17,14 +17,14 @@ from medim.backbones.build import config_of, matched, refuse_unread
 from medim.backbones.causal_lm import cut_config, load_config, load_tokenizer
 from medim.canvas import Layout
 from medim.checkpoints import names_a_folder, resolve
+from medim.common.errors import UserError
+from medim.common.files import write_json, write_text, writes_into
+from medim.common.locks import held
 from medim.data.dataset import PairDataset, pairs
-from medim.data.token_ahead import TokensAhead
-from medim.data.token_cache import TokenSplit, rows_of, tokenise_split, unigram_nats
+from medim.data.tokens.ahead import TokensAhead
+from medim.data.tokens.cache import TokenSplit, rows_of, tokenise_split, unigram_nats
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.devices import can_compile, chosen_device
-from medim.errors import UserError
-from medim.files import write_json, write_text, writes_into
-from medim.locks import held
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer

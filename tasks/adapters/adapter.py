@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import torch
 from PIL import Image
 
-from medim.errors import UserError, told
-from medim.files import hash_files, hash_of
+from medim.common.errors import UserError, told
+from medim.common.files import hash_files, hash_of
 from tasks.protocols import ModelError
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 
 _WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 

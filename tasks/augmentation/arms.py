@@ -10,7 +10,7 @@ from tasks.augmentation import settings as names
 from tasks.augmentation.settings import AugmentationSettings
 from tasks.augmentation.splits import shares
 from tasks.downstream.contract import Example
-from tasks.metrics.statistics import derangement
+from tasks.metrics.statistics.bootstrap import derangement
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from tasks.augmentation.arms import Arm
 from tasks.augmentation.scoring import PRIMARY
 from tasks.augmentation.settings import REPEATED
 from tasks.augmentation.statistics import Crossed, Effect, Equivalence, Exchange
-from tasks.metrics.additive import Additive
-from tasks.metrics.paired import holm
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.statistics.paired import holm
 from tasks.scoring import MACRO_F1
 
 Sums = Mapping[str, Mapping[str, Sequence[Additive]]]

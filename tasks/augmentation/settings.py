@@ -5,8 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from medim.declared import checked, read_mapping, read_yaml
-from medim.errors import UserError, unknown
+from medim.common.declared import checked, read_mapping, read_yaml
+from medim.common.errors import UserError, unknown
 
 Regime = Literal["budget-matched", "external-prior"]
 REGIMES: tuple[Regime, ...] = ("budget-matched", "external-prior")

@@ -1,6 +1,6 @@
-"""Arm against arm, on the same patients and by the same seeds, by the one rule of `tasks.metrics.estimate`.
+"""Arm against arm, on the same patients and by the same seeds, by the one rule of `tasks.metrics.statistics.estimate`.
 
-With seeds s, patients p, f the metric and x the sums of a patient (`tasks.metrics.additive`), the value of arm a is
+With seeds s, patients p, f the metric and x the sums of a patient (`tasks.metrics.statistics.additive`), the value of arm a is
 mean_s f(sum_p x[a, s, p]). Arms share patients, and a seed's initial weights: differences are taken by seed. What is no
 mean over seeds (a ratio, an exchange rate) is compared by its jackknife pseudo-values over seeds, S theta - (S - 1) theta_(-s),
 which of a mean are the values themselves (Tukey 1958). All is given one set of generated pairs: what another draw of these
@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tasks.metrics.additive import Additive
-from tasks.metrics.estimate import Estimate, Resampled, Trainings, of_mean, resampled
-from tasks.metrics.paired import TRAININGS
-from tasks.metrics.statistics import CONFIDENCE, RESAMPLES
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.statistics.bootstrap import CONFIDENCE, RESAMPLES
+from tasks.metrics.statistics.estimate import Estimate, Resampled, Trainings, of_mean, resampled
+from tasks.metrics.statistics.paired import TRAININGS
 
 METHOD = f"{TRAININGS}, both shared by the arms, {RESAMPLES} resamples"
 ALPHA = 0.05

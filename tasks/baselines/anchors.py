@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from tasks.baselines.retrieval import TfIdf, nearest
-from tasks.metrics.memorisation import normalised, thumbnails
-from tasks.metrics.statistics import derangement
+from tasks.metrics.image.memorisation import normalised, thumbnails
+from tasks.metrics.statistics.bootstrap import derangement
 from tasks.protocols import Case, Prediction, Reconstructs
 from tasks.task import Anchor
 

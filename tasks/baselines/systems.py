@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from medim.common.errors import UserError, unknown
+from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
-from medim.errors import UserError, unknown
-from medim.files import hash_of
 from medim.perception.space import DEFAULT, open_features
 from tasks.adapters.settings import read_settings
 from tasks.baselines.anchors import constant_of
 from tasks.baselines.retrieval import TfIdf, nearest
 from tasks.cases import cases_of, has_images, own_resolution
-from tasks.metrics.features import FeatureBank
+from tasks.metrics.image.features import FeatureBank
 from tasks.protocols import Case
 
 DEFAULTS: dict[str, Any] = {"training": 4096}

@@ -7,7 +7,7 @@ group `medim.downstream`.
 from collections.abc import Callable
 from importlib.metadata import entry_points
 
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 from tasks.downstream.contract import Downstream, Example, FindsLabels, Fitted, WritesReports
 
 __all__ = ["DOWNSTREAM", "Downstream", "Example", "Factory", "FindsLabels", "Fitted", "WritesReports", "open_downstream"]

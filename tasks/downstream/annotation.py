@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from medim.common.errors import UserError
 from medim.data.archives.archive import Loss, Record
 from medim.data.archives.r2gen import R2Gen, R2GenOptions
-from medim.errors import UserError
 from medim.pair import SPLITS
 from tasks.downstream.contract import Example
 

@@ -8,8 +8,8 @@ from PIL import Image
 from torch import nn
 from torch.nn import functional as F
 
-from medim.data.images import square, to_tensor
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.imaging.images import square, to_tensor
 from tasks.downstream.contract import Example
 from tasks.downstream.fitting import Recipe
 from tasks.downstream.network import Learner

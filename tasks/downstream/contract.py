@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
-from medim.data.images import read_image
+from medim.data.imaging.images import read_image
 
 
 @dataclass(frozen=True)

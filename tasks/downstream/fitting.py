@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from medim.errors import UserError
-from medim.files import atomic_path, write_text, writes_into
-from medim.streams import stream
-from medim.weights import fill, read_state
+from medim.checkpoints.weights import fill, read_state
+from medim.common.errors import UserError
+from medim.common.files import atomic_path, write_text, writes_into
+from medim.common.streams import stream
 from tasks.downstream.network import Learner
 from tasks.downstream.pictures import Pictures, augmented
 

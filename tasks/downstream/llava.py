@@ -10,8 +10,8 @@ from torch import nn
 
 from medim.backbones.backbone import CACHE
 from medim.backbones.causal_lm import load_pretrained, load_tokenizer
-from medim.errors import UserError, unknown
-from medim.files import hash_files
+from medim.common.errors import UserError, unknown
+from medim.common.files import hash_files
 from tasks.adapters.adapter import folder_fingerprint
 from tasks.downstream.beam import beam_search
 from tasks.downstream.contract import Example

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medim.errors import UserError
-from medim.files import located, read_json
+from medim.common.errors import UserError
+from medim.common.files import located, read_json
 from tasks.downstream.contract import Example
 
 IMAGE = "<image>"

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 from tasks.adapters.adapter import folder_fingerprint
 from tasks.downstream.fitting import Recipe
 from tasks.downstream.r2gen_network import R2GenNetwork, Shape

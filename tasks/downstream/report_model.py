@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from medim.data.images import square, to_tensor
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.imaging.images import square, to_tensor
 from tasks.adapters.adapter import OneTask
 from tasks.downstream.contract import Example
 from tasks.downstream.fitting import Recipe

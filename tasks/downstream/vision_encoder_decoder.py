@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from medim.backbones.backbone import CACHE
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 from tasks.downstream.beam import beam_search
 from tasks.downstream.fitting import Recipe
 from tasks.downstream.network import ReportNetwork, after_begin, cut, token_loss

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 END = 0
 """The id of begin, end and padding alike, as in R2Gen."""

@@ -8,9 +8,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmark.cli import main
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 from medim.pair import ImageReportPair
-from tasks.metrics.additive import Additive
+from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case, Prediction
 from tasks.task import Anchor, Score
 
@@ -179,7 +179,7 @@ def model() -> ColourModel:
 def colour_tasks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ColourTask]:
     """Stands in for `tasks.TASKS`, and for the page, whose plots take seconds."""
     registry = {name: ColourTask(name) for name in ("image-generation", "report-generation", "joint-generation")}
-    monkeypatch.setattr("benchmark.runner.known_tasks", lambda: registry)
+    monkeypatch.setattr("benchmark.run.runner.known_tasks", lambda: registry)
 
     def build(runs: Sequence[Path], out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
@@ -193,7 +193,7 @@ def colour_tasks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ColourTask]:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, dataset: ColourDataset, model: ColourModel, colour_tasks: dict):
     """Calls `medim-bench` in this process with the two-colour world behind --model painter and --data colours."""
-    from benchmark import execute
+    from benchmark.run import execute
 
     load = execute.datasets.load_dataset
     monkeypatch.setattr("medim.data.dataset.load_dataset", lambda name: dataset if name == "colours" else load(name))
@@ -204,8 +204,8 @@ def command(monkeypatch: pytest.MonkeyPatch, dataset: ColourDataset, model: Colo
         model.configure({key.removeprefix("sampling."): value for key, value in overrides.items()})
         return model
 
-    monkeypatch.setattr("benchmark.execute.open_model", open_model)
-    monkeypatch.setattr("benchmark.execute.open_pipeline", open_model)
+    monkeypatch.setattr("benchmark.run.execute.open_model", open_model)
+    monkeypatch.setattr("benchmark.run.execute.open_pipeline", open_model)
 
     def call(*arguments: object):
         return CliRunner().invoke(main, [str(argument) for argument in arguments])

@@ -119,8 +119,8 @@ def test_set_takes_key_and_value():
 
 
 def test_protocols_are_those_of_the_report_metrics():
-    from benchmark import options
-    from tasks.metrics import captioning
+    from benchmark.commands import options
+    from tasks.metrics.text import captioning
 
     assert options.PROTOCOLS[0] == "strict-v1"
     assert set(options.PROTOCOLS) == {protocol.name for protocol in captioning.PROTOCOLS.values()}

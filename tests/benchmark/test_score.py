@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmark import runner, scoring
-from benchmark.predictions import PredictionStore, file_name
-from benchmark.samples import write_samples
+from benchmark.run import runner, scoring
+from benchmark.run.predictions import PredictionStore, file_name
+from benchmark.run.samples import write_samples
 from leaderboard.record import read_records
-from tasks import extensions
-from tasks.metrics.domains import DomainReader
+from tasks.metrics import extensions
+from tasks.metrics.pair.domains import DomainReader
 from tasks.protocols import Case, Prediction
 from tasks.scoring import make_score
 
@@ -177,9 +177,9 @@ def test_killed_anywhere_and_given_again_it_ends_in_the_same_records(score, colo
 
     with monkeypatch.context() as patch:
         patch.setattr(PredictionStore, "append", counted(PredictionStore.append))
-        patch.setattr("benchmark.scoring.write_samples", counted(scoring.write_samples))
-        patch.setattr("benchmark.scoring.write_statistics", counted(scoring.write_statistics))
-        patch.setattr("benchmark.runner.write_records", counted(runner.write_records))
+        patch.setattr("benchmark.run.scoring.write_samples", counted(scoring.write_samples))
+        patch.setattr("benchmark.run.scoring.write_statistics", counted(scoring.write_statistics))
+        patch.setattr("benchmark.run.runner.write_records", counted(runner.write_records))
         killed = score(cache="none")
     assert killed.exit_code == 130
     assert "interrupted; the same command continues" in killed.stderr

@@ -2,7 +2,7 @@
 
 import pytest
 
-from leaderboard.choice import higher_is_better
+from leaderboard.site.choice import higher_is_better
 from medim.data.dataset import load_dataset
 from tasks import TASKS
 from tasks.cases import cases_of

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmark.suites import load_suite, names, parse_suite
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 GOOD = "title: t\nmodel: m\ndata: d\ntasks: [all]\nout: runs/x\n"
 

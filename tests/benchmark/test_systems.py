@@ -2,11 +2,11 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from benchmark.choosing import choose
-from benchmark.run_data import Data
+from benchmark.run.choosing import choose
+from benchmark.run.data import Data
 from benchmark.systems import best_device, open_model
-from medim.data.phantom.dataset import PhantomDataset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.phantom.v1.dataset import PhantomDataset
 
 
 def registered(monkeypatch, factory):

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tests.campaigns.chaos.snapshot import differences, snapshot
 from tests.campaigns.fuzz.__main__ import fuzz
 from tests.campaigns.fuzz.guard import watched

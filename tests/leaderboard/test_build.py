@@ -13,7 +13,7 @@ from leaderboard.errors import LeaderboardError
 from leaderboard.files import write_text
 from leaderboard.record import read_records
 from leaderboard.reported import reported_records
-from leaderboard.tables import records_of
+from leaderboard.tables.formats import records_of
 
 EVIL = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & "quoted"'
 

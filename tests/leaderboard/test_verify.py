@@ -8,11 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
-from benchmark.rescore import _difference, _unable
+from benchmark.results.rescore import _difference, _unable
 from leaderboard.record import read_records
 from medim.data.dataset import load_dataset, pairs
-from tasks import joint_generation, joint_judge
-from tasks.metrics.judge import Verdict
+from tasks.joint import judge as joint_judge
+from tasks.joint import task as joint_generation
+from tasks.metrics.pair.judge import Verdict
 
 DATA, LIMIT = "phantom:train=1%", 20
 
@@ -62,7 +63,7 @@ def test_other_data_or_other_predictions_are_refused(scored):
 
 def test_what_cannot_be_scored_here_is_told_and_no_problem(scored, monkeypatch):
     """The run had METEOR; this machine lacks what it needs."""
-    from tasks.metrics import captioning
+    from tasks.metrics.text import captioning
 
     path = scored / "run" / "records.jsonl"
     text = path.read_text()

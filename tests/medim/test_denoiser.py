@@ -5,8 +5,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
 
 from medim.backbones.causal_lm import load_config
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.errors import UserError
 
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text")
 WINDOW = 4  # shorter than the canvas, so that sliding windows matter

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from medim.common.errors import UserError
 from medim.devices import can_compile, chosen_device
-from medim.errors import UserError
 
 
 def gpus(monkeypatch, count: int) -> None:

@@ -5,10 +5,10 @@ from itertools import pairwise
 import pytest
 import torch
 
-from medim.data.token_cache import tokenise_split
+from medim.common.errors import UserError
+from medim.data.tokens.cache import tokenise_split
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.diffusion.likelihood import evidence, likelihood
-from medim.errors import UserError
 from medim.pair_likelihood import sentence_tokens, sentences
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings

@@ -10,8 +10,8 @@ from PIL import Image
 
 from medim.pair import ImageReportPair
 from tasks.context import Context
-from tasks.metrics import meteor
-from tasks.metrics.java import java_problem
+from tasks.metrics.text import meteor
+from tasks.metrics.text.java import java_problem
 from tasks.protocols import Case
 
 LABELS = ("amber", "blue", "coral", "dune")

@@ -20,7 +20,7 @@ from tasks.ablation import (
     value_over_seeds,
     verdict,
 )
-from tasks.metrics.additive import Additive
+from tasks.metrics.statistics.additive import Additive
 
 PATIENTS = 40
 

@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from medim.data.phantom.dataset import PhantomDataset
-from medim.data.phantom_v2.dataset import PhantomV2
-from medim.data.selection import MixedDataset, Subset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.v2.dataset import PhantomV2
+from medim.data.sources.selection import MixedDataset, Subset
 from tasks.cases import at_resolution, cases_of, drawn_cases, own_resolution, split_ids
 
 

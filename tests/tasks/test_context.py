@@ -1,6 +1,6 @@
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.context import NO_FINDINGS, Context, space_signature
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.generating import timed_batch
 
 

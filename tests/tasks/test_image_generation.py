@@ -1,6 +1,6 @@
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks import TASKS
 from tasks.protocols import Prediction
 

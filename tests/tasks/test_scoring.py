@@ -1,6 +1,6 @@
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.protocols import Prediction
 from tasks.scoring import aligned, images_of, reference_findings, reports_of
 

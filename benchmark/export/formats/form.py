@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from medim.files import atomic_path
+from medim.common.files import atomic_path
 
 Lines = Callable[[], Iterator[dict[str, Any]]]
 """Iterates anew over all pairs at each call: `image` (path relative to the export), `report`, `id`, `split` and the rest."""

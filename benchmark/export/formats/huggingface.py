@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from benchmark.export.formats.form import Form, Lines
 from benchmark.export.formats.webdataset import parts
 from benchmark.export.gate import GATE_MEASURES
+from medim.common.files import atomic_path
 from medim.data.archives.own import packed
-from medim.files import atomic_path
 from medim.pair import SPLITS
 
 TEXTS = ("id", "report", "prompt", "model", "model_hash", "split", "patient", "study", "domain", "view", "terms")

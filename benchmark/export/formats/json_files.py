@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.export.formats.form import Form, Lines, write_lines
+from medim.common.files import atomic_path
 from medim.data.archives import llava, r2gen
 from medim.data.archives.own import packed
-from medim.files import atomic_path
 from medim.pair import SPLITS
 
 QUESTION = "Write the report of this image."
 
 
 class Folder(Form):
-    """`pairs.jsonl` and `images/`: what every `--data` of this project reads (`medim.data.folder.FolderDataset`)."""
+    """`pairs.jsonl` and `images/`: what every `--data` of this project reads (`medim.data.sources.folder.FolderDataset`)."""
 
     name: ClassVar[str] = "folder"
     owned: ClassVar[tuple[str, ...]] = ("pairs.jsonl", "images")

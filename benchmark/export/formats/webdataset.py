@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.export.formats.form import Form, Lines
+from medim.common.files import atomic_path
 from medim.data.archives.own import packed
-from medim.files import atomic_path
 from medim.pair import SPLITS
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from medim.errors import UserError, unknown
+from medim.common.errors import UserError, unknown
 
 ENTRY_POINTS = "medim.archives"
 

@@ -10,13 +10,13 @@ from typing import Any, ClassVar, Literal
 from PIL import Image
 from pydantic import Field
 
+from medim.common.errors import UserError
+from medim.common.json_lines import not_finite
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.archives.fields import FractionOptions, PatientOptions, UniqueIds, inside, known_split, report_in, unknown_split
 from medim.data.archives.json_records import Entry, read_entries
 from medim.data.archives.tables import decoded
-from medim.data.folder import NOT_STATED
-from medim.data.json_lines import not_finite
-from medim.errors import UserError
+from medim.data.sources.folder import NOT_STATED
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm")
 _NEEDED = ("id", "image", "report")
@@ -40,8 +40,8 @@ class FilesOptions(FractionOptions, PatientOptions):
 class Files(Archive):
     """A folder of one's own, or one that `data prepare` wrote, made again (another size, another format, a new split).
 
-    * `pairs.jsonl`: see `medim.data.folder.FolderDataset`; a line with a mistake is lost, the others are kept. Texts are
-      taken as they are.
+    * `pairs.jsonl`: see `medim.data.sources.folder.FolderDataset`; a line with a mistake is lost, the others are kept.
+      Texts are taken as they are.
     * texts: `a.png` and `a.txt` in one folder, as the authors' code reads; folders may be nested. The id is the path without
       its suffix; folders `train`, `val` and `test` at the top are the splits.
 
@@ -79,7 +79,7 @@ class Files(Archive):
             yield entry
 
     def image(self, source: Any) -> Image.Image:
-        from medim.data.images import read_image
+        from medim.data.imaging.images import read_image
 
         return read_image(self.folder / source)
 

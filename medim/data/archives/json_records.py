@@ -9,12 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from medim.common.declared import DEEPEST, TOO_DEEP
+from medim.common.errors import UserError
+from medim.common.files import BOM, HEAD, stand_in
+from medim.common.json_lines import HALF, parse_line
 from medim.data.archives.archive import Loss
 from medim.data.archives.tables import SAVE
-from medim.data.json_lines import HALF, parse_line
-from medim.declared import DEEPEST, TOO_DEEP
-from medim.errors import UserError
-from medim.files import BOM, HEAD, stand_in
 
 _LINE = 1 << 20
 

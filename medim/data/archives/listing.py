@@ -11,9 +11,9 @@ from typing import Any
 
 from tqdm import tqdm
 
+from medim.common.files import atomic_path, write_json
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.checks.texts import damage
-from medim.files import atomic_path, write_json
 from medim.pair import SPLITS
 
 CHUNK = 256

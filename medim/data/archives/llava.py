@@ -9,6 +9,8 @@ from typing import Any, ClassVar, Literal
 from PIL import Image
 from pydantic import Field
 
+from medim.common.declared import shown
+from medim.common.errors import UserError
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.archives.fields import (
     FractionOptions,
@@ -27,9 +29,7 @@ from medim.data.archives.fields import (
 )
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
-from medim.data.folder import NOT_STATED
-from medim.declared import shown
-from medim.errors import UserError
+from medim.data.sources.folder import NOT_STATED
 
 TAKEN = ("conversations",)
 """The entry's fields that are no pair's."""
@@ -94,7 +94,7 @@ class Llava(Archive):
         self._repeated = unique.repeated
 
     def image(self, source: Any) -> Image.Image:
-        from medim.data.images import read_image
+        from medim.data.imaging.images import read_image
 
         return read_image(self.images / source)
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+from medim.common.errors import UserError
+from medim.common.files import atomic_path
 from medim.data.archives.archive import Archive, Record
 from medim.data.archives.listing import read_chunk, unit_keys
 from medim.data.archives.picture import Storage, content_hash, encode, image_name
-from medim.errors import UserError
-from medim.files import atomic_path
 
 
 def make_chunk(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from medim.files import hash_of
+from medim.common.files import hash_of
 
 QUALITY = 95
 

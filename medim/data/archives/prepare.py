@@ -17,14 +17,14 @@ from typing import Any
 
 from tqdm import tqdm
 
+from medim.common.errors import UserError
+from medim.common.files import atomic_path, hash_of, is_temporary, write_json, write_text
+from medim.common.locks import LOCK, held
+from medim.common.workers import process_pool
 from medim.data.archives.archive import Archive
 from medim.data.archives.listing import LOSSES, make_listing, most_held_out, read_chunk, read_losses
 from medim.data.archives.making import make_chunk
 from medim.data.archives.picture import Storage, encode
-from medim.data.workers import process_pool
-from medim.errors import UserError
-from medim.files import atomic_path, hash_of, is_temporary, write_json, write_text
-from medim.locks import LOCK, held
 from medim.pair import SPLITS
 
 SAMPLE = 16
@@ -276,7 +276,7 @@ class Preparation:
 
     def _merge(self, plan: Plan) -> Prepared:
         """`pairs.jsonl`, `failures.jsonl`, `splits.json` and the final `manifest.json`; then the work folder goes."""
-        from medim.data.folder import FolderDataset
+        from medim.data.sources.folder import FolderDataset
         from medim.data.splits import save_splits
 
         splits: Counter[str] = Counter()

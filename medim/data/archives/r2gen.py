@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Literal
 from PIL import Image
 from pydantic import Field
 
+from medim.common.errors import UserError
 from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.archives.fields import PatientOptions, UniqueIds, inside, key_in, known_split, report_in, unknown_split
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
-from medim.data.folder import NOT_STATED
-from medim.errors import UserError
+from medim.data.sources.folder import NOT_STATED
 
 IU_TERMS = "CC BY-NC-ND 4.0 (Open-i, Indiana University)"
 TAKEN = ("image_path",)
@@ -79,7 +79,7 @@ class R2Gen(Archive):
         self._repeated = unique.repeated
 
     def image(self, source: Any) -> Image.Image:
-        from medim.data.images import read_image
+        from medim.data.imaging.images import read_image
 
         return read_image(self.images / source)
 

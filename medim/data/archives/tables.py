@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from medim.common.errors import UserError
+from medim.common.files import HEAD, stand_in
 from medim.data.archives.archive import Loss
 from medim.data.archives.fields import require_columns
-from medim.errors import UserError
-from medim.files import HEAD, stand_in
 
 SAVE = "save the file as UTF-8"
 _SEPARATORS = ",;\t|"

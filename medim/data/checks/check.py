@@ -13,7 +13,7 @@ from medim.data.checks.reading import ROW, Part, Tally, parts, read_all
 from medim.data.checks.report import LISTED, Issue, Report
 from medim.data.checks.statistics import Statistics
 from medim.data.dataset import PairDataset, keys_of, load_dataset
-from medim.data.folder import FolderDataset
+from medim.data.sources.folder import FolderDataset
 from medim.pair import SPLITS
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from medim.common.files import hash_of
 from medim.data.checks.reading import ROW, Part, Tally
 from medim.data.dataset import PairDataset
-from medim.data.folder import FolderDataset
-from medim.files import hash_of
+from medim.data.sources.folder import FolderDataset
 
 if TYPE_CHECKING:
     from medim.tokenizers.report import ReportTokenizer

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from medim.errors import unknown
+from medim.common.errors import unknown
 
 Severity = Literal["error", "failure", "warning", "note"]
 ALLOWABLE = ("patient-leakage", "image-leakage", "near-duplicates")

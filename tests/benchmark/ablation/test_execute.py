@@ -11,8 +11,8 @@ from benchmark.ablation.inputs import check_inputs
 from benchmark.ablation.plan import Evaluation, make_plan
 from benchmark.ablation.work import JOB_LOCK
 from benchmark.cli import main
-from medim.errors import UserError
-from medim.locks import LOCK, held
+from medim.common.errors import UserError
+from medim.common.locks import LOCK, held
 
 
 def test_a_sampler_setting_that_does_not_exist_is_told_before_anything_is_trained(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.ablation.arms import SETS
 from benchmark.ablation.plan import Evaluation, Generation, Job, train_command
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 
 def test_a_recipe_is_the_preset_then_the_settings_then_the_arm_then_the_seed(tmp_path, plan_in):

@@ -14,8 +14,8 @@ from benchmark.ablation.remarks import remarks
 from benchmark.ablation.report import write_report
 from leaderboard.build import build
 from leaderboard.record import read_records
-from medim.errors import UserError
-from medim.files import write_json
+from medim.common.errors import UserError
+from medim.common.files import write_json
 from tasks.ablation import OVER_BOTH
 
 SHIFTS = {"full": 0.0, "no-adaln": 7.0, "causal-mask": -3.0}

@@ -13,9 +13,9 @@ from benchmark.ablation.plan import Evaluation, python_command
 from benchmark.ablation.quick_check import variants, with_config
 from benchmark.ablation.work import JOB_LOCK, share_tokens, work
 from benchmark.status import DONE, INTERRUPTED
-from medim.data.token_cache import TokenSplit, tokenise_split
-from medim.errors import UserError
-from medim.locks import held
+from medim.common.errors import UserError
+from medim.common.locks import held
+from medim.data.tokens.cache import TokenSplit, tokenise_split
 from medim.pipeline import MeDiMPipeline
 
 

@@ -149,7 +149,7 @@ def run(monkeypatch, tmp_path, scenist, regression):
     """Calls `run augmentation` in this process, on scenes; the page and METEOR, which take seconds, are left out."""
     from benchmark.augmentation import execute
     from tasks.downstream import DOWNSTREAM
-    from tasks.metrics import captioning
+    from tasks.metrics.text import captioning
 
     load = execute.datasets.load_dataset
     monkeypatch.setattr("medim.data.dataset.load_dataset", lambda name: Scenes() if name == "scenes" else load(name))

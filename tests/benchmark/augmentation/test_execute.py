@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from leaderboard.compare import boards
-from leaderboard.gallery import galleries
 from leaderboard.record import read_records
+from leaderboard.site.gallery import galleries
 from leaderboard.site.samples import gallery_views
 from leaderboard.store import collect
+from leaderboard.tables.compare import boards
 from tasks.downstream import DOWNSTREAM
 
 from .conftest import Scenes

@@ -4,8 +4,8 @@ import pytest
 
 from benchmark.augmentation.presets import load_preset
 from benchmark.augmentation.regime import check_regime
-from medim.data.selection import Subset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.sources.selection import Subset
 from tasks.augmentation.splits import divide
 
 from .conftest import Scenes

@@ -11,9 +11,9 @@ from benchmark.export.execute import part_of
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import ALLOWANCES
 from medim.checkpoints import shipped
+from medim.common.errors import UserError
 from medim.data import dataset as datasets
-from medim.data.folder import FolderDataset
-from medim.errors import UserError
+from medim.data.sources.folder import FolderDataset
 from tasks.context import Context
 
 PRIVATE = "PhysioNet Credentialed Health Data License 1.5.0"

@@ -12,10 +12,10 @@ from benchmark.export.export import Outcome, Part, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
 from benchmark.export.prompts import Prompts
-from medim.data.folder import FolderDataset
-from medim.data.images import read_image
-from medim.errors import UserError
-from tasks.metrics.memorisation import altered_copies
+from medim.common.errors import UserError
+from medim.data.imaging.images import read_image
+from medim.data.sources.folder import FolderDataset
+from tasks.metrics.image.memorisation import altered_copies
 
 
 def rows(path: Path) -> list[dict]:

@@ -3,9 +3,9 @@ import pytest
 
 from benchmark.export.gate import Gate, Rules, agreement, steering_checkers
 from benchmark.export.sources import Candidate, Place
-from medim.data.phantom.dataset import PhantomDataset
-from medim.data.selection import Subset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.sources.selection import Subset
 
 
 def candidate(world, number: int, report: str) -> Candidate:

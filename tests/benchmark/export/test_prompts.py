@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.export.prompts import Prompts, diagonal
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 FILE = """
 templates: ["A {modality} of the {region} with {condition}.", "{condition} in a {modality}"]

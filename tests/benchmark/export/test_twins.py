@@ -14,10 +14,10 @@ from benchmark.cli import main
 from benchmark.export.export import LEFT_BEHIND, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
+from benchmark.export.grounding import answer, grade, read_choices, read_questions, take
 from benchmark.export.sources import Broken, Place
 from benchmark.export.twins import Twins, grounding_items, write_grounding
-from benchmark.grounding import answer, grade, read_choices, read_questions, take
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 
 def picture(seed: int, odd: bool) -> Image.Image:

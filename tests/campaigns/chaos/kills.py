@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medim.files import is_temporary
+from medim.common.files import is_temporary
 from tests.campaigns.chaos.snapshot import differences, snapshot
 from tests.campaigns.chaos.world import REPOSITORY, SECONDS, Command, World
 

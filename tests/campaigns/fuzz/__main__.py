@@ -16,7 +16,7 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from leaderboard.errors import LeaderboardError
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tests.campaigns.fuzz.guard import prepare, watched
 from tests.campaigns.fuzz.mutants import mutant
 from tests.campaigns.fuzz.targets import Target, targets

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medim.errors import plain
+from medim.common.errors import plain
 
 SECONDS, MEGABYTES, ADDRESSES = 10, 1024, 6 << 30
 LONGEST = 2000

@@ -14,7 +14,7 @@ from benchmark.suites import parse_suite
 from leaderboard.record import parse_record, read_records
 from leaderboard.store import read_manifest
 from medim.backbones.build import config_of
-from medim.data.folder import FolderDataset
+from medim.data.sources.folder import FolderDataset
 from medim.denoiser import MODEL_KEYS, MeDiMConfig, MeDiMModel
 from medim.pair import SPLITS
 from medim.pipeline import MeDiMPipeline
@@ -23,7 +23,7 @@ from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe
-from medim.training.tokenizer_recipe import TokenizerRecipe
+from medim.training.tokenizer.recipe import TokenizerRecipe
 from tasks.adapters.predictions_file import read_predictions
 
 

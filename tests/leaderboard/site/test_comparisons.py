@@ -2,10 +2,10 @@ import itertools
 
 import pytest
 
-from leaderboard.compare import boards
-from leaderboard.comparison import Comparison, Comparisons, OverSeeds
 from leaderboard.record import Record
 from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
+from leaderboard.tables.compare import boards
+from leaderboard.tables.comparison import Comparison, Comparisons, OverSeeds
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from leaderboard.compare import boards
 from leaderboard.record import Record
 from leaderboard.site.page import TableView, render
 from leaderboard.store import collect
+from leaderboard.tables.compare import boards
 
 
 @pytest.fixture

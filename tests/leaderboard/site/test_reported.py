@@ -1,9 +1,9 @@
 import pytest
 
-from leaderboard.compare import boards
 from leaderboard.record import Record
 from leaderboard.reported import reported_records
 from leaderboard.site.reported import RELATIVE, reported_tables
+from leaderboard.tables.compare import boards
 
 
 @pytest.fixture

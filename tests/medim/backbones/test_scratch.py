@@ -5,8 +5,8 @@ import torch
 
 from medim.backbones.build import config_of, matched
 from medim.backbones.rotary import canvas_angles, rotate, sequence_angles
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.errors import UserError
 
 FIELDS = {"image_codes": 16, "image_length": 9, "report_length": 7, "text_vocabulary": 50}
 SHAPE = {

@@ -3,7 +3,7 @@
 import pytest
 
 from medim.backbones.build import config_of, refuse_unread
-from medim.errors import UserError
+from medim.common.errors import UserError
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,

@@ -7,7 +7,7 @@ import pytest
 
 from medim import checkpoints
 from medim.checkpoints import SHIPPED, resolve, ship, shipped
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.pipeline import MeDiMPipeline
 from medim.training.train import train_model
 

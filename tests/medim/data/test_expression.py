@@ -5,10 +5,10 @@ import json
 import pytest
 from PIL import Image
 
+from medim.common.errors import UserError
 from medim.data.dataset import load_dataset
 from medim.data.expression import Part, parse
-from medim.data.selection import MixedDataset, Subset
-from medim.errors import UserError
+from medim.data.sources.selection import MixedDataset, Subset
 
 
 @pytest.fixture

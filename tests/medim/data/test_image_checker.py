@@ -9,12 +9,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from medim.common.errors import UserError
 from medim.data.image_checker import to_pixels
-from medim.data.phantom.dataset import WEIGHTS as WEIGHTS_V1
-from medim.data.phantom.image_checker import PhantomImageChecker, PhantomNet
-from medim.data.phantom_v2.dataset import WEIGHTS as WEIGHTS_V2
-from medim.data.phantom_v2.image_checker import PhantomV2ImageChecker, PhantomV2Net
-from medim.errors import UserError
+from medim.data.phantom.v1.dataset import WEIGHTS as WEIGHTS_V1
+from medim.data.phantom.v1.image_checker import PhantomImageChecker, PhantomNet
+from medim.data.phantom.v2.dataset import WEIGHTS as WEIGHTS_V2
+from medim.data.phantom.v2.reading.image_checker import PhantomV2ImageChecker, PhantomV2Net
 
 CHECKERS = {PhantomImageChecker: WEIGHTS_V1, PhantomV2ImageChecker: WEIGHTS_V2}
 

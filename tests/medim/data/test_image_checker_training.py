@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from medim.common.errors import UserError
 from medim.data.image_checker_training import (
     accuracy,
     augmented,
@@ -13,8 +14,7 @@ from medim.data.image_checker_training import (
     round_weights,
     write_checker,
 )
-from medim.data.phantom.image_checker import PhantomNet
-from medim.errors import UserError
+from medim.data.phantom.v1.image_checker import PhantomNet
 
 TRUTH = np.array([[1], [1], [0], [0]], bool)
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from medim.common.errors import UserError
 from medim.data.splits import assign, load_splits, nested_order, save_splits, u_of
-from medim.errors import UserError
 from medim.pair import ImageReportPair
 
 KEYS = [f"p{n:05d}" for n in range(4000)]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medim.canvas import Layout
-from medim.data.token_cache import TokenSplit
+from medim.data.tokens.cache import TokenSplit
 from medim.denoiser import DenoiserOutput
 from medim.diffusion.likelihood import conditional_bound, evidence, likelihood
 from medim.vocabulary import Vocabulary

@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.perception.array import ArrayFeatures, image_key, read_features, write_features
 
 

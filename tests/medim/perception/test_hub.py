@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import nn
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.perception.preprocess import normalised, resized
 from medim.perception.space import FeatureSpace, open_features
 

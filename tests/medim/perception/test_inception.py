@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.perception import inception
 from medim.perception.inception import WEIGHTS_FILES, InceptionFeatures, InceptionV3, find_weights
 
@@ -55,9 +55,9 @@ def formula_set(which: int) -> torch.Tensor:
 def test_metrics_are_torch_fidelitys(space):
     """Its Fréchet distance goes through the root of a singular matrix, its kernel distance through float32."""
     pytest.importorskip("torchmetrics", reason="the extra 'scoring' is not installed")
-    from tasks.metrics.frechet import Moments, frechet_distance
-    from tasks.metrics.inception import inception_score
-    from tasks.metrics.kernel import kernel_distance
+    from tasks.metrics.image.frechet import Moments, frechet_distance
+    from tasks.metrics.image.inception import inception_score
+    from tasks.metrics.image.kernel import kernel_distance
 
     features = [space.features(formula_set(which)) for which in (0, 1)]
     reference, generated = (x.double().numpy() for x in features)

@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.perception import space as module
 from medim.perception.space import DEFAULT, SPACES, Classifies, FeatureSpace, Precomputed, open_features
 

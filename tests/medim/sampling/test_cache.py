@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from medim.canvas import Canvas
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.errors import UserError
 from medim.sampling import decoder
 from medim.sampling.cache import drift, hidden_states
 from medim.sampling.decoder import decode

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from medim.common.errors import UserError
 from medim.data.dataset import load_dataset
-from medim.errors import UserError
 from medim.pipeline import MeDiMPipeline
-from medim.sampling.gaps import fill_in, parts_of, with_gaps
-from medim.sampling.sentences import sentence_slices
+from medim.sampling.editing.gaps import fill_in, parts_of, with_gaps
+from medim.sampling.editing.sentences import sentence_slices
 from medim.sampling.settings import SamplerSettings
 
 
@@ -117,7 +117,7 @@ def test_gaps_are_filled_between_what_is_given(pipeline, pairs):
 
 def test_the_length_of_a_gap_follows_the_text_behind_it(pipeline, pairs, monkeypatch):
     """The scores of lengths are those of the bound, shortest first; the draw is from their softmax."""
-    from medim.sampling import gaps
+    from medim.sampling.editing import gaps
 
     canvas = pipeline._blank(1).give_image(pipeline._codes([pairs[0].image]))
     text = "frontal chest radiograph. [[ ]] no pleural effusion."

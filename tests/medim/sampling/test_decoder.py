@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medim.canvas import Canvas
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.sampling import decoder, plan, step
 from medim.sampling.countdown import Countdown
 from medim.sampling.decoder import decode

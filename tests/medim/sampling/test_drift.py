@@ -3,8 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
+from benchmark import diagnosis
 from benchmark.cli import main
-from medim import diagnosis
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.drift import cache_drift
 

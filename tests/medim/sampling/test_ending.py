@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medim.canvas import MODALITIES, Canvas, Layout
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.errors import UserError
 from medim.sampling.decoder import decode
 from medim.sampling.ending import Ending
 from medim.sampling.settings import ModalitySettings, SamplerSettings

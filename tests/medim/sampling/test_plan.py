@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.sampling.noise import noise
 from medim.sampling.plan import plan, rounds_of
 from medim.sampling.settings import ModalitySettings, SamplerSettings

@@ -6,11 +6,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from medim.canvas import Canvas
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.errors import UserError
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import decode
-from medim.sampling.editing import sampler_of_edit
+from medim.sampling.editing.pairs import sampler_of_edit
 from medim.sampling.ending import Ending
 from medim.sampling.released import increments
 from medim.sampling.settings import SamplerSettings

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.tokenizers.image import CONFIG, DESCRIPTION, WEIGHTS, ImageTokenizer, nearest
 
 

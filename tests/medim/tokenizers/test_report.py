@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.tokenizers.report import ReportTokenizer
 
 REPORTS = ["the heart is enlarged. no effusion.", "small left pleural effusion.", "h&e section. high cellularity."] * 5

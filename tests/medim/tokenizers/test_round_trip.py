@@ -7,12 +7,12 @@ import pytest
 import torch
 from PIL import Image
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.pair import ImageReportPair
 from medim.tokenizers import round_trip
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.round_trip import chosen, evaluate, finding_f1, psnr, report
-from tasks.metrics.findings import Counts, f1, supported
+from tasks.metrics.clinical.findings import Counts, f1, supported
 
 
 class Brightness:

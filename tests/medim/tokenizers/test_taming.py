@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medim.checkpoints import resolve
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.tokenizers import taming
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.taming import CHECKPOINT, YAML, diffusers_name, import_taming, taming_name

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from medim.backbones.causal_lm import CAUSAL_LM
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.errors import UserError
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.as_causal_lm import as_causal_lm
 from medim.training.train import train_model

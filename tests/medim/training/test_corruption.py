@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from medim.canvas import Layout
+from medim.common.errors import UserError
 from medim.diffusion.schedule import Cosine
-from medim.errors import UserError
 from medim.training.corruption import MODES, Mixture, corrupt, sample_at
 from medim.vocabulary import Vocabulary
 

@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from medim.errors import UserError
-from medim.locks import LOCK, held
+from medim.common.errors import UserError
+from medim.common.locks import LOCK, held
 from medim.training.folder import clear_training, configuration_in, remove
 from medim.training.train import claim
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from medim.data.selection import MixedDataset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.sources.selection import MixedDataset
 from medim.training.mixture import WeightedRows, part_at, weighted_rows
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from medim.data.dataset import load_dataset
-from medim.data.token_cache import TokenSplit, tokenise_split
+from medim.data.tokens.cache import TokenSplit, tokenise_split
 from medim.diffusion.likelihood import likelihood
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer

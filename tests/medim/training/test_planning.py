@@ -5,8 +5,8 @@ import torch
 from click.testing import CliRunner
 
 from benchmark.cli import main
+from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.errors import UserError
 from medim.training.planning import plan
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe, presets

@@ -2,10 +2,10 @@
 
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe
-from medim.training.tokenizer_recipe import load_tokenizer_recipe
+from medim.training.tokenizer.recipe import load_tokenizer_recipe
 
 BOTH = {
     "learning_rate": ("inf", "nan", "1e30", "0", "-1", "fast", "true", "1e-40", "[1]"),

@@ -12,9 +12,9 @@ import yaml
 from safetensors.torch import load_file, save_file
 from transformers import TrainerControl, TrainerState
 
-from medim.data.selection import MixedDataset, Subset
-from medim.errors import UserError
-from medim.locks import held
+from medim.common.errors import UserError
+from medim.common.locks import held
+from medim.data.sources.selection import MixedDataset, Subset
 from medim.pipeline import MeDiMPipeline
 from medim.tokenizers.image import ImageTokenizer
 from medim.training import train, trainer

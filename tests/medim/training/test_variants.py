@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from medim.pipeline import MeDiMPipeline
 from medim.training.callbacks import EMA
 from medim.training.learning_rate import cosine_with_doubling_restarts

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.adapters.diffusers_text_to_image import DiffusersTextToImage
 from tasks.protocols import Generator, Limited, ModelError
 

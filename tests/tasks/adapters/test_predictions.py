@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medim.data.folder import FolderDataset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.sources.folder import FolderDataset
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import SplitIds
 from tasks.protocols import Answered, Limited

@@ -1,6 +1,6 @@
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.adapters.settings import read_settings
 
 DEFAULTS = {"steps": 4, "guidance": 7.5, "sample": False, "prompt": "", "seed": None}

@@ -27,7 +27,7 @@ from transformers import (
     ViTImageProcessor,
 )
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.adapters.transformers_image_to_text import CHAT_PROMPT, TransformersImageToText
 from tasks.protocols import Generator, ModelError
 

@@ -1,6 +1,6 @@
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.augmentation.settings import parse_settings
 
 TEXT = "title: t\narms: [real+synthetic, real]\ntrain: 2%\n"

@@ -1,8 +1,8 @@
 import pytest
 from PIL import Image
 
-from medim.data.selection import Subset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.sources.selection import Subset
 from medim.pair import ImageReportPair
 from tasks.augmentation.splits import divide
 

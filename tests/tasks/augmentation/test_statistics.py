@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from tasks.augmentation.statistics import NOT_RESOLVED, Crossed
-from tasks.metrics.additive import Additive
-from tasks.metrics.statistics import RESAMPLES
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.statistics.bootstrap import RESAMPLES
 
 PATIENTS = tuple(f"p{number}" for number in range(60))
 

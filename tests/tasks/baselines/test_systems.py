@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from medim.data.phantom.dataset import PhantomDataset
-from medim.errors import UserError
+from medim.common.errors import UserError
+from medim.data.phantom.v1.dataset import PhantomDataset
 from tasks.baselines.systems import BASELINES, open_baseline
 from tasks.protocols import Generator, Limited
 

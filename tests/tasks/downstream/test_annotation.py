@@ -5,7 +5,7 @@ import json
 import pytest
 
 from benchmark.export.formats import FORMS
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream.annotation import load_annotation
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream import FindsLabels, WritesReports, open_downstream
 from tasks.downstream.classifier import ClassifierNetwork
 

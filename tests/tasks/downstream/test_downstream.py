@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import tasks.downstream
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream import DOWNSTREAM, open_downstream
 
 

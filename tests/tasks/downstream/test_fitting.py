@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream import fitting
 from tasks.downstream.fitting import CHECKPOINT, CURVE, WEIGHTS, Recipe, _factor, rows_of_step
 

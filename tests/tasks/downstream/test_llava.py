@@ -5,7 +5,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream.llava import PRESETS, LanguageModelTokenizer, Llava, LlavaNetwork, Writing, _small
 from tasks.downstream.words import END
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmark.export.formats import FORMS
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream.llava_data import load_conversations
 
 GOOD = {

@@ -3,8 +3,8 @@ import pytest
 from tasks.adapters.adapter import OneTask
 from tasks.downstream import WritesReports, open_downstream
 from tasks.downstream.words import split
-from tasks.metrics.bleu import bleu_of_sums, bleu_sums
-from tasks.metrics.ngrams import References
+from tasks.metrics.text.bleu import bleu_of_sums, bleu_sums
+from tasks.metrics.text.ngrams import References
 from tasks.protocols import Generator
 
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream import fitting
 from tasks.downstream.r2gen import R2Gen
 from tasks.downstream.trained import MODEL, hash_of_examples

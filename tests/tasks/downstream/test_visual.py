@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream.visual import Convolutions, EfficientNetPatches, ResNetPatches, open_visual
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from medim.errors import UserError
+from medim.common.errors import UserError
 from tasks.downstream.words import END, UNKNOWN, WordTokenizer, split
 
 REPORTS = ["No mass; 2.5 cm (left) follow-up.", "No mass."]

@@ -14,9 +14,9 @@ import tifffile
 from PIL import Image
 
 from medim.data.archives.archive import Excluded, Loss, Record, open_archive
-from medim.data.archives.mimic_cxr import MimicCxr
-from medim.data.archives.mimic_tables import LABELS
-from medim.data.archives.pathgen import PathGen
+from medim.data.archives.mimic.archive import MimicCxr
+from medim.data.archives.mimic.tables import LABELS
+from medim.data.archives.pathgen.archive import PathGen
 
 WIDTH, HEIGHT = 2048, 1536
 

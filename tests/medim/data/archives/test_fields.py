@@ -1,6 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
+from medim.common.errors import UserError
 from medim.data.archives.fields import (
     FractionOptions,
     PatientOptions,
@@ -11,7 +12,6 @@ from medim.data.archives.fields import (
     require_columns,
 )
 from medim.data.splits import assign
-from medim.errors import UserError
 
 
 @pytest.mark.parametrize(

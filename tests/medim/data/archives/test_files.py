@@ -3,12 +3,12 @@ import json
 import pytest
 from PIL import Image
 
+from medim.common.errors import UserError
 from medim.data.archives.archive import Excluded, Loss, Record, open_archive
 from medim.data.archives.files import Files
 from medim.data.archives.prepare import Preparation
-from medim.data.folder import FolderDataset
+from medim.data.sources.folder import FolderDataset
 from medim.data.splits import assign
-from medim.errors import UserError
 
 
 def put(root, *names, text="report of {}"):

@@ -3,9 +3,9 @@ import tracemalloc
 
 import pytest
 
+from medim.common.errors import UserError
 from medim.data.archives.archive import Loss
 from medim.data.archives.json_records import Entry, find_json, read_entries
-from medim.errors import UserError
 
 VALUES = [{"a": 1, "b": [1.5, {"c": None}]}, [1, [2, []], {}], "text", 3, True, {}, []]
 

@@ -3,8 +3,8 @@ import json
 import pytest
 from PIL import Image
 
+from medim.common.errors import UserError
 from medim.data.archives.archive import Excluded, Loss, Record, open_archive
-from medim.errors import UserError
 
 
 def talk(*answers, question="<image>\nWhat is  seen?"):

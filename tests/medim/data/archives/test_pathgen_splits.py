@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from medim.data.archives.pathgen import PAPER, PathGen
-from medim.errors import UserError
-from medim.files import hash_of
+from medim.common.errors import UserError
+from medim.common.files import hash_of
+from medim.data.archives.pathgen.archive import PAPER, PathGen
 
 
 @pytest.fixture(scope="module")

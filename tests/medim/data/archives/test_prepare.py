@@ -17,13 +17,13 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmark.cli import main
+from medim.common.errors import UserError
+from medim.common.locks import held
 from medim.data.archives import listing
 from medim.data.archives.archive import open_archive
 from medim.data.archives.picture import Storage, encode, image_name
 from medim.data.archives.prepare import Preparation
-from medim.data.folder import FolderDataset
-from medim.errors import UserError
-from medim.locks import held
+from medim.data.sources.folder import FolderDataset
 
 
 def make_tree(root: Path, count: int = 12, side: int = 20) -> Path:

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 from PIL import Image
 
+from medim.common.errors import UserError
 from medim.data.archives.archive import Excluded, Loss, Record, open_archive
 from medim.data.archives.r2gen import IU_TERMS, MIMIC_TERMS, R2Gen
-from medim.errors import UserError
 
 
 def entry(identity, paths, **fields):

@@ -2,9 +2,9 @@ import gzip
 
 import pytest
 
+from medim.common.errors import UserError
 from medim.data.archives.archive import Loss
 from medim.data.archives.tables import Row, decoded, read_header, read_table
-from medim.errors import UserError
 
 TEXT = 'id,image,report\n0001,a.png,"Größe, 1e0"\n1e0,b.png,nan\n12E5,c.png,\n'
 CELLS = [["0001", "a.png", "Größe, 1e0"], ["1e0", "b.png", "nan"], ["12E5", "c.png", ""]]

@@ -10,8 +10,8 @@ from PIL import Image
 
 from medim.data.checks.check import check_dataset
 from medim.data.checks.report import Report
-from medim.data.folder import FolderDataset
-from medim.data.phantom.dataset import PhantomDataset
+from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.sources.folder import FolderDataset
 
 REPORT = "the lungs are clear and the heart is of normal size without effusion or pneumothorax on either side seen today"
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from medim.common.errors import UserError
 from medim.data.checks.check import check_dataset, open_for_check
 from medim.data.checks.report import ALLOWABLE
-from medim.data.phantom.dataset import PhantomDataset
-from medim.errors import UserError
+from medim.data.phantom.v1.dataset import PhantomDataset
 from medim.tokenizers.report import ReportTokenizer
 
 

@@ -9,7 +9,7 @@ from medim.data.checks import reading
 from medim.data.checks.check import check_dataset, open_for_check
 from medim.data.checks.kept import Kept
 from medim.data.checks.reading import parts, read_part
-from medim.data.phantom.dataset import PhantomDataset
+from medim.data.phantom.v1.dataset import PhantomDataset
 from medim.tokenizers.report import ReportTokenizer
 
 

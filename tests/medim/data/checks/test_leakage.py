@@ -5,7 +5,7 @@ import io
 from PIL import Image, ImageEnhance
 
 from medim.data.checks.check import check_dataset
-from medim.data.folder import FolderDataset
+from medim.data.sources.folder import FolderDataset
 
 
 def kinds(report) -> dict[str, str]:

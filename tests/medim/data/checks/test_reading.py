@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from medim.data.checks.reading import ROW, name_key, parts, read_part
-from medim.data.folder import FolderDataset
+from medim.data.sources.folder import FolderDataset
 
 
 def test_splits_are_cut_into_chunks_that_cover_them():

@@ -66,7 +66,7 @@ def test_damaged_short_and_unusual_texts_and_missing_terms(checked, row):
 
 def test_a_set_of_images_only(folder, row):
     from medim.data.checks.check import check_dataset
-    from medim.data.folder import FolderDataset
+    from medim.data.sources.folder import FolderDataset
 
     path = folder(row("a", "train", report=None))
     (path / "pairs.jsonl").rename(path / "images.jsonl")

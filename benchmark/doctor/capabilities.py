@@ -1,0 +1,248 @@
+"""The doctor on what the project does: report metrics, feature spaces, models, data sets and their checkers."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from benchmark.doctor.report import BROKEN, MISSING, READY, Check, Finding, ask
+from medim.common.errors import UserError
+
+REPORTS, IMAGES, MODELS, DATA, OTHERS = "Report metrics", "Image metrics", "Models", "Data sets", "Of other packages"
+OLDEST_JAVA = 8
+SMOLLM2 = Path("weights") / "smollm2"
+TESTED = "the packages' versions in constraints.txt, with which this project is tested: pip install -c constraints.txt"
+SCORING = "pip install 'medim-bench[scoring]'"
+
+
+def java_command() -> str:
+    """How Java is installed on this system."""
+    if sys.platform == "darwin":
+        return "Java 8 or newer: brew install openjdk"
+    if sys.platform == "win32":
+        return "Java 8 or newer: winget install EclipseAdoptium.Temurin.21.JRE"
+    return "Java 8 or newer: apt install default-jre-headless (Debian, Ubuntu), dnf install java-21-openjdk-headless (Fedora)"
+
+
+def java_version(said: str) -> tuple[str, int] | None:
+    """Version and major version of what `java -version` prints: "17.0.15" is 17, "1.8.0_292" is 8; None if it is no version."""
+    match = re.search(r'version "((\d+)(?:\.(\d+))?[^"]*)"', said)
+    if match is None:
+        return None
+    first, second = int(match[2]), match[3]
+    return match[1], int(second) if first == 1 and second is not None else first
+
+
+def _java() -> Finding:
+    command = shutil.which("java")
+    if command is None:
+        return Finding(REPORTS, "Java", MISSING, "no `java` on the PATH", java_command())
+    said = subprocess.run([command, "-version"], capture_output=True, text=True, check=False, timeout=60)
+    found = java_version(said.stderr + said.stdout)
+    if said.returncode or found is None:
+        return Finding(REPORTS, "Java", BROKEN, f"`{command} -version` does not tell a version", java_command())
+    if found[1] < OLDEST_JAVA:
+        return Finding(REPORTS, "Java", BROKEN, f"{found[0]} is older than {OLDEST_JAVA}", java_command())
+    return Finding(REPORTS, "Java", READY, found[0], details={"command": command})
+
+
+def _report_metrics() -> Iterator[Finding]:
+    from tasks.metrics.text.java import jar
+    from tasks.metrics.text.nltk_meteor import wordnet_synonyms
+
+    java = _java()
+    yield java
+    yield Finding(REPORTS, "BLEU, ROUGE-L, CIDEr", READY, "built in, pycocoevalcap's values")
+    for name, path, without in (
+        (
+            "PTB tokenizer",
+            "tokenizer/stanford-corenlp-3.4.1.jar",
+            "; until then its rules in Python stand in, and are named so",
+        ),
+        ("METEOR 1.5", "meteor/meteor-1.5.jar", ""),
+    ):
+        found = ask(REPORTS, name, partial(_jar, path), SCORING)
+        if found.state == READY and java.state != READY:
+            found = Finding(REPORTS, name, MISSING, f"needs Java{without}", java.provide)
+        elif found.state == READY and name.startswith("METEOR"):
+            found = Finding(REPORTS, name, READY, f"{found.found}; {_paraphrases(jar('meteor/data/paraphrase-en.gz'))}")
+        yield found
+    if wordnet_synonyms() is not None:
+        yield Finding(REPORTS, "METEOR (medim-paper-v1)", READY, "NLTK with WordNet")
+    else:
+        provide = "pip install nltk, and its data package `wordnet` in a folder that NLTK_DATA names"
+        yield Finding(REPORTS, "METEOR (medim-paper-v1)", MISSING, "NLTK or its WordNet is not here", provide)
+
+
+def _clinical() -> Iterator[Finding]:
+    def labeller() -> str:
+        from tasks.metrics.clinical.chest_labeller import ChestLabeller
+
+        return f"hash {ChestLabeller().fingerprint}"
+
+    def chexbert() -> str:
+        from tasks.metrics.clinical.chexbert import CheXbert, find_folder
+
+        folder = find_folder()
+        return f"{folder}, hash {CheXbert(folder).fingerprint}"
+
+    def radgraph() -> str:
+        from tasks.metrics.clinical.radgraph import MODELS, RadGraph
+
+        return f"{MODELS[0]}, hash {RadGraph.opened().fingerprint}"
+
+    yield ask(REPORTS, "chest labels by rules", labeller, SCORING)
+    yield ask(REPORTS, "CheXbert", chexbert)
+    yield ask(REPORTS, "RadGraph F1", radgraph)
+
+
+def _jar(path: str) -> str:
+    from tasks.metrics.text.java import jar
+
+    return f"{jar(path).name} of pycocoevalcap"
+
+
+def _paraphrases(source: Path) -> str:
+    from tasks.metrics.text.paraphrases import VERSION, cache_folder
+
+    made = sorted(cache_folder().glob(f"meteor-paraphrases-v{VERSION}-*"))
+    return "paraphrases indexed" if made else f"{source.name} will be indexed at the first use, in some ten seconds"
+
+
+def _feature_spaces() -> Iterator[Finding]:
+    from medim.perception.efficientnet import WEIGHTS_SHA256, EfficientNetLite0Features
+    from medim.perception.inception import WEIGHTS_FILES, InceptionFeatures, find_weights
+
+    def embedded() -> str:
+        EfficientNetLite0Features()  # it checks the file's hash
+        return f"weights {WEIGHTS_SHA256[:16]}, embedded; the default space"
+
+    yield ask(IMAGES, "efficientnet-lite0", embedded, SCORING)
+    try:
+        path = find_weights()
+    except UserError as error:
+        provide = str(error).removeprefix("Inception weights are missing: ")
+        yield Finding(IMAGES, "inception (FID, IS)", MISSING, "no weights", provide)
+        return
+
+    def inception() -> str:
+        space = InceptionFeatures(path)
+        return f"{path}: {'the released weights, columns are called FID' if space.official else space.title}"
+
+    yield ask(IMAGES, "inception (FID, IS)", inception, f"the released file {WEIGHTS_FILES[0]}")
+
+
+def _models() -> Iterator[Finding]:
+    from transformers.utils import logging
+
+    from medim.checkpoints import shipped
+    from medim.pipeline import MeDiMPipeline
+
+    logging.disable_progress_bar()
+
+    def as_shipped(name: str, folder: Path) -> str:
+        card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+        found = MeDiMPipeline.from_pretrained(name, device="cpu").fingerprint
+        if found != card["fingerprint"]:
+            raise ValueError(f"weights {found} are not those that were shipped ({card['fingerprint']})")
+        return f"shipped weights, hash {found} as on its card"
+
+    for name, folder in sorted(shipped().items()):
+        loads = ask(MODELS, name, partial(as_shipped, name, folder), "reinstall medim-bench")
+        yield loads
+        if loads.state == READY:
+            yield ask(MODELS, f"  one sample of {name}", partial(_draws, name), TESTED)
+    files = sorted(SMOLLM2.glob("*.gguf"))
+    if files:
+        yield Finding(MODELS, "SmolLM2-135M", READY, f"{files[0]}: --set backbone={SMOLLM2}")
+    else:
+        provide = "make smollm2; or the hub id HuggingFaceTB/SmolLM2-135M-Instruct, where the hub may be asked"
+        yield Finding(MODELS, "SmolLM2-135M", MISSING, f"no .gguf file in {SMOLLM2}: the backbone of preset smollm2", provide)
+
+
+def _draws(name: str) -> str:
+    """One image and report, in few rounds and by the way that every command draws them."""
+    from medim.pipeline import MeDiMPipeline
+
+    start = time.perf_counter()
+    pipeline = MeDiMPipeline.from_pretrained(name, device="cpu")
+    pipeline.configure({"image.steps": 2, "report.steps": 4})
+    image, _ = pipeline.generate_pairs([""], seeds=[0])[0]
+    return f"{image.width} x {image.height} pixels and a report in {time.perf_counter() - start:.1f} s on the CPU"
+
+
+def _data_sets() -> Iterator[Finding]:
+    from medim.data.expression import ENTRY_POINTS
+
+    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
+        if entry.name == "folder":
+            yield ask(DATA, "folder", partial(_loads, entry))
+        else:
+            yield ask(DATA, entry.name, partial(_drawn, entry.name))
+            for modality in ("image", "report"):
+                yield ask(DATA, f"  its {modality} checker", partial(_checker, entry.name, modality))
+    from medim.data.archives.archive import ENTRY_POINTS as ARCHIVES
+
+    names = sorted(entry.name for entry in entry_points(group=ARCHIVES))
+    broken = [(name, why) for name in names if (why := _why_not(ARCHIVES, name)) is not None]
+    for name, why in broken:
+        yield Finding(DATA, f"archive {name}", MISSING, why, "pip install 'medim-bench[archives]'")
+    good = [name for name in names if name not in dict(broken)]
+    yield Finding(DATA, "archives", READY, f"`data prepare` opens {', '.join(good)}; each asks for its own packages")
+    shared = os.environ.get("MEDIM_SHARED_DATA")
+    if shared is not None and not Path(shared).is_dir():
+        yield Finding(DATA, "real data of the tests", MISSING, f"MEDIM_SHARED_DATA names no folder: {shared}")
+
+
+def _drawn(name: str) -> str:
+    from medim.data.dataset import load_dataset
+    from medim.pair import SPLITS
+
+    dataset = load_dataset(name)
+    sizes = {split: dataset.size(split) for split in SPLITS}
+    pair = dataset.pair(next(split for split, size in sizes.items() if size), 0)
+    said = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    return f"{said}; {'synthetic' if dataset.synthetic else 'real'}; hash {dataset.fingerprint}; first pair {pair.id}"
+
+
+def _checker(name: str, modality: str) -> str:
+    from medim.data.dataset import load_dataset
+
+    dataset = load_dataset(name)
+    checker = dataset.image_checker() if modality == "image" else dataset.report_checker()
+    if checker is None:
+        raise UserError("the data set has none: finding F1 is withheld")
+    return f"{checker.name}, hash {checker.fingerprint}"
+
+
+def _loads(entry: EntryPoint) -> str:
+    entry.load()
+    return entry.value
+
+
+def _why_not(group: str, name: str) -> str | None:
+    """Why an entry point cannot be loaded."""
+    try:
+        _loads(next(entry for entry in entry_points(group=group) if entry.name == name))
+    except ImportError as error:
+        return f"{error}"
+    except UserError as error:
+        return f"{error}"
+    return None
+
+
+def _others() -> Iterator[Finding]:
+    """What other packages register. Theirs load or are named as broken."""
+    for group in ("medim.generators", "medim.metrics", "medim.features"):
+        for entry in entry_points(group=group):
+            yield ask(OTHERS, f"{group}: {entry.name}", partial(_loads, entry))
+
+
+CHECKS: list[Check] = [_report_metrics, _clinical, _feature_spaces, _models, _data_sets, _others]

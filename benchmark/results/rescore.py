@@ -1,0 +1,159 @@
+"""Are the values of records what their predictions give? These are scored again, on their data."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmark.results.statistics_store import SIGNATURE
+from benchmark.run.choosing import reason_against
+from benchmark.run.predictions import file_name
+from benchmark.run.runner import known_tasks, run
+from benchmark.run.scoring import RECONSTRUCTION
+from leaderboard.record import Record, read_records
+from leaderboard.store import Manifest, read_manifest
+from medim.common.errors import UserError
+from medim.data.dataset import PairDataset, load_dataset
+from tasks.adapters.predictions import PredictionFolder
+
+RECORDS, MANIFEST = "records.jsonl", "manifest.json"
+OTHER_MACHINE = 1e-3  # relative: what a feature extractor's arithmetic may differ by between two machines
+
+
+@dataclass(frozen=True)
+class Rescored:
+    """What scoring a run's predictions again gave.
+
+    Attributes:
+        agree: how many records have the value that the predictions give; the reconstruction, which needs the model itself,
+            is not among them.
+        skipped: what was not scored again, with the reason: tasks without predictions, values for which a tool is missing.
+        problems: one line for each record that differs, or that scoring no longer gives.
+    """
+
+    agree: int
+    skipped: dict[str, str]
+    problems: list[str]
+
+
+def rescore(
+    folder: Path, data: str, predictions: Path | None = None, cache: Path | None = None, judge: Path | None = None
+) -> Rescored:
+    """Scores what a run's system answered again, as `medim-bench score` would, and compares every record.
+
+    Args:
+        folder: of the run: `manifest.json` and `records.jsonl`.
+        data: what the predictions answer.
+        predictions: where they are; by default those that the run kept in `samples/`.
+        cache: folder that runs share; None for none.
+        judge: folder of the chat model that judged the run's pairs; without it, what it said of them is not scored again.
+
+    Raises:
+        UserError: other data or another split than the run's, other predictions than those scored, or none at all.
+        LeaderboardError: a folder that is no run's.
+    """
+    manifest = read_manifest(folder / MANIFEST)
+    records = read_records(folder / RECORDS)
+    dataset = load_dataset(data)
+    check_split(folder / MANIFEST, manifest, dataset)
+    agree, skipped, problems = 0, {}, []
+    with TemporaryDirectory(prefix="medim-verify-") as scratch:
+        for task in manifest.tasks:
+            theirs = [record for record in records if record.task == task]
+            ours = _scored(folder, manifest, task, dataset, predictions, Path(scratch), cache=cache, judge=judge)
+            if isinstance(ours, str):
+                skipped[task] = ours
+                continue
+            again = {(one.kind, one.model, one.metric): one for one in ours}
+            lacking = {_measure(one.metric): str(one.reason) for one in ours if one.signature.get("unavailable")}
+            for record in theirs:
+                if record.model == RECONSTRUCTION:
+                    continue
+                name = f"{record.task}: {record.metric} of '{record.model}'"
+                one = again.get((record.kind, record.model, record.metric))
+                reason, difference = _unable(record, one, lacking), _difference(record, one)
+                if reason is not None:
+                    skipped[name] = reason
+                elif difference is not None:
+                    problems.append(f"{folder / RECORDS}: {name}: {difference}")
+                else:
+                    agree += 1
+    if skipped.keys() >= set(manifest.tasks):
+        raise UserError(f"nothing to score again: {'; '.join(f'{task}: {reason}' for task, reason in skipped.items())}")
+    return Rescored(agree, skipped, problems)
+
+
+def check_split(path: Path, manifest: Manifest, dataset: PairDataset) -> None:
+    """Refuses data other than what a run was scored on.
+
+    Raises:
+        UserError: names both hashes.
+    """
+    if dataset.fingerprint != manifest.dataset_fingerprint:
+        raise UserError(
+            f"{path}: field 'dataset_fingerprint': '{manifest.dataset_fingerprint}', but '{dataset.name}' is "
+            f"'{dataset.fingerprint}': scored on other data or another split"
+        )
+
+
+def _scored(
+    folder: Path, manifest: Manifest, task: str, dataset: PairDataset, given: Path | None, scratch: Path, **shared: Any
+) -> list[Record] | str:
+    """The records that the predictions give for one task, or why there are none; `shared` is the cache and the judge."""
+    source = given or folder / "samples" / task / file_name(manifest.model)
+    if not source.is_dir():
+        return f"no predictions in '{source}'"
+    if task not in known_tasks():
+        return "no task of this program"
+    system = PredictionFolder(source, manifest.model)
+    told: dict[str, Any] = manifest.model_dump()
+    if given and manifest.settings == system.settings() and system.fingerprint != manifest.model_fingerprint:
+        raise UserError(
+            f"{folder / MANIFEST}: field 'model_fingerprint': '{manifest.model_fingerprint}', but the predictions in '{given}' "
+            f"are '{system.fingerprint}': not those that were scored"
+        )
+    reason = reason_against(known_tasks()[task], system, dataset)
+    if reason is not None:
+        return reason
+    options = {name: told[name] for name in ("limit", "seed", "protocol", "features") if told.get(name) is not None}
+    return run(
+        system, dataset, [task], scratch / file_name(task), resolution=told.get("resolution"), split=manifest.split,
+        show_samples=False, command="leaderboard verify", **shared, **options,
+    ).records  # fmt: skip
+
+
+def _measure(metric: str) -> str:
+    """What a metric's name begins with: where CheXbert is missing, one withheld score stands for all of its columns."""
+    return metric.partition(",")[0]
+
+
+def _unable(record: Record, again: Record | None, lacking: Mapping[str, str]) -> str | None:
+    """What is missing here to score a record again: its judge, or a tool such as Java; None where nothing is.
+
+    What a rule withholds, such as CIDEr of few references, is no case of this: no machine gives the value that is stated.
+
+    Args:
+        lacking: why a measure could not be computed here.
+    """
+    judge = record.signature.get("judge_weights")
+    if judge is not None and (again is None or again.signature.get("judge_weights") != judge):
+        return f"needs its judge, '{record.signature.get('judge')}'"
+    blank = record.value is not None and (again is None or again.value is None)
+    return lacking.get(_measure(record.metric)) if blank else None
+
+
+def _difference(record: Record, again: Record | None) -> str | None:
+    """What scoring again gives otherwise than a record states."""
+    if again is None:
+        return "scoring gives no such metric"
+    tolerance = 1e-6 if SIGNATURE in record.signature else OTHER_MACHINE
+    for field in ("value", "ci_low", "ci_high", "n", "coverage"):
+        stated, now = record.model_dump()[field], again.model_dump()[field]
+        same = stated == now or (None not in (stated, now) and math.isclose(stated, now, rel_tol=tolerance, abs_tol=1e-6))
+        if not same:
+            withheld = again if again.value is None else record if record.value is None else None
+            why = f" ({withheld.reason})" if withheld is not None else ""
+            return f"{field} {stated}, but the predictions give {now}{why}"
+    return None

@@ -1,0 +1,238 @@
+"""A run: a model on the tasks of a data set, from generating to the built page, in one `--out` folder."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmark.results.provenance import code_fingerprint, command_line, commit, now, versions
+from benchmark.run.artifacts import TRAINING_INDEX, Artifacts
+from benchmark.run.cache import SharedCache
+from benchmark.run.choosing import choose
+from benchmark.run.data import Data, check_features
+from benchmark.run.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
+from benchmark.run.predictions import PredictionStore
+from benchmark.run.samples import REFERENCES
+from benchmark.run.scoring import Scored, Scoring
+from benchmark.systems import check_generator
+from benchmark.terms import joined, withheld
+from leaderboard.record import Record, write_records
+from medim.common.errors import UserError
+from medim.common.files import hash_files, hash_of, write_json
+from medim.data.dataset import PairDataset
+from medim.perception.space import DEFAULT
+from tasks.cases import SplitIds, cases_of
+from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Reconstructs
+from tasks.task import Prepared, Task
+
+RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
+ANCHORS = ("real", "reconstruction", "training copy", "shuffled", "constant", REFERENCES)  # folders beside the model's own
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run left.
+
+    Attributes:
+        failures: samples that could not be generated.
+        skipped: tasks of `all` that the system cannot do, with the reason.
+    """
+
+    records: list[Record]
+    failures: list[Failure]
+    page: Path
+    skipped: Mapping[str, str]
+
+
+def system_name(model: Generator | Answered) -> str:
+    """The model's name in table, records and manifest; a hub id `a/b` becomes `a--b`. Its folders bear `file_name` of it.
+
+    Raises:
+        UserError: an anchor bears this name, or it is no line of text.
+    """
+    name = model.name.replace("/", "--")
+    if not name.strip() or not name.isprintable():
+        raise UserError(f"a model's name is one line of printable text, not {name!r}")
+    if name in ANCHORS:
+        raise UserError(f"a model cannot be named '{name}': every table has a row of that name")
+    return name
+
+
+def known_tasks() -> Mapping[str, Task]:
+    """The registry of tasks, imported when it is needed: the tasks need the extra `scoring`."""
+    from tasks import TASKS
+
+    return TASKS
+
+
+def run(
+    model: Generator | Answered,
+    dataset: PairDataset,
+    tasks: Sequence[str],
+    out: Path,
+    *,
+    resolution: int | None,
+    split: str = "test",
+    limit: int | None = None,
+    seed: int = 0,
+    batch_size: int = 64,
+    device: str | None = None,
+    overwrite: bool = False,
+    show_samples: bool = False,
+    command: str | None = None,
+    protocol: str = PROTOCOL,
+    features: Sequence[str] = (DEFAULT,),
+    cache: Path | None = None,
+    judge: Path | None = None,
+    learned: str | None = None,
+) -> RunResult:
+    """Generates, scores and ranks; what `out` holds already is used again, and so is what another run left in `cache`.
+
+    Tasks may come in several commands: they gather in one `out`. Everything else of the configuration is fixed by the
+    first command.
+
+    Args:
+        tasks: names; a task that the system cannot do is refused, of `all` it is skipped.
+        model: the system under test, or a folder of its predictions; where it also satisfies `Reconstructs`, its tokenizer
+            becomes an anchor.
+        resolution: side of the cases' images in pixels; None for a set of reports alone.
+        limit: the first N cases of the split; None for all.
+        batch_size: cases given to the model at once; no result depends on it.
+        show_samples: allows the page to show samples where the terms of data set or model restrict them.
+        command: the command line for the records; the process's own by default.
+        protocol: how reports are scored.
+        features: the feature spaces of the image metrics.
+        judge: folder of a chat model that judges generated pairs; None for none.
+        cache: folder that runs share (`benchmark.run.cache`); None for none.
+        learned: the terms of the data that the model learned from; they hold for its samples too.
+
+    Raises:
+        UserError: an object that is no generator, unknown task, split or feature space, a task that cannot be done, unreadable
+            data, or an `out` of another configuration.
+    """
+    check_generator(model, f"a model of type {type(model).__name__}")
+    chosen, skipped = choose(tasks, known_tasks(), model, dataset)
+    system = system_name(model)
+    features = tuple(dict.fromkeys(features))
+    check_features(features)
+    settings = json.loads(json.dumps(model.settings()))
+    configuration = {
+        "model": system, "model_fingerprint": model.fingerprint, "dataset": dataset.name,
+        "dataset_fingerprint": dataset.fingerprint, "split": split, "limit": limit, "seed": seed,
+        "resolution": resolution, "settings": settings, "protocol": protocol, "features": list(features),
+        **({} if judge is None else {"judge": judge.resolve().name}),
+    }  # fmt: skip
+    side = 1 if resolution is None else resolution
+    cases = cases_of(dataset, split, side, limit)
+    shared = None if cache is None else SharedCache(cache)
+    terms = joined(dataset.terms, learned)
+    shows = show_samples or not withheld(terms)
+    data = Data(dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows, judge)
+    answers = _answers(model, chosen, data)
+    command = command_line() if command is None else command
+    with Artifacts.claim(out, configuration, overwrite) as artifacts:
+        scoring = Scoring(artifacts, data, command=command, commit=commit())
+        begun = artifacts.get("begun", configuration)
+        if begun is None:
+            begun = {"command": command, "commit": scoring.commit, "created": now()}
+            artifacts.put("begun", configuration, begun)
+        for name, reason in skipped.items():
+            click.echo(f"{name}: skipped: {reason}", err=True)
+        results, failures = _results(model, system, chosen, scoring, batch_size, answers)
+        identity = {**configuration, "run": hash_of(configuration), "synthetic": dataset.synthetic}
+        records = [
+            _record(identity, protocol, scored, score)
+            for found in results.values()
+            for scored in found
+            for score in scored.scores
+        ]
+        write_records(out / RECORDS, records)
+        write_json(
+            out / MANIFEST,
+            {
+                **identity, **begun, "terms": terms, "withhold_samples": not shows,
+                "tasks": list(results), "n": len(cases), "failures": len(failures), "versions": versions(),
+            },
+        )  # fmt: skip
+        write_failures(out / FAILURES, failures)
+        return RunResult(records, failures, _page(artifacts), skipped)
+
+
+def _answers(model: Generator | Answered, chosen: Sequence[Task], data: Data) -> dict[str, Answers]:
+    """What a system whose predictions are there already has for each task; nothing of any other system."""
+    if not isinstance(model, Answered):
+        return {}
+    known = SplitIds(data.dataset, data.split, data.ids)
+    return {task.name: model.answers(task.name, data.ids, known) for task in chosen}
+
+
+def _results(
+    model: Generator | Answered,
+    system: str,
+    chosen: Sequence[Task],
+    scoring: Scoring,
+    batch_size: int,
+    answers: Mapping[str, Answers],
+) -> tuple[dict[str, list[Scored]], list[Failure]]:
+    """Generates and scores the chosen tasks; adds those that earlier commands finished. By task, in the registry's order."""
+    reconstructs = model if isinstance(model, Reconstructs) else None
+    tokenizer = model.fingerprint if reconstructs is not None else None
+    results: dict[str, list[Scored]] = {}
+    failures: list[Failure] = []
+    for task in chosen:
+        folder = scoring.folder(task.name, system)
+        if isinstance(model, Answered):
+            if (note := answers[task.name].note) is not None:
+                click.echo(f"{task.name}: {note}", err=True)
+            store = PredictionStore(folder)
+            copy_missing(store, answers[task.name], task=task.name, system=system, batch_size=batch_size)
+        else:
+            store = PredictionStore(folder, commit=scoring.commit)
+            asked = task.prepared(scoring.data.cases, scoring.data.dataset) if isinstance(task, Prepared) else task
+            failures += generate_missing(
+                store, scoring.data.cases, partial(asked.generate, model), task=task.name, system=system,
+                seed=scoring.data.seed, batch_size=batch_size,
+            )  # fmt: skip
+        results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]
+    for name in known_tasks():
+        if name not in results:
+            measured, anchors = scoring.model_if_done(name, system), scoring.anchors_if_done(name, tokenizer)
+            if measured is not None and anchors is not None:
+                results[name] = [measured, *anchors]
+    return {name: results[name] for name in known_tasks() if name in results}, failures
+
+
+def _record(identity: dict[str, Any], protocol: str, scored: Scored, score: dict[str, Any]) -> Record:
+    signature = {
+        **score["signature"], "data": identity["dataset_fingerprint"], "resolution": identity["resolution"],
+    }  # fmt: skip
+    if scored.system == "reconstruction" and scored.anchor:
+        signature["tokenizer_of"] = identity["model_fingerprint"]
+    if not scored.anchor:
+        signature |= {
+            "model": identity["model_fingerprint"], "settings": identity["settings"], "generated_by": scored.generated_by,
+        }  # fmt: skip
+    return Record(
+        **{key: value for key, value in score.items() if key != "signature"},
+        task=scored.task, model=scored.system, dataset=identity["dataset"], split=identity["split"], seed=identity["seed"],
+        protocol=protocol, signature=signature, kind="anchor" if scored.anchor else "measured", commit=scored.commit,
+        command=scored.command, created=scored.created, synthetic=identity["synthetic"], run=identity["run"],
+    )  # fmt: skip
+
+
+def _page(artifacts: Artifacts) -> Path:
+    """Builds the leaderboard of this run, unless it stands already."""
+    out = artifacts.out
+    page = out / LEADERBOARD / "index.html"
+    parts = [out / RECORDS, out / MANIFEST, *sorted((out / "samples").glob("*/*/samples.jsonl"))]
+    inputs = {"files": hash_files(*parts), "code": code_fingerprint("leaderboard")}
+    if not (page.exists() and artifacts.get("page", inputs)):
+        from leaderboard.build import build
+
+        build([out], out / LEADERBOARD)
+        artifacts.put("page", inputs, True)
+    return page

@@ -1,0 +1,216 @@
+"""Records as tables: CSV long and wide, Markdown, and numbers as people read them."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import pandas as pd
+
+from leaderboard.files import bare, inert
+from leaderboard.record import Record
+from leaderboard.tables.compare import Board, Row, Table
+
+UNVERIFIED = "unverified"
+AS_STATED = "\N{DOUBLE DAGGER} Unverified: as its run states it, without sums by patient to recompute it from."
+SYSTEM = ["kind", "model", "dataset", "split", "protocol", "seed", "run"]
+
+
+def long_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a record, one column a field; `signature` is JSON text, integers stay integers where a value is missing.
+
+    A last column, `unverified`, is true where the value is only stated: there are no sums to recompute it from.
+    """
+    rows = [
+        {**r.model_dump(), "signature": json.dumps(r.signature, sort_keys=True, ensure_ascii=False), UNVERIFIED: r.unverified}
+        for r in records
+    ]
+    frame = pd.DataFrame(rows, columns=[*Record.model_fields, UNVERIFIED])
+    booleans = dict.fromkeys(("higher_is_better", "synthetic", UNVERIFIED), "boolean")
+    return frame.astype({"n": "Int64", "seed": "Int64", **booleans})
+
+
+def records_of(frame: pd.DataFrame) -> list[Record]:
+    """The inverse of `long_frame`, also for a frame read from `leaderboard.csv` with `keep_default_na=False, dtype=str`."""
+    result = []
+    for row in frame.to_dict("records"):
+        value = {str(name): None if _missing(name, cell) else cell for name, cell in row.items() if name != UNVERIFIED}
+        value = {name: bare(cell) if isinstance(cell, str) else cell for name, cell in value.items()}
+        value["signature"] = json.loads(str(value["signature"]))
+        for name, kind in {"value": float, "ci_low": float, "ci_high": float, "coverage": float, "n": int, "seed": int}.items():
+            if value[name] is not None:
+                value[name] = kind(value[name])
+        for name in ("higher_is_better", "synthetic"):
+            if value[name] is not None:
+                value[name] = str(value[name]) == "True"
+        result.append(Record.model_validate(value))
+    return result
+
+
+def _missing(name: object, cell: object) -> bool:
+    return (
+        cell is None
+        or cell is pd.NA
+        or (isinstance(cell, float) and math.isnan(cell))
+        or (cell == "" and name not in ("commit", "command"))
+    )
+
+
+def wide_frame(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a system x data set x split x protocol (x seed and run), one column a `task/metric`; blanks are missing values.
+
+    Rows and columns keep the order in which the records first name them; `unverified` lists the columns whose values are only
+    stated, with a semicolon between two.
+    """
+    rows: dict[tuple[object, ...], dict[str, object]] = {}
+    columns: dict[str, None] = {}
+    for record in records:
+        system = {name: record.model_dump()[name] for name in SYSTEM}
+        row = rows.setdefault(tuple(system.values()), dict(system))
+        name = f"{record.task}/{record.metric}"
+        columns.setdefault(name)
+        row[name] = record.value
+        if record.unverified:
+            row[UNVERIFIED] = "; ".join(filter(None, [str(row.get(UNVERIFIED) or ""), name]))
+    return pd.DataFrame(list(rows.values()), columns=[*SYSTEM, UNVERIFIED, *columns]).astype({"seed": "Int64"})
+
+
+def csv_text(frame: pd.DataFrame) -> str:
+    """CSV by RFC 4180 with full precision and `\\n` line ends; text that a spreadsheet would run is `inert`."""
+    shown = frame.copy()
+    for name, column in frame.items():
+        if column.dtype == object or pd.api.types.is_string_dtype(column.dtype):
+            shown[name] = column.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
+    return shown.rename(columns=lambda name: inert(str(name))).to_csv(index=False, lineterminator="\n")
+
+
+def decimals(values: Iterable[float | None]) -> int:
+    """Digits after the point for a column, so that its median shows 3 significant digits (4 from 1 upwards)."""
+    sizes = sorted(abs(value) for value in values if value)
+    if not sizes:
+        return 3
+    exponent = math.floor(math.log10(sizes[len(sizes) // 2]))
+    return min(6, max(0, (3 if exponent >= 0 else 2) - exponent))
+
+
+def number(value: float, places: int) -> str:
+    """A value with `places` decimals; one that would vanish (0.000) keeps two significant digits instead."""
+    text = f"{value:,.{places}f}"
+    if value and float(text.replace(",", "")) == 0:
+        text = f"{value:.2g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def arrow(higher_is_better: bool | None) -> str:
+    """The direction of a metric as an arrow; nothing for a descriptive one."""
+    return {True: "\N{UPWARDS ARROW}", False: "\N{DOWNWARDS ARROW}", None: ""}[higher_is_better]
+
+
+def direction_of(column: Iterable[Record]) -> bool | None:
+    """The direction that most records of a column state; the first of several."""
+    stated = Counter(record.higher_is_better for record in column)
+    return max(stated, key=lambda direction: stated[direction], default=None)
+
+
+def item_of(group: str) -> Literal["domain", "metric", "finding"]:
+    """What the items of a breakdown are (see `leaderboard.tables.compare.breakdown`), by the name of its group."""
+    if group.startswith("macro"):
+        return "domain"
+    return "metric" if "gain over" in group else "finding"
+
+
+def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:
+    """The leaderboard as Markdown: one table per data set and task, then what the paper reports."""
+    parts = ["# Leaderboard\n"]
+    for board in boards:
+        parts.append(f"## {board.dataset}, split {board.split}, protocol {board.protocol}\n")
+        if board.synthetic:
+            parts.append("**Synthetic data: no patient stands behind these images and reports.**\n")
+        for table in board.tables:
+            parts += [f"### {table.task}\n", table_markdown(table)]
+    if reported:
+        parts.append("## Reported by the paper, on other data: not comparable\n")
+        frame = pd.DataFrame(
+            [(r.task, r.dataset, r.model, f"{r.metric} {arrow(r.higher_is_better)}", r.value) for r in reported]
+        )
+        for (task, dataset), group in frame.groupby([0, 1], sort=False):
+            table = group.pivot_table(index=2, columns=3, values=4, sort=False)
+            head = ["method", *table.columns]
+            body = [
+                [f"{name} (reported)", *(f"{v:g}" if pd.notna(v) else "" for v in row)]
+                for name, row in zip(table.index, table.to_numpy(), strict=True)
+            ]
+            parts += [f"### {task}, {dataset}\n", _lines(head, body)]
+    return "\n".join(parts)
+
+
+def table_markdown(table: Table) -> str:
+    """One table, its anchors and the reasons of its blanks as Markdown."""
+    columns = {metric: table.column(metric) for metric in table.metrics}
+    places = {metric: decimals(r.value for r in column.values()) for metric, column in columns.items()}
+    ranks = {metric: table.standings(metric) for metric in table.metrics}
+    head = ["system", "n", "coverage", *(f"{m} {arrow(direction_of(columns[m].values()))}".rstrip() for m in table.metrics)]
+    reasons: dict[str | None, int] = {}
+    body = []
+    for row in table.rows:
+        cells = []
+        for metric in table.metrics:
+            record = columns[metric].get(row.label)
+            if record is None:
+                cells.append("")
+            elif record.value is None:
+                cells.append(f"[{reasons.setdefault(record.reason, len(reasons) + 1)}]")
+            else:
+                text = number(record.value, places[metric])
+                standing = ranks[metric].get(row.label)
+                text = f"**{text}**" if standing and standing.best else text
+                text += f" {standing.letters}" if standing and standing.letters else ""
+                if record.ci_low is not None and record.ci_high is not None:
+                    text += f" ({number(record.ci_low, places[metric])} to {number(record.ci_high, places[metric])})"
+                text += " \N{DOUBLE DAGGER}" if record.unverified else ""
+                cells.append(text)
+        body.append(
+            [
+                row.label if row.kind == "measured" else f"*{row.label}* (anchor)",
+                counts(shown := headline(row, table.metrics)),
+                shares(shown),
+                *cells,
+            ]
+        )
+    notes = "".join(f"- [{number}] {reason}\n" for reason, number in reasons.items())
+    notes += f"- {AS_STATED}\n" if any(r.unverified for column in columns.values() for r in column.values()) else ""
+    return _lines(head, body) + (f"\n{notes}" if notes else "")
+
+
+def headline(row: Row, metrics: Sequence[str]) -> list[Record]:
+    """The records that a row's n and coverage sum up: of the table's own columns, as far as a case was asked."""
+    shown = [row.cells[metric] for metric in metrics if metric in row.cells] or list(row.cells.values())
+    return [record for record in shown if record.n != 0] or shown
+
+
+def counts(records: Iterable[Record]) -> str:
+    """The numbers of cases behind records: one number, or the range."""
+    values = sorted({record.n for record in records if record.n is not None})
+    return "" if not values else f"{values[0]:,}" if len(values) == 1 else f"{values[0]:,}\N{EN DASH}{values[-1]:,}"
+
+
+def shares(records: Iterable[Record]) -> str:
+    """The lowest coverage of records, in percent; 100 % only where it is all."""
+    values = [record.coverage for record in records if record.coverage is not None]
+    if not values:
+        return ""
+    return "100 %" if min(values) == 1 else f"{min(math.floor(1000 * min(values)) / 10, 99.9):g} %"
+
+
+def _lines(head: Sequence[str], body: Sequence[Sequence[str]]) -> str:
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(_shown(cell).replace("|", "\\|") for cell in cells) + " |\n"
+
+    rule = "|---|" + "---:|" * (len(head) - 1) + "\n"
+    return line(head) + rule + "".join(map(line, body))
+
+
+def _shown(text: str) -> str:
+    """Text on one line, without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

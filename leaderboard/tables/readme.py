@@ -1,0 +1,85 @@
+"""The tables and the picture that a README shows: made from a store of runs, never typed."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from leaderboard.errors import LeaderboardError
+from leaderboard.files import read_text, write_bytes, write_text
+from leaderboard.plots.metrics import Plot, table_plots
+from leaderboard.store import collect
+from leaderboard.tables.compare import Board, Table, boards
+from leaderboard.tables.comparison import NOTHING, Comparisons
+from leaderboard.tables.formats import table_markdown
+
+BEGIN = "<!-- leaderboard: begin (made by `medim-bench leaderboard show --into`; do not edit) -->"
+END = "<!-- leaderboard: end -->"
+PROTOCOL = "strict-v1"
+# The columns that speak for a task; the page has all of them.
+SHOWN = {
+    "image-generation": ("macro finding F1", "KID (EfficientNet-Lite0)"),
+    "report-generation": ("macro finding F1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
+    "joint-generation": ("joint agreement", "anchored joint agreement"),
+    "augmentation": ("macro finding F1", "BLEU-1"),
+    "ablation": ("nats per pair (joint)", "change of nats per pair (joint)"),
+}
+
+
+def rewrite(file: str | Path, runs: Sequence[str | Path], picture: str | Path, comparisons: Comparisons = NOTHING) -> None:
+    """Replaces what stands between the two marks of a Markdown file by the tables and one picture of some runs.
+
+    Args:
+        file: with the lines `BEGIN` and `END`.
+        picture: where the picture goes (PNG), linked relative to `file`.
+
+    Raises:
+        LeaderboardError: no marks, no runs, or nothing in them to show.
+    """
+    file, picture = Path(file), Path(picture)
+    before, found, rest = read_text(file).partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not found or not closed:
+        raise LeaderboardError(f"{file}: the block to rewrite begins with the line {BEGIN} and ends with the line {END}")
+    collection = collect(runs)
+    fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
+    ranked = [_reduced(board) for board in boards(collection.records, fingerprints, comparisons) if board.protocol == PROTOCOL]
+    ranked = [board for board in ranked if board.tables]
+    if not ranked:
+        raise LeaderboardError(f"nothing to show in {file}: these runs have no task of {', '.join(SHOWN)} by {PROTOCOL}")
+    plot = _picture(ranked)
+    write_bytes(picture, plot.png)
+    link = Path(os.path.relpath(picture.resolve(), file.resolve().parent)).as_posix()
+    write_text(file, f"{before}{BEGIN}\n\n{_tables(ranked)}\n![{plot.alt}]({link})\n\n*{plot.title}.*\n\n{END}{after}")
+
+
+def _reduced(board: Board) -> Board:
+    """A board with the columns of `SHOWN` alone."""
+    tables = []
+    for table in board.tables:
+        valued = {metric for row in table.rows for metric, record in row.cells.items() if record.value is not None}
+        metrics = [metric for metric in SHOWN.get(table.task.partition(" (")[0], ()) if metric in valued]
+        if metrics:
+            rows = [row for row in table.rows if any(metric in row.cells for metric in metrics)]
+            tables.append(replace(table, metrics=metrics, details=[], rows=rows))
+    return replace(board, tables=tables)
+
+
+def _picture(ranked: Sequence[Board]) -> Plot:
+    """The intervals of the table with the most models."""
+
+    def models(entry: tuple[Board, Table]) -> int:
+        return sum(row.kind == "measured" for row in entry[1].rows)
+
+    board, table = max(((board, table) for board in ranked for table in board.tables), key=models)
+    return table_plots(board, table, "readme")[0]
+
+
+def _tables(ranked: Sequence[Board]) -> str:
+    parts = []
+    for board in ranked:
+        for table in board.tables:
+            synthetic = " (synthetic: no patient stands behind these data)" if board.synthetic else ""
+            parts.append(f"**{table.task.replace('-', ' ').capitalize()} on {board.dataset}, {board.split}**{synthetic}\n")
+            parts.append(table_markdown(table))
+    return "\n".join(parts)

@@ -1,0 +1,103 @@
+"""A denoiser as a checkpoint's folder holds it: its configuration checked field by field, every tensor read."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, create_model
+
+from medim.backbones.build import config_of
+from medim.checkpoints.weights import load
+from medim.common.declared import checked
+from medim.common.errors import UserError, foreign, named
+from medim.common.files import read_mapping
+from medim.denoiser import CHOICES, MeDiMConfig, MeDiMModel
+from medim.tokenizers.image import ImageTokenizer
+from medim.tokenizers.report import ReportTokenizer
+
+CONFIG = "config.json"
+CARD = "card.json"
+"""Of a shipped model: its hash and bytes, and the vocabularies of its tokenizers, which an older config.json does not name."""
+Dtype = Literal["float32", "float16", "bfloat16"]
+Count = Annotated[int, Field(gt=0, le=2**20)]
+
+
+class _Fields(BaseModel):
+    """What config.json may hold; a key that is not here is refused by `MeDiMConfig`, or is transformers' own."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    backbone: dict[str, Any]
+    text_vocabulary: Annotated[int, Field(gt=0, le=2**24)]
+    image_codes: Count
+    image_length: Count
+    report_length: Annotated[int, Field(gt=1, le=2**17)]
+    report_tokenizer: str | None = None
+    image_tokenizer: str | None = None
+    model_type: Literal["medim"] = "medim"
+    dtype: Dtype | None = None
+    torch_dtype: Dtype | None = None
+    architectures: list[str] | None = None
+    transformers_version: str | None = None
+
+
+_Checked: Any = create_model(
+    "_Checked", __base__=_Fields, **{key: (Literal[choices], choices[0]) for key, choices in CHOICES.items()}
+)  # type: ignore[call-overload, valid-type]  # the choices are known when it runs
+
+
+def read_config(folder: Path) -> MeDiMConfig:
+    """What a checkpoint's config.json says.
+
+    Raises:
+        UserError: it is missing, broken, or a field has another type, is out of all bounds or contradicts another.
+    """
+    file = folder / CONFIG
+    values = read_mapping(file)
+    checked(_Checked, values, f"'{file}'")
+    backbone = config_of(values["backbone"], f"'{file}': backbone")
+    text, rows = values["text_vocabulary"], backbone.vocab_size
+    if text > rows:
+        raise UserError(f"'{file}': text_vocabulary {text} is more than the backbone's vocab_size, which is {rows}")
+    with named(f"'{file}'"), foreign("transformers"):
+        return MeDiMConfig.from_dict(values)
+
+
+def read_model(folder: Path, dtype: torch.dtype) -> MeDiMModel:
+    """The denoiser in a folder, on the CPU.
+
+    Raises:
+        UserError: the configuration is wrong, or the weights are not all that it asks for.
+    """
+    config = read_config(folder)
+    return load(MeDiMModel, folder, f"model in '{folder}'", config=config, dtype=dtype)[0]
+
+
+def refuse_strange(config: MeDiMConfig, images: ImageTokenizer, reports: ReportTokenizer, folder: Path) -> None:
+    """That a model's tokenizers are those that it was trained with.
+
+    A configuration of an older version names none: then the card of a shipped model does. Without either, sizes alone are
+    compared, that of the report's vocabulary exactly where it was trained together with the model, and as an upper bound where
+    it is that of a language model, which may have rows to spare.
+
+    Raises:
+        UserError: one is another.
+    """
+    own = "the model was trained with another: put that one back"
+    if (images.codes, images.length) != (config.image_codes, config.image_length):
+        raise UserError(
+            f"image tokenizer in '{folder}' has {images.codes} codes and {images.length} tokens an image, the model "
+            f"{config.image_codes} and {config.image_length}: {own}"
+        )
+    text = config.text_vocabulary
+    together = not config.backbone.get("_name_or_path") and config.backbone["model_type"] not in ("dit", "unidisc")
+    if reports.size != text and (config.report_tokenizer is None and together):
+        raise UserError(f"report tokenizer in '{folder}' has {reports.size} ids, the model {text}: {own}")
+    card = read_mapping(folder / CARD) if (folder / CARD).is_file() else {}
+    for part, said, found in (
+        ("report", config.report_tokenizer, reports.vocabulary), ("image", config.image_tokenizer, images.vocabulary),
+    ):  # fmt: skip
+        file, named_there = (CONFIG, said) if said is not None else (CARD, card.get(f"{part}_tokenizer"))
+        if named_there is not None and named_there != found:
+            raise UserError(f"{part} tokenizer in '{folder}' is {found}, but {file} names {named_there}: {own}")
+    reports.refuse_beyond(text, f"model in '{folder}'")

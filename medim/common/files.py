@@ -1,0 +1,204 @@
+"""Files that are either whole or absent, and the hashes that name what they hold."""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from medim.common.declared import DEEPEST, TOO_DEEP, deeper, shown
+from medim.common.errors import UserError
+
+BOM = b"\xef\xbb\xbf"
+"""Byte order mark: some programs begin UTF-8 with it."""
+HEAD = 512
+"""Bytes from a file's beginning that tell what it is."""
+_STAND_INS = {
+    (b"version https://git-lfs.",): "is a git-LFS pointer, not the file itself: run `git lfs pull` where it was cloned",
+    (b"/annex/objects/",): "is a git-annex pointer, not the file itself: run `git annex get` where it was cloned",
+    (b"<!doctype", b"<html", b"<head", b"<?xml", b"<error"): (
+        "is a web page or a server's message, not the file: download it again, from its own address"
+    ),
+}
+_FAILED_WRITES = ("os error 28", "os error 122", ". unexpected pos ", "PytorchStreamWriter failed writing")
+"""In the messages of safetensors (by the numbers of "no space" and "quota") and of torch, which does not tell why."""
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it replaces `path` in one step, on failure it is removed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
+    temporary.touch(exist_ok=False)  # not mkstemp: the process's umask says who may read
+    mode = temporary.stat().st_mode
+    try:
+        yield temporary
+        temporary.chmod(mode)  # safetensors puts a file of its own in its place, for the owner alone
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `atomic_path` made and a killed process left."""
+    return re.fullmatch(r"\..*\.[0-9a-f]{8}(\.[^.]*)?", name) is not None
+
+
+def sweep(folder: Path, lock: Path) -> None:
+    """Removes the temporary files that killed processes left in a folder, which the caller holds by `lock`.
+
+    Folders within that have a lock of their own are left to those who hold it.
+    """
+    for place, folders, files in os.walk(folder):
+        if Path(place) not in (folder, lock.parent) and any(name.endswith(".lock") for name in files):
+            folders.clear()
+            continue
+        for name in filter(is_temporary, files):
+            (Path(place) / name).unlink(missing_ok=True)
+
+
+def share_weights(folder: Path) -> None:
+    """Gives the weights in `folder` the rights of its config.json: the safetensors library ignores the umask."""
+    for path in folder.glob("*.safetensors"):
+        shutil.copymode(folder / "config.json", path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes `text` as UTF-8, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes `value` as indented JSON with sorted keys, atomically."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def located(root: Path, name: str) -> tuple[Path, bool]:
+    """Where a name that a file gives leads from a folder, links followed, and whether a file is there.
+
+    Raises:
+        ValueError: no file can have the name; the message says why, alike in every version of Python.
+    """
+    try:
+        path = Path(os.path.realpath(root / name))  # a circle of links is no file; Path.resolve is of two minds about it
+        return path, path.is_file()
+    except OSError as error:
+        raise ValueError(str(error.strerror)) from None
+    except ValueError:
+        raise ValueError("it holds a character that no file name has") from None
+
+
+def stand_in(head: bytes) -> str | None:
+    """What lies in place of a file of JSON or weights that begins with `head`; None where nothing speaks against it."""
+    if not head:
+        return "is empty: its download or copy did not end; get it again"
+    start = head.removeprefix(BOM).lstrip().lower()
+    return next((what for begins, what in _STAND_INS.items() if start.startswith(begins)), None)
+
+
+def unreadable(path: Path, error: OSError) -> UserError:
+    """What a file that the system does not open is told by."""
+    missing = isinstance(error, FileNotFoundError)
+    return UserError(f"'{path}' does not exist" if missing else f"'{path}' cannot be read: {error.strerror}")
+
+
+def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object from its fields, for `object_pairs_hook`; a ValueError where one stands twice: which of them holds?"""
+    row = dict(items)
+    if len(row) < len(items):
+        keys = [key for key, _ in items]
+        raise ValueError(f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
+    return row
+
+
+def read_json(path: str | Path) -> Any:
+    """The value of a JSON file, with or without a byte order mark.
+
+    Raises:
+        UserError: it cannot be read, something else lies in its place, it is no JSON, or a field stands twice (the line tells
+            where), or lists and objects are nested more than `DEEPEST` deep.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise unreadable(path, error) from error
+    if what := stand_in(data[:HEAD]):
+        raise UserError(f"'{path}' {what}")
+    try:
+        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
+        if data.count(b"[") + data.count(b"{") > DEEPEST and deeper(value):
+            raise RecursionError
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise UserError(f"'{path}' cannot be read: broken JSON in {where}: {error.msg}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{path}' cannot be read: byte {error.start + 1} is not UTF-8") from error
+    except RecursionError:
+        raise UserError(f"'{path}' cannot be read: {TOO_DEEP}") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise UserError(f"'{path}' cannot be read: broken JSON: {error}") from error
+    return value
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """The fields of a file that holds one JSON object. Raises UserError as `read_json`, and where it holds something else."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"'{path}' holds {shown(value)}: an object of fields is needed")
+    return value
+
+
+def home() -> Path:
+    """The user's home folder.
+
+    Raises:
+        UserError: there is none, as for a user whom a container does not know.
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise UserError("no home folder is known to keep a cache in: set HOME, or MEDIM_BENCH_CACHE to a folder") from error
+
+
+@contextmanager
+def writes_into(folder: str | Path) -> Iterator[None]:
+    """Around code that saves weights: a failed write, which torch and safetensors tell in types of their own, is an OSError.
+
+    Raises:
+        OSError: names the folder and the room that is left.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, OSError) or not any(sign in str(error) for sign in _FAILED_WRITES):
+            raise
+        room = shutil.disk_usage(folder).free / 1e6
+        raise OSError(
+            f"'{folder}' cannot be written to: no space left on the device, or a quota ({room:.0f} MB are free); make room, "
+            "then the same command continues"
+        ) from error
+
+
+def hash_of(value: Any) -> str:
+    """SHA-256 (first 16 hex digits) of a JSON-able value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def hash_files(*paths: str | Path) -> str:
+    """SHA-256 (first 16 hex digits) over the names and bytes of the files, in the order given."""
+    digest = hashlib.sha256()
+    for path in map(Path, paths):
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,223 @@
+"""Rows and cells of a source of the `datasets` library, as plain Python values: nothing is decoded, nothing is executed."""
+
+import os
+import tarfile
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from medim.common.errors import UserError
+from medim.data.archives.archive import Loss
+from medim.data.archives.fields import inside, known_split, labels_in
+from medim.data.archives.hub.text import SUFFIXES, TextTables, text_files
+
+BATCH = 256
+UNSPLIT = "unsplit"
+"""The split of a source that has none."""
+
+_READERS = {".parquet": "parquet", ".arrow": "arrow"}
+_TEXT = ("csv", "json")
+
+
+@lru_cache(maxsize=2)
+def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables | TextTables":
+    """The tables of a source, opened once in each process.
+
+    Raises:
+        UserError: the source cannot be found, reached or read, or its configuration must be named.
+    """
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("reading a hub source needs the extra 'archives': pip install 'medim-bench[archives]'") from None
+    try:
+        found = _load(root, config or None, revision or None, streaming)
+        return found if isinstance(found, TextTables) else Tables(root, found, streaming)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        cause = error.__cause__ if isinstance(error, datasets.exceptions.DatasetGenerationError) else None
+        reason = " ".join(str(cause or error).split()) or type(error).__name__
+        raise UserError(f"hub: '{root}' cannot be opened: {reason}") from None
+
+
+class Tables:
+    """The splits of one source.
+
+    Attributes:
+        columns: the names of the columns by split.
+    """
+
+    def __init__(self, root: str, splits: dict[str, Any], streaming: bool) -> None:
+        self.root, self.streaming = root, streaming
+        self._splits = splits
+        self._cells: dict[tuple[str, str], Any] = {}
+        self._last: dict[tuple[str, str], tuple[int, Any]] = {}  # of a streamed column: the row read last, and its cell
+        self.columns = {name: list(table.column_names or next(iter(table), {})) for name, table in splits.items()}
+
+    def rows(self, split: str, columns: list[str]) -> Iterator[dict[str, Any]]:
+        """The rows of a split in order, with these columns alone.
+
+        Raises:
+            UserError: the source breaks off.
+        """
+        table = self._splits[split].select_columns(columns).with_format("arrow")
+        try:
+            for batch in table.iter(batch_size=BATCH):
+                yield from batch.to_pylist()
+        except (OSError, ValueError) as error:
+            raise UserError(f"hub: '{self.root}', split '{split}' cannot be read: {' '.join(str(error).split())}") from None
+
+    def header(self, split: str, needed: Sequence[str]) -> list[str]:
+        """The columns of a split."""
+        return self.columns[split]
+
+    def entries(self, split: str, columns: list[str]) -> Iterator[tuple[str, dict[str, Any] | Loss]]:
+        """`rows`, and how messages call each."""
+        return ((f"{split}, row {number}", row) for number, row in enumerate(self.rows(split, columns)))
+
+    def cell(self, split: str, row: int, column: str) -> Any:
+        """One cell. Of a streamed source the rows before it are read too, so ask for rows in growing order.
+
+        Raises:
+            UserError: there is no such row any more.
+        """
+        key = (split, column)
+        if not self.streaming:
+            if key not in self._cells:
+                self._cells[key] = self._splits[split].select_columns([column]).with_format("arrow")
+            if row >= len(self._cells[key]):
+                raise UserError(f"hub: '{self.root}', split '{split}' has no row {row} any more")
+            return self._cells[key][row].to_pylist()[0][column]
+        at, value = self._last.get(key, (-1, None))
+        if key not in self._cells or row < at:
+            self._cells[key], at = self.rows(split, [column]), -1
+        while at < row:
+            values = next(self._cells[key], None)
+            if values is None:
+                del self._cells[key]
+                raise UserError(f"hub: '{self.root}', split '{split}' has no row {row} any more")
+            at, value = at + 1, values[column]
+        self._last[key] = (at, value)
+        return value
+
+    def is_list(self, split: str, column: str) -> bool:
+        """Whether the cells of a column are lists."""
+        feature = (self._splits[split].features or {}).get(column)
+        return isinstance(feature, list) or type(feature).__name__ in ("List", "LargeList", "Sequence")
+
+    def label(self, split: str, column: str, row: dict[str, Any]) -> str:
+        """A cell as text; a class label by its name."""
+        value = row[column]
+        feature = (self._splits[split].features or {}).get(column)
+        names = getattr(feature, "names", None)
+        return str(names[value]) if names is not None and isinstance(value, int) and value >= 0 else str(value)
+
+    def labels(self, split: str, column: str, row: dict[str, Any]) -> list[str] | None:
+        """A cell as a list of labels: a list, class labels by their names, or text parted by `;`, `,` or `|`; None where empty.
+
+        Raises:
+            UserError: it is none of these.
+        """
+        feature = (self._splits[split].features or {}).get(column)
+        inner = feature[0] if isinstance(feature, list) else getattr(feature, "feature", feature)
+        return labels_in(row[column], f"column '{column}'", getattr(inner, "names", None))
+
+    def licence(self, split: str) -> str:
+        """The licence that the source declares, or nothing."""
+        return (self._splits[split].info.license or "").strip()
+
+
+def file_in(root: str, path: str) -> bytes:
+    """The bytes of a file that a cell names.
+
+    Raises:
+        UserError: it lies neither in the source's folder nor in the library's cache.
+        OSError: it cannot be read.
+    """
+    from datasets import config
+
+    local = Path(root)
+    if "://" in path:
+        import fsspec
+
+        if f"hf://datasets/{root}@" not in path or local.exists():
+            raise UserError(f"hub: '{path}' is no file of '{root}'")
+        with fsspec.open(path, "rb") as stream:
+            data: bytes = stream.read()
+            return data
+    if not os.path.isabs(path):
+        if not local.exists():
+            raise UserError(f"hub: a row names the file '{path}', but '{root}' is no local folder")
+        return ((local if local.is_dir() else local.parent) / inside(path)).read_bytes()
+    folders = [local if local.is_dir() else local.parent] if local.exists() else []
+    folders += [Path(config.HF_CACHE_HOME), Path(config.HF_DATASETS_CACHE), Path(config.DOWNLOADED_DATASETS_PATH)]
+    absolute = Path(os.path.abspath(path))
+    if not any(absolute.is_relative_to(os.path.abspath(folder)) for folder in folders):
+        raise UserError(f"hub: a row names the file '{path}', outside '{root}'")
+    return absolute.read_bytes()
+
+
+def _load(root: str, config: str | None, revision: str | None, streaming: bool) -> dict[str, Any] | TextTables:
+    """The source's splits by name; one without splits is `unsplit`."""
+    import datasets
+
+    path = Path(root)
+    if path.is_file():
+        if path.suffix not in (*_READERS, *SUFFIXES):
+            raise UserError(f"hub: '{root}' is none of {', '.join((*_READERS, *SUFFIXES))}")
+        name = known_split(path.stem) or UNSPLIT
+        if path.suffix in SUFFIXES:
+            return TextTables(root, {name: [path]})
+        return dict(datasets.load_dataset(_READERS[path.suffix], data_files={name: [str(path)]}, streaming=streaming))
+    if (path / "dataset_dict.json").is_file() or (path / "state.json").is_file():  # of save_to_disk
+        found = datasets.load_from_disk(root)
+        splits = dict(found) if isinstance(found, dict) else {UNSPLIT: found}
+        return {name: table.to_iterable_dataset() if streaming else table for name, table in splits.items()}
+    if shards := _own_shards(path):
+        features = datasets.Features(image=datasets.Image(decode=False), report=datasets.Value("string"),
+                                     extra=datasets.Value("string"))  # fmt: skip
+        kind = datasets.IterableDataset if streaming else datasets.Dataset
+        # The files' state is an argument, as the library's cache knows a generator by its arguments.
+        return {
+            split: kind.from_generator(_samples, features=features, gen_kwargs={"files": files})
+            for split, files in shards.items()
+        }
+    builder = datasets.load_dataset_builder(root, config, revision=revision)
+    if builder.config.data_files:
+        downloaded = datasets.DownloadManager(builder.dataset_name, download_config=datasets.DownloadConfig())
+        kind = type(builder).__module__.rpartition(".")[2]  # the library's reader: csv, json, imagefolder, ...
+        known = {str(split): names for split, names in builder.config.data_files.items()}
+        files = {split: downloaded.download(list(names)) for split, names in known.items()} if kind in _TEXT else known
+        if (texts := text_files(path, kind, files)) is not None:
+            image = "image" if texts[1] else ""
+            return TextTables(root, texts[0], (builder.info.license or "").strip(), image)
+    return dict(datasets.load_dataset(root, config, revision=revision, streaming=streaming))
+
+
+def _own_shards(folder: Path) -> dict[str, list[tuple[str, int, int]]]:
+    """The WebDataset shards that `medim-bench export` wrote, by split: path, size and time of change.
+
+    The library itself would guess the columns of a sample's JSON from the first five samples.
+    """
+    shards: dict[str, list[tuple[str, int, int]]] = {}
+    for path in sorted(folder.glob("shards/*-[0-9][0-9][0-9][0-9][0-9].tar")):
+        if known_split(path.name[:-10]) is not None:
+            state = path.stat()
+            shards.setdefault(path.name[:-10], []).append((str(path), state.st_size, state.st_mtime_ns))
+    return shards
+
+
+def _samples(files: list[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
+    """The samples of shards: three members each, `<key>.json`, `<key>.png` and `<key>.txt`, in this order."""
+    for name, *_ in files:
+        parts: dict[str, bytes] = {}
+        with tarfile.open(name) as tar:
+            for member in tar:
+                stream = tar.extractfile(member)
+                parts[member.name.rpartition(".")[2]] = b"" if stream is None else stream.read()
+                if member.name.endswith(".txt"):
+                    if set(parts) != {"json", "png", "txt"}:
+                        raise ValueError(f"{name}: sample '{member.name}' is not of json, png and txt")
+                    image = {"bytes": parts["png"], "path": None}
+                    yield {"image": image, "report": parts["txt"].decode(), "extra": parts["json"].decode()}
+                    parts = {}

@@ -1,0 +1,183 @@
+"""Pictures drawn or decoded once, then read back as they are: for data sets whose pictures cost more than their tokens."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from medim.common.errors import UserError
+from medim.common.files import atomic_path, hash_of
+from medim.common.locks import LOCK, locked
+from medim.common.workers import process_pool
+from medim.data.dataset import Checker, Keys, PairDataset, keys_of
+from medim.data.imaging.images import read_image, to_rgb
+from medim.pair import ImageReportPair
+
+PART_BYTES = 8 << 20
+"""Pixels of one file; a few files are mapped at a time, so memory stays flat however large the set."""
+
+_OPEN_PARTS = 2
+_FIELDS = tuple(field.name for field in fields(ImageReportPair) if field.name != "image")
+
+
+class CachedPictures:
+    """A data set whose pictures are kept in a folder as raw RGB, with their pairs; equal to it in all that it gives.
+
+    A part (some hundred pairs) is made when one of its pairs is first asked for, or ahead by `cache_pictures`. All
+    pictures must be of one size: a set drawn on the fly, or images squared by `data prepare`.
+
+    Args:
+        base: the data set.
+        folder: gets `pictures-<hash>/`, named by the hash of data and split.
+    """
+
+    def __init__(self, base: PairDataset, folder: str | Path) -> None:
+        self.base, self.folder = base, Path(folder)
+        self.name, self.synthetic, self.terms, self.domains = base.name, base.synthetic, base.terms, base.domains
+        self._splits: dict[str, _Packed] = {}
+
+    @property
+    def fingerprint(self) -> str:
+        """The base's: the pairs are the same."""
+        return self.base.fingerprint
+
+    def size(self, split: str) -> int:
+        """Number of pairs of a split."""
+        return self.base.size(split)
+
+    def pair(self, split: str, index: int) -> ImageReportPair:
+        """The pair at `index` (0-based) of a split; its image is decoded, RGB.
+
+        Raises:
+            UserError: pictures of several sizes.
+        """
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"'{self.name}' has {self.size(split)} pairs in split '{split}': there is no number {index}")
+        return self.packed(split).pair(index)
+
+    def keys(self, split: str, index: int) -> Keys:
+        """Id, study and patient of `pair(split, index)`."""
+        return keys_of(self.base, split, index)
+
+    def image_checker(self) -> Checker | None:
+        """The base's."""
+        return self.base.image_checker()
+
+    def report_checker(self) -> Checker | None:
+        """The base's."""
+        return self.base.report_checker()
+
+    def packed(self, split: str) -> "_Packed":
+        """The files of a split."""
+        if split not in self._splits:
+            self._splits[split] = _Packed(self.base, split, self.folder)
+        return self._splits[split]
+
+
+def cache_pictures(
+    dataset: PairDataset, split: str, folder: str | Path, limit: int | None = None, workers: int = 0
+) -> CachedPictures:
+    """Makes all parts that the first `limit` pairs of a split (all by default) need, with progress, and returns the set.
+
+    What an interrupted call has made is kept.
+
+    Args:
+        workers: processes that draw or decode, a part each (the data set is sent to them by pickle); 0: this one.
+    """
+    cached = CachedPictures(dataset, folder)
+    packed = cached.packed(split)
+    count = min(dataset.size(split), limit) if limit is not None else dataset.size(split)
+    missing = packed.missing(count)
+    with ExitStack() as stack, tqdm(desc=f"cache {split}", total=len(missing), unit="part", disable=not missing) as bar:
+        made: Iterator[None] = map(packed.make, missing)
+        if workers and missing:
+            made = stack.enter_context(process_pool(workers)).map(packed.make, missing)
+        for _ in made:
+            bar.update()
+    return cached
+
+
+class _Packed:
+    """The parts of one split: Arrow files of `rows` pairs, pixels beside the rest of the pair as JSON."""
+
+    def __init__(self, dataset: PairDataset, split: str, folder: Path) -> None:
+        self.dataset, self.split = dataset, split
+        self.folder = folder / f"pictures-{hash_of([dataset.fingerprint, split])}"
+        self.size = _picture(dataset.pair(split, 0)).size
+        self.rows = max(1, PART_BYTES // (self.size[0] * self.size[1] * 3))
+
+    def path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.arrow"
+
+    def missing(self, count: int) -> list[int]:
+        """The parts that the first `count` pairs need and that are not there."""
+        return [number for number in range(-(-count // self.rows)) if not self.path(number).exists()]
+
+    def pair(self, index: int) -> ImageReportPair:
+        number, row = divmod(index, self.rows)
+        path = self.path(number)
+        if not path.exists():
+            self.make(number)
+        texts, pixels = _opened(path, *self.size)
+        values = json.loads(texts[row].as_py())
+        if values["findings"] is not None:
+            values["findings"] = tuple(values["findings"])
+        return ImageReportPair(image=Image.fromarray(pixels[row]), **values)
+
+    def make(self, number: int) -> None:
+        """Writes a part, atomically; of several processes that want the same, one does."""
+        import pyarrow as pa
+
+        with locked(self.folder / f"{number:06d}{LOCK}"):
+            if self.path(number).exists():
+                return
+            for leftover in self.folder.glob(f".{number:06d}.*"):  # of a kill
+                leftover.unlink()
+            pixels, texts = [], []
+            for index in range(number * self.rows, min((number + 1) * self.rows, self.dataset.size(self.split))):
+                pair = self.dataset.pair(self.split, index)
+                picture = _picture(pair)
+                if picture.size != self.size:
+                    raise UserError(
+                        f"pictures of '{self.dataset.name}' cannot be cached: '{pair.id}' is {picture.width} x "
+                        f"{picture.height} pixels, others are {self.size[0]} x {self.size[1]}; `data prepare` makes them alike"
+                    )
+                pixels.append(picture.tobytes())
+                texts.append(json.dumps({name: getattr(pair, name) for name in _FIELDS}, ensure_ascii=False, default=_plain))
+            binary = pa.array(pixels, pa.binary(len(pixels[0])))
+            batch = pa.RecordBatch.from_pydict({"pixels": binary, "pair": pa.array(texts)})
+            with atomic_path(self.path(number)) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
+                writer.write_batch(batch)
+
+
+@lru_cache(maxsize=_OPEN_PARTS)
+def _opened(path: Path, width: int, height: int) -> tuple[Any, np.ndarray]:
+    """The pairs' JSON (an Arrow array) and the pixels (n, height, width, 3) of a part, mapped."""
+    import pyarrow as pa
+
+    try:
+        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise UserError(f"cached pictures '{path}' are damaged: remove the file, it will be made again") from error
+    pixels = np.frombuffer(batch.column("pixels").buffers()[1], np.uint8)
+    return batch.column("pair"), pixels[: batch.num_rows * width * height * 3].reshape(-1, height, width, 3)
+
+
+def _picture(pair: ImageReportPair) -> Image.Image:
+    return to_rgb(pair.image) if isinstance(pair.image, Image.Image) else read_image(pair.image)
+
+
+def _plain(value: Any) -> Any:
+    """JSON for what sources put into `extra`."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"a field of the pair holds a {type(value).__name__}, which JSON has no form for")

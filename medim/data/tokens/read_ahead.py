@@ -1,0 +1,118 @@
+"""Pairs as batches of pixels and reports, read in order ahead of whoever encodes them."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from medim.common.workers import process_pool
+from medim.data.dataset import PairDataset
+from medim.data.imaging.images import read_image, square
+from medim.pair import ImageReportPair
+
+AHEAD = 2
+"""Batches that each worker is ahead."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some consecutive pairs of a split.
+
+    Attributes:
+        pixels: in the one declared geometry, shape (B, side, side, 3), uint8.
+        reports: None where a pair has none.
+        ids: of the pairs.
+    """
+
+    pixels: np.ndarray
+    reports: tuple[str | None, ...]
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def images(self) -> list[Image.Image]:
+        """The pixels as RGB images."""
+        return [Image.fromarray(pixels) for pixels in self.pixels]
+
+
+def pixels(pair: ImageReportPair, side: int) -> Image.Image:
+    """The pair's image in the one declared geometry."""
+    image = read_image(pair.image) if isinstance(pair.image, Path) else pair.image
+    return image if image.size == (side, side) and image.mode == "RGB" else square(image, side)
+
+
+def read_batch(dataset: PairDataset, split: str, rows: Sequence[int], side: int) -> Batch:
+    """The pairs at `rows`, decoded."""
+    pairs = [dataset.pair(split, int(row)) for row in rows]
+    values = np.stack([np.asarray(pixels(pair, side)) for pair in pairs])
+    return Batch(values, tuple(pair.report for pair in pairs), tuple(pair.id for pair in pairs))
+
+
+def read_batches(
+    dataset: PairDataset, split: str, pieces: Iterable[Sequence[int]], side: int, workers: int = 0
+) -> Generator[Batch, None, None]:
+    """A batch for each of `pieces` (rows of a split), in order; while the caller works on one, the next are being read.
+
+    Args:
+        side: of the square pictures, in pixels.
+        workers: processes that read (the data set is sent to them by pickle); 0 reads in a thread of this process, which
+            is enough where decoding releases Python's lock and costs less than what the caller does.
+
+    Raises:
+        UserError: an image cannot be read; the message is the reader's own.
+    """
+    read: Callable[[Sequence[int]], Batch]
+    executor: Executor
+    if workers:
+        executor = process_pool(workers, _start_worker, dataset, split, side)
+        read = _read_in_worker
+    else:
+        executor = ThreadPoolExecutor(1)
+
+        def read(piece: Sequence[int]) -> Batch:
+            return read_batch(dataset, split, piece, side)
+
+    waiting: deque[Future[Batch]] = deque()
+    try:
+        for piece in pieces:
+            waiting.append(executor.submit(read, piece))
+            if len(waiting) > AHEAD * max(workers, 1):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def worker_pool(
+    dataset: PairDataset, split: str, side: int, workers: int
+) -> Iterator[Callable[[Iterable[Sequence[int]]], Iterator[Batch]]]:
+    """Processes that read nothing ahead: a function from pieces to their batches, in order."""
+    with process_pool(workers, _start_worker, dataset, split, side) as executor:
+        yield lambda pieces: executor.map(_read_in_worker, pieces)
+
+
+def cut(rows: range, batch: int) -> list[range]:
+    """Consecutive pieces of at most `batch` rows."""
+    return [rows[start : start + batch] for start in range(0, len(rows), batch)]
+
+
+_worker: tuple[PairDataset, str, int] | None = None  # what a reading process was started for
+
+
+def _start_worker(dataset: PairDataset, split: str, side: int) -> None:
+    global _worker
+    _worker = (dataset, split, side)
+
+
+def _read_in_worker(piece: Sequence[int]) -> Batch:
+    assert _worker is not None
+    dataset, split, side = _worker
+    return read_batch(dataset, split, piece, side)

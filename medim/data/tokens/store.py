@@ -1,0 +1,139 @@
+"""Columns of tokens on disk: Arrow files of up to some thousand rows, each whole or absent, mapped into memory when read."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from medim.common.errors import UserError
+from medim.common.files import atomic_path, hash_of, write_json
+
+PART = 4096
+"""Rows of a file: what is lost by a kill, at most."""
+
+DESCRIPTION = "tokens.json"
+ROW = "row"
+
+
+class Column:
+    """Rows of one kind of token, in parts that may lie on disk; indexing copies only what is asked for.
+
+    Args:
+        parts: arrays of shape (n_i, ...), of one kind.
+        rows: which row of the column each row of the parts is; in turn where None.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray], rows: Sequence[np.ndarray] | None = None) -> None:
+        self.parts = tuple(parts)
+        self._part = np.repeat(np.arange(len(parts), dtype=np.int32), [len(part) for part in parts])
+        self._place = np.concatenate([np.arange(len(part)) for part in parts])
+        if rows is not None:
+            order = np.argsort(np.concatenate(rows), kind="stable")
+            self._part, self._place = self._part[order], self._place[order]
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.parts[0].shape[1:])
+
+    def __getitem__(self, key: int | slice) -> torch.Tensor:
+        """A row, or rows in steps of one, as int64."""
+        if not isinstance(key, slice):
+            row = range(len(self))[key]
+            return self[row : row + 1][0]
+        start, stop, step = key.indices(len(self))
+        if step != 1:
+            raise ValueError(f"rows are read in steps of 1, not {step}")
+        part, place = self._part[start:stop], self._place[start:stop]
+        result = np.empty((len(part), *self.parts[0].shape[1:]), np.int64)
+        for number in np.unique(part):
+            here = part == number
+            result[here] = self.parts[number][place[here]]
+        return torch.from_numpy(result)
+
+
+class TokenStore:
+    """A folder of Arrow IPC files beside `tokens.json`, each of some rows of a split.
+
+    A file of consecutive rows is named by them, `000000000-000004096.arrow`; any others by a hash of them, and its column `row`
+    tells them. No two files hold the same row, but where two processes made them at one time: then either holds.
+
+    Args:
+        folder: made if missing.
+        description: written as `tokens.json`: whose tokens these are, under which terms.
+    """
+
+    def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._names: set[str] = set()
+        self._files: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+        if not (folder / DESCRIPTION).exists():
+            write_json(folder / DESCRIPTION, dict(description))
+
+    def path(self, rows: np.ndarray | range) -> Path:
+        """The file of some rows, which grow."""
+        if rows[-1] - rows[0] == len(rows) - 1:
+            return self.folder / f"{rows[0]:09d}-{rows[-1] + 1:09d}.arrow"
+        return self.folder / f"rows-{hash_of(np.asarray(rows).tolist())}.arrow"
+
+    def write(self, rows: np.ndarray | range, columns: Mapping[str, np.ndarray]) -> None:
+        """Stores arrays of shape (len(rows),) or (len(rows), width), atomically."""
+        import pyarrow as pa
+
+        path = self.path(rows)
+        if path.name.startswith("rows-"):
+            columns = {**columns, ROW: np.asarray(rows, np.int64)}
+        arrays = {
+            name: pa.array(values) if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+            for name, values in columns.items()
+        }
+        batch = pa.RecordBatch.from_pydict(arrays)
+        with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
+            writer.write_batch(batch)
+
+    def files(self) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """All that is stored: rows, and their columns as read-only views of mapped files, of which nothing is loaded before it
+        is touched. Of what was there at an earlier call nothing is opened anew.
+
+        Raises:
+            UserError: a file is damaged.
+        """
+        for path in sorted(self.folder.glob("[!.]*.arrow")):
+            if path.name not in self._names:
+                self._files.append(self._open(path))
+                self._names.add(path.name)
+        return self.files_seen
+
+    @property
+    def files_seen(self) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
+        """What the last call of `files` found, in an order that later calls only add to."""
+        return self._files
+
+    def _open(self, path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        import pyarrow as pa
+
+        try:
+            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise UserError(f"tokens '{path}' are damaged: remove the file, it will be made again") from error
+        columns = {name: _view(batch.column(name)) for name in batch.schema.names}
+        rows = columns.pop(ROW, None)
+        if rows is None:
+            start, stop = map(int, path.stem.split("-"))
+            rows = np.arange(start, stop)
+        if batch.num_rows != len(rows):
+            raise UserError(f"tokens '{path}' hold {batch.num_rows} rows, not {len(rows)}: remove the file")
+        return rows, columns
+
+
+def _view(column: Any) -> np.ndarray:
+    """An Arrow column without a copy: (n,), or (n, width) of a fixed-size list."""
+    import pyarrow as pa
+
+    if pa.types.is_fixed_size_list(column.type):
+        return column.flatten().to_numpy(zero_copy_only=True).reshape(len(column), column.type.list_size)
+    return column.to_numpy(zero_copy_only=True)

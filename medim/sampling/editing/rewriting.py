@@ -1,0 +1,90 @@
+"""A report with one finding more or less, in sentences that other reports of its kind use."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from medim.common.errors import UserError, unknown
+from medim.data.dataset import Checker
+from medim.pair_likelihood import sentences
+
+SELDOM = 3
+"""A sentence seen so often without a finding, and never with it, is taken to speak against it."""
+
+
+def with_finding(report: str, finding: str, present: bool, checker: Checker, donors: Sequence[str]) -> str:
+    """The report, changed so that the checker reads the finding in it, or does not; it reads all others as before, but for
+    those that no donor shows beside an added one, though by chance several would (high and low cellularity).
+
+    To add: sentences without findings that no donor with the finding uses, though others do (denials, "the lungs are clear"),
+    are left out, and the commonest sentence that tells of the finding alone is put in. To remove: sentences that tell of it
+    are left out; what else they told of is told again.
+
+    Args:
+        checker: reads findings from reports and single sentences.
+        donors: reports of the same kind, of a training split.
+
+    Raises:
+        UserError: an unknown finding, or no sentence of the donors says it.
+    """
+    if finding not in checker.labels:
+        raise unknown("finding", finding, checker.labels)
+    before = frozenset(checker([report])[0])
+    if (finding in before) == present:
+        return report
+    gone = _rivals(donors, checker, finding) & before if present else {finding}
+    wanted = (before | {finding} if present else before) - gone
+    told = _told(donors, checker)
+    parts = [report[part].strip() for part in sentences(report)]
+    against = _against(donors, checker, finding) if present else set()
+    out = [
+        bool(gone & found) or (not found and part.lower() in against) for part, found in zip(parts, checker(parts), strict=True)
+    ]
+    kept = [part for part, goes in zip(parts, out, strict=True) if not goes]
+    place = out.index(True) if True in out else len(kept)
+    missing = sorted(wanted - frozenset().union(*checker(kept)) if kept else wanted)
+    for rank in range(max((len(told.get(label, ())) for label in missing), default=1)):
+        added = [told[label][min(rank, len(told[label]) - 1)] for label in missing if told.get(label)]
+        result = " ".join([*kept[:place], *added, *kept[place:]])
+        if frozenset(checker([result])[0]) == wanted:
+            return result
+    raise UserError(f"no sentence of {len(donors)} reports {'adds' if present else 'takes out'} '{finding}': {report!r}")
+
+
+def _told(donors: Sequence[str], checker: Checker) -> dict[str, list[str]]:
+    """Sentences that tell of one finding alone, by finding, the commonest first."""
+    counts = Counter(part.strip() for donor in donors for part in _parts(donor))
+    result: dict[str, list[str]] = {}
+    ordered = [text for text, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
+    for text, findings in zip(ordered, checker(ordered), strict=True):
+        if len(findings) == 1:
+            result.setdefault(next(iter(findings)), []).append(text)
+    return result
+
+
+def _against(donors: Sequence[str], checker: Checker, finding: str) -> set[str]:
+    """Sentences, in lower case, that no donor with the finding uses and others do."""
+    beside: set[str] = set()
+    without: Counter[str] = Counter()
+    for donor, findings in zip(donors, checker(list(donors)), strict=True):
+        used = {part.strip().lower() for part in _parts(donor)}
+        if finding in findings:
+            beside |= used
+        else:
+            without.update(used)
+    return {text for text, count in without.items() if count >= SELDOM and text not in beside}
+
+
+def _rivals(donors: Sequence[str], checker: Checker, finding: str) -> set[str]:
+    """Findings that no donor shows beside this one, though five would by chance."""
+    shown = checker(list(donors))
+    alone: Counter[str] = Counter()
+    both: Counter[str] = Counter()
+    for findings in shown:
+        alone.update(findings)
+        if finding in findings:
+            both.update(findings)
+    return {label for label in alone if both[label] == 0 and alone[label] * alone[finding] >= 5 * len(shown)}
+
+
+def _parts(report: str) -> list[str]:
+    return [report[part] for part in sentences(report)]

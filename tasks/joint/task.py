@@ -1,0 +1,84 @@
+"""Joint generation: nothing in, an image and its report out."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.baselines.anchors import anchors_of
+from tasks.context import Context
+from tasks.generating import check_seeds, timed_batch
+from tasks.joint.agreement import agreement_scores
+from tasks.joint.domains import domain_scores
+from tasks.joint.judge import judge_scores
+from tasks.joint.retrieval import retrieval_scores
+from tasks.metrics.image.distributions import distribution_scores
+from tasks.metrics.pair.diversity import distinct_share
+from tasks.protocols import Case, Generator, Prediction, Reconstructs
+from tasks.scoring import aligned, coverage_of, images_of, make_score, reports_of
+from tasks.task import Anchor, Score
+
+
+class JointGeneration:
+    """Unprompted pairs, scored by whether image and report agree, and by how far their distributions are from the data's.
+
+    A prediction bears a case's id only to be counted: it answers no case.
+    """
+
+    name = "joint-generation"
+
+    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+        """One unprompted pair per case.
+
+        Raises:
+            UserError: the generator gave another number of pairs.
+        """
+        check_seeds(cases, seeds)
+        pairs, cost = timed_batch(
+            lambda: generator.generate_pairs([""] * len(cases), seeds=list(seeds)),
+            generator.name,
+            "pairs",
+            len(cases),
+            generator,
+        )
+        return [
+            Prediction(case.id, image=image, report=report, cost=cost)
+            for case, (image, report) in zip(cases, pairs, strict=True)
+        ]
+
+    def anchors(
+        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
+    ) -> list[Anchor]:
+        """real, reconstruction (images; reports real), shuffled (reports of other cases), constant (one training pair),
+        training copy."""
+        return anchors_of(cases, train, reconstructs, seed, images=True, reports=True)
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        predictions: Sequence[Prediction],
+        context: Context,
+        population: Sequence[Case] | None = None,
+    ) -> tuple[list[Score], list[dict[str, float]]]:
+        """Scores and per-sample scores; a pair counts as given where both its image and its report are."""
+        predictions = aligned(cases, predictions)
+        images, reports = images_of(cases, predictions), reports_of(predictions)
+        pairs = [None if image is None or report is None else True for image, report in zip(images, reports, strict=True)]
+        coverage = coverage_of(pairs)
+        scores, samples = agreement_scores(cases, images, reports, coverage, context)
+        judged, verdicts = judge_scores(cases, images, reports, coverage, context)
+        scores += judged
+        samples = [sample | verdict for sample, verdict in zip(samples, verdicts, strict=True)]
+        scores += domain_scores(cases, images, reports, coverage, context)
+        scores += retrieval_scores(cases, images, reports, coverage, context)
+        scores += self._distinct(cases, reports, coverage, context)
+        scores += distribution_scores(cases, images, context, population)
+        return scores, samples
+
+    @staticmethod
+    def _distinct(cases: Sequence[Case], reports: Sequence[str | None], coverage: float, context: Context) -> list[Score]:
+        n = len(cases)
+        share, real = distinct_share(reports), distinct_share([case.report for case in cases])
+        compared: dict[str, Any] = {"compared": "case and spacing apart"}
+        return [
+            make_score("distinct reports", share, context, n, coverage, None, **compared),
+            make_score("distinct reports (of the real share)", share / real, context, n, coverage, None, **compared),
+        ]

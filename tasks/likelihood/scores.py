@@ -1,0 +1,147 @@
+"""From the nats of each case to the scores of the likelihood task: sums over cases against sums of tokens, bytes or cases."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from medim.canvas import MODALITIES
+from tasks.context import Context
+from tasks.metrics.statistics.additive import Additive
+from tasks.protocols import Case, Prediction
+from tasks.scoring import make_score
+from tasks.task import Score
+
+JOINT, GIVEN, IMAGE_GIVEN, ALONE = "joint", "report|image", "image|report", "report"
+OTHER, UNIGRAM = "image of another case", "unigram code"
+SIZES = ("report_tokens", "image_tokens", "text_bytes")
+BITS = 1 / math.log(2)
+NO_OTHER = "a case is alone in its domain"
+NO_TRAINING = "there is no training report to count"
+
+
+class LikelihoodScores:
+    """The scores of a set of cases.
+
+    A case of which the system told nothing withholds every score: the others would flatter it. A report that does not fit
+    the model's canvas has no likelihood; it is left out, and the coverage says so.
+    """
+
+    def __init__(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> None:
+        self.context = context
+        self.patients = tuple(case.patient for case in cases)
+        self.told = [prediction.told for prediction in predictions]
+        self.fits = [bool(told) and told["nats"] is not None for told in self.told]
+        self.problem = self._problem()
+        self.any = next((told for told in self.told if told), {})
+        self.sizes = {name: self._by_case(lambda told, name=name: told[name]) for name in SIZES}
+        self.sizes["cases"] = self._by_case(lambda told: 1)
+
+    def all(self) -> list[Score]:
+        """Every score, in the order of the table."""
+        given, alone, other = (self._nats(condition, "report") for condition in (GIVEN, ALONE, OTHER))
+        unigram = self._by_case(lambda told: told[UNIGRAM])
+        joint = self._nats(JOINT, "image") + self._nats(JOINT, "report")
+        scores = [
+            self._ratio("nats per pair (joint)", joint, "cases", False, condition=JOINT, tokenizers=MODALITIES),
+            *self._report(given, GIVEN, False),
+            *self._report(alone, ALONE, False),
+            *self._report(self._nats(JOINT, "report"), JOINT, None),
+            self._image(IMAGE_GIVEN, False),
+            self._image(JOINT, None),
+            *self._report(unigram, UNIGRAM, None, NO_TRAINING),
+            *self._report(other, OTHER, None, NO_OTHER),
+            self._ratio("image tells (nats per report)", alone - given, "cases", None, condition=f"{ALONE} - {GIVEN}"),
+        ]
+        gap, against = other - given, f"{OTHER} - {GIVEN}"
+        own = np.where(np.isnan(gap), gap, gap > 0)
+        return [
+            *scores,
+            self._ratio("own image over another's (nats per report)", gap, "cases", None, NO_OTHER, condition=against),
+            self._ratio("own image preferred", own, "cases", True, NO_OTHER, "proportion", condition=f"{against} > 0"),
+        ]
+
+    def samples(self) -> list[dict[str, float]]:
+        """Nats per token of each case; nothing of one that was left out."""
+        columns = {condition: self._nats(condition, "report") for condition in (GIVEN, ALONE, OTHER)}
+        return [
+            {
+                f"nats per token ({condition})": float(values[row] / self.sizes["report_tokens"][row])
+                for condition, values in columns.items()
+                if math.isfinite(values[row])
+            }
+            if fits
+            else {}
+            for row, fits in enumerate(self.fits)
+        ]
+
+    def _problem(self) -> str | None:
+        missing = sum(not told for told in self.told)
+        if missing:
+            return f"{missing} of {len(self.told)} cases have no likelihood"
+        return None if any(self.fits) else "no report fits the model's canvas"
+
+    def _by_case(self, value: Any) -> np.ndarray:
+        """`value(told)` of each case, (n,) float64: 0 where it is left out, NaN where there is none."""
+        return np.array([value(told) if fits else 0.0 for told, fits in zip(self.told, self.fits, strict=True)], dtype=float)
+
+    def _nats(self, condition: str, modality: str, what: str = "nats") -> np.ndarray:
+        column = ("image", "report").index(modality)
+        return self._by_case(lambda told: told["nats"][condition][what][column] if condition in told["nats"] else None)
+
+    def _report(self, nats: np.ndarray, condition: str, better: bool | None, why: str = "") -> list[Score]:
+        """By token, comparable within one report tokenizer, and by byte of the text, comparable with any."""
+        details: dict[str, Any] = {"condition": condition}
+        if condition != UNIGRAM:
+            details["padding"] = "counted"
+            details["error"] = None if condition == OTHER else self._nats(condition, "report", "standard_error")
+        return [
+            self._ratio(
+                f"report nats per token ({condition})", nats, "report_tokens", better, why, tokenizers=("report",),
+                per="real tokens and the end", **details,
+            ),
+            self._ratio(f"report bits per byte ({condition})", nats, "text_bytes", better, why, scale=BITS, **details),
+        ]  # fmt: skip
+
+    def _image(self, condition: str, better: bool | None) -> Score:
+        return self._ratio(
+            f"image bits per token ({condition})", self._nats(condition, "image"), "image_tokens", better, scale=BITS,
+            tokenizers=("image",), condition=condition, error=self._nats(condition, "image", "standard_error"),
+        )  # fmt: skip
+
+    def _ratio(
+        self,
+        metric: str,
+        values: np.ndarray,
+        size: str,
+        better: bool | None,
+        why: str = "",
+        combine: str = "mean",
+        *,
+        scale: float = 1.0,
+        tokenizers: Sequence[str] = (),
+        error: np.ndarray | None = None,
+        **details: Any,
+    ) -> Score:
+        """sum of values * scale / sum of sizes over the cases that fit; withheld, for the reason `why`, where one has no value.
+
+        Args:
+            error: standard errors of the values over the draws: of the score it stands in the signature.
+        """
+        details |= {"estimator": self.any.get("estimator"), "draws": self.any.get("draws")}
+        details |= {f"{modality}_tokenizer": self.any.get(f"{modality}_tokenizer") for modality in tokenizers}
+        n, coverage = len(self.told), sum(self.fits) / len(self.told)
+        problem = self.problem or (why if np.isnan(values).any() else None)
+        if problem is not None:
+            return make_score(metric, None, self.context, n, coverage, better, reason=problem, **details)
+        total = self.sizes[size].sum()
+        if error is not None and np.isfinite(error).all():
+            details["standard_error_of_draws"] = float(f"{math.sqrt((error**2).sum()) * scale / total:.3g}")
+        additive = Additive(np.stack([values * scale, self.sizes[size]], axis=1), self.patients, combine)
+        score = make_score(metric, additive.value(), self.context, n, coverage, better, additive=additive, **details)
+        left_out = n - sum(self.fits)
+        return (
+            replace(score, reason=f"{left_out} reports do not fit the model's canvas and are left out") if left_out else score
+        )

@@ -1,0 +1,153 @@
+"""Likelihood: how many nats a model needs for the pairs of a test set, and what each modality tells it of the other."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from medim.data.dataset import PairDataset, pairs
+from medim.data.tokens.cache import unigram_costs
+from tasks.context import Context
+from tasks.generating import check_seeds, timed_batch
+from tasks.likelihood.scores import ALONE, GIVEN, IMAGE_GIVEN, JOINT, OTHER, SIZES, UNIGRAM, LikelihoodScores
+from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs, Scorable
+from tasks.scoring import aligned
+from tasks.task import Anchor, Score
+
+DRAWS = 8
+TRAIN_REPORTS = 4096
+"""Training reports that the unigram code counts, at most."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a likelihood is read against.
+
+    Attributes:
+        others: by a case's id, the case whose image stands in for its own; no entry where its domain has no other.
+        reports: of all cases, by id.
+        train: reports of training.
+        codes: nats of each case's report in the unigram code, by the hash of a report tokenizer; filled when it is asked for.
+    """
+
+    others: dict[str, Case]
+    reports: dict[str, str]
+    train: tuple[str, ...]
+    codes: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Nats of each test pair: joint, each modality given the other, the report alone, and the report given another's image.
+
+    All are totals over a canvas, padding included, set against real tokens and the end (report), tokens (image) or bytes of
+    text. They are upper bounds where a model diffuses, each under noise of its own seed, equal for every model. Lines to read
+    them by stand beside them: a unigram code of the reports in the model's own tokens, and shuffled pairs.
+
+    Attributes:
+        draws: of the noise, for each case and condition.
+        around: filled by `prepared`.
+    """
+
+    name = "likelihood"
+    draws: int = DRAWS
+    around: Around | None = None
+
+    def refuses(self, generator: Generator | Answered) -> str | None:
+        """Why this system has no likelihood; None where it has one."""
+        if isinstance(generator, Scorable):
+            return None
+        return "it tells no likelihood (a system with log_likelihood, tokenizers, report_vocabulary and report_ids does)"
+
+    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> "Likelihood":
+        """The task with another case's image for each case, and with the training reports."""
+        train = tuple(pair.report for pair in pairs(dataset, "train", TRAIN_REPORTS) if pair.report)
+        return replace(self, around=Around(other_cases(cases), {case.id: case.report for case in cases}, train))
+
+    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+        """What the system tells of each case of a batch; no image and no report.
+
+        Raises:
+            ValueError: the task was not `prepared`, or the system is not `Scorable`.
+        """
+        if self.around is None or not isinstance(generator, Scorable):
+            raise ValueError("prepare the task with all cases, and ask a system that tells a likelihood")
+        check_seeds(cases, seeds)
+        around, model = self.around, generator
+        told, cost = timed_batch(lambda: self._told(model, around, cases, seeds), generator.name, "likelihoods", len(cases))
+        return [Prediction(case.id, cost=cost, told=one) for case, one in zip(cases, told, strict=True)]
+
+    def _told(self, model: Scorable, around: Around, cases: Sequence[Case], seeds: Sequence[int]) -> list[dict[str, Any]]:
+        images, reports = [case.image for case in cases], [case.report for case in cases]
+        ask = partial(model.log_likelihood, draws=self.draws, seeds=seeds)
+        said = {condition: ask(images, reports, condition) for condition in (JOINT, GIVEN, IMAGE_GIVEN, ALONE)}
+        # Where a domain has no other case its own image stands in, so that the batch is whole; its numbers are not kept.
+        said[OTHER] = ask([around.others.get(case.id, case).image for case in cases], reports, GIVEN)
+        unigram = self._unigram(model, around)
+        common = {**model.tokenizers(), "draws": self.draws, "estimator": said[GIVEN].estimator}
+        result = []
+        for row, case in enumerate(cases):
+            nats = {
+                condition: {"nats": _plain(one.nats[row]), "standard_error": _plain(one.standard_error[row])}
+                for condition, one in said.items()
+                if condition != OTHER or case.id in around.others
+            }
+            fits = all(None not in one["nats"] for one in nats.values())
+            sizes = {name: int(getattr(said[GIVEN], name)[row]) for name in SIZES}
+            result.append({**common, **sizes, "nats": nats if fits else None, UNIGRAM: unigram.get(case.id)})
+        return result
+
+    @staticmethod
+    def _unigram(model: Scorable, around: Around) -> dict[str, float]:
+        """Nats of each case's report in the unigram code of the model's own tokens; none without training reports."""
+        tokenizer = model.tokenizers()["report_tokenizer"]
+        if tokenizer not in around.codes:
+            costs: dict[str, float] = {}
+            if around.train:
+                train, ids = (np.asarray(model.report_ids(texts)) for texts in (around.train, list(around.reports.values())))
+                _, each = unigram_costs([train], ids, model.report_vocabulary)
+                costs = dict(zip(around.reports, map(float, each), strict=True))
+            around.codes[tokenizer] = costs
+        return around.codes[tokenizer]
+
+    def anchors(
+        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
+    ) -> list[Anchor]:
+        """None: the lines to read a likelihood by depend on the model's tokens, and stand beside its own values."""
+        return []
+
+    def score(
+        self,
+        cases: Sequence[Case],
+        predictions: Sequence[Prediction],
+        context: Context,
+        population: Sequence[Case] | None = None,
+    ) -> tuple[list[Score], list[dict[str, float]]]:
+        """Scores, and nats per token of each case. `population` has no part in it."""
+        scores = LikelihoodScores(cases, aligned(cases, predictions), context)
+        return scores.all(), scores.samples()
+
+
+def other_cases(cases: Sequence[Case]) -> dict[str, Case]:
+    """For each case another one of its domain, of another patient where there is one: in a random order, the next.
+
+    Within the domain, since what tells the domains apart tells nothing of a patient. A case alone in its domain has no entry.
+    """
+    result: dict[str, Case] = {}
+    order = np.random.default_rng(0).permutation(len(cases))
+    for domain in sorted({case.domain or "" for case in cases}):
+        group = [cases[index] for index in order if (cases[index].domain or "") == domain]
+        for place, case in enumerate(group):
+            following = [*group[place + 1 :], *group[:place]]
+            strangers = (other for other in following if other.patient != case.patient)
+            if following:
+                result[case.id] = next(strangers, following[0])
+    return result
+
+
+def _plain(values: Any) -> list[float | None]:
+    """Numbers as JSON has them: None for what is none."""
+    return [float(value) if math.isfinite(value) else None for value in values]

@@ -1,0 +1,138 @@
+"""Whether reports say the right things: labels and entities of chest reports and pathology captions, each on its own domain.
+
+A data set that brings a report checker of its own (phantoms) is scored by that one alone. What needs weights that are not here
+is withheld, and says which file would provide them.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import numpy as np
+
+from medim.common.errors import UserError, foreign
+from tasks.context import Context
+from tasks.metrics.clinical import pathology_entities, radgraph
+from tasks.metrics.clinical.chest_labeller import ChestLabeller
+from tasks.metrics.clinical.chest_labels import label_scores
+from tasks.metrics.signature import package
+from tasks.metrics.statistics.additive import Additive
+from tasks.protocols import Case
+from tasks.scoring import because, coverage_of, make_score
+from tasks.task import Score
+
+if TYPE_CHECKING:
+    from tasks.metrics.clinical.chexbert import CheXbert
+
+CHEST, PATHOLOGY = "chest-xray", "pathology"
+CHEXBERT = "CheXbert"
+RADGRAPH = f"RadGraph F1 ({radgraph.MODELS[0]})"
+
+
+class _Labeller(Protocol):
+    name: str
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def codes(self, reports: Sequence[str | None]) -> np.ndarray: ...
+
+
+class _Part(NamedTuple):
+    """The cases of one domain with their reports."""
+
+    references: list[str]
+    reports: list[str | None]
+    patients: list[str]
+    context: Context
+
+    def score(self, metric: str, value: float | None, **details: Any) -> Score:
+        n = len(self.references)
+        return make_score(metric, value, self.context, n, coverage_of(self.reports), True, **details)
+
+
+def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> list[Score]:
+    """Label F1 of chest reports (rules; CheXbert and RadGraph where they are installed), entity F1 of pathology captions.
+
+    Args:
+        cases, reports: N each; None for a missing report, which states nothing.
+    """
+    if context.report_checker is not None:
+        return []
+    scores: list[Score] = []
+    chest, pathology = (_part(cases, reports, context, domain) for domain in (CHEST, PATHOLOGY))
+    if chest is not None:
+        scores += _labels(chest, ChestLabeller())
+        name = f"{CHEXBERT}, micro-F1-14, uncertain positive"
+        scores += _optional(chest, name, lambda: _labels(chest, _chexbert(context.device)))
+        scores += _optional(chest, f"{RADGRAPH}, {radgraph.NAMES[0]}", lambda: _graphs(chest))
+    if pathology is not None:
+        scores.append(_entities(pathology))
+    return scores
+
+
+def _part(cases: Sequence[Case], reports: Sequence[str | None], context: Context, domain: str) -> _Part | None:
+    rows = [index for index, case in enumerate(cases) if case.domain == domain]
+    if not rows:
+        return None
+    return _Part([cases[i].report for i in rows], [reports[i] for i in rows], [cases[i].patient for i in rows], context)
+
+
+def _labels(part: _Part, labeller: _Labeller) -> list[Score]:
+    references, predictions = labeller.codes(part.references), labeller.codes(part.reports)
+    return [
+        part.score(
+            f"{labeller.name}, {score.metric}", score.value, additive=score.additive, labeller=labeller.name,
+            labeller_hash=labeller.fingerprint, reason=None if score.value is not None else "no reference shows any label",
+            **score.details,
+        )
+        for score in label_scores(references, predictions, part.patients)
+    ]  # fmt: skip
+
+
+def _graphs(part: _Part) -> list[Score]:
+    parser = _radgraph()
+    scores = parser.scores(part.references, part.reports)
+    return [
+        part.score(
+            f"{RADGRAPH}, {name}", float(column.mean()), additive=Additive.mean(column, part.patients),
+            parser=package("radgraph"), parser_model=radgraph.MODELS[0], parser_weights=parser.fingerprint, aggregation="mean",
+        )
+        for name, column in zip(radgraph.NAMES, scores.T, strict=True)
+    ]  # fmt: skip
+
+
+def _entities(part: _Part) -> Score:
+    additive = pathology_entities.entity_f1(part.references, part.reports, part.patients)
+    return part.score(
+        pathology_entities.NAME, None if additive is None else additive.value(), additive=additive,
+        terms=pathology_entities.fingerprint(), aggregation="micro",
+        reason=None if additive is not None else "no reference names a term of the list",
+    )  # fmt: skip
+
+
+def _optional(part: _Part, metric: str, scores: Callable[[], list[Score]]) -> list[Score]:
+    """The scores, or one that is withheld and says what is missing, or how it failed."""
+    try:
+        with foreign(metric.partition(",")[0]):
+            return scores()
+    except UserError as error:
+        return [part.score(metric, None, reason=str(error), **{"unavailable": True} | because(error))]
+
+
+@lru_cache(maxsize=1)
+def _chexbert_at(folder: str, device: str) -> "CheXbert":
+    from tasks.metrics.clinical.chexbert import CheXbert
+
+    return CheXbert(folder, device)
+
+
+def _chexbert(device: str) -> "CheXbert":
+    from tasks.metrics.clinical.chexbert import find_folder  # transformers' models take seconds to import
+
+    return _chexbert_at(str(find_folder()), device)
+
+
+@lru_cache(maxsize=1)
+def _radgraph() -> radgraph.RadGraph:
+    return radgraph.RadGraph.opened()

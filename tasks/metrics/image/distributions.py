@@ -1,0 +1,257 @@
+"""How a set of generated images lies to the cases' own: distances, coverage and variety, in each feature space."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from medim.common.errors import UserError
+from medim.data.imaging.images import square
+from medim.perception.efficientnet import EfficientNetLite0Features
+from medim.perception.hub import Encoder
+from medim.perception.inception import InceptionFeatures
+from medim.perception.space import Space
+from tasks.context import Context, space_signature
+from tasks.metrics.image import extrapolation, frechet, inception, kernel
+from tasks.metrics.image.coverage import NEIGHBOURS, CoverageMetric
+from tasks.metrics.image.features import FeatureBank
+from tasks.metrics.image.frechet import FrechetDistance
+from tasks.metrics.image.inception import InceptionScore
+from tasks.metrics.image.kernel import KernelDistance
+from tasks.metrics.pair.diversity import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales
+from tasks.metrics.statistics.bootstrap import Interval, too_few
+from tasks.metrics.statistics.jackknife import METHOD, standard_error, t_interval
+from tasks.protocols import Case
+from tasks.scoring import because, coverage_of, make_score
+from tasks.task import Score
+
+SHARES = ("precision", "recall", "density", "coverage")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the columns of one feature space are called. FID and Inception Score are names of one network's numbers alone."""
+
+    kernel: str
+    frechet: str
+    extrapolated: str
+    shares: tuple[str, ...]
+    score: str
+    score_whole: str
+    embedding: str
+
+    @classmethod
+    def of(cls, title: str, fid: str | None = None) -> "Names":
+        """For a space of this title; `fid`, of the released Inception weights alone: how they are fed, "" as originally."""
+        shares = tuple(f"image {share} ({title})" for share in SHARES)
+        if fid is None:
+            scores = f"IS ({title} logits)", f"IS ({title} logits, whole set)", f"CMMD ({title})"
+            return cls(f"KID ({title})", f"Fréchet distance ({title})", f"FD∞ ({title})", shares, *scores)
+        feed = f" ({fid})" if fid else ""
+        whole = f"Inception Score ({fid}, whole set)" if fid else "Inception Score (whole set)"
+        return cls(f"KID ({title})", f"FID{feed}", f"FID∞{feed}", shares, f"Inception Score{feed}", whole, f"CMMD ({title})")
+
+    @classmethod
+    def of_space(cls, space: Space) -> "Names":
+        if isinstance(space, InceptionFeatures) and space.official:
+            return cls.of(space.title, "clean resize" if space.antialias else "")
+        return cls.of(space.title)
+
+    @classmethod
+    def of_spec(cls, spec: str) -> "Names":
+        """For a space that could not be opened: its columns stay, blank."""
+        kind, _, argument = spec.partition(":")
+        if kind in ("inception", "inception-clean"):
+            return cls.of("Inception-v3", "") if kind == "inception" else cls.of("Inception-v3, clean", "clean resize")
+        return cls.of(EfficientNetLite0Features.title if kind == EfficientNetLite0Features.name else argument or kind)
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """The two sets of images, whose patients they are, and how a score of them is made."""
+
+    cases: Sequence[Case]
+    generated: Sequence[Image.Image]
+    patients: tuple[list[str], list[str]]
+    context: Context
+    coverage: float
+    reason: str | None  # why no score can be had, whatever the metric
+
+    def score(
+        self,
+        metric: str,
+        value: float | None,
+        better: bool | None,
+        interval: Interval | None = None,
+        method: str = METHOD,
+        reason: str | None = None,
+        **details: Any,
+    ) -> Score:
+        n = len(self.generated)
+        return make_score(metric, value, self.context, n, self.coverage, better, interval, method, reason, **details)
+
+
+def distribution_scores(
+    cases: Sequence[Case], images: Sequence[Image.Image | None], context: Context, population: Sequence[Case] | None
+) -> list[Score]:
+    """Scores of generated images as a set against the cases' own, in every feature space of the context, and of their variety.
+
+    Each image passes each network once. Where images are missing all are withheld: a score of the rest would hide it.
+    The images of `population`, where given, stand for the generated ones (an anchor whose own images are the reference) and are
+    its patients'; an empty one withholds.
+
+    Raises:
+        ValueError: `images` does not hold one entry per case.
+    """
+    if len(images) != len(cases):
+        raise ValueError(f"{len(cases)} cases but {len(images)} images: what is missing is None")
+    present = [image for image in images if image is not None]
+    side = cases[0].image.width
+    generated = present if population is None else [square(case.image, side) for case in population]
+    reason = None
+    if len(present) < len(images):
+        reason = f"{len(images) - len(present)} of {len(images)} images are missing"
+    elif min(len(generated), len(cases)) < 2:
+        reason = f"at least two images a side are needed, here are {len(generated)} against {len(cases)}"
+    patients = [case.patient for case in cases]
+    owners = patients if population is None else [case.patient for case in population]
+    sets = _Sets(cases, generated, (patients, owners), context, coverage_of(images), reason)
+    scores: list[Score] = []
+    for spec in context.features:
+        scores += _in_space(spec, sets)
+    return scores + _variety(sets)
+
+
+def _in_space(spec: str, sets: _Sets) -> list[Score]:
+    """The scores in one feature space; withheld where it cannot be opened or lacks an image: the other metrics go on."""
+    details: dict[str, Any] = {"n_reference": len(sets.cases)}
+    try:
+        bank = sets.context.bank(spec)
+    except UserError as error:
+        return _withheld(Names.of_spec(spec), sets, str(error), details | {"unavailable": True} | because(error))
+    names = Names.of_space(bank.space)
+    details = space_signature(bank.space) | details
+    if sets.reason is not None:
+        return _withheld(names, sets, sets.reason, details, bank)
+    try:
+        reference = bank.features([case.image for case in sets.cases], keep=True)
+        generated = bank.features(sets.generated)
+        logits = bank.logits(generated)
+    except UserError as error:
+        return _withheld(names, sets, str(error), details | because(error), bank)
+    details["dimension"] = reference.shape[1]
+    return [
+        *_distances(names, sets, reference, generated, details),
+        *_shares(names, sets, reference, generated, details),
+        *_class_scores(names, sets, logits, details),
+        *_embedding_score(names, sets, bank, reference, generated, details),
+    ]
+
+
+def _withheld(names: Names, sets: _Sets, reason: str, details: dict[str, Any], bank: FeatureBank | None = None) -> list[Score]:
+    """The columns that the space would have, blank; of one that could not be opened (`bank` None), those of most."""
+    down = [names.kernel, names.frechet, names.extrapolated]
+    neither = [names.score, names.score_whole] if bank is None or bank.classifies else []
+    better = [*((name, False) for name in down), *((name, True) for name in names.shares), *((name, None) for name in neither)]
+    if bank is not None and _embeds(bank.space):
+        better.append((names.embedding, False))
+    return [sets.score(name, None, direction, reason=reason, **details) for name, direction in better]
+
+
+def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:
+    seed = sets.context.seed
+    distances = KernelDistance(), FrechetDistance()
+    for distance in distances:
+        distance.update(torch.from_numpy(reference), real=True)
+        distance.update(torch.from_numpy(generated), real=False)
+    kid, value = (float(distance.compute()) for distance in distances)
+    sides = reference, generated, *sets.patients
+    few = too_few(sets.patients[0]) or too_few(sets.patients[1])
+    error = None if few is not None else standard_error(frechet.frechet_jackknife(*sides, seed))
+    n, dimension = min(len(reference), len(generated)), reference.shape[1]
+    covariance = "full rank possible" if n > dimension else "singular: n <= d"
+    scores = [
+        sets.score(
+            names.kernel, kid, False, kernel.kernel_interval(*sides, seed), kernel.METHOD,
+            estimator="unbiased, full sample", kernel="(x.y/d+1)^3", **details,
+        ),
+        sets.score(
+            names.frechet, value, False, few if error is None else t_interval(value, error), frechet.INTERVAL,
+            estimator="float64, exact trace", covariance=covariance, **details,
+        ),
+    ]  # fmt: skip
+    limit = partial(sets.score, names.extrapolated, better=False, estimator=extrapolation.ESTIMATOR, **details)
+    if (problem := extrapolation.too_few_samples(n, dimension)) is not None:
+        return [*scores, limit(value=None, reason=problem)]
+    line = extrapolation.frechet_infinity(*sides, seed)
+    interval = few if error is None else t_interval(line.value, float(np.hypot(error, line.error)))
+    return [*scores, limit(value=line.value, interval=interval, method=extrapolation.INTERVAL)]
+
+
+def _shares(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:
+    details = details | {"neighbours": NEIGHBOURS, "balls": "closed"}
+    n = min(len(reference), len(generated))
+    if n <= NEIGHBOURS:
+        reason = f"more than {NEIGHBOURS} images a side are needed, here are {n}"
+        return [sets.score(name, None, True, reason=reason, **details) for name in names.shares]
+    metric = CoverageMetric()
+    metric.update(torch.from_numpy(reference), real=True)
+    metric.update(torch.from_numpy(generated), real=False)
+    values = metric.compute()
+    return [sets.score(name, float(values[share]), True, **details) for name, share in zip(names.shares, SHARES, strict=True)]
+
+
+def _class_scores(names: Names, sets: _Sets, logits: np.ndarray | None, details: dict[str, Any]) -> list[Score]:
+    """Descriptive: the classes are those of photographs, so neither high nor low is good for a medical image."""
+    if logits is None:
+        return []
+    details = {key: value for key, value in details.items() if key != "n_reference"} | {"classes": logits.shape[1]}
+    metric = InceptionScore()
+    metric.update(torch.from_numpy(logits))
+    whole = sets.score(names.score_whole, float(metric.compute()), None, splits=1, **details)
+    split = partial(
+        sets.score, names.score, better=None, splits=inception.SPLITS, shuffled=f"seed {sets.context.seed}", **details
+    )
+    needed = inception.SPLITS * inception.MINIMUM_SPLIT
+    if len(logits) < needed:
+        reason = f"{inception.SPLITS} splits need {needed:,} images, here are {len(logits):,}: see the score of the whole set"
+        return [split(value=None, reason=reason), whole]
+    scores = inception.split_score(logits, sets.context.seed)
+    spread = Interval(reason=f"no interval: standard deviation over splits {scores.deviation:.4g}")
+    return [split(value=scores.mean, interval=spread), whole]
+
+
+def _embeds(space: Space) -> bool:
+    return isinstance(space, Encoder) and space.embeds
+
+
+def _embedding_score(
+    names: Names, sets: _Sets, bank: FeatureBank, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]
+) -> list[Score]:
+    """CMMD, in the spaces that it is made for; its own is that of CLIP ViT-L/14 at 336 px."""
+    if not _embeds(bank.space):
+        return []
+    formula: dict[str, Any] = {
+        "estimator": f"biased, x {kernel.CMMD_SCALE}",
+        "kernel": f"Gaussian, sigma {kernel.CMMD_SIGMA}, unit vectors",
+    }
+    return [sets.score(names.embedding, kernel.cmmd(reference, generated), False, **formula, **details)]
+
+
+def _variety(sets: _Sets) -> list[Score]:
+    """Of the generated images alone, whatever a network sees in them."""
+    side = sets.cases[0].image.width
+    scales = ms_ssim_scales(side)
+    name = f"MS-SSIM of pairs ({side} px{f', {scales} scales' if 1 < scales < 5 else ''})"
+    similarity = partial(sets.score, name, better=None, pairs=PAIRS, scales=scales, drawn=f"seed {sets.context.seed}")
+    duplicates = partial(sets.score, "duplicate images", better=None, compared="every pixel")
+    if sets.reason is not None:
+        return [similarity(value=None, reason=sets.reason), duplicates(value=None, reason=sets.reason)]
+    share = duplicates(value=duplicate_share(sets.generated))
+    if scales < 2:
+        return [similarity(value=None, reason=f"images of {side} px are too small for two scales of 11 px windows"), share]
+    return [similarity(value=ms_ssim_of_pairs(sets.generated, sets.context.seed)), share]

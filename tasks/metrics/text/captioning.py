@@ -1,0 +1,248 @@
+"""Report metrics by protocol, one reference per case: BLEU, METEOR, ROUGE and CIDEr under a name that says whose they are.
+
+* `strict-v1`, also known as `coco`: the captioning protocol of COCO. PTB tokens, corpus BLEU, METEOR 1.5, ROUGE-L with
+  beta 1.2, CIDEr; values are pycocoevalcap's. A missing report scores as an empty one.
+* `r2gen`: the same metrics on R2Gen's cleaned tokens, of which the full stop is one.
+* `as-given`: the same metrics on the texts split at white space, for texts that are tokens already.
+* `medim-paper-v1`: what the script released with MeDiM computes. Means of smoothed sentence BLEU and of the package `rouge`,
+  NLTK's METEOR; cases without a report are left out of the mean.
+
+Values of two protocols are never comparable: on the same texts, BLEU-4 differs by up to a factor of two.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from medim.common.errors import UserError, foreign, unknown
+from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.text import meteor
+from tasks.metrics.text.bleu import bleu_of_sums, bleu_sums, smoothed_sentence_bleu
+from tasks.metrics.text.cider import SIGMA
+from tasks.metrics.text.cider import cider as cider_by_case
+from tasks.metrics.text.ngrams import ORDERS, Counted, ReferenceCache, References
+from tasks.metrics.text.nltk_meteor import nltk_meteor, wordnet_synonyms
+from tasks.metrics.text.ptb import Tokenised, tokenise
+from tasks.metrics.text.report_text import given_tokens, r2gen_tokens, released_tokens
+from tasks.metrics.text.rouge import BETA, rouge_package
+from tasks.metrics.text.rouge import rouge_l as rouge_l_by_case
+
+MINIMUM_CIDER_REFERENCES = 50
+METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+RELEASED_METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-1", "ROUGE-2", "ROUGE-L")
+RELEASED = "medim-paper-v1"
+_COCO = {"formula": "pycocoevalcap 1.2"}
+
+
+@dataclass(frozen=True)
+class CaptionScore:
+    """One metric over a corpus.
+
+    Attributes:
+        value: None where it is withheld; `reason` says why.
+        details: what the signature has to say.
+        per_sample: (N,) the metric of each case alone, NaN for a case that the protocol leaves out; empty where it is withheld.
+        sums: (N, K) counts per case that add up over cases, and
+        combine, parameters: the registered function of them that gives the corpus value (`tasks.metrics.statistics.additive`).
+    """
+
+    metric: str
+    value: float | None
+    details: dict[str, Any]
+    per_sample: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    sums: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
+    combine: str | None = None
+    parameters: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+
+    def additive(self, patients: Sequence[str]) -> Additive | None:
+        """The sums with whose they are; None where the metric is withheld."""
+        return None if self.combine is None else Additive(self.sums, tuple(patients), self.combine, self.parameters)
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How reports are scored against references.
+
+    Attributes:
+        name: in records and signatures.
+        tokens: texts to space-separated tokens.
+        scores: the metrics, of references, and of hypotheses as tokens and as they came.
+        metrics: their names, in order, as they are without `suffix`.
+        suffix: of every metric's name, so that two protocols never share a column.
+    """
+
+    name: str
+    tokens: Callable[[Sequence[str]], Tokenised]
+    scores: Callable[[References, Sequence[str], Sequence[str]], list[CaptionScore]]
+    metrics: tuple[str, ...]
+    suffix: str = ""
+
+    def references(self, texts: Sequence[str], cache: ReferenceCache | None = None) -> References:
+        """The references, from the cache where it has them."""
+        return (ReferenceCache() if cache is None else cache).get(texts, self.name, self.tokens)
+
+    def score(self, references: References, hypotheses: Sequence[str | None], tokens: Sequence[str]) -> list[CaptionScore]:
+        """All metrics of N texts, which are given as they came and as this protocol's tokens.
+
+        Raises:
+            ValueError: no cases, or different numbers of them.
+        """
+        if not len(references) == len(hypotheses) == len(tokens) or not tokens:
+            raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
+        common = {"tokenisation": references.tokenisation, "references_per_case": 1}
+        return [
+            replace(score, metric=score.metric + self.suffix, details=common | score.details)
+            for score in self.scores(references, tokens, [text or "" for text in hypotheses])
+        ]
+
+
+def caption_scores(
+    references: Sequence[str],
+    hypotheses: Sequence[str | None],
+    protocol: str = "strict-v1",
+    cache: ReferenceCache | None = None,
+) -> list[CaptionScore]:
+    """All metrics of a protocol, in its order.
+
+    Args:
+        references, hypotheses: N texts each, as they came; None for a missing one.
+        protocol: a name of `PROTOCOLS`.
+        cache: keeps what was made of the references for the next system.
+
+    Raises:
+        ValueError: no cases, or different numbers of them.
+        UserError: no such protocol.
+        ScorerError: the PTB tokenizer fails.
+    """
+    chosen = protocol_named(protocol)
+    tokens = chosen.tokens([text or "" for text in hypotheses]).texts
+    return chosen.score(chosen.references(references, cache), hypotheses, tokens)
+
+
+def protocol_named(name: str) -> Protocol:
+    """The protocol of a name or an alias.
+
+    Raises:
+        UserError: there is none; the message names the nearest.
+    """
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    return PROTOCOLS[name]
+
+
+def coco_scores(references: References, tokens: Sequence[str], texts: Sequence[str] = ()) -> list[CaptionScore]:
+    """BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr of space-separated tokens; `texts` has no part in it."""
+    with_java = _meteor_started(references, tokens)  # it loads while the others are computed
+    counted = references.count(tokens)
+    bleus, rouge, consensus = bleu(references, counted), rouge_l(references, tokens), cider(references, counted)
+    return [*bleus, with_java or meteor_15(references, tokens), rouge, consensus]
+
+
+def bleu(references: References, counted: Counted) -> list[CaptionScore]:
+    """Corpus BLEU-1..4 (Papineni et al. 2002), without smoothing."""
+    sums = bleu_sums(references, counted)
+    total = sums.sum(axis=0, keepdims=True)
+    return [
+        CaptionScore(
+            f"BLEU-{order}", float(bleu_of_sums(total, order=order)[0]), _COCO | {"aggregation": "corpus", "smoothing": "none"},
+            bleu_of_sums(sums, order=order), sums, "corpus-bleu", {"order": order},
+        )
+        for order in range(1, ORDERS + 1)
+    ]  # fmt: skip
+
+
+def rouge_l(references: References, tokens: Sequence[str]) -> CaptionScore:
+    """Mean ROUGE-L F with beta = 1.2, which weighs recall (Lin 2004)."""
+    return _mean("ROUGE-L", rouge_l_by_case(references, tokens), _COCO | {"beta": BETA, "stemmer": "none"})
+
+
+def cider(references: References, counted: Counted) -> CaptionScore:
+    """Mean CIDEr (Vedantam et al. 2015); document frequencies are those of these references.
+
+    Withheld below `MINIMUM_CIDER_REFERENCES` references: of few, the frequencies say nothing (of one, identical texts get 0).
+    """
+    details = _COCO | {"document_frequencies": "test references", "sigma": SIGMA}
+    if len(references) < MINIMUM_CIDER_REFERENCES:
+        reason = f"CIDEr needs at least {MINIMUM_CIDER_REFERENCES} references, here are {len(references)}"
+        return CaptionScore("CIDEr", None, details, reason=reason)
+    if not any(references.texts):
+        return CaptionScore("CIDEr", None, details, reason="every reference is empty after tokenisation")
+    return _mean("CIDEr", cider_by_case(references, counted), details)
+
+
+def meteor_15(references: References, tokens: Sequence[str]) -> CaptionScore:
+    """Corpus METEOR 1.5; withheld with the reason where Java is missing or the jar fails."""
+    details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "aggregation": "corpus"}
+    try:
+        with foreign("METEOR 1.5 failed"):
+            counts = meteor.shared().counts(references.texts, tokens)
+    except UserError as error:
+        return CaptionScore("METEOR", None, details | {"unavailable": True}, reason=str(error))
+    sums = meteor.additive(counts)
+    return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, "meteor-1.5")
+
+
+def released_scores(references: References, tokens: Sequence[str], texts: Sequence[str]) -> list[CaptionScore]:
+    """Means over the cases that the script released with MeDiM scores: those with a report in which it finds a sentence."""
+    rouges = [
+        rouge_package(reference.strip().lower(), text.strip().lower()) if text.strip() else None
+        for reference, text in zip(references.sources, texts, strict=True)
+    ]
+    scored = np.array([rouge is not None for rouge in rouges])
+    details: dict[str, Any] = {"missing": "left out", "scored": int(scored.sum())}
+    sums = bleu_sums(references, references.count(tokens))
+    columns = {f"BLEU-{n}": smoothed_sentence_bleu(sums, n) for n in range(1, ORDERS + 1)}
+    extra = {metric: {"formula": "nltk sentence_bleu", "smoothing": "method1"} for metric in columns}
+    synonyms = wordnet_synonyms()
+    name = "METEOR" if synonyms is not None else "METEOR without synonyms"
+    columns[name] = np.array(
+        [
+            nltk_meteor(reference.split(), hypothesis.split(), synonyms) if kept else np.nan
+            for reference, hypothesis, kept in zip(references.texts, tokens, scored, strict=True)
+        ]
+    )
+    extra[name] = {"formula": "nltk single_meteor_score", "synonyms": "none" if synonyms is None else "WordNet of nltk"}
+    table = np.array([(np.nan,) * 3 if rouge is None else rouge for rouge in rouges])  # (N, 3)
+    for index, which in enumerate(("ROUGE-1", "ROUGE-2", "ROUGE-L")):
+        columns[which] = table[:, index]
+        extra[which] = {"formula": "rouge 1.0, F"}
+    scores = [_mean(metric, np.where(scored, values, np.nan), details | extra[metric]) for metric, values in columns.items()]
+    if synonyms is None:
+        reason = "METEOR of this protocol needs NLTK with its WordNet data: pip install nltk, data where NLTK_DATA points"
+        withheld = CaptionScore("METEOR", None, details | {"unavailable": True}, reason=reason)
+        scores.insert(list(columns).index(name), withheld)
+    return scores
+
+
+def _mean(metric: str, per_sample: np.ndarray, details: dict[str, Any]) -> CaptionScore:
+    """The mean over cases that are not NaN; withheld where all are."""
+    details = details | {"aggregation": "mean"}
+    counts = np.isfinite(per_sample)
+    if not counts.any():
+        return CaptionScore(metric, None, details, reason="no case has a report that this protocol scores")
+    sums = np.stack([np.where(counts, per_sample, 0.0), counts], axis=1)
+    return CaptionScore(metric, float(per_sample[counts].mean()), details, per_sample, sums, "mean")
+
+
+def _meteor_started(references: References, tokens: Sequence[str]) -> CaptionScore | None:
+    """Starts METEOR; where that fails, its withheld score."""
+    try:
+        with foreign("METEOR 1.5 cannot be started"):
+            meteor.shared().start(references.texts, tokens)
+    except UserError as error:
+        details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "unavailable": True}
+        return CaptionScore("METEOR", None, details, reason=str(error))
+    return None
+
+
+_STRICT = Protocol("strict-v1", tokenise, coco_scores, METRICS)
+_R2GEN = Protocol("r2gen", r2gen_tokens, coco_scores, METRICS, " (r2gen)")
+_GIVEN = Protocol("as-given", given_tokens, coco_scores, METRICS, " (as given)")
+_RELEASED = Protocol(RELEASED, released_tokens, released_scores, RELEASED_METRICS, f" ({RELEASED})")
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {"strict-v1": _STRICT, "coco": _STRICT, "r2gen": _R2GEN, "as-given": _GIVEN, RELEASED: _RELEASED}
+)

@@ -1,0 +1,189 @@
+"""n-grams of texts as sorted integer arrays, so that overlap of thousands of reports is a few array operations.
+
+The references are counted once (`References`); the texts of any number of systems are then looked up in what is known of them.
+"""
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from medim.common.files import write_json
+from tasks.metrics.text.ptb import Tokenised
+
+ORDERS = 4
+_WORD_BITS = 31  # an n-gram's key is the id of its first n - 1 words, shifted, and the id of its last
+_KEPT = 8  # sets of references: a run has one, of each of few protocols
+
+
+@dataclass(frozen=True)
+class Grams:
+    """The n-grams of one order in N texts, sorted by text and then by id.
+
+    Attributes:
+        rows, ids, counts: int64 (M,): text, n-gram, how often. Ids from `References.sizes` on are of no reference.
+    """
+
+    rows: np.ndarray
+    ids: np.ndarray
+    counts: np.ndarray
+
+    def per_text(self, weights: np.ndarray, texts: int) -> np.ndarray:
+        """Weights (M,) added up by text: float64 (texts,)."""
+        return np.bincount(self.rows, weights=weights, minlength=texts)
+
+
+@dataclass(frozen=True)
+class Counted:
+    """N texts, counted.
+
+    Attributes:
+        lengths: (N,) tokens.
+        grams: of orders 1 to 4.
+    """
+
+    lengths: np.ndarray
+    grams: tuple[Grams, ...]
+
+
+class References:
+    """Tokenised reference texts, with everything about them that scoring needs.
+
+    Args:
+        texts: N texts, as space-separated tokens.
+        tokenisation: how they were made, for signatures.
+        sources: the texts before that, where a metric asks for them; by default the tokens themselves.
+
+    Attributes:
+        known: sorted keys of the references' n-grams, by order; an n-gram's id is its place there.
+        counted: the references' own n-grams.
+    """
+
+    def __init__(self, texts: Sequence[str], tokenisation: str = "none", sources: Sequence[str] | None = None) -> None:
+        self.texts = tuple(texts)
+        self.sources = self.texts if sources is None else tuple(sources)
+        self.tokenisation = tokenisation
+        self.words: dict[str, int] = {}
+        self.known: list[np.ndarray] = []
+
+        def learn(order: int, keys: np.ndarray) -> np.ndarray:
+            known, ids = np.unique(keys, return_inverse=True)
+            self.known.append(known)
+            return ids
+
+        self.counted = _counted(self.texts, self.words, learn)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def count(self, texts: Sequence[str]) -> Counted:
+        """Counts of other texts, in the ids of these references."""
+        return _counted(texts, dict(self.words), lambda order, keys: _lookup(self.known[order - 1], keys))
+
+    @cached_property
+    def frequencies(self) -> tuple[np.ndarray, ...]:
+        """In how many references each n-gram occurs, float64 by id, for orders 1 to 4."""
+        return tuple(
+            np.bincount(grams.ids, minlength=len(known)).astype(np.float64)
+            for grams, known in zip(self.counted.grams, self.known, strict=True)
+        )
+
+    @cached_property
+    def positions(self) -> tuple[dict[str, int], ...]:
+        """Of each reference, where each of its words stands, as bits of an integer (`tasks.metrics.text.rouge`)."""
+        found: list[dict[str, int]] = []
+        for text in self.texts:
+            places: dict[str, int] = {}
+            for place, word in enumerate(text.split(" ")):
+                places[word] = places.get(word, 0) | 1 << place
+            found.append(places)
+        return tuple(found)
+
+    def matches(self, hypotheses: Grams, order: int) -> tuple[np.ndarray, np.ndarray]:
+        """Where n-grams of text i are in reference i too: indices into `hypotheses` and into the references' own grams."""
+        own = self.counted.grams[order - 1]
+        if not len(own.rows) or not len(hypotheses.rows):
+            nothing = np.zeros(0, dtype=np.int64)
+            return nothing, nothing
+        width = int(max(own.ids.max(), hypotheses.ids.max())) + 1
+        keys, wanted = own.rows * width + own.ids, hypotheses.rows * width + hypotheses.ids
+        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        hit = np.flatnonzero(keys[place] == wanted)
+        return hit, place[hit]
+
+
+class ReferenceCache:
+    """Keeps what was made of the last few sets of references: a second system on the same cases pays nothing for them.
+
+    Args:
+        folder: where tokens outlive the process, for texts tokenised by the same code; None: nowhere.
+
+    Attributes:
+        misses: how often references had to be tokenised.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._kept: OrderedDict[str, References] = OrderedDict()
+        self._folder = folder
+        self.misses = 0
+
+    def get(self, texts: Sequence[str], protocol: str, prepare: Callable[[Sequence[str]], Tokenised]) -> References:
+        """The references of raw `texts`, made by `prepare` unless they are here already."""
+        key = hashlib.sha256("\x1e".join([protocol, *texts]).encode("utf-8", "surrogatepass")).hexdigest()
+        if key not in self._kept:
+            made = self._tokens(key, texts, prepare)
+            self._kept[key] = References(made.texts, made.tokenisation, texts)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _tokens(self, key: str, texts: Sequence[str], prepare: Callable[[Sequence[str]], Tokenised]) -> Tokenised:
+        """From the folder, else made, and kept there."""
+        file = None if self._folder is None else self._folder / f"{key[:32]}.json"
+        if file is not None and file.is_file():
+            content = json.loads(file.read_text(encoding="utf-8"))
+            return Tokenised(content["texts"], content["tokenisation"])
+        self.misses += 1
+        made = prepare(texts)
+        if file is not None:
+            write_json(file, {"texts": list(made.texts), "tokenisation": made.tokenisation})
+        return made
+
+
+def _counted(texts: Sequence[str], words: dict[str, int], identify: Callable[[int, np.ndarray], np.ndarray]) -> Counted:
+    """Counts of all orders; new words are added to `words`, `identify` gives the ids of an order's keys."""
+    split = [text.split() for text in texts]
+    lengths = np.array([len(tokens) for tokens in split], dtype=np.int64)
+    tokens = np.array([words.setdefault(token, len(words)) for line in split for token in line], dtype=np.int64)  # (T,)
+    rows = np.repeat(np.arange(len(split)), lengths)  # (T,) text of each token
+    starts, ids, grams = np.arange(len(tokens)), identify(1, tokens), []
+    for order in range(1, ORDERS + 1):
+        if order > 1:
+            last = starts + order - 1
+            inside = np.flatnonzero(last < len(tokens))
+            inside = inside[rows[last[inside]] == rows[starts[inside]]]
+            starts, ids = starts[inside], identify(order, ids[inside] << _WORD_BITS | tokens[last[inside]])
+        grams.append(_grams(rows[starts], ids))
+    return Counted(lengths, tuple(grams))
+
+
+def _lookup(known: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Place of each key among the known ones; keys that are not there are numbered on from their number."""
+    if not len(known):
+        return np.unique(keys, return_inverse=True)[1]
+    ids = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+    strange = known[ids] != keys
+    ids[strange] = len(known) + np.unique(keys[strange], return_inverse=True)[1]
+    return ids
+
+
+def _grams(rows: np.ndarray, ids: np.ndarray) -> Grams:
+    width = int(ids.max(initial=0)) + 1
+    keys, counts = np.unique(rows * width + ids, return_counts=True)
+    return Grams(keys // width, keys % width, counts)

@@ -1,0 +1,72 @@
+"""What `speed data` measures, on a fake clock and for real."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from benchmark.cli import main
+from benchmark.speed.data import TURN, Clock, DataSpeed, _turns, measure
+from medim.common.errors import UserError
+from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.tokenizers.image import ImageTokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> ImageTokenizer:
+    return ImageTokenizer.build(64, 8, 8, channels=(2, 2, 2, 2), latent_channels=2)
+
+
+def test_turns_go_around_a_small_split():
+    assert list(_turns(1300, 600)) == [range(512), range(512, 600), range(512), range(512, 600), range(100)]
+    assert sum(map(len, _turns(5000, 49_152))) == 5000
+    assert max(map(len, _turns(5000, 49_152))) == TURN
+
+
+def test_a_clock_counts_only_while_it_runs(monkeypatch):
+    times = iter([1.0, 3.0, 10.0, 12.0])
+    monkeypatch.setattr("benchmark.speed.data.time.perf_counter", lambda: next(times))
+    clock = Clock()
+    assert clock.rate == 0
+    for images in (10, 30):
+        with clock.running(images):
+            pass
+    assert clock.rate == 10
+
+
+def test_it_measures(tokenizer, tmp_path):
+    found = measure(PhantomDataset(), tokenizer, "tiny", 96, split="val", cache=tmp_path)
+    assert found.pairs == 96
+    assert min(found.direct, found.cached, found.tokenise, found.pack) > 0
+    assert found.ratio == pytest.approx(found.cached / found.tokenise)
+    assert found.memory_at_end >= found.memory_at_tenth > 50
+    assert [*tmp_path.glob("pictures-*/*.arrow")]
+    again = measure(PhantomDataset(), tokenizer, "tiny", 64, split="val", cache=tmp_path)
+    assert again.pack is None  # nothing was left to pack
+    plain = measure(PhantomDataset(), tokenizer, "tiny", 64, split="val")
+    assert (plain.cached, plain.pack) == (None, None)
+    assert plain.ratio == plain.direct_ratio
+    with pytest.raises(UserError, match="did you mean 'val'"):
+        measure(PhantomDataset(), tokenizer, "tiny", 64, split="vall")
+
+
+def test_the_table_says_what_was_read():
+    found = DataSpeed(
+        data="phantom", data_fingerprint="f", split="val", pairs=2000, rounds=1.95, resolution=64, tokenizer="t", device="cpu",
+        threads=2, workers=0, direct=900.0, cached=20_000.0, tokenise=300.0, pack=800.0, ratio=66.7, direct_ratio=3.0,
+        memory_at_tenth=500.0, memory_at_end=505.0,
+    )  # fmt: skip
+    table = found.table()
+    assert "phantom (val, gone through 1.95 times): 2,000 pairs at 64 px" in table
+    assert "reading (drawn or decoded)               900  3.00x" in table
+    assert "reading (cached pictures)             20,000  66.67x" in table
+    assert "memory: at most 500 MB in the first tenth, 505 MB in all, +1.0%" in table
+
+
+def test_the_command(tokenizer, tmp_path):
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    arguments = ["speed", "data", "--data", "phantom", "--n", "64", "--split", "val", "--device", "cpu"]
+    result = CliRunner().invoke(main, [*arguments, "--tokenizer", str(tmp_path / "tokenizer"), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    assert "tokenising images" in result.output
+    assert json.loads((tmp_path / "out" / "data_speed.json").read_text())["pairs"] == 64

@@ -1,0 +1,110 @@
+import base64
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from leaderboard.build import build
+from leaderboard.errors import LeaderboardError
+from leaderboard.files import file_name
+from leaderboard.site.gallery import galleries, thumbnail
+from leaderboard.store import collect
+
+
+@pytest.fixture
+def run(make_run):
+    return lambda **options: list(collect([make_run(**options)]).runs.values())
+
+
+def decoded(picture):
+    return Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1]))).convert("RGB")
+
+
+def test_a_small_picture_is_kept_exactly(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    picture = thumbnail(tmp_path / "a.png")
+    assert (picture.width, picture.height, picture.tiny) == (64, 48, True)
+    assert np.array_equal(np.asarray(decoded(picture)), pixels)
+
+
+def test_a_large_picture_is_reduced(tmp_path):
+    Image.new("L", (1000, 500), 77).save(tmp_path / "a.png")
+    picture = thumbnail(tmp_path / "a.png")
+    assert decoded(picture).size == (picture.width, picture.height) == (128, 64)
+    assert not picture.tiny
+
+
+def test_a_broken_picture_is_named(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG cut")
+    with pytest.raises(LeaderboardError, match=r"a\.png: cannot read the picture"):
+        thumbnail(tmp_path / "a.png")
+
+
+def test_as_many_as_asked_with_the_domains_in_turn(run):
+    found = galleries(run(samples=6), per_model=4, per_anchor=1, budget=10**7)
+    model = next(g for g in found if g.system == "phantom-tiny")
+    assert [card.sample.id for card in model.cards] == ["chest-000", "patho-003", "chest-001", "patho-004"]
+    assert model.total == 6
+    assert all(len(g.cards) == 1 for g in found if not g.is_model)
+
+
+def test_samples_without_a_kept_picture_are_passed_over(run):
+    runs = run(samples=4)
+    path = runs[0].samples("image-generation", "real") / "samples.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0] |= {"image": None, "reference_image": None}
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    real = next(g for g in galleries(runs, 9, 9, 10**7) if g.system == "real" and g.task == "image-generation")
+    assert [card.sample.id for card in real.cards] == ["chest-001", "patho-002", "patho-003"]
+    assert real.total == 4
+
+
+def test_withheld_means_no_picture_and_no_text(run):
+    found = galleries(run(samples=3, withhold=True), 24, 6, 10**7)
+    assert found
+    assert all(not g.cards and "withheld" in g.withheld and g.total == 3 for g in found)
+
+
+def test_the_budget_shortens_every_gallery(run):
+    runs = run(samples=6)
+    size = sum(g.size for g in galleries(runs, 6, 6, 10**9))
+    shorter = galleries(runs, 6, 6, size // 2)
+    assert 0 < sum(g.size for g in shorter) <= size // 2
+    assert all(not g.cards and "no room" in g.withheld for g in galleries(runs, 6, 6, 10))
+
+
+def test_a_model_whose_name_is_no_file_name_is_shown_by_its_name(make_run, tmp_path):
+    name = "Röntgen-GPT, 7B"
+    folder = make_run(model=name, samples=2)
+    (run,) = collect([folder]).runs.values()
+    models = [gallery for gallery in galleries([run], 1, 0, 10**7) if gallery.is_model]
+    assert [gallery.system for gallery in models] == [file_name(name)] * 3
+    assert [len(gallery.cards) for gallery in models] == [1, 1, 1]
+    page = build([folder], tmp_path / "out").paths["page"].read_text(encoding="utf-8")
+    assert f"<summary>{name}" in page
+    assert file_name(name) not in page
+
+
+def test_memorisation_shows_the_nearest_training_images(run):
+    runs = run(samples=2)
+    folder = runs[0].samples("joint-generation", "phantom-tiny")
+    Image.new("RGB", (2200, 400), "white").save(folder / "nearest.png")
+    lines = [
+        {
+            "id": "chest-000",
+            "nearest (pixels)": {"id": "train-7", "row": 1, "distance": 0.2875},
+            "nearest (report)": {"id": None},
+        },
+        {"id": "patho-001", "nearest (report)": {"id": "train-9", "verbatim": True}},
+    ]
+    (folder / "nearest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (gallery,) = (g for g in galleries(runs, 9, 9, 10**7) if g.system == "phantom-tiny" and g.task == "joint-generation")
+    assert (gallery.sheet.width, gallery.sheet.height) == (1100, 200)
+    assert [card.nearest for card in gallery.cards] == [("train-7, 0.287 away (pixels)",), ("train-9 (report)",)]
+    assert gallery.size > len(gallery.sheet.uri)
+    (folder / "nearest.jsonl").write_text("{}\n")
+    with pytest.raises(LeaderboardError, match=r"nearest\.jsonl:1: not a line of nearest"):
+        galleries(runs, 9, 9, 10**7)

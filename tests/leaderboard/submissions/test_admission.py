@@ -1,0 +1,345 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import leaderboard.submissions.admission
+from benchmark.results.verify import verify
+from leaderboard.errors import LeaderboardError
+from leaderboard.record import read_records
+from leaderboard.store import collect, run_folders
+from leaderboard.submissions.admission import add
+from leaderboard.submissions.submission import RefusedError
+
+RESULTS = Path(__file__).parents[3] / "leaderboard" / "results"
+ONE, TWO = ("report-generation",), ("report-generation", "image-generation")
+
+
+def agrees(folder):
+    """Stands for the sums where they are not the matter."""
+    assert (folder / "records.jsonl").is_file()
+    return []
+
+
+def content(store):
+    return {path.relative_to(store): path.read_bytes() for path in store.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def edit(path, **fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def rewrite(path, change):
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        change(line)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_a_run_enters_once_and_brings_no_samples(make_run, tmp_path):
+    run, store = make_run("mine", tasks=ONE, samples=2), tmp_path / "store"
+    added = add(run, store, agrees)
+    assert (added.new, added.known) == (len(read_records(run / "records.jsonl")), 0)
+    assert {path.name for path in content(store)} == {"manifest.json", "records.jsonl"}
+    assert run_folders(store) == [added.folder]
+    before = content(store)
+    again = add(run / "records.jsonl", store, agrees)
+    assert (again.new, again.known, again.folder) == (0, added.new, added.folder)
+    assert content(store) == before
+
+
+def test_runs_whose_ids_begin_alike_get_a_folder_each(make_run, tmp_path):
+    store = tmp_path / "store"
+    for number in (1, 2, 3):
+        run = make_run(f"r{number}", run=f"submission-{number}", tasks=ONE, samples=0)
+        edit(run / "manifest.json", seed=number)
+        rewrite(run / "records.jsonl", lambda line, seed=number: line.update(seed=seed))
+        folder = add(run, store, agrees).folder
+        assert folder.name == "phantom-phantom-tiny-submissi" + ("" if number == 1 else f"-{number}")
+    assert len(collect(run_folders(store)).runs) == 3
+    (store / "phantom-phantom-tiny-leftover").mkdir()
+    with pytest.raises(LeaderboardError, match=r"leftover: is there and holds no run; remove it, then add again"):
+        add(make_run("r4", run="leftover", tasks=ONE, seed=4), store, agrees)
+
+
+def test_a_run_that_grew_adds_what_is_new(make_run, tmp_path):
+    store = tmp_path / "store"
+    first = add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    grown = make_run("two", tasks=TWO[1:], samples=0)
+    second = add(grown, store, agrees)
+    assert second.folder == first.folder
+    assert len(read_records(first.folder / "records.jsonl")) == first.new + second.new
+    assert json.loads((first.folder / "manifest.json").read_text())["tasks"] == list(TWO)
+    assert len(collect(run_folders(store)).records) == first.new + second.new
+
+
+def test_another_value_for_a_known_key_is_refused_and_the_store_stays(make_run, tmp_path):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    add(run, store, agrees)
+    before = content(store)
+    records = run / "records.jsonl"
+    lines = records.read_text().splitlines()
+    lines[3] = json.dumps(json.loads(lines[3]) | {"value": 0.9876})
+    records.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RefusedError, match=r"records\.jsonl:4: conflicts with .*value 0\.9876 against"):
+        add(run, store, agrees)
+    assert content(store) == before
+
+
+def test_another_split_under_the_same_name_is_refused(make_run, tmp_path):
+    store = tmp_path / "store"
+    add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    other = make_run("two", run="bbbb2222", model="other", fingerprint="0123456789abcdef", tasks=ONE, samples=0)
+    with pytest.raises(
+        RefusedError, match=r"field 'dataset_fingerprint': '0123456789abcdef', but in this store split 'test' of 'phan"
+    ):
+        add(other, store, agrees)
+    assert len(run_folders(store)) == 1
+
+
+def test_one_run_under_two_ids_or_two_under_one_is_refused(make_run, tmp_path):
+    store = tmp_path / "store"
+    add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    with pytest.raises(RefusedError, match=r"field 'run': 'cccc' repeats run 'aaaa1111bbbb2222' of the store under another id"):
+        add(make_run("copy", run="cccc", tasks=ONE, samples=0), store, agrees)
+    with pytest.raises(
+        RefusedError, match=r"field 'model': \"other\", but run aaaa1111bbbb2222 is in the store with \"phantom-tiny\""
+    ):
+        add(make_run("thief", model="other", tasks=ONE, samples=0), store, agrees)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", 7), ("protocol", "medim-paper-v1"), ("terms", "credentialed"), ("withhold_samples", True)]
+)
+def test_a_known_run_cannot_come_back_with_another_manifest(make_run, tmp_path, name, value):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    edit(run / "manifest.json", seed=0, protocol="strict-v1")
+    add(run, store, agrees)
+    before = content(store)
+    grown = make_run("grown", tasks=TWO[1:], samples=0)
+    edit(grown / "manifest.json", **({"seed": 0, "protocol": "strict-v1"} | {name: value}))
+    rewrite(grown / "records.jsonl", lambda line: line.update({name: value} if name in line else {}))
+    with pytest.raises(RefusedError, match=rf"field '{name}': .*, but run aaaa1111bbbb2222 is in the store with"):
+        add(grown, store, agrees)
+    assert content(store) == before
+
+
+def test_a_known_run_keeps_its_manifest_but_for_its_tasks(make_run, tmp_path):
+    store = tmp_path / "store"
+    folder = add(make_run("one", tasks=ONE, samples=0), store, agrees).folder
+    before = json.loads((folder / "manifest.json").read_text())
+    grown = make_run("two", tasks=TWO[1:], samples=0)
+    edit(grown / "manifest.json", command="another", created="2026-06-01T00:00:00+00:00", more="of it")
+    add(grown, store, agrees)
+    assert json.loads((folder / "manifest.json").read_text()) == before | {"tasks": list(TWO)}
+
+
+def test_another_direction_than_the_store_has_is_refused(make_run, tmp_path):
+    store = tmp_path / "store"
+    add(make_run("one", tasks=ONE, samples=0), store, agrees)
+    other = make_run("two", run="bbbb2222", model="other", tasks=ONE, samples=0)
+    rewrite(other / "records.jsonl", lambda line: line.update(higher_is_better=line["metric"] != "BLEU-4"))
+    with pytest.raises(RefusedError, match=r"field 'higher_is_better': False, but of other records True") as refused:
+        add(other, store, agrees)
+    assert len(refused.value.reasons) == 4  # the model and three anchors
+
+
+# --- sums by patient: a run on real reports, with the sums that it kept -------------------------------------------------------
+
+
+@pytest.fixture
+def real(tmp_path):
+    return Path(shutil.copytree(RESULTS / "iu-mrg-rl" / "template-strict-v1", tmp_path / "submitted"))
+
+
+def recompute(folder):
+    return verify(folder).problems
+
+
+def with_sums(folder):
+    return next(i for i, r in enumerate(read_records(folder / "records.jsonl")) if "statistics" in r.signature and r.ci_low)
+
+
+def test_sums_alone_suffice(real, tmp_path):
+    added = add(real, tmp_path / "store", recompute)
+    assert added.new == 60
+    assert sorted(path.name for path in added.folder.rglob("*.npz")) == ["real.npz", "shuffled.npz", "template.npz"]
+
+
+@pytest.mark.parametrize(("field", "change"), [("value", 0.01), ("ci_low", -0.01), ("ci_high", 0.01)])
+def test_what_the_sums_do_not_give_is_refused(real, tmp_path, field, change):
+    records, index = real / "records.jsonl", with_sums(real)
+    lines = records.read_text().splitlines()
+    value = json.loads(lines[index])
+    lines[index] = json.dumps(value | {field: value[field] + change})
+    records.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RefusedError, match=rf"{field} .*its sums give") as refused:
+        add(real, tmp_path / "store", recompute)
+    assert str(real) in refused.value.reasons[0]
+    assert content(tmp_path / "store") == {}
+
+
+def test_the_sums_of_another_record_are_refused(real, tmp_path):
+    """The anchor's file and value, another metric's key, or the anchor's file under the own name."""
+    records = real / "records.jsonl"
+    whole = records.read_text()
+    anchor = {line.metric: line for line in read_records(records) if line.model == "real"}
+
+    def as_anchor(line):
+        if line["kind"] == "measured" and (sums := line["signature"].get("statistics")) is not None:
+            sums["file"] = "statistics/report-generation/real.npz"
+            line |= {field: getattr(anchor[line["metric"]], field) for field in ("value", "ci_low", "ci_high")}
+
+    def as_bleu_1(line):
+        if line["metric"] == "BLEU-4" and line["kind"] == "measured":
+            line["signature"]["statistics"]["key"] = "BLEU-1"
+
+    for change in (as_anchor, as_bleu_1):
+        rewrite(records, change)
+        with pytest.raises(RefusedError, match="its own sums are"):
+            add(real, tmp_path / "store", recompute)
+        records.write_text(whole)
+    statistics = real / "statistics" / "report-generation"
+    shutil.copy(statistics / "real.npz", statistics / "template.npz")
+    with pytest.raises(RefusedError, match=r"sums of 'real' on report-generation, not of 'template'"):
+        add(real, tmp_path / "store", recompute)
+    assert content(tmp_path / "store") == {}
+
+
+def test_a_task_joins_a_stored_run_that_lacks_its_sums_and_adding_again_brings_them(real, tmp_path):
+    """The stored run is not the submitter's fault."""
+    store = tmp_path / "store"
+    folder = add(real, store, recompute).folder
+    shutil.rmtree(folder / "statistics")
+    part = Path(shutil.copytree(real, tmp_path / "part"))
+    edit(part / "manifest.json", tasks=["long-form"])
+
+    def other_task(line):
+        line["task"] = "long-form"
+        line["signature"].pop("statistics", None)
+
+    rewrite(part / "records.jsonl", other_task)
+    shutil.rmtree(part / "statistics")
+    assert add(part, store, recompute).new == 60
+    assert json.loads((folder / "manifest.json").read_text())["tasks"] == ["report-generation", "long-form"]
+    assert verify(folder).missing
+    assert add(real, store, recompute).new == 0
+    assert verify(folder).missing == {}
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_value_without_the_sums_that_others_have_is_refused(real, tmp_path, alone):
+    """Others: of the submission itself, or of the store."""
+    if not alone:
+        add(RESULTS / "iu-mrg-rl" / "copy-oracle-top20-strict-v1", tmp_path / "store", recompute)
+
+    def without(line):
+        if line["metric"] == "BLEU-4" and (line["kind"] == "measured" or not alone):
+            line |= {"value": 0.9, "ci_low": 0.89, "ci_high": 0.91}
+            del line["signature"]["statistics"]
+
+    rewrite(real / "records.jsonl", without)
+    with pytest.raises(RefusedError, match=r"field 'signature\.statistics' is missing: other values of .*/BLEU-4 have sums"):
+        add(real, tmp_path / "store", recompute)
+
+
+def test_tampered_sums_are_refused(real, tmp_path):
+    path = real / "statistics" / "report-generation" / "template.npz"
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    for name in arrays:
+        if name != "index":
+            arrays[name] = arrays[name] * np.linspace(0.5, 1.5, len(arrays[name]))[:, None]
+    np.savez(path, **arrays)
+    with pytest.raises(RefusedError, match="its sums give"):
+        add(real, tmp_path / "store", recompute)
+    path.write_bytes(b"no archive")
+    with pytest.raises(RefusedError, match="no file of statistics, or a damaged one"):
+        add(real, tmp_path / "store", recompute)
+
+
+def test_fewer_cases_than_the_sums_have_is_refused(real, tmp_path):
+    records, index = real / "records.jsonl", with_sums(real)
+    lines = records.read_text().splitlines()
+    value = json.loads(lines[index])
+    lines[index] = json.dumps(value | {"n": 100, "signature": value["signature"] | {"n": 100}})
+    records.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RefusedError, match="n 100, but its sums are of 382 patients"):
+        add(real, tmp_path / "store", recompute)
+
+
+# --- kills and company --------------------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+import leaderboard.submissions.admission as admission
+source, store, step = sys.argv[1], sys.argv[2], int(sys.argv[3])
+real, seen = os.{name}, 0
+def killed(*paths):
+    global seen
+    if {counted}:
+        seen += 1
+        if seen == step:
+            os.kill(os.getpid(), signal.SIGKILL)
+    real(*paths)
+os.{name} = killed
+admission.add(source, store, lambda folder: [])
+"""
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_kill_while_a_known_run_grows_leaves_a_readable_store(make_run, tmp_path, step):
+    store = tmp_path / "store"
+    folder = add(make_run("one", tasks=ONE, samples=0), store, agrees).folder
+    known = read_records(folder / "records.jsonl")
+    grown = make_run("two", tasks=TWO[1:], samples=0)
+    script = KILLED.format(name="replace", counted="str(paths[1]).startswith(store) and '.incoming' not in str(paths[1])")
+    done = subprocess.run([sys.executable, "-c", script, str(grown), str(store), str(step)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert run_folders(store) == [folder]
+    assert collect([folder]).records == known  # manifest first (step 1 and 2), records last
+    assert add(grown, store, agrees).new > 0
+    assert not (store / ".incoming").exists()
+    assert len(read_records(folder / "records.jsonl")) == len(known) + len(read_records(grown / "records.jsonl"))
+
+
+def test_a_kill_before_a_new_run_is_in_place_leaves_nothing_to_be_seen(make_run, tmp_path):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    script = KILLED.format(name="rename", counted="True")
+    done = subprocess.run([sys.executable, "-c", script, str(run), str(store), "1"], check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert (store / ".incoming").is_dir()
+    assert run_folders(store) == []
+    assert add(run, store, agrees).known == 0
+    assert len(run_folders(store)) == 1
+
+
+def test_adders_at_the_same_time_lose_nothing(make_run, tmp_path):
+    store = tmp_path / "store"
+    runs = [make_run(f"r{i}", run=f"{i}" * 8, model=f"model-{i}", tasks=ONE, samples=0) for i in range(4)]
+    code = "import sys, leaderboard.submissions.admission as a; a.add(sys.argv[1], sys.argv[2], lambda folder: [])"
+    running = [subprocess.Popen([sys.executable, "-c", code, str(run), str(store)]) for run in runs]
+    assert [process.wait() for process in running] == [0, 0, 0, 0]
+    assert len(run_folders(store)) == 4
+    assert {record.model for record in collect(run_folders(store)).records if record.kind == "measured"} == {
+        f"model-{i}" for i in range(4)
+    }
+
+
+def test_the_lock_is_waited_for(make_run, tmp_path):
+    run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
+    with leaderboard.submissions.admission._locked(store):
+        code = "import sys, leaderboard.submissions.admission as a; a.add(sys.argv[1], sys.argv[2], lambda folder: [])"
+        waiting = subprocess.Popen([sys.executable, "-c", code, str(run), str(store)])
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(timeout=2)
+        assert run_folders(store) == []
+    assert waiting.wait(timeout=20) == 0
+    assert len(run_folders(store)) == 1
+    assert os.listdir(store)

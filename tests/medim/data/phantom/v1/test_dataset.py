@@ -1,0 +1,77 @@
+"""The data set: frozen, deterministic, split by patient, with its terms."""
+
+import numpy as np
+import pytest
+
+from medim.common.errors import UserError
+from medim.data.dataset import load_dataset, pairs
+from medim.data.phantom.v1.dataset import FINGERPRINT, TERMS, PhantomDataset, compute_fingerprint
+from medim.data.phantom.v1.names import DOMAINS, SPLIT_SIZES
+from medim.data.phantom.v1.streams import stream
+
+DATASET = PhantomDataset()
+
+
+def test_version_one_is_frozen():
+    """If this fails, the generator changed: every shipped weight and committed result names the old data."""
+    assert compute_fingerprint() == FINGERPRINT == PhantomDataset.fingerprint
+
+
+def test_it_is_registered_under_its_name():
+    dataset = load_dataset("phantom")
+    assert (dataset.name, dataset.synthetic, dataset.domains) == ("phantom", True, DOMAINS)
+    assert "synthetic" in dataset.terms
+
+
+def test_sizes():
+    assert {split: DATASET.size(split) for split in SPLIT_SIZES} == {"train": 49_152, "val": 1_024, "test": 2_048}
+    with pytest.raises(UserError, match="unknown split 'valid'; did you mean 'val'"):
+        DATASET.size("valid")
+
+
+def test_a_pair_has_every_field():
+    chest, tissue = DATASET.pair("test", 12), DATASET.pair("test", 13)
+    assert chest.id == "phantom-test-00012"
+    assert (chest.domain, chest.view, tissue.domain, tissue.view) == ("chest-xray", "frontal", "pathology", None)
+    assert chest.image.mode == tissue.image.mode == "RGB"
+    assert chest.image.size == (64, 64)
+    assert chest.terms == TERMS
+    assert chest.split == "test"
+    assert isinstance(chest.findings, tuple)
+    assert chest.study.startswith(chest.patient)
+
+
+def test_ids_and_studies_are_unique_and_patients_stay_in_their_split():
+    light = [DATASET.pair(split, index) for split in SPLIT_SIZES for index in range(120)]
+    assert len({pair.id for pair in light}) == len({pair.study for pair in light}) == len(light)
+    by_split = {split: {pair.patient for pair in light if pair.split == split} for split in SPLIT_SIZES}
+    assert not by_split["train"] & by_split["val"]
+    assert not by_split["train"] & by_split["test"]
+    assert not by_split["val"] & by_split["test"]
+    assert all(len(patients) < 120 for patients in by_split.values())
+
+
+def test_pairs_do_not_depend_on_the_order_of_reading():
+    forwards = [np.asarray(pair.image) for pair in pairs(DATASET, "val", limit=6)]
+    backwards = [np.asarray(PhantomDataset().pair("val", index).image) for index in reversed(range(6))]
+    for a, b in zip(forwards, reversed(backwards), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_resolution_changes_the_pixels_only():
+    large = DATASET.with_resolution(128)
+    for index in range(4):
+        a, b = DATASET.pair("val", index), large.pair("val", index)
+        assert (a.report, a.findings, a.patient) == (b.report, b.findings, b.patient)
+        assert b.image.size == (128, 128)
+        small = np.asarray(b.image, float).reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+        assert np.abs(small - np.asarray(a.image, float)).mean() < 6.0
+    with pytest.raises(UserError, match=r"resolution 8 is outside 32\.\.2048"):
+        PhantomDataset(8)
+
+
+def test_streams_are_independent_by_purpose_split_and_index():
+    keys = [("train", "case", 0), ("train", "picture", 0), ("val", "case", 0), ("train", "case", 1)]
+    draws = {stream(*key).random() for key in keys}
+    assert len(draws) == 4
+    assert stream("train", "case", 0).random() == stream("train", "case", 0).random()

@@ -1,0 +1,78 @@
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from tasks.metrics.text import nltk_meteor as module
+from tasks.metrics.text.nltk_meteor import nltk_meteor, wordnet_synonyms
+from tasks.metrics.text.report_text import released_tokens
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        (
+            "There is a place in the city centre, Alimentum, that is not family-friendly.",
+            "Alimentum is located in the city centre. It is not family-friendly.",
+            0.5254,
+        ),
+        (
+            "It is a guide to action that ensures that the military will forever heed Party commands",
+            "It is a guide to action which ensures that the military always obeys the commands of the party",
+            0.6944,
+        ),
+        ("the cat sat on the mat", "the cat was sat on the mat", 0.9654),
+        ("a b c d e", "a b c d e", 0.996),
+    ],
+)
+def test_values_of_nltk_without_synonyms(reference, hypothesis, expected):
+    """Far from METEOR 1.5 on the same texts: 0.425, 0.447, 0.512 and 1."""
+    assert nltk_meteor(reference.split(), hypothesis.split()) == pytest.approx(expected, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    ("reference", "hypothesis", "expected"),
+    [
+        ("The heart is enlarged. No effusion is seen.", "the heart is enlarging. no effusions are seen", 0.6376262626262627),
+        (
+            "Nodule of 5.5 cm in the left lung. The left lung is otherwise clear.",
+            "the left lung is clear. nodule of 5.5 cm. the nodule",
+            0.6877369521312404,
+        ),
+        ("Clear lungs.", "normal", 0.0),
+        ("Fibrous stroma\nwith glands. Mitoses are rare.", "stroma with\nglands and rare mitoses.. . end", 0.2469135802469136),
+    ],
+)
+def test_values_on_reports(reference, hypothesis, expected):
+    texts = released_tokens([reference, hypothesis]).texts
+    assert nltk_meteor(*(text.split() for text in texts)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_identical_texts_never_reach_one():
+    for length in (1, 2, 5, 20):
+        words = [f"w{index}" for index in range(length)]
+        assert nltk_meteor(words, words) == pytest.approx(1 - 0.5 / length**3, abs=1e-12)
+
+
+def test_synonyms_are_the_last_resort():
+    def synonyms(word):
+        return {"vast", "large"} if word == "big" else set()
+
+    assert nltk_meteor(["a", "vast", "rib"], ["a", "big", "rib"]) < 0.7
+    assert nltk_meteor(["a", "vast", "rib"], ["a", "big", "rib"], synonyms) == pytest.approx(1 - 0.5 / 27, abs=1e-12)
+    stemmed = nltk_meteor(["a", "large", "rib"], ["a", "big", "rib"], synonyms)
+    assert stemmed < 0.7  # NLTK compares synonyms with what the stemmer left: "larg"
+
+
+def test_without_nltk_there_are_no_synonyms(monkeypatch):
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    assert wordnet_synonyms() is None
+
+
+@pytest.mark.skipif(find_spec("nltk") is None, reason="NLTK is not installed")
+def test_without_the_data_there_are_no_synonyms(monkeypatch, tmp_path):
+    from nltk import data
+
+    monkeypatch.setattr(data, "path", [str(tmp_path)])
+    assert wordnet_synonyms() is None
+    assert "nltk" in sys.modules
