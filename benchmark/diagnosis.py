@@ -216,8 +216,8 @@ def codebook_use(images: ImageTokenizer, split: TokenSplit) -> Check:
 
 def round_trip(pipeline: MeDiMPipeline, dataset: PairDataset, split: str, count: int) -> Check:
     """PSNR of the image tokenizer on the user's images, against what its training reached."""
-    from medim.data.imaging.images import to_tensor
     from medim.data.tokens.read_ahead import pixels
+    from medim.imaging.images import to_tensor
 
     images = [pixels(dataset.pair(split, i), pipeline.resolution) for i in range(min(count, dataset.size(split)))]
     error = (to_tensor(images) - to_tensor(pipeline.reconstruct(images))).square().mean(dim=(1, 2, 3)) / 4  # of [0, 1]

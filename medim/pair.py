@@ -16,7 +16,7 @@ class ImageReportPair:
 
     Attributes:
         id: unique within its data set.
-        image: a decoded image, or the path of one (decoded by `medim.data.imaging.images.read_image`).
+        image: a decoded image, or the path of one (decoded by `medim.imaging.images.read_image`).
         report: the text; None where a set has images only.
         split: train, val or test.
         study: images of one study of a patient share it; a study is scored once. Other patients may have one of the same name.

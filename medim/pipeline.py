@@ -15,8 +15,8 @@ from medim.checkpoints.stored import read_model, refuse_strange
 from medim.common.errors import UserError
 from medim.common.files import hash_files, write_json
 from medim.data.dataset import Checker
-from medim.data.imaging.images import square
 from medim.denoiser import MeDiMModel
+from medim.imaging.images import square
 from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
 from medim.sampling.completion import Completion, canvas_of, one_each
 from medim.sampling.cost import Cost

@@ -9,7 +9,7 @@ from PIL import Image
 
 from medim.common.errors import UserError, foreign
 from medim.data.dataset import Checker, PairDataset
-from medim.data.imaging.images import GEOMETRY
+from medim.imaging.images import GEOMETRY
 from medim.perception.array import image_key
 from medim.perception.space import DEFAULT, Space, open_features
 from tasks.metrics.image.features import FeatureBank

@@ -9,7 +9,7 @@ from PIL import Image
 
 from medim.common.errors import ForeignError, UserError
 from medim.data.dataset import Checker
-from medim.data.imaging.images import square
+from medim.imaging.images import square
 from tasks.context import Context
 from tasks.metrics.clinical.findings import Counts, f1, macro_f1, sample_f1, supported
 from tasks.metrics.signature import signature

@@ -49,7 +49,7 @@ def prepare(
     from medim.data.archives.archive import open_archive
     from medim.data.archives.picture import Storage
     from medim.data.archives.prepare import Preparation
-    from medim.data.imaging.image_files import VARIABLE
+    from medim.imaging.image_files import VARIABLE
 
     if max_pixels is not None:
         os.environ[VARIABLE] = str(max_pixels)  # the workers' too

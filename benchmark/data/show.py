@@ -10,7 +10,7 @@ from benchmark.terms import withheld
 from medim.common.errors import UserError
 from medim.data.checks.check import open_for_check
 from medim.data.dataset import PairDataset
-from medim.data.imaging.images import read_image, to_rgb
+from medim.imaging.images import read_image, to_rgb
 from medim.pair import SPLITS
 
 EVERY = "all"

@@ -18,8 +18,8 @@ from PIL import Image
 from benchmark.export.sources import Candidate
 from medim.common.errors import UserError
 from medim.data.dataset import Checker, PairDataset
-from medim.data.imaging.images import square
 from medim.data.sources.selection import Subset
+from medim.imaging.images import square
 from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.memorisation.screening import Screen

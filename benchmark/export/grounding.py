@@ -20,7 +20,7 @@ from benchmark.export.twins import GROUNDING
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_files, located, write_json, write_text
 from medim.common.json_lines import numbered_lines, parse_line
-from medim.data.imaging.images import read_image
+from medim.imaging.images import read_image
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Scorable
 

@@ -15,7 +15,7 @@ from benchmark.run.generation import sample_seed
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
-from medim.data.imaging.images import read_image, to_rgb
+from medim.imaging.images import read_image, to_rgb
 from medim.pair import SPLITS
 from tasks.metrics.pair.domains import DomainReader
 from tasks.protocols import Generator

@@ -15,7 +15,7 @@ from benchmark.run.generation import sample_seed
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.data.dataset import Checker, PairDataset
-from medim.data.imaging.images import to_rgb
+from medim.imaging.images import to_rgb
 from tasks.editing.reports import Change, Rewriter
 from tasks.protocols import Edits, Generator
 

@@ -15,7 +15,7 @@ from benchmark.sampling.samples import SHEET, draw_into
 from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of
 from medim.data.dataset import PairDataset
-from medim.data.imaging.images import read_image, square
+from medim.imaging.images import read_image, square
 from medim.perception.array import image_key
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.completion import Completion

@@ -12,7 +12,7 @@ from PIL import Image
 from benchmark.selftest.reports import half_of
 from benchmark.selftest.run import BLIND, FAIL, PASS, WARN, Sheet
 from medim.data.dataset import PairDataset, load_dataset
-from medim.data.imaging.images import read_image, to_images, to_tensor
+from medim.imaging.images import read_image, to_images, to_tensor
 from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.image_generation import ImageGeneration

@@ -17,7 +17,7 @@ from medim.checkpoints.weights import fill, read_tensors
 from medim.common.declared import checked
 from medim.common.errors import UserError, foreign
 from medim.common.files import atomic_path, hash_of, read_mapping, write_json
-from medim.data.imaging.images import to_images, to_tensor
+from medim.imaging.images import to_images, to_tensor
 
 DESCRIPTION = "image_tokenizer.json"
 CONFIG = "config.json"

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from medim.common.errors import UserError
 from medim.data.dataset import Checker, PairDataset
-from medim.data.imaging.images import to_tensor
 from medim.data.tokens.read_ahead import pixels
+from medim.imaging.images import to_tensor
 from medim.pair import ImageReportPair
 from medim.perception.space import FeatureSpace
 from medim.tokenizers.codebook import usage_of

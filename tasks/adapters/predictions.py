@@ -9,7 +9,7 @@ from typing import Any
 
 from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of
-from medim.data.imaging.images import read_image
+from medim.imaging.images import read_image
 from tasks.adapters.predictions_file import Line, read_predictions
 from tasks.cases import SplitIds
 from tasks.protocols import UNKNOWN_TRAINING, Prediction

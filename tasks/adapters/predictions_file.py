@@ -10,7 +10,7 @@ from typing import Any
 from medim.common.errors import UserError
 from medim.common.files import located
 from medim.common.json_lines import numbered_lines, parse_line
-from medim.data.imaging.image_files import GeometryError, backslash_hint, open_image
+from medim.imaging.image_files import GeometryError, backslash_hint, open_image
 
 FILES = ("predictions.jsonl", "generated.jsonl")
 """The second is what a run leaves in its folder of samples."""

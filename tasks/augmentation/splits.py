@@ -8,9 +8,9 @@ from typing import Any
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.data.dataset import PairDataset, keys_of
-from medim.data.imaging.images import read_image, square
 from medim.data.sources.selection import Subset
 from medim.data.splits import nested_order
+from medim.imaging.images import read_image, square
 from medim.pair import ImageReportPair
 from tasks.cases import at_resolution
 from tasks.downstream.contract import Example

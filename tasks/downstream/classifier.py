@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medim.common.errors import UserError
-from medim.data.imaging.images import square, to_tensor
+from medim.imaging.images import square, to_tensor
 from tasks.downstream.contract import Example
 from tasks.downstream.fitting import Recipe
 from tasks.downstream.network import Learner

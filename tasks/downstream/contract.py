@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
-from medim.data.imaging.images import read_image
+from medim.imaging.images import read_image
 
 
 @dataclass(frozen=True)

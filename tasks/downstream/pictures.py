@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from medim.common.streams import stream
-from medim.data.imaging.images import square
+from medim.imaging.images import square
 from tasks.downstream.contract import Example
 
 MEMORY = 1 << 30
@@ -18,7 +18,7 @@ TURN, SHIFT, GAIN = np.deg2rad(5.0), 0.05, 0.1
 
 
 class Pictures:
-    """The images of examples as uint8 of side `side`, in RGB, padded to a square (`medim.data.imaging.images.square`)."""
+    """The images of examples as uint8 of side `side`, in RGB, padded to a square (`medim.imaging.images.square`)."""
 
     def __init__(self, examples: Sequence[Example], side: int) -> None:
         self.examples, self.side = examples, side

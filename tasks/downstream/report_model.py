@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.imaging.images import square, to_tensor
+from medim.imaging.images import square, to_tensor
 from tasks.adapters.adapter import OneTask
 from tasks.downstream.contract import Example
 from tasks.downstream.fitting import Recipe

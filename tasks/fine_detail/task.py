@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from PIL import Image
 
 from medim.data.dataset import PairDataset
-from medim.data.imaging.images import square
+from medim.imaging.images import square
 from tasks.context import Context
 from tasks.fine_detail.limits import spot_diameter
 from tasks.fine_detail.probes import Probe, draws_probes, probes_of

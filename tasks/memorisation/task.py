@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from medim.common.errors import UserError
 from medim.common.files import hash_of
-from medim.data.imaging.images import GEOMETRY
+from medim.imaging.images import GEOMETRY
 from tasks.baselines.anchors import COPY, copies_of
 from tasks.context import Context, space_signature
 from tasks.joint.task import JointGeneration

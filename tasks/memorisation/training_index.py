@@ -19,8 +19,8 @@ from tqdm import tqdm
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, hash_of
 from medim.data.dataset import PairDataset, keys_of
-from medim.data.imaging.images import GEOMETRY
 from medim.data.tokens.read_ahead import pixels, read_batches
+from medim.imaging.images import GEOMETRY
 from tasks.cases import at_resolution
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.memorisation import SIDE, Rows, normalised, thumbnails

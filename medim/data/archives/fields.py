@@ -11,8 +11,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from medim.common.declared import shown
 from medim.common.errors import UserError, unknown
 from medim.data.archives.archive import Options
-from medim.data.imaging.image_files import backslash_hint
 from medim.data.splits import assign
+from medim.imaging.image_files import backslash_hint
 from medim.pair import SPLITS
 
 _SPLIT_NAMES = {

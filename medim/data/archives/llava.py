@@ -94,7 +94,7 @@ class Llava(Archive):
         self._repeated = unique.repeated
 
     def image(self, source: Any) -> Image.Image:
-        from medim.data.imaging.images import read_image
+        from medim.imaging.images import read_image
 
         return read_image(self.images / source)
 

@@ -8,8 +8,8 @@ from PIL import Image
 from medim.data.checks.pictures import is_flat
 from medim.data.checks.report import LISTED, Issue
 from medim.data.dataset import Keys, PairDataset, keys_of
-from medim.data.imaging.images import read_image
-from medim.data.imaging.near_duplicates import DETAIL_LEAST, detail, detail_correlation, near_pairs
+from medim.imaging.images import read_image
+from medim.imaging.near_duplicates import DETAIL_LEAST, detail, detail_correlation, near_pairs
 
 COMPARED = 2000
 """Candidates for near copies whose pictures are compared, the nearest by their hashes first."""

@@ -15,9 +15,9 @@ from medim.common.errors import UserError
 from medim.common.workers import process_pool
 from medim.data.checks import texts
 from medim.data.dataset import PairDataset
-from medim.data.imaging.dicom import is_dicom
-from medim.data.imaging.images import read_image, to_rgb
-from medim.data.imaging.near_duplicates import WORDS, perceptual_hash
+from medim.imaging.dicom import is_dicom
+from medim.imaging.images import read_image, to_rgb
+from medim.imaging.near_duplicates import WORDS, perceptual_hash
 from medim.pair import ImageReportPair
 
 if TYPE_CHECKING:  # a worker without a tokenizer starts sooner

@@ -21,7 +21,7 @@ _hashes: dict[tuple[str, int, int], str] = {}
 
 
 class FolderDataset:
-    """Pairs of a folder, in the order of the file's lines. Images stay paths until `medim.data.imaging.images.read_image`.
+    """Pairs of a folder, in the order of the file's lines. Images stay paths until `medim.imaging.images.read_image`.
 
     Each line of `pairs.jsonl` is a JSON object. Required: `id` (unique), `image` (path relative to the file, inside its
     folder), `report` (text), `split` (train, val or test). Optional: `study` (default: the id), `patient` (default: the

@@ -17,7 +17,7 @@ from medim.common.files import atomic_path, hash_of
 from medim.common.locks import LOCK, locked
 from medim.common.workers import process_pool
 from medim.data.dataset import Checker, Keys, PairDataset, keys_of
-from medim.data.imaging.images import read_image, to_rgb
+from medim.imaging.images import read_image, to_rgb
 from medim.pair import ImageReportPair
 
 PART_BYTES = 8 << 20

@@ -15,7 +15,7 @@ import numpy as np
 from medim.common.errors import UserError, unknown
 from medim.common.files import BOM, located
 from medim.common.json_lines import parse_line
-from medim.data.imaging.image_files import backslash_hint
+from medim.imaging.image_files import backslash_hint
 from medim.pair import SPLITS
 
 REQUIRED = ("id", "image", "report", "split")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from medim.common.workers import process_pool
 from medim.data.dataset import PairDataset
-from medim.data.imaging.images import read_image, square
+from medim.imaging.images import read_image, square
 from medim.pair import ImageReportPair
 
 AHEAD = 2

@@ -21,7 +21,7 @@ DRAWS = 8
 
 
 def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
-    """The tokens (grid, grid) that any marked pixel falls on, in the geometry of `medim.data.imaging.images.square`.
+    """The tokens (grid, grid) that any marked pixel falls on, in the geometry of `medim.imaging.images.square`.
 
     Args:
         mask: a picture of the image's size, marked where it is not black; a boolean array (height, width); or a box.

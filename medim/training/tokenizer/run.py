@@ -23,7 +23,7 @@ from medim.checkpoints.weights import read_state
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, write_text
 from medim.data.dataset import PairDataset
-from medim.data.imaging.images import read_image, square
+from medim.imaging.images import read_image, square
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.round_trip import chosen
 

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.imaging.images import square
+from medim.imaging.images import square
 from medim.perception.efficientnet import EfficientNetLite0Features
 from medim.perception.hub import Encoder
 from medim.perception.inception import InceptionFeatures

@@ -10,7 +10,7 @@ from PIL import Image
 
 from medim.common.errors import UserError, foreign
 from medim.common.files import hash_of
-from medim.data.imaging.images import to_tensor
+from medim.imaging.images import to_tensor
 from medim.perception.array import image_key, read_features, write_features
 from medim.perception.space import Classifies, Precomputed, Space
 

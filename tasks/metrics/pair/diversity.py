@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from medim.data.imaging.images import to_tensor
+from medim.imaging.images import to_tensor
 from medim.perception.array import image_key
 
 PAIRS = 200

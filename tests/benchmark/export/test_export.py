@@ -13,8 +13,8 @@ from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
 from benchmark.export.prompts import Prompts
 from medim.common.errors import UserError
-from medim.data.imaging.images import read_image
 from medim.data.sources.folder import FolderDataset
+from medim.imaging.images import read_image
 from tasks.metrics.image.memorisation import altered_copies
 
 

@@ -12,8 +12,8 @@ from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
 from medim.data.archives.archive import Record, open_archive
 from medim.data.dataset import pairs
-from medim.data.imaging.images import read_image
 from medim.data.sources.folder import FolderDataset
+from medim.imaging.images import read_image
 from medim.pair import SPLITS
 
 READERS = {"llava": "llava", "r2gen": "r2gen", "folder": "folder"}

@@ -11,8 +11,8 @@ from medim.data.archives.archive import open_archive
 from medim.data.archives.picture import Storage
 from medim.data.archives.prepare import Preparation
 from medim.data.dataset import pairs
-from medim.data.imaging.images import read_image
 from medim.data.sources.folder import FolderDataset
+from medim.imaging.images import read_image
 from medim.pair import SPLITS
 
 READERS = dict.fromkeys(FORMS, "hub") | {"folder": "folder", "llava": "llava", "r2gen": "r2gen"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medim.common.errors import UserError
-from medim.data.imaging.images import square, to_tensor
+from medim.imaging.images import square, to_tensor
 
 pytest.importorskip("efficientnet_lite_pytorch", reason="the extra 'scoring' is not installed")
 
@@ -104,7 +104,7 @@ def test_real_images_are_told_apart_better_than_by_random_weights(encoder, share
     """Within a domain, features lie closer than between domains, and by a margin that random weights do not reach."""
     from efficientnet_lite_pytorch import EfficientNet
 
-    from medim.data.imaging.images import read_image
+    from medim.imaging.images import read_image
 
     chest = sorted((shared_data / "cxr" / "images").glob("*.jpg"))[:6]
     tissue = sorted((shared_data / "pathology" / "images").glob("*.jpg"))[:6]

@@ -30,8 +30,8 @@ from medim.data.archives.fields import (
 from medim.data.archives.hub.tables import Tables, file_in, open_tables
 from medim.data.archives.hub.text import TextTables
 from medim.data.archives.own import EXTRA, completed, unpacked
-from medim.data.imaging.image_files import backslash_hint
 from medim.data.sources.folder import NOT_STATED
+from medim.imaging.image_files import backslash_hint
 from medim.pair import SPLITS
 
 _SKIP = "none"
@@ -132,7 +132,7 @@ class Hub(Archive):
         self._repeated = unique.repeated
 
     def image(self, source: Any) -> Image.Image:
-        from medim.data.imaging.images import read_image
+        from medim.imaging.images import read_image
 
         if isinstance(source, dict):  # of a table of text
             value, place = source["file"], f"column '{self.options.image}' of {source['row']}"

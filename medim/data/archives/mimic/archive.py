@@ -16,7 +16,7 @@ from medim.data.archives.archive import Archive, Excluded, Loss, Record, WholeOp
 from medim.data.archives.fields import known_split
 from medim.data.archives.mimic import tables
 from medim.data.archives.mimic.reports import ReportReader
-from medim.data.imaging.images import read_image
+from medim.imaging.images import read_image
 
 FRONTAL = ("PA", "AP")
 EXPECTED = {
@@ -186,7 +186,7 @@ class MimicCxr(Archive):
                 return read_image(path)
         for base in self._bases:
             if (path := base / f"{source}.dcm").exists():
-                from medim.data.imaging.dicom import read_dicom
+                from medim.imaging.dicom import read_dicom
 
                 return read_dicom(path)
         raise UserError(f"image '{self._bases[0] / source}.jpg' does not exist, nor does a .dcm")

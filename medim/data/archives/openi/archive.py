@@ -82,7 +82,7 @@ class OpenI(Archive):
             yield from self._pairs(report, unique)
 
     def image(self, source: Any) -> Image.Image:
-        from medim.data.imaging.images import read_image
+        from medim.imaging.images import read_image
 
         names = _file_names(source)
         path = next((path for path in (self.images / name for name in names) if path.is_file()), self.images / names[0])

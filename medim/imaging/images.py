@@ -12,8 +12,8 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from medim.common.errors import UserError
-from medim.data.imaging.dicom import is_dicom, read_dicom
-from medim.data.imaging.image_files import backslash_hint, open_image
+from medim.imaging.dicom import is_dicom, read_dicom
+from medim.imaging.image_files import backslash_hint, open_image
 
 GEOMETRY = "pad-square,bicubic,antialias"
 """What `square` does, for signatures."""

@@ -17,8 +17,8 @@ from pydicom.pixels import apply_windowing  # noqa: E402
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLossless, RLELossless  # noqa: E402
 
 from medim.common.errors import UserError  # noqa: E402
-from medim.data.imaging.dicom import read_dicom  # noqa: E402
-from medim.data.imaging.images import read_image  # noqa: E402
+from medim.imaging.dicom import read_dicom  # noqa: E402
+from medim.imaging.images import read_image  # noqa: E402
 
 
 def dicom(path, stored, bits=12, photometric="MONOCHROME2", syntax=ExplicitVRLittleEndian, data=None, **elements):
@@ -250,7 +250,7 @@ def test_pydicom_is_asked_for_by_name(tmp_path):
     path = dicom(tmp_path / "a.dcm", RAMP)
     code = (
         "import sys; sys.modules['pydicom'] = None\n"
-        "from medim.data.imaging.images import read_image\n"
+        "from medim.imaging.images import read_image\n"
         "from medim.common.errors import UserError\n"
         f"try: read_image({str(path)!r})\n"
         "except UserError as error: print(error)"

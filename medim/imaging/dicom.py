@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from medim.common.errors import UserError, plain
-from medim.data.imaging.image_files import GeometryError, check_geometry
+from medim.imaging.image_files import GeometryError, check_geometry
 
 SUFFIXES = (".dcm", ".dicom")
 MARK = b"DICM"

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.imaging.images import GEOMETRY, read_image, square, to_images, to_rgb, to_tensor
+from medim.imaging.images import GEOMETRY, read_image, square, to_images, to_rgb, to_tensor
 
 
 def saved(image: Image.Image, path, **options):

@@ -11,8 +11,8 @@ from PIL import Image
 
 from benchmark.cli import main
 from medim.common.errors import UserError
-from medim.data.imaging.image_files import VARIABLE
-from medim.data.imaging.images import read_image
+from medim.imaging.image_files import VARIABLE
+from medim.imaging.images import read_image
 from tasks.adapters.predictions_file import read_predictions
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from medim.data.imaging.near_duplicates import (
+from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.imaging.near_duplicates import (
     COARSE_MOST,
     DETAIL_LEAST,
     FINE_MOST,
@@ -15,7 +16,6 @@ from medim.data.imaging.near_duplicates import (
     near_pairs,
     perceptual_hash,
 )
-from medim.data.phantom.v1.dataset import PhantomDataset
 
 pytest.importorskip("imagehash", reason="needs the extra 'archives'")
 
@@ -51,7 +51,7 @@ def test_pairs_are_those_of_all_comparisons_each_once(coarse, fine):
 
 
 def test_many_equal_hashes_come_in_blocks(monkeypatch):
-    monkeypatch.setattr("medim.data.imaging.near_duplicates._BLOCK", 100)
+    monkeypatch.setattr("medim.imaging.near_duplicates._BLOCK", 100)
     hashes = np.zeros((60, 5), dtype=np.uint64)
     blocks = list(near_pairs(hashes))
     assert len(blocks) > 10
