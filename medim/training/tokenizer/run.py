@@ -25,7 +25,7 @@ from medim.common.files import atomic_path, write_text
 from medim.data.dataset import PairDataset
 from medim.imaging.images import read_image, square
 from medim.tokenizers.image import ImageTokenizer
-from medim.tokenizers.round_trip import chosen
+from medim.training.tokenizer.round_trip import chosen
 
 
 def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int, seed: int, progress: bool = False) -> Tensor:

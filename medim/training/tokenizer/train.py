@@ -20,9 +20,9 @@ from medim.devices import chosen_device
 from medim.tokenizers.codebook import CodebookLearner, standardise
 from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
-from medim.tokenizers.round_trip import evaluate, psnr, report
 from medim.training.folder import CONFIG, clear_training
 from medim.training.tokenizer.recipe import TokenizerRecipe
+from medim.training.tokenizer.round_trip import evaluate, psnr, report
 from medim.training.tokenizer.run import (
     BreakdownError,
     Checkpoints,
@@ -51,7 +51,7 @@ def train_tokenizer(
 
     `out` then holds the tokenizer (`save_pretrained`), `config.yaml`, `metrics.jsonl`, the last two `checkpoint-N`,
     `reconstructions.png` (validation images above their round trips) and `reconstruction.json`
-    (`medim.tokenizers.round_trip.report` on the validation split).
+    (`medim.training.tokenizer.round_trip.report` on the validation split).
 
     Args:
         device: `cuda` where there is one, else `cpu`, by default.

@@ -9,9 +9,9 @@ from PIL import Image
 
 from medim.common.errors import UserError
 from medim.pair import ImageReportPair
-from medim.tokenizers import round_trip
 from medim.tokenizers.image import ImageTokenizer
-from medim.tokenizers.round_trip import chosen, evaluate, finding_f1, psnr, report
+from medim.training.tokenizer import round_trip
+from medim.training.tokenizer.round_trip import chosen, evaluate, finding_f1, psnr, report
 from tasks.metrics.clinical.findings import Counts, f1, supported
 
 
