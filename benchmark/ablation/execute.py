@@ -21,7 +21,8 @@ from benchmark.systems import SAMPLING, checkers_that_steer
 from medim.common.errors import UserError
 from medim.common.files import write_text
 from medim.common.locks import held
-from medim.data.dataset import PairDataset, load_dataset
+from medim.data.dataset import PairDataset
+from medim.data.loading import load_dataset
 from medim.sampling.settings import SamplerSettings
 from medim.training.folder import clear_training, remove
 from medim.training.recipe import ModelRecipe

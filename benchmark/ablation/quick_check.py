@@ -10,7 +10,7 @@ import torch
 from benchmark.ablation.evaluation import measured
 from benchmark.ablation.plan import Evaluation
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.tokens.cache import tokenise_split
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.pipeline import MeDiMPipeline

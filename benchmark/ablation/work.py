@@ -16,7 +16,8 @@ from benchmark.status import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from leaderboard.errors import LeaderboardError
 from medim.common.errors import UserError, plain
 from medim.common.locks import LOCK, held, locked
-from medim.data.dataset import PairDataset, load_dataset
+from medim.data.dataset import PairDataset
+from medim.data.loading import load_dataset
 
 JOB_LOCK = ".job.lock"  # the training within has one of its own
 

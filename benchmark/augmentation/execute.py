@@ -24,7 +24,7 @@ from leaderboard.build import build
 from leaderboard.record import write_records
 from medim.common.errors import UserError
 from medim.common.files import hash_of, write_json
-from medim.data import dataset as datasets
+from medim.data import loading
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparing import compare
 from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings
@@ -66,7 +66,7 @@ def execute_augmentation(
     settings = load_preset(preset, own | ({} if downstream is None else {"downstream": downstream}))
     most = max([*settings.more_real, 100]) / 100
     division = divide(
-        datasets.load_dataset(data), train=settings.train, further=most, validation=settings.validation, test=settings.test
+        loading.load_dataset(data), train=settings.train, further=most, validation=settings.validation, test=settings.test
     )
     learned = check_regime(regime, model, division, settings)
     sampling = {key: value for key, value in overrides.items() if not key.startswith(PREFIX)}

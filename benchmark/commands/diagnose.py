@@ -31,7 +31,7 @@ def diagnose(
     codebook use, tokenizer round trip, report length, domain shift, memory of training pairs, what the image tells of the
     report. Exit status 3 where a check fails.
     """
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
 
     dataset = load_dataset(data) if data is not None else None
     from benchmark.diagnosis import diagnose as run_checks

@@ -104,7 +104,7 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
     folder = records if records.is_dir() else records.parent
     if data is not None:
         from benchmark.results.rescore import check_split
-        from medim.data.dataset import load_dataset
+        from medim.data.loading import load_dataset
 
         check_split(folder / "manifest.json", read_manifest(folder / "manifest.json"), load_dataset(data))
     store = DEFAULT_STORE if store is None else store
@@ -156,7 +156,7 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
     if data is not None:
         from benchmark.results.rescore import rescore
         from benchmark.run.execute import cache_folder
-        from medim.data.dataset import load_dataset
+        from medim.data.loading import load_dataset
 
         again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)), judge)
         for problem in again.problems:

@@ -48,7 +48,7 @@ def data(
     data: str, n: int, tokenizer: str, split: str, workers: int, cached: Path | None, out: Path | None, device: str | None
 ) -> None:
     """Reads and tokenises N pairs in alternating turns: images a second of each, their ratio, and peak memory."""
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
 
     dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
     import torch
@@ -109,7 +109,7 @@ def metrics(ctx: click.Context, data: str | None, split: str, n: int, second: in
     the exact Fréchet distance at d = 2,048, n = 500 against scipy's sqrtm; what a second system on the same references pays
     for these. Some two minutes. Exit status 3: two ways of computing a value differ.
     """
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
 
     dataset = load_dataset(data or "phantom")
     from benchmark.speed.metrics import measure
@@ -162,7 +162,7 @@ def sample(ctx: click.Context, data: str, sweep: str, dtype: str, **options: Any
     Samples and figures are kept sampler by sampler: the same command goes on after a kill.
     """
     from benchmark.speed.sweeps import load_sweep
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
 
     chosen, dataset = load_sweep(sweep), load_dataset(data)  # before the slow imports
     from benchmark.speed.sample_run import run_sample_speed

@@ -54,7 +54,7 @@ def model(
         return
     if data is None or out is None:
         raise click.UsageError("--data and --out are needed (all but --dry-run)")
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
 
     dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
     from medim.training.train import train_model
@@ -106,7 +106,7 @@ def tokenizer(
 ) -> None:
     """Trains the image tokenizer; --out gets config.yaml, metrics.jsonl, checkpoints, the weights, and what a round trip loses:
     reconstruction.json (PSNR, SSIM, feature distance, finding F1, codebook use, by domain) and reconstructions.png."""
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
     from medim.training.tokenizer.recipe import load_tokenizer_recipe
 
     if steps is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from leaderboard.files import is_formula
 from medim.common.errors import UserError, unknown
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.pair import SPLITS
 from tasks.cases import SplitIds
 

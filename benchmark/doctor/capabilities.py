@@ -179,7 +179,7 @@ def _draws(name: str) -> str:
 
 
 def _data_sets() -> Iterator[Finding]:
-    from medim.data.expression import ENTRY_POINTS
+    from medim.data.loading import ENTRY_POINTS
 
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         if entry.name == "folder":
@@ -202,7 +202,7 @@ def _data_sets() -> Iterator[Finding]:
 
 
 def _drawn(name: str) -> str:
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
     from medim.pair import SPLITS
 
     dataset = load_dataset(name)
@@ -213,7 +213,7 @@ def _drawn(name: str) -> str:
 
 
 def _checker(name: str, modality: str) -> str:
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
 
     dataset = load_dataset(name)
     checker = dataset.image_checker() if modality == "image" else dataset.report_checker()

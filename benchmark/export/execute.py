@@ -31,7 +31,8 @@ from benchmark.status import DONE, WITH_FAILURES
 from benchmark.systems import best_device, open_model
 from benchmark.terms import joined, model_terms, withheld
 from medim.common.errors import UserError, unknown
-from medim.data import dataset as datasets
+from medim.data import loading
+from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
 from tasks.cases import has_images, own_resolution
 from tasks.context import Context
@@ -109,8 +110,8 @@ def execute_export(
     if overwrite and part.count > 1:
         raise UserError("--overwrite with several processes: remove the folder first, or let one process begin alone")
     device = _own_device(device, part)
-    data = None if asked.data is None else datasets.load_dataset(asked.data)
-    pairs = None if asked.pairs is None else datasets.load_dataset(asked.pairs)
+    data = None if asked.data is None else loading.load_dataset(asked.data)
+    pairs = None if asked.pairs is None else loading.load_dataset(asked.pairs)
     terms = _terms(asked, [one for one in (pairs, data) if one is not None])
     model = None if asked.model is None else open_model(asked.model, device, overrides, data)
     source, title = _source(asked, model, pairs, data, terms)
@@ -149,7 +150,7 @@ def _own_device(device: str | None, part: Part) -> str | None:
     return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}" if torch.cuda.is_available() else None
 
 
-def _terms(asked: Asked, sets: list[datasets.PairDataset]) -> str:
+def _terms(asked: Asked, sets: list[PairDataset]) -> str:
     """The terms of all sets and of what the generating model learned from; a UserError where they keep pairs from leaving."""
     named = [(one.name, one.terms) for one in sets]
     if asked.pairs is None and asked.model is not None and (learned := model_terms(asked.model)) is not None:
@@ -164,7 +165,7 @@ def _terms(asked: Asked, sets: list[datasets.PairDataset]) -> str:
 
 
 def _source(
-    asked: Asked, model: Generator | Any, pairs: datasets.PairDataset | None, data: datasets.PairDataset | None, terms: str
+    asked: Asked, model: Generator | Any, pairs: PairDataset | None, data: PairDataset | None, terms: str
 ) -> tuple[Source, str]:
     if pairs is not None:
         if not has_images(pairs):
@@ -185,7 +186,7 @@ def _source(
 
 
 def _gate(
-    asked: Asked, model: Any, source: Source, checked: datasets.PairDataset | None, data: datasets.PairDataset | None,
+    asked: Asked, model: Any, source: Source, checked: PairDataset | None, data: PairDataset | None,
     device: str | None, scratch: Path,
 ) -> Gate:  # fmt: skip
     assert checked is not None
@@ -210,7 +211,7 @@ def _gate(
     return Gate(rules, search, images, reports, scorable, None if scorable is None else model.fingerprint, asked.draws)
 
 
-def _scratch(out: Path, cache: str | None, data: datasets.PairDataset | None) -> Path:
+def _scratch(out: Path, cache: str | None, data: PairDataset | None) -> Path:
     """Where the index of the training split is kept: what runs share, else the export's own folder."""
     folder = None if data is None else cache_folder(cache, data)
     return out / WORK / "training-index" if folder is None else folder / "features"

@@ -15,7 +15,8 @@ from benchmark.run.scoring import RECONSTRUCTION
 from leaderboard.record import Record, read_records
 from leaderboard.store import Manifest, read_manifest
 from medim.common.errors import UserError
-from medim.data.dataset import PairDataset, load_dataset
+from medim.data.dataset import PairDataset
+from medim.data.loading import load_dataset
 from tasks.adapters.predictions import PredictionFolder
 
 RECORDS, MANIFEST = "records.jsonl", "manifest.json"

@@ -17,7 +17,8 @@ from benchmark.suites import load_suite
 from benchmark.systems import open_model, open_pipeline
 from benchmark.terms import model_terms, withheld
 from medim.common.errors import UserError
-from medim.data import dataset as datasets
+from medim.data import loading
+from medim.data.dataset import PairDataset
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import own_resolution
 from tasks.protocols import Generator
@@ -40,7 +41,7 @@ def execute_run(
     **options: Any,
 ) -> int:
     """Runs tasks, prints the table and where the page is; returns the exit status. `options` are those of `runner.run`."""
-    dataset = datasets.load_dataset(data)
+    dataset = loading.load_dataset(data)
     folder = cache_folder(cache, dataset)
     system = open_model(model, device, overrides, dataset, None if folder is None else folder / FEATURES)
     result = run(
@@ -66,7 +67,7 @@ def execute_score(
 ) -> int:
     """Scores a folder of predictions as `execute_run` scores a model; returns the exit status."""
     system = PredictionFolder(predictions, name)
-    dataset = datasets.load_dataset(data)
+    dataset = loading.load_dataset(data)
     split = options.get("split", "test")
     side = own_resolution(dataset, split) if resolution is None else resolution
     result = run(
@@ -115,7 +116,7 @@ def execute_suite(
     return status
 
 
-def cache_folder(given: str | None, dataset: datasets.PairDataset) -> Path | None:
+def cache_folder(given: str | None, dataset: PairDataset) -> Path | None:
     """The folder that runs share: as given, else the user's own; None for `none`.
 
     Of data under restricting terms nothing is kept outside --out unless a folder is named.
@@ -127,7 +128,7 @@ def cache_folder(given: str | None, dataset: datasets.PairDataset) -> Path | Non
     return None if withheld(dataset.terms) else default_folder()
 
 
-def _resolution(given: int | None, system: Generator, dataset: datasets.PairDataset, split: str) -> int | None:
+def _resolution(given: int | None, system: Generator, dataset: PairDataset, split: str) -> int | None:
     """As given; else the system's own, where it has one; else the data set's."""
     if given is not None:
         return given
@@ -144,7 +145,7 @@ class HasResolution(Protocol):
     def resolution(self) -> int | None: ...
 
 
-def _told(result: RunResult, dataset: datasets.PairDataset, out: Path) -> int:
+def _told(result: RunResult, dataset: PairDataset, out: Path) -> int:
     """Prints what a run found; returns the exit status."""
     click.echo(f"\n{summary(result.records)}\n")
     if dataset.synthetic:
@@ -169,7 +170,7 @@ def execute_sample(
     overwrite: bool,
 ) -> int:
     """Draws samples and says where they are; returns the exit status. Of `data`, pairs take the checkers that steer alone."""
-    dataset = None if data is None else datasets.load_dataset(data)
+    dataset = None if data is None else loading.load_dataset(data)
     pipeline = open_pipeline(model, device, overrides, dataset)
     if kind == "pair" and dataset is not None:
         if not pipeline.steered:
@@ -211,7 +212,7 @@ def execute_edit(
     from tasks.editing.reports import Rewriter
 
     wanted = Wanted(new_report, finding, present, box, mask)
-    dataset = None if data is None else datasets.load_dataset(data)
+    dataset = None if data is None else loading.load_dataset(data)
     pipeline = open_pipeline(model, device, overrides, dataset)
     rewriter = None if dataset is None or finding is None else Rewriter(dataset)
     inputs: dict[str, Any] = {}

@@ -11,7 +11,8 @@ from PIL import Image
 
 from benchmark.selftest.reports import half_of
 from benchmark.selftest.run import BLIND, FAIL, PASS, WARN, Sheet
-from medim.data.dataset import PairDataset, load_dataset
+from medim.data.dataset import PairDataset
+from medim.data.loading import load_dataset
 from medim.imaging.images import read_image, to_images, to_tensor
 from tasks.cases import cases_of
 from tasks.context import Context

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from benchmark.selftest.run import Sheet
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from tasks.cases import cases_of
 from tasks.context import Context
 from tasks.joint.task import JointGeneration

@@ -10,7 +10,7 @@ from benchmark.selftest.run import BLIND, FAIL, PASS, WARN, Sheet
 from benchmark.selftest.texts import flipped, names_a_side, paraphrase, swapped_sides, with_separators
 from benchmark.speed.metrics import worded_otherwise
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.phantom.v1.names import CHEST
 from tasks.cases import cases_of
 from tasks.context import Context

@@ -87,17 +87,3 @@ def keys_of(dataset: PairDataset, split: str, index: int) -> Keys:
         return dataset.keys(split, index)
     pair = dataset.pair(split, index)
     return Keys(pair.id, pair.study, pair.patient)
-
-
-def load_dataset(name: str) -> PairDataset:
-    """Opens a data set by registered name, by the path of a folder with `pairs.jsonl`, or by an expression of these.
-
-    Names come from the entry-point group `medim.datasets`; `phantom:resolution=128`, `phantom:train=10%` and
-    `DIR:weight=2+phantom` are expressions: see `medim.data.expression`.
-
-    Raises:
-        UserError: neither a registered name nor a folder, or a mistake in the expression.
-    """
-    from medim.data.expression import open_expression  # it needs the classes above
-
-    return open_expression(name)

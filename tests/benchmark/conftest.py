@@ -195,8 +195,8 @@ def command(monkeypatch: pytest.MonkeyPatch, dataset: ColourDataset, model: Colo
     """Calls `medim-bench` in this process with the two-colour world behind --model painter and --data colours."""
     from benchmark.run import execute
 
-    load = execute.datasets.load_dataset
-    monkeypatch.setattr("medim.data.dataset.load_dataset", lambda name: dataset if name == "colours" else load(name))
+    load = execute.loading.load_dataset
+    monkeypatch.setattr("medim.data.loading.load_dataset", lambda name: dataset if name == "colours" else load(name))
 
     def open_model(name: str, device: str | None, overrides: dict[str, str], *rest: object) -> ColourModel:
         if name != "painter":

@@ -3,7 +3,7 @@
 import pytest
 
 from leaderboard.site.choice import higher_is_better
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from tasks import TASKS
 from tasks.cases import cases_of
 from tasks.context import Context

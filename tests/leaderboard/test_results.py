@@ -8,7 +8,7 @@ import pytest
 from benchmark.results.verify import verify
 from leaderboard.record import read_records
 from medim.checkpoints import SHIPPED, shipped
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 
 RESULTS = Path(__file__).parents[2] / "leaderboard" / "results"
 RUNS = sorted(path.parent for path in RESULTS.rglob("records.jsonl"))

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from benchmark.cli import main
 from benchmark.results.rescore import _difference, _unable
 from leaderboard.record import read_records
-from medim.data.dataset import load_dataset, pairs
+from medim.data.dataset import pairs
+from medim.data.loading import load_dataset
 from tasks.joint import judge as joint_judge
 from tasks.joint import task as joint_generation
 from tasks.metrics.pair.judge import Verdict

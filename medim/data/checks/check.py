@@ -12,7 +12,8 @@ from medim.data.checks.leakage import Leakage
 from medim.data.checks.reading import ROW, Part, Tally, parts, read_all
 from medim.data.checks.report import LISTED, Issue, Report
 from medim.data.checks.statistics import Statistics
-from medim.data.dataset import PairDataset, keys_of, load_dataset
+from medim.data.dataset import PairDataset, keys_of
+from medim.data.loading import load_dataset
 from medim.data.sources.folder import FolderDataset
 from medim.pair import SPLITS
 

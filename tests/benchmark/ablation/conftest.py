@@ -10,7 +10,8 @@ import yaml
 from benchmark.ablation.arms import chosen_arms
 from benchmark.ablation.plan import Evaluation, Generation, Plan, make_plan
 from medim.common.files import write_json, write_text
-from medim.data.dataset import PairDataset, load_dataset
+from medim.data.dataset import PairDataset
+from medim.data.loading import load_dataset
 
 PATIENTS = 30
 TINY = (

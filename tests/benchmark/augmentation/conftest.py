@@ -151,8 +151,8 @@ def run(monkeypatch, tmp_path, scenist, regression):
     from tasks.downstream import DOWNSTREAM
     from tasks.metrics.text import captioning
 
-    load = execute.datasets.load_dataset
-    monkeypatch.setattr("medim.data.dataset.load_dataset", lambda name: Scenes() if name == "scenes" else load(name))
+    load = execute.loading.load_dataset
+    monkeypatch.setattr("medim.data.loading.load_dataset", lambda name: Scenes() if name == "scenes" else load(name))
     monkeypatch.setattr("benchmark.augmentation.execute.open_model", lambda name, *rest: scenist)
     monkeypatch.setattr("benchmark.augmentation.execute.build", lambda runs, out: None)
     monkeypatch.setattr(captioning, "_meteor_started", lambda references, tokens: captioning.CaptionScore(

@@ -12,7 +12,7 @@ from benchmark.export.formats import FORMS
 from benchmark.export.gate import ALLOWANCES
 from medim.checkpoints import shipped
 from medim.common.errors import UserError
-from medim.data import dataset as datasets
+from medim.data import loading
 from medim.data.sources.folder import FolderDataset
 from tasks.context import Context
 
@@ -22,8 +22,8 @@ PRIVATE = "PhysioNet Credentialed Health Data License 1.5.0"
 @pytest.fixture
 def command(world, monkeypatch, tmp_path):
     sets = {"noise": world.Data(), "few": world.Data(train=3, val=2, test=1), "private": world.Data(terms=PRIVATE)}
-    load = datasets.load_dataset
-    monkeypatch.setattr("medim.data.dataset.load_dataset", lambda name: sets[name] if name in sets else load(name))
+    load = loading.load_dataset
+    monkeypatch.setattr("medim.data.loading.load_dataset", lambda name: sets[name] if name in sets else load(name))
     monkeypatch.setattr("benchmark.export.execute.open_model", lambda *given: world.Model())
 
     def call(*arguments, out="o"):

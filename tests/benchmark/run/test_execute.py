@@ -109,11 +109,11 @@ def test_an_out_with_other_files_is_left_alone(command, tmp_path):
 
 
 def test_demo_runs_its_suite(command, model, dataset, tmp_path, monkeypatch):
-    import medim.data.dataset
+    import medim.data.loading
 
     opened = []
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(medim.data.dataset, "load_dataset", lambda name: opened.append(name) or dataset)
+    monkeypatch.setattr(medim.data.loading, "load_dataset", lambda name: opened.append(name) or dataset)
     monkeypatch.setattr("benchmark.run.execute.open_model", lambda name, *rest: opened.append(name) or model)
     monkeypatch.setattr(
         "benchmark.augmentation.execute.execute_augmentation",

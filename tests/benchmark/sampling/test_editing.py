@@ -12,7 +12,7 @@ from benchmark.cli import main
 from benchmark.sampling.edit_sheet import EditRow, marked, write_edit_sheet
 from benchmark.systems import open_model, open_pipeline
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 
 QUICK = ("--set", "sampling.image.steps=2", "--set", "sampling.report.steps=3", "--model", "phantom-tiny", "--device", "cpu")
 

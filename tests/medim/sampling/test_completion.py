@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.editing.gaps import fill_in, parts_of, with_gaps
 from medim.sampling.editing.sentences import sentence_slices

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.tokens.cache import TokenSplit, tokenise_split
 from medim.diffusion.likelihood import likelihood
 from medim.tokenizers.image import ImageTokenizer

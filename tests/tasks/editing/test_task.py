@@ -162,7 +162,7 @@ def test_inpainting_is_given_the_region(world):
 
 
 def test_regions_of_twins_are_where_they_differ():
-    from medim.data.dataset import load_dataset
+    from medim.data.loading import load_dataset
 
     dataset = load_dataset("phantom-v2")
     no_room, pair = dataset.pair("val", 0), dataset.pair("val", 2)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from tasks import TASKS
 from tasks.cases import cases_of
 from tasks.context import Context

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.phantom.v1.report_checker import PhantomReportChecker
 from tasks import TASKS
 from tasks.cases import cases_of

@@ -13,7 +13,8 @@ from PIL import Image
 
 from medim.common.errors import UserError
 from medim.common.files import hash_of
-from medim.data.dataset import keys_of, load_dataset, pairs
+from medim.data.dataset import keys_of, pairs
+from medim.data.loading import load_dataset
 from medim.data.sources.folder import NOT_STATED, FolderDataset
 from medim.imaging.images import read_image, square, to_tensor
 from medim.pair import SPLITS

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.phantom.v1.dataset import PhantomDataset
 from medim.data.sources import packed
 from medim.data.sources.packed import CachedPictures, cache_pictures

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.sources.folder import FolderDataset
 from medim.data.sources.reports_only import ReportsOnly, holds_reports_only
 

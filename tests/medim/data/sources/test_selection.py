@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.dataset import keys_of, load_dataset, pairs
+from medim.data.dataset import keys_of, pairs
+from medim.data.loading import load_dataset
 from medim.data.sources.selection import MixedDataset, Subset
 from medim.data.splits import u_of
 from medim.pair import SPLITS, ImageReportPair

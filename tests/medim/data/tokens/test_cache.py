@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.phantom.v1.dataset import PhantomDataset
 from medim.data.tokens import cache as token_cache
 from medim.data.tokens.cache import TokenSplit, first_sentence, tokenise_split, unigram_nats

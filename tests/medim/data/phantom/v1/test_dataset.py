@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset, pairs
+from medim.data.dataset import pairs
+from medim.data.loading import load_dataset
 from medim.data.phantom.v1.dataset import FINGERPRINT, TERMS, PhantomDataset, compute_fingerprint
 from medim.data.phantom.v1.names import DOMAINS, SPLIT_SIZES
 from medim.data.phantom.v1.streams import stream

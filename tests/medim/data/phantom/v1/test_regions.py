@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
+from medim.data.loading import load_dataset
 from medim.data.phantom.v1.cases import sample_case
 from medim.data.phantom.v1.names import LABELS_BY_DOMAIN, PATHOLOGY
 from medim.data.phantom.v1.regions import finding_region

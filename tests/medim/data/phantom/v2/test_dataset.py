@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.dataset import KnowsKeys, keys_of, load_dataset
+from medim.data.dataset import KnowsKeys, keys_of
+from medim.data.loading import load_dataset
 from medim.data.phantom.v2.cases import sample_case
 from medim.data.phantom.v2.dataset import CARD, FINGERPRINT, TERMS, PhantomV2, compute_fingerprint, noisy_labels, report_of
 from medim.data.phantom.v2.names import DOMAINS, LABELS_BY_DOMAIN, SPLIT_SIZES

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.dataset import load_dataset
-from medim.data.expression import Part, parse
+from medim.data.loading import Part, load_dataset, parse
 from medim.data.sources.selection import MixedDataset, Subset
 
 

@@ -48,7 +48,7 @@ def parse(expression: str) -> list[Part]:
     return [_parse_part(text.strip(), expression) for text in expression.split("+")]
 
 
-def open_expression(expression: str) -> PairDataset:
+def load_dataset(expression: str) -> PairDataset:
     """The data set that an expression means; its name spells the expression in one canonical way.
 
     Raises:
