@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
@@ -27,6 +28,8 @@ from medim.sampling.settings import SamplerSettings
 from medim.training.folder import clear_training, remove
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import load_recipe
+
+PLAN_LOCK = ".ablation.lock"  # of --out while trainings run; a report alone may be written meanwhile
 
 
 def execute_ablation(
@@ -56,7 +59,8 @@ def execute_ablation(
         limit: test cases to sample for; None samples none.
 
     Raises:
-        UserError: a mistake in the options, or a folder that holds another training.
+        UserError: a mistake in the options, a folder that holds another training or that another command trains in, or what
+            trainings need is missing: nothing is begun or removed.
     """
     names = list(SETS[set_of or "table4"]) if set_of is not None or arms is None else []
     names += [name.strip() for name in arms.split(",") if name.strip()] if arms is not None else []
@@ -79,8 +83,11 @@ def execute_ablation(
     )  # fmt: skip
     for name, reason in plan.left_out.items():
         click.echo(f"{name}: left out: {reason}", err=True)
-    failed = [] if report_only else carry_out(plan, dataset, jobs, device, overwrite)
-    write_report(plan, dataset, out)
+    untrained = [] if report_only else [job for job in plan.jobs if overwrite or not job.trained(dataset.fingerprint)]
+    check_inputs(untrained, dataset)  # before the folder is touched
+    with nullcontext() if report_only else held(out, PLAN_LOCK):
+        failed = [] if report_only else carry_out(plan, dataset, jobs, device, overwrite)
+        write_report(plan, dataset, out)
     click.echo((out / TABLE).read_text(encoding="utf-8"))
     click.echo(f"table: {out / TABLE}")
     return WITH_FAILURES if failed else DONE
@@ -90,10 +97,8 @@ def carry_out(plan: Plan, dataset: PairDataset, jobs: int | None, device: str | 
     """Does what is missing of every job; what failed stands in `failures.jsonl`.
 
     Raises:
-        UserError: a folder holds another training, or what trainings need is missing: nothing is begun or removed.
+        UserError: a folder holds another training.
     """
-    untrained = [job for job in plan.jobs if overwrite or not job.trained(dataset.fingerprint)]
-    check_inputs(untrained, dataset)
     if overwrite:
         for job in plan.jobs:
             clear(job.folder)

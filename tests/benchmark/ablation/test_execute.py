@@ -1,12 +1,14 @@
 """The command's first steps: mistakes are told before anything is trained, and starting anew removes only trainings."""
 
+import subprocess
+import sys
 from unittest.mock import Mock
 
 import pytest
 from click.testing import CliRunner
 
 from benchmark.ablation.arms import chosen_arms
-from benchmark.ablation.execute import clear
+from benchmark.ablation.execute import PLAN_LOCK, clear
 from benchmark.ablation.inputs import check_inputs
 from benchmark.ablation.plan import Evaluation, make_plan
 from benchmark.ablation.work import JOB_LOCK
@@ -55,6 +57,25 @@ def test_what_trainings_need_is_looked_at_once_before_the_first(tmp_path, monkey
     assert done.exit_code == 2, done.output
     assert told in done.output
     assert not (tmp_path / "out").exists()
+
+
+def test_a_second_ablation_in_the_same_folder_is_refused_before_it_trains_anything(tmp_path):
+    """Of two processes: the first holds the folder for its whole time, also before its first training has begun."""
+    out = tmp_path / "out"
+    holder = (
+        "import sys; from pathlib import Path; from medim.common.locks import held\n"
+        "from benchmark.ablation.execute import PLAN_LOCK\n"
+        "with held(Path(sys.argv[1]), PLAN_LOCK): print('held', flush=True); sys.stdin.read()"
+    )
+    command = ["ablate", "--arms", "full", "--preset", "phantom-tiny", "--data", "phantom", "--out", str(out), "--steps", "1"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", holder, str(out)], **pipes) as first:
+        assert first.stdout.readline() == "held\n"
+        second = CliRunner().invoke(main, command)
+        first.stdin.close()
+    assert second.exit_code == 2
+    assert second.output.splitlines()[-1].endswith("is being worked on by another process; wait for it, or choose another folder")
+    assert [path.name for path in out.iterdir()] == [PLAN_LOCK]
 
 
 def test_data_without_a_split_is_told_before_anything_is_trained(tmp_path):
