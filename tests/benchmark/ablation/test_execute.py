@@ -74,7 +74,7 @@ def test_a_second_ablation_in_the_same_folder_is_refused_before_it_trains_anythi
         second = CliRunner().invoke(main, command)
         first.stdin.close()
     assert second.exit_code == 2
-    assert second.output.splitlines()[-1].endswith("is being worked on by another process; wait for it, or choose another folder")
+    assert second.output.splitlines()[-1].endswith("another process; wait for it, or choose another folder")
     assert [path.name for path in out.iterdir()] == [PLAN_LOCK]
 
 
