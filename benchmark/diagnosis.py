@@ -10,14 +10,14 @@ from typing import Literal
 
 import torch
 
+from benchmark.cache_drift import REFRESHES, cache_drift
 from medim.common.errors import UserError
 from medim.common.streams import stream
 from medim.data.dataset import PairDataset
 from medim.data.tokens.cache import TokenSplit, tokenise_split
 from medim.denoiser import MeDiMModel
-from medim.diffusion.likelihood import likelihood
+from medim.likelihood.bound import likelihood
 from medim.pipeline import MeDiMPipeline
-from medim.sampling.drift import REFRESHES, cache_drift
 from medim.tokenizers.image import ImageTokenizer
 
 Verdict = Literal["pass", "warn", "fail", "unknown"]

@@ -11,26 +11,26 @@ from PIL import Image
 
 from medim.canvas import Canvas
 from medim.checkpoints import resolve
-from medim.checkpoints.stored import read_model, refuse_strange
 from medim.common.errors import UserError
 from medim.common.files import hash_files, write_json
 from medim.data.dataset import Checker
 from medim.denoiser import MeDiMModel
 from medim.imaging.images import square
-from medim.pair_likelihood import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
-from medim.sampling.completion import Completion, canvas_of, one_each
+from medim.likelihood.pairs import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
+from medim.model_folder import read_model, refuse_strange
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
+from medim.sampling.editing.completion import Completion, canvas_of, one_each
 from medim.sampling.editing.gaps import with_gaps
 from medim.sampling.editing.pairs import canvas_of_edit, sampler_of_edit
 from medim.sampling.editing.regions import Mask, token_mask
-from medim.sampling.editing.sentences import sentence_slices
 from medim.sampling.ending import Ending
 from medim.sampling.forward import NotFiniteError
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.steering import Spent, Steering, steer
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
+from medim.tokenizers.sentences import sentence_slices
 
 SAMPLER = "sampler.json"
 
@@ -262,7 +262,7 @@ class MeDiMPipeline:
         seeds: Sequence[int] | None = None,
         batch: int = 32,
     ) -> PairLikelihood:
-        """Nats of pairs under the model, by modality, with standard errors (see `medim.diffusion.likelihood`).
+        """Nats of pairs under the model, by modality, with standard errors (see `medim.likelihood.bound`).
 
         Args:
             images: of any size; a likelihood is one of their codes.

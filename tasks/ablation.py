@@ -1,7 +1,7 @@
 """What a change of the recipe is worth: arms of an ablation against the arm that each is compared with.
 
 Primary endpoint, stated before anything runs: the bound on -log p(image, report) of held-out pairs in nats, under noise that is
-the same for all arms (`medim.diffusion.likelihood`). An arm's value is the mean over its seeds of training.
+the same for all arms (`medim.likelihood.bound`). An arm's value is the mean over its seeds of training.
 
 Trainings of one seed share the order of the data and the noise, so that differences are taken by seed, d_1 .. d_S, and compared
 by the one rule of `tasks.metrics.statistics.estimate`: over patients and over trainings. Where the interval holds 0 the sign is
@@ -36,7 +36,7 @@ class Endpoint:
 
     Attributes:
         metric: as `tasks.likelihood.task` names it.
-        condition: of `medim.diffusion.likelihood.CONDITIONS`.
+        condition: of `medim.likelihood.bound.CONDITIONS`.
         per: what the nats are set against: pairs, tokens of the report, or tokens of the image (in bits).
         same: which tokenizers two arms must share for their figures to be of the same thing.
     """

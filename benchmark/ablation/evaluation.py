@@ -10,7 +10,7 @@ from medim.common.files import write_json
 from medim.common.locks import LOCK, locked
 from medim.data.dataset import PairDataset, keys_of
 from medim.data.tokens.cache import TokenSplit, tokenise_split
-from medim.diffusion.likelihood import CONDITIONS, likelihood
+from medim.likelihood.bound import CONDITIONS, likelihood
 from medim.pipeline import MeDiMPipeline
 
 EVALUATION = "evaluation.json"

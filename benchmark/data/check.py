@@ -77,7 +77,7 @@ def _measure(
     if model is None and tokenizer is None:
         return None, (model_length,) if model_length else LENGTHS
     from medim.checkpoints import resolve
-    from medim.checkpoints.stored import read_config
+    from medim.model_folder import read_config
     from medim.tokenizers.report import ReportTokenizer  # transformers: seconds that most checks need not wait for
 
     if model is not None and tokenizer is not None:

@@ -18,7 +18,7 @@ from medim.data.dataset import PairDataset
 from medim.imaging.images import read_image, square
 from medim.perception.array import image_key
 from medim.pipeline import MeDiMPipeline
-from medim.sampling.completion import Completion
+from medim.sampling.editing.completion import Completion
 from tasks.cases import cases_of
 from tasks.editing.reports import Rewriter
 from tasks.generating import timed_batch

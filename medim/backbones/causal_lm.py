@@ -21,11 +21,12 @@ from medim.backbones.adaln import Gating, modulate
 from medim.backbones.backbone import CACHE, Attention, Backbone, Timestep, hidden_from
 from medim.backbones.shape import Shape
 from medim.checkpoints import names_a_folder
-from medim.checkpoints.weights import load, refuse_adapter, refuse_damaged, tell, whole_gguf
 from medim.common.declared import checked
 from medim.common.errors import UserError, foreign, unknown
 from medim.common.files import read_mapping
 from medim.tokenizers.report import open_tokenizer
+from medim.weights.files import refuse_adapter, refuse_damaged, whole_gguf
+from medim.weights.loading import load, tell
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""

@@ -45,7 +45,7 @@ def resolve(name: str, part: str | None = None) -> Path:
     if part == "image_tokenizer" and (folder / "vqgan.yaml").is_file():  # one of taming-transformers: `ImageTokenizer` reads it
         return folder
     if not (folder / "config.json").exists():
-        from medim.checkpoints.weights import refuse_adapter  # with torch, which a name alone does not need
+        from medim.weights.files import refuse_adapter  # lazy: start-up
 
         refuse_adapter(folder)
         raise UserError(f"'{folder}' holds no model: config.json is missing (a training that has not ended has none)")

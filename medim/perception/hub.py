@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from medim.checkpoints.weights import load
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.perception.preprocess import normalised, resize_name, resized, weights_hash
+from medim.weights.loading import load
 
 IMAGE_EMBEDDING = "image embedding"
 """The layer of a model that joins images and texts in one space."""

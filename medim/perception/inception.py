@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from medim.checkpoints.weights import fill, read_tensors
 from medim.common.errors import UserError, named
 from medim.common.files import hash_of
 from medim.perception.preprocess import resize_name, resized, tf1_bilinear
+from medim.weights.files import read_tensors
+from medim.weights.loading import fill
 
 WEIGHTS_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 """Names under which the file is released, by torch-fidelity and by pytorch-fid; the content is one."""

@@ -13,11 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import save_file
 from torch import LongTensor, Tensor
 
-from medim.checkpoints.weights import fill, read_tensors
 from medim.common.declared import checked
 from medim.common.errors import UserError, foreign
 from medim.common.files import atomic_path, hash_of, read_mapping, write_json
 from medim.imaging.images import to_images, to_tensor
+from medim.weights.files import read_tensors
+from medim.weights.loading import fill
 
 DESCRIPTION = "image_tokenizer.json"
 CONFIG = "config.json"

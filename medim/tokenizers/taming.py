@@ -15,11 +15,11 @@ from diffusers.models.autoencoders.vq_model import VQModel
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError
 from torch import Tensor
 
-from medim.checkpoints.weights import read_tensors
 from medim.common.declared import read_yaml
 from medim.common.errors import UserError
 from medim.common.files import hash_files
 from medim.tokenizers.image import ImageTokenizer
+from medim.weights.files import read_tensors
 
 YAML, CHECKPOINT = "vqgan.yaml", "vqgan.ckpt"
 GROUPS = 32  # of every GroupNorm of the architecture

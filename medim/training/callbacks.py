@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from medim.checkpoints.weights import read_tensors, refuse_incomplete, shapes_of
 from medim.common.files import atomic_path, write_text
+from medim.weights.files import read_tensors
+from medim.weights.loading import refuse_incomplete, shapes_of
 
 EMA = "ema.safetensors"
 BOUND = "eval_loss"

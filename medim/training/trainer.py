@@ -13,15 +13,13 @@ from torch.utils.data import Dataset, SequentialSampler
 from transformers import Trainer, TrainingArguments
 from transformers.training_args import ParallelMode
 
-from medim.checkpoints.finite import first_broken
-from medim.checkpoints.weights import KINDS, refuse_damaged, refuse_incomplete, shapes_in, shapes_of
 from medim.common.errors import UserError
 from medim.data.tokens.ahead import TokensAhead
 from medim.data.tokens.cache import TokenSplit
 from medim.denoiser import MeDiMModel
 from medim.devices import can_compile, chosen_device
-from medim.diffusion.likelihood import CONDITIONS, likelihood
 from medim.diffusion.schedule import schedule_named
+from medim.likelihood.bound import CONDITIONS, likelihood
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.callbacks import EMA, CtrlC, MetricsFile, MovingAverage
 from medim.training.draws import Draws
@@ -30,6 +28,8 @@ from medim.training.lora import add_lora
 from medim.training.mixture import WeightedRows
 from medim.training.optimizer import MuonWithAdamW
 from medim.training.recipe import TRAINING_ARGUMENTS, ModelRecipe
+from medim.weights.files import KINDS, refuse_damaged
+from medim.weights.loading import first_broken, refuse_incomplete, shapes_in, shapes_of
 
 
 class DiffusionTrainer(Trainer):

@@ -10,9 +10,9 @@ import torch
 from diffusers import DiffusionPipeline
 from PIL import Image
 
-from medim.checkpoints.weights import load
 from medim.common.errors import UserError, foreign, named
 from medim.common.files import read_mapping
+from medim.weights.loading import load
 from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
 from tasks.adapters.settings import read_settings
 

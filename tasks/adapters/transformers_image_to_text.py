@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
 
-from medim.checkpoints.weights import load
 from medim.common.errors import UserError, foreign
+from medim.weights.loading import load
 from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
 from tasks.adapters.settings import read_settings
 

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import save_file
 from tqdm import tqdm
 
-from medim.checkpoints.weights import fill, read_state
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, write_text, writes_into
 from medim.common.streams import stream
+from medim.weights.files import read_state
+from medim.weights.loading import fill
 from tasks.downstream.network import Learner
 from tasks.downstream.pictures import Pictures, augmented
 

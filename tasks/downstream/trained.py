@@ -9,9 +9,10 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
-from medim.checkpoints.weights import fill, read_tensors
 from medim.common.errors import UserError, named
 from medim.common.files import hash_files, hash_of, read_mapping, write_json, writes_into
+from medim.weights.files import read_tensors
+from medim.weights.loading import fill
 from tasks.downstream.contract import Example, Fitted
 from tasks.downstream.fitting import CHECKPOINT, WEIGHTS, Material, Recipe, fit_network, own_randomness
 from tasks.downstream.network import Learner

@@ -6,10 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from medim.checkpoints.weights import load
 from medim.common.errors import UserError, foreign
 from medim.common.files import read_mapping
 from medim.perception.preprocess import normalised
+from medim.weights.loading import load
 
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, as transformers' ResNets expect
 

@@ -8,8 +8,8 @@ from PIL import Image
 
 from medim.common.errors import UserError, unknown
 from medim.data.dataset import Checker, PairDataset
-from medim.pair_likelihood import sentences
 from medim.sampling.editing.rewriting import with_finding
+from medim.tokenizers.sentences import sentences
 
 DONORS = 400
 """Reports of each domain that lend their sentences: the first of the training split."""

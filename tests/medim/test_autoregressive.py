@@ -6,7 +6,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.diffusion.likelihood import conditional_bound
+from medim.likelihood.bound import conditional_bound
 
 FIELDS = {"image_codes": 16, "image_length": 9, "report_length": 7, "text_vocabulary": 50, "objective": "autoregressive"}
 LLAMA = {

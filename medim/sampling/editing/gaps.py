@@ -14,7 +14,7 @@ from medim.canvas import Canvas
 from medim.common.errors import UserError
 from medim.common.streams import stream
 from medim.denoiser import MeDiMModel
-from medim.diffusion.likelihood import conditional_bound
+from medim.likelihood.bound import conditional_bound
 from medim.tokenizers.report import ReportTokenizer
 
 _GAP = re.compile(r"\s*\[\[\s*(\d*)\s*\]\]")

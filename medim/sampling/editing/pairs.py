@@ -9,8 +9,8 @@ import torch
 from medim.canvas import Canvas
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.sampling.completion import canvas_of
 from medim.sampling.decoder import Decoded
+from medim.sampling.editing.completion import canvas_of
 from medim.sampling.editing.regions import concerned, passes_of
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.report import ReportTokenizer

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from medim.common.errors import UserError, unknown
 from medim.data.dataset import Checker
-from medim.pair_likelihood import sentences
+from medim.tokenizers.sentences import sentences
 
 SELDOM = 3
 """A sentence seen so often without a finding, and never with it, is taken to speak against it."""

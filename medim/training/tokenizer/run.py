@@ -19,13 +19,13 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from medim.checkpoints.weights import read_state
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, write_text
 from medim.data.dataset import PairDataset
 from medim.imaging.images import read_image, square
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.tokenizer.round_trip import chosen
+from medim.weights.files import read_state
 
 
 def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int, seed: int, progress: bool = False) -> Tensor:

@@ -11,8 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from medim.checkpoints.finite import first_broken
-from medim.checkpoints.weights import fill
 from medim.common.files import write_json, write_text, writes_into
 from medim.common.locks import held
 from medim.data.dataset import PairDataset
@@ -33,6 +31,7 @@ from medim.training.tokenizer.run import (
     picture,
     refuse_other_config,
 )
+from medim.weights.loading import fill, first_broken
 
 METRICS, PICTURE, REPORT = "metrics.jsonl", "reconstructions.png", "reconstruction.json"
 START_IMAGES = 512  # images whose latents place the codebook

@@ -15,8 +15,9 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from medim.checkpoints.weights import fill, read_tensors
 from medim.common.errors import UserError, named, told
+from medim.weights.files import read_tensors
+from medim.weights.loading import fill
 from tasks.metrics.clinical.chest_labels import LABELS
 from tasks.metrics.clinical.weights import FOLDERS, weights_folder
 

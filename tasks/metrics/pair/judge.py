@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
-from medim.checkpoints.weights import load
 from medim.common.errors import UserError, foreign
 from medim.common.files import hash_files, hash_of
+from medim.weights.loading import load
 
 PROMPT = (
     "Here are a medical image and a report.\n\nReport: {report}\n\n"

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from medim.checkpoints.weights import load
 from medim.common.errors import foreign
 from medim.common.files import hash_files, hash_of
+from medim.weights.loading import load
 
 _WORD = re.compile(r"\w+")
 LARGEST = 8192  # words and word pairs

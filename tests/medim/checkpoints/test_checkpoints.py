@@ -6,9 +6,10 @@ import shutil
 import pytest
 
 from medim import checkpoints
-from medim.checkpoints import SHIPPED, resolve, ship, shipped
+from medim.checkpoints import SHIPPED, resolve, shipped
 from medim.common.errors import UserError
 from medim.pipeline import MeDiMPipeline
+from medim.training import ship
 from medim.training.train import train_model
 
 

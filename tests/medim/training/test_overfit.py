@@ -7,7 +7,7 @@ import torch
 
 from medim.data.loading import load_dataset
 from medim.data.tokens.cache import TokenSplit, tokenise_split
-from medim.diffusion.likelihood import likelihood
+from medim.likelihood.bound import likelihood
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.recipe import ModelRecipe

@@ -1,19 +1,17 @@
 """What a pipeline says of pairs: nats by modality and condition, and the evidence of an image for each sentence."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 
 from medim.common.errors import UserError
 from medim.data.tokens.cache import tokenise_split
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.diffusion.likelihood import evidence, likelihood
-from medim.pair_likelihood import sentence_tokens, sentences
+from medim.likelihood.bound import evidence, likelihood
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
+from medim.tokenizers.sentences import sentence_tokens
 
 LLAMA = {
     "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -113,30 +111,3 @@ def test_the_evidence_of_an_autoregressive_model_adds_up_to_what_the_image_tells
     parts, _ = evidence(small.model, clean, [first, second, slice(second.stop, 16)])  # the rest: the end and padding
     assert [one.nats for one in said] == pytest.approx(parts[:2].tolist())
     assert float(parts.sum()) == pytest.approx(float(alone - given), abs=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("text", "parts"),
-    [
-        ("One. Two!  Three?", ["One.", "Two!", "Three?"]),
-        ("A nodule of 1.5 cm.\nNo effusion", ["A nodule of 1.5 cm.", "No effusion"]),
-        ("  leading.", ["leading."]),
-        (" \n ", []),
-        ("...", ["..."]),
-    ],
-)
-def test_sentences(text, parts):
-    found = sentences(text)
-    assert [text[part].strip() for part in found] == parts
-    assert not found or (found[0].start, found[-1].stop) == (0, len(text))
-
-
-def test_every_token_belongs_to_one_sentence(tokenizers):
-    reports = tokenizers[1]
-    text = "the square is red.  no circle. the square"
-    spans = [tokens for _, tokens in sentence_tokens(reports, text)]
-    assert spans[0].start == 0
-    assert spans[-1].stop == len(reports.ids(text))
-    assert all(a.stop == b.start for a, b in pairwise(spans))
-    ids = reports.ids(text)
-    assert [reports.tokenizer.decode(ids[span]).strip() for span in spans] == ["the square is red.", "no circle.", "the square"]

@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from medim.checkpoints import SHIPPED
-from medim.checkpoints.stored import read_model
 from medim.common.errors import UserError
+from medim.model_folder import read_model
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer

@@ -7,13 +7,13 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
 from medim.backbones.build import config_of
-from medim.checkpoints.weights import load
 from medim.common.declared import checked
 from medim.common.errors import UserError, foreign, named
 from medim.common.files import read_mapping
 from medim.denoiser import CHOICES, MeDiMConfig, MeDiMModel
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
+from medim.weights.loading import load
 
 CONFIG = "config.json"
 CARD = "card.json"

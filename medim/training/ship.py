@@ -1,4 +1,4 @@
-"""Puts a finished training among the shipped checkpoints: `python -m medim.checkpoints.ship FOLDER NAME`."""
+"""Puts a finished training among the shipped checkpoints: `python -m medim.training.ship FOLDER NAME`."""
 
 import shutil
 import sys
@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from medim.checkpoints import SHIPPED, resolve
-from medim.checkpoints.stored import CARD
 from medim.common.errors import UserError
 from medim.common.files import write_json
+from medim.model_folder import CARD
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 

@@ -1,19 +1,15 @@
 """What a model's likelihood says of pairs: nats of each modality, and what an image tells of each sentence of its report."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.diffusion.likelihood import bound_terms, evidence, places
+from medim.likelihood.bound import bound_terms, evidence, places
 from medim.tokenizers.report import ReportTokenizer
-
-# A full stop ends a sentence where white space or nothing follows it: "1.5 cm" is one; so does a line break.
-_END = re.compile(r"[.!?]+(?=\s|$)\s*|\n\s*")
+from medim.tokenizers.sentences import sentence_tokens
 
 
 @dataclass(frozen=True)
@@ -117,34 +113,6 @@ def sentence_evidence(
         SentenceEvidence(text[sentence.start : sentence.stop].strip(), float(value), float(error))
         for (sentence, _), value, error in zip(parts, nats, errors, strict=True)
     ]
-
-
-def sentences(text: str) -> list[slice]:
-    """Where each sentence stands in a text, white space after it included: slices that tile the text, none of them blank."""
-    stops = [match.end() for match in _END.finditer(text)]
-    edges = [0, *stops, len(text)]
-    parts = [slice(start, stop) for start, stop in pairwise(edges) if text[start:stop].strip()]
-    if parts:  # leading blank space belongs to the first
-        parts[0] = slice(0, parts[0].stop)
-    return parts
-
-
-def sentence_tokens(reports: ReportTokenizer, text: str) -> list[tuple[slice, slice]]:
-    """Each sentence's place in the text, and its tokens' place among the report's ids.
-
-    Raises:
-        UserError: the tokenizer cannot tell where in the text a token stands.
-    """
-    if not reports.tokenizer.is_fast:
-        raise UserError(f"report tokenizer {reports.tokenizer.name_or_path!r} cannot tell where in the text its tokens stand")
-    offsets = reports.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    last = [max(stop - 1, 0) for _, stop in offsets]  # a token belongs to the sentence of its last character
-    result = []
-    for part in sentences(text):
-        inside = [index for index, place in enumerate(last) if part.start <= place < part.stop]
-        tokens = slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
-        result.append((part, tokens))
-    return result
 
 
 def _standard_error(terms: torch.Tensor, exact: bool) -> torch.Tensor:

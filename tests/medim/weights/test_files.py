@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medim.checkpoints.unpickling import read_checkpoint
+from medim.weights.files import read_checkpoint
 
 BESIDE = {
     "epoch": np.int64(3), "loss": np.float64(0.5), "half": np.float16(1), "done": np.bool_(True), "name": np.str_("x"),

@@ -10,8 +10,8 @@ from medim.common.errors import UserError
 from medim.data.loading import load_dataset
 from medim.pipeline import MeDiMPipeline
 from medim.sampling.editing.gaps import fill_in, parts_of, with_gaps
-from medim.sampling.editing.sentences import sentence_slices
 from medim.sampling.settings import SamplerSettings
+from medim.tokenizers.sentences import sentence_slices
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,9 @@ from torch import nn
 from transformers import AutoModel, LlamaConfig, LlamaForCausalLM
 
 from medim.backbones.causal_lm import load_pretrained
-from medim.checkpoints.weights import fill, load, read_state, read_tensors, refuse_damaged
 from medim.common.errors import UserError
+from medim.weights.files import read_state, read_tensors, refuse_damaged
+from medim.weights.loading import fill, first_broken, load, refuse_broken
 
 SHAPE = {
     "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
@@ -270,3 +271,23 @@ def test_a_head_of_its_own_where_the_configuration_ties_it_is_not_dropped(backbo
     assert "set tie_word_embeddings to false" in refused(backbone)
     rewrite(backbone, lambda tensors: {**tensors, "lm_head.weight": tensors["model.embed_tokens.weight"].clone()})
     assert load_pretrained(str(backbone)).config.tie_word_embeddings
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_the_first_broken_tensor_is_named(dtype, value):
+    tensors = {
+        "a": torch.ones(3, dtype=dtype),
+        "b": torch.zeros(2, 2, dtype=dtype),
+        "ids": torch.arange(3),
+        "no": torch.ones(0),
+    }
+    assert first_broken(tensors) is None
+    tensors["b"][1, 0] = value
+    assert first_broken(tensors) == "b"
+    with pytest.raises(UserError, match="model 'x': tensor b holds NaN or infinite numbers"):
+        refuse_broken(tensors, "model 'x'")
+
+
+def test_nothing_is_broken_in_nothing():
+    assert first_broken({}) is None

@@ -4,9 +4,9 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark import diagnosis
+from benchmark.cache_drift import cache_drift
 from benchmark.cli import main
 from medim.pipeline import MeDiMPipeline
-from medim.sampling.drift import cache_drift
 
 
 @pytest.fixture(scope="module")

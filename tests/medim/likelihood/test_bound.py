@@ -8,7 +8,7 @@ import torch
 from medim.canvas import Layout
 from medim.data.tokens.cache import TokenSplit
 from medim.denoiser import DenoiserOutput
-from medim.diffusion.likelihood import conditional_bound, evidence, likelihood
+from medim.likelihood.bound import conditional_bound, evidence, likelihood
 from medim.vocabulary import Vocabulary
 
 LAYOUT = Layout(Vocabulary(text=5, codes=4), image_length=6, report_length=3)

@@ -1,0 +1,1 @@
+"""How many nats a model needs for pairs, by modality and by sentence."""

@@ -1,0 +1,219 @@
+"""A network gets every tensor that it has, all of them finite numbers.
+
+A tensor that a file lacks would stay as it was drawn at random, and what such a model says looks plausible.
+"""
+
+import logging
+import pickle
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from medim.common.errors import UserError, foreign, named
+from medim.weights.files import PICKLE, WRAPPERS, first, refuse_damaged, refuse_damaged_folder, weight_files, whole_gguf
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign: bool = False) -> None:
+    """Gives a network its tensors: every one that it has, and no others.
+
+    Args:
+        what: names the weights in the error, such as "weights 'model.safetensors' of the image checker".
+        assign: the tensors themselves take the place of the network's (one on the meta device), instead of their values.
+
+    Raises:
+        UserError: one is missing, has no place or another shape; the line names some, and the likely cause.
+    """
+    own = network.state_dict()
+    refuse_incomplete(what, shapes_of(own), shapes_of(tensors))
+    _refuse_rounded(what, own, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})
+    refuse_broken(tensors, what)
+    network.load_state_dict(tensors, assign=assign)
+
+
+def load(
+    kind: Any, source: str | Path, what: str, *, lacking: str | None = None, without_heads: bool = False, **options: Any
+) -> tuple[Any, list[str]]:
+    """A model of transformers or diffusers by its class's `from_pretrained`, with every tensor from its files.
+
+    What is tied to another tensor, and what the class declares that it leaves aside, is told with its count.
+
+    Args:
+        source: a folder, or a hub id.
+        what: names it in errors, such as "backbone 'owner/name'".
+        lacking: pattern of names that the files may lack, since nobody reads them.
+        without_heads: whether the files may hold heads, which stand outside the modules of this class.
+        options: of `from_pretrained`.
+
+    Returns:
+        The model, and which of the names that fit `lacking` its files do lack.
+
+    Raises:
+        UserError: a file is missing or damaged, or a tensor is missing, has no place or another shape.
+    """
+    with named(f"{what} cannot be loaded"):
+        if (file := options.get("gguf_file")) is not None:
+            refuse_damaged(Path(source) / file)
+        elif Path(source).is_dir():
+            refuse_damaged_folder(source)
+    with foreign(f"{what} cannot be loaded"), _quiet(), whole_gguf(source, options):
+        try:
+            model, info = kind.from_pretrained(
+                str(source), output_loading_info=True, ignore_mismatched_sizes=True, **options
+            )  # shapes are told below
+        except pickle.UnpicklingError as error:
+            raise UserError(f"{what} cannot be loaded: a file of '{source}' {PICKLE}") from error
+    if vars(model).get("_hf_peft_config_loaded"):
+        raise UserError(f"{what}: its folder holds {WRAPPERS['base_layer']}")
+    missing, unexpected = set(info["missing_keys"]), set(info["unexpected_keys"])
+    absent = sorted(name for name in missing if lacking is not None and re.search(lacking, name))
+    heads = sorted(name for name in unexpected if without_heads and _is_head(model, name))
+    shapes = {name: (tuple(given), tuple(own)) for name, given, own in info["mismatched_keys"]}
+    count = len(model.state_dict())
+    _refuse(what, count, missing - set(absent), unexpected - set(heads), shapes)
+    tied = sorted(getattr(model, "all_tied_weights_keys", None) or ())
+    names = (shapes_in(Path(source)).keys() if Path(source).is_dir() else set()) - model.state_dict().keys()
+    declared = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
+    dropped = sorted(name for name in names if any(re.search(pattern, name) for pattern in declared))
+    for kept, says in (
+        (tied, "tied to another"), (dropped, "left aside, as its class declares"), (heads, "of a head, which is not read"),
+        (absent, "missing, which nothing reads"),
+    ):  # fmt: skip
+        if kept:
+            tell(what, kept, says)
+    _refuse_rounded(what, model.state_dict(), _no_fractions(Path(source)) if Path(source).is_dir() else ())
+    refuse_broken(model.state_dict(), what)
+    return model, absent
+
+
+def tell(what: str, names: Iterable[str], says: str) -> None:
+    """One line on tensors that a model does without."""
+    names = sorted(names)
+    print(f"{what}: {len(names)} of its tensors {says} ({first(names)})", file=sys.stderr)
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def shapes_in(folder: Path) -> Shapes:
+    """Those of the tensors in a folder's safetensors files."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in weight_files(folder):
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                names = file.keys()
+                shapes |= {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    return shapes
+
+
+def _no_fractions(folder: Path) -> Iterator[str]:
+    """Names of the tensors in a folder's safetensors files that hold whole or complex numbers."""
+    for path in weight_files(folder):
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                yield from (name for name in file.keys() if "F" not in file.get_slice(name).get_dtype())  # noqa: SIM118
+
+
+def _refuse_rounded(what: str, own: Mapping[str, Tensor], names: Iterable[str]) -> None:
+    """Raises a UserError where one of the tensors `names`, which hold no fractions, is a weight that does."""
+    if rounded := sorted(name for name in names if name in own and own[name].is_floating_point()):
+        raise UserError(
+            f"{what}: {len(rounded)} of {len(own)} tensors hold no fractions ({first(rounded)}): they are {WRAPPERS['qweight']}"
+        )
+
+
+def refuse_incomplete(what: str, own: Shapes, given: Shapes) -> None:
+    """Holds the tensors of a network against those that it is given.
+
+    Raises:
+        UserError: one is missing, has no place or another shape; the line names some, and the likely cause.
+    """
+    other = {name: (given[name], shape) for name, shape in own.items() if name in given and given[name] != shape}
+    _refuse(what, len(own), own.keys() - given.keys(), given.keys() - own.keys(), other)
+
+
+def _refuse(
+    what: str,
+    count: int,
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    other: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
+) -> None:
+    """`count` tensors of the model; of those of `other` shape, that in the file and that in the model."""
+    missing, unexpected = sorted(missing), sorted(unexpected)
+    if missing or unexpected:
+        faults = []
+        if missing:
+            faults.append(f"{len(missing)} of {count} tensors are missing ({first(missing)})")
+        if unexpected:
+            faults.append(f"{len(unexpected)} have no place in the model ({first(unexpected)})")
+        parts = {part for name in unexpected for part in name.split(".")}
+        lora = "base_model" if any(part.startswith("lora_") for part in parts) else None
+        wrapper = lora or next((part for part in WRAPPERS if part in parts), None)
+        cause = "the file is incomplete, or of a model of another kind or size"
+        raise UserError(f"{what}: {' and '.join(faults)}: {f'they are {WRAPPERS[wrapper]}' if wrapper else cause}")
+    if other:
+        name, (given, own) = min(other.items())
+        raise UserError(
+            f"{what}: {len(other)} of {count} tensors have another shape than the configuration makes them, such as {name}: "
+            f"{given} in the file, {own} by the configuration"
+        )
+
+
+def _is_head(model: nn.Module, name: str) -> bool:
+    first = name.split(".")[0]
+    return first != getattr(model, "base_model_prefix", None) and first not in dict(model.named_children())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the progress bars and reports of transformers and diffusers: what their reports say is told here."""
+    from transformers.utils import logging as bars  # lazy: start-up
+
+    loggers = [logging.getLogger(name) for name in ("transformers", "diffusers")]
+    levels, shown = [logger.level for logger in loggers], bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if shown:
+            bars.enable_progress_bar()
+
+
+def first_broken(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> str | None:
+    """Name of the first tensor that holds a NaN or an infinite number; None where there is none. Waits for the device once."""
+    pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
+    names, largest = [], []
+    for name, tensor in pairs:
+        own = (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
+        if own.is_floating_point() and own.numel() and own.device.type != "meta":
+            low, high = own.aminmax()
+            names.append(name)
+            largest.append(torch.maximum(-low, high).float())
+    if not names:
+        return None
+    found = torch.stack([value.to(largest[0].device) for value in largest]).isfinite().tolist()
+    return next((name for name, fine in zip(names, found, strict=True) if not fine), None)
+
+
+def refuse_broken(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]], what: str) -> None:
+    """Raises a UserError that names `what` and the first of its tensors that holds a NaN or an infinite number."""
+    name = first_broken(tensors)
+    if name is not None:
+        raise UserError(
+            f"{what}: tensor {name} holds NaN or infinite numbers: take an earlier checkpoint, or get the file again"
+        )
