@@ -3,19 +3,13 @@
 from collections.abc import Sequence
 
 from tasks.baselines.anchors import anchors_of
-from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
-from tasks.metrics.image.distributions import distribution_scores
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
-from tasks.scoring import (
-    PER_SAMPLE_F1,
-    Reading,
-    aligned,
-    coverage_of,
-    finding_scores,
-    images_of,
-)
-from tasks.task import Anchor, Score
+from tasks.scoring.context import Context
+from tasks.scoring.distributions import distribution_scores
+from tasks.scoring.findings import PER_SAMPLE_F1, Reading, finding_scores
+from tasks.scoring.scores import Score, aligned, coverage_of, images_of
+from tasks.task import Anchor
 
 
 class ImageGeneration:

@@ -6,25 +6,18 @@ from typing import Any
 import numpy as np
 
 from tasks.baselines.anchors import anchors_of
-from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
-from tasks.metrics.clinical.scores import clinical_scores
 from tasks.metrics.pair.diversity import distinct_n, distinct_share, mean_length
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.captioning import CaptionScore, protocol_named
 from tasks.metrics.text.ngrams import References
 from tasks.metrics.text.report_form import distinct, length_sums, repetition_sums
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
-from tasks.scoring import (
-    PER_SAMPLE_F1,
-    Reading,
-    aligned,
-    coverage_of,
-    finding_scores,
-    make_score,
-    reports_of,
-)
-from tasks.task import Anchor, Score
+from tasks.scoring.clinical import clinical_scores
+from tasks.scoring.context import Context
+from tasks.scoring.findings import PER_SAMPLE_F1, Reading, finding_scores
+from tasks.scoring.scores import Score, aligned, coverage_of, make_score, reports_of
+from tasks.task import Anchor
 
 
 class ReportGeneration:

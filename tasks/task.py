@@ -1,17 +1,17 @@
 """What a task is: it generates with a system, scores what was given, and may ask more, or show more, than others."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from PIL import Image
 
 from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
+from tasks.scoring.scores import Score
 
 if TYPE_CHECKING:
     from medim.data.dataset import PairDataset
-    from tasks.context import Context
-    from tasks.metrics.statistics.additive import Additive
+    from tasks.scoring.context import Context
 
 
 @runtime_checkable
@@ -36,33 +36,6 @@ class Prepared(Protocol):
 
     def prepared(self, cases: Sequence[Case], dataset: "PairDataset") -> "Task":
         """The task, for these cases of this data set."""
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric of one system on one task.
-
-    Attributes:
-        metric: its name, as a column's heading.
-        value: None where it is withheld; `reason` then says why.
-        n: number of cases (for a distribution metric, of generated images).
-        coverage: share of the cases for which the system gave what was asked, in [0, 1].
-        higher_is_better: None for a descriptive value (a prevalence, a share, a length).
-        signature: what has to be equal for two values to be comparable.
-        ci_low, ci_high: 95 % interval, where there is one.
-        additive: the sums that value and interval follow from, where the metric is a function of sums over samples.
-    """
-
-    metric: str
-    value: float | None
-    n: int
-    coverage: float
-    higher_is_better: bool | None
-    signature: Mapping[str, Any]
-    ci_low: float | None = None
-    ci_high: float | None = None
-    reason: str | None = None
-    additive: "Additive | None" = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

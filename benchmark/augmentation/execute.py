@@ -30,9 +30,9 @@ from tasks.augmentation.comparing import compare
 from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings
 from tasks.augmentation.splits import OTHER_SET, REAL_SET, TEST_SET, VALIDATION_SET, Division, divide
 from tasks.cases import own_resolution
-from tasks.context import Context
 from tasks.downstream import open_downstream
 from tasks.protocols import PROTOCOL, Generator, Limited
+from tasks.scoring.context import Context
 
 SPLITS = "splits.json"
 SIGNED = ("regime", "preset", "downstream", "seeds", "real_pairs", "data", "splits", "resolution", "smoke")  # of every record

@@ -20,7 +20,7 @@ from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings
 from tasks.augmentation.statistics import METHOD, Effect
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.scoring import MACRO_F1
+from tasks.scoring.findings import MACRO_F1
 
 JSON, CSV, MARKDOWN, PLOT = "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png"
 GAIN, RELATIVE = "gain over real-repeated", "relative gain over real-repeated in per cent"

@@ -23,10 +23,10 @@ from medim.common.files import hash_of, write_json
 from tasks.augmentation.arms import Arm, Pools, training_of
 from tasks.augmentation.scoring import Answers, answers_of, score_answers
 from tasks.augmentation.settings import AugmentationSettings
-from tasks.context import Context
 from tasks.downstream.contract import Downstream, Example
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
+from tasks.scoring.context import Context
 
 ARMS_FOLDER = "arms"
 CURVE = "metrics.jsonl"
@@ -37,7 +37,7 @@ class Result:
     """One arm with one seed.
 
     Attributes:
-        scores: fields of `tasks.task.Score` by metric, JSON-able.
+        scores: fields of `tasks.scoring.scores.Score` by metric, JSON-able.
         sums: the sums that the scores are functions of, by metric, in one order of the patients for every result.
         samples: per-sample scores, in the cases' order.
         told: what was trained on what, for how long: `examples`, `added`, `steps`, `augment`, `fitted`, `seconds`.

@@ -35,9 +35,9 @@ from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
 from tasks.cases import has_images, own_resolution
-from tasks.context import Context
 from tasks.metrics.image.memorisation import ALPHA
 from tasks.protocols import Generator, Limited, Scorable
+from tasks.scoring.context import Context
 
 PIXELS = "pixels"
 

@@ -21,11 +21,11 @@ from medim.data.dataset import Checker, PairDataset
 from medim.data.sources.selection import Subset
 from medim.imaging.images import square
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.memorisation.screening import Screen
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.memorisation import Nearest, Rows, nearest, nearest_of_views, severity
 from tasks.protocols import Scorable
+from tasks.scoring.context import Context
 
 NEAR_COPIES, CREDENTIALED, UNSCREENED = "near-copies", "credentialed", "unscreened"
 ALLOWANCES = (CREDENTIALED, NEAR_COPIES, UNSCREENED)

@@ -21,7 +21,7 @@ from medim.common.errors import UserError
 from medim.common.files import atomic_path, hash_of
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.task import Score
+from tasks.scoring.scores import Score
 
 STATISTICS = "statistics"
 SIGNATURE = "statistics"  # the key of a record's signature that names file and metric

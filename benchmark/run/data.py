@@ -18,15 +18,15 @@ from medim.data.dataset import PairDataset
 from medim.perception.inception import find_weights
 from medim.perception.space import DEFAULT, open_features
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.metrics.clinical.weights import FOLDERS, weights_folder
-from tasks.metrics.extensions import versions as extensions
 from tasks.metrics.pair.domains import DomainReader
 from tasks.metrics.text.captioning import RELEASED
 from tasks.metrics.text.embeddings import text_encoder
 from tasks.metrics.text.ngrams import ReferenceCache
 from tasks.metrics.text.nltk_meteor import wordnet_synonyms
 from tasks.protocols import PROTOCOL, Case
+from tasks.scoring.context import Context
+from tasks.scoring.extensions import versions as extensions
 
 TRAIN_PER_CASE = 4
 RELEASED_WEIGHTS = ("inception", "inception-clean")  # spaces whose weights are found where they are known to be put

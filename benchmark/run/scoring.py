@@ -18,10 +18,10 @@ from benchmark.run.predictions import PredictionStore, file_name
 from benchmark.run.samples import ANCHOR_IMAGES, SAMPLES, write_samples
 from medim.common.files import atomic_path, hash_of
 from tasks.cases import has_images
-from tasks.metrics.extensions import extra_scores
 from tasks.protocols import Case, Prediction, Reconstructs
-from tasks.scoring import FAILED
-from tasks.task import Anchor, Depicts, Exhibits, Score, Task
+from tasks.scoring.extensions import extra_scores
+from tasks.scoring.scores import FAILED, Score
+from tasks.task import Anchor, Depicts, Exhibits, Task
 
 UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
 RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
@@ -32,7 +32,7 @@ class Scored:
     """The scores of one system on one task.
 
     Attributes:
-        scores: fields of `tasks.task.Score`, by name.
+        scores: fields of `tasks.scoring.scores.Score`, by name.
         command, commit, created: of the command that scored, which may be an earlier one.
         generated_by: commits of the code that generated, which may be older than the one that scored; empty for an anchor.
     """

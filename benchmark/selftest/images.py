@@ -15,14 +15,14 @@ from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
 from medim.imaging.images import read_image, to_images, to_tensor
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.image_generation import ImageGeneration
 from tasks.metrics.image.extrapolation import frechet_infinity
 from tasks.metrics.image.frechet import Moments, frechet_distance
 from tasks.metrics.image.kernel import kernel_distance
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.protocols import Case, Prediction
-from tasks.scoring import MACRO_F1
+from tasks.scoring.context import Context
+from tasks.scoring.findings import MACRO_F1
 
 COUNT, SIDE = 64, 64
 FEW = 4  # images that stand for all

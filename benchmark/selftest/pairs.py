@@ -8,12 +8,12 @@ from PIL import Image
 from benchmark.selftest.run import Sheet
 from medim.data.loading import load_dataset
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.joint.task import JointGeneration
 from tasks.memorisation.task import FLAGGED, PLANTED_FOUND, PLANTED_ON_TOP, VERBATIM, Memorisation
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.protocols import Case, Prediction
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score
 
 DATA = "phantom:train=0.5%"  # some 250 training pairs
 COUNT, SIDE = 64, 64

@@ -13,14 +13,14 @@ from medim.common.errors import UserError
 from medim.data.loading import load_dataset
 from medim.data.phantom.v1.names import CHEST
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.captioning import METRICS as LEXICAL
 from tasks.metrics.text.java import java_problem
 from tasks.metrics.text.ptb import tokenise_jar, tokenise_python
 from tasks.protocols import Case, Prediction
 from tasks.report_generation import ReportGeneration
-from tasks.scoring import MACRO_F1
+from tasks.scoring.context import Context
+from tasks.scoring.findings import MACRO_F1
 
 SPLIT, COUNT = "test", 300
 RELEASED = "medim-paper-v1"

@@ -26,7 +26,7 @@ from benchmark.speed.train import ROOF_SIDE, matmul_seconds
 from medim.pipeline import MeDiMPipeline
 from tasks import TASKS
 from tasks.protocols import Case, Prediction
-from tasks.task import Score
+from tasks.scoring.scores import Score
 
 KEPT = ("joint agreement", "finding MCC", "macro finding F1", "max ", "domain ")
 """Scores that stand in the table begin so."""

@@ -21,7 +21,7 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.decoder import refuse
 from medim.sampling.settings import SamplerSettings
 from tasks.metrics.statistics.paired import System, compare_all, verdict
-from tasks.task import Score
+from tasks.scoring.scores import Score
 
 RELEASED = "released"
 SAMPLER = SamplerSettings(procedure="released")

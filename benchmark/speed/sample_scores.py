@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from tasks.context import Context
 from tasks.joint.agreement import AGREEMENT, agreement_scores
 from tasks.joint.domains import domain_scores
 from tasks.protocols import Case, Prediction
-from tasks.scoring import MACRO_F1, Reading, aligned, coverage_of, finding_scores, images_of, reports_of
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.findings import MACRO_F1, Reading, finding_scores
+from tasks.scoring.scores import Score, aligned, coverage_of, images_of, reports_of
 
 HEADLINES = {"joint-generation": AGREEMENT, "image-generation": MACRO_F1, "report-generation": MACRO_F1}
 """The score of each task that samplers are compared by: an F1 each."""

@@ -11,7 +11,7 @@ from tasks.augmentation.settings import REPEATED
 from tasks.augmentation.statistics import Crossed, Effect, Equivalence, Exchange
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.paired import holm
-from tasks.scoring import MACRO_F1
+from tasks.scoring.findings import MACRO_F1
 
 Sums = Mapping[str, Mapping[str, Sequence[Additive]]]
 """By metric, by arm's name: one entry a seed."""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tasks.context import Context
 from tasks.downstream.contract import FindsLabels, Fitted, WritesReports
 from tasks.protocols import Case, Prediction
 from tasks.report_generation import ReportGeneration
-from tasks.scoring import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
+from tasks.scoring.scores import Score
 
 BATCH = 64
 PRIMARY = (MACRO_F1, "BLEU-4")  # the first that can be had is what arms are compared by

@@ -7,12 +7,12 @@ import numpy as np
 from PIL import Image
 
 from medim.common.errors import UserError
-from tasks.context import Context
 from tasks.editing.reports import Change
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.scoring import because, checker_details, coverage_of, make_score
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.findings import checker_details
+from tasks.scoring.scores import Score, because, coverage_of, make_score
 
 HITS, KEPT, BOTH = "edit hit rate", "other findings kept", "hit and others kept"
 OUTSIDE, REGION = "tokens changed outside the region", "share of tokens redrawn"

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from medim.data.dataset import PairDataset
-from tasks.context import Context
 from tasks.editing.regions import knows_regions, true_regions
 from tasks.editing.reports import Change, Rewriter
 from tasks.editing.scores import editing_scores
 from tasks.generating import check_seeds, timed_batch
 from tasks.protocols import Answered, Case, Edits, Generator, Prediction, Reconstructs
-from tasks.scoring import aligned, images_of
-from tasks.task import Anchor, Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, aligned, images_of
+from tasks.task import Anchor
 
 
 @dataclass(frozen=True)

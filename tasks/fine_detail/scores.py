@@ -9,14 +9,13 @@ import numpy as np
 
 from medim.common.csv_text import csv_text
 from medim.common.errors import UserError
-from tasks.context import Context
 from tasks.fine_detail.limits import LEVEL, area_under_curve, crossing
 from tasks.fine_detail.probes import Lesion
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import MINIMUM_PATIENTS, RESAMPLES, Interval, percentile_interval
 from tasks.protocols import Case, Prediction
-from tasks.scoring import make_score
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, make_score
 
 DRAWN, TOKENS, GENERATED = "drawn", "tokens", "generated"
 NONE = "without"

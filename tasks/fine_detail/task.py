@@ -14,15 +14,15 @@ from PIL import Image
 
 from medim.data.dataset import PairDataset
 from medim.imaging.images import square
-from tasks.context import Context
 from tasks.fine_detail.limits import spot_diameter
 from tasks.fine_detail.probes import Probe, draws_probes, probes_of
 from tasks.fine_detail.scores import DRAWN, GENERATED, NONE, TOKENS, DetailScores
 from tasks.fine_detail.sheet import sheet_of
 from tasks.generating import check_seeds, timed_batch
 from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
-from tasks.scoring import aligned
-from tasks.task import Anchor, Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, aligned
+from tasks.task import Anchor
 
 
 @runtime_checkable

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from medim.common.errors import UserError
-from tasks.context import Context
 from tasks.metrics.clinical.findings import Counts, Findings, prevalence, sample_f1, supported
 from tasks.metrics.pair.consistency import (
     PERMUTATIONS,
@@ -23,8 +22,9 @@ from tasks.metrics.pair.consistency import (
 )
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.scoring import Reading, checker_details, make_score, reference_findings
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.findings import Reading, checker_details, reference_findings
+from tasks.scoring.scores import Score, make_score
 
 AGREEMENT, MCC = "joint agreement", "finding MCC"
 PREVALENCE_ERROR, CO_OCCURRENCE = "max prevalence error", "co-occurrence error"

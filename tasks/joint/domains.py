@@ -6,13 +6,12 @@ from typing import Any
 from PIL import Image
 
 from medim.common.errors import UserError
-from tasks.context import Context, space_signature
 from tasks.metrics.pair.domains import MINIMUM_ACCURACY, NEIGHBOURS, nearest_domains, reading_accuracy
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.embeddings import WeightedWords
 from tasks.protocols import Case
-from tasks.scoring import because, make_score
-from tasks.task import Score
+from tasks.scoring.context import Context, space_signature
+from tasks.scoring.scores import Score, because, make_score
 
 ERROR, AGREEMENT = "max domain share error", "domain agreement"
 

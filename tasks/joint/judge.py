@@ -10,14 +10,13 @@ import numpy as np
 from PIL import Image
 
 from medim.common.errors import UserError, foreign
-from tasks.context import Context
 from tasks.metrics.pair.consistency import Scale
 from tasks.metrics.pair.judge import NEW_TOKENS, PROMPT, Judge
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.protocols import Case
-from tasks.scoring import because, make_score
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, because, make_score
 
 MOST_REFUSALS = 0.1
 ANCHORED = "(x - shuffled) / (real - shuffled), one permutation, real's interval above the shuffled pairs'"

@@ -10,15 +10,14 @@ from PIL import Image
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from tasks.cases import drawn_cases
-from tasks.context import Context, space_signature
 from tasks.metrics.pair.consistency import PERMUTATIONS, Scale
 from tasks.metrics.pair.retrieval import CUTOFFS, MINIMUM_PAIRS, Alignment, align, ranks
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.embeddings import TextSpace, text_space
 from tasks.protocols import Case
-from tasks.scoring import because, make_score
-from tasks.task import Score
+from tasks.scoring.context import Context, space_signature
+from tasks.scoring.scores import Score, because, make_score
 
 TRAINING_PAIRS = 512
 WAYS = ("image to report", "report to image")

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.baselines.anchors import anchors_of
-from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
 from tasks.joint.agreement import agreement_scores
 from tasks.joint.domains import domain_scores
 from tasks.joint.judge import judge_scores
 from tasks.joint.retrieval import retrieval_scores
-from tasks.metrics.image.distributions import distribution_scores
 from tasks.metrics.pair.diversity import distinct_share
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
-from tasks.scoring import aligned, coverage_of, images_of, make_score, reports_of
-from tasks.task import Anchor, Score
+from tasks.scoring.context import Context
+from tasks.scoring.distributions import distribution_scores
+from tasks.scoring.scores import Score, aligned, coverage_of, images_of, make_score, reports_of
+from tasks.task import Anchor
 
 
 class JointGeneration:

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from medim.canvas import MODALITIES
-from tasks.context import Context
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case, Prediction
-from tasks.scoring import make_score
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, make_score
 
 JOINT, GIVEN, IMAGE_GIVEN, ALONE = "joint", "report|image", "image|report", "report"
 OTHER, UNIGRAM = "image of another case", "unigram code"

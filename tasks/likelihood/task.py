@@ -10,12 +10,12 @@ import numpy as np
 
 from medim.data.dataset import PairDataset, pairs
 from medim.data.tokens.cache import unigram_costs
-from tasks.context import Context
 from tasks.generating import check_seeds, timed_batch
 from tasks.likelihood.scores import ALONE, GIVEN, IMAGE_GIVEN, JOINT, OTHER, SIZES, UNIGRAM, LikelihoodScores
 from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs, Scorable
-from tasks.scoring import aligned
-from tasks.task import Anchor, Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, aligned
+from tasks.task import Anchor
 
 DRAWS = 8
 TRAIN_REPORTS = 4096

@@ -11,7 +11,6 @@ import numpy as np
 
 from medim.common.errors import UserError, foreign
 from tasks.baselines.anchors import anchors_of
-from tasks.context import Context
 from tasks.long_form.reading import (
     QUARTERS,
     ReadsStatements,
@@ -28,19 +27,10 @@ from tasks.metrics.text.captioning import protocol_named
 from tasks.metrics.text.report_form import length_sums, repetition_sums
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.report_generation import ReportGeneration
-from tasks.scoring import (
-    PER_SAMPLE_F1,
-    Reading,
-    aligned,
-    because,
-    checker_details,
-    coverage_of,
-    finding_scores,
-    make_score,
-    reference_findings,
-    reports_of,
-)
-from tasks.task import Anchor, Score
+from tasks.scoring.context import Context
+from tasks.scoring.findings import PER_SAMPLE_F1, Reading, checker_details, finding_scores, reference_findings
+from tasks.scoring.scores import Score, aligned, because, coverage_of, make_score, reports_of
+from tasks.task import Anchor
 
 CONTRADICTIONS = "reports that contradict themselves"
 REPEATED = "repeated sentences"

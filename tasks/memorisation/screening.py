@@ -14,7 +14,6 @@ from medim.common.files import hash_of
 from medim.data.dataset import PairDataset, keys_of
 from medim.data.tokens.read_ahead import pixels
 from medim.perception.space import Precomputed
-from tasks.context import Context
 from tasks.memorisation.training_index import TrainingIndex, features_of, patient_numbers
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.memorisation import (
@@ -35,6 +34,7 @@ from tasks.metrics.image.memorisation import (
 )
 from tasks.metrics.text.copied_text import NO_TEXT, Copied, Hashed, copied
 from tasks.protocols import Case
+from tasks.scoring.context import Context
 
 PIXELS = "pixels"
 HELD_OUT = 1000

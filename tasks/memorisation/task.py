@@ -12,15 +12,15 @@ from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.imaging.images import GEOMETRY
 from tasks.baselines.anchors import COPY, copies_of
-from tasks.context import Context, space_signature
 from tasks.joint.task import JointGeneration
 from tasks.memorisation.screening import PIXELS, PLANTED, ImageScreen, Screen, Space
 from tasks.metrics.image.memorisation import ALPHA, SIDE, correlation
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.copied_text import ORDER, Copied, words
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
-from tasks.scoring import aligned, coverage_of, images_of, make_score, reports_of
-from tasks.task import Anchor, Exhibition, Pairing, Score
+from tasks.scoring.context import Context, space_signature
+from tasks.scoring.scores import Score, aligned, coverage_of, images_of, make_score, reports_of
+from tasks.task import Anchor, Exhibition, Pairing
 
 FLAGGED, NOMINAL = "flagged images", "flagged images expected of unseen ones"
 PLANTED_FOUND, PLANTED_ON_TOP = "planted copies found", f"planted copies in the top {PLANTED}"

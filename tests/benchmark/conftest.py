@@ -12,7 +12,8 @@ from medim.common.errors import UserError, unknown
 from medim.pair import ImageReportPair
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case, Prediction
-from tasks.task import Anchor, Score
+from tasks.scoring.scores import Score
+from tasks.task import Anchor
 
 COLOURS = {"red": (200, 0, 0), "blue": (0, 0, 200)}
 

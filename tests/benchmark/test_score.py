@@ -11,10 +11,10 @@ from benchmark.run import runner, scoring
 from benchmark.run.predictions import PredictionStore, file_name
 from benchmark.run.samples import write_samples
 from leaderboard.record import read_records
-from tasks.metrics import extensions
 from tasks.metrics.pair.domains import DomainReader
 from tasks.protocols import Case, Prediction
-from tasks.scoring import make_score
+from tasks.scoring import extensions
+from tasks.scoring.scores import make_score
 
 TASKS = ("image-generation", "report-generation", "joint-generation")
 

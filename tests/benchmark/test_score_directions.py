@@ -6,8 +6,8 @@ from leaderboard.site.choice import higher_is_better
 from medim.data.loading import load_dataset
 from tasks import TASKS
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.protocols import Prediction
+from tasks.scoring.context import Context
 
 
 @pytest.mark.parametrize(("task", "least"), [("long-form", 2), ("report-generation", 5)])

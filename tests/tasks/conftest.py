@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from medim.pair import ImageReportPair
-from tasks.context import Context
 from tasks.metrics.text import meteor
 from tasks.metrics.text.java import java_problem
 from tasks.protocols import Case
+from tasks.scoring.context import Context
 
 LABELS = ("amber", "blue", "coral", "dune")
 SIDE = 16

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmark.export.gate import Gate, NeighbourSearch, Rules
 from benchmark.export.sources import Existing, Generated
 from medim.pair import ImageReportPair
-from tasks.context import Context
+from tasks.scoring.context import Context
 
 SIDE = 16
 

@@ -14,7 +14,7 @@ from medim.checkpoints import shipped
 from medim.common.errors import UserError
 from medim.data import loading
 from medim.data.sources.folder import FolderDataset
-from tasks.context import Context
+from tasks.scoring.context import Context
 
 PRIVATE = "PhysioNet Credentialed Health Data License 1.5.0"
 

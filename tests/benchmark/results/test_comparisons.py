@@ -19,7 +19,7 @@ from medim.common.errors import UserError
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.paired import BOOTSTRAP, RANDOMISATION, TRAININGS
 from tasks.protocols import Case
-from tasks.task import Score
+from tasks.scoring.scores import Score
 
 N = 120
 CASES = [Case(f"c{i}", f"p{i}", None, Image.new("RGB", (4, 4)), "text", None) for i in range(N)]

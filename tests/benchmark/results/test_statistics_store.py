@@ -9,7 +9,7 @@ from medim.common.errors import UserError
 from tasks import TASKS
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.task import Score
+from tasks.scoring.scores import Score
 
 assert TASKS  # registers the functions of sums
 IMAGE = Image.new("RGB", (4, 4))

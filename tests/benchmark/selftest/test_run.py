@@ -207,7 +207,7 @@ def test_everything_behaves():
 
 def test_pairs_know_their_metrics():
     """The names that the checks of pairs single out are names of scores."""
-    from tasks.task import Score
+    from tasks.scoring.scores import Score
 
     def score(metric, better):
         return Score(metric, 0.5, 4, 1.0, better, {})

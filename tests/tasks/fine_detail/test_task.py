@@ -11,10 +11,10 @@ from medim.common.errors import UserError
 from medim.data.loading import load_dataset
 from tasks import TASKS
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.fine_detail.limits import area_under_curve, crossing, monotone, smallest_seen, spot_diameter
 from tasks.fine_detail.probes import NODULE_V1, probes_of
 from tasks.protocols import Prediction
+from tasks.scoring.context import Context
 
 TASK = TASKS["fine-detail"]
 

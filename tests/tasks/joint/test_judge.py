@@ -6,7 +6,7 @@ import pytest
 from tasks import TASKS
 from tasks.joint.judge import judge_scores
 from tasks.metrics.pair.judge import Verdict
-from tasks.scoring import coverage_of
+from tasks.scoring.scores import coverage_of
 
 TASK = TASKS["joint-generation"]
 FOLDER = Path("some-judge")

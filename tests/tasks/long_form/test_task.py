@@ -7,7 +7,6 @@ from medim.data.loading import load_dataset
 from medim.data.phantom.v1.report_checker import PhantomReportChecker
 from tasks import TASKS
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.long_form.reading import (
     bare,
     contradicted,
@@ -19,6 +18,7 @@ from tasks.long_form.reading import (
     sentences_of,
 )
 from tasks.protocols import Prediction
+from tasks.scoring.context import Context
 
 TASK = TASKS["long-form"]
 F = frozenset

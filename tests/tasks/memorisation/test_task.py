@@ -13,12 +13,12 @@ from medim.data.dataset import Keys
 from medim.pair import ImageReportPair
 from tasks import TASKS
 from tasks.cases import cases_of
-from tasks.context import Context
 from tasks.memorisation.screening import Screen
 from tasks.memorisation.task import Memorisation
 from tasks.metrics.image.memorisation import Threshold
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Prediction
+from tasks.scoring.context import Context
 from tasks.task import Exhibits
 
 SIDE = 24

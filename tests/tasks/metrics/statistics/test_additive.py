@@ -8,8 +8,7 @@ from medim.common.errors import UserError
 from tasks.metrics.clinical.findings import Counts, macro_f1
 from tasks.metrics.statistics.additive import COMBINERS, HOMES, Additive, combiner
 from tasks.metrics.statistics.bootstrap import wilson_interval
-from tasks.scoring import make_score
-from tasks.task import Score
+from tasks.scoring.scores import Score, make_score
 
 PATIENTS = [f"p{index // 2}" for index in range(60)]
 

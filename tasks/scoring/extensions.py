@@ -7,16 +7,15 @@ from importlib.metadata import entry_points
 
 from medim.common.errors import UserError, foreign
 from medim.common.offline import offline
-from tasks.context import Context
 from tasks.protocols import Case, Prediction
-from tasks.scoring import because, make_score
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, because, make_score
 
 ENTRY_POINTS = "medim.metrics"
 Metric = Callable[[str, Sequence[Case], Sequence[Prediction], Context], Sequence[Score]]
 """(task's name, cases, predictions in any order, context) -> scores; nothing for a task that it has no part in.
 
-`tasks.scoring.make_score` makes a score with its signature, and its interval where an `Additive` is given.
+`tasks.scoring.scores.make_score` makes a score with its signature, and its interval where an `Additive` is given.
 """
 
 
@@ -50,7 +49,7 @@ def _checked(scores: Sequence[Score], others: Sequence[Score]) -> list[Score]:
     names = [score.metric for score in others]
     for score in scores:
         if not isinstance(score, Score):
-            raise TypeError(f"gave {type(score).__name__} and no tasks.task.Score")
+            raise TypeError(f"gave {type(score).__name__} and no tasks.scoring.scores.Score")
         if not score.metric or not score.metric.isprintable():
             raise ValueError(f"a score is called {score.metric!r}")
         if score.metric in names:

@@ -1,7 +1,7 @@
 import pytest
 
 from medim.common.errors import UserError
-from tasks.context import NO_FINDINGS, Context, space_signature
+from tasks.scoring.context import NO_FINDINGS, Context, space_signature
 
 
 def test_equal_content_is_measured_once(world):

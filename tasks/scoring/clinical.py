@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from medim.common.errors import UserError, foreign
-from tasks.context import Context
 from tasks.metrics.clinical import pathology_entities, radgraph
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
 from tasks.metrics.clinical.chest_labels import label_scores
 from tasks.metrics.signature import package
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.scoring import because, coverage_of, make_score
-from tasks.task import Score
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score, because, coverage_of, make_score
 
 if TYPE_CHECKING:
     from tasks.metrics.clinical.chexbert import CheXbert

@@ -5,9 +5,9 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from medim.common.errors import UserError
-from tasks.context import Context
-from tasks.metrics import extensions
-from tasks.task import Score
+from tasks.scoring import extensions
+from tasks.scoring.context import Context
+from tasks.scoring.scores import Score
 
 
 def half(task, cases, predictions, context):
@@ -66,7 +66,7 @@ def raising(error):
         (raising(SystemExit("out")), "SystemExit: out"),
         (raising(UserError("give it a file")), "give it a file"),
         (lambda *_: None, "TypeError: "),
-        (lambda *_: [0.5], "TypeError: gave float and no tasks.task.Score"),
+        (lambda *_: [0.5], "TypeError: gave float and no tasks.scoring.scores.Score"),
         (lambda *_: [score(value="high")], "ValueError: could not convert"),
         (lambda *_: [score(value=float("nan"))], "ValueError: 'm' has nan"),
         (lambda *_: [score(value="0.5")], "TypeError: 'm' has '0.5': a number is needed"),

@@ -10,12 +10,12 @@ from medim.perception.array import image_key, write_features
 from medim.perception.hub import IMAGE_EMBEDDING, Encoder
 from medim.perception.inception import InceptionFeatures
 from medim.perception.space import open_features
-from tasks.context import Context
 from tasks.metrics.image import extrapolation, frechet, inception, kernel
 from tasks.metrics.image.coverage import coverage_of_features
-from tasks.metrics.image.distributions import Names, distribution_scores
 from tasks.metrics.image.frechet import Moments, frechet_distance
 from tasks.metrics.statistics.jackknife import standard_error
+from tasks.scoring.context import Context
+from tasks.scoring.distributions import Names, distribution_scores
 
 IN_SPACE = [
     "KID (pooled)",

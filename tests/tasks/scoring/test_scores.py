@@ -2,7 +2,8 @@ import pytest
 
 from medim.common.errors import UserError
 from tasks.protocols import Prediction
-from tasks.scoring import aligned, images_of, reference_findings, reports_of
+from tasks.scoring.findings import reference_findings
+from tasks.scoring.scores import aligned, images_of, reports_of
 
 
 def test_predictions_are_put_in_the_cases_order(world):

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub import constants
 
-from tasks.context import Context
-from tasks.metrics.clinical import scores as clinical
 from tasks.metrics.clinical.radgraph import RadGraph
-from tasks.metrics.clinical.scores import clinical_scores
+from tasks.scoring import clinical as clinical
+from tasks.scoring.clinical import clinical_scores
+from tasks.scoring.context import Context
 
 CHEST = ("Small left pleural effusion.", "No pneumothorax. The heart is enlarged.", "Clear lungs. No effusion.")
 PATHOLOGY = ("Squamous cell carcinoma of the lung.", "No atypia in the breast.")

@@ -15,7 +15,6 @@ from medim.perception.efficientnet import EfficientNetLite0Features
 from medim.perception.hub import Encoder
 from medim.perception.inception import InceptionFeatures
 from medim.perception.space import Space
-from tasks.context import Context, space_signature
 from tasks.metrics.image import extrapolation, frechet, inception, kernel
 from tasks.metrics.image.coverage import NEIGHBOURS, CoverageMetric
 from tasks.metrics.image.features import FeatureBank
@@ -26,8 +25,8 @@ from tasks.metrics.pair.diversity import PAIRS, duplicate_share, ms_ssim_of_pair
 from tasks.metrics.statistics.bootstrap import Interval, too_few
 from tasks.metrics.statistics.jackknife import METHOD, standard_error, t_interval
 from tasks.protocols import Case
-from tasks.scoring import because, coverage_of, make_score
-from tasks.task import Score
+from tasks.scoring.context import Context, space_signature
+from tasks.scoring.scores import Score, because, coverage_of, make_score
 
 SHARES = ("precision", "recall", "density", "coverage")
 

@@ -1,0 +1,1 @@
+"""From predictions to scores: what every task shares above the metrics themselves."""
