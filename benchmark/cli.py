@@ -10,12 +10,18 @@ from typing import Any
 
 import click
 
+from benchmark import INTERRUPTED, STOPPED
 from benchmark.doctor.installation import MEND, trouble
-from benchmark.status import INTERRUPTED, STOPPED
-from benchmark.streams import open_closed
 
-if None in (sys.stdin, sys.stdout, sys.stderr):
-    open_closed()
+if None in (
+    sys.stdin,
+    sys.stdout,
+    sys.stderr,
+):  # closed by `>&-`: the next file opened would get its number, and what is printed
+    for _number, _name, _mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, _name) is None:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            setattr(sys, _name, open(_number, _mode, encoding="utf-8", closefd=False))  # noqa: SIM115  # for the whole process
 if (_trouble := trouble()) is not None:
     print(f"{'error' if _trouble.fatal else 'warning'}: {_trouble.what}: {MEND}", file=sys.stderr)
     if _trouble.fatal:

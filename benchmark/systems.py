@@ -1,12 +1,19 @@
-"""What `--model` means: a trained model, an adapter of another library's, a baseline, or a generator of another package."""
+"""What `--model` means: a trained model, an adapter of another library's, a baseline, or a generator of another package.
 
+Also what of the data goes with a model's samples: the checkers that may steer it, and the terms of use.
+"""
+
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from medim.checkpoints import resolve
 from medim.common.errors import UserError
+from medim.common.files import read_mapping
 from medim.data.dataset import Checker, PairDataset
+from medim.data.sources.selection import Subset
 from tasks.protocols import Answered, Generator
 
 if TYPE_CHECKING:
@@ -15,6 +22,7 @@ if TYPE_CHECKING:
 ENTRY_POINTS = "medim.generators"
 SAMPLING, DTYPE = "sampling.", "dtype"
 NEEDED = ("name", "fingerprint", "settings", "generate_images", "generate_reports", "generate_pairs")
+RESTRICTED = ("credentialed", "physionet", "data use agreement", "dua", "restricted")
 Factory = Callable[[str | None, str, Mapping[str, str]], Generator]
 """What an entry point names: (argument after the colon or None, device, settings of --set) -> Generator."""
 
@@ -38,27 +46,30 @@ def open_model(
     Raises:
         UserError: an unknown system or setting, missing or damaged weights.
     """
-    kind, colon, argument = name.partition(":")
+    kind, _, argument = name.partition(":")
     if kind in ("diffusers", "transformers", "baseline") and not argument:
         example = "baseline:nearest-neighbour" if kind == "baseline" else f"{kind}:FOLDER-or-hub-id"
         raise UserError(f"--model {name} needs more: {example}")
-    if kind == "diffusers" and colon:
-        from tasks.adapters.diffusers_text_to_image import DiffusersTextToImage
+    if kind == "diffusers":
+        from tasks.adapters.diffusers_text_to_image import DiffusersTextToImage  # lazy: start-up
 
         return DiffusersTextToImage.from_pretrained(argument, best_device(device), overrides)
-    if kind == "transformers" and colon:
-        from tasks.adapters.transformers_image_to_text import TransformersImageToText
+    if kind == "transformers":
+        from tasks.adapters.transformers_image_to_text import TransformersImageToText  # lazy: start-up
 
         return TransformersImageToText.from_pretrained(argument, best_device(device), overrides)
-    if kind == "baseline" and colon:
+    if kind == "baseline":
         if dataset is None:
             raise UserError(f"--model {name} draws on a data set: it serves `run`, with --data")
-        from tasks.baselines.systems import open_baseline
+        from tasks.baselines.systems import open_baseline  # lazy: start-up
 
         return open_baseline(argument, dataset, best_device(device), overrides, features)
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if kind in registered:
-        return _from_entry_point(kind, registered[kind].load(), argument or None, best_device(device), overrides)
+        factory: Factory = registered[kind].load()
+        system = factory(argument or None, best_device(device), overrides)
+        check_generator(system, f"generator '{kind}' of the group {ENTRY_POINTS}")
+        return system
     return open_pipeline(name, device, overrides, dataset)
 
 
@@ -77,8 +88,8 @@ def open_pipeline(
     for key in overrides:
         if key != DTYPE and not key.startswith(SAMPLING):
             raise UserError(f"--set {key}: a trained model takes dtype and sampler settings, such as {SAMPLING}image.steps=32")
-    from medim.pipeline import MeDiMPipeline
-    from tasks.adapters.adapter import dtype_of
+    from medim.pipeline import MeDiMPipeline  # lazy: start-up
+    from tasks.adapters.adapter import dtype_of  # lazy: start-up
 
     pipeline = MeDiMPipeline.from_pretrained(name, device=device, dtype=dtype_of(overrides.get(DTYPE, "float32")))
     if sampling:
@@ -96,20 +107,28 @@ def checkers_that_steer(dataset: PairDataset) -> tuple[Checker, Checker]:
     Raises:
         UserError: it lacks one of them.
     """
-    from benchmark.export.gate import steering_checkers
-
     images, reports = steering_checkers(dataset)
     if images is None or reports is None:
         raise UserError(f"data set '{dataset.name}' has no checkers that steer: {SAMPLING}steering.* cannot be used with it")
     return images, reports
 
 
-def _from_entry_point(
-    name: str, factory: Factory, argument: str | None, device: str, overrides: Mapping[str, str]
-) -> Generator:
-    system = factory(argument, device, overrides)
-    check_generator(system, f"generator '{name}' of the group {ENTRY_POINTS}")
-    return system
+@runtime_checkable
+class Steers(Protocol):
+    """A data set with a checker of images that steers."""
+
+    def steering_image_checker(self) -> Checker: ...
+
+
+def steering_checkers(dataset: PairDataset) -> tuple[Checker | None, Checker | None]:
+    """The checker of images that steers and the checker of reports; None, None where the data set lacks one of them."""
+    base = dataset
+    while isinstance(base, Subset):
+        base = base.base
+    reports = dataset.report_checker()
+    if reports is None or not isinstance(base, Steers):
+        return None, None
+    return base.steering_image_checker(), reports
 
 
 def check_generator(system: object, what: str) -> None:
@@ -120,7 +139,37 @@ def check_generator(system: object, what: str) -> None:
 
 
 def best_device(device: str | None) -> str:
-    """The device that is asked for, else the GPU where there is one; a UserError where there is no such device."""
-    from medim.devices import chosen_device
+    """The device as given, else the GPU where there is one. Raises UserError: there is no such device."""
+    from medim.devices import chosen_device  # lazy: start-up
 
     return str(chosen_device(device))
+
+
+def withheld(terms: str) -> bool:
+    """Whether images and reports of data under these terms stay out of pages, galleries and exports.
+
+    The marks are whole words, alone or in the plural, in any case, with any punctuation.
+
+    >>> withheld("PhysioNet Credentialed Health Data License 1.5.0"), withheld("CC BY 4.0")
+    (True, False)
+    """
+    words = re.sub(r"[\W_]+", " ", terms.lower())
+    return re.search(rf"\b({'|'.join(RESTRICTED)})s?\b", words) is not None
+
+
+def joined(*terms: str | None) -> str:
+    """Each of the terms once, as one text.
+
+    >>> joined("CC BY 4.0; CC0-1.0", None, "CC0-1.0")
+    'CC BY 4.0; CC0-1.0'
+    """
+    return "; ".join(dict.fromkeys(part for text in terms if text is not None for part in text.split("; ")))
+
+
+def model_terms(name: str) -> str | None:
+    """The terms of the data that the trained model `name` learned from; None where it states none, or is of another kind."""
+    try:
+        card = resolve(name) / "training.json"
+    except UserError:  # an adapter, a baseline, a generator of another package; `open_model` knows whether it is none of these
+        return None
+    return read_mapping(card).get("terms") if card.is_file() else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, shipped, tokenizer_arm
 from benchmark.ablation.evaluation import EVALUATION
 from benchmark.ablation.inputs import check_inputs
@@ -17,7 +18,6 @@ from benchmark.ablation.report import TABLE, write_report
 from benchmark.ablation.work import JOB_LOCK
 from benchmark.results.provenance import command_line
 from benchmark.run.generation import FAILURES
-from benchmark.status import DONE, WITH_FAILURES
 from benchmark.systems import SAMPLING, checkers_that_steer
 from medim.common.errors import UserError
 from medim.common.files import write_text

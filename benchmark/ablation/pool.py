@@ -12,8 +12,8 @@ from typing import IO
 
 from tqdm import tqdm
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.ablation.plan import Job, python_command
-from benchmark.status import DONE, WITH_FAILURES
 
 LOG = "log.txt"
 POLL_SECONDS = 0.5

@@ -7,7 +7,7 @@ from benchmark.ablation.comparison import Row
 from benchmark.ablation.plan import Plan
 from benchmark.ablation.stored import Measured
 from benchmark.results.provenance import command_line, commit, now, versions
-from benchmark.terms import withheld
+from benchmark.systems import withheld
 from leaderboard.record import Record
 from medim.common.files import hash_of
 from medim.data.dataset import PairDataset

@@ -13,7 +13,7 @@ from benchmark.ablation.remarks import remarks
 from benchmark.ablation.stored import Measured, read_plan
 from benchmark.ablation.tables import Setting, json_value, markdown, table_text
 from benchmark.results.provenance import command_line
-from benchmark.terms import withheld
+from benchmark.systems import withheld
 from leaderboard.record import write_records
 from medim.common.errors import UserError
 from medim.common.files import sweep, write_json, write_text

@@ -11,8 +11,8 @@ import sys
 import threading
 from pathlib import Path
 
+from benchmark import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from benchmark.ablation.plan import CACHE, RUN, Job, train_command
-from benchmark.status import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from leaderboard.errors import LeaderboardError
 from medim.common.errors import UserError, plain
 from medim.common.locks import LOCK, held, locked

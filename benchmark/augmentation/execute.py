@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from benchmark import DONE
 from benchmark.augmentation.presets import PREFIX, load_preset
 from benchmark.augmentation.regime import check_regime
 from benchmark.augmentation.report import statements, table
@@ -17,9 +18,7 @@ from benchmark.results.provenance import command_line, commit, now, versions
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.execute import HasResolution
 from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
-from benchmark.status import DONE
-from benchmark.systems import best_device, open_model
-from benchmark.terms import joined, model_terms, withheld
+from benchmark.systems import best_device, joined, model_terms, open_model, withheld
 from leaderboard.build import build
 from leaderboard.record import write_records
 from medim.common.errors import UserError

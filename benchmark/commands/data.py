@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.cli import NearestGroup
 from benchmark.commands.options import NearestChoice, limit_option, out_option, overwrite_option, seed_option, set_option
-from benchmark.status import DONE, WITH_FAILURES
 from medim.data.checks.report import ALLOWABLE
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from benchmark import WITH_FAILURES
 from benchmark.commands.options import data_option, device_option, out_option, seed_option
-from benchmark.status import WITH_FAILURES
 
 MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "unknown": "?"}
 

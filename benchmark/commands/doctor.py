@@ -2,7 +2,7 @@
 
 import click
 
-from benchmark.status import DONE, WITH_FAILURES
+from benchmark import DONE, WITH_FAILURES
 
 
 @click.command(short_help="What can run here, what is missing, and what provides it.")

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.commands.options import out_option
-from benchmark.status import DONE, WITH_FAILURES
 
 
 @click.command(short_help="Show the metrics changes of known effect, and what each notices.")

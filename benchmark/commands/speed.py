@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.cli import NearestGroup
 from benchmark.commands.options import (
     cache_option,
@@ -16,7 +17,6 @@ from benchmark.commands.options import (
     seed_option,
     set_option,
 )
-from benchmark.status import DONE, WITH_FAILURES
 
 
 @click.group(cls=NearestGroup, short_help="Measure data, training, sampling and scoring.")

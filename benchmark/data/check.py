@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmark import DONE, STOPPED, WITH_FAILURES
 from benchmark.run.generation import FAILURES
-from benchmark.status import DONE, STOPPED, WITH_FAILURES
 from medim.common.errors import UserError
 from medim.common.files import write_json, write_text
 from medim.data.checks.check import LENGTHS, check_dataset, open_for_check

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from benchmark.sampling.contact_sheet import Card, write_pair_sheet
-from benchmark.terms import withheld
+from benchmark.systems import withheld
 from medim.common.errors import UserError
 from medim.data.checks.check import open_for_check
 from medim.data.dataset import PairDataset

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.export.export import CARD, FAILURES, GATE, Outcome, Part, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import (
@@ -20,16 +21,13 @@ from benchmark.export.gate import (
     Gate,
     NeighbourSearch,
     Rules,
-    steering_checkers,
 )
 from benchmark.export.prompts import Prompts
 from benchmark.export.sources import Existing, Generated, Source
 from benchmark.export.twins import GROUNDING, Twins, write_grounding
 from benchmark.export.work import WORK, Work
 from benchmark.run.execute import HasResolution, cache_folder
-from benchmark.status import DONE, WITH_FAILURES
-from benchmark.systems import best_device, open_model
-from benchmark.terms import joined, model_terms, withheld
+from benchmark.systems import best_device, joined, model_terms, open_model, steering_checkers, withheld
 from medim.common.errors import UserError, unknown
 from medim.data import loading
 from medim.data.dataset import PairDataset

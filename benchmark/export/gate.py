@@ -10,7 +10,7 @@ The checker of images is the one that steers: the one that scores never decides 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property, partial
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -18,7 +18,6 @@ from PIL import Image
 from benchmark.export.sources import Candidate
 from medim.common.errors import UserError
 from medim.data.dataset import Checker, PairDataset
-from medim.data.sources.selection import Subset
 from medim.imaging.images import square
 from tasks.cases import cases_of
 from tasks.memorisation.screening import Screen
@@ -53,13 +52,6 @@ class Rules:
     def told(self) -> dict[str, Any]:
         """JSON-able."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
-
-
-@runtime_checkable
-class Steers(Protocol):
-    """A data set with a checker of images that steers."""
-
-    def steering_image_checker(self) -> Checker: ...
 
 
 class NeighbourSearch:
@@ -248,14 +240,3 @@ def agreement(image: frozenset[str], report: frozenset[str]) -> float:
     0.5
     """
     return len(image & report) / len(image | report) if image | report else 1.0
-
-
-def steering_checkers(dataset: PairDataset) -> tuple[Checker | None, Checker | None]:
-    """The checker of images that steers and the checker of reports; None, None where the data set lacks one of them."""
-    base = dataset
-    while isinstance(base, Subset):
-        base = base.base
-    reports = dataset.report_checker()
-    if reports is None or not isinstance(base, Steers):
-        return None, None
-    return base.steering_image_checker(), reports

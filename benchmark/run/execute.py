@@ -6,16 +6,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import click
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.run.cache import FEATURES, default_folder
 from benchmark.run.generation import FAILURES
 from benchmark.run.predictions import file_name
 from benchmark.run.runner import LEADERBOARD, RunResult, run
 from benchmark.run.summary import summary
 from benchmark.sampling.samples import SHEET, sample, slots_of
-from benchmark.status import DONE, WITH_FAILURES
 from benchmark.suites import load_suite
-from benchmark.systems import open_model, open_pipeline
-from benchmark.terms import model_terms, withheld
+from benchmark.systems import model_terms, open_model, open_pipeline, withheld
 from medim.common.errors import UserError
 from medim.data import loading
 from medim.data.dataset import PairDataset

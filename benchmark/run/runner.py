@@ -18,8 +18,7 @@ from benchmark.run.generation import FAILURES, Failure, copy_missing, generate_m
 from benchmark.run.predictions import PredictionStore
 from benchmark.run.samples import REFERENCES
 from benchmark.run.scoring import Scored, Scoring
-from benchmark.systems import check_generator
-from benchmark.terms import joined, withheld
+from benchmark.systems import check_generator, joined, withheld
 from leaderboard.record import Record, write_records
 from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of, write_json

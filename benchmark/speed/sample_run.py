@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.results.provenance import command_line, commit
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.cache import SharedCache
@@ -16,7 +17,6 @@ from benchmark.speed.sample import Bench, line_of, measure_sampler
 from benchmark.speed.sample_baselines import against_released, lines_of, released_of
 from benchmark.speed.sample_results import FIGURES, PARETO, TABLE, write_results
 from benchmark.speed.sweeps import Sweep
-from benchmark.status import DONE, WITH_FAILURES
 from benchmark.systems import DTYPE, checkers_that_steer, open_pipeline
 from medim.common.errors import UserError
 from medim.data.dataset import PairDataset

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from benchmark.export.gate import Gate, Rules, agreement, steering_checkers
+from benchmark.export.gate import Gate, Rules, agreement
 from benchmark.export.sources import Candidate, Place
+from benchmark.systems import steering_checkers
 from medim.common.errors import UserError
 from medim.data.phantom.v1.dataset import PhantomDataset
 from medim.data.sources.selection import Subset
