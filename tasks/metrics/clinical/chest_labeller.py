@@ -3,19 +3,14 @@
 A report is read statement by statement (`chest_text`, `statements`). A word of denial or doubt governs the observations after
 it up to the statement's end, a closing one ("is not seen", "cannot be excluded") those before it. Of several statements on one
 label a positive one outweighs an uncertain one, and that a negative one. `No Finding` is positive where a report names no
-observation but support devices as positive or uncertain. It runs anywhere, and is a stand-in: published clinical F1 rests on
-the labels of CheXbert.
+observation but support devices as positive or uncertain. It needs no weights; published clinical F1 rests on CheXbert.
 
-How well it reads: `medim-bench selftest --labels`; the figures are in `selftest/labelling`. Agreement with the CheXpert labels
-that come with Indiana University reports is low where the given labels err: "heart size within normal limits" stands there as
-cardiomegaly and as an enlarged cardiomediastinum, "no pleural effusions or pneumothorax" as a pneumothorax. Version 1 let a
-denial run on across commas, "with" and "and", and read headings, history and templates as findings: its values are not
-comparable with these, and bear its name.
+Accuracy: `medim-bench selftest --labels`; figures in `selftest/labelling`. Agreement with the CheXpert labels of the Indiana
+reports is low where those labels err: "heart size within normal limits" stands there as cardiomegaly.
 """
 
-import hashlib
-import inspect
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,23 +18,42 @@ from itertools import pairwise
 
 import numpy as np
 
-from tasks.metrics.clinical import chest_terms as terms
 from tasks.metrics.clinical import chest_text, statements
 from tasks.metrics.clinical.chest_labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN, as_findings
+from tasks.metrics.clinical.terms import either, read_terms, rules_hash
 
 NAME = "rule-based chest labels v2 (not CheXbert)"
 NO_FINDING, DEVICES = "No Finding", "Support Devices"
 _WEIGHT = {BLANK: 0, NEGATIVE: 1, UNCERTAIN: 2, POSITIVE: 3}
 
-_MENTIONS = {label: re.compile(rf"\b(?:{pattern})") for label, pattern in terms.MENTIONS.items()}
-_NORMAL = {label: re.compile(rf"\b(?:{pattern})") for label, pattern in terms.NORMAL.items()}
-_DEVICE_FIRST = re.compile(rf"(?:[\w-]+ ){{0,2}}?(?:{terms.MENTIONS[DEVICES]})")
-_NORMALITY, _NORMAL_AFTER, _NORMAL_BEFORE = map(re.compile, (terms.NORMALITY, terms.NORMAL_AFTER, terms.NORMAL_BEFORE))
-_DENIALS, _DENIALS_AFTER = re.compile(terms.DENIALS), re.compile(terms.DENIALS_AFTER)
-_DOUBTS, _DOUBTS_AFTER = re.compile(terms.DOUBTS), re.compile(terms.DOUBTS_AFTER)
-_DOUBTFUL_DENIALS, _NOT_DENIALS = re.compile(terms.DOUBTFUL_DENIALS), re.compile(terms.NOT_DENIALS)
-_CLAUSE_ENDS = re.compile(terms.CLAUSE_ENDS)
-_ANYTHING = re.compile("|".join(stem for label, stems in terms.STEMS.items() for stem in stems))
+_TERMS = read_terms("chest_terms")
+
+
+def _any(alternatives: Sequence[str]) -> str:
+    """One expression for all of them, with <name> replaced by that part of the term list."""
+    pattern = either(alternatives)
+    for name, part in _TERMS["parts"].items():
+        pattern = pattern.replace(f"<{name}>", part)
+    return pattern
+
+
+def _words(name: str) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{_any(_TERMS[name])})\b")
+
+
+def _by_label(name: str) -> dict[str, re.Pattern[str]]:
+    return {label: re.compile(rf"\b(?:{_any(terms)})") for label, terms in _TERMS[name].items()}
+
+
+_MENTIONS, _NORMAL = _by_label("mentions"), _by_label("normal")
+_STEMS: dict[str, list[str]] = _TERMS["stems"]
+_DEVICE_FIRST = re.compile(rf"(?:[\w-]+ ){{0,2}}?(?:{_any(_TERMS['mentions'][DEVICES])})")
+_NORMAL_AFTER, _NORMAL_BEFORE = re.compile(_TERMS["normal_after"]), re.compile(_TERMS["normal_before"])
+_NORMALITY, _CLAUSE_ENDS = _words("normality"), _words("clause_ends")
+_DENIALS, _DENIALS_AFTER = _words("denials"), _words("denials_after")
+_DOUBTS, _DOUBTS_AFTER = _words("doubts"), _words("doubts_after")
+_DOUBTFUL_DENIALS, _NOT_DENIALS = (re.compile(_any(_TERMS[name])) for name in ("doubtful_denials", "not_denials"))
+_ANYTHING = re.compile(either(stem for stems in _STEMS.values() for stem in stems))
 _DENIED_INSIDE = re.compile(r"\b(?:not|no)\b")
 _OR = re.compile(r"^[\s,]*(?:and/)?or(?: \w+)?\s*$")
 
@@ -53,7 +67,7 @@ class _Mention:
 
 
 class ChestLabeller:
-    """Reads labels from reports; also a `medim.data.dataset.Checker`, under the policy that uncertain counts as present."""
+    """Reads labels from reports; as a `medim.data.dataset.Checker` it counts uncertain labels as present."""
 
     name = NAME
     labels = LABELS
@@ -64,7 +78,7 @@ class ChestLabeller:
         return _fingerprint()
 
     def codes(self, reports: Sequence[str | None]) -> np.ndarray:
-        """Codes of each report: int8 (N, 14), in the order of `LABELS`; a missing or blank one has none, not `No Finding`."""
+        """Codes int8 (N, 14) in the order of `LABELS`; a missing or blank report has none, not even `No Finding`."""
         return np.array([_codes(report or "") for report in reports], dtype=np.int8).reshape(-1, len(LABELS))
 
     def __call__(self, items: Sequence[str]) -> list[frozenset[str]]:
@@ -74,10 +88,7 @@ class ChestLabeller:
 
 @lru_cache(maxsize=1)
 def _fingerprint() -> str:
-    import sys
-
-    sources = (terms, chest_text, statements, sys.modules[__name__])
-    return hashlib.sha256("".join(map(inspect.getsource, sources)).encode()).hexdigest()[:16]
+    return rules_hash((chest_text, statements, sys.modules[__name__]), ("chest_terms", "statement_words"))
 
 
 @lru_cache(maxsize=1 << 15)
@@ -114,7 +125,7 @@ def _read(clause: str) -> list[_Mention]:
     mentions = [
         _Mention(label, m.start(), m.end())
         for label, pattern in _MENTIONS.items()
-        if _holds_one(clause, terms.STEMS[label])
+        if _holds_one(clause, _STEMS[label])
         for m in pattern.finditer(clause)
     ]
     if not mentions:
@@ -149,7 +160,7 @@ def _read(clause: str) -> list[_Mention]:
     return mentions + _called_normal(clause, mentions)
 
 
-def _holds_one(clause: str, stems: tuple[str, ...]) -> bool:
+def _holds_one(clause: str, stems: Sequence[str]) -> bool:
     for stem in stems:  # noqa: SIM110 - any() takes twice the time, and this is most of it
         if stem in clause:
             return True

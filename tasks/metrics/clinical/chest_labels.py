@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 
 from tasks.metrics.clinical.findings import Counts, f1, supported
+from tasks.metrics.clinical.terms import read_terms
 from tasks.metrics.statistics.additive import Additive
 
-LABELS = (
-    "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema", "Consolidation", "Pneumonia",
-    "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture", "Support Devices", "No Finding",
-)  # fmt: skip
-FIVE = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
+_TERMS = read_terms("chest_terms")
+LABELS: tuple[str, ...] = tuple(_TERMS["labels"])
+FIVE: tuple[str, ...] = tuple(_TERMS["five"])
 BLANK, POSITIVE, NEGATIVE, UNCERTAIN = range(4)
 SUPPORTED, ALL = "over supported labels", "over all labels"
 POLICIES = ("positive", "negative", "omit")

@@ -9,6 +9,9 @@ import re
 
 from medim.data.archives.sections import CANONICAL
 from tasks.metrics.clinical.statements import BEGINS
+from tasks.metrics.clinical.terms import either, read_terms
+
+_TERMS = read_terms("chest_terms")
 
 
 def _names(*sections: str) -> str:
@@ -63,27 +66,7 @@ _SIGN_BEFORE = re.compile(r"\((?P<sign>[-+\u2212]|neg(?:ative)?|pos(?:itive)?)\)
 _QUERY = re.compile(r"(?:(?<=[\s(,])|^)\?+ ?(?=\w)")
 
 _SHORT = re.compile(r"/|\(|\b(?:bilat|due to|cm|pnas?|atx|effs?|fx|not (?:\w+ )?normal)\b")
-_LONG = tuple(
-    (re.compile(pattern), words)
-    for pattern, words in (
-        (r"\(e?s\)", "s"),
-        (r"\bw/o\b", "without"),
-        (r"\bc/w\b", "consistent with"),
-        (r"\bs/p\b", "status post"),
-        (r"\bb/l\b|\bbilat\b", "bilateral"),
-        (r"\br/o\b", "rule out"),
-        (r"\bw/", "with "),
-        (
-            r"(?<![\d.] )(?<![\d.x-])\bcm\b(?! (?:above|below|from|in|nodule|mass|lesion|proximal|distal))",
-            "cardiomegaly",
-        ),
-        (r"\bpnas?\b", "pneumonia"),
-        (r"\batx\b", "atelectasis"),
-        (r"\b(?:(?:pl|pleural) )?effs?\b", "pleural effusion"),
-        (r"\bfx'?s?\b", "fracture"),
-        (r"\bnot (?:entirely |completely |within )?normal(?: limits| range)?\b", "abnormal"),
-    )
-)
+_LONG = tuple((re.compile(pattern), words) for pattern, words in _TERMS["abbreviations"])
 _MARKED = re.compile(r"xx|__|\[")
 _BOX, _TICKED = re.compile(r"\[ *\]"), re.compile(r"\[ *x *\]")  # of a form
 _MARKS = re.compile(r"\bx{2,}\b|_{2,}|\[[^\]]*\]")  # what de-identification leaves
@@ -94,18 +77,7 @@ _MIXED = re.compile(r"(?m)^\s*[A-Z][a-z]|[.:] [A-Z][a-z]")
 _SENTENCE = re.compile(r"(?<!\d)\.|\.(?!\d)|[;!?\n]|(?:^|\s)\(?\d{1,2}\)\s")
 _BREAKS = re.compile(r"\s+-+\s+|--+|[()\u2013\u2014]")
 
-_ENDS = (
-    r"effusions?|pneumothora(?:x|ces)|consolidations?|edema|oedema|opacit(?:y|ies)|infiltrates?|nodules?|mass(?:es)?|fractures?|"
-    r"disease|process|scar(?:ring)?|thickening|lesions?|granulomas?|scoliosis|abnormalit(?:y|ies)|pneumonia|atelectasis|"
-    r"cardiomegaly|failure|congestion|normal|clear|seen|identified|present|noted|size|limits|enlarged|widened|unremarkable|"
-    r"intact|unchanged|stable|lungs?|base|bases|apex|lobe|place|svc"
-)
-_ORGANS = (
-    r"hearts?(?: size)?|cardiac (?:silhouette|size|contours?)|cardio-?mediastinal (?:silhouette|contours?)|lungs?(?: fields?)?|"
-    r"mediastin\w+(?: contours?)?|pulmonary vascul\w+|hila(?:r contours)?|bones?|bony thorax|osseous structures|"
-    r"visuali[sz]ed \w+|trachea|aorta|diaphragms?|costophrenic angles|pleural spaces?|airspaces"
-)
-_DEVICES = r"tubes?|picc|catheter|line|pacemaker"
+_ENDS, _ORGANS, _DEVICES = (either(_TERMS[name]) for name in ("ends", "organs", "devices"))
 _NAMED = re.compile(r"(?:(?<=^heart)|(?<=^lungs)|(?<=^mediastinum)|(?<=^heart size))\s+[-\u2013\u2014]\s+")
 _SAME_ORGAN = re.compile(
     r"^(?:heart|cardiac|mediastin\w+|cardio\w*mediastin\w+)(?:(?:/| and | & )[a-z]+)?\s*:"
@@ -121,10 +93,7 @@ _RUN_ON = re.compile(
     rf"|(?:an? )?{BEGINS}(?: [\w-]+){{0,3}}? (?:{_ENDS}|{_DEVICES})\b)"
 )
 _NEW_SUBJECT = re.compile(rf"\b(?P<end>[a-z]+) (?=the (?:left |right )?(?:{_ORGANS})(?: \w+){{0,3}}? (?:{_IS})\b)")
-_LEADS_ON = re.compile(
-    r"of|in|the|to|with|both|and|or|at|on|over|for|from|than|that|within|near|behind|into|is|are|was|were|along|under|above|"
-    r"below|if|when|while|where|but|between|by|as|no|nor"
-)
+_LEADS_ON = re.compile(either(_TERMS["leading_on"]))
 
 
 def sentences(report: str) -> list[str] | None:

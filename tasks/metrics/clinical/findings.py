@@ -76,40 +76,27 @@ def macro_f1(totals: np.ndarray) -> np.ndarray:
     return f1(totals).mean(axis=-1)
 
 
-def micro_f1(totals: np.ndarray) -> np.ndarray:
-    """F1 of the pooled counts: totals (..., 3, L) -> (...)."""
-    return f1(totals.sum(axis=-1, keepdims=True))[..., 0]
-
-
-def macro_statistic(labels: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Macro F1 of flattened totals (R, 3 L), of which the combiner "macro-f1" is made.
-
-    The macro mean of a resample runs over the labels that its references still support.
-    """
-    return lambda sums: _macro_of(f1, sums, labels)
-
-
 @combiner("macro-f1", bounds=(0, 1))
 def macro_f1_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
-    """Macro F1 of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
+    """Macro F1 of TP, FP, FN of L labels, (R, 3 L) -> (R,), over the labels that the (resampled) references support."""
     return _macro_of(f1, sums, labels)
 
 
 @combiner("macro-f1-all", bounds=(0, 1))
 def macro_f1_of_all_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
-    """Macro F1 of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over all L: a label on neither side counts as 0."""
+    """The same over all L labels: one on neither side counts as 0."""
     return macro_f1(sums.reshape(len(sums), 3, labels))
 
 
 @combiner("macro-precision", bounds=(0, 1))
 def macro_precision_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
-    """Macro precision of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
+    """Macro precision over the labels that the references support: (R, 3 L) -> (R,)."""
     return _macro_of(precision, sums, labels)
 
 
 @combiner("macro-recall", bounds=(0, 1))
 def macro_recall_of_sums(sums: np.ndarray, *, labels: int) -> np.ndarray:
-    """Macro recall of TP, FP, FN of L labels each, (R, 3 L) -> (R,), over the labels that the references support."""
+    """Macro recall over the labels that the references support: (R, 3 L) -> (R,)."""
     return _macro_of(recall, sums, labels)
 
 

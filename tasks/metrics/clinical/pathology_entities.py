@@ -7,18 +7,16 @@ denial stands before it in its statement, or a closing one after it. An organ ne
 misses are added up over captions. It measures shared vocabulary, not correctness: a term that the list lacks does not count.
 """
 
-import hashlib
-import inspect
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from tasks.metrics.clinical import pathology_terms as terms
 from tasks.metrics.clinical import statements
-from tasks.metrics.clinical.findings import f1
+from tasks.metrics.clinical.terms import either, read_terms, rules_hash
 from tasks.metrics.statistics.additive import Additive
 
 NAME = "caption-entity F1 (term list v2)"
@@ -36,10 +34,7 @@ class Entity(NamedTuple):
 @lru_cache(maxsize=1)
 def fingerprint() -> str:
     """Hash of the term list and of the rules that read it."""
-    import sys
-
-    sources = (terms, statements, sys.modules[__name__])
-    return hashlib.sha256("".join(map(inspect.getsource, sources)).encode()).hexdigest()[:16]
+    return rules_hash((statements, sys.modules[__name__]), ("pathology_terms", "statement_words"))
 
 
 @lru_cache(maxsize=1 << 15)
@@ -81,34 +76,29 @@ def entity_f1(references: Sequence[str], hypotheses: Sequence[str | None], patie
     return Additive(sums, tuple(patients), "micro-f1") if sums[:, [0, 2]].any() else None
 
 
-def caption_f1(sums: np.ndarray) -> np.ndarray:
-    """F1 of each caption alone: (N, 3) -> (N,); 0 where neither side names an entity."""
-    return f1(sums[:, :, None])[:, 0]
-
-
 def _any(words: Sequence[str]) -> str:
-    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+    return either(re.escape(word) for word in sorted(words, key=len, reverse=True))
 
 
 @lru_cache(maxsize=1)
 def _forms() -> tuple[dict[str, tuple[str, str]], re.Pattern[str]]:
     """Category and canonical term of each form, and the expression that finds the forms."""
     forms: dict[str, tuple[str, str]] = {}
-    for category, lines in terms.TERMS.items():
-        for line in filter(None, map(str.strip, lines.splitlines())):
-            term, _, others = line.partition(":")
-            for form in [term, *filter(None, map(str.strip, others.split(",")))]:
+    for category, terms in _TERMS["terms"].items():
+        for term, others in terms.items():
+            for form in (term, *others):
                 if forms.setdefault(form, (category, term)) != (category, term):
                     raise ValueError(f"the term list has '{form}' twice")
     return forms, re.compile(rf"(?<![\w-])(?P<form>{_any(list(forms))})(?:s|es)?(?![\w-])")
 
 
-_DENIALS = re.compile(rf"\b(?:{_any(terms.DENIALS)})\b")
+_TERMS = read_terms("pathology_terms")
+_DENIALS = re.compile(rf"\b(?:{_any(_TERMS['denials'])})\b")
 _ABSENT = re.compile(r"\babsent\b(?:(?!,| and ).)*$")
 """Denies the next noun alone, not a list."""
-_DENIALS_AFTER = re.compile(rf"\b(?:{_any(terms.DENIALS_AFTER)})\b")
+_DENIALS_AFTER = re.compile(rf"\b(?:{_any(_TERMS['denials_after'])})\b")
 _LEADING_ON = r"(?<!\bof)(?<!\bin)(?<!\bto)(?<!\bon)(?<!\bor)(?<!\band)(?<!\bthat)(?<!\bfrom)(?<!\bwith)(?<!\bwithin)"
 _CLAUSES = re.compile(
-    rf"[.;:!?]|\b(?:{_any(terms.CLAUSE_ENDS)})\b"
+    rf"[.;:!?]|\b(?:{_any(_TERMS['clause_ends'])})\b"
     rf"|{_LEADING_ON} (?=the \w+(?: \w+)? (?:is|are|shows?|contains?|appears?)\b)"  # generated text without commas
 )

@@ -9,38 +9,12 @@ import re
 from collections.abc import Iterator
 from itertools import pairwise
 
-SIDES = (
-    r"left(?:-sided)?|right(?:-sided)?|bilateral|unilateral|bi-?apical|bi-?basilar|bi-?basal|basilar|basal|basal|apical|"
-    r"retrocardiac|peri-?hilar|lower|upper|middle|mid|lingular|[rl][ulm]l|l|r"
-)
-_DEGREES = (
-    r"small|sm|tiny|minimal|minor|trace|mild|moderate|large|huge|massive|severe|extensive|marked|slight|subtle|faint|gross|"
-    r"advanced|heavy|abundant|dense|diffuse|widespread|multiple|several|numerous|few|scattered|occasional|frequent|"
-    r"focal areas of"
-)
-_STATES = (
-    r"stable|unchanged|subacute|persistent|persisting|residual|chronic|old|healed|healing|remote|prior|previous|known|"
-    r"increased|increasing|decreased|decreasing|worsening|worsened|improving|improved|resolving|progressive|ongoing|recurrent|enlarging|calcified|"
-    r"degenerative|post-?operative|post-?surgical|continued|existing|interval (?:increase|decrease|worsening)|new(?:ly)?|nearly"
-)
-_LOOKS = (
-    r"patchy|hazy|streaky|linear|subsegmental|plate-?like|discoid|compressive|prominent|enlarged|tortuous|borderline|elevated|low|"
-    r"increas\w+|possible|potential|probable|likely|questionable|suspected|abnormal|normal|clear|intact|reactive|irregular|"
-    r"hyperchromatic|atypical|thickened|vague|ill-defined|rounded|bulky"
-)
-_ADVERBS = (
-    r"very|more|rather|quite|mildly|moderately|markedly|minimally|slightly|severely|diffusely|partially|borderline|only|now|also|"
-    r"then|just|again|otherwise|nearly|almost|clinically|still|acute|displaced|comminuted|another"
-)
+from tasks.metrics.clinical.terms import either, read_terms
+
+_WORDS = {name: either(words) for name, words in read_terms("statement_words").items()}
+SIDES, _DEGREES, _ADVERBS, _VERBS, _NO = (_WORDS[name] for name in ("sides", "degrees", "adverbs", "verbs", "denials"))
+_ADJECTIVES = either((_DEGREES, SIDES, _WORDS["states"], _WORDS["looks"]))
 _MEASURE = r"\d+(?:\.\d+)?(?:\s?x\s?\d+(?:\.\d+)?)*[ -]?(?:mm|cm)"
-_ADJECTIVES = rf"{_DEGREES}|{SIDES}|{_STATES}|{_LOOKS}"
-_VERBS = (
-    r"is|are|was|were|has|have|had|appears?|appeared|remains?|remained|persists?|shows?|showed|demonstrates?|seems?|looks?|"
-    r"measures?|contains?|exhibits?|displays?|reveals?|projects?|terminates?|ends|lies|overl(?:y|ies)|continues?|increased|"
-    r"decreased|improved|worsened|resolved|cleared|unchanged|stable|"
-    r"displaying|exhibiting|featuring|demonstrating|showing"
-)
-_NO = r"no|not|without|never|absent|negative for|free of|neither|nor|lacks?|lacking"
 
 BEGINS = rf"(?:(?:{_ADVERBS}) )*(?:{_DEGREES}|{SIDES}|stable|persistent|residual|chronic|old|healed|known)\b".replace(
     "large|", ""

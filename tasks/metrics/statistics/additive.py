@@ -1,10 +1,10 @@
-"""Metrics that are functions of sums over samples: what has to be kept of a run so that anyone can recompute its intervals.
+"""Metrics that are functions of sums over samples: the sums of a run are enough to recompute its values and intervals.
 
     value    = f(sum_i s_i)                       i over samples, s_i in R^K: sufficient statistics of one sample
     resample = f(sum_p w_p sum_{i in p} s_i)      p over patients, w ~ Multinomial(P; 1/P, ..., 1/P)
 
-Corpus BLEU, a macro F1, a mean and a proportion are all of this form. f is registered under a name, so that a statistic can be
-written to a file (sums by patient, the name, its parameters) and read again without the data, and without this process.
+Corpus BLEU, a macro F1, a mean and a proportion are of this form. f is registered under a name: a stored statistic is the sums
+by patient, that name and its parameters.
 """
 
 import json
@@ -24,14 +24,19 @@ Combine = Callable[..., np.ndarray]
 COMBINERS: dict[str, Combine] = {}
 BOUNDS: dict[str, tuple[float, float]] = {}
 ROUGH: set[str] = set()
-HOMES = {
-    **dict.fromkeys(("macro-f1", "macro-f1-all", "macro-precision", "macro-recall"), "metrics.findings"),
-    **dict.fromkeys(("micro-f1", "label-f1"), "metrics.findings"),
-    **dict.fromkeys(("anchored", "agreement", "macro-mcc", "label-mcc"), "metrics.consistency"),
-    "meteor-1.5": "metrics.meteor", "corpus-bleu": "metrics.bleu", "smallest-seen": "fine_detail_limits",
-    "length-correlation": "long_form_reading",
-}  # fmt: skip
-"""Modules that register a function, by its name: to read sums, only what they need is imported."""
+_MODULES = {
+    "tasks.metrics.clinical.findings": (
+        *("macro-f1", "macro-f1-all", "macro-precision", "macro-recall"),
+        *("micro-f1", "label-f1"),
+    ),
+    "tasks.metrics.pair.consistency": ("anchored", "agreement", "macro-mcc", "label-mcc"),
+    "tasks.metrics.text.meteor": ("meteor-1.5",),
+    "tasks.metrics.text.bleu": ("corpus-bleu",),
+    "tasks.fine_detail.limits": ("smallest-seen",),
+    "tasks.long_form.reading": ("length-correlation",),
+}
+HOMES = {name: module for module, names in _MODULES.items() for name in names}
+"""The module that registers each function: stored sums are read without importing the others."""
 PROPORTION = "proportion"
 COUNTS = frozenset({"mean", PROPORTION, "affine-mean"})
 """Whose second sum is a number of samples: a patient without any is no evidence."""
@@ -41,11 +46,11 @@ def combiner(name: str, bounds: tuple[float, float] | None = None, smooth: bool 
     """Registers f(sums (R, K), **parameters) -> (R,), vectorised over R; NaN where it is undefined.
 
     Args:
-        bounds: the least and the greatest value that it can take: no interval goes beyond.
-        smooth: whether small changes of the sums change it in proportion. A quantile or a censored size is not so.
+        bounds: the least and the greatest possible value; intervals stay inside.
+        smooth: whether it is differentiable in the sums. A quantile or a censored size is not.
 
     Raises:
-        ValueError: another function bears the name.
+        ValueError: the name is taken.
     """
 
     def register(function: Combine) -> Combine:
@@ -62,13 +67,13 @@ def combiner(name: str, bounds: tuple[float, float] | None = None, smooth: bool 
 
 
 def combine_of(name: str) -> Combine:
-    """The function of this name; its module is imported at the first call, and needs no torch.
+    """The function of this name; its module is imported at the first call and needs no torch.
 
     Raises:
-        UserError: there is none.
+        UserError: an unknown name; the message suggests the nearest.
     """
     if name not in COMBINERS and name in HOMES:
-        import_module(f"tasks.{HOMES[name]}")
+        import_module(HOMES[name])
     if name not in COMBINERS:
         raise unknown("statistic", name, [*COMBINERS, *HOMES])
     return COMBINERS[name]
@@ -79,16 +84,16 @@ class Additive:
     """A statistic that is a function of sums over samples.
 
     Attributes:
-        sums: (N, K) float64, one row a sample (or already one row a patient): what adds up.
-        patients: N names of whom each row belongs to, the independent unit.
+        sums: (N, K) float64, one row per sample or per patient.
+        patients: N names, the independent unit of each row.
         combine: name of a registered function of the sums, such as "mean", "macro-f1", "corpus-bleu".
         parameters: its keyword arguments, JSON-able.
-        paired: row i of two systems on the same cases answers the same case. False for samples that answer no case: two
-            systems are then compared as independent ones.
+        paired: row i of two systems on the same cases answers the same case. False for unprompted samples: two systems are
+            then compared as independent ones.
 
     Raises:
-        ValueError: rows and patients that differ in number, sums that are not finite, parameters that are not JSON-able.
-        UserError: an unknown combiner; the message names the nearest.
+        ValueError: rows and patients differ in number, sums are not finite, or parameters are not JSON-able.
+        UserError: an unknown combiner.
     """
 
     sums: np.ndarray
@@ -110,15 +115,13 @@ class Additive:
 
     @classmethod
     def mean(cls, values: Sequence[float], patients: Sequence[str], paired: bool = True) -> "Additive":
-        """The mean over samples of N values; a patient with more samples weighs more, as it does in the mean."""
-        column = np.asarray(values, dtype=np.float64)
-        return cls(np.stack([column, np.ones_like(column)], axis=1), tuple(patients), "mean", paired=paired)
+        """The mean over samples of N values; a patient with more samples weighs more."""
+        return cls(_counted(np.asarray(values, dtype=np.float64)), tuple(patients), "mean", paired=paired)
 
     @classmethod
     def proportion(cls, hits: Sequence[bool], patients: Sequence[str], paired: bool = True) -> "Additive":
-        """The share of N samples that are true; its interval stays honest near 0 and 1 (Wilson's, over patients)."""
-        column = np.asarray(hits, dtype=bool).astype(np.float64)
-        return cls(np.stack([column, np.ones_like(column)], axis=1), tuple(patients), PROPORTION, paired=paired)
+        """The share of N samples that are true; its interval is Wilson's, over patients."""
+        return cls(_counted(np.asarray(hits, dtype=bool).astype(np.float64)), tuple(patients), PROPORTION, paired=paired)
 
     @property
     def smooth(self) -> bool:
@@ -131,7 +134,7 @@ class Additive:
 
     @property
     def method(self) -> str:
-        """How `interval` is made, for signatures."""
+        """How `interval` is computed, for signatures."""
         units = "patients" if self.paired else "samples"
         if self._by_score:
             return f"Wilson score with t, effective number of {units} by linearisation"
@@ -149,7 +152,7 @@ class Additive:
         return float(self.evaluate(self.sums.sum(axis=0, keepdims=True))[0])
 
     def interval(self, seed: int, resamples: int = RESAMPLES) -> Interval:
-        """95 % by resampling whole patients (of a proportion: Wilson's); without bounds where too few have samples."""
+        """95 %, over whole patients (of a proportion: Wilson's); without bounds where too few have samples."""
         if (few := self.few()) is not None:
             return few
         if self._by_score:
@@ -160,19 +163,24 @@ class Additive:
         return Estimate(found.value, found.ends()).interval()
 
     def few(self) -> Interval | None:
-        """Why nothing is said of the spread: too few patients have a sample; None where enough have."""
-        there = self.sums[:, 1] != 0 if self.combine in COUNTS else np.ones(len(self.sums), dtype=bool)
-        return too_few([patient for patient, counts in zip(self.patients, there, strict=True) if counts])
+        """An interval without bounds where too few patients have a sample, else None."""
+        counted = self.sums[:, 1] != 0 if self.combine in COUNTS else np.ones(len(self.sums), dtype=bool)
+        return too_few([patient for patient, counts in zip(self.patients, counted, strict=True) if counts])
 
     def by_patient(self) -> "Additive":
-        """The same statistic with one row a patient, named by running number in order of first appearance."""
+        """The same statistic with one row per patient, numbered in order of first appearance."""
         sums = by_patient(self.sums, self.patients)
         return Additive(sums, tuple(map(str, range(len(sums)))), self.combine, self.parameters, self.paired)
 
 
+def _counted(column: np.ndarray) -> np.ndarray:
+    """Values and the number of samples, 1 each: (N,) -> (N, 2)."""
+    return np.stack([column, np.ones_like(column)], axis=1)
+
+
 @combiner("mean")
 def mean(sums: np.ndarray) -> np.ndarray:
-    """sum of values / number of samples: (R, 2) -> (R,); also a ratio of any two sums. NaN where the second is 0."""
+    """Sum of values / number of samples, or any ratio of two sums: (R, 2) -> (R,); NaN where the second is 0."""
     return np.divide(sums[:, 0], sums[:, 1], out=np.full(len(sums), np.nan), where=sums[:, 1] != 0)
 
 

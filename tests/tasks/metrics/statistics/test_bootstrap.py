@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tasks.metrics.clinical.findings import Counts, macro_f1, macro_statistic
+from tasks.metrics.clinical.findings import Counts, macro_f1, macro_f1_of_sums
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import by_patient, derangement, resampling_weights
 
@@ -57,7 +57,7 @@ def test_macro_f1_from_sums_equals_macro_f1_of_the_resampled_samples():
     for row, times in zip(sums, drawn, strict=True):
         chosen = np.repeat(np.arange(30), times)
         direct = Counts.of([references[i] for i in chosen], [predictions[i] for i in chosen], labels)
-        assert macro_statistic(2)(row[None])[0] == pytest.approx(macro_f1(direct.totals()))
+        assert macro_f1_of_sums(row[None], labels=2)[0] == pytest.approx(macro_f1(direct.totals()))
 
 
 @pytest.mark.parametrize("kept", [True, False])
