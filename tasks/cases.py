@@ -9,7 +9,7 @@ import numpy as np
 
 from medim.common.errors import UserError
 from medim.data.dataset import Keys, PairDataset, keys_of
-from medim.data.sources.reports_only import ReportsOnly
+from medim.data.sources.folder import ReportsOnly
 from medim.data.sources.selection import MixedDataset, Subset
 from medim.imaging.images import read_image, square
 from medim.pair import SPLITS, ImageReportPair

@@ -1,4 +1,4 @@
-"""What every data set offers, and how one is found by name or by folder."""
+"""What every data set offers."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
@@ -50,7 +50,7 @@ class PairDataset(Protocol):
         """Number of pairs of a split."""
 
     def pair(self, split: str, index: int) -> ImageReportPair:
-        """The pair at `index` (0-based) of a split."""
+        """The pair at `index` (0-based) of a split; an IndexError outside it."""
 
     def image_checker(self) -> Checker | None:
         """Reads findings from images, or None where the set has no such checker."""
@@ -60,7 +60,7 @@ class PairDataset(Protocol):
 
 
 class Keys(NamedTuple):
-    """Which pair it is, of which study and patient: the first things asked of a million pairs."""
+    """The names of a pair, all that a pass over a million pairs needs."""
 
     id: str
     study: str
@@ -87,3 +87,31 @@ def keys_of(dataset: PairDataset, split: str, index: int) -> Keys:
         return dataset.keys(split, index)
     pair = dataset.pair(split, index)
     return Keys(pair.id, pair.study, pair.patient)
+
+
+def checked_index(dataset: PairDataset, split: str, index: int) -> int:
+    """`index`; an IndexError where the split has no such pair."""
+    size = dataset.size(split)
+    if not 0 <= index < size:
+        raise IndexError(f"'{dataset.name}' has {size} pairs in split '{split}': there is no number {index}")
+    return index
+
+
+class DerivedDataset:
+    """A data set made of another: its names, sizes, keys and checkers, until a subclass says otherwise."""
+
+    def __init__(self, base: PairDataset) -> None:
+        self.base = base
+        self.name, self.synthetic, self.terms, self.domains = base.name, base.synthetic, base.terms, base.domains
+
+    def size(self, split: str) -> int:
+        return self.base.size(split)
+
+    def keys(self, split: str, index: int) -> Keys:
+        return keys_of(self.base, split, index)
+
+    def image_checker(self) -> Checker | None:
+        return self.base.image_checker()
+
+    def report_checker(self) -> Checker | None:
+        return self.base.report_checker()

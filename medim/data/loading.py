@@ -1,7 +1,7 @@
 """What `--data` takes: `NAME-or-DIR[:key=value,...]`, several of them joined by `+`.
 
-phantom                             a registered data set
-phantom:resolution=128              built with an option of its own
+phantom                             a registered data set (entry-point group `medim.datasets`)
+phantom:resolution=128              built with an option of its constructor
 DIR:train=10%                       low data: the training split shrunk to 10 % of its patients (`seed=1`: others)
 DIR+phantom:train=1%,weight=3       a mixture: three of four training draws come from the phantom
 phantom:cached=DIR2                 pictures drawn once, packed in a folder, read back after that
@@ -21,7 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from medim.common.errors import UserError, unknown
 from medim.data.dataset import PairDataset
-from medim.data.sources.reports_only import ReportsOnly, holds_reports_only
+from medim.data.sources.folder import ReportsOnly
+from medim.data.sources.packed import CachedPictures
 from medim.data.sources.selection import MixedDataset, Subset
 
 ENTRY_POINTS = "medim.datasets"
@@ -37,19 +38,10 @@ class Part:
     options: dict[str, str]
 
 
-def parse(expression: str) -> list[Part]:
-    """The terms of an expression. A string that is a path as a whole is that path, whatever characters it has.
-
-    Raises:
-        UserError: an empty term, an option without `=`, or one given twice.
-    """
-    if Path(expression).exists():
-        return [Part(expression, {})]
-    return [_parse_part(text.strip(), expression) for text in expression.split("+")]
-
-
 def load_dataset(expression: str) -> PairDataset:
-    """The data set that an expression means; its name spells the expression in one canonical way.
+    """Opens a data set by registered name, by the path of a folder with `pairs.jsonl`, or by an expression of these.
+
+    The name of the data set spells the expression in one canonical way.
 
     Raises:
         UserError: an unknown name or key (the nearest is given), a value of the wrong kind, or a mistake in a folder.
@@ -61,6 +53,17 @@ def load_dataset(expression: str) -> PairDataset:
         return _opened(parts[0])
     weights = [_weight(part) for part in parts]
     return MixedDataset([_opened(part) for part in parts], weights)
+
+
+def parse(expression: str) -> list[Part]:
+    """The terms of an expression. A string that is a path as a whole is that path, whatever characters it has.
+
+    Raises:
+        UserError: an empty term, an option without `=`, or one given twice.
+    """
+    if Path(expression).exists():
+        return [Part(expression, {})]
+    return [_parse_part(text.strip(), expression) for text in expression.split("+")]
 
 
 def _parse_part(text: str, expression: str) -> Part:
@@ -82,20 +85,17 @@ def _parse_part(text: str, expression: str) -> Part:
 
 def _opened(part: Part) -> PairDataset:
     factory, arguments = _factory(part.source)
-    own = {key: value for key, value in part.options.items() if key not in RESERVED}
-    values, spelling = _converted(part.source, factory, len(arguments), own)
+    values, spelling = _converted(part, factory, len(arguments))
     dataset: Any = factory(*arguments, **values)
     if spelling:
         with suppress(AttributeError):  # of a data set whose name is read-only; its fingerprint follows the options anyway
             dataset.name = f"{dataset.name.split(':')[0]}:{spelling}"
     if "cached" in part.options:
-        from medim.data.sources.packed import CachedPictures  # most data sets are not packed
-
         dataset = CachedPictures(dataset, Path(part.options["cached"]))
-    if "seed" in part.options and "train" not in part.options:
-        raise UserError(f"data '{part.source}': seed says which patients `train=...` keeps; there is no train= here")
     if "train" in part.options:
-        dataset = Subset(dataset, _share(part), _seed(part))
+        return Subset(dataset, _share(part), _seed(part))
+    if "seed" in part.options:
+        raise UserError(f"data '{part.source}': seed says which patients `train=...` keeps; there is no train= here")
     return dataset
 
 
@@ -104,27 +104,32 @@ def _factory(source: str) -> tuple[Callable[..., PairDataset], list[Path]]:
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if source in registered and source != "folder":
         return registered[source].load(), []
-    if Path(source).exists() or "/" in source:
-        return ReportsOnly if holds_reports_only(Path(source)) else registered["folder"].load(), [Path(source)]
+    path = Path(source)
+    if path.exists() or "/" in source:
+        return ReportsOnly if ReportsOnly.fits(path) else registered["folder"].load(), [path]
     error = unknown("data set", source, [name for name in registered if name != "folder"])
     raise UserError(f"{error}; or give a folder with pairs.jsonl")
 
 
-def _converted(source: str, factory: Callable[..., Any], taken: int, options: dict[str, str]) -> tuple[dict[str, Any], str]:
-    """Options as the constructor's annotations want them, and how they are spelt: sorted, without those at their defaults."""
+def _converted(part: Part, factory: Callable[..., Any], taken: int) -> tuple[dict[str, Any], str]:
+    """The options that go to the constructor, converted to its annotations, and their canonical spelling.
+
+    They are spelt in order of their names, without those at their defaults. `taken` arguments are given by position.
+    """
+    options = {key: value for key, value in part.options.items() if key not in RESERVED}
     if not options:
         return {}, ""
     parameters = dict(list(inspect.signature(factory, eval_str=True).parameters.items())[taken:])
     values: dict[str, Any] = {}
     for key, text in options.items():
         if key not in parameters:
-            raise unknown(f"option of data set '{source}'", key, [*parameters, *RESERVED])
+            raise unknown(f"option of data set '{part.source}'", key, [*parameters, *RESERVED])
         annotation = parameters[key].annotation
         try:
             values[key] = text if annotation is inspect.Parameter.empty else TypeAdapter(annotation).validate_strings(text)
         except ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise UserError(f"data set '{source}': {key}={text}: {reason[:1].lower() + reason[1:]}") from None
+            raise UserError(f"data set '{part.source}': {key}={text}: {reason[:1].lower() + reason[1:]}") from None
     chosen = sorted(key for key, value in values.items() if value != parameters[key].default)
     return values, ",".join(f"{key}={_spelt(values[key])}" for key in chosen)
 
@@ -137,10 +142,7 @@ def _spelt(value: Any) -> str:
 
 def _share(part: Part) -> Fraction:
     text = part.options["train"]
-    try:
-        share = Fraction(text.removesuffix("%").strip()) / (100 if text.endswith("%") else 1)
-    except (ValueError, ZeroDivisionError):
-        share = Fraction(0)
+    share = _fraction(text.removesuffix("%").strip()) / (100 if text.endswith("%") else 1)
     if not 0 < share <= 1:
         raise UserError(f"data set '{part.source}': train={text} must be a share of the training patients, as 10% or 0.1")
     return share
@@ -155,10 +157,15 @@ def _seed(part: Part) -> int:
 
 def _weight(part: Part) -> Fraction:
     text = part.options.get("weight", "1")
-    try:
-        weight = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        weight = Fraction(0)
+    weight = _fraction(text)
     if weight <= 0 or not math.isfinite(float(weight)):
         raise UserError(f"data set '{part.source}': weight={text} must be a number above 0")
     return weight
+
+
+def _fraction(text: str) -> Fraction:
+    """The number of a text; 0, which no option takes, where it is none."""
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        return Fraction(0)

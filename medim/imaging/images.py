@@ -107,6 +107,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+def as_rgb(image: Image.Image | Path) -> Image.Image:
+    """The 8-bit RGB picture of an image in memory or in a file."""
+    return to_rgb(image) if isinstance(image, Image.Image) else read_image(image)
+
+
 def square(image: Image.Image, side: int, fill: int = 0) -> Image.Image:
     """The one geometry: padded to a centred square with grey level `fill` (0..255), then resized to `side` pixels.
 

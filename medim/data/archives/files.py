@@ -16,7 +16,7 @@ from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.archives.fields import FractionOptions, PatientOptions, UniqueIds, inside, known_split, report_in, unknown_split
 from medim.data.archives.json_records import Entry, read_entries
 from medim.data.archives.tables import decoded
-from medim.data.sources.folder import NOT_STATED
+from medim.data.sources.pairs_file import NOT_STATED
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm")
 _NEEDED = ("id", "image", "report")

@@ -29,7 +29,7 @@ from medim.data.archives.fields import (
 )
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
-from medim.data.sources.folder import NOT_STATED
+from medim.data.sources.pairs_file import NOT_STATED
 
 TAKEN = ("conversations",)
 """The entry's fields that are no pair's."""

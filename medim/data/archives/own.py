@@ -7,7 +7,7 @@ from typing import Any
 from medim.common.declared import TOO_DEEP, deeper
 from medim.common.errors import UserError
 from medim.data.archives.fields import known_split, unknown_split
-from medim.data.sources.folder import NOT_STATED
+from medim.data.sources.pairs_file import NOT_STATED
 
 _MARKS = {"id", "split", "patient", "study", "synthetic", "gate"}
 """Fields that every exported pair has, and no other project's entries have together."""

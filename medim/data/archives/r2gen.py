@@ -14,7 +14,7 @@ from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.archives.fields import PatientOptions, UniqueIds, inside, key_in, known_split, report_in, unknown_split
 from medim.data.archives.json_records import Entry, find_json, read_entries
 from medim.data.archives.own import completed, unpacked
-from medim.data.sources.folder import NOT_STATED
+from medim.data.sources.pairs_file import NOT_STATED
 
 IU_TERMS = "CC BY-NC-ND 4.0 (Open-i, Indiana University)"
 TAKEN = ("image_path",)

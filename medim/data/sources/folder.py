@@ -6,16 +6,16 @@ import os
 import weakref
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+from PIL import Image
 
 from medim.common.errors import UserError, unknown
-from medim.data.dataset import Checker, Keys
-from medim.data.sources.pairs_file import IMAGES_ONLY, NOT_STATED, OPTIONAL, REQUIRED, Index, read_index
+from medim.common.files import hash_of
+from medim.data.dataset import Checker, Keys, checked_index
+from medim.data.sources.pairs_file import IMAGES_ONLY, OPTIONAL, REPORTS_ONLY, REQUIRED, Index, read_index
 from medim.pair import SPLITS, ImageReportPair
-
-__all__ = ["NOT_STATED", "OPTIONAL", "REQUIRED", "FolderDataset"]
 
 _hashes: dict[tuple[str, int, int], str] = {}
 
@@ -25,21 +25,19 @@ class FolderDataset:
 
     Each line of `pairs.jsonl` is a JSON object. Required: `id` (unique), `image` (path relative to the file, inside its
     folder), `report` (text), `split` (train, val or test). Optional: `study` (default: the id), `patient` (default: the
-    study), `domain`, `view`, `terms`, `findings` (a list), `sections` (name to text). Any other field is kept in `extra`.
+    study), `domain`, `view`, `terms`, `findings` (a list), `sections` (name to text). Any other field goes into `extra`.
     A folder without `pairs.jsonl` may have `images.jsonl` of the same form, where `report` may be null: it serves the
     training of tokenizers.
 
     A line may carry `image_sha256`, the first 16 hex digits of the SHA-256 of the image's file, as `data prepare` writes
-    it. The fingerprint then takes its word instead of reading the file; that the bytes are still those is checked by
-    `data check`, not on opening.
+    it. The fingerprint then takes its word instead of reading the file; `data check` compares it with the bytes.
 
-    Every line is checked on opening and then forgotten: what stays in memory is where it stands in the file. `pair` reads
-    and parses one line, so a million pairs cost 20 MB.
+    Every line is checked on opening and then forgotten: `pair` reads and parses one line, so a million pairs cost 20 MB.
 
     Args:
         path: the folder, or the file in it.
         allow_leakage: open a set in which a patient or an image file occurs in two splits.
-        allow_mistakes: open a set with broken lines or missing images without these; `mistakes` tells each.
+        allow_mistakes: open a set with broken lines or missing images without these; `mistakes` has a message of each.
 
     Raises:
         UserError: anything is wrong with the file. The line names the first mistake by file, line and field, and counts
@@ -47,9 +45,10 @@ class FolderDataset:
     """
 
     synthetic = False
+    NAMES: ClassVar[tuple[str, ...]] = ("pairs.jsonl", IMAGES_ONLY)
 
     def __init__(self, path: str | Path, allow_leakage: bool = False, allow_mistakes: bool = False):
-        self.file = _pairs_file(Path(path))
+        self.file = self._file_in(Path(path))
         self.folder = self.file.parent
         self.name = self.folder.resolve().name
         self._lines = _Lines(self.file, read_index(self.file, allow_leakage, allow_mistakes))
@@ -73,17 +72,32 @@ class FolderDataset:
 
     def size(self, split: str) -> int:
         """Number of pairs of a split; a UserError where there is no such split."""
-        return len(self._of(split))
+        if split not in self._rows:
+            raise unknown("split", split, SPLITS)
+        return len(self._rows[split])
 
     def pair(self, split: str, index: int) -> ImageReportPair:
         """The pair at `index` (0-based) of a split; an IndexError outside it."""
-        return _pair(self._row(split, index), self.folder)
+        row = self._row(split, index)
+        keys = _keys(row)
+        return ImageReportPair(
+            id=keys.id,
+            image=self._image(row),
+            report=row["report"],
+            split=split,
+            study=keys.study,
+            patient=keys.patient,
+            view=row.get("view"),
+            domain=row.get("domain"),
+            findings=None if row.get("findings") is None else tuple(row["findings"]),
+            terms=row.get("terms"),
+            sections=row.get("sections") or {},
+            extra={key: value for key, value in row.items() if key not in REQUIRED + OPTIONAL},
+        )
 
     def keys(self, split: str, index: int) -> Keys:
         """Id, study and patient of `pair(split, index)`."""
-        row = self._row(split, index)
-        study = row.get("study") or row["id"]
-        return Keys(row["id"], study, row.get("patient") or study)
+        return _keys(self._row(split, index))
 
     def image_checker(self) -> Checker | None:
         """None: nothing reads findings from the images of an arbitrary folder."""
@@ -93,16 +107,48 @@ class FolderDataset:
         """None: nothing reads findings from the reports of an arbitrary folder."""
         return None
 
-    def _of(self, split: str) -> np.ndarray:
-        if split not in self._rows:
-            raise unknown("split", split, SPLITS)
-        return self._rows[split]
-
     def _row(self, split: str, index: int) -> dict[str, Any]:
-        rows = self._of(split)
-        if not 0 <= index < len(rows):
-            raise IndexError(f"'{self.name}' has {len(rows)} pairs in split '{split}': there is no number {index}")
-        return self._lines.row(int(rows[index]))
+        return self._lines.row(int(self._rows[split][checked_index(self, split, index)]))
+
+    def _image(self, row: dict[str, Any]) -> Path | Image.Image:
+        return self.folder / row["image"]
+
+    @classmethod
+    def _file_in(cls, path: Path) -> Path:
+        """The file of pairs that `path` is or holds."""
+        if path.is_file():
+            return path
+        if not path.exists():
+            raise UserError(f"data set '{path}' does not exist: give a folder with pairs.jsonl")
+        for name in cls.NAMES:
+            if (path / name).is_file():
+                return path / name
+        others = sorted(file.name for file in path.glob("*.jsonl"))
+        found = f"; it holds {', '.join(others)}" if others else ""
+        raise UserError(f"folder '{path}' has neither {' nor '.join(cls.NAMES)}{found}")
+
+
+class ReportsOnly(FolderDataset):
+    """Reports without images: a folder with `reports.jsonl`. Its pairs bear a single black pixel in an image's place.
+
+    The lines are those of `pairs.jsonl` without `image`. It serves report generation alone, scored from a folder of
+    predictions where the images cannot be had.
+    """
+
+    NAMES = (REPORTS_ONLY,)
+
+    @staticmethod
+    def fits(path: Path) -> bool:
+        """Whether a path is a `reports.jsonl`, or a folder with one and without pairs."""
+        return path.name == REPORTS_ONLY or ((path / REPORTS_ONLY).is_file() and not (path / "pairs.jsonl").exists())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hash over every line's content."""
+        return hash_of({split: [self._row(split, index) for index in range(self.size(split))] for split in SPLITS})
+
+    def _image(self, row: dict[str, Any]) -> Path | Image.Image:
+        return Image.new("RGB", (1, 1))
 
 
 class _Lines:
@@ -120,11 +166,7 @@ class _Lines:
         return {**vars(self), "_handle": None}
 
     def row(self, number: int) -> dict[str, Any]:
-        """The object of a line.
-
-        Raises:
-            UserError: the file is not the one that was indexed.
-        """
+        """The object of a line; a UserError where the file is not the one that was indexed."""
         if self._handle is None:
             if _state(self.file) != self.state:
                 raise UserError(f"{self.file}: was changed after it had been opened; open it anew")
@@ -142,40 +184,13 @@ def _state(file: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _pairs_file(path: Path) -> Path:
-    """The file of pairs that `path` is or holds."""
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise UserError(f"data set '{path}' does not exist: give a folder with pairs.jsonl")
-    for name in ("pairs.jsonl", IMAGES_ONLY):
-        if (path / name).is_file():
-            return path / name
-    others = sorted(file.name for file in path.glob("*.jsonl"))
-    found = f"; it holds {', '.join(others)}" if others else ""
-    raise UserError(f"folder '{path}' has neither pairs.jsonl nor {IMAGES_ONLY}{found}")
-
-
-def _pair(row: dict[str, Any], folder: Path) -> ImageReportPair:
+def _keys(row: dict[str, Any]) -> Keys:
     study = row.get("study") or row["id"]
-    return ImageReportPair(
-        id=row["id"],
-        image=folder / row["image"],
-        report=row["report"],
-        split=row["split"],
-        study=study,
-        patient=row.get("patient") or study,
-        view=row.get("view"),
-        domain=row.get("domain"),
-        findings=None if row.get("findings") is None else tuple(row["findings"]),
-        terms=row.get("terms"),
-        sections=row.get("sections") or {},
-        extra={key: value for key, value in row.items() if key not in REQUIRED + OPTIONAL},
-    )
+    return Keys(row["id"], study, row.get("patient") or study)
 
 
 def image_hash(pair: ImageReportPair) -> str | None:
-    """`image_sha256` of a pair, its own or of the file; None where there is no file."""
+    """`image_sha256` of a pair, as stated or of the file; None where there is no file."""
     if isinstance(pair.image, Path):
         return pair.extra.get("image_sha256") or _hash_of_file(pair.image.resolve())[:16]
     return pair.extra.get("image_sha256")

@@ -1,7 +1,7 @@
 """Pictures drawn or decoded once, then read back as they are: for data sets whose pictures cost more than their tokens."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import fields
 from functools import lru_cache
@@ -13,11 +13,12 @@ from PIL import Image
 from tqdm import tqdm
 
 from medim.common.errors import UserError
-from medim.common.files import atomic_path, hash_of
+from medim.common.files import hash_of
 from medim.common.locks import LOCK, locked
 from medim.common.workers import process_pool
-from medim.data.dataset import Checker, Keys, PairDataset, keys_of
-from medim.imaging.images import read_image, to_rgb
+from medim.data.arrow_files import map_columns, write_columns
+from medim.data.dataset import DerivedDataset, PairDataset, checked_index
+from medim.imaging.images import as_rgb
 from medim.pair import ImageReportPair
 
 PART_BYTES = 8 << 20
@@ -27,10 +28,10 @@ _OPEN_PARTS = 2
 _FIELDS = tuple(field.name for field in fields(ImageReportPair) if field.name != "image")
 
 
-class CachedPictures:
-    """A data set whose pictures are kept in a folder as raw RGB, with their pairs; equal to it in all that it gives.
+class CachedPictures(DerivedDataset):
+    """A data set whose pictures are stored in a folder as raw RGB, with their pairs; equal to it in all that it gives.
 
-    A part (some hundred pairs) is made when one of its pairs is first asked for, or ahead by `cache_pictures`. All
+    A part (some hundred pairs) is written when one of its pairs is first needed, or ahead by `cache_pictures`. All
     pictures must be of one size: a set drawn on the fly, or images squared by `data prepare`.
 
     Args:
@@ -39,8 +40,8 @@ class CachedPictures:
     """
 
     def __init__(self, base: PairDataset, folder: str | Path) -> None:
-        self.base, self.folder = base, Path(folder)
-        self.name, self.synthetic, self.terms, self.domains = base.name, base.synthetic, base.terms, base.domains
+        super().__init__(base)
+        self.folder = Path(folder)
         self._splits: dict[str, _Packed] = {}
 
     @property
@@ -48,31 +49,13 @@ class CachedPictures:
         """The base's: the pairs are the same."""
         return self.base.fingerprint
 
-    def size(self, split: str) -> int:
-        """Number of pairs of a split."""
-        return self.base.size(split)
-
     def pair(self, split: str, index: int) -> ImageReportPair:
         """The pair at `index` (0-based) of a split; its image is decoded, RGB.
 
         Raises:
             UserError: pictures of several sizes.
         """
-        if not 0 <= index < self.size(split):
-            raise IndexError(f"'{self.name}' has {self.size(split)} pairs in split '{split}': there is no number {index}")
-        return self.packed(split).pair(index)
-
-    def keys(self, split: str, index: int) -> Keys:
-        """Id, study and patient of `pair(split, index)`."""
-        return keys_of(self.base, split, index)
-
-    def image_checker(self) -> Checker | None:
-        """The base's."""
-        return self.base.image_checker()
-
-    def report_checker(self) -> Checker | None:
-        """The base's."""
-        return self.base.report_checker()
+        return self.packed(split).pair(checked_index(self, split, index))
 
     def packed(self, split: str) -> "_Packed":
         """The files of a split."""
@@ -84,9 +67,7 @@ class CachedPictures:
 def cache_pictures(
     dataset: PairDataset, split: str, folder: str | Path, limit: int | None = None, workers: int = 0
 ) -> CachedPictures:
-    """Makes all parts that the first `limit` pairs of a split (all by default) need, with progress, and returns the set.
-
-    What an interrupted call has made is kept.
+    """Writes the missing parts that the first `limit` pairs of a split (all by default) need, with progress.
 
     Args:
         workers: processes that draw or decode, a part each (the data set is sent to them by pickle); 0: this one.
@@ -96,10 +77,8 @@ def cache_pictures(
     count = min(dataset.size(split), limit) if limit is not None else dataset.size(split)
     missing = packed.missing(count)
     with ExitStack() as stack, tqdm(desc=f"cache {split}", total=len(missing), unit="part", disable=not missing) as bar:
-        made: Iterator[None] = map(packed.make, missing)
-        if workers and missing:
-            made = stack.enter_context(process_pool(workers)).map(packed.make, missing)
-        for _ in made:
+        each = stack.enter_context(process_pool(workers)).map if workers and missing else map
+        for _ in each(packed.make, missing):
             bar.update()
     return cached
 
@@ -110,7 +89,7 @@ class _Packed:
     def __init__(self, dataset: PairDataset, split: str, folder: Path) -> None:
         self.dataset, self.split = dataset, split
         self.folder = folder / f"pictures-{hash_of([dataset.fingerprint, split])}"
-        self.size = _picture(dataset.pair(split, 0)).size
+        self.size = as_rgb(dataset.pair(split, 0).image).size
         self.rows = max(1, PART_BYTES // (self.size[0] * self.size[1] * 3))
 
     def path(self, number: int) -> Path:
@@ -143,7 +122,7 @@ class _Packed:
             pixels, texts = [], []
             for index in range(number * self.rows, min((number + 1) * self.rows, self.dataset.size(self.split))):
                 pair = self.dataset.pair(self.split, index)
-                picture = _picture(pair)
+                picture = as_rgb(pair.image)
                 if picture.size != self.size:
                     raise UserError(
                         f"pictures of '{self.dataset.name}' cannot be cached: '{pair.id}' is {picture.width} x "
@@ -151,27 +130,15 @@ class _Packed:
                     )
                 pixels.append(picture.tobytes())
                 texts.append(json.dumps({name: getattr(pair, name) for name in _FIELDS}, ensure_ascii=False, default=_plain))
-            binary = pa.array(pixels, pa.binary(len(pixels[0])))
-            batch = pa.RecordBatch.from_pydict({"pixels": binary, "pair": pa.array(texts)})
-            with atomic_path(self.path(number)) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
-                writer.write_batch(batch)
+            write_columns(self.path(number), {"pixels": pa.array(pixels, pa.binary(len(pixels[0]))), "pair": texts})
 
 
 @lru_cache(maxsize=_OPEN_PARTS)
 def _opened(path: Path, width: int, height: int) -> tuple[Any, np.ndarray]:
     """The pairs' JSON (an Arrow array) and the pixels (n, height, width, 3) of a part, mapped."""
-    import pyarrow as pa
-
-    try:
-        batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise UserError(f"cached pictures '{path}' are damaged: remove the file, it will be made again") from error
+    batch = map_columns(path, "cached pictures")
     pixels = np.frombuffer(batch.column("pixels").buffers()[1], np.uint8)
     return batch.column("pair"), pixels[: batch.num_rows * width * height * 3].reshape(-1, height, width, 3)
-
-
-def _picture(pair: ImageReportPair) -> Image.Image:
-    return to_rgb(pair.image) if isinstance(pair.image, Image.Image) else read_image(pair.image)
 
 
 def _plain(value: Any) -> Any:

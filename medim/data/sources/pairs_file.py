@@ -5,7 +5,7 @@ import json
 import os
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from medim.pair import SPLITS
 
 REQUIRED = ("id", "image", "report", "split")
 OPTIONAL = ("patient", "study", "domain", "findings", "sections", "terms", "view")
-IMAGES_ONLY = "images.jsonl"
+IMAGES_ONLY, REPORTS_ONLY = "images.jsonl", "reports.jsonl"
 NOT_STATED = "not stated"
 """In place of the terms of pairs that state none."""
 
@@ -75,6 +75,7 @@ class _Reader:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.required = REQUIRED if file.name != REPORTS_ONLY else tuple(name for name in REQUIRED if name != "image")
         self.root = file.parent.resolve()
         self.mistakes: list[tuple[int, int, str]] = []  # line, order within it, message
         self.terms: dict[str, None] = {}
@@ -85,13 +86,16 @@ class _Reader:
     def index(self, allow_leakage: bool, allow_mistakes: bool) -> Index:
         columns = self._columns()
         self._find_repeated_ids(columns)
-        kept = self._find_missing_images(columns)
-        columns = {name: column[kept] for name, column in columns.items()}
+        kinds = ["patient"]
+        if "image" in self.required:
+            kept = self._find_missing_images(columns)
+            columns = {name: column[kept] for name, column in columns.items()}
+            kinds.append("image")
         messages = [message for _, _, message in sorted(self.mistakes)]
         if not len(columns["offset"]) and not messages:
-            messages.append(f"{self.file}: holds no pairs")
+            messages.append(f"{self.file}: holds no {'pairs' if 'image' in self.required else 'reports'}")
         if not allow_leakage:
-            messages += self._leakage(columns)
+            messages += self._leakage(columns, kinds)
         if messages and not (allow_mistakes and len(columns["offset"])):
             raise UserError(messages[0] + (f" ... and {len(messages) - 1} more" if len(messages) > 1 else ""))
         length = columns["length"].astype(np.int32)
@@ -109,10 +113,8 @@ class _Reader:
                 data = data.removesuffix(b"\n")
                 if not data.strip():
                     continue
-                row = self._parsed(number, data)
-                if row is None or not (_is_plainly_sound(row) or self._fields_are_sound(number, row)):
-                    continue
-                self._note(columns, row, number, start, len(data))
+                if (row := self._parsed(number, data)) is not None:
+                    self._note(columns, row, number, start, len(data))
         return columns.arrays()
 
     def _note(self, columns: _Columns, row: dict[str, Any], number: int, start: int, length: int) -> None:
@@ -122,7 +124,7 @@ class _Reader:
         columns.split.append(SPLITS.index(row["split"]))
         columns.id.append(hash(row["id"]))
         columns.patient.append(hash(row.get("patient") or row.get("study") or row["id"]))
-        folder, _, name = row["image"].rpartition("/")
+        folder, _, name = row.get("image", "").rpartition("/")
         columns.folder.append(self._folder(folder) if name not in ("", ".", "..") else -1)
         columns.image.append(hash(name))
         self.terms[row.get("terms") or NOT_STATED] = None
@@ -181,11 +183,11 @@ class _Reader:
             return path
         return None
 
-    def _leakage(self, columns: dict[str, np.ndarray]) -> list[str]:
+    def _leakage(self, columns: dict[str, np.ndarray], kinds: list[str]) -> list[str]:
         """Patients and image files that occur in several splits; what a patient explains is not repeated."""
         messages: list[str] = []
         explained: set[int] = set()
-        for kind in ("patient", "image"):
+        for kind in kinds:
             for rows in _groups(columns[kind], columns["split"]):
                 if explained.issuperset(rows.tolist()):
                     continue
@@ -207,57 +209,65 @@ class _Reader:
         self.mistakes.append((line, order, f"{self.file}:{line}: {message}"))
 
     def _parsed(self, line: int, data: bytes) -> dict[str, Any] | None:
-        """The line's object, or None where it is not one."""
+        """The line's object, or None where it is none or something is wrong with its fields."""
         try:
             row = parse_line(data, finite=False)  # our own fields are texts; in others real sets hold Infinity
         except UserError as error:
-            self._mistake(line, str(error))
+            messages = [str(error)]
         else:
-            if isinstance(row, dict):
+            messages = [] if _is_plainly_sound(row, self.required) else self._mistakes_in(row)
+            if not messages:
                 return row
-            self._mistake(line, f"a JSON object is needed, not {_kind(row)}")
+        for message in messages:
+            self._mistake(line, message)
         return None
 
-    def _fields_are_sound(self, line: int, row: dict[str, Any]) -> bool:
-        before = len(self.mistakes)
-        for field in REQUIRED:
-            if field not in row:
-                spare = [key for key in row if key not in REQUIRED + OPTIONAL]
-                close = difflib.get_close_matches(field, spare, n=1)
-                self._mistake(line, f"field '{field}' is missing" + (f"; did you mean it by '{close[0]}'?" if close else ""))
-        for field in REQUIRED + OPTIONAL:
-            if field not in row or (row[field] is None and field in OPTIONAL):
-                continue
-            value = row[field]
-            if field == "report" and value is None and self.file.name == IMAGES_ONLY:
-                continue
-            if field == "findings":
-                if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                    self._mistake(line, f"field 'findings' must be a list of strings, not {_kind(value)}")
-            elif field == "sections":
-                if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
-                    self._mistake(line, f"field 'sections' must map names to strings, not be {_kind(value)}")
-            elif not isinstance(value, str):
-                hint = f"; images without reports go into {IMAGES_ONLY}" if field == "report" and value is None else ""
-                self._mistake(line, f"field '{field}' must be a string, not {_kind(value)}{hint}")
-            elif not value.strip() and field in (*REQUIRED, "patient", "study"):
-                self._mistake(line, f"field '{field}' is empty")
-            elif field == "split" and value not in SPLITS:
-                self._mistake(line, str(unknown("split", value, SPLITS)))
+    def _mistakes_in(self, row: Any) -> list[str]:
+        if not isinstance(row, dict):
+            return [f"a JSON object is needed, not {_kind(row)}"]
+        messages = mistakes_in(row, self.required, null_report=self.file.name == IMAGES_ONLY)
+        if isinstance(row.get("split"), str) and row["split"].strip() and row["split"] not in SPLITS:
+            messages.append(str(unknown("split", row["split"], SPLITS)))
         if not _is_hash(row.get("image_sha256")):
-            self._mistake(line, "field 'image_sha256' must be the first 16 hex digits of the SHA-256 of the image's file")
-        return len(self.mistakes) == before
+            messages.append("field 'image_sha256' must be the first 16 hex digits of the SHA-256 of the image's file")
+        if "image" not in self.required and row.get("image") is not None:
+            messages.append(f"field 'image' belongs into pairs.jsonl; {REPORTS_ONLY} is for reports whose images are not here")
+        return messages
 
 
-def _is_plainly_sound(row: dict[str, Any]) -> bool:
+def mistakes_in(row: dict[str, Any], required: Sequence[str], null_report: bool = False) -> list[str]:
+    """What is wrong with the fields of a row; `null_report` allows `report` to be null."""
+    messages = []
+    for field in required:
+        if field not in row:
+            spare = [key for key in row if key not in REQUIRED + OPTIONAL]
+            close = difflib.get_close_matches(field, spare, n=1)
+            messages.append(f"field '{field}' is missing" + (f"; did you mean it by '{close[0]}'?" if close else ""))
+    for field in (*required, *OPTIONAL):
+        value = row.get(field)
+        if value is None and (field not in required or field not in row or (null_report and field == "report")):
+            continue
+        if field == "findings":
+            if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+                messages.append(f"field 'findings' must be a list of strings, not {_kind(value)}")
+        elif field == "sections":
+            if not isinstance(value, dict) or not all(isinstance(item, str) for item in value.values()):
+                messages.append(f"field 'sections' must map names to strings, not be {_kind(value)}")
+        elif not isinstance(value, str):
+            hint = f"; images without reports go into {IMAGES_ONLY}" if field == "report" and value is None else ""
+            messages.append(f"field '{field}' must be a string, not {_kind(value)}{hint}")
+        elif not value.strip() and field in (*required, "patient", "study"):
+            messages.append(f"field '{field}' is empty")
+    return messages
+
+
+def _is_plainly_sound(row: Any, required: Sequence[str]) -> bool:
     """True for the usual line, at a tenth of the cost; False says nothing yet."""
-    for field in REQUIRED:
+    if not isinstance(row, dict) or (row.get("image") is not None) != ("image" in required):
+        return False
+    for field in (*required, *_STRINGS):
         value = row.get(field)
-        if type(value) is not str or not value.strip():
-            return False
-    for field in _STRINGS:
-        value = row.get(field)
-        if value is not None and (type(value) is not str or not value.strip()):
+        if (value is not None or field in required) and (type(value) is not str or not value.strip()):
             return False
     plain = row.get("findings") is None and row.get("sections") is None
     return plain and row["split"] in SPLITS and _is_hash(row.get("image_sha256"))

@@ -11,13 +11,13 @@ import numpy as np
 
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of
-from medim.data.dataset import Checker, Keys, PairDataset, keys_of
+from medim.data.dataset import Checker, DerivedDataset, Keys, PairDataset, checked_index, keys_of
 from medim.data.sources.folder import image_hash
 from medim.data.splits import nested_order
 from medim.pair import SPLITS, ImageReportPair
 
 
-class Subset:
+class Subset(DerivedDataset):
     """A data set with a smaller training split; `val` and `test` are whole, so what is measured stays the same.
 
     The training split keeps all pairs of ceil(share * patients) patients, those with the smallest
@@ -37,10 +37,10 @@ class Subset:
             raise UserError(f"a training share must lie above 0 and up to 1, not {share}")
         if base.size("train") == 0:
             raise UserError(f"data set '{base.name}' has no pairs in split 'train' to take a share of")
-        self.base, self.share, self.seed = base, Fraction(share).limit_denominator(10**9), seed
+        super().__init__(base)
+        self.share, self.seed = Fraction(share).limit_denominator(10**9), seed
         percent = f"train={float(self.share) * 100:.10g}%" + (f",seed={seed}" if seed else "")
         self.name = f"{base.name}{',' if ':' in base.name else ':'}{percent}"
-        self.synthetic, self.terms, self.domains = base.synthetic, base.terms, base.domains
 
     @cached_property
     def fingerprint(self) -> str:
@@ -61,11 +61,7 @@ class Subset:
         return len(self._rows) if split == "train" else self.base.size(split)
 
     def _row(self, split: str, index: int) -> int:
-        if split != "train":
-            return index
-        if not 0 <= index < len(self._rows):
-            raise IndexError(f"'{self.name}' has {len(self._rows)} pairs in split 'train': there is no number {index}")
-        return int(self._rows[index])
+        return int(self._rows[checked_index(self, split, index)]) if split == "train" else index
 
     def pair(self, split: str, index: int) -> ImageReportPair:
         """The pair at `index` (0-based) of a split; an IndexError outside it."""
@@ -74,14 +70,6 @@ class Subset:
     def keys(self, split: str, index: int) -> Keys:
         """Id, study and patient of `pair(split, index)`."""
         return keys_of(self.base, split, self._row(split, index))
-
-    def image_checker(self) -> Checker | None:
-        """The whole set's."""
-        return self.base.image_checker()
-
-    def report_checker(self) -> Checker | None:
-        """The whole set's."""
-        return self.base.report_checker()
 
 
 class MixedDataset:
@@ -156,8 +144,7 @@ class MixedDataset:
         if split not in self._order:
             raise unknown("split", split, SPLITS)
         part, row = self._order[split]
-        if not 0 <= index < len(part):
-            raise IndexError(f"'{self.name}' has {len(part)} pairs in split '{split}': there is no number {index}")
+        checked_index(self, split, index)
         return int(part[index]), int(row[index])
 
     def pair(self, split: str, index: int) -> ImageReportPair:
@@ -168,9 +155,8 @@ class MixedDataset:
         terms = pair.terms or part.terms
         if not prefix and terms == pair.terms:
             return pair
-        return replace(
-            pair, id=prefix + pair.id, study=prefix + pair.study, patient=prefix + pair.patient, terms=terms
-        )  # fmt: skip
+        names = {name: prefix + getattr(pair, name) for name in Keys._fields}
+        return replace(pair, **names, terms=terms)
 
     def keys(self, split: str, index: int) -> Keys:
         """Id, study and patient of `pair(split, index)`."""

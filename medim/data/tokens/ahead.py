@@ -1,4 +1,4 @@
-"""A split's tokens, made while a training goes on, in the order in which it comes to them."""
+"""A split's tokens, computed while a training goes on, in the order in which it comes to them."""
 
 import threading
 import time
@@ -17,20 +17,20 @@ from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 
 FIRST, LARGEST = 256, 1024
-"""Pairs that are made at once: few at first, as a step waits for them, then ever more; what a kill loses at most."""
+"""Pairs that are tokenised at once: few at first, as a step waits for them, then ever more; what a kill loses at most."""
 LOOK = 0.05
-"""Seconds between two looks at what another process has made."""
+"""Seconds between two looks at what another process has stored."""
 
 
 class TokensAhead:
-    """What a training reads its tokens from, as from a `TokenSplit`; a row that is not made yet is waited for.
+    """What a training reads its tokens from, as from a `TokenSplit`; it waits for a row that is not stored yet.
 
-    Within `with`, a thread of the process that `makes` them fills the cache that `tokenise_split` keeps, with what is missing
-    of the rows in need; other processes find them there. What an interrupted training has made, the next one uses.
+    Within `with`, a thread of the process that `makes` them fills the cache of `tokenise_split` with the missing rows;
+    other processes, and the next training after an interrupted one, find them there.
 
     Args:
         order: the rows in need, in the order in which the training comes to them first.
-        makes: whether this process makes tokens; of several on one cache only one does.
+        makes: whether this process computes tokens; of several on one cache only one does.
         workers: as of `tokenise_split`.
 
     Raises:
@@ -83,13 +83,13 @@ class TokensAhead:
         return image, report, int(columns["prompt"][place])
 
     def known(self) -> TokenSplit:
-        """What is made by now of the rows in need, the first piece at least."""
+        """The stored part of the rows in need, the first piece at least."""
         self._wait(int(self.order[0]))
         made = np.sort(self.order[self._where[self.order, 0] >= 0])
         return assembled(self.store.files_seen, made)
 
     def finish(self) -> TokenSplit:
-        """All rows in need, once they are made."""
+        """All rows in need, once they are stored."""
         for row in self.order:
             if self._where[row, 0] < 0:
                 self._wait(int(row))

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
-from medim.data.tokens.read_ahead import Batch, read_batches
+from medim.data.tokens.read_ahead import Batch, cut, read_batches
 from medim.data.tokens.store import PART, Column, TokenStore
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
@@ -72,10 +72,10 @@ def tokenise_split(
     batch: int = BATCH,
     workers: int = 0,
 ) -> TokenSplit:
-    """Tokens of a split, kept in `cache` under the hashes of the data and of both tokenizers.
+    """Tokens of a split, stored in `cache` under the hashes of the data and of both tokenizers.
 
     The cache is written in parts of `PART` pairs: a killed call is continued by the next with the pairs that are missing, and
-    a larger `limit` adds parts. Reading maps the files into memory; no more is loaded than training touches.
+    a larger `limit` adds parts. Reading maps the files into memory.
 
     Args:
         cache: a folder for `tokens-<hash>/`; where None, the tokens stay in memory.
@@ -112,16 +112,14 @@ def rows_of(dataset: PairDataset, split: str, limit: int | None) -> int:
 def assembled(files: Sequence[tuple[np.ndarray, dict[str, np.ndarray]]], wanted: np.ndarray) -> TokenSplit:
     """The tokens of `wanted` rows, which grow and which the files hold, in their order."""
     parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
-    chosen, taken = [], np.zeros(int(wanted[-1]) + 1, bool)
-    taken[:] = True
-    taken[wanted] = False
+    chosen, missing = [], np.zeros(int(wanted[-1]) + 1, bool)
+    missing[wanted] = True
     for rows, columns in files:
-        fresh = np.zeros(len(rows), bool)
-        inside = rows < len(taken)
-        fresh[inside] = ~taken[rows[inside]]
+        fresh = rows < len(missing)
+        fresh[fresh] = missing[rows[fresh]]
         if not fresh.any():
             continue
-        taken[rows[fresh]] = True
+        missing[rows[fresh]] = False
         chosen.append(rows[fresh])
         for name in COLUMNS:
             parts[name].append(columns[name] if fresh.all() else columns[name][fresh])
@@ -145,7 +143,7 @@ def tokenise(
         total: what the bar counts to; all of the parts where None.
         show: whether there is a bar.
     """
-    pieces = [[rows[start : start + batch] for start in range(0, len(rows), batch)] for rows in parts]
+    pieces = [cut(rows, batch) for rows in parts]
     flat: list[Sequence[int]] = [piece for of_part in pieces for piece in of_part]  # type: ignore[misc]  # arrays are read alike
     batches = read_batches(dataset, split, flat, images.resolution, workers)
     left = sum(map(len, parts))

@@ -5,16 +5,17 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from medim.common.workers import process_pool
 from medim.data.dataset import PairDataset
-from medim.imaging.images import read_image, square
+from medim.imaging.images import as_rgb, square
 from medim.pair import ImageReportPair
 
+Rows = TypeVar("Rows", range, np.ndarray)
 AHEAD = 2
 """Batches that each worker is ahead."""
 
@@ -43,8 +44,7 @@ class Batch:
 
 def pixels(pair: ImageReportPair, side: int) -> Image.Image:
     """The pair's image in the one declared geometry."""
-    image = read_image(pair.image) if isinstance(pair.image, Path) else pair.image
-    return image if image.size == (side, side) and image.mode == "RGB" else square(image, side)
+    return square(as_rgb(pair.image), side)
 
 
 def read_batch(dataset: PairDataset, split: str, rows: Sequence[int], side: int) -> Batch:
@@ -65,7 +65,7 @@ def read_batches(
             is enough where decoding releases Python's lock and costs less than what the caller does.
 
     Raises:
-        UserError: an image cannot be read; the message is the reader's own.
+        UserError: an image cannot be read.
     """
     read: Callable[[Sequence[int]], Batch]
     executor: Executor
@@ -99,7 +99,7 @@ def worker_pool(
         yield lambda pieces: executor.map(_read_in_worker, pieces)
 
 
-def cut(rows: range, batch: int) -> list[range]:
+def cut(rows: Rows, batch: int) -> list[Rows]:
     """Consecutive pieces of at most `batch` rows."""
     return [rows[start : start + batch] for start in range(0, len(rows), batch)]
 

@@ -1,4 +1,4 @@
-"""Columns of tokens on disk: Arrow files of up to some thousand rows, each whole or absent, mapped into memory when read."""
+"""Columns of tokens on disk: Arrow files of up to some thousand rows."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from medim.common.errors import UserError
-from medim.common.files import atomic_path, hash_of, write_json
+from medim.common.files import hash_of, write_json
+from medim.data.arrow_files import map_columns, write_columns
 
 PART = 4096
 """Rows of a file: what is lost by a kill, at most."""
@@ -18,7 +19,7 @@ ROW = "row"
 
 
 class Column:
-    """Rows of one kind of token, in parts that may lie on disk; indexing copies only what is asked for.
+    """Rows of one kind of token, in parts that may lie on disk; indexing copies only the rows indexed.
 
     Args:
         parts: arrays of shape (n_i, ...), of one kind.
@@ -59,18 +60,19 @@ class Column:
 class TokenStore:
     """A folder of Arrow IPC files beside `tokens.json`, each of some rows of a split.
 
-    A file of consecutive rows is named by them, `000000000-000004096.arrow`; any others by a hash of them, and its column `row`
-    tells them. No two files hold the same row, but where two processes made them at one time: then either holds.
+    A file of consecutive rows is named by them, `000000000-000004096.arrow`; any other by a hash of its column `row`.
+    Two files hold the same row only where two processes wrote them at one time: then either holds.
 
     Args:
-        folder: made if missing.
+        folder: created if missing.
         description: written as `tokens.json`: whose tokens these are, under which terms.
+        files_seen: what the last call of `files` found, in an order that later calls only add to.
     """
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
         self.folder = folder
         self._names: set[str] = set()
-        self._files: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
+        self.files_seen: list[tuple[np.ndarray, dict[str, np.ndarray]]] = []
         if not (folder / DESCRIPTION).exists():
             write_json(folder / DESCRIPTION, dict(description))
 
@@ -91,35 +93,22 @@ class TokenStore:
             name: pa.array(values) if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
             for name, values in columns.items()
         }
-        batch = pa.RecordBatch.from_pydict(arrays)
-        with atomic_path(path) as temporary, pa.ipc.new_file(str(temporary), batch.schema) as writer:
-            writer.write_batch(batch)
+        write_columns(path, arrays)
 
     def files(self) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """All that is stored: rows, and their columns as read-only views of mapped files, of which nothing is loaded before it
-        is touched. Of what was there at an earlier call nothing is opened anew.
+        """All that is stored: rows, and their columns as read-only views of mapped files. Each file is opened once.
 
         Raises:
             UserError: a file is damaged.
         """
         for path in sorted(self.folder.glob("[!.]*.arrow")):
             if path.name not in self._names:
-                self._files.append(self._open(path))
+                self.files_seen.append(self._open(path))
                 self._names.add(path.name)
         return self.files_seen
 
-    @property
-    def files_seen(self) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """What the last call of `files` found, in an order that later calls only add to."""
-        return self._files
-
     def _open(self, path: Path) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        import pyarrow as pa
-
-        try:
-            batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise UserError(f"tokens '{path}' are damaged: remove the file, it will be made again") from error
+        batch = map_columns(path, "tokens")
         columns = {name: _view(batch.column(name)) for name in batch.schema.names}
         rows = columns.pop(ROW, None)
         if rows is None:

@@ -30,7 +30,7 @@ from medim.data.archives.fields import (
 from medim.data.archives.hub.tables import Tables, file_in, open_tables
 from medim.data.archives.hub.text import TextTables
 from medim.data.archives.own import EXTRA, completed, unpacked
-from medim.data.sources.folder import NOT_STATED
+from medim.data.sources.pairs_file import NOT_STATED
 from medim.imaging.image_files import backslash_hint
 from medim.pair import SPLITS
 
