@@ -7,11 +7,10 @@ import numpy as np
 
 from tasks.baselines.anchors import anchors_of
 from tasks.generating import check_seeds, timed_batch
-from tasks.metrics.pair.diversity import distinct_n, distinct_share, mean_length
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.captioning import CaptionScore, protocol_named
 from tasks.metrics.text.ngrams import References
-from tasks.metrics.text.report_form import distinct, length_sums, repetition_sums
+from tasks.metrics.text.report_form import distinct, distinct_n, distinct_share, length_sums, mean_length, repetition_sums
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.clinical import clinical_scores
 from tasks.scoring.context import Context

@@ -9,7 +9,7 @@ from tasks.joint.agreement import agreement_scores
 from tasks.joint.domains import domain_scores
 from tasks.joint.judge import judge_scores
 from tasks.joint.retrieval import retrieval_scores
-from tasks.metrics.pair.diversity import distinct_share
+from tasks.metrics.text.report_form import distinct_share
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import distribution_scores

@@ -21,10 +21,9 @@ from tasks.long_form.reading import (
     repeated_sentences,
     sentences_of,
 )
-from tasks.metrics.pair.diversity import distinct_n
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.captioning import protocol_named
-from tasks.metrics.text.report_form import length_sums, repetition_sums
+from tasks.metrics.text.report_form import distinct_n, length_sums, repetition_sums
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.report_generation import ReportGeneration
 from tasks.scoring.context import Context

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from medim.common.errors import UserError
@@ -16,12 +15,9 @@ from medim.perception.hub import Encoder
 from medim.perception.inception import InceptionFeatures
 from medim.perception.space import Space
 from tasks.metrics.image import extrapolation, frechet, inception, kernel
-from tasks.metrics.image.coverage import NEIGHBOURS, CoverageMetric
+from tasks.metrics.image.coverage import NEIGHBOURS, coverage_of_features
 from tasks.metrics.image.features import FeatureBank
-from tasks.metrics.image.frechet import FrechetDistance
-from tasks.metrics.image.inception import InceptionScore
-from tasks.metrics.image.kernel import KernelDistance
-from tasks.metrics.pair.diversity import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales
+from tasks.metrics.image.variety import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales
 from tasks.metrics.statistics.bootstrap import Interval, too_few
 from tasks.metrics.statistics.jackknife import METHOD, standard_error, t_interval
 from tasks.protocols import Case
@@ -163,11 +159,9 @@ def _withheld(names: Names, sets: _Sets, reason: str, details: dict[str, Any], b
 
 def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:
     seed = sets.context.seed
-    distances = KernelDistance(), FrechetDistance()
-    for distance in distances:
-        distance.update(torch.from_numpy(reference), real=True)
-        distance.update(torch.from_numpy(generated), real=False)
-    kid, value = (float(distance.compute()) for distance in distances)
+    kid = kernel.kernel_distance(reference, generated)
+    moments = map(frechet.Moments.of_features, (reference, generated))
+    value = max(frechet.frechet_distance(*moments), 0.0)
     sides = reference, generated, *sets.patients
     few = too_few(sets.patients[0]) or too_few(sets.patients[1])
     error = None if few is not None else standard_error(frechet.frechet_jackknife(*sides, seed))
@@ -197,11 +191,8 @@ def _shares(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndar
     if n <= NEIGHBOURS:
         reason = f"more than {NEIGHBOURS} images a side are needed, here are {n}"
         return [sets.score(name, None, True, reason=reason, **details) for name in names.shares]
-    metric = CoverageMetric()
-    metric.update(torch.from_numpy(reference), real=True)
-    metric.update(torch.from_numpy(generated), real=False)
-    values = metric.compute()
-    return [sets.score(name, float(values[share]), True, **details) for name, share in zip(names.shares, SHARES, strict=True)]
+    values = vars(coverage_of_features(reference, generated))
+    return [sets.score(name, values[share], True, **details) for name, share in zip(names.shares, SHARES, strict=True)]
 
 
 def _class_scores(names: Names, sets: _Sets, logits: np.ndarray | None, details: dict[str, Any]) -> list[Score]:
@@ -209,9 +200,7 @@ def _class_scores(names: Names, sets: _Sets, logits: np.ndarray | None, details:
     if logits is None:
         return []
     details = {key: value for key, value in details.items() if key != "n_reference"} | {"classes": logits.shape[1]}
-    metric = InceptionScore()
-    metric.update(torch.from_numpy(logits))
-    whole = sets.score(names.score_whole, float(metric.compute()), None, splits=1, **details)
+    whole = sets.score(names.score_whole, inception.inception_score(logits), None, splits=1, **details)
     split = partial(
         sets.score, names.score, better=None, splits=inception.SPLITS, shuffled=f"seed {sets.context.seed}", **details
     )

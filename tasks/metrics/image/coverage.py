@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from tasks.metrics.image.two_samples import TwoSamples
+from tasks.metrics.image.frechet import as_samples
 
 NEIGHBOURS = 5
 _CHUNK = 1 << 25  # elements of one block of distances
@@ -32,18 +31,14 @@ class Coverage:
 
 
 def coverage_of_features(reference: np.ndarray, generated: np.ndarray, neighbours: int = NEIGHBOURS) -> Coverage:
-    """Of features (M, D) and (N, D), float64, in blocks.
+    """Of features (M, D) and (N, D), in blocks.
 
     Raises:
         ValueError: no more than `neighbours` samples on a side, or values that are not finite.
     """
-    for features in (reference, generated):
-        if features.ndim != 2 or len(features) <= neighbours:
-            raise ValueError(f"more than {neighbours} feature vectors (N, D) are needed, not shape {features.shape}")
-        if not np.isfinite(features).all():
-            raise ValueError("features hold NaN or infinity")
-    centre = reference.mean(axis=0, dtype=np.float64)
-    real, fake = (np.asarray(x, dtype=np.float64) - centre for x in (reference, generated))
+    real, fake = (as_samples(features, neighbours + 1) for features in (reference, generated))
+    centre = real.mean(axis=0)
+    real, fake = real - centre, fake - centre
     real_radii, fake_radii = _radii(real, neighbours), _radii(fake, neighbours)
     inside = np.zeros(len(fake))  # how many real balls hold each generated sample
     recalled, covered = np.zeros(len(real), dtype=bool), np.zeros(len(real), dtype=bool)
@@ -54,10 +49,8 @@ def coverage_of_features(reference: np.ndarray, generated: np.ndarray, neighbour
         inside += in_real.sum(axis=0)
         covered[rows] = in_real.any(axis=1)
         recalled[rows] = (distances <= fake_radii).any(axis=1)
-    return Coverage(
-        precision=float((inside > 0).mean()), recall=float(recalled.mean()),
-        density=float(inside.mean() / neighbours), coverage=float(covered.mean()),
-    )  # fmt: skip
+    precision, density = float((inside > 0).mean()), float(inside.mean() / neighbours)
+    return Coverage(precision, float(recalled.mean()), density, float(covered.mean()))
 
 
 def _radii(features: np.ndarray, neighbours: int) -> np.ndarray:
@@ -77,22 +70,3 @@ def _blocks(first: np.ndarray, second: np.ndarray) -> Iterator[tuple[int, np.nda
     for start in range(0, len(first), size):
         sums = norms[0][start : start + size, None] + norms[1]
         yield start, sums - 2 * (first[start : start + size] @ second.T), _ROUNDING * sums
-
-
-class CoverageMetric(TwoSamples):
-    """Precision, recall, density and coverage of features, accumulated over batches."""
-
-    higher_is_better = True
-
-    def __init__(self, neighbours: int = NEIGHBOURS) -> None:
-        super().__init__()
-        self.neighbours = neighbours
-
-    def compute(self) -> dict[str, torch.Tensor]:
-        """`precision`, `recall`, `density`, `coverage`, float64 scalars.
-
-        Raises:
-            ValueError: too few feature vectors on a side.
-        """
-        shares = coverage_of_features(*self.sides(), self.neighbours)
-        return {name: torch.tensor(value, dtype=torch.float64) for name, value in vars(shares).items()}

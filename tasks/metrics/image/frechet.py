@@ -11,12 +11,23 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from tasks.metrics.image.two_samples import TwoSamples
 from tasks.metrics.statistics.jackknife import GROUPS, METHOD, patient_groups
 
 INTERVAL = f"{METHOD}; of the expected value at this n, its bias included"
+
+
+def as_samples(features: np.ndarray, least: int = 2) -> np.ndarray:
+    """Feature vectors (N, D) in float64.
+
+    Raises:
+        ValueError: fewer than `least` vectors, or values that are not finite.
+    """
+    if features.ndim != 2 or len(features) < least:
+        raise ValueError(f"at least {least} feature vectors (N, D) are needed, not shape {features.shape}")
+    if not np.isfinite(features).all():
+        raise ValueError("features hold NaN or infinity")
+    return np.asarray(features, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -33,11 +44,7 @@ class Moments:
         Raises:
             ValueError: fewer than two samples, or values that are not finite.
         """
-        features = np.asarray(features, dtype=np.float64)
-        if features.ndim != 2 or len(features) < 2:
-            raise ValueError(f"at least two feature vectors (N, D) are needed, not shape {features.shape}")
-        if not np.isfinite(features).all():
-            raise ValueError("features hold NaN or infinity")
+        features = as_samples(features)
         mean = features.mean(axis=0)
         centred = (features - mean) / np.sqrt(len(features) - 1)
         if len(features) <= features.shape[1]:
@@ -121,19 +128,3 @@ def _by_roots(mean: np.ndarray, covariance: np.ndarray, other_mean: np.ndarray, 
     roots = np.sqrt(np.clip(np.linalg.eigvalsh(factor @ other_covariance @ factor.T), 0, None)).sum()
     difference = mean - other_mean
     return float(difference @ difference + np.trace(covariance) + np.trace(other_covariance) - 2 * roots)
-
-
-class FrechetDistance(TwoSamples):
-    """Fréchet distance of features, accumulated over batches; clamped at zero, with `raw` the value before that."""
-
-    raw: float | None = None
-
-    def compute(self) -> torch.Tensor:
-        """The distance, float64 scalar >= 0.
-
-        Raises:
-            ValueError: fewer than two feature vectors on a side.
-        """
-        reference, generated = self.sides()
-        self.raw = frechet_distance(Moments.of_features(reference), Moments.of_features(generated))
-        return torch.tensor(max(self.raw, 0.0), dtype=torch.float64)

@@ -6,9 +6,6 @@ It says how sure and how varied the class predictions are, in the network's clas
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 SPLITS = 10
 MINIMUM_SPLIT = 100  # images; a score is at most the number of images, and far below it is biased
@@ -52,32 +49,3 @@ def split_score(logits: np.ndarray, seed: int, splits: int = SPLITS) -> SplitSco
     order = np.random.default_rng(seed).permutation(len(logits))
     scores = [inception_score(logits[part]) for part in np.array_split(order, splits)]
     return SplitScore(float(np.mean(scores)), float(np.std(scores)))
-
-
-class InceptionScore(Metric):
-    """The score of class scores gathered over batches, of all of them together."""
-
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    logits: list[torch.Tensor]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("logits", default=[], dist_reduce_fx="cat")
-
-    def update(self, logits: torch.Tensor) -> None:
-        """Adds class scores (B, C), before the softmax; never pooled features."""
-        self.logits.append(logits.double())
-
-    def gathered(self) -> np.ndarray:
-        """All class scores, float64 (N, C)."""
-        return dim_zero_cat(self.logits).cpu().numpy() if len(self.logits) else np.zeros((0, 0))
-
-    def compute(self) -> torch.Tensor:
-        """The score, float64 scalar in [1, C].
-
-        Raises:
-            ValueError: nothing was added.
-        """
-        return torch.tensor(inception_score(self.gathered()), dtype=torch.float64)

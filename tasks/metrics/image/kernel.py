@@ -10,9 +10,8 @@ y_i answers x_i, the m = n pairs (i, i) are alike, and its mean is lower by 2 (E
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-from tasks.metrics.image.two_samples import TwoSamples
+from tasks.metrics.image.frechet import as_samples
 from tasks.metrics.statistics.bootstrap import Interval, too_few
 
 HALVES = 500
@@ -89,12 +88,7 @@ def cmmd(reference: np.ndarray, generated: np.ndarray) -> float:
 
 def _kernels(reference: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Kernels within the reference and within the generated set, without their diagonals, and between the two."""
-    for features in (reference, generated):
-        if features.ndim != 2 or len(features) < 2:
-            raise ValueError(f"at least two feature vectors (N, D) are needed, not shape {features.shape}")
-        if not np.isfinite(features).all():
-            raise ValueError("features hold NaN or infinity")
-    reference, generated = reference.astype(np.float64), generated.astype(np.float64)
+    reference, generated = as_samples(reference), as_samples(generated)
     within = [polynomial_kernel(features, features) for features in (reference, generated)]
     for kernel in within:
         np.fill_diagonal(kernel, 0.0)
@@ -120,15 +114,3 @@ def _halves(sides: Sequence[Sequence[str]], count: int, generator: np.random.Gen
         ranks = generator.random((count, len(new))).argsort(axis=1).argsort(axis=1)
         kept |= zip(new, (ranks < (len(new) + 1) // 2).T, strict=True)
     return [np.stack([kept[patient] for patient in patients], axis=1).astype(np.float64) for patients in sides]
-
-
-class KernelDistance(TwoSamples):
-    """Unbiased MMD^2 of features, accumulated over batches."""
-
-    def compute(self) -> torch.Tensor:
-        """The distance, float64 scalar; may be negative.
-
-        Raises:
-            ValueError: fewer than two feature vectors on a side.
-        """
-        return torch.tensor(kernel_distance(*self.sides()), dtype=torch.float64)

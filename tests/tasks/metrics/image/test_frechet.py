@@ -2,10 +2,9 @@ import time
 
 import numpy as np
 import pytest
-import torch
 from scipy import linalg
 
-from tasks.metrics.image.frechet import FrechetDistance, Moments, fast_frechet_distance, frechet_distance, frechet_jackknife
+from tasks.metrics.image.frechet import Moments, fast_frechet_distance, frechet_distance, frechet_jackknife
 from tasks.metrics.statistics.jackknife import GROUPS, patient_groups
 
 
@@ -161,21 +160,7 @@ def test_constant_set_has_no_covariance():
     assert distance(features, constant) == pytest.approx(expected, rel=1e-12)
 
 
-def test_module_accumulates_clamps_and_keeps_the_raw_value():
-    features = np.random.default_rng(0).normal(size=(30, 8))
-    metric = FrechetDistance()
-    for batch in np.split(features, 3):
-        metric.update(torch.from_numpy(batch), real=True)
-    metric.update(torch.from_numpy(features + 1), real=False)
-    assert float(metric.compute()) == pytest.approx(8, rel=1e-9)
-    metric.reset()
-    metric.update(torch.from_numpy(features), real=True)
-    metric.update(torch.from_numpy(features), real=False)
-    assert float(metric.compute()) >= 0
-    assert metric.raw == pytest.approx(0, abs=1e-9)
-
-
 @pytest.mark.parametrize("bad", [np.zeros((1, 4)), np.zeros(4), np.full((3, 4), np.nan)])
 def test_refuses_what_has_no_covariance(bad):
-    with pytest.raises(ValueError, match=r"two feature vectors|NaN"):
+    with pytest.raises(ValueError, match=r"2 feature vectors|NaN"):
         Moments.of_features(bad)

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-import torch
 
-from tasks.metrics.image.inception import InceptionScore, inception_score, split_score
+from tasks.metrics.image.inception import inception_score, split_score
 
 
 def naive(logits: np.ndarray) -> float:
@@ -47,20 +46,11 @@ def test_splits_are_scored_apart_and_seeded():
         split_score(logits[:9], seed=0)
 
 
-def test_module_accumulates():
-    logits = np.random.default_rng(0).normal(size=(30, 7))
-    metric = InceptionScore()
-    for batch in np.split(logits, 3):
-        metric.update(torch.from_numpy(batch))
-    assert float(metric.compute()) == pytest.approx(inception_score(logits), rel=1e-12)
-
-
-@pytest.mark.filterwarnings("ignore:The ``compute`` method")
-def test_refuses_what_is_empty():
-    with pytest.raises(ValueError, match="class scores"):
-        InceptionScore().compute()
-
-
 def test_refuses_what_is_not_finite():
     with pytest.raises(ValueError, match="NaN"):
         inception_score(np.array([[0.0, np.inf]]))
+
+
+def test_refuses_what_is_empty():
+    with pytest.raises(ValueError, match="class scores"):
+        inception_score(np.zeros((0, 0)))

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
-import torch
 
-from tasks.metrics.image.kernel import KernelDistance, cmmd, kernel_distance, kernel_interval
+from tasks.metrics.image.kernel import cmmd, kernel_distance, kernel_interval
 
 
 def naive(x: np.ndarray, y: np.ndarray) -> float:
@@ -90,18 +89,8 @@ def test_no_interval_below_fifteen_patients():
     assert "14 patients" in interval.reason
 
 
-def test_module_accumulates():
-    generator = np.random.default_rng(0)
-    x, y = generator.normal(size=(30, 8)), generator.normal(1, 1, size=(20, 8))
-    metric = KernelDistance()
-    for batch in np.split(x, 5):
-        metric.update(torch.from_numpy(batch), real=True)
-    metric.update(torch.from_numpy(y), real=False)
-    assert float(metric.compute()) == pytest.approx(kernel_distance(x, y), rel=1e-12)
-
-
 def test_refuses_a_single_sample():
-    with pytest.raises(ValueError, match="at least two"):
+    with pytest.raises(ValueError, match="at least 2"):
         kernel_distance(np.zeros((1, 3)), np.zeros((5, 3)))
 
 

@@ -1,6 +1,5 @@
-"""How varied the reports and the images of a system are: collapse shows here while other metrics still look well."""
+"""How varied generated images are: duplicates, and the structural similarity of random pairs."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,22 +14,6 @@ PAIRS = 200
 _WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # fine to coarse
 _WINDOW, _SIGMA = 11, 1.5  # pixels
 _BATCH = 32
-
-
-def distinct_share(reports: Sequence[str | None]) -> float:
-    """Distinct reports / reports, in (0, 1]; case and spacing do not make a difference, all missing ones are one."""
-    return len({" ".join((report or "").split()).lower() for report in reports}) / len(reports)
-
-
-def mean_length(tokenised: Sequence[str]) -> float:
-    """Mean number of tokens of space-separated texts; an empty text has none."""
-    return sum(len(text.split()) for text in tokenised) / len(tokenised)
-
-
-def distinct_n(tokenised: Sequence[str], n: int) -> float:
-    """Distinct n-grams / n-grams over all texts (Li et al. 2016, distinct-n); 0 where there are none."""
-    grams = Counter(gram for text in tokenised for gram in zip(*(text.split()[shift:] for shift in range(n)), strict=False))
-    return len(grams) / grams.total() if grams else 0.0
 
 
 def duplicate_share(images: Sequence[Image.Image]) -> float:

@@ -3,29 +3,13 @@ import pytest
 import torch
 from PIL import Image
 
-from tasks.metrics.pair.diversity import (
-    distinct_n,
-    distinct_share,
+from tasks.metrics.image.variety import (
     duplicate_share,
-    mean_length,
     ms_ssim,
     ms_ssim_of_pairs,
     ms_ssim_scales,
     random_pairs,
 )
-
-
-def test_distinct_share_ignores_case_and_spacing():
-    assert distinct_share(["The heart.", "the  heart.", "the lungs.", None, ""]) == pytest.approx(3 / 5)
-
-
-def test_mean_length_counts_missing_as_none():
-    assert mean_length(["a b c", ""]) == 1.5
-
-
-def test_distinct_2():
-    assert distinct_n(["a b a b", "b a"], 2) == pytest.approx(2 / 4)  # ab ba ab, ba
-    assert distinct_n(["a", ""], 2) == 0
 
 
 def pictures(count: int, side: int, seed: int = 0) -> list[Image.Image]:
