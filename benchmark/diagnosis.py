@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from benchmark.cache_drift import REFRESHES, cache_drift
+from medim.canvas import MODALITIES
 from medim.common.errors import UserError
 from medim.common.streams import stream
 from medim.data.dataset import PairDataset
@@ -153,11 +154,12 @@ def time_matters(model: MeDiMModel, tokens: torch.Tensor) -> Check:
         return Check(name, "pass", "an autoregressive model has no timestep")
     if model.time is None:
         return Check(name, "warn", "the configuration has no timestep", "timestep=adaln is the method")
-    select = tokens == model.config.layout.vocabulary.mask
+    layout = model.config.layout
+    masked, places = tokens == layout.vocabulary.mask, {m: layout.of(m) for m in MODALITIES}
     laws = []
     for level in (0.1, 0.9):
-        output = model(tokens, torch.full((2, 2), level, device=tokens.device), select)
-        laws.append([output.of(m).float().log_softmax(-1) for m in ("image", "report")])
+        hidden = model.hidden(tokens, torch.full((2, 2), level, device=tokens.device))
+        laws.append([model.logits(hidden[:, w][masked[:, w]], m).float().log_softmax(-1) for m, w in places.items()])
     nats = [float((p.exp() * (p - q)).sum(-1).mean()) for p, q in zip(*laws, strict=True)]
     figure = f"KL between t = 0.1 and 0.9: {nats[0]:.2g} nats (image), {nats[1]:.2g} (report)"
     if max(nats) < 1e-6:

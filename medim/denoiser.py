@@ -1,23 +1,29 @@
 """MeDiM: a causal language model turned into the denoiser of an image-report diffusion (arXiv 2510.06131, section 3)."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from medim.backbones.adaln import Gating
+from medim.backbones.backbone import Attention, Timestep
 from medim.backbones.build import build_backbone, config_of
 from medim.backbones.causal_lm import load_pretrained
 from medim.backbones.timestep import TimestepEmbedding
-from medim.canvas import MODALITIES, Layout, Modality
+from medim.canvas import Layout, Modality, Order
 from medim.common.errors import UserError, unknown
 from medim.common.files import share_weights
-from medim.diffusion.transition import transition
+from medim.diffusion.objective import nelbo
+from medim.diffusion.transition import Process
 from medim.vocabulary import Vocabulary
 
+Alignment = Literal["own", "shift"]
+Objective = Literal["diffusion", "autoregressive"]
+Positions = Literal["rotary", "learned"]
 FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
 """Keys that transformers itself writes into a config.json."""
 
@@ -36,17 +42,15 @@ class MeDiMConfig(PretrainedConfig):
         logit_alignment: `own` reads a token's logits at its own position, `shift` at the position before it, as the
             autoregressive head was trained to.
         timestep: `adaln` (the paper), `additive` or `none` (its ablations).
-        objective: `diffusion`, or `autoregressive`: the same blocks under their causal mask, each token told from those before
-            it (the Liquid baseline). It has no time and no mask to remove: `attention`, `timestep` and `logit_alignment` do
-            not apply.
+        objective: `diffusion`, or `autoregressive`: the same blocks under their causal mask, each token predicted from those
+            before it (the Liquid baseline). `attention`, `timestep` and `logit_alignment` do not apply then.
         gating: of the modulated branches: `identity` (starts as the pretrained block), `zero` (AdaLN-Zero) or `released`; see
             `medim.backbones.adaln`.
         transition: what noise does to a token: `absorbing` (the paper), `uniform` or `hybrid`; see
             `medim.diffusion.transition`.
-        positions: `rotary` leaves positions to the backbone; `learned` adds a vector of its own for each canvas position,
-            zero at step 0, so that left and right of an image need not be counted from its ends.
+        positions: `rotary` leaves positions to the backbone; `learned` adds a vector for each canvas position, zero at step 0.
         report_tokenizer, image_tokenizer: hashes of the vocabularies (`vocabulary` of `ReportTokenizer` and `ImageTokenizer`)
-            that the model was saved with; None of a checkpoint that older versions wrote.
+            that the model was saved with; None in checkpoints of older versions.
     """
 
     model_type = "medim"
@@ -81,40 +85,18 @@ class MeDiMConfig(PretrainedConfig):
         return Layout(vocabulary, self.image_length, self.report_length, self.order)  # type: ignore[arg-type]
 
 
-CHOICES = {
-    "attention": ("bidirectional", "causal"),
-    "order": ("image-report", "report-image"),
-    "logit_alignment": ("own", "shift"),
-    "timestep": ("adaln", "additive", "none"),
-    "objective": ("diffusion", "autoregressive"),
-    "gating": ("identity", "zero", "released"),
-    "transition": ("absorbing", "uniform", "hybrid"),
-    "positions": ("rotary", "learned"),
+CHOICES: dict[str, tuple[str, ...]] = {
+    "attention": get_args(Attention),
+    "order": get_args(Order),
+    "logit_alignment": get_args(Alignment),
+    "timestep": get_args(Timestep),
+    "objective": get_args(Objective),
+    "gating": get_args(Gating),
+    "transition": get_args(Process),
+    "positions": get_args(Positions),
 }
-MODEL_KEYS = (
-    "backbone", "text_vocabulary", "image_codes", "image_length", "report_length", *CHOICES,
-    "report_tokenizer", "image_tokenizer",
-)  # fmt: skip
-
-
-LOGITS_AT_ONCE = 1 << 24
-"""Elements of the logits that a loss holds at a time; beyond it they are made in pieces, and again in the backward pass."""
-
-
-@dataclass
-class DenoiserOutput:
-    """Logits at the selected positions, each over its own modality's ids, in row-major order of the batch.
-
-    Attributes:
-        image: shape (n selected image positions, image_codes).
-        report: shape (n selected report positions, text_vocabulary).
-    """
-
-    image: torch.Tensor
-    report: torch.Tensor
-
-    def of(self, modality: Modality) -> torch.Tensor:
-        return self.image if modality == "image" else self.report
+SIZES = ("text_vocabulary", "image_codes", "image_length", "report_length")
+MODEL_KEYS = ("backbone", *SIZES, *CHOICES, "report_tokenizer", "image_tokenizer")
 
 
 def embedding_scale(backbone: PretrainedConfig) -> float:
@@ -264,41 +246,30 @@ class MeDiMModel(PreTrainedModel):
         self,
         tokens: torch.Tensor,
         t: torch.Tensor,
-        select: torch.Tensor,
-        clean: torch.Tensor | None = None,
-        alpha: torch.Tensor | None = None,
+        noised: torch.Tensor,
+        clean: torch.Tensor,
+        alpha: torch.Tensor,
+        weight: torch.Tensor,
         future: float = 1.0,
         report_first: torch.Tensor | None = None,
-    ) -> DenoiserOutput | torch.Tensor:
-        """
+    ) -> torch.Tensor:
+        r"""The loss of each sample and modality, see `medim.diffusion.objective.nelbo`; nats of shape (B, 2).
+
+        An autoregressive model pays -log p(x^i | tokens before i) at each of the `noised` positions: `nelbo` of masked ones.
+
         Args:
-            tokens: x_t, ids of shape (B, L), MASK included.
-            t: time (masked fraction) of each modality, shape (B, 2), in [0, 1].
-            select: True where logits are wanted, shape (B, L); structure positions are ignored.
-            clean: x, shape (B, L): for a loss, in place of logits.
-            alpha: with `clean`, the schedule's alpha of each modality, shape (B, 2).
-            future: share of the future that a bidirectional model sees, in [0, 1], while its causal mask is being removed.
+            tokens: x_t, ids of shape (B, L), MASK included; x itself for an autoregressive model.
+            t: noise level of each modality, shape (B, 2), in [0, 1].
+            noised, clean, alpha, weight: as of `nelbo`.
+            future: share of the future that a bidirectional model sees while its causal mask is annealed away, in [0, 1].
             report_first: where an autoregressive model reads the report before the image, shape (B,); the canvas's own order
                 where None.
-
-        Returns:
-            Logits; with `clean` the divergence of `medim.diffusion.transition`, summed over the selected positions of each
-            modality, in nats, shape (B, 2).
         """
-        hidden = self.hidden(tokens, t, future, report_first)
-        layout = self.config.layout
-        chosen = {m: hidden[:, layout.of(m)][select[:, layout.of(m)]] for m in MODALITIES}
-        if clean is None or alpha is None:
-            return DenoiserOutput(*(self.logits(chosen[m], m) for m in MODALITIES))
-        sums = []
-        for column, modality in enumerate(MODALITIES):
-            where = layout.of(modality)
-            asked = select[:, where]
-            rows = asked.nonzero()[:, 0]
-            x, z = (layout.states(ids[:, where][asked], modality) for ids in (clean, tokens))
-            terms = self._divergence(chosen[modality], x, z, alpha[rows, column], modality)
-            sums.append(torch.zeros(len(clean), device=clean.device).index_add(0, rows, terms))
-        return torch.stack(sums, dim=1)
+        hidden, layout = self.hidden(tokens, t, future, report_first), self.config.layout
+        process = self.config.transition
+        if self.autoregressive:
+            tokens, process = torch.full_like(tokens, layout.vocabulary.mask), "absorbing"
+        return nelbo(self.logits, hidden, clean, tokens, noised, alpha, weight, layout, process)
 
     def logits(self, hidden: torch.Tensor, modality: Modality) -> torch.Tensor:
         """hidden (..., width) -> (..., V) over the ids of the modality."""
@@ -310,21 +281,3 @@ class MeDiMModel(PreTrainedModel):
             logits = self.report_head(hidden)[..., : self.config.text_vocabulary]
         cap = self.config.backbone.get("final_logit_softcapping")
         return logits if cap is None else cap * torch.tanh(logits / cap)
-
-    def _divergence(
-        self, hidden: torch.Tensor, x: torch.Tensor, z: torch.Tensor, alpha: torch.Tensor, modality: Modality
-    ) -> torch.Tensor:
-        """The divergence of each selected position (n,), never holding more than `LOGITS_AT_ONCE` logits."""
-        process = transition(self.config.transition, self.config.layout.size(modality))
-
-        def piece(h: torch.Tensor, x: torch.Tensor, z: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-            logits = self.logits(h, modality)
-            if self.autoregressive:
-                return F.cross_entropy(logits.float(), x, reduction="none")
-            return process.divergence(logits, x, z, alpha)
-
-        rows = max(1, LOGITS_AT_ONCE // process.size)
-        if len(hidden) <= rows:
-            return piece(hidden, x, z, alpha)
-        pieces = zip(*(tensor.split(rows) for tensor in (hidden, x, z, alpha)), strict=True)
-        return torch.cat([torch.utils.checkpoint.checkpoint(piece, *arguments, use_reentrant=False) for arguments in pieces])

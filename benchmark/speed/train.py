@@ -154,7 +154,7 @@ def _step(name: str, shape: Shape, device: str, bf16: bool) -> Step:
             if name == "trunk":
                 loss = model.hidden(noisy, t).float().square().mean()
             elif name == "ours":
-                loss = (model(noisy, t, noised, clean=clean, alpha=1 - t) * weight).sum()
+                loss = model(noisy, t, noised, clean=clean, alpha=1 - t, weight=weight).sum()
             else:
                 loss = (_full(model, clean, noisy, t) * weight).sum()
         loss.backward()

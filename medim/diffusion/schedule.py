@@ -36,10 +36,6 @@ class Schedule(ABC):
         inside = t.clamp_min(SMALLEST_T)
         return torch.where(t > 0, -self.slope(inside) / (1 - self.alpha(inside)), torch.zeros_like(t))
 
-    def step_weight(self, s: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-        """(alpha(s) - alpha(t)) / (1 - alpha(t)) for s < t: the weight of one of finitely many steps (MeDiM eq. 6)."""
-        return (self.alpha(s) - self.alpha(t)) / (1 - self.alpha(t))
-
     def min_snr_weight(self, t: torch.Tensor, gamma: float) -> torch.Tensor:
         r"""-\alpha' / (1 - \alpha + \alpha / \gamma): the weight, softly bounded where almost nothing is noise.
 

@@ -12,13 +12,15 @@ token's own noisy state is brought in by the posterior (a MASK says nothing, so 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
+Process = Literal["absorbing", "uniform", "hybrid"]
 NOTHING = 1e-12
 r"""An \alpha that stands for 0: the cosine schedule ends at 6e-17."""
-HYBRID_SHARE = 0.1
-TRANSITIONS = {"absorbing": 0.0, "uniform": 1.0, "hybrid": HYBRID_SHARE}
+TRANSITIONS: dict[str, float] = {"absorbing": 0.0, "uniform": 1.0, "hybrid": 0.1}
+"""Share of random tokens among the noise of each process."""
 
 
 @dataclass(frozen=True)
@@ -122,18 +124,6 @@ class Transition:
         pi = torch.where(token, self.uniform / self.size, 1 - self.uniform)
         found = (1 - alpha) / alpha.clamp_min(1e-6) * pi / q.clamp_min(1e-12) * (divergence + r - r.log() - 1)
         return torch.where(alpha > NOTHING, found, torch.zeros_like(found))
-
-    def step_divergence(
-        self, logits: torch.Tensor, x: torch.Tensor, z: torch.Tensor, alpha_t: torch.Tensor, alpha_s: torch.Tensor
-    ) -> torch.Tensor:
-        r"""KL(q(z_s | z_t, x) || q(z_s | z_t, x_\theta)) in nats, shape (n,): one term of the bound with T steps.
-
-        Summed over the steps from t = 1 to s = 0 it bounds -log p(x); the last step is the reconstruction.
-        """
-        clean = torch.nn.functional.one_hot(x, self.size).to(logits)
-        truth = self.posterior(z, clean, alpha_t, alpha_s)
-        model = self.posterior(z, logits.softmax(-1), alpha_t, alpha_s)
-        return (torch.xlogy(truth, truth) - torch.xlogy(truth, model)).sum(-1)
 
 
 def transition(name: str, size: int) -> Transition:

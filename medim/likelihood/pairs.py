@@ -7,7 +7,7 @@ import torch
 
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.likelihood.bound import bound_terms, evidence, places
+from medim.likelihood.bound import bound_terms, evidence, target_and_hidden
 from medim.tokenizers.report import ReportTokenizer
 from medim.tokenizers.sentences import sentence_tokens
 
@@ -83,9 +83,9 @@ def pair_likelihood(
     values, errors = [torch.zeros(0, 2, dtype=torch.float64)], [torch.zeros(0, 2, dtype=torch.float64)]
     for start in range(0, len(clean), batch):
         rows = slice(start, min(start + batch, len(clean)))
-        told, hidden = places(layout, condition, rows.stop - rows.start)
+        target, hidden = target_and_hidden(layout, condition, rows.stop - rows.start)
         numbers = [seed % (1 << 31) for seed in seeds[rows]]  # a float64 keeps the fraction of number * golden ratio
-        terms = torch.stack(bound_terms(model, clean[rows], told, hidden, draws, 0, numbers)).double()  # (draws, B, 2)
+        terms = torch.stack(bound_terms(model, clean[rows], target, hidden, draws, 0, numbers)).double()  # (draws, B, 2)
         values.append(terms.mean(0))
         errors.append(_standard_error(terms, exact))
     nats, error = torch.cat(values), torch.cat(errors)

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medim.checkpoints import resolve
 from medim.common.errors import UserError
-from medim.denoiser import LOGITS_AT_ONCE, MeDiMModel
+from medim.denoiser import MeDiMModel
+from medim.diffusion.objective import LOGITS_AT_ONCE
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.recipe import ModelRecipe
 from medim.training.recipe_file import presets

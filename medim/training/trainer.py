@@ -75,28 +75,29 @@ class DiffusionTrainer(Trainer):
         return self.lr_scheduler
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
-        """sum over modalities of weight * mean over the batch of (bound in nats / positions of the modality)."""
+        """Sum over modalities of weight * mean over the batch of (`nelbo` in nats / positions of the modality)."""
         layout, recipe = self.model.config.layout, self.recipe
         t, schedule = inputs["t"], schedule_named(recipe.schedule)
-        divergence = model(
-            tokens=inputs["noisy"],
-            t=schedule.noise(t),
-            select=inputs["noised"],
-            clean=inputs["tokens"],
-            alpha=schedule.alpha(t),
-            future=min(1.0, self.state.global_step / recipe.mask_annealing) if recipe.mask_annealing else 1.0,
-            report_first=inputs["report_first"] if recipe.objective == "autoregressive" else None,
-        )  # (B, 2)
-        weight = torch.ones_like(divergence)
+        weight = torch.ones_like(t)
         if recipe.objective == "diffusion":
             weight = schedule.weight(t) if recipe.min_snr is None else schedule.min_snr_weight(t, recipe.min_snr)
         if recipe.largest_weight is not None:
             weight = weight.clamp(max=recipe.largest_weight)
+        nats = model(
+            tokens=inputs["noisy"],
+            t=schedule.noise(t),
+            noised=inputs["noised"],
+            clean=inputs["tokens"],
+            alpha=schedule.alpha(t),
+            weight=weight,
+            future=min(1.0, self.state.global_step / recipe.mask_annealing) if recipe.mask_annealing else 1.0,
+            report_first=inputs["report_first"] if recipe.objective == "autoregressive" else None,
+        )  # (B, 2)
         share = torch.tensor(
             [recipe.image_weight / layout.image_length, recipe.report_weight / layout.report_length], device=t.device
         )
-        loss = (weight * divergence * share).sum(1).mean()
-        return (loss, {"divergence": divergence}) if return_outputs else loss
+        loss = (nats * share).sum(1).mean()
+        return (loss, {"nats": nats}) if return_outputs else loss
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         loss = super().training_step(model, inputs, num_items_in_batch)

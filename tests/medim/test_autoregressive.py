@@ -32,7 +32,7 @@ def tokens(model) -> torch.Tensor:
 def cost(model: MeDiMModel, tokens: torch.Tensor, select: torch.Tensor, report_first: bool) -> torch.Tensor:
     t = torch.zeros(len(tokens), 2)
     first = torch.full((len(tokens),), report_first)
-    return model(tokens, t, select, clean=tokens, alpha=1 - t, report_first=first)
+    return model(tokens, t, select, clean=tokens, alpha=1 - t, weight=torch.ones_like(t), report_first=first)
 
 
 @pytest.mark.parametrize("report_first", [False, True])

@@ -60,6 +60,11 @@ def no_causal_mask(config, length: int):
     return {"full_attention": full, "sliding_attention": window} if hasattr(config, "layer_types") else full
 
 
+def logits(model: MeDiMModel, tokens: torch.Tensor, t: torch.Tensor, modality: str = "report") -> torch.Tensor:
+    """Of every position of the modality, (B, N, V)."""
+    return model.logits(model.hidden(tokens, t)[:, model.config.layout.of(modality)], modality)
+
+
 def everywhere(tokens: torch.Tensor) -> torch.Tensor:
     return torch.ones_like(tokens, dtype=torch.bool)
 
@@ -72,7 +77,7 @@ def test_at_step_0_a_causal_denoiser_is_the_language_model(tmp_path, family, tie
     model.backbone.set_kernel(implementation)
     tokens = tokens_for(model)
     expected = source(tokens).logits[:, model.config.layout.report]
-    actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
+    actual = logits(model, tokens, torch.rand(2, 2))
     assert (actual - expected).abs().max() < 1e-5
 
 
@@ -89,7 +94,7 @@ def test_at_step_0_a_bidirectional_denoiser_is_the_language_model_with_its_mask_
     expected = source(tokens, attention_mask=no_causal_mask(source.config, tokens.shape[1])).logits[
         :, model.config.layout.report
     ]
-    actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
+    actual = logits(model, tokens, torch.rand(2, 2))
     assert (actual - expected).abs().max() < 1e-5
     assert (actual - source(tokens).logits[:, model.config.layout.report]).abs().max() > 1e-3
 
@@ -99,26 +104,34 @@ def test_shifted_logits_are_read_one_position_earlier(tmp_path):
     tokens = tokens_for(model)
     where = model.config.layout.report
     expected = source(tokens).logits[:, where.start - 1 : where.stop - 1]
-    actual = model(tokens, torch.rand(2, 2), everywhere(tokens)).report.view_as(expected)
+    actual = logits(model, tokens, torch.rand(2, 2))
     assert (actual - expected).abs().max() < 1e-5
 
 
-def test_only_selected_positions_are_returned_in_row_major_order(tmp_path):
+def test_the_loss_is_that_of_the_logits_at_the_noised_positions_in_any_number_of_pieces(tmp_path, monkeypatch):
     _, model = from_folder(tmp_path, "llama")
-    tokens, t = tokens_for(model, 3), torch.rand(3, 2)
-    full = model(tokens, t, everywhere(tokens))
-    select = torch.rand(tokens.shape, generator=torch.Generator().manual_seed(2)) < 0.4
-    part = model(tokens, t, select)
-    image, report = select[:, model.config.layout.image], select[:, model.config.layout.report]
-    torch.testing.assert_close(part.image, full.image.view(3, 9, 16)[image])
-    torch.testing.assert_close(part.report, full.report.view(3, 7, 50)[report])
+    clean, t, weight = tokens_for(model, 3), torch.rand(3, 2), torch.rand(3, 2)
+    clean[:, model.config.layout.image] += model.config.layout.vocabulary.image_offset
+    clean[:, model.config.layout.image] = clean[:, model.config.layout.image].clamp(max=model.config.layout.vocabulary.size - 1)
+    noised = torch.rand(clean.shape, generator=torch.Generator().manual_seed(2)) < 0.4
+    noisy = clean.masked_fill(noised, model.config.layout.vocabulary.mask)
+    found = model(noisy, t, noised, clean, 1 - t, weight)
+    for column, modality in enumerate(("image", "report")):
+        where = model.config.layout.of(modality)
+        states = model.config.layout.states(clean[:, where], modality)
+        cost = torch.nn.functional.cross_entropy(
+            logits(model, noisy, t, modality).transpose(1, 2), states, reduction="none"
+        )  # fmt: skip
+        torch.testing.assert_close(found[:, column], weight[:, column] * (cost * noised[:, where]).sum(1))
+    monkeypatch.setattr("medim.diffusion.objective.LOGITS_AT_ONCE", 100)
+    torch.testing.assert_close(model(noisy, t, noised, clean, 1 - t, weight), found)
 
 
 def test_time_matters_once_the_modulation_is_not_zero_and_each_modality_has_its_own(tmp_path):
     _, model = from_folder(tmp_path, "llama")
     tokens = tokens_for(model)
     torch.nn.init.normal_(model.backbone.adaln[0].modulation.weight, std=0.5)
-    results = [model(tokens, torch.tensor([t] * 2), everywhere(tokens)).report for t in ((0.1, 0.9), (0.9, 0.1), (0.1, 0.8))]
+    results = [logits(model, tokens, torch.tensor([t] * 2)) for t in ((0.1, 0.9), (0.9, 0.1), (0.1, 0.8))]
     assert all((a - b).abs().max() > 1e-4 for a, b in zip(results, [*results[1:], results[0]], strict=True))
 
 
@@ -141,8 +154,8 @@ def test_saved_and_loaded_is_the_same_model_and_its_modulation_survives(tmp_path
     assert len(modes) == 1  # the weights too: who may read is the umask's to say
     again = MeDiMModel.from_pretrained(tmp_path / "medim").eval()
     tokens, t = tokens_for(model), torch.rand(2, 2)
-    torch.testing.assert_close(again(tokens, t, everywhere(tokens)).report, model(tokens, t, everywhere(tokens)).report)
-    torch.testing.assert_close(again(tokens, t, everywhere(tokens)).image, model(tokens, t, everywhere(tokens)).image)
+    for modality in ("image", "report"):
+        torch.testing.assert_close(logits(again, tokens, t, modality), logits(model, tokens, t, modality))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -158,7 +171,7 @@ def test_what_is_loaded_trains_on_as_what_was_saved(tmp_path, family):
     for each in (model, again):
         each.train()
         optimizer = torch.optim.AdamW(each.parameters(), lr=1e-2)
-        each(noisy, t, everywhere(clean), clean=clean, alpha=1 - t).sum().backward()
+        each(noisy, t, everywhere(clean), clean=clean, alpha=1 - t, weight=1 / t).sum().backward()
         optimizer.step()
     for (name, ours), theirs in zip(model.named_parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(theirs, ours, msg=name)
@@ -176,7 +189,7 @@ def test_gradient_checkpointing_changes_no_gradient_over_two_micro_batches(tmp_p
         model.zero_grad()
         for t in (0.2, 0.7):
             tokens = tokens_for(model)
-            model(tokens, torch.full((2, 2), t), everywhere(tokens)).report.square().mean().backward()
+            logits(model, tokens, torch.full((2, 2), t)).square().mean().backward()
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b)
@@ -231,9 +244,9 @@ def test_reports_have_logits_over_text_alone_in_any_shape(tmp_path, tied):
     model = MeDiMModel.from_backbone(str(tmp_path / "liquid"), image_offset=34, **FIELDS).eval()
     hidden = torch.randn(2, 5, 32)
     with torch.no_grad():
-        logits = model.logits(hidden, "report")
-        assert logits.shape == (2, 5, 34)
-        torch.testing.assert_close(logits.flatten(0, 1), model.logits(hidden.flatten(0, 1), "report"))
+        found = model.logits(hidden, "report")
+        assert found.shape == (2, 5, 34)
+        torch.testing.assert_close(found.flatten(0, 1), model.logits(hidden.flatten(0, 1), "report"))
 
 
 def test_a_kernel_that_would_not_obey_is_refused(tmp_path):

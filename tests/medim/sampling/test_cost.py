@@ -47,7 +47,9 @@ def test_a_forward_takes_what_its_shapes_say(family, tied, timestep):
     select = torch.zeros_like(canvas.given)
     select[:, model.config.layout.image.start] = select[:2, model.config.layout.report] = True
     one = Pass(rows=3, guided=0, queries=23, keys=23, image_logits=3, report_logits=24)
-    assert Cost.of(model).of_pass(one) == counted(lambda: model(canvas.tokens, canvas.masked_fraction(), select))
+    layout, t = model.config.layout, canvas.masked_fraction()
+    clean = layout.join(*(torch.zeros(3, n, dtype=torch.long) for n in (layout.image_length, layout.report_length)))
+    assert Cost.of(model).of_pass(one) == counted(lambda: model(canvas.tokens, t, select, clean, 1 - t, t))
 
 
 @pytest.mark.parametrize("family", ["llama", "dit", "unidisc"])

@@ -40,7 +40,7 @@ def test_the_plain_model_gives_every_token_the_same_logits(family, tied, report_
     generator = torch.Generator().manual_seed(1)
     tokens = layout.join(torch.randint(0, 16, (2, 9), generator=generator), torch.randint(0, 50, (2, 7), generator=generator))
     first = torch.full((2,), report_first)
-    ours = model(tokens, torch.zeros(2, 2), torch.ones_like(tokens, dtype=torch.bool), report_first=first)
+    hidden = model.hidden(tokens, torch.zeros(2, 2), report_first=first)
     place = torch.arange(layout.length)
     rest = torch.cat([place[: layout.report.start], place[layout.report.stop :]])
     order = torch.cat([place[layout.report], rest] if report_first else [rest, place[layout.report]])
@@ -48,8 +48,9 @@ def test_the_plain_model_gives_every_token_the_same_logits(family, tied, report_
     opened = torch.cat([torch.full((2, 1), 50 + 16), plain[:, :-1]], dim=1)
     logits = torch.empty(2, layout.length, 50 + 16 + 3)
     logits[:, order] = as_causal_lm(model)(opened).logits
-    torch.testing.assert_close(logits[:, layout.image, 50:66].flatten(0, 1), ours.image, atol=5e-5, rtol=1e-4)
-    torch.testing.assert_close(logits[:, layout.report, :50].flatten(0, 1), ours.report, atol=5e-5, rtol=1e-4)
+    ours = {m: model.logits(hidden[:, layout.of(m)], m) for m in ("image", "report")}
+    torch.testing.assert_close(logits[:, layout.image, 50:66], ours["image"], atol=5e-5, rtol=1e-4)
+    torch.testing.assert_close(logits[:, layout.report, :50], ours["report"], atol=5e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -93,10 +94,10 @@ def test_a_diffusion_starts_from_it_as_from_liquid(squares, recipe_file, prior, 
         layout.vocabulary.image_offset + torch.randint(0, 8, (2, layout.length), generator=generator),
     )
     expected = source(plain_ids(model, tokens)).logits
-    actual = model(tokens, torch.rand(2, 2), torch.ones_like(tokens, dtype=torch.bool))
-    torch.testing.assert_close(actual.report, expected[:, layout.report, :offset].flatten(0, 1), atol=5e-5, rtol=1e-4)
-    image = expected[:, layout.image, offset : offset + 8].flatten(0, 1)
-    torch.testing.assert_close(actual.image, image, atol=5e-5, rtol=1e-4)
+    hidden = model.hidden(tokens, torch.rand(2, 2))
+    report, image = model.logits(hidden[:, layout.report], "report"), model.logits(hidden[:, layout.image], "image")
+    torch.testing.assert_close(report, expected[:, layout.report, :offset], atol=5e-5, rtol=1e-4)
+    torch.testing.assert_close(image, expected[:, layout.image, offset : offset + 8], atol=5e-5, rtol=1e-4)
     trained = train_model(
         str(recipe_file), squares, tmp_path / "d", overrides=(*settings, f"backbone_image_offset={offset}"), device="cpu"
     )
