@@ -26,8 +26,6 @@ from tasks.metrics.image.memorisation import Nearest, Rows, nearest, nearest_of_
 from tasks.protocols import Scorable
 from tasks.scoring.context import Context
 
-NEAR_COPIES, CREDENTIALED, UNSCREENED = "near-copies", "credentialed", "unscreened"
-ALLOWANCES = (CREDENTIALED, NEAR_COPIES, UNSCREENED)
 GATE_MEASURES = ("agreement", "nats", "distance")
 _IN_MEMORY = 1 << 30  # bytes of a space's training rows that are kept between batches; larger sets are read again
 DRAWS = 8

@@ -3,13 +3,14 @@
 import importlib
 import json
 import shutil
+from typing import get_args
 
 import pytest
 from click.testing import CliRunner
 
-from benchmark.export.execute import part_of
+from benchmark.export.command import part_of
 from benchmark.export.formats import FORMS
-from benchmark.export.gate import ALLOWANCES
+from benchmark.export.options import LOOSE_IMAGES, FormName
 from medim.checkpoints import shipped
 from medim.common.errors import UserError
 from medim.data import loading
@@ -24,7 +25,7 @@ def command(world, monkeypatch, tmp_path):
     sets = {"noise": world.Data(), "few": world.Data(train=3, val=2, test=1), "private": world.Data(terms=PRIVATE)}
     load = loading.load_dataset
     monkeypatch.setattr("medim.data.loading.load_dataset", lambda name: sets[name] if name in sets else load(name))
-    monkeypatch.setattr("benchmark.export.execute.open_model", lambda *given: world.Model())
+    monkeypatch.setattr("benchmark.export.command.open_model", lambda *given: world.Model())
 
     def call(*arguments, out="o"):
         given = ["export", *arguments, "--features", "pixels", "--out", str(tmp_path / out)]
@@ -107,7 +108,7 @@ def test_a_model_of_credentialed_data_exports_nothing_under_other_datas_name(tmp
 
 
 def test_every_pair_bears_the_terms_of_the_data_and_of_what_the_model_learned_from(command, monkeypatch, tmp_path):
-    monkeypatch.setattr("benchmark.export.execute.model_terms", lambda name: PRIVATE)
+    monkeypatch.setattr("benchmark.export.command.model_terms", lambda name: PRIVATE)
     done = command(*GENERATE, "--format", "folder", "--allow", "credentialed")
     assert done.exit_code == 0, done.output
     assert FolderDataset(tmp_path / "o").terms == f"CC0-1.0; {PRIVATE}"
@@ -117,7 +118,7 @@ def test_training_images_are_searched_on_the_gpu_where_there_is_one(command, mon
     asked = []
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
-    monkeypatch.setattr("benchmark.export.execute.Context", lambda **given: asked.append(given["device"]) or Context(**given))
+    monkeypatch.setattr("benchmark.export.command.Context", lambda **given: asked.append(given["device"]) or Context(**given))
     assert command(*GENERATE, "--format", "folder").exit_code == 0
     assert asked == ["cuda:0"]
 
@@ -157,7 +158,6 @@ def test_parts():
         part_of("0/3", {})
 
 
-def test_the_command_names_every_form_and_allowance():
-    verb = importlib.import_module("benchmark.commands.export")
-    assert tuple(sorted(FORMS)) == verb.FORMATS
-    assert verb.ALLOWANCES == ALLOWANCES
+def test_the_options_name_every_form():
+    assert tuple(sorted(FORMS)) == get_args(FormName)
+    assert tuple(name for name in sorted(FORMS) if FORMS[name].keeps_images) == LOOSE_IMAGES
