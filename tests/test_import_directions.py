@@ -16,7 +16,7 @@ FORBIDDEN = {
     "benchmark": set(),
 }
 SCORING = ("jinja2", "matplotlib", "pandas", "pycocoevalcap", "scipy", "seaborn", "torchmetrics")
-OTHER_EXTRAS = ("datasets", "gguf", "ijson", "imagehash", "openslide", "peft", "pydicom", "tensorboard")
+OTHER_EXTRAS = ("datasets", "gguf", "imagehash", "openslide", "peft", "pydicom", "tensorboard")
 
 
 def files(package: str) -> list[Path]:

@@ -11,7 +11,7 @@ from benchmark.export.formats.form import Form, Lines
 from benchmark.export.formats.webdataset import parts
 from benchmark.export.gate import GATE_MEASURES
 from medim.common.files import atomic_path
-from medim.data.archives.own import packed
+from medim.data.archives.exported import packed
 from medim.pair import SPLITS
 
 TEXTS = ("id", "report", "prompt", "model", "model_hash", "split", "patient", "study", "domain", "view", "terms")

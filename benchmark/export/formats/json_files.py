@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from benchmark.export.formats.form import Form, Lines, write_lines
 from medim.common.files import atomic_path
 from medim.data.archives import llava, r2gen
-from medim.data.archives.own import packed
+from medim.data.archives.exported import packed
 from medim.pair import SPLITS
 
 QUESTION = "Write the report of this image."

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from benchmark.export.formats.form import Form, Lines
 from medim.common.files import atomic_path
-from medim.data.archives.own import packed
+from medim.data.archives.exported import packed
 from medim.pair import SPLITS
 
 

@@ -1,16 +1,21 @@
-"""What an adapter of an archive offers: a stream of pairs to be made, and the reading of one picture."""
+"""What an adapter of an archive offers: a stream of pairs to prepare, and the reading of one picture."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, ClassVar
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from medim.common.errors import UserError, unknown
+from medim.data.sources.pairs_file import NOT_STATED
+from medim.data.splits import assign
+from medim.imaging.images import read_image
 
 ENTRY_POINTS = "medim.archives"
 
@@ -27,13 +32,67 @@ class WholeOptions(Options):
     part: bool = Field(False, description="root holds a part of the archive, and that is meant: nothing is said of the rest.")
 
 
+class FractionOptions(Options):
+    """Splits drawn by patient, where the source has none."""
+
+    val: float = Field(0.1, ge=0, le=1, description="Share of the patients in val, where the split is drawn here.")
+    test: float = Field(0.1, ge=0, le=1, description="Share of the patients in test, where the split is drawn here.")
+    seed: int = Field(0, description="Of the split, where it is drawn here.")
+
+    @model_validator(mode="after")
+    def _leave_some_to_train(self) -> "FractionOptions":
+        if self.test + self.val > 1:
+            raise ValueError(f"val + test is {self.test + self.val:g}, more than 1")
+        return self
+
+    def drawn_split(self, patient: str) -> str:
+        """The split of a patient; see `medim.data.splits.assign`."""
+        return assign(patient, {"val": self.val, "test": self.test}, self.seed)
+
+    def drawn(self) -> dict[str, Any]:
+        """How the split is drawn, for `Archive.facts`."""
+        return {"by": "patient", "val": self.val, "test": self.test, "seed": self.seed}
+
+
+class PatientOptions(Options):
+    """The patient read from a name, where the source has no field for it."""
+
+    patient_from: str = Field(
+        "",
+        description="Regular expression whose group 1 is the patient; else the source's own field, or a study.",
+    )
+
+    @field_validator("patient_from")
+    @classmethod
+    def _has_a_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"'{pattern}' is no regular expression: {error}") from None
+        if pattern and groups < 1:
+            raise ValueError(f"'{pattern}' has no group: put the patient's part in brackets, as in '^([^_]+)_'")
+        return pattern
+
+    def patient_in(self, name: str, shown: str = "the id") -> str:
+        """Group 1 of `patient_from` in `name`.
+
+        Raises:
+            UserError: it is not found, or empty; the line calls the name as `shown`.
+        """
+        match = re.search(self.patient_from, name)
+        patient = (match[1] or "").strip() if match else ""
+        if not patient:
+            raise UserError(f"patient_from '{self.patient_from}' does not match {shown}")
+        return patient
+
+
 @dataclass(frozen=True)
 class Record:
-    """One pair to be made.
+    """One pair to prepare.
 
     Attributes:
         fields: its line in `pairs.jsonl` but `image`: `id`, `report`, `split`, `patient`, `study`, `domain`, `terms` and what
-            else the archive tells (`view`, `findings`, `sections`, ...). Any text that is not a known field is kept as it is.
+            else the archive has (`view`, `findings`, `sections`, ...).
         source: what `Archive.image` needs to read the picture; JSON-able (a path, or a list).
     """
 
@@ -89,6 +148,8 @@ class Archive(ABC):
     def __init__(self, root: Path, options: BaseModel) -> None:
         self.root = root
         self.options = options
+        self.images = root
+        """The folder that the sources of records are relative to."""
         if not root.exists():
             raise UserError(f"{self.name}: '{root}' does not exist")
 
@@ -96,21 +157,78 @@ class Archive(ABC):
     def records(self) -> Iterator[Record | Loss | Excluded]:
         """Every pair of the archive, and what becomes none."""
 
-    @abstractmethod
     def image(self, source: Any) -> Image.Image:
         """The picture of a record, 8-bit, mode L or RGB, at its own size; called in a worker.
 
         Raises:
             UserError: it cannot be read; the record becomes a line of `failures.jsonl`.
         """
+        return read_image(self.images / source)
 
     def shortfall(self) -> list[Loss]:
-        """What the publisher's whole archive has and the listing did not find, with both counts; asked once `records` ended."""
+        """What the publisher's whole archive has and the listing did not find, with both counts; called after `records`."""
         return []
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest should tell beyond counts (parse coverage, versions found); asked once `records` has ended."""
+        """What the manifest has beyond counts (parse coverage, versions found); called after `records`."""
         return {}
+
+
+class EntryArchive(Archive):
+    """An archive that is read entry by entry: a mistake loses its entry alone.
+
+    `unique` and `counts` belong to one pass of `records`.
+    """
+
+    def __init__(self, root: Path, options: BaseModel) -> None:
+        super().__init__(root, options)
+        self._begin()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the ids: workers only read pictures, and get a copy with every piece of work."""
+        return {**vars(self), "unique": UniqueIds()}
+
+    def _begin(self) -> None:
+        self.unique = UniqueIds()
+        self.counts: Counter[str] = Counter()
+
+    @abstractmethod
+    def entries(self) -> Iterable[tuple[str, Any]]:
+        """The name and the value of each entry; in place of a broken one a `Loss`."""
+
+    @abstractmethod
+    def pairs(self, value: Any) -> Iterable[Record | Loss | Excluded]:
+        """The pairs of an entry. Raises UserError where it cannot be read."""
+
+    def records(self) -> Iterator[Record | Loss | Excluded]:
+        self._begin()
+        for name, value in self.entries():
+            if isinstance(value, Loss | Excluded):
+                yield value
+                continue
+            try:
+                for pair in self.pairs(value):
+                    self.counts["unstated"] += isinstance(pair, Record) and pair.fields["terms"] == NOT_STATED
+                    yield pair
+            except UserError as error:
+                yield Loss(name, str(error))
+
+
+class UniqueIds:
+    """Ids of a source, each used once: a second `a` becomes `a-2`, in the source's order."""
+
+    def __init__(self) -> None:
+        self._used: set[str] = set()
+        self.repeated = 0
+
+    def __call__(self, name: str) -> str:
+        unique, number = name, 1
+        while unique in self._used:
+            number += 1
+            unique = f"{name}-{number}"
+        self.repeated += unique != name
+        self._used.add(unique)
+        return unique
 
 
 def archive_class(name: str) -> type[Archive]:
@@ -143,5 +261,6 @@ def open_archive(name: str, root: Path, preset: str | None = None, overrides: Ma
         options = adapter.Options.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        raise UserError(f"{name}: option '{'.'.join(map(str, first['loc']))}': {first['msg']}") from None
+        option = f"option '{'.'.join(map(str, first['loc']))}': " if first["loc"] else ""
+        raise UserError(f"{name}: {option}{first['msg']}") from None
     return adapter(root, options)

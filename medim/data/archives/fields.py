@@ -1,17 +1,11 @@
-"""What the adapters of loose sources share: text on one line, names of splits, paths that stay inside, ids that are unique."""
+"""The values of an archive's fields: text on one line, keys, labels, names of splits, paths that stay inside."""
 
-import difflib
+import posixpath
 import re
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
-
-from pydantic import Field, ValidationInfo, field_validator
 
 from medim.common.declared import shown
 from medim.common.errors import UserError, unknown
-from medim.data.archives.archive import Options
-from medim.data.splits import assign
 from medim.imaging.image_files import backslash_hint
 from medim.pair import SPLITS
 
@@ -22,62 +16,13 @@ _SPLIT_NAMES = {
 }
 
 
-class FractionOptions(Options):
-    """Splits drawn by patient, where the source has none."""
-
-    val: float = Field(0.1, ge=0, le=1, description="Share of the patients in val, where the split is drawn here.")
-    test: float = Field(0.1, ge=0, le=1, description="Share of the patients in test, where the split is drawn here.")
-    seed: int = Field(0, description="Of the split, where it is drawn here.")
-
-    @field_validator("test")
-    @classmethod
-    def _leave_some_to_train(cls, test: float, info: ValidationInfo) -> float:
-        if test + info.data.get("val", 0) > 1:
-            raise ValueError(f"val + test is {test + info.data['val']:g}, more than 1")
-        return test
-
-    def drawn_split(self, patient: str) -> str:
-        """The split of a patient; see `medim.data.splits.assign`."""
-        return assign(patient, {"val": self.val, "test": self.test}, self.seed)
-
-    def drawn(self) -> dict[str, Any]:
-        """How the split is drawn, for `Archive.facts`."""
-        return {"by": "patient", "val": self.val, "test": self.test, "seed": self.seed}
-
-
-class PatientOptions(Options):
-    """The patient read from a name, where the source has no field for it."""
-
-    patient_from: str = Field(
-        "",
-        description="Regular expression whose group 1 is the patient; else the source's own field, or a study.",
-    )
-
-    @field_validator("patient_from")
-    @classmethod
-    def _has_a_group(cls, pattern: str) -> str:
-        if pattern:
-            try:
-                groups = re.compile(pattern).groups
-            except re.error as error:
-                raise ValueError(f"'{pattern}' is no regular expression: {error}") from None
-            if groups < 1:
-                raise ValueError(f"'{pattern}' has no group: put the patient's part in brackets, as in '^([^_]+)_'")
-        return pattern
-
-    def patient_in(self, name: str) -> str | None:
-        """Group 1 of `patient_from` in `name`, or None where it is not found or empty."""
-        match = re.search(self.patient_from, name)
-        return (match[1] or "").strip() or None if match else None
-
-
 _MISSING = ("nan", "na", "n/a", "#n/a", "<na>", "null", "none")
 
 
 def missing_word(text: object) -> str | None:
-    """The word that stands in a cell or a field for missing text, as programs write it; None where it is a text of its own.
+    """The word by which programs write a missing text, where a cell or a field holds nothing else; else None.
 
-    The one rule of all archives: such a text, alone and in any case, is an empty one, and what is lost by it names the word.
+    The one rule of all archives: such a text, in any case, is an empty one, and what is lost by it names the word.
 
     >>> missing_word("NaN"), missing_word(float("nan")), missing_word("None."), missing_word("")
     ('NaN', 'NaN', None, None)
@@ -149,20 +94,22 @@ def known_split(name: str) -> str | None:
     return next((split for split, names in _SPLIT_NAMES.items() if lowered in names), None)
 
 
-def unknown_split(name: str) -> UserError:
-    """The error for a name that `known_split` does not know."""
-    return unknown("split", name, SPLITS)
+def split_in(name: str) -> str:
+    """`known_split`; a UserError where it is none."""
+    split = known_split(name)
+    if split is None:
+        raise unknown("split", name, SPLITS)
+    return split
 
 
 def inside(name: str) -> str:
-    """A path of an archive's own text, normalised, relative to the archive's folder.
+    """A path that an archive states, normalised, relative to the archive's folder.
 
-    Links within the folder are the owner's and are followed; a text cannot lead outside by itself.
+    Links within the folder are followed; a text cannot lead outside by itself.
 
     Raises:
         UserError: it is empty, absolute, or leads outside by `..`.
     """
-    parts: list[str] = []
     if not name.strip() or "\0" in name:
         raise UserError(f"image {name!a} is no path")
     if word := missing_word(name):
@@ -171,49 +118,12 @@ def inside(name: str) -> str:
         raise UserError(
             f"image '{name}' is an absolute path; it must be relative to the archive's folder of images{backslash_hint(name)}"
         )
-    for part in name.split("/"):
-        if part in ("", "."):
-            continue
-        if part != "..":
-            parts.append(part)
-        elif parts:
-            parts.pop()
-        else:
-            raise UserError(f"image '{name}' leads outside the archive's folder of images{backslash_hint(name)}")
-    if not parts:
+    path = posixpath.normpath(name)
+    if path.split("/")[0] == "..":
+        raise UserError(f"image '{name}' leads outside the archive's folder of images{backslash_hint(name)}")
+    if path == ".":
         raise UserError(f"image '{name}' is the folder of images itself")
-    return "/".join(parts)
-
-
-class UniqueIds:
-    """Ids of a source, each used once: a second `a` becomes `a-2`, in the source's order."""
-
-    def __init__(self) -> None:
-        self._used: set[str] = set()
-        self.repeated = 0
-
-    def __call__(self, name: str) -> str:
-        unique, number = name, 1
-        while unique in self._used:
-            number += 1
-            unique = f"{name}-{number}"
-        self.repeated += unique != name
-        self._used.add(unique)
-        return unique
-
-
-def require_columns(place: str | Path, found: Iterable[str], needed: Iterable[str]) -> None:
-    """Says which column a table lacks.
-
-    Raises:
-        UserError: the line names the table, the column and the columns that are there, the nearest one first.
-    """
-    found = [name for name in found if name and not re.fullmatch(r"__\w+__", name)]  # pandas' index in a parquet file
-    for column in needed:
-        if column not in found:
-            order = sorted(found, key=lambda name: -difflib.SequenceMatcher(None, name.lower(), column.lower()).ratio())
-            there = ", ".join(dict.fromkeys(order))
-            raise UserError(f"{place}: column '{column}' is missing; the columns are: {there or 'none'}")
+    return path
 
 
 def pair_fields(**fields: Any) -> dict[str, Any]:

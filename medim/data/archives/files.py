@@ -1,25 +1,22 @@
 """Loose files: a folder with `pairs.jsonl`, or pictures with a text of the same name beside each."""
 
-import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from PIL import Image
 from pydantic import Field
 
 from medim.common.errors import UserError
 from medim.common.json_lines import not_finite
-from medim.data.archives.archive import Archive, Excluded, Loss, Record
-from medim.data.archives.fields import FractionOptions, PatientOptions, UniqueIds, inside, known_split, report_in, unknown_split
-from medim.data.archives.json_records import Entry, read_entries
+from medim.data.archives.archive import EntryArchive, Excluded, FractionOptions, Loss, PatientOptions, Record
+from medim.data.archives.fields import inside, known_split, report_in, split_in
+from medim.data.archives.json_records import read_entries
 from medim.data.archives.tables import decoded
-from medim.data.sources.pairs_file import NOT_STATED
+from medim.data.sources.pairs_file import NOT_STATED, mistakes_in
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".dcm")
-_NEEDED = ("id", "image", "report")
 
 
 class FilesOptions(FractionOptions, PatientOptions):
@@ -37,16 +34,16 @@ class FilesOptions(FractionOptions, PatientOptions):
     terms: str = Field(NOT_STATED, description="Licence or data-use terms of the pairs that state none.")
 
 
-class Files(Archive):
-    """A folder of one's own, or one that `data prepare` wrote, made again (another size, another format, a new split).
+class Files(EntryArchive):
+    """A folder of pairs, also one that `data prepare` wrote, prepared again (another size, another format, a new split).
 
     * `pairs.jsonl`: see `medim.data.sources.folder.FolderDataset`; a line with a mistake is lost, the others are kept.
       Texts are taken as they are.
     * texts: `a.png` and `a.txt` in one folder, as the authors' code reads; folders may be nested. The id is the path without
       its suffix; folders `train`, `val` and `test` at the top are the splits.
 
-    Where neither the source nor `patient_from` tells the patient, each study is a patient of its own. `patient_from` is
-    looked for in the file's name, or in its path relative to root where the expression holds a `/`.
+    Where neither the source nor `patient_from` states the patient, each study is one. `patient_from` is looked for in the
+    file's name, or in its path relative to root where the expression holds a `/`.
     """
 
     name: ClassVar[str] = "folder"
@@ -56,12 +53,12 @@ class Files(Archive):
 
     def __init__(self, root: Path, options: FilesOptions) -> None:
         super().__init__(root, options)
-        self.pairs = root if root.is_file() else root / "pairs.jsonl"
-        self.folder = self.pairs.parent
-        present = self.pairs.is_file()
+        self.pairs_file = root if root.is_file() else root / "pairs.jsonl"
+        self.images = self.pairs_file.parent
+        present = self.pairs_file.is_file()
         self.layout = options.layout if options.layout != "auto" else "pairs" if present else "texts"
         if self.layout == "pairs" and not present:
-            raise UserError(f"folder: '{self.pairs}' does not exist")
+            raise UserError(f"folder: '{self.pairs_file}' does not exist")
         if self.layout == "texts" and root.is_file():
             raise UserError(f"folder: '{root}' is a file; layout=texts needs a folder")
         self._drawn = options.split == "drawn"
@@ -70,120 +67,95 @@ class Files(Archive):
             if options.split == "source" and not has_splits:
                 raise UserError(f"folder: '{root}' has no folders train, val and test; split=drawn draws them by patient")
             self._drawn = self._drawn or not has_splits
-        self._unstated = 0
-
-    def records(self) -> Iterator[Record | Loss | Excluded]:
-        self._unstated = 0
-        for entry in self._from_lines() if self.layout == "pairs" else self._from_texts():
-            self._unstated += isinstance(entry, Record) and entry.fields["terms"] == NOT_STATED
-            yield entry
-
-    def image(self, source: Any) -> Image.Image:
-        from medim.imaging.images import read_image
-
-        return read_image(self.folder / source)
 
     def facts(self) -> dict[str, Any]:
         """`layout`; `split`: `source`, or how it was drawn; `pairs_without_terms`."""
         split = self.options.drawn() if self._drawn else "source"
-        return {"layout": self.layout, "split": split, "pairs_without_terms": self._unstated}
+        return {"layout": self.layout, "split": split, "pairs_without_terms": self.counts["unstated"]}
 
-    # ---- pairs.jsonl -------------------------------------------------------------------------------------------------------
+    def entries(self) -> Iterator[tuple[str, Any]]:
+        return self._lines() if self.layout == "pairs" else self._files()
 
-    def _from_lines(self) -> Iterator[Record | Loss]:
-        for entry in read_entries(self.pairs):
+    def pairs(self, value: Any) -> Iterator[Record]:
+        yield self._of_text(*value) if self.layout == "texts" else self._of_line(value)
+
+    def _lines(self) -> Iterator[tuple[str, Any]]:
+        for entry in read_entries(self.pairs_file):
             if isinstance(entry, Loss):
-                yield entry
-                continue
-            try:
-                yield self._of_line(entry)
-            except UserError as error:
-                yield Loss(f"{self.pairs.name}:{entry.number}", str(error))
+                yield entry.item, entry
+            else:
+                yield f"{self.pairs_file.name}:{entry.number}", entry.value
 
-    def _of_line(self, entry: Entry) -> Record:
-        row = entry.value
+    def _of_line(self, row: Any) -> Record:
         if not isinstance(row, dict):
             raise UserError("a JSON object is needed")
-        for field in (*_NEEDED, "split") if not self._drawn else _NEEDED:
-            if not isinstance(row.get(field), str) or not row[field].strip():
-                if field in row:
-                    raise UserError(f"field '{field}' must be a text that is not empty")
-                near = difflib.get_close_matches(field, row, n=1)
-                raise UserError(f"field '{field}' is missing" + (f"; did you mean it by '{near[0]}'?" if near else ""))
+        needed = ("id", "image", "report", *(() if self._drawn else ("split",)))
+        row = {name: value for name, value in row.items() if value != "" or name in needed}
+        for mistake in mistakes_in(row, needed):
+            raise UserError(mistake)
         if (place := not_finite(row)) is not None:
             raise UserError(f"{place}, which JSON does not have")
-        _check_optional(row)
         source = inside(row["image"])
-        patient = row.get("patient") or self._patient(source, row.get("study") or row["id"])
-        split = self.options.drawn_split(patient) if self._drawn else known_split(row["split"])
-        if split is None:
-            raise unknown_split(row["split"])
+        study = row.get("study") or row["id"]
+        patient = row.get("patient") or self._patient(source, study)
         fields = {
             **{key: value for key, value in row.items() if key != "image"},
-            "split": split,
+            "split": self.options.drawn_split(patient) if self._drawn else split_in(row["split"]),
             "patient": patient,
-            "study": row.get("study") or row["id"],
+            "study": study,
             "domain": row.get("domain") or self.options.domain,
             "terms": row.get("terms") or self.options.terms,
         }
         return Record(fields, source)
 
     def _patient(self, path: str, otherwise: str) -> str:
-        """The patient that `patient_from` finds in a path.
-
-        Raises:
-            UserError: it does not match.
-        """
+        """The patient that `patient_from` finds in a path."""
         pattern = self.options.patient_from
-        if not pattern:
-            return otherwise
         name = path if "/" in pattern else path.rsplit("/", 1)[-1]
-        patient = self.options.patient_in(name)
-        if patient is None:
-            raise UserError(f"patient_from '{pattern}' does not match '{name}'")
-        return patient
+        return self.options.patient_in(name, f"'{name}'") if pattern else otherwise
 
-    # ---- pictures with texts beside them -----------------------------------------------------------------------------------
-
-    def _from_texts(self) -> Iterator[Record | Loss | Excluded]:
-        unique = UniqueIds()
-        for folder, names in _walk(self.folder, "", frozenset()):
+    def _files(self) -> Iterator[tuple[str, Any]]:
+        """Each picture with its text; files without partner are losses."""
+        for folder, names in _walk(self.images, "", frozenset()):
             texts = {name[:-4]: name for name in names if name.lower().endswith(".txt")}
             used = set()
             for name in names:
-                if re.search("[\ud800-\udfff]", folder + name):
-                    yield Loss(ascii(folder + name), "the file's name is not UTF-8")
+                path = folder + name
+                if re.search("[\ud800-\udfff]", path):
+                    yield path, Loss(ascii(path), "the file's name is not UTF-8")
                     continue
                 stem, suffix = os.path.splitext(name)
                 if suffix.lower() == ".txt":
                     continue
                 if suffix.lower() not in SUFFIXES:
-                    yield Excluded(f"a file of another kind ('{suffix}')")
+                    yield path, Excluded(f"a file of another kind ('{suffix}')")
                 elif stem not in texts:
-                    yield Loss(folder + name, f"no '{stem}.txt' beside it")
+                    yield path, Loss(path, f"no '{stem}.txt' beside it")
                 else:
                     used.add(stem)
-                    yield self._of_text(folder + name, folder + texts[stem], unique)
+                    text = folder + texts[stem]
+                    yield from self._read(path, text)
             for stem in sorted(texts.keys() - used):
-                yield Loss(folder + texts[stem], f"no picture '{stem}.*' beside it ({', '.join(SUFFIXES)})")
+                yield stem, Loss(folder + texts[stem], f"no picture '{stem}.*' beside it ({', '.join(SUFFIXES)})")
 
-    def _of_text(self, picture: str, text: str, unique: UniqueIds) -> Record | Loss:
+    def _read(self, picture: str, text: str) -> Iterator[tuple[str, Any]]:
         study = os.path.splitext(picture)[0]
-        identity = unique(study)
+        identity = self.unique(study)
         try:
-            content = decoded((self.folder / text).read_bytes())
+            content = decoded((self.images / text).read_bytes())
         except OSError as error:
-            return Loss(text, f"cannot be read: {error.strerror}")
+            yield text, Loss(text, f"cannot be read: {error.strerror}")
         except UserError as error:
-            return Loss(text, str(error))
-        try:
-            report = report_in(content, "the report")
-            patient = self._patient(picture, study)
-            split = self.options.drawn_split(patient) if self._drawn else known_split(picture.partition("/")[0])
-            if split is None:
-                raise UserError("lies outside the folders train, val and test")
-        except UserError as error:
-            return Loss(picture, str(error))
+            yield text, Loss(text, str(error))
+        else:
+            yield picture, (picture, identity, study, content)
+
+    def _of_text(self, picture: str, identity: str, study: str, content: str) -> Record:
+        report = report_in(content, "the report")
+        patient = self._patient(picture, study)
+        split = self.options.drawn_split(patient) if self._drawn else known_split(picture.partition("/")[0])
+        if split is None:
+            raise UserError("lies outside the folders train, val and test")
         fields = {
             "id": identity,
             "report": report,
@@ -194,18 +166,6 @@ class Files(Archive):
             "terms": self.options.terms,
         }
         return Record(fields, picture)
-
-
-def _check_optional(row: Mapping[str, Any]) -> None:
-    """Refuses what `FolderDataset` would refuse in the fields that a row may have."""
-    for field in ("patient", "study", "domain", "terms", "view"):
-        if not isinstance(row.get(field), str | None):
-            raise UserError(f"field '{field}' must be a string")
-    labels, sections = row.get("findings"), row.get("sections")
-    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-        raise UserError("field 'findings' must be a list of strings")
-    if sections is not None and not (isinstance(sections, dict) and all(isinstance(t, str) for t in sections.values())):
-        raise UserError("field 'sections' must map names to strings")
 
 
 def _walk(folder: Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, list[str]]]:

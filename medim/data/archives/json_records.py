@@ -2,14 +2,13 @@
 
 import codecs
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from medim.common.declared import DEEPEST, TOO_DEEP
+from medim.common.declared import DEEPEST, TOO_DEEP, deeper
 from medim.common.errors import UserError
 from medim.common.files import BOM, HEAD, stand_in
 from medim.common.json_lines import HALF, parse_line
@@ -17,6 +16,9 @@ from medim.data.archives.archive import Loss
 from medim.data.archives.tables import SAVE
 
 _LINE = 1 << 20
+_BLOCK = 1 << 16
+_SLACK = 12
+"""Characters before the end of a block in which a token may be cut: the longest one without quotes is `-Infinity`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def read_entries(file: Path) -> Iterator[Entry | Loss]:
     infinity, which JSON does not have, become such numbers: `fields.report_in` and its like name them.
 
     Raises:
-        UserError: the file cannot be opened, is no such JSON, or breaks off; the line tells after which entry.
+        UserError: the file cannot be opened, is no such JSON, or breaks off; the line names the entry before.
     """
     try:
         stream = file.open("rb")
@@ -109,137 +111,123 @@ def _lines(file: Path, stream: BinaryIO) -> Iterator[Entry | Loss]:
 
 
 def _elements(file: Path, stream: BinaryIO) -> Iterator[Entry | Loss]:
-    """The elements as they are; where the parser stops at something, from there on with what JSON has no word for marked."""
-    start, count = stream.tell(), 0
-    try:
-        for entry in _parsed(file, _Watched(stream)):
-            yield entry
-            count += 1
-    except UserError:
-        stream.seek(start)
-        yield from islice(_parsed(file, _Worded(stream)), count, None)
-
-
-class _Watched:
-    """A stream of JSON, read until a text seems to hold half of a surrogate pair, of which the parser would make a `?`."""
-
-    _HIGH = rb"\\u[dD][89abAB]..(?!\\u[dD][c-fC-F])"
-    _LOW = rb"(?<=.{6})(?<!\\u[dD][89abAB]..)\\u[dD][c-fC-F]"
-    _HALF, _LAST = re.compile(rb"%s(?=.{6})|%s" % (_HIGH, _LOW), re.DOTALL), re.compile(_HIGH, re.DOTALL)
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._tail = stream, b""
-
-    def read(self, size: int) -> bytes:
-        block = self._stream.read(size)
-        data = self._tail + block
-        if b"\\u" in data and (self._HALF if block or not size else self._LAST).search(data):
-            raise UserError(HALF)
-        self._tail = data[-24:]
-        return block
-
-
-class _Worded:
-    """A stream of JSON in which what the parser does not know is a marked text: the bare words NaN, Infinity and -Infinity,
-    which Python and pandas write, and texts with half of a surrogate pair."""
-
-    MARK = "\ue000"  # private use: what begins with it is no text of the file's
-    _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|-?\b(?:NaN|Infinity)\b|-?[A-Za-z]*\Z', re.DOTALL)
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._rest = stream, b""
-
-    def read(self, size: int) -> bytes:
-        if size == 0:
-            return b""
-        while True:
-            block = self._stream.read(size)
-            data, self._rest = self._rest + block, b""
-            made = self._TOKEN.sub(self._word if block else lambda match: self._marked(match[0]), data)
-            if made or not block:
-                return made
-
-    def _word(self, match: re.Match[bytes]) -> bytes:
-        token = match[0]
-        if match.end() == len(match.string) and not (token.startswith(b'"') and len(token) > 1 and self._closed(token)):
-            self._rest = token or self._rest  # cut by the end of the block
-            return b""
-        return self._marked(token)
-
-    def _closed(self, token: bytes) -> bool:
-        body = token[1:-1]
-        return token.endswith(b'"') and (len(body) - len(body.rstrip(b"\\"))) % 2 == 0
-
-    def _marked(self, token: bytes) -> bytes:
-        if b"\\u" in token.lower() and token.startswith(b'"'):
-            try:
-                json.loads(token).encode()
-            except UnicodeEncodeError:
-                return f'"{self.MARK}"'.encode()
-            except ValueError:  # the parser says what is wrong with it
-                return token
-        return token if token.lstrip(b"-") not in (b"NaN", b"Infinity") else f'"{self.MARK}{token.decode()}"'.encode()
-
-
-def _parsed(file: Path, stream: _Watched | _Worded) -> Iterator[Entry | Loss]:
-    try:
-        import ijson
-    except ImportError:
-        raise UserError("reading JSON archives needs the extra 'archives': pip install 'medim-bench[archives]'") from None
-
+    text = _Text(stream)
     key: str | None = None
-    number = depth = 0
-    floor: int | None = None  # depth inside the list whose elements are wanted
-    builder = ijson.ObjectBuilder()
-    fields: list[set[str]] = []  # of each object that is open inside an element
-    mistake: str | None = None
+    number = 0  # of entries of the list that have been read
     try:
-        for event, value in ijson.basic_parse(stream):  # whole numbers of any size; use_float would limit them to 64 bits
-            opens, closes = event in ("start_map", "start_array"), event in ("end_map", "end_array")
-            if floor is None:
-                if closes:  # the end of the file's object
-                    continue
-                if depth == 1 and event == "map_key":
-                    key, number = value, 0
-                elif event == "start_array":
-                    depth += 1
-                    floor = depth
-                elif event == "start_map" and depth == 0:
-                    depth = 1
-                else:
-                    what = f"'{key}' holds no list" if key is not None else "a list or an object of lists is needed"
-                    raise UserError(f"{file}: {what}")
-                continue
-            if depth == floor and closes:
-                depth -= 1
-                floor = None
-                continue
-            if depth == floor:
-                builder, mistake = ijson.ObjectBuilder(), None
-            if event == "start_map":
-                fields.append(set())
-            elif event == "end_map":
-                fields.pop()
-            elif event == "map_key":
-                mistake = f"field '{value}' stands twice" if value in fields[-1] else mistake
-                fields[-1].add(value)
-            elif event == "number" and not isinstance(value, int):
-                value = float(value)
-            elif event == "string" and value == _Worded.MARK:
-                mistake = HALF
-            elif event == "string" and value.startswith(_Worded.MARK):
-                event, value = "number", float(value[1:])
-            builder.event(event, value)
-            depth += opens - closes
-            if depth - floor > DEEPEST:
-                raise UserError(f"{file}: entry {number + 1}{f' of {key!r}' if key is not None else ''}: {TOO_DEEP}")
-            if depth == floor:
+        opening = text.take()
+        if opening not in ("[", "{"):
+            raise UserError(f"{file}: a list or an object of lists is needed") if opening else text.broken("a value")
+        for _ in text.items("}") if opening == "{" else range(1):
+            if opening == "{":
+                key, number = text.value(), 0
+                text.expect(":")
+                if text.take() != "[":
+                    raise UserError(f"{file}: '{key}' holds no list")
+            for _ in text.items("]"):
+                entry = Entry(key, number + 1, text.value())
                 number += 1
-                entry = Entry(key, number, builder.value)
-                yield Loss(entry.name(file), mistake) if mistake else entry
-    except (ijson.JSONError, UnicodeDecodeError) as error:
-        last = f" after entry {number}{f' of {key!r}' if key is not None else ''}" if number else ""
-        said = error.args[0] if error.args and isinstance(error.args[0], bytes) else str(error).encode()
-        reason = said.decode("utf-8", "replace").strip().split("\n")[0].rstrip(".") or "it breaks off"
-        reason += f"; {SAVE}" if "UTF8" in reason or isinstance(error, UnicodeDecodeError) else ""
-        raise UserError(f"{file}: broken JSON{last}: {reason}") from None
+                yield Loss(entry.name(file), text.mistake) if text.mistake else entry
+        if text.peek():
+            raise text.broken("the file's end")
+    except RecursionError:
+        raise UserError(f"{file}: entry {number + 1}{f' of {key!r}' if key is not None else ''}: {TOO_DEEP}") from None
+    except ValueError as error:
+        after = f" after entry {number}{f' of {key!r}' if key is not None else ''}" if number else ""
+        reason = error.msg if isinstance(error, JSONDecodeError) else str(error)
+        reason = f"not UTF-8; {SAVE}" if isinstance(error, UnicodeDecodeError) else reason
+        raise UserError(f"{file}: broken JSON{after}: {reason}") from None
+
+
+class _Text:
+    """The text of a JSON file, of which memory holds what is not read yet of the last block."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._scanner = json.JSONDecoder(object_pairs_hook=self._object)
+        self._text, self._at, self._ended = "", 0, False
+        self._fault: UnicodeDecodeError | None = None
+        self.mistake: str | None = None
+        """Of the value read last: a field that stands twice, or half of a surrogate pair."""
+
+    def peek(self) -> str:
+        """The next character that is no white space; empty at the end."""
+        while True:
+            while self._at < len(self._text) and self._text[self._at] in " \t\r\n":
+                self._at += 1
+            if self._at < len(self._text) or self._ended:
+                return self._text[self._at : self._at + 1]
+            self._more()
+
+    def take(self) -> str:
+        """`peek`, and past it."""
+        found = self.peek()
+        self._at += 1
+        return found
+
+    def expect(self, character: str) -> None:
+        if self.take() != character:
+            raise self.broken(f"'{character}'")
+
+    def items(self, closing: str) -> Iterator[None]:
+        """Stops before each of the items between here and `closing`, and past that at the end."""
+        if self.peek() != closing:
+            yield
+            while self.peek() != closing:
+                self.expect(",")
+                yield
+        self.take()
+
+    def broken(self, wanted: str) -> JSONDecodeError:
+        return JSONDecodeError("it breaks off" if self._ended and not self.peek() else f"{wanted} is expected", "", 0)
+
+    def value(self) -> Any:
+        """The value that begins here.
+
+        Raises:
+            ValueError: it is no JSON.
+            RecursionError: it is nested more than `DEEPEST`.
+        """
+        self.peek()
+        while True:
+            self.mistake = None
+            try:
+                value, end = self._scanner.raw_decode(self._text, self._at)
+            except JSONDecodeError as error:
+                is_cut = error.pos + _SLACK > len(self._text) or error.msg.startswith("Unterminated string")
+                if self._ended or not is_cut:
+                    raise
+            else:
+                if self._ended or end + _SLACK <= len(self._text):
+                    break
+            self._more()
+        start, self._at = self._at, end
+        if sum(self._text.count(bracket, start, end) for bracket in "[{") > DEEPEST and deeper(value):
+            raise RecursionError
+        if self._text.find("\\ud", start, end) >= 0 or self._text.find("\\uD", start, end) >= 0:
+            try:
+                json.dumps(value, ensure_ascii=False).encode()
+            except UnicodeEncodeError:
+                self.mistake = HALF
+        return value
+
+    def _object(self, items: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(items)
+        if len(fields) < len(items):
+            keys = [key for key, _ in items]
+            self.mistake = f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice"
+        return fields
+
+    def _more(self) -> None:
+        """Reads as much again as is not read yet, a block at least."""
+        if self._fault is not None:
+            raise self._fault
+        data = self._stream.read(max(_BLOCK, len(self._text) - self._at))
+        self._ended = not data
+        try:
+            text = self._decoder.decode(data, final=not data)
+        except UnicodeDecodeError as error:
+            self._fault = error  # raised once what stands before has been read
+            text = error.object[: error.start].decode()
+        self._text, self._at = self._text[self._at :] + text, 0

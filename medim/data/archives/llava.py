@@ -1,34 +1,28 @@
 """LLaVA's JSON: conversations about an image, of which the answer is the report."""
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from PIL import Image
 from pydantic import Field
 
 from medim.common.declared import shown
 from medim.common.errors import UserError
-from medim.data.archives.archive import Archive, Excluded, Loss, Record
+from medim.data.archives.archive import EntryArchive, Excluded, FractionOptions, Loss, PatientOptions, Record
+from medim.data.archives.exported import unpacked
 from medim.data.archives.fields import (
-    FractionOptions,
-    PatientOptions,
-    UniqueIds,
     inside,
     key_in,
-    known_split,
     labels_in,
     missing_word,
     one_line,
     pair_fields,
     report_in,
-    unknown_split,
+    split_in,
     written,
 )
-from medim.data.archives.json_records import Entry, find_json, read_entries
-from medim.data.archives.own import completed, unpacked
+from medim.data.archives.json_records import find_json, read_entries
 from medim.data.sources.pairs_file import NOT_STATED
 
 TAKEN = ("conversations",)
@@ -52,12 +46,12 @@ class LlavaOptions(FractionOptions, PatientOptions):
     terms: str = Field(NOT_STATED, description="Licence or data-use terms of the pairs that state none.")
 
 
-class Llava(Archive):
+class Llava(EntryArchive):
     """`[{"id", "image", "conversations": [{"from": "human", "value": "<image>..."}, {"from": "gpt", "value": ...}]}, ...]`.
 
     Also as one object a line (`.jsonl`), and in ShareGPT's dialects: `images`, `messages`, turns with `role` and `content`, a
     content in parts. `<image>` is no text: it is taken out of an answer, and `facts` counts these. The first question without
-    it is kept as `prompt`. `patient`, `study`, `split`, `domain`, `terms`, `view` and `findings` of an entry are used where
+    it becomes `prompt`. `patient`, `study`, `split`, `domain`, `terms`, `view` and `findings` of an entry are used where
     they stand; else the patient is what `patient_from` finds in the id, or the study, and the study is the first image:
     entries about it stay in one split. What `medim-bench export` wrote comes back with every field.
     """
@@ -73,30 +67,16 @@ class Llava(Archive):
         self.images = (self.file.parent if root.is_file() else root) / options.images
         if not self.images.is_dir():
             raise UserError(f"llava: '{self.images}' is no folder (option images)")
-        self._unstated = self._repeated = 0
-        self._tokens: Counter[str] = Counter()
 
-    def records(self) -> Iterator[Record | Loss | Excluded]:
-        self._unstated = self._repeated = 0
-        self._tokens = Counter()
-        unique = UniqueIds()
+    def entries(self) -> Iterator[tuple[str, Any]]:
         for entry in read_entries(self.file):
             if isinstance(entry, Loss):
-                yield entry
+                yield entry.item, entry
                 continue
             if entry.key is not None:
                 raise UserError(f"{self.file}: an object with the key '{entry.key}'; LLaVA's form is one list of entries")
-            try:
-                yield from self._pairs(entry, unique)
-            except UserError as error:
-                identity = entry.value.get("id") if isinstance(entry.value, dict) else None
-                yield Loss(entry.name(self.file) + (f" ({identity})" if identity is not None else ""), str(error))
-        self._repeated = unique.repeated
-
-    def image(self, source: Any) -> Image.Image:
-        from medim.imaging.images import read_image
-
-        return read_image(self.images / source)
+            identity = entry.value.get("id") if isinstance(entry.value, dict) else None
+            yield entry.name(self.file) + (f" ({identity})" if identity is not None else ""), entry.value
 
     def facts(self) -> dict[str, Any]:
         """`file`; `turn`; `split` and how it is drawn; `repeated_ids`, renamed; `pairs_without_terms`;
@@ -106,55 +86,43 @@ class Llava(Archive):
             "turn": self.options.turn,
             "split": self.options.split,
             "drawn": self.options.drawn(),
-            "repeated_ids": self._repeated,
-            "pairs_without_terms": self._unstated,
-            **{what: count for what, count in self._tokens.items() if count},
+            "repeated_ids": self.unique.repeated,
+            "pairs_without_terms": self.counts["unstated"],
+            **{what: count for what, count in self.counts.items() if count and what != "unstated"},
         }
 
-    def _pairs(self, entry: Entry, unique: UniqueIds) -> Iterator[Record | Excluded]:
-        value = entry.value
+    def pairs(self, value: Any) -> Iterator[Record | Excluded]:
         if not isinstance(value, dict):
             raise UserError("an object is needed")
         sources = [inside(path) for path in _paths(value)]
         if not sources:
             yield Excluded("entry without an image")
             return
-        if (own := self._own(value)) is not None:
-            self._unstated += (own.get("terms") or NOT_STATED) == NOT_STATED
-            yield Record(own | {"id": unique(own["id"]), "split": self._split(own, own["patient"])}, sources[0])
+        if (fields := unpacked(value, self.options, TAKEN, _last_answer(value))) is not None:
+            split = self._split(fields, fields["patient"])
+            yield Record(fields | {"id": self.unique(fields["id"]), "split": split}, sources[0])
             return
         prompt, report = self._texts(value, len(sources))
         name = os.path.splitext(sources[0])[0]
         identity = _key(value, "id") or name
         study = _key(value, "study") or name
-        patient = self._patient(value, identity, study)
+        from_name = bool(self.options.patient_from)
+        patient = self.options.patient_in(identity) if from_name else _key(value, "patient") or study
         split = self._split(value, patient)
         for number, source in enumerate(sources):
-            terms = _text(value, "terms") or self.options.terms
-            self._unstated += terms == NOT_STATED
-            yield Record(
-                pair_fields(
-                    id=unique(f"{identity}-{number}" if len(sources) > 1 else identity),
-                    report=report,
-                    split=split,
-                    patient=patient,
-                    study=study,
-                    domain=_text(value, "domain") or self.options.domain,
-                    terms=terms,
-                    view=_text(value, "view"),
-                    findings=labels_in(value.get("findings"), "field 'findings'"),
-                    prompt=prompt or None,
-                ),
-                source,
+            fields = pair_fields(
+                id=self.unique(f"{identity}-{number}" if len(sources) > 1 else identity),
+                report=report,
+                split=split,
+                patient=patient,
+                study=study,
+                domain=_text(value, "domain") or self.options.domain,
+                terms=_text(value, "terms") or self.options.terms,
+                view=_text(value, "view"),
+                findings=labels_in(value.get("findings"), "field 'findings'"),
+                prompt=prompt or None,
             )
-
-    def _own(self, value: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The fields of a pair that `medim-bench export` wrote; None of any other entry."""
-        turns = value.get("conversations")
-        last = turns[-1] if isinstance(turns, list) and turns else None
-        answer = last.get("value") if isinstance(last, dict) else None
-        own = unpacked(value, TAKEN, answer if isinstance(answer, str) else None)
-        return None if own is None else completed(own, self.options)
+            yield Record(fields, source)
 
     def _texts(self, value: Mapping[str, Any], images: int) -> tuple[str, str]:
         """The first question and the report of an entry."""
@@ -164,36 +132,31 @@ class Llava(Archive):
         turns = value[key]
         if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
             raise UserError(f"field '{key}' must be a list of objects with 'from' and 'value', or 'role' and 'content'")
-        said = [(_role(turn), _said(turn)) for turn in turns]
+        said = [(str(turn.get("from", turn.get("role"))).strip().lower(), _said(turn)) for turn in turns]
         questions = [text for role, text in said if role in _HUMAN]
         answers = [text for role, text in said if role in _MODEL]
         if not answers:
             roles = ", ".join(dict.fromkeys(f"'{role}'" for role, _ in said)) or "nobody"
             raise UserError(f"no turn is from 'gpt' or 'assistant'; the turns are from {roles}")
         chosen = {"first": answers[:1], "last": answers[-1:], "all": answers}[self.options.turn]
-        self._tokens["answers_with_image_token"] += any(TOKEN in text for text in chosen)
-        self._tokens["questions_with_other_image_tokens"] += bool(questions) and questions[0].count(TOKEN) not in (0, images)
+        self.counts["answers_with_image_token"] += any(TOKEN in text for text in chosen)
+        self.counts["questions_with_other_image_tokens"] += bool(questions) and questions[0].count(TOKEN) not in (0, images)
         report = report_in(" ".join(chosen).replace(TOKEN, " "), "the report")
         return one_line(questions[0].replace(TOKEN, " ")) if questions else "", report
-
-    def _patient(self, value: Mapping[str, Any], identity: str, study: str) -> str:
-        if self.options.patient_from:
-            patient = self.options.patient_in(identity)
-            if patient is None:
-                raise UserError(f"patient_from '{self.options.patient_from}' does not match the id")
-            return patient
-        return _key(value, "patient") or study
 
     def _split(self, value: Mapping[str, Any], patient: str) -> str:
         if self.options.split not in ("auto", "drawn"):
             return self.options.split
-        own = _text(value, "split") if self.options.split == "auto" else None
-        if own is None:
-            return self.options.drawn_split(patient)
-        split = known_split(own)
-        if split is None:
-            raise unknown_split(own)
-        return split
+        stated = _text(value, "split") if self.options.split == "auto" else None
+        return self.options.drawn_split(patient) if stated is None else split_in(stated)
+
+
+def _last_answer(value: Mapping[str, Any]) -> str | None:
+    """Where an exported entry has its report."""
+    turns = value.get("conversations")
+    last = turns[-1] if isinstance(turns, list) and turns else None
+    answer = last.get("value") if isinstance(last, dict) else None
+    return answer if isinstance(answer, str) else None
 
 
 def _paths(value: Mapping[str, Any]) -> list[str]:
@@ -211,10 +174,6 @@ def _paths(value: Mapping[str, Any]) -> list[str]:
     if len(named) > 1:
         raise UserError("the fields 'image' and 'images' name different pictures")
     return named[0] if named else []
-
-
-def _role(turn: Mapping[str, Any]) -> str:
-    return str(turn.get("from", turn.get("role"))).strip().lower()
 
 
 def _said(turn: Mapping[str, Any]) -> str:

@@ -2,10 +2,11 @@
 
 import codecs
 import csv
+import difflib
 import gzip
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
@@ -13,7 +14,6 @@ from typing import TextIO
 from medim.common.errors import UserError
 from medim.common.files import HEAD, stand_in
 from medim.data.archives.archive import Loss
-from medim.data.archives.fields import require_columns
 
 SAVE = "save the file as UTF-8"
 _SEPARATORS = ",;\t|"
@@ -139,3 +139,17 @@ def _opened(path: Path) -> TextIO:
     encoding = _encoding(head)
     errors = "strict" if encoding == "utf-16" else "surrogateescape"
     return binary(path, "rt", encoding=encoding, errors=errors, newline="")  # type: ignore[return-value]
+
+
+def require_columns(place: str | Path, found: Iterable[str], needed: Iterable[str]) -> None:
+    """Says which column a table lacks.
+
+    Raises:
+        UserError: the line names the table, the column and the columns that are there, the nearest one first.
+    """
+    found = [name for name in found if name and not re.fullmatch(r"__\w+__", name)]  # pandas' index in a parquet file
+    for column in needed:
+        if column not in found:
+            order = sorted(found, key=lambda name: -difflib.SequenceMatcher(None, name.lower(), column.lower()).ratio())
+            there = ", ".join(dict.fromkeys(order))
+            raise UserError(f"{place}: column '{column}' is missing; the columns are: {there or 'none'}")

@@ -22,7 +22,6 @@ def exported(examples, tmp_path):
 
 
 def test_two_steps_from_an_exported_folder(exported, examples, small, tmp_path):
-    pytest.importorskip("ijson")
     sets = load_annotation(exported)
     original = {example.id: example for example in examples(12)}
     assert [len(sets[split]) for split in ("train", "val", "test")] == [6, 3, 3]
@@ -35,7 +34,6 @@ def test_two_steps_from_an_exported_folder(exported, examples, small, tmp_path):
 
 
 def test_what_cannot_be_learned_from_is_told(exported):
-    pytest.importorskip("ijson")
     (exported / "images" / "e4.png").unlink()
     with pytest.raises(UserError, match=r"image '.*e4.png' of 'e4' does not exist"):
         load_annotation(exported)

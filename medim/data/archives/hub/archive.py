@@ -7,31 +7,20 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from PIL import Image
 from pydantic import Field, field_validator
 
-from medim.common.errors import UserError
-from medim.data.archives.archive import Archive, Excluded, Loss, Record
-from medim.data.archives.fields import (
-    FractionOptions,
-    PatientOptions,
-    UniqueIds,
-    key_in,
-    known_split,
-    missing_word,
-    pair_fields,
-    report_in,
-    require_columns,
-    unknown_split,
-    written,
-)
-from medim.data.archives.hub.tables import Tables, file_in, open_tables
-from medim.data.archives.hub.text import TextTables
-from medim.data.archives.own import EXTRA, completed, unpacked
+from medim.common.errors import UserError, unknown
+from medim.data.archives.archive import EntryArchive, Excluded, FractionOptions, Loss, PatientOptions, Record
+from medim.data.archives.exported import EXTRA, unpacked
+from medim.data.archives.fields import key_in, known_split, missing_word, pair_fields, report_in, split_in, written
+from medim.data.archives.hub.tables import Tables, TextTables, file_in, open_tables
+from medim.data.archives.tables import require_columns
 from medim.data.sources.pairs_file import NOT_STATED
 from medim.imaging.image_files import backslash_hint
+from medim.imaging.images import read_image
 from medim.pair import SPLITS
 
 _SKIP = "none"
@@ -72,7 +61,16 @@ class HubOptions(FractionOptions, PatientOptions):
         return {key.strip(): value.strip() for key, value in pairs}.get(name) or known_split(name)
 
 
-class Hub(Archive):
+class _Row(NamedTuple):
+    """A row of a table: split, number in it, how messages call it, and its cells."""
+
+    split: str
+    number: int
+    place: str
+    cells: dict[str, Any]
+
+
+class Hub(EntryArchive):
     """Rows of a source of the `datasets` library, by column names.
 
     By default the source is read through the library's Arrow cache (`HF_HOME`), made once: listing reads the columns of
@@ -97,43 +95,34 @@ class Hub(Archive):
             raise UserError(f"hub: '{root}' does not exist, and is no hub id (owner/name)")
         self.root = root  # not the base class's check: a hub id is no path
         self.options = options
+        self._begin()
         open_tables.cache_clear()  # in a process that opened this source before it changed
         tables = self._tables()
         needed = [options.image, options.report, *self._optional()]
         for name in tables.columns:
             require_columns(f"hub: '{root}', split '{name}'", tables.header(name, needed), needed)
-        if options.split == "source" and not options.split_column:
-            for name in tables.columns:
-                if options.split_named(name) is None:
-                    hint = f"say what it is with split_names={name}=train, or give split=drawn"
-                    raise UserError(f"hub: '{root}': {unknown_split(name)}; {hint}")
+            if options.split == "source" and not options.split_column and options.split_named(name) is None:
+                hint = f"say what it is with split_names={name}=train, or give split=drawn"
+                raise UserError(f"hub: '{root}': {unknown('split', name, SPLITS)}; {hint}")
+
+    def _begin(self) -> None:
+        super()._begin()
         self._rows: Counter[str] = Counter()
         self._keys: Counter[str] = Counter()
-        self._repeated = self._unstated = 0
 
-    def records(self) -> Iterator[Record | Loss | Excluded]:
-        self._rows, self._keys, self._repeated, self._unstated = Counter(), Counter(), 0, 0
-        tables, unique = self._tables(), UniqueIds()
-        columns = [self.options.report, *self._optional()]
+    def entries(self) -> Iterator[tuple[str, Any]]:
+        tables = self._tables()
         for name in tables.columns:
-            with_image = isinstance(tables, TextTables) or tables.is_list(name, self.options.image)
-            wanted = [*columns, self.options.image] if with_image else columns
+            wanted = [self.options.report, *self._optional()]
+            if isinstance(tables, TextTables) or tables.is_list(name, self.options.image):
+                wanted.append(self.options.image)
             if EXTRA in tables.columns[name]:
-                wanted = list(dict.fromkeys([*wanted, EXTRA]))
-            for number, (place, row) in enumerate(tables.entries(name, wanted)):
+                wanted.append(EXTRA)
+            for number, (place, cells) in enumerate(tables.entries(name, list(dict.fromkeys(wanted)))):
                 self._rows[name] += 1
-                if isinstance(row, Loss):
-                    yield row
-                    continue
-                try:
-                    yield from self._pairs(tables, name, number, place, row, unique)
-                except UserError as error:
-                    yield Loss(place, str(error))
-        self._repeated = unique.repeated
+                yield place, cells if isinstance(cells, Loss) else _Row(name, number, place, cells)
 
     def image(self, source: Any) -> Image.Image:
-        from medim.imaging.images import read_image
-
         if isinstance(source, dict):  # of a table of text
             value, place = source["file"], f"column '{self.options.image}' of {source['row']}"
         else:
@@ -158,8 +147,8 @@ class Hub(Archive):
             "columns": self._tables().columns,
             "streaming": self.options.streaming,
             "split": self.options.drawn() if self.options.split == "drawn" else "source",
-            "repeated_ids": self._repeated,
-            "pairs_without_terms": self._unstated,
+            "repeated_ids": self.unique.repeated,
+            "pairs_without_terms": self.counts["unstated"],
             **({"keys": [f"{count} x {what}" for what, count in self._keys.items()]} if self._keys else {}),
         }
 
@@ -172,76 +161,59 @@ class Hub(Archive):
         named = [chosen.id, chosen.patient, chosen.study, chosen.view, chosen.findings, chosen.terms_column]
         return list(dict.fromkeys(column for column in [*named, chosen.split_column] if column))
 
-    def _pairs(
-        self, tables: Tables | TextTables, name: str, number: int, place: str, row: dict[str, Any], unique: UniqueIds
-    ) -> Iterator[Record | Excluded]:
-        options = self.options
-        if (own := self._own(row)) is not None:
-            split = options.drawn_split(own["patient"]) if options.split == "drawn" else own["split"]
-            self._unstated += (own.get("terms") or NOT_STATED) == NOT_STATED
-            skipped = options.split_named(name) == _SKIP
-            yield (
-                Excluded(f"split: {name}")
-                if skipped
-                else Record(own | {"id": unique(own["id"]), "split": split}, self._source(tables, name, number, place, row))
-            )
+    def pairs(self, value: _Row) -> Iterator[Record | Excluded]:
+        options, tables, row = self.options, self._tables(), value.cells
+        report = row[options.report]
+        if (fields := unpacked(row.get(EXTRA), options, (), report if isinstance(report, str) else None)) is not None:
+            if options.split_named(value.split) == _SKIP:
+                yield Excluded(f"split: {value.split}")
+                return
+            split = options.drawn_split(fields["patient"]) if options.split == "drawn" else fields["split"]
+            yield Record(fields | {"id": self.unique(fields["id"]), "split": split}, self._source(tables, value))
             return
-        identity = self._key(row, options.id) or f"{name}-{number:07d}"
+        identity = self._key(row, options.id) or f"{value.split}-{value.number:07d}"
         study = self._key(row, options.study) or identity
         patient = self._patient(row, identity, study)
-        split = self._split(tables, name, row, patient)
+        stated = tables.label(value.split, options.split_column, row) if options.split_column else value.split
+        if options.split == "drawn":
+            split = _SKIP if options.split_named(value.split) == _SKIP else options.drawn_split(patient)
+        else:
+            split = options.split_named(stated) or split_in(stated)
         if split == _SKIP:
-            yield Excluded(f"split: {name if not options.split_column else tables.label(name, options.split_column, row)}")
+            yield Excluded(f"split: {stated}")
             return
-        report = report_in(row[options.report], f"column '{options.report}'")
+        report = report_in(report, f"column '{options.report}'")
         images = row.get(options.image)
-        several = isinstance(images, list)
-        count = len(images) if isinstance(images, list) else 1
-        if not count:
+        elements = range(len(images)) if isinstance(images, list) else [None]
+        if not elements:
             raise UserError(f"column '{options.image}' is an empty list")
-        findings = tables.labels(name, options.findings, row) if options.findings else None
-        terms = written(row.get(options.terms_column)) or options.terms or tables.licence(name) or NOT_STATED
-        for element in range(count):
-            self._unstated += terms == NOT_STATED
-            yield Record(
-                pair_fields(
-                    id=unique(f"{identity}-{element}" if count > 1 else identity),
-                    report=report,
-                    split=split,
-                    patient=patient,
-                    study=study,
-                    domain=options.domain,
-                    terms=terms,
-                    view=written(row.get(options.view)) or None,
-                    findings=findings,
-                ),
-                self._source(tables, name, number, place, row, element if several else None),
+        for element in elements:
+            fields = pair_fields(
+                id=self.unique(f"{identity}-{element}" if len(elements) > 1 else identity),
+                report=report,
+                split=split,
+                patient=patient,
+                study=study,
+                domain=options.domain,
+                terms=written(row.get(options.terms_column)) or options.terms or tables.licence(value.split) or NOT_STATED,
+                view=written(row.get(options.view)) or None,
+                findings=tables.labels(value.split, options.findings, row) if options.findings else None,
             )
+            yield Record(fields, self._source(tables, value, element))
 
-    def _source(
-        self, tables: Tables | TextTables, name: str, number: int, place: str, row: dict[str, Any], element: int | None = None
-    ) -> Any:
-        """Where `image` finds a picture: what the cell of a table of text says, or the place of a typed one's cell."""
+    def _source(self, tables: Tables | TextTables, row: _Row, element: int | None = None) -> Any:
+        """Where `image` finds a picture: the cell of a table of text, or the place of a typed one's cell."""
         if not isinstance(tables, TextTables):
-            return [name, number] if element is None else [name, number, element]
-        cell = row[self.options.image]
-        return {"file": cell if element is None else cell[element], "row": place}
-
-    def _own(self, row: dict[str, Any]) -> dict[str, Any] | None:
-        """The fields of a pair that `medim-bench export` wrote; None of any other row."""
-        report = row[self.options.report]
-        own = unpacked(row.get(EXTRA), (), report if isinstance(report, str) else None)
-        return None if own is None else completed(own, self.options)
+            return [row.split, row.number] if element is None else [row.split, row.number, element]
+        cell = row.cells[self.options.image]
+        return {"file": cell if element is None else cell[element], "row": row.place}
 
     def _patient(self, row: dict[str, Any], identity: str, study: str) -> str:
         options = self.options
-        if options.patient_from:
-            looked_at = self._key(row, options.patient) or identity
-            patient = options.patient_in(looked_at)
-            if patient is None:
-                raise UserError(f"patient_from '{options.patient_from}' does not match '{looked_at}'")
-            return patient
         patient = self._key(row, options.patient)
+        if options.patient_from:
+            name = patient or identity
+            return options.patient_in(name, f"'{name}'")
         if options.patient and not patient:
             raise UserError(f"column '{options.patient}' is empty")
         return patient or study
@@ -265,15 +237,6 @@ class Hub(Archive):
         if column and not key:
             self._keys[f"'{column}' is empty: taken as if the option named no column"] += 1
         return key
-
-    def _split(self, tables: Tables | TextTables, name: str, row: dict[str, Any], patient: str) -> str:
-        if self.options.split == "drawn":
-            return _SKIP if self.options.split_named(name) == _SKIP else self.options.drawn_split(patient)
-        own = tables.label(name, self.options.split_column, row) if self.options.split_column else name
-        split = self.options.split_named(own)
-        if split is None:
-            raise unknown_split(own)
-        return split
 
     def _read(self, value: Any, place: str) -> bytes:
         """The bytes of a cell with a picture."""

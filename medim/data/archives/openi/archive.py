@@ -10,8 +10,8 @@ from PIL import Image
 from pydantic import Field
 
 from medim.common.errors import UserError
-from medim.data.archives.archive import Archive, Excluded, Loss, Record, WholeOptions, fewer
-from medim.data.archives.fields import FractionOptions, UniqueIds, inside, one_line, pair_fields
+from medim.data.archives.archive import Archive, Excluded, FractionOptions, Loss, Record, UniqueIds, WholeOptions, fewer
+from medim.data.archives.fields import inside, one_line, pair_fields
 from medim.data.archives.openi.reports import PROJECTIONS, REPORTS, Picture, Report, csv_reports, key_of, views_of, xml_reports
 
 _SECTIONS = {"findings": ("findings",), "impression": ("impression",), "both": ("findings", "impression")}

@@ -2,15 +2,9 @@ import pytest
 from pydantic import ValidationError
 
 from medim.common.errors import UserError
-from medim.data.archives.fields import (
-    FractionOptions,
-    PatientOptions,
-    UniqueIds,
-    inside,
-    known_split,
-    one_line,
-    require_columns,
-)
+from medim.data.archives.archive import FractionOptions, PatientOptions, UniqueIds
+from medim.data.archives.fields import inside, known_split, one_line
+from medim.data.archives.tables import require_columns
 from medim.data.splits import assign
 
 
@@ -78,8 +72,9 @@ def test_splits_are_drawn_by_patient():
 
 def test_a_patient_pattern_needs_a_group():
     assert PatientOptions(patient_from=r"^([^_]+)_").patient_in("p1_2.png") == "p1"
-    assert PatientOptions(patient_from=r"^([^_]+)_").patient_in("p1.png") is None
-    assert PatientOptions(patient_from=r"^()x").patient_in("x") is None
+    for pattern, name in ((r"^([^_]+)_", "p1.png"), (r"^()x", "x")):
+        with pytest.raises(UserError, match="does not match the id"):
+            PatientOptions(patient_from=pattern).patient_in(name)
     for pattern, says in (("^p", "no group"), ("(", "no regular expression")):
         with pytest.raises(ValidationError, match=says):
             PatientOptions(patient_from=pattern)

@@ -181,7 +181,7 @@ def test_pairs_may_be_split_anew_by_patient(tmp_path):
         ({**ROWS[1], "sections": {"findings": 3}}, "field 'sections' must map names to strings"),
         ({**ROWS[1], "patient": 3}, "field 'patient' must be a string"),
         ({**ROWS[1], "split": "tset"}, "unknown split 'tset'; did you mean 'test'?"),
-        ({**ROWS[1], "report": None}, "field 'report' must be a text that is not empty"),
+        ({**ROWS[1], "report": None}, "field 'report' must be a string, not null"),
         ({"id": "2", "image": "images/b.png", "reports": "x", "split": "val"}, "did you mean it by 'reports'?"),
         ({"id": "2", "image": "images/b.png", "report": "x"}, "field 'split' is missing"),
         ("[1]", "a JSON object is needed"),

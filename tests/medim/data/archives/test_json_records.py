@@ -58,6 +58,10 @@ def test_lines_keep_what_is_sound(tmp_path):
         ),
         ("[" + '{"a": ' * 5000 + "1" + "}" * 5000 + "]", "entry 1: lists and objects are nested more than 100 deep"),
         ('{"info": {"year": 1}, "train": []}', "'info' holds no list"),
+        ("[1, 2] 3", "broken JSON after entry 2: the file's end is expected"),
+        ("[1 2]", "broken JSON after entry 1: ',' is expected"),
+        ("[1, ]", "broken JSON after entry 1: Expecting value"),
+        ('{"train": [1] "test": []}', "broken JSON after entry 1 of 'train': ',' is expected"),
     ],
 )
 def test_a_mistake_is_placed(tmp_path, text, says):
@@ -135,7 +139,7 @@ def test_whole_numbers_of_any_size_and_other_numbers_as_floats(tmp_path):
 
 
 def test_half_of_a_surrogate_pair_is_lost_with_its_entry_wherever_the_blocks_end(tmp_path):
-    """The parser would make it a `?`; whole pairs, and a backslash before a u, are texts."""
+    """Whole pairs, and a backslash before a u, are texts."""
     for before in range(65520, 65544):
         parts = [r'"\ud83d\ude00"', r'"\\ud83d"', r'"\uDE00"', r'"x\ud83d"']
         file = write(tmp_path / "a.json", f'["{"x" * before}", {", ".join(parts)}]')
@@ -149,9 +153,21 @@ def test_half_of_a_surrogate_pair_is_lost_with_its_entry_wherever_the_blocks_end
     [
         (b"version https://git-lfs.github.com/spec/v1\n", "is a git-LFS pointer"),
         (b"<html>", "is a web page"),
-        (b'[{"a": "caf\xe9"}]', "invalid bytes in UTF8 string; save the file as UTF-8"),
+        (b'[{"a": "caf\xe9"}]', "broken JSON: not UTF-8; save the file as UTF-8"),
     ],
 )
 def test_what_is_no_json_in_utf8_is_told_by_what_it_is(tmp_path, content, says):
     with pytest.raises(UserError, match=says):
         list(read_entries(write(tmp_path / "a.json", content)))
+
+
+@pytest.mark.parametrize("value", [12.75, -3, float("-inf"), True, None, "\u00e9\\", {"a": [1.5]}])
+def test_a_value_is_whole_wherever_the_blocks_end(tmp_path, value):
+    for before in range(65500, 65540):
+        file = write(tmp_path / "a.json", json.dumps(["x" * before, value, 7]))
+        assert [entry.value for entry in read_entries(file)][1:] == [value, 7]
+
+
+def test_an_entry_larger_than_a_block(tmp_path):
+    value = {"a": ["word"] * 100_000}
+    assert [entry.value for entry in read_entries(write(tmp_path / "a.json", json.dumps([value, 1])))] == [value, 1]

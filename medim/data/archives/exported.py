@@ -6,17 +6,17 @@ from typing import Any
 
 from medim.common.declared import TOO_DEEP, deeper
 from medim.common.errors import UserError
-from medim.data.archives.fields import known_split, unknown_split
+from medim.data.archives.fields import split_in
 from medim.data.sources.pairs_file import NOT_STATED
 
 _MARKS = {"id", "split", "patient", "study", "synthetic", "gate"}
 """Fields that every exported pair has, and no other project's entries have together."""
-_IMAGE = ("image", "image_sha256")  # the reader's own: it stores the picture anew
+_IMAGE = ("image", "image_sha256")  # not read back: the picture is stored anew
 EXTRA = "extra"
 
 
 def packed(line: Mapping[str, Any], taken: Collection[str] = ()) -> dict[str, Any]:
-    """The fields of a pair but `image`, as a form writes them beside its own; those that it takes itself go under `extra`.
+    """The fields of a pair but `image`, as a form writes them; those whose names it has taken itself go under `extra`.
 
     >>> packed({"id": "a", "image": "a.png", "image_path": 3}, ("image_path",))
     {'id': 'a', 'extra': {'image_path': 3}}
@@ -26,15 +26,18 @@ def packed(line: Mapping[str, Any], taken: Collection[str] = ()) -> dict[str, An
     return {**rest, EXTRA: aside} if aside else rest
 
 
-def unpacked(value: Any, taken: Collection[str] = (), report: str | None = None) -> dict[str, Any] | None:
+def unpacked(value: Any, options: Any, taken: Collection[str] = (), report: str | None = None) -> dict[str, Any] | None:
     """The fields that `packed` was given, for `Record.fields`; None of an entry that no export wrote.
+
+    `domain` and `terms` that the pair does not state are those of the options given by name, else `not stated`.
 
     Args:
         value: the entry, or its JSON.
-        report: where the form keeps the report itself.
+        options: a `PatientOptions` with `domain` and `terms`.
+        report: where the form has the report elsewhere.
 
     Raises:
-        UserError: an exported entry that was damaged since.
+        UserError: an exported entry that was damaged since, or a patient that `patient_from` does not find.
     """
     if isinstance(value, str) and value.startswith("{"):
         try:
@@ -50,25 +53,16 @@ def unpacked(value: Any, taken: Collection[str] = (), report: str | None = None)
     aside = value.get(EXTRA, {})
     if not isinstance(aside, Mapping):
         raise UserError(f"field '{EXTRA}' must be an object")
-    own = {key: item for key, item in value.items() if key not in (*_IMAGE, *taken, EXTRA)} | dict(aside)
+    fields = {key: item for key, item in value.items() if key not in (*_IMAGE, *taken, EXTRA)} | dict(aside)
     if report is not None:
-        own.setdefault("report", report)
-    for field in ("id", "report", "split", "patient", "study"):
-        if not isinstance(own.get(field), str) or not own[field].strip():
-            raise UserError(f"field '{field}' is missing or no text")
-    if known_split(own["split"]) is None:
-        raise unknown_split(own["split"])
-    return own
-
-
-def completed(own: dict[str, Any], options: Any) -> dict[str, Any]:
-    """The fields with `domain` and `terms` where the pair states none: of the options given by name, else `not stated`."""
-    for field in ("domain", "terms"):
-        if not own.get(field):
-            own[field] = getattr(options, field) if field in options.model_fields_set else NOT_STATED
+        fields.setdefault("report", report)
+    for name in ("id", "report", "split", "patient", "study"):
+        if not isinstance(fields.get(name), str) or not fields[name].strip():
+            raise UserError(f"field '{name}' is missing or no text")
+    split_in(fields["split"])
+    for name in ("domain", "terms"):
+        if not fields.get(name):
+            fields[name] = getattr(options, name) if name in options.model_fields_set else NOT_STATED
     if options.patient_from:
-        patient = options.patient_in(own["id"])
-        if patient is None:
-            raise UserError(f"patient_from '{options.patient_from}' does not match the id")
-        own["patient"] = patient
-    return own
+        fields["patient"] = options.patient_in(fields["id"])
+    return fields
