@@ -52,7 +52,6 @@ class Option:
         low, high: bounds of a number, included; `above` is a lower bound that is not.
         kind: what a `Literal` is a choice of, for the message that names the nearest; by default the parameter's name.
         type: in place of what the annotation says.
-        hidden_default: whether the help leaves the default out.
     """
 
     help: str
@@ -64,11 +63,10 @@ class Option:
     kind: str | None = None
     type: click.ParamType | None = None
     callback: Callback | None = None
-    hidden_default: bool = False
 
     def decorator(self, name: str, annotation: Any, default: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """The option of click for a parameter `name`; `default` is `inspect.Parameter.empty` where it is required."""
-        kind, several = annotation, get_origin(annotation) is tuple
+        kind, several = annotation, get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis
         if several:
             kind = get_args(annotation)[0]
         elif get_origin(annotation) is dict:  # --set
@@ -79,7 +77,7 @@ class Option:
             attributes |= {"required": required, "multiple": several}
         elif default is not None:
             attributes["default"] = default
-            attributes["show_default"] = None if kind is bool or self.hidden_default else True
+            attributes["show_default"] = None if kind is bool or "[default" in self.help else True
         flag = self.flag or f"--{name.replace('_', '-')}"
         return click.option(flag, name, metavar=self.metavar, callback=self.callback, help=self.help, **attributes)
 

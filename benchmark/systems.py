@@ -114,6 +114,14 @@ def checkers_that_steer(dataset: PairDataset) -> tuple[Checker, Checker]:
 
 
 @runtime_checkable
+class HasResolution(Protocol):
+    """A system that is shown, or draws, images of one size."""
+
+    @property
+    def resolution(self) -> int | None: ...
+
+
+@runtime_checkable
 class Steers(Protocol):
     """A data set with a checker of images that steers."""
 

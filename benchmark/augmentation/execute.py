@@ -16,9 +16,8 @@ from benchmark.augmentation.synthesis import content_of, generated_pairs, offere
 from benchmark.augmentation.trainings import Trainings
 from benchmark.results.provenance import command_line, commit, now, versions
 from benchmark.run.artifacts import Artifacts
-from benchmark.run.execute import HasResolution
 from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
-from benchmark.systems import best_device, joined, model_terms, open_model, withheld
+from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, withheld
 from leaderboard.build import build
 from leaderboard.record import write_records
 from medim.common.errors import UserError

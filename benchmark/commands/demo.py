@@ -4,14 +4,13 @@ from pathlib import Path
 
 import click
 
-from benchmark.commands.options import device_option, overwrite_option
+from benchmark.options import Device, Overwrite, with_options
+from benchmark.run.options import RunOptions
 
 
 @click.command(short_help="The main job on the embedded default: generate, score, rank, page.")
-@device_option()
-@overwrite_option()
-@click.pass_context
-def demo(ctx: click.Context, device: str | None, overwrite: bool) -> None:
+@with_options
+def demo(device: Device | None = None, overwrite: Overwrite = False) -> int:
     """Runs the shipped phantom-tiny on phantom test cases: three tasks, their anchors, a table and a page in runs/demo.
 
     Then a classifier learns with and without pairs that the model draws, in three arms and one seed, in
@@ -20,12 +19,12 @@ def demo(ctx: click.Context, device: str | None, overwrite: bool) -> None:
     Phantoms are synthetic: the numbers prove the software, not a model's clinical worth.
     """
     from benchmark.augmentation import execute
-    from benchmark.run.execute import execute_suite
+    from benchmark.run.execute import execute_run
 
-    status = execute_suite("demo", device=device, overwrite=overwrite)
+    status = execute_run(RunOptions(suite="demo", device=device, overwrite=overwrite))
     augmented = execute.execute_augmentation(
         "phantom-tiny", "phantom", Path("runs/demo-augmentation"), preset="demo", overrides={}, device=device,
         overwrite=overwrite,
     )  # fmt: skip
     click.echo("leaderboard: runs/demo/leaderboard/index.html")
-    ctx.exit(max(status, augmented))
+    return max(status, augmented)

@@ -155,7 +155,7 @@ def verify(folder: Path, data: str | None, predictions: Path | None, cache: str 
     problems = found.problems
     if data is not None:
         from benchmark.results.rescore import rescore
-        from benchmark.run.execute import cache_folder
+        from benchmark.run.cache import cache_folder
         from medim.data.loading import load_dataset
 
         again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)), judge)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchmark.sampling.contact_sheet import Card, write_pair_sheet
+from benchmark.sampling.sheets import Card, write_pair_sheet
 from benchmark.systems import withheld
 from medim.common.errors import UserError
 from medim.data.checks.check import open_for_check

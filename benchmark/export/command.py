@@ -17,8 +17,8 @@ from benchmark.export.prompts import Prompts
 from benchmark.export.sources import Existing, Generated, Source
 from benchmark.export.twins import GROUNDING, Twins, write_grounding
 from benchmark.export.work import WORK, Work
-from benchmark.run.execute import HasResolution, cache_folder
-from benchmark.systems import best_device, joined, model_terms, open_model, steering_checkers, withheld
+from benchmark.run.cache import cache_folder
+from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, steering_checkers, withheld
 from medim.common.errors import UserError
 from medim.data import loading
 from medim.data.dataset import PairDataset

@@ -14,9 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import click
 from tqdm import tqdm
 
+from benchmark import DONE
 from benchmark.export.twins import GROUNDING
+from benchmark.run.options import ScoreOptions
+from benchmark.systems import open_pipeline
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_files, located, write_json, write_text
 from medim.common.json_lines import numbered_lines, parse_line
@@ -195,3 +199,16 @@ def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, A
             if key in TEXTS and not isinstance(line[key], str):
                 raise UserError(f"{where}: '{key}' must be a string")
         yield where, line
+
+
+def execute_grounding(options: ScoreOptions) -> int:
+    """Grades a grounding test, prints the shares; returns the exit status."""
+    assert options.data is not None
+    assert options.out is not None
+    model = None if options.model is None else open_pipeline(options.model, options.device, {})
+    result = take(Path(options.data), options.out, predictions=options.predictions, model=model, overwrite=options.overwrite)
+    ends = "" if result["ci_low"] is None else f" [{result['ci_low']:.3f}, {result['ci_high']:.3f}]"
+    click.echo(f"right: {result['accuracy']:.3f}{ends} of {result['questions']} questions (chance 0.5)")
+    click.echo(f"both of a couple right: {result['both right']:.3f} of {result['couples']} (chance 0.25)")
+    click.echo(options.out / RESULT)
+    return DONE

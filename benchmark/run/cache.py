@@ -14,14 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from benchmark.systems import withheld
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, home, write_json
 from medim.common.locks import LOCK, locked
+from medim.data.dataset import PairDataset
 
 VARIABLE = "MEDIM_BENCH_CACHE"
 KEPT_DAYS = 60
 ENTRIES, FEATURES, FINDINGS, TOKENS = "entries", "features", "findings", "tokens"
 _VALUE = "value.json"
+NO_CACHE = "none"
 
 
 def default_folder() -> Path:
@@ -29,6 +32,18 @@ def default_folder() -> Path:
     if named := os.environ.get(VARIABLE):
         return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "medim-bench"
+
+
+def cache_folder(given: str | None, dataset: PairDataset) -> Path | None:
+    """The folder that runs share: as given, else the user's own; None for `none`.
+
+    Of data under restricting terms nothing is kept outside --out unless a folder is named.
+    """
+    if given == NO_CACHE:
+        return None
+    if given is not None:
+        return Path(given)
+    return None if withheld(dataset.terms) else default_folder()
 
 
 class SharedCache:

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+import click
 from tqdm import tqdm
 
+from benchmark import DONE, WITH_FAILURES
 from benchmark.run.predictions import PredictionStore
 from medim.common.errors import UserError
 from medim.common.files import write_text
@@ -117,6 +119,14 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         write_text(path, "".join(json.dumps(asdict(failure), ensure_ascii=False) + "\n" for failure in failures))
     else:
         path.unlink(missing_ok=True)
+
+
+def exit_status(out: Path, failures: int) -> int:
+    """The exit status of a command with so many failures, which it mentions."""
+    if not failures:
+        return DONE
+    click.echo(f"{failures} {'sample' if failures == 1 else 'samples'} failed: {out / FAILURES}", err=True)
+    return WITH_FAILURES
 
 
 def _told(error: Exception) -> str:

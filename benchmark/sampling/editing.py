@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark.run.generation import Failure
 from benchmark.run.predictions import file_name, save_image
-from benchmark.sampling.edit_sheet import EditRow, write_edit_sheet
+from benchmark.sampling.options import EditOptions
 from benchmark.sampling.samples import SHEET, draw_into
+from benchmark.sampling.sheets import EditRow, write_edit_sheet
+from benchmark.systems import open_pipeline
 from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of
+from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.imaging.images import read_image, square
 from medim.perception.array import image_key
-from medim.pipeline import MeDiMPipeline
 from medim.sampling.editing.completion import Completion
 from tasks.cases import cases_of
 from tasks.editing.reports import Rewriter
@@ -25,46 +26,6 @@ from tasks.generating import timed_batch
 from tasks.protocols import Case, Prediction
 
 BEFORE = "before"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is to be changed.
-
-    Attributes:
-        new_report: what the report becomes; it may have gaps.
-        finding: to be added or removed (`present`), in words of the data set's reports.
-        box: left, top, right and bottom of the region, in pixels of the image as given.
-        mask: a picture of the image's size, not black in the region.
-    """
-
-    new_report: str | None = None
-    finding: str | None = None
-    present: bool = True
-    box: tuple[int, int, int, int] | None = None
-    mask: Path | None = None
-
-    def region(self) -> Any:
-        """As the pipeline takes it: a box (x, y, width, height), a picture, or None for the model to find it.
-
-        Raises:
-            UserError: a box without an inside, or an unreadable mask.
-        """
-        if self.mask is not None:
-            return read_image(self.mask)
-        if self.box is None:
-            return None
-        left, top, right, bottom = self.box
-        if not (0 <= left < right and 0 <= top < bottom):
-            raise UserError(f"--box {left},{top},{right},{bottom}: x0,y0,x1,y1 with x0 < x1 and y0 < y1 are needed")
-        return left, top, right - left, bottom - top
-
-    def told(self) -> dict[str, Any]:
-        """JSON-able, for the folder's configuration."""
-        return {
-            "new_report": self.new_report, "finding": self.finding, "present": self.present, "box": self.box,
-            "mask": None if self.mask is None else hash_files(self.mask),
-        }  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,89 +43,33 @@ class EditSlot:
     new_report: str | None
 
 
-def file_slots(image: Path, report: str, n: int, wanted: Wanted, rewriter: Rewriter | None) -> list[EditSlot]:
-    """`n` edits of one image file, which differ in their seeds.
+def execute_edit(options: EditOptions) -> int:
+    """Edits an image file, or pairs of a data set, into `out`; returns the exit status.
+
+    `out` gets `before/` and `images/`, `samples.jsonl` and `contact_sheet.png`. A line of `samples.jsonl` holds under `told`
+    the report and image before, the finding, and the tokens drawn anew.
 
     Raises:
-        UserError: an unreadable image, or a finding that no report tells of.
+        UserError: `out` belongs to another configuration; a report, region or finding that does not fit.
     """
-    new = wanted.new_report
-    if wanted.finding is not None:
-        if rewriter is None:
-            raise UserError("--add and --remove of an --image need --data, whose reports lend their sentences")
-        change = rewriter.change(report, rewriter.domain_of(wanted.finding), wanted.finding, wanted.present)
-        if change is None:
-            state = "tells of it already" if wanted.present else "does not tell of it"
-            raise UserError(f"'{wanted.finding}': the report {state}, or no training sentence says so: {report!r}")
-        new = change.report
-    opened = read_image(image)
-    return [EditSlot(f"{number:05d}", opened, report, new) for number in range(n)]
-
-
-def data_slots(
-    dataset: PairDataset, split: str, n: int, resolution: int, wanted: Wanted, rewriter: Rewriter | None
-) -> list[EditSlot]:
-    """The first `n` cases of a split that can be edited so; with a finding, those that lack it (or have it).
-
-    Raises:
-        UserError: an unknown split or finding, or no case for it.
-    """
-    if wanted.finding is None:
-        cases = cases_of(dataset, split, resolution, n)
-        return [EditSlot(case.id, case.image, case.report, wanted.new_report) for case in cases]
-    assert rewriter is not None
-    domain = rewriter.domain_of(wanted.finding)
-    slots: list[EditSlot] = []
-    for case in _cases(dataset, split, resolution, 2 * n):
-        shown = rewriter.read(case.report) | (case.findings or frozenset())
-        if case.domain != domain or (wanted.finding in shown) == wanted.present:
-            continue
-        change = rewriter.change(case.report, domain, wanted.finding, wanted.present)
-        if change is not None:
-            slots.append(EditSlot(case.id, case.image, case.report, change.report))
-        if len(slots) == n:
-            break
-    if not slots:
-        what = f"lacks '{wanted.finding}'" if wanted.present else f"has '{wanted.finding}'"
-        raise UserError(f"no case of split '{split}' of '{dataset.name}' {what} and can be told otherwise")
-    return slots
-
-
-def _cases(dataset: PairDataset, split: str, resolution: int, first: int) -> Iterator[Case]:
-    """The cases of a split in their order; more of them are read as they are needed."""
-    done = 0
-    while True:
-        cases = cases_of(dataset, split, resolution, first)
-        yield from cases[done:]
-        if len(cases) < first:
-            return
-        done, first = len(cases), 4 * first
-
-
-def edit_samples(
-    model: MeDiMPipeline,
-    slots: Sequence[EditSlot],
-    wanted: Wanted,
-    out: Path,
-    *,
-    inputs: dict[str, Any],
-    seed: int,
-    batch_size: int,
-    overwrite: bool = False,
-) -> list[Failure]:
-    """Edits every slot into `out`: `before/` and `images/`, `samples.jsonl` and `contact_sheet.png`.
-
-    A line of `samples.jsonl` holds under `told` the report and image before, the finding, and the tokens drawn anew.
-
-    Raises:
-        UserError: `out` belongs to another configuration; a report or region that does not fit.
-    """
-    region = wanted.region()
+    dataset = None if options.data is None else loading.load_dataset(options.data)
+    model = open_pipeline(options.model, options.device, options.overrides, dataset)
+    rewriter = None if dataset is None or options.finding is None else Rewriter(dataset)
+    inputs: dict[str, Any] = {}
+    if dataset is not None:
+        inputs = {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": options.split}
+    if options.image is not None:
+        slots = _slots_of_file(options, options.image, rewriter)
+    else:
+        assert dataset is not None
+        slots = _slots_of_data(options, dataset, model.resolution, rewriter)
+    region = _region(options)
     content = [[slot.id, slot.report, slot.new_report, image_key(slot.image)] for slot in slots]
-    configuration = {
-        "kind": "edit", "model": model.name, "model_fingerprint": model.fingerprint, "settings": model.settings(),
-        "seed": seed, "n": len(slots), "wanted": wanted.told(), "slots": hash_of(content), **inputs,
+    wanted = {
+        "new_report": options.new_report, "finding": options.finding, "present": options.present, "box": options.box,
+        "mask": None if options.mask is None else hash_files(options.mask),
     }  # fmt: skip
+    inputs |= {"wanted": wanted, "slots": hash_of(content)}
 
     def edited(batch: Sequence[EditSlot], seeds: Sequence[int]) -> list[Completion]:
         images, reports = [slot.image for slot in batch], [slot.report for slot in batch]
@@ -179,22 +84,79 @@ def edit_samples(
         predictions = []
         for slot, one in zip(batch, done, strict=True):
             name = f"{BEFORE}/{file_name(slot.id)}.png"
-            save_image(square(slot.image, model.resolution), out / name)
+            save_image(square(slot.image, model.resolution), options.out / name)
             told = {
-                "image_before": name, "report_before": slot.report, "finding": wanted.finding,
-                "change": None if wanted.finding is None else "added" if wanted.present else "removed",
+                "image_before": name, "report_before": slot.report, "finding": options.finding,
+                "change": None if options.finding is None else "added" if options.present else "removed",
                 "grid": len(one.redrawn), "redrawn": np.flatnonzero(one.redrawn).tolist(),
             }  # fmt: skip
             predictions.append(Prediction(slot.id, one.image, one.report, slot.new_report, cost, told))
         return predictions
 
     def show(drawn: Sequence[EditSlot], predictions: Sequence[Prediction]) -> None:
-        write_edit_sheet(out / SHEET, [_row(slot, one, out) for slot, one in zip(drawn, predictions, strict=True)])
+        rows = [_row(slot, one, options.out) for slot, one in zip(drawn, predictions, strict=True)]
+        write_edit_sheet(options.out / SHEET, rows)
 
-    return draw_into(
-        out, configuration, slots, generate, show, kind="edit", system=model.name, seed=seed, batch_size=batch_size,
-        overwrite=overwrite,
-    )  # fmt: skip
+    return draw_into(options, "edit", model, inputs, slots, generate, show)
+
+
+def _region(options: EditOptions) -> Any:
+    """As the pipeline takes it: a box (x, y, width, height), a picture, or None for the model to find it."""
+    if options.mask is not None:
+        return read_image(options.mask)
+    if options.box is None:
+        return None
+    left, top, right, bottom = options.box
+    return left, top, right - left, bottom - top
+
+
+def _slots_of_file(options: EditOptions, image: Path, rewriter: Rewriter | None) -> list[EditSlot]:
+    """Edits of one image file, which differ in their seeds."""
+    report, new, finding = options.report or "", options.new_report, options.finding
+    if finding is not None:
+        if rewriter is None:
+            raise UserError("--add and --remove of an --image need --data, whose reports lend their sentences")
+        change = rewriter.change(report, rewriter.domain_of(finding), finding, options.present)
+        if change is None:
+            state = "tells of it already" if options.present else "does not tell of it"
+            raise UserError(f"'{finding}': the report {state}, or no training sentence says so: {report!r}")
+        new = change.report
+    opened = read_image(image)
+    return [EditSlot(f"{number:05d}", opened, report, new) for number in range(options.n or 1)]
+
+
+def _slots_of_data(options: EditOptions, dataset: PairDataset, resolution: int, rewriter: Rewriter | None) -> list[EditSlot]:
+    """The first cases of a split that can be edited so; with a finding, those that lack it (or have it)."""
+    n, split, finding = options.n or 16, options.split, options.finding
+    if finding is None or rewriter is None:
+        cases = cases_of(dataset, split, resolution, n)
+        return [EditSlot(case.id, case.image, case.report, options.new_report) for case in cases]
+    domain = rewriter.domain_of(finding)
+    slots: list[EditSlot] = []
+    for case in _cases(dataset, split, resolution, 2 * n):
+        shown = rewriter.read(case.report) | (case.findings or frozenset())
+        if case.domain != domain or (finding in shown) == options.present:
+            continue
+        change = rewriter.change(case.report, domain, finding, options.present)
+        if change is not None:
+            slots.append(EditSlot(case.id, case.image, case.report, change.report))
+        if len(slots) == n:
+            break
+    if not slots:
+        what = f"lacks '{finding}'" if options.present else f"has '{finding}'"
+        raise UserError(f"no case of split '{split}' of '{dataset.name}' {what} and can be told otherwise")
+    return slots
+
+
+def _cases(dataset: PairDataset, split: str, resolution: int, first: int) -> Iterator[Case]:
+    """The cases of a split in their order; more of them are read as they are needed."""
+    done = 0
+    while True:
+        cases = cases_of(dataset, split, resolution, first)
+        yield from cases[done:]
+        if len(cases) < first:
+            return
+        done, first = len(cases), 4 * first
 
 
 def _row(slot: EditSlot, one: Prediction, out: Path) -> EditRow:

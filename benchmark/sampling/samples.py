@@ -3,24 +3,27 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import click
 from PIL import Image
 
 from benchmark.results.provenance import commit
 from benchmark.run.artifacts import Artifacts
-from benchmark.run.generation import FAILURES, Failure, GenerateBatch, Item, generate_missing, write_failures
+from benchmark.run.generation import FAILURES, GenerateBatch, Item, exit_status, generate_missing, write_failures
 from benchmark.run.predictions import PredictionStore
 from benchmark.run.samples import SAMPLES
-from benchmark.sampling.contact_sheet import write_contact_sheet
+from benchmark.sampling.options import EditOptions, SampleOptions
+from benchmark.sampling.sheets import write_contact_sheet
+from benchmark.systems import open_pipeline
+from medim.common.errors import UserError
 from medim.common.files import write_text
-from medim.data.dataset import PairDataset
+from medim.data import loading
+from medim.pipeline import MeDiMPipeline
 from tasks.cases import cases_of
 from tasks.generating import timed_batch
-from tasks.protocols import Generator, Prediction
+from tasks.protocols import Prediction
 
-KINDS = ("image", "report", "pair")
 SHEET = "contact_sheet.png"
 
 
@@ -38,41 +41,27 @@ class Slot:
     image: Image.Image | None = None
 
 
-def slots_of(n: int, prompt: str | None, dataset: PairDataset | None, split: str, resolution: int) -> list[Slot]:
-    """The slots of `n` samples: from the data set where one is given, else `n` times the prompt (or none).
-
-    Raises:
-        UserError: the split is unknown or empty, or an image cannot be read.
-    """
-    if dataset is None:
-        return [Slot(f"{index:05d}", prompt or "") for index in range(n)]
-    return [Slot(case.id, case.report, case.image) for case in cases_of(dataset, split, resolution, n)]
-
-
-def sample(
-    kind: str,
-    model: Generator,
-    slots: Sequence[Slot],
-    out: Path,
-    *,
-    inputs: dict[str, Any],
-    seed: int,
-    batch_size: int,
-    overwrite: bool = False,
-) -> list[Failure]:
-    """Draws one sample for each slot into `out`: `images/`, `samples.jsonl` and `contact_sheet.png`.
+def execute_sample(kind: str, options: SampleOptions) -> int:
+    """Draws one sample for each slot into `out`: `images/`, `samples.jsonl` and `contact_sheet.png`; returns the exit status.
 
     Args:
-        kind: image (slots' texts -> images), report (slots' images -> reports) or pair (slots' texts are prompts).
-        inputs: where the slots come from, for the folder's configuration.
+        kind: image (of the data set's reports, or of the prompt), report (of the data set's images) or pair.
 
     Raises:
-        UserError: `out` belongs to another configuration.
+        UserError: `out` belongs to another configuration, an unknown model, data set or split, an image cannot be read.
     """
-    configuration = {
-        "kind": kind, "model": model.name, "model_fingerprint": model.fingerprint, "settings": model.settings(),
-        "seed": seed, "n": len(slots), **inputs,
-    }  # fmt: skip
+    dataset = None if options.data is None else loading.load_dataset(options.data)
+    model = open_pipeline(options.model, options.device, options.overrides, dataset)
+    inputs: dict[str, Any] = {"prompt": options.prompt}
+    if dataset is not None:
+        inputs |= {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": options.split}
+    if dataset is None or kind == "pair":
+        if dataset is not None and not model.steered:
+            raise UserError("sample pair draws from nothing: --data serves it for sampling.steering.* alone")
+        slots = [Slot(f"{index:05d}", options.prompt or "") for index in range(options.n)]
+    else:
+        cases = cases_of(dataset, options.split, model.resolution, options.n)
+        slots = [Slot(case.id, case.report, case.image) for case in cases]
 
     def generate(batch: Sequence[Slot], seeds: Sequence[int]) -> list[Prediction]:
         texts, pictures = [slot.text for slot in batch], [slot.image for slot in batch if slot.image is not None]
@@ -94,38 +83,43 @@ def sample(
 
     def show(drawn: Sequence[Slot], predictions: Sequence[Prediction]) -> None:
         shown = [(p.image or s.image, p.report or s.text) for p, s in zip(predictions, drawn, strict=True)]
-        write_contact_sheet(out / SHEET, [image for image, _ in shown if image is not None], [text for _, text in shown])
+        images, captions = [image for image, _ in shown if image is not None], [text for _, text in shown]
+        write_contact_sheet(options.out / SHEET, images, captions)
 
-    return draw_into(
-        out, configuration, slots, generate, show, kind=kind, system=model.name, seed=seed, batch_size=batch_size,
-        overwrite=overwrite,
-    )  # fmt: skip
+    return draw_into(options, kind, model, inputs, slots, generate, show)
 
 
 def draw_into(
-    out: Path,
-    configuration: dict[str, Any],
+    options: SampleOptions | EditOptions,
+    kind: str,
+    model: MeDiMPipeline,
+    inputs: dict[str, Any],
     slots: Sequence[Item],
     generate: GenerateBatch[Item],
     show: Callable[[Sequence[Item], Sequence[Prediction]], None],
-    *,
-    kind: str,
-    system: str,
-    seed: int,
-    batch_size: int,
-    overwrite: bool,
-) -> list[Failure]:
-    """Draws what `out` lacks, writes `samples.jsonl`, and lets `show` make a sheet of the slots that were drawn.
+) -> int:
+    """Draws what `out` lacks, writes `samples.jsonl`, lets `show` make a sheet of what was drawn; returns the exit status.
+
+    Args:
+        inputs: where the slots come from, for the folder's configuration.
 
     Raises:
         UserError: `out` belongs to another configuration.
     """
-    with Artifacts.claim(out, configuration, overwrite):
+    out = options.out
+    configuration = {
+        "kind": kind, "model": model.name, "model_fingerprint": model.fingerprint, "settings": model.settings(),
+        "seed": options.seed, "n": len(slots), **inputs,
+    }  # fmt: skip
+    with Artifacts.claim(out, configuration, options.overwrite):
         store = PredictionStore(out, commit=commit())
-        failures = generate_missing(store, slots, generate, task=kind, system=system, seed=seed, batch_size=batch_size)
+        failures = generate_missing(
+            store, slots, generate, task=kind, system=model.name, seed=options.seed, batch_size=options.batch_size
+        )
         write_failures(out / FAILURES, failures)
         drawn = [slot for slot in slots if slot.id in store]
         lines = [store.lines[slot.id] for slot in drawn]
         write_text(out / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
         show(drawn, store.predictions([slot.id for slot in drawn]))
-    return failures
+    click.echo(f"{len(drawn)} {kind}{'' if len(drawn) == 1 else 's'}\ncontact sheet: {out / SHEET}")
+    return exit_status(out, len(failures))

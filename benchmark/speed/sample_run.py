@@ -9,9 +9,8 @@ import click
 from benchmark import DONE, WITH_FAILURES
 from benchmark.results.provenance import command_line, commit
 from benchmark.run.artifacts import Artifacts
-from benchmark.run.cache import SharedCache
+from benchmark.run.cache import SharedCache, cache_folder
 from benchmark.run.data import Data
-from benchmark.run.execute import cache_folder
 from benchmark.run.generation import FAILURES, Failure, write_failures
 from benchmark.speed.sample import Bench, line_of, measure_sampler
 from benchmark.speed.sample_baselines import against_released, lines_of, released_of

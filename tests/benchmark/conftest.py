@@ -206,7 +206,7 @@ def command(monkeypatch: pytest.MonkeyPatch, dataset: ColourDataset, model: Colo
         return model
 
     monkeypatch.setattr("benchmark.run.execute.open_model", open_model)
-    monkeypatch.setattr("benchmark.run.execute.open_pipeline", open_model)
+    monkeypatch.setattr("benchmark.sampling.samples.open_pipeline", open_model)
 
     def call(*arguments: object):
         return CliRunner().invoke(main, [str(argument) for argument in arguments])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmark.cli import main
 from benchmark.data import show as data_show
-from benchmark.sampling.contact_sheet import CARD, MARGIN
+from benchmark.sampling.sheets import CARD, MARGIN
 
 
 def show(*arguments: object):

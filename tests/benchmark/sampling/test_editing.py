@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmark.cli import main
-from benchmark.sampling.edit_sheet import EditRow, marked, write_edit_sheet
+from benchmark.sampling.sheets import EditRow, marked, write_edit_sheet
 from benchmark.systems import open_model, open_pipeline
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset

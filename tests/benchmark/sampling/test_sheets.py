@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFont
 
-from benchmark.sampling.contact_sheet import (
+from benchmark.sampling.sheets import (
     CARD,
     CARD_COLUMNS,
     CELL,

@@ -1,10 +1,11 @@
-"""One picture of many samples or pairs: the images in a grid, what stands under each in small print."""
+"""One picture of many samples, pairs or edits: the images in a grid, and what belongs to each in small print."""
 
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from medim.common.files import atomic_path
@@ -17,7 +18,9 @@ MOST = 64
 CARD = 320  # pixels wide, and the most that a card's image is high
 CARD_COLUMNS, CARD_LINES = 4, 48
 _TEXT, _LEADING = 13, 17
-_INK, _DIM, _RULE = (20, 20, 20), (95, 95, 95), (205, 205, 205)
+EDITS, EDIT_TEXT_WIDTH = 32, 380
+_EDIT_TEXT, _EDIT_LEADING = 12, 16
+_INK, _DIM, _RULE, _MARK = (20, 20, 20), (95, 95, 95), (205, 205, 205), (255, 120, 0)
 
 
 def write_contact_sheet(path: Path, images: Sequence[Image.Image], captions: Sequence[str | None]) -> None:
@@ -37,14 +40,14 @@ def write_contact_sheet(path: Path, images: Sequence[Image.Image], captions: Seq
     for index, (image, caption) in enumerate(shown):
         left = MARGIN + index % columns * (CELL + MARGIN)
         top = MARGIN + index // columns * (height + MARGIN)
-        sheet.paste(fitted(image), (left, top))
+        sheet.paste(_fitted(image), (left, top))
         for number, line in enumerate(_wrapped(caption or "")):
             draw.text((left, top + CELL + 6 + number * LINE_HEIGHT), line, fill="black", font=font)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
 
 
-def fitted(image: Image.Image) -> Image.Image:
+def _fitted(image: Image.Image) -> Image.Image:
     """The image at the size of a cell, small ones enlarged without smoothing."""
     scale = CELL / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -131,3 +134,75 @@ def filled(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width:
         line = word
     if line:
         yield line
+
+
+@dataclass(frozen=True)
+class EditRow:
+    """One edit.
+
+    Attributes:
+        before, after: images of one size.
+        redrawn: tokens that were drawn anew, (grid, grid).
+        head: what was asked, in a line.
+        reports: before and after.
+    """
+
+    before: Image.Image
+    after: Image.Image
+    redrawn: np.ndarray
+    head: str
+    reports: tuple[str, str]
+
+
+def marked(image: Image.Image, redrawn: np.ndarray) -> Image.Image:
+    """The image, dimmed where it stays, with the tokens drawn anew outlined."""
+    picture = image.convert("RGB").resize((CELL, CELL), Image.Resampling.NEAREST)
+    grid = redrawn.shape[0]
+    edges = np.round(np.arange(grid + 1) * CELL / grid).astype(int)
+    shown = np.zeros((CELL, CELL), bool)
+    for row, column in np.argwhere(redrawn):
+        shown[edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = True
+    pixels = np.asarray(picture, dtype=np.float32)
+    picture = Image.fromarray(np.where(shown[..., None], pixels, 0.4 * pixels).astype(np.uint8))
+    draw = ImageDraw.Draw(picture)
+    for row, column in np.argwhere(redrawn):
+        box = (edges[column], edges[row], edges[column + 1] - 1, edges[row + 1] - 1)
+        sides = {
+            (box[0], box[1], box[2], box[1]): row == 0 or not redrawn[row - 1, column],
+            (box[0], box[3], box[2], box[3]): row == grid - 1 or not redrawn[row + 1, column],
+            (box[0], box[1], box[0], box[3]): column == 0 or not redrawn[row, column - 1],
+            (box[2], box[1], box[2], box[3]): column == grid - 1 or not redrawn[row, column + 1],
+        }
+        for line, outer in sides.items():
+            if outer:
+                draw.line(tuple(map(int, line)), fill=_MARK, width=2)
+    return picture
+
+
+def write_edit_sheet(path: Path, rows: Sequence[EditRow]) -> None:
+    """Writes a PNG with a row for each of at most `EDITS` edits.
+
+    Raises:
+        ValueError: no edits.
+    """
+    shown = list(rows)[:EDITS]
+    if not shown:
+        raise ValueError("a sheet of edits needs an edit")
+    font = ImageFont.load_default(size=_EDIT_TEXT)
+    head = 2 * MARGIN + _EDIT_LEADING
+    width = 3 * (CELL + MARGIN) + EDIT_TEXT_WIDTH + 2 * MARGIN
+    sheet = Image.new("RGB", (width, head + len(shown) * (CELL + MARGIN)), "white")
+    draw = ImageDraw.Draw(sheet)
+    for column, title in enumerate(("before", "drawn anew", "after")):
+        draw.text((MARGIN + column * (CELL + MARGIN), MARGIN), title, fill=_DIM, font=font)
+    most = CELL // _EDIT_LEADING
+    for number, row in enumerate(shown):
+        top = head + number * (CELL + MARGIN)
+        for column, image in enumerate((row.before, marked(row.before, row.redrawn), row.after)):
+            sheet.paste(_fitted(image), (MARGIN + column * (CELL + MARGIN), top))
+        before, after = ([*filled(text, font, EDIT_TEXT_WIDTH)] for text in row.reports)
+        lines = [(row.head, _DIM), *((line, _DIM) for line in before), ("", _INK), *((line, _INK) for line in after)]
+        for place, (line, colour) in enumerate(lines[:most]):
+            draw.text((MARGIN + 3 * (CELL + MARGIN), top + place * _EDIT_LEADING), line, fill=colour, font=font)
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")
