@@ -27,7 +27,6 @@ if (_trouble := trouble()) is not None:
     if _trouble.fatal:
         sys.exit(STOPPED)
 
-from leaderboard.errors import LeaderboardError
 from medim import __version__
 from medim.common.errors import UserError, plain, unknown
 
@@ -102,7 +101,7 @@ class VerbGroup(NearestGroup):
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:  # `... | head`: click ends quietly
             raise
-        except (UserError, LeaderboardError, OSError) as error:
+        except (UserError, OSError) as error:
             self._stop(ctx, error)
 
     @staticmethod

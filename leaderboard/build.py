@@ -4,8 +4,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import file_name, read_text, write_bytes, write_text
 from leaderboard.plots.across import across_plots
 from leaderboard.plots.length import EVERY, Lengths, calibration_plot
 from leaderboard.plots.metrics import Plot, lengths_plot, slug, table_plots
@@ -16,7 +14,9 @@ from leaderboard.site.page import TableView, render
 from leaderboard.store import Run, Sample, collect, read_samples, systems_of
 from leaderboard.tables.compare import Board, Table, boards
 from leaderboard.tables.comparison import NOTHING, Comparisons
-from leaderboard.tables.formats import csv_text, long_frame, markdown, wide_frame
+from leaderboard.tables.formats import long_csv, markdown, wide_csv
+from medim.common.errors import UserError
+from medim.common.files import file_name, read_text, write_bytes, write_text
 
 SAMPLES_PER_MODEL = 24
 SAMPLES_PER_ANCHOR = 6
@@ -65,10 +65,10 @@ def build(
         comparisons: of pairs of systems of these runs; where there are none, intervals say what can be told apart.
 
     Raises:
-        LeaderboardError: no runs, a run folder that cannot be read, or records that conflict.
+        UserError: no runs, a run folder that cannot be read, or records that conflict.
     """
     if not runs:
-        raise LeaderboardError("no run folders given: nothing to build")
+        raise UserError("no run folders given: nothing to build")
     out = Path(out)
     reported = reported_records() if reported is None else list(reported)
     collection = collect(runs)
@@ -87,8 +87,8 @@ def build(
 
     plots = [plot for _, tables in views for view in tables for plot in view.plots]
     texts = {
-        "csv": ("leaderboard.csv", csv_text(long_frame(every))),
-        "wide": ("leaderboard_wide.csv", csv_text(wide_frame(every))),
+        "csv": ("leaderboard.csv", long_csv(every)),
+        "wide": ("leaderboard_wide.csv", wide_csv(every)),
         "results": ("results.jsonl", "".join(record.to_line() + "\n" for record in every)),
         "comparisons": ("comparisons.jsonl", "".join(pair.to_line() + "\n" for pair in comparisons.pairs)),
         "seeds": ("seeds.jsonl", "".join(entry.to_line() + "\n" for entry in comparisons.seeds)),
@@ -107,7 +107,7 @@ def check_size(runs: Sequence[str | Path], reported: Sequence[Record] | None = N
     """Looks at the tables that a page of these runs would have, before anything is compared or drawn.
 
     Raises:
-        LeaderboardError: they alone are more than a page may hold, or the runs cannot be read.
+        UserError: they alone are more than a page may hold, or the runs cannot be read.
     """
     collection = collect(runs)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
@@ -119,7 +119,7 @@ def _room(ranked: Sequence[Board], reported: Sequence[Record], runs: Mapping[str
     """Bytes that the tables leave of a page for plots and samples.
 
     Raises:
-        LeaderboardError: none.
+        UserError: none.
     """
     tables = [(board, [TableView(table, [], []) for table in board.tables]) for board in ranked]
     size = len(render(tables, reported, runs).encode())
@@ -128,8 +128,8 @@ def _room(ranked: Sequence[Board], reported: Sequence[Record], runs: Mapping[str
     return PAGE_BYTES - size
 
 
-def _too_large(size: int) -> LeaderboardError:
-    return LeaderboardError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
+def _too_large(size: int) -> UserError:
+    return UserError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
 
 
 def _write_plots(plots: Sequence[Plot], folder: Path) -> dict[str, Path]:

@@ -1,17 +1,15 @@
 """What one result is: the schema of a line of `records.jsonl`, and reading and writing such files."""
 
-import difflib
 import json
-import reprlib
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import parse_json, read_text, write_text
+from medim.common.files import write_text
+from medim.common.json_lines import read_models
 
 SUMS = "statistics"
 """The key of a signature that names the sums by patient which the value follows from."""
@@ -104,55 +102,13 @@ class Record(BaseModel):
         return json.dumps(fields, ensure_ascii=False, allow_nan=False)
 
 
-def parse_record(line: str, where: str) -> Record:
-    """Reads one line of JSON.
-
-    Args:
-        line: the JSON text.
-        where: how an error names the place, such as `records.jsonl:7`.
-
-    Raises:
-        LeaderboardError: broken JSON, an unknown, missing or invalid field, or what no file of records can hold.
-    """
-    try:
-        value = parse_json(line)
-    except json.JSONDecodeError as error:
-        raise LeaderboardError(f"{where}: broken JSON at column {error.colno}: {error.msg}") from error
-    except ValueError as error:  # thousands of digits, or of brackets
-        raise LeaderboardError(f"{where}: broken JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise LeaderboardError(f"{where}: a record is a JSON object, not {type(value).__name__}")
-    try:
-        record = Record.model_validate(value)
-        record.to_line().encode("utf-8")
-    except ValidationError as error:
-        raise LeaderboardError(f"{where}: {_first_problem(error)}") from error
-    except ValueError as error:  # NaN or half a surrogate pair inside the signature
-        raise LeaderboardError(f"{where}: cannot be written as JSON: {error}") from error
-    return record
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    field = ".".join(map(str, problem["loc"]))
-    if problem["type"] == "missing":
-        return f"field '{field}' is missing"
-    if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(field, Record.model_fields, n=1, cutoff=0.5)
-        return f"unknown field '{field}'" + (f"; did you mean '{close[0]}'?" if close else "")
-    message = problem["msg"].removeprefix("Value error, ")
-    return f"field '{field}': {message} (got {reprlib.repr(problem['input'])})" if field else message
-
-
 def read_records(path: str | Path) -> list[Record]:
-    """Reads a file of records, one JSON object a line; blank lines are passed over.
+    """Reads a file of records, one JSON object a line.
 
     Raises:
-        LeaderboardError: the file is missing, or a line is not a record; the message names file and line.
+        UserError: the file cannot be read, or a line is no record; names file, line and field.
     """
-    path = Path(path)
-    lines = read_text(path).split("\n")
-    return [parse_record(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    return [record for _, record in read_models(path, Record)]
 
 
 def write_records(path: str | Path, records: Iterable[Record]) -> None:

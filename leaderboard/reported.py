@@ -3,8 +3,8 @@
 import csv
 from pathlib import Path
 
-from leaderboard.errors import LeaderboardError
 from leaderboard.record import Record
+from medim.common.errors import UserError
 
 PUBLISHED = Path(__file__).parent / "published"
 PAPER = "MeDiM (arXiv 2510.06131)"
@@ -34,15 +34,15 @@ def reported_records(folder: str | Path = PUBLISHED) -> list[Record]:
         the paper does not state them. A mean over data sets (`mBLEU-1` of `mean(MIMIC-CXR,PathGen)`) keeps its name.
 
     Raises:
-        LeaderboardError: a file that is no known table, a wrong header, or a value that is no number; names file and line.
+        UserError: a file that is no known table, a wrong header, or a value that is no number; names file and line.
     """
     records: list[Record] = []
     paths = sorted(Path(folder).glob("*.csv"), key=lambda path: list(TABLES).index(path.name) if path.name in TABLES else -1)
     if not paths:
-        raise LeaderboardError(f"{folder}: no published tables (*.csv)")
+        raise UserError(f"{folder}: no published tables (*.csv)")
     for path in paths:
         if path.name not in TABLES:
-            raise LeaderboardError(f"{path}: not a known published table (known: {', '.join(TABLES)})")
+            raise UserError(f"{path}: not a known published table (known: {', '.join(TABLES)})")
         records += _read_table(path, *TABLES[path.name])
     return records
 
@@ -51,7 +51,7 @@ def _read_table(path: Path, source: str, task: str | None) -> list[Record]:
     with path.open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         if reader.fieldnames != COLUMNS:
-            raise LeaderboardError(f"{path}:1: header must be {','.join(COLUMNS)}")
+            raise UserError(f"{path}:1: header must be {','.join(COLUMNS)}")
         return [_record(row, f"{path}:{reader.line_num}", source, task) for row in reader]
 
 
@@ -59,7 +59,7 @@ def _record(row: dict[str, str], where: str, source: str, task: str | None) -> R
     try:
         value = float(row["value"])
     except (TypeError, ValueError) as error:
-        raise LeaderboardError(f"{where}: field 'value': '{row['value']}' is not a number") from error
+        raise UserError(f"{where}: field 'value': '{row['value']}' is not a number") from error
     name = row["metric"].removeprefix("m") if row["dataset"].startswith("mean(") else row["metric"]
     return Record(
         task=task or ("image-generation" if name in IMAGE_METRICS else "report-generation"),

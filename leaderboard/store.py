@@ -2,15 +2,17 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import file_name, parse_json
 from leaderboard.record import Record, read_records
+from medim.common.declared import checked
+from medim.common.errors import UserError
+from medim.common.files import file_name, read_mapping
+from medim.common.json_lines import read_models
 
 
 class Manifest(BaseModel):
@@ -95,7 +97,7 @@ def collect(folders: Sequence[str | Path]) -> Collection:
     of one run, which has all their tasks.
 
     Raises:
-        LeaderboardError: a folder without manifest or records, a bad line, a record that belongs to another run or data set
+        UserError: a folder without manifest or records, a bad line, a record that belongs to another run or data set
             than the manifest names, one run id of two configurations, or two different values for one key.
     """
     runs: dict[str, Run] = {}
@@ -114,7 +116,7 @@ def collect(folders: Sequence[str | Path]) -> Collection:
 def _joined(run: Run, folder: Path, manifest: Manifest) -> Run:
     """A run with one more of its folders."""
     for name, ours, theirs in contradictions(manifest, run.manifest):
-        raise LeaderboardError(
+        raise UserError(
             f"{folder}/manifest.json: field '{name}': {ours}, but run '{manifest.run}' has {theirs} in "
             f"{run.folders[0]}/manifest.json: two runs under one id; leave one of them out"
         )
@@ -141,7 +143,7 @@ def merge(found: Iterable[tuple[str, Record]]) -> list[Record]:
         found: pairs of (where the record stands, record).
 
     Raises:
-        LeaderboardError: two records of one key disagree; names both places.
+        UserError: two records of one key disagree; names both places.
     """
     kept: dict[tuple[str | int | None, ...], tuple[str, Record]] = {}
     for where, record in found:
@@ -149,7 +151,7 @@ def merge(found: Iterable[tuple[str, Record]]) -> list[Record]:
         for field in ("value", "ci_low", "ci_high", "n", "coverage"):
             before, after = first.model_dump()[field], record.model_dump()[field]
             if before != after:
-                raise LeaderboardError(
+                raise UserError(
                     f"{where}: conflicts with {first_where}: {record.task}/{record.metric} of '{record.model}' on "
                     f"{record.dataset}/{record.split}, seed {record.seed}, run {record.run}: {field} {after} against {before}"
                 )
@@ -160,30 +162,16 @@ def read_manifest(path: str | Path) -> Manifest:
     """Reads `manifest.json` of a run folder.
 
     Raises:
-        LeaderboardError: missing, broken or incomplete; names file and field.
+        UserError: missing, broken or incomplete; names file and field.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise LeaderboardError(f"{path.parent}: no such run folder")
-    try:
-        value = parse_json(path.read_text(encoding="utf-8-sig"))
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except OSError as error:
-        raise LeaderboardError(f"{path}: cannot read it: {error.strerror}; is {path.parent} a run folder?") from error
-    except ValueError as error:
-        raise LeaderboardError(f"{path}: broken JSON: {error}") from error
-    try:
-        return Manifest.model_validate(value)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        raise LeaderboardError(f"{path}: field '{'.'.join(map(str, problem['loc']))}': {problem['msg']}") from error
+    return checked(Manifest, read_mapping(path, finite=True), str(path))
 
 
 def _check_belongs(record: Record, manifest: Manifest, path: Path) -> None:
     for field in ("run", "dataset", "split", "synthetic"):
         ours, theirs = record.model_dump()[field], manifest.model_dump()[field]
         if ours != theirs:
-            raise LeaderboardError(
+            raise UserError(
                 f"{path}: {record.task}/{record.metric} of '{record.model}': {field} {ours!r} but the manifest says {theirs!r}"
             )
 
@@ -191,31 +179,24 @@ def _check_belongs(record: Record, manifest: Manifest, path: Path) -> None:
 # --- samples -----------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One generated case of a run, as `samples.jsonl` states it; image paths are resolved and lie inside the run folder."""
+class Sample(BaseModel):
+    """One generated case of a run, a line of `samples.jsonl`; image paths are resolved and lie inside the run folder."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     id: str
-    image: Path | None
-    report: str | None
-    prompt: str | None
-    reference_image: Path | None
-    reference_report: str | None
-    scores: dict[str, float]
-    domain: str | None
-
-
-class _SampleLine(BaseModel):
-    model_config = ConfigDict(extra="allow")
-
-    id: str
-    image: str | None = None
+    image: Path | None = None
     report: str | None = None
     prompt: str | None = None
-    reference_image: str | None = None
+    reference_image: Path | None = None
     reference_report: str | None = None
-    scores: dict[str, float | None] = Field(default_factory=dict)
+    scores: dict[str, float] = Field(default_factory=dict)
     domain: str | None = None
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _without_missing(cls, scores: dict[str, float | None]) -> dict[str, float]:
+        return {name: score for name, score in scores.items() if score is not None}
 
 
 def systems_of(run: Run) -> list[tuple[str, str]]:
@@ -229,40 +210,21 @@ def read_samples(run: Run, task: str, system: str) -> list[Sample]:
     """Reads the samples of one system on one task, in the order of the file.
 
     Raises:
-        LeaderboardError: a broken line, or an image path that leaves the run folder; names file and line.
+        UserError: a broken line, or an image path that leaves the run folder; names file and line.
     """
-    path = run.samples(task, system) / "samples.jsonl"
-    samples = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        where = f"{path}:{number}"
-        try:
-            raw = _SampleLine.model_validate_json(line)
-        except ValidationError as error:
-            problem = error.errors()[0]
-            field = ".".join(map(str, problem["loc"]))
-            raise LeaderboardError(f"{where}: {f'field {field!r}: ' if field else ''}{problem['msg']}") from error
-        sample = Sample(
-            id=raw.id, image=None, report=raw.report, prompt=raw.prompt, reference_image=None,
-            reference_report=raw.reference_report, domain=raw.domain,
-            scores={name: score for name, score in raw.scores.items() if score is not None},
-        )  # fmt: skip
-        samples.append(
-            replace(
-                sample,
-                image=_inside(path.parent, raw.image, f"{where}: field 'image'"),
-                reference_image=_inside(path.parent, raw.reference_image, f"{where}: field 'reference_image'"),
-            )
-        )
-    return samples
+    folder = run.samples(task, system)
+    return [
+        sample.model_copy(update={name: _inside(folder, sample, name, where) for name in ("image", "reference_image")})
+        for where, sample in read_models(folder / "samples.jsonl", Sample)
+    ]
 
 
-def _inside(folder: Path, name: str | None, where: str) -> Path | None:
-    """A picture that a system's folder, RUN/samples/TASK/SYSTEM, names."""
-    if name is None:
+def _inside(folder: Path, sample: Sample, name: str, where: str) -> Path | None:
+    """A picture that a line in a system's folder, RUN/samples/TASK/SYSTEM, names."""
+    path: Path | None = getattr(sample, name)
+    if path is None:
         return None
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.parents[2].resolve()):
-        raise LeaderboardError(f"{where}: '{name}' leaves the run folder")
-    return path
+    found = (folder / path).resolve()
+    if not found.is_relative_to(folder.parents[2].resolve()):
+        raise UserError(f"{where}: field '{name}': '{path}' leaves the run folder")
+    return found

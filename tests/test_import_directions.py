@@ -1,20 +1,26 @@
-"""The house: benchmark -> tasks -> medim, and leaderboard alone. Scoring packages stay out of the model's package."""
+"""The house: benchmark -> tasks -> medim, benchmark -> leaderboard, and all -> medim.common, which is light.
+
+Scoring packages stay out of the model's package.
+"""
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FORBIDDEN = {
-    "medim": {"tasks", "benchmark", "leaderboard"},
-    "tasks": {"benchmark", "leaderboard"},
-    "leaderboard": {"medim", "tasks", "benchmark"},
-    "benchmark": set(),
+    "medim": ("tasks", "benchmark", "leaderboard"),
+    "medim/common": ("medim", "tasks", "benchmark", "leaderboard"),
+    "tasks": ("benchmark", "leaderboard"),
+    "leaderboard": ("medim", "tasks", "benchmark"),
+    "benchmark": (),
 }
+GROUND = ("medim.common",)
+"""What every package may import."""
 SCORING = ("jinja2", "matplotlib", "pandas", "pycocoevalcap", "scipy", "seaborn", "torchmetrics")
 OTHER_EXTRAS = ("datasets", "gguf", "imagehash", "openslide", "peft", "pydicom", "tensorboard")
 
@@ -24,21 +30,25 @@ def files(package: str) -> list[Path]:
 
 
 def imported(path: Path, source: str) -> Iterator[tuple[int, str]]:
-    """Line and top-level package of every import in a module, nested, relative and spelt-out ones too."""
+    """Line and dotted name of every import in a module, nested, relative and spelt-out ones too."""
     for node in ast.walk(ast.parse(source, str(path))):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield node.lineno, alias.name.split(".")[0]
+                yield node.lineno, alias.name
         elif isinstance(node, ast.ImportFrom):
             own = path.relative_to(ROOT).parent.parts
             base = own[: len(own) - node.level + 1] if node.level else ()
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            for name in names:
-                yield node.lineno, (*base, *name.split("."))[0]
+            for alias in node.names:
+                yield node.lineno, ".".join((*base, *filter(None, [node.module]), alias.name))
         elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if function in ("import_module", "__import__") and isinstance(node.args[0].value, str):
-                yield node.lineno, node.args[0].value.split(".")[0]
+                yield node.lineno, node.args[0].value
+
+
+def is_in(name: str, packages: Iterable[str]) -> bool:
+    """Whether a dotted name is one of the packages or lies in one."""
+    return any(f"{name}.".startswith(f"{package}.") for package in packages)
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
@@ -48,7 +58,7 @@ def test_imports_go_one_way(package):
         f"{path.relative_to(ROOT)}:{line} imports {name}"
         for path in files(package)
         for line, name in imported(path, path.read_text(encoding="utf-8"))
-        if name in FORBIDDEN[package]
+        if is_in(name, FORBIDDEN[package]) and not is_in(name, GROUND)
     ]
     assert not wrong
 
@@ -56,13 +66,13 @@ def test_imports_go_one_way(package):
 @pytest.mark.parametrize(
     ("source", "names"),
     [
-        ("import tasks.metrics as m, os", ["tasks", "os"]),
-        ("def f():\n    from benchmark.cli import main", ["benchmark"]),
-        ("from . import pair", ["medim"]),
-        ("from ..data import folder", ["medim"]),
+        ("import tasks.metrics as m, os", ["tasks.metrics", "os"]),
+        ("def f():\n    from benchmark.cli import main", ["benchmark.cli.main"]),
+        ("from . import pair", ["medim.data.pair"]),
+        ("from ..data import folder", ["medim.data.folder"]),
         ("from ... import tasks", ["tasks"]),
-        ("from ...tasks import x", ["tasks"]),
-        ("importlib.import_module('leaderboard.record')", ["leaderboard"]),
+        ("from ...tasks import x", ["tasks.x"]),
+        ("importlib.import_module('leaderboard.record')", ["leaderboard.record"]),
         ("'import tasks'  # tasks", []),
     ],
 )
@@ -70,8 +80,8 @@ def test_the_reading_of_imports(source, names):
     assert [name for _, name in imported(ROOT / "medim" / "data" / "x.py", source)] == names
 
 
-def modules_of_medim() -> list[str]:
-    parts = (path.relative_to(ROOT).with_suffix("").parts for path in files("medim"))
+def modules_of(package: str) -> list[str]:
+    parts = (path.relative_to(ROOT).with_suffix("").parts for path in files(package))
     return sorted(".".join(part for part in one if part != "__init__") for one in parts)
 
 
@@ -90,9 +100,19 @@ for module in {modules!r}:
 
 def test_medim_imports_without_the_extras():
     """Every module of `medim`, in one process in which no package of an extra exists."""
-    code = IMPORT_ALL.format(hidden=SCORING + OTHER_EXTRAS, modules=modules_of_medim())
+    code = IMPORT_ALL.format(hidden=SCORING + OTHER_EXTRAS, modules=modules_of("medim"))
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr[-2000:]
+
+
+def test_the_ground_floor_loads_neither_torch_nor_what_scores():
+    """All of `medim.common`, and with it `medim` itself: what the leaderboard and every error message wait for."""
+    code = f"import {', '.join(modules_of('medim/common'))}, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "transformers", "huggingface_hub", "tokenizers", "safetensors", "PIL", *SCORING}
+    assert heavy & set(loaded) == set()
+    ours = [name for name in loaded if is_in(name, FORBIDDEN)]
+    assert [name for name in ours if not is_in(name, GROUND) and name != "medim"] == []
 
 
 def test_a_hidden_package_is_noticed():
@@ -107,5 +127,5 @@ def test_medim_names_no_scoring_package_at_module_level():
     for path in files("medim"):
         source = path.read_text(encoding="utf-8")
         top = {node.lineno for node in ast.parse(source).body}
-        wrong += [f"{path.relative_to(ROOT)}:{n}" for n, name in imported(path, source) if name in SCORING and n in top]
+        wrong += [f"{path.relative_to(ROOT)}:{n}" for n, name in imported(path, source) if is_in(name, SCORING) and n in top]
     assert not wrong

@@ -13,8 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.stored import Measured
-from benchmark.run.predictions import file_name
-from medim.common.files import atomic_path
+from medim.common.files import atomic_path, file_name
 from tasks.ablation import ENDPOINTS, PRIMARY, comparable
 
 CURVES, TORNADO, GRID = "curves.png", "tornado.png", "grid.png"

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from benchmark import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from benchmark.ablation.plan import CACHE, RUN, Job, train_command
-from leaderboard.errors import LeaderboardError
 from medim.common.errors import UserError, plain
 from medim.common.locks import LOCK, held, locked
 from medim.data.dataset import PairDataset
@@ -93,7 +92,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
         return INTERRUPTED
-    except (UserError, LeaderboardError, OSError) as error:
+    except (UserError, OSError) as error:
         print(f"error: {plain(str(error))}", file=sys.stderr)
         return STOPPED
 

@@ -8,12 +8,11 @@ from typing import Any
 from benchmark.augmentation.curve import draw_curve
 from benchmark.augmentation.report import markdown
 from benchmark.augmentation.trainings import Result
-from benchmark.run.predictions import file_name
 from benchmark.run.samples import ANCHOR_IMAGES, write_samples
 from leaderboard.record import Record
 from leaderboard.tables.ranking import MINIMUM_N
 from medim.common.csv_text import csv_text
-from medim.common.files import write_json, write_text
+from medim.common.files import file_name, write_json, write_text
 from tasks.augmentation.arms import Arm
 from tasks.augmentation.comparing import Comparison, Sums
 from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings

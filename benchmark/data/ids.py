@@ -5,7 +5,7 @@ import io
 import json
 from collections.abc import Sequence
 
-from leaderboard.files import is_formula
+from medim.common.csv_text import is_formula
 from medim.common.errors import UserError, unknown
 from medim.data.loading import load_dataset
 from medim.pair import SPLITS

@@ -23,7 +23,7 @@ from benchmark.run.options import ScoreOptions
 from benchmark.systems import open_pipeline
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_files, located, write_json, write_text
-from medim.common.json_lines import numbered_lines, parse_line
+from medim.common.json_lines import numbered_lines, parse_json
 from medim.imaging.images import read_image
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Scorable
@@ -190,7 +190,7 @@ def _lines(path: Path, needed: Sequence[str]) -> Iterator[tuple[str, dict[str, A
     for number, data in numbered_lines(path):
         where = f"{path}, line {number}"
         try:
-            line = parse_line(data)
+            line = parse_json(data)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         for key in needed:

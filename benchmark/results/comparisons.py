@@ -142,7 +142,7 @@ def compare_runs(folders: Sequence[Path], margins: Mapping[str, float] | None = 
 
     Raises:
         UserError: damaged statistics, or a margin for a metric by which nothing is compared; the message says why.
-        LeaderboardError: run folders that cannot be read.
+        UserError: run folders that cannot be read.
     """
     collection = collect(folders)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}

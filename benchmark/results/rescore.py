@@ -9,12 +9,12 @@ from typing import Any
 
 from benchmark.results.statistics_store import SIGNATURE
 from benchmark.run.choosing import reason_against
-from benchmark.run.predictions import file_name
 from benchmark.run.runner import known_tasks, run
 from benchmark.run.scoring import RECONSTRUCTION
 from leaderboard.record import Record, read_records
 from leaderboard.store import Manifest, read_manifest
 from medim.common.errors import UserError
+from medim.common.files import file_name
 from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
 from tasks.adapters.predictions import PredictionFolder
@@ -53,7 +53,7 @@ def rescore(
 
     Raises:
         UserError: other data or another split than the run's, other predictions than those scored, or none at all.
-        LeaderboardError: a folder that is no run's.
+        UserError: a folder that is no run's.
     """
     manifest = read_manifest(folder / MANIFEST)
     records = read_records(folder / RECORDS)

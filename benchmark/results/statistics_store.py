@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.run.predictions import file_name
 from medim.common.errors import UserError
-from medim.common.files import atomic_path, hash_of
+from medim.common.files import atomic_path, file_name, hash_of
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
 from tasks.scoring.scores import Score

@@ -35,7 +35,7 @@ def verify(folder: Path) -> Verified:
 
     Raises:
         UserError: no records there.
-        LeaderboardError: a line that is no record.
+        UserError: a line that is no record.
     """
     found = sorted(folder.rglob(RECORDS)) if folder.is_dir() else []
     paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]  # half made

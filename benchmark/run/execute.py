@@ -8,12 +8,12 @@ import click
 from benchmark.run.cache import FEATURES, cache_folder
 from benchmark.run.generation import exit_status
 from benchmark.run.options import RunOptions, ScoreOptions
-from benchmark.run.predictions import file_name
 from benchmark.run.runner import LEADERBOARD, RunResult, run
 from benchmark.run.summary import summary
 from benchmark.suites import Suite, load_suite
 from benchmark.systems import HasResolution, model_terms, open_model
 from medim.common.errors import UserError
+from medim.common.files import file_name
 from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT

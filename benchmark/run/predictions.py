@@ -8,8 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from leaderboard.files import file_name
-from medim.common.files import atomic_path, hash_files, hash_of
+from medim.common.files import atomic_path, file_name, hash_files, hash_of
 from tasks.protocols import Prediction
 
 GENERATED = "generated.jsonl"

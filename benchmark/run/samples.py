@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmark.run.predictions import IMAGES, file_name, save_image
-from medim.common.files import write_text
+from benchmark.run.predictions import IMAGES, save_image
+from medim.common.files import file_name, write_text
 from tasks.protocols import Case, Prediction
 
 SAMPLES = "samples.jsonl"

@@ -14,9 +14,9 @@ from benchmark.results.statistics_store import SIGNATURE, lost_statistics, stati
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.data import TRAIN_PER_CASE, Data
 from benchmark.run.exhibits import lacks_sheet, write_exhibition
-from benchmark.run.predictions import PredictionStore, file_name
+from benchmark.run.predictions import PredictionStore
 from benchmark.run.samples import ANCHOR_IMAGES, SAMPLES, write_samples
-from medim.common.files import atomic_path, hash_of
+from medim.common.files import atomic_path, file_name, hash_of
 from tasks.cases import has_images
 from tasks.protocols import Case, Prediction, Reconstructs
 from tasks.scoring.extensions import extra_scores

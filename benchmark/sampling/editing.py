@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmark.run.predictions import file_name, save_image
+from benchmark.run.predictions import save_image
 from benchmark.sampling.options import EditOptions
 from benchmark.sampling.samples import SHEET, draw_into
 from benchmark.sampling.sheets import EditRow, write_edit_sheet
 from benchmark.systems import open_pipeline
 from medim.common.errors import UserError
-from medim.common.files import hash_files, hash_of
+from medim.common.files import file_name, hash_files, hash_of
 from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.imaging.images import read_image, square

@@ -20,9 +20,10 @@ from benchmark.results.provenance import commit
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.data import Data
 from benchmark.run.generation import Failure, generate_missing
-from benchmark.run.predictions import PredictionStore, file_name
+from benchmark.run.predictions import PredictionStore
 from benchmark.speed.sample_scores import HEADLINES, scores_of
 from benchmark.speed.train import ROOF_SIDE, matmul_seconds
+from medim.common.files import file_name
 from medim.pipeline import MeDiMPipeline
 from tasks import TASKS
 from tasks.protocols import Case, Prediction

@@ -14,7 +14,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from leaderboard.plots.metrics import FAINT, GREY, STYLE, Plot, look, png
-from leaderboard.tables.formats import csv_text
+from medim.common.csv_text import csv_text
 
 QUANTILES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 EVERY = "all"
@@ -81,7 +81,7 @@ def calibration_plot(title: str, lengths: Mapping[str, Lengths], models: Sequenc
         handles, labels = panels[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper left", ncols=3)
         sns.despine(figure)
-        return Plot(name, title, _told(table), png(figure), csv=csv_text(table))
+        return Plot(name, title, _told(table), png(figure), csv=csv_text(COLUMNS, table.to_dict("records")))
 
 
 def _told(table: pd.DataFrame) -> str:

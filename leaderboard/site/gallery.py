@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import file_name
 from leaderboard.site.choice import Choice, choose
 from leaderboard.store import Run, Sample, read_samples, systems_of
+from medim.common.errors import UserError
+from medim.common.files import file_name
 
 THUMBNAIL = 128  # pixels, longer side
 LARGEST = 8192 * 8192  # pixels of a picture that is read
@@ -92,7 +92,7 @@ def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int)
         budget: most characters that all pictures together may take; above it every gallery is shortened alike.
 
     Raises:
-        LeaderboardError: a broken `samples.jsonl` or a picture that cannot be read.
+        UserError: a broken `samples.jsonl` or a picture that cannot be read.
     """
     pictures: dict[Path, Picture] = {}
     result = [
@@ -146,7 +146,7 @@ def _nearest(path: Path) -> dict[str, tuple[str, ...]]:
                 if part["id"] is not None
             )
         except (ValueError, KeyError, TypeError) as error:
-            raise LeaderboardError(f"{path}:{number}: not a line of nearest training pairs: {error}") from error
+            raise UserError(f"{path}:{number}: not a line of nearest training pairs: {error}") from error
     return found
 
 
@@ -162,7 +162,7 @@ def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Pic
     """A picture, at most 128 pixels on its longer side (or `most` wide and high): small ones exactly, larger ones reduced.
 
     Raises:
-        LeaderboardError: the file is missing or no picture.
+        UserError: the file is missing or no picture.
     """
     try:
         with Image.open(path) as opened:
@@ -170,7 +170,7 @@ def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Pic
                 raise OSError(f"{opened.width} x {opened.height} pixels are too many for a page")
             image = opened.convert("RGB")
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise LeaderboardError(f"{path}: cannot read the picture: {error}") from error
+        raise UserError(f"{path}: cannot read the picture: {error}") from error
     exact = max(image.size) <= THUMBNAIL
     if not exact:
         image.thumbnail(most, Image.Resampling.LANCZOS)

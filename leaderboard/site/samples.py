@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from leaderboard.files import file_name
 from leaderboard.site.choice import higher_is_better
 from leaderboard.site.gallery import Card, Gallery
 from leaderboard.tables.compare import Row
+from medim.common.files import file_name
 
 
 def gallery_views(galleries: Sequence[Gallery], rows: Sequence[Row], anchor: str) -> list[dict[str, Any]]:

@@ -5,19 +5,15 @@ patient that its records name, and no image or report. A run enters by one renam
 file, its records last. A lock keeps two adders apart, and ends with the process that holds it.
 """
 
-import fcntl
 import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import write_bytes, write_text
 from leaderboard.record import Record, read_records, write_records
 from leaderboard.store import Manifest, contradictions, identity, merge, read_manifest, run_folders
 from leaderboard.submissions.submission import (
@@ -28,6 +24,9 @@ from leaderboard.submissions.submission import (
     Submission,
     read_submission,
 )
+from medim.common.errors import UserError
+from medim.common.files import write_bytes, write_text
+from medim.common.locks import locked
 
 DEFAULT_STORE = Path(__file__).parent / "results"
 LOCK, INCOMING = ".lock", ".incoming"
@@ -61,11 +60,11 @@ def add(source: str | Path, store: str | Path, recompute: Recompute) -> Added:
 
     Raises:
         RefusedError: malformed, contradicting itself or the store, or not what its sums give. The store is then as it was.
-        LeaderboardError: no such submission, or a store that cannot be read.
+        UserError: no such submission, or a store that cannot be read.
     """
     submission = read_submission(source)
     store = Path(store)
-    with _locked(store):
+    with locked(store / LOCK):
         shutil.rmtree(store / INCOMING, ignore_errors=True)  # a killed adder's
         runs = {folder: read_manifest(folder / MANIFEST) for folder in run_folders(store)}
         reasons = [reason for folder, manifest in runs.items() for reason in _against(submission, folder, manifest)]
@@ -121,7 +120,7 @@ def _enter(submission: Submission, store: Path, target: Path | None, recompute: 
     known = read_records(target / RECORDS) if target else []
     try:
         merged = merge([*((str(target), record) for record in known), *submission.found])
-    except LeaderboardError as error:
+    except UserError as error:
         raise RefusedError(str(submission.folder), [str(error)]) from error
     staged = store / INCOMING
     try:
@@ -171,14 +170,5 @@ def _free(store: Path, manifest: Manifest) -> Path:
         if not folder.exists():
             break
         if not (folder / RECORDS).is_file():
-            raise LeaderboardError(f"{folder}: is there and holds no run; remove it, then add again")
+            raise UserError(f"{folder}: is there and holds no run; remove it, then add again")
     return folder
-
-
-@contextmanager
-def _locked(store: Path) -> Iterator[None]:
-    """Waits for its turn; the kernel ends the lock with the process, however that ends."""
-    store.mkdir(parents=True, exist_ok=True)
-    with (store / LOCK).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

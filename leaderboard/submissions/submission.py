@@ -1,15 +1,18 @@
 """What somebody else measured: is it whole, and does it say the same of itself everywhere?"""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import is_formula, read_text
 from leaderboard.record import SUMS as STATISTICS
-from leaderboard.record import Record, parse_record
+from leaderboard.record import Record
 from leaderboard.store import Manifest, read_manifest
+from medim.common.csv_text import is_formula
+from medim.common.errors import UserError
+from medim.common.json_lines import numbered_lines, parse_model
 
 MANIFEST, RECORDS = "manifest.json", "records.jsonl"
 # Of many trained models each: rows bear the arms' names, and what was trained on what stands in the manifest. A task's name may
@@ -19,7 +22,7 @@ STUDIES = ("ablation", "augmentation")
 NAMES = ("task", "model", "dataset", "split", "metric", "protocol", "run")
 
 
-class RefusedError(LeaderboardError):
+class RefusedError(UserError):
     """A submission that may not enter a store, and every reason why.
 
     Attributes:
@@ -59,26 +62,25 @@ def read_submission(path: str | Path) -> Submission:
 
     Raises:
         RefusedError: it is malformed, contradicts itself, or names files that it lacks; every reason is told.
-        LeaderboardError: there is no such folder.
+        UserError: there is no such folder.
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     if not path.exists():
-        raise LeaderboardError(f"{path}: no such submission: give a run's folder, or the {RECORDS} in it")
-    try:
+        raise UserError(f"{path}: no such submission: give a run's folder, or the {RECORDS} in it")
+    with _refusing(path):
         manifest = read_manifest(folder / MANIFEST)
-    except LeaderboardError as error:
-        raise RefusedError(str(path), [str(error)]) from error
     records = folder / RECORDS if path.is_dir() else path
     found: list[tuple[str, Record]] = []
     reasons = []
-    for number, line in enumerate(_text(records).split("\n"), start=1):
-        if line.strip():
-            where = f"{records}:{number}"
-            try:
-                found.append((where, parse_record(line, where)))
-            except LeaderboardError as error:
-                reasons.append(str(error))
+    with _refusing(path):
+        lines = list(numbered_lines(records))
+    for number, line in lines:
+        where = f"{records}:{number}"
+        try:
+            found.append((where, parse_model(line, Record, where)))
+        except UserError as error:
+            reasons.append(str(error))
     if not found and not reasons:
         reasons.append(f"{records}: no records")
     submission = Submission(folder, manifest, found)
@@ -89,10 +91,11 @@ def read_submission(path: str | Path) -> Submission:
     return submission
 
 
-def _text(path: Path) -> str:
+@contextmanager
+def _refusing(path: Path) -> Iterator[None]:
     try:
-        return read_text(path)
-    except LeaderboardError as error:
+        yield
+    except UserError as error:
         raise RefusedError(str(path), [str(error)]) from error
 
 

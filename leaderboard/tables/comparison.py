@@ -3,12 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from leaderboard.errors import LeaderboardError
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 SEPARABLE = ("better", "worse")
 
@@ -113,27 +110,3 @@ class Comparisons:
 
 
 NOTHING = Comparisons()
-
-
-def read_comparisons(path: str | Path) -> list[Comparison]:
-    """Reads `comparisons.jsonl`.
-
-    Raises:
-        LeaderboardError: the file is missing, or a line is no comparison; names file and line.
-    """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise LeaderboardError(f"{path}: cannot read the comparisons: {error.strerror}") from error
-    result = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            result.append(Comparison.model_validate_json(line))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            field = ".".join(map(str, problem["loc"]))
-            raise LeaderboardError(f"{path}:{number}: {f'field {field!r}: ' if field else ''}{problem['msg']}") from error
-    return result

@@ -8,56 +8,28 @@ from typing import Literal
 
 import pandas as pd
 
-from leaderboard.files import bare, inert
 from leaderboard.record import Record
 from leaderboard.tables.compare import Board, Row, Table
+from medim.common.csv_text import csv_text
 
 UNVERIFIED = "unverified"
 AS_STATED = "\N{DOUBLE DAGGER} Unverified: as its run states it, without sums by patient to recompute it from."
 SYSTEM = ["kind", "model", "dataset", "split", "protocol", "seed", "run"]
 
 
-def long_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a record, one column a field; `signature` is JSON text, integers stay integers where a value is missing.
+def long_csv(records: Iterable[Record]) -> str:
+    """One row a record, one column a field; `signature` is JSON text.
 
     A last column, `unverified`, is true where the value is only stated: there are no sums to recompute it from.
     """
-    rows = [
+    rows = (
         {**r.model_dump(), "signature": json.dumps(r.signature, sort_keys=True, ensure_ascii=False), UNVERIFIED: r.unverified}
         for r in records
-    ]
-    frame = pd.DataFrame(rows, columns=[*Record.model_fields, UNVERIFIED])
-    booleans = dict.fromkeys(("higher_is_better", "synthetic", UNVERIFIED), "boolean")
-    return frame.astype({"n": "Int64", "seed": "Int64", **booleans})
-
-
-def records_of(frame: pd.DataFrame) -> list[Record]:
-    """The inverse of `long_frame`, also for a frame read from `leaderboard.csv` with `keep_default_na=False, dtype=str`."""
-    result = []
-    for row in frame.to_dict("records"):
-        value = {str(name): None if _missing(name, cell) else cell for name, cell in row.items() if name != UNVERIFIED}
-        value = {name: bare(cell) if isinstance(cell, str) else cell for name, cell in value.items()}
-        value["signature"] = json.loads(str(value["signature"]))
-        for name, kind in {"value": float, "ci_low": float, "ci_high": float, "coverage": float, "n": int, "seed": int}.items():
-            if value[name] is not None:
-                value[name] = kind(value[name])
-        for name in ("higher_is_better", "synthetic"):
-            if value[name] is not None:
-                value[name] = str(value[name]) == "True"
-        result.append(Record.model_validate(value))
-    return result
-
-
-def _missing(name: object, cell: object) -> bool:
-    return (
-        cell is None
-        or cell is pd.NA
-        or (isinstance(cell, float) and math.isnan(cell))
-        or (cell == "" and name not in ("commit", "command"))
     )
+    return csv_text([*Record.model_fields, UNVERIFIED], rows)
 
 
-def wide_frame(records: Iterable[Record]) -> pd.DataFrame:
+def wide_csv(records: Iterable[Record]) -> str:
     """One row a system x data set x split x protocol (x seed and run), one column a `task/metric`; blanks are missing values.
 
     Rows and columns keep the order in which the records first name them; `unverified` lists the columns whose values are only
@@ -66,23 +38,14 @@ def wide_frame(records: Iterable[Record]) -> pd.DataFrame:
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     columns: dict[str, None] = {}
     for record in records:
-        system = {name: record.model_dump()[name] for name in SYSTEM}
-        row = rows.setdefault(tuple(system.values()), dict(system))
+        system = record.model_dump(include=set(SYSTEM))
+        row = rows.setdefault(tuple(system.values()), system)
         name = f"{record.task}/{record.metric}"
         columns.setdefault(name)
         row[name] = record.value
         if record.unverified:
             row[UNVERIFIED] = "; ".join(filter(None, [str(row.get(UNVERIFIED) or ""), name]))
-    return pd.DataFrame(list(rows.values()), columns=[*SYSTEM, UNVERIFIED, *columns]).astype({"seed": "Int64"})
-
-
-def csv_text(frame: pd.DataFrame) -> str:
-    """CSV by RFC 4180 with full precision and `\\n` line ends; text that a spreadsheet would run is `inert`."""
-    shown = frame.copy()
-    for name, column in frame.items():
-        if column.dtype == object or pd.api.types.is_string_dtype(column.dtype):
-            shown[name] = column.map(lambda cell: inert(cell) if isinstance(cell, str) else cell)
-    return shown.rename(columns=lambda name: inert(str(name))).to_csv(index=False, lineterminator="\n")
+    return csv_text([*SYSTEM, UNVERIFIED, *columns], rows.values())
 
 
 def decimals(values: Iterable[float | None]) -> int:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import read_text, write_bytes, write_text
 from leaderboard.plots.metrics import Plot, table_plots
 from leaderboard.store import collect
 from leaderboard.tables.compare import Board, Table, boards
 from leaderboard.tables.comparison import NOTHING, Comparisons
 from leaderboard.tables.formats import table_markdown
+from medim.common.errors import UserError
+from medim.common.files import read_text, write_bytes, write_text
 
 BEGIN = "<!-- leaderboard: begin (made by `medim-bench leaderboard show --into`; do not edit) -->"
 END = "<!-- leaderboard: end -->"
@@ -34,19 +34,19 @@ def rewrite(file: str | Path, runs: Sequence[str | Path], picture: str | Path, c
         picture: where the picture goes (PNG), linked relative to `file`.
 
     Raises:
-        LeaderboardError: no marks, no runs, or nothing in them to show.
+        UserError: no marks, no runs, or nothing in them to show.
     """
     file, picture = Path(file), Path(picture)
     before, found, rest = read_text(file).partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:
-        raise LeaderboardError(f"{file}: the block to rewrite begins with the line {BEGIN} and ends with the line {END}")
+        raise UserError(f"{file}: the block to rewrite begins with the line {BEGIN} and ends with the line {END}")
     collection = collect(runs)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
     ranked = [_reduced(board) for board in boards(collection.records, fingerprints, comparisons) if board.protocol == PROTOCOL]
     ranked = [board for board in ranked if board.tables]
     if not ranked:
-        raise LeaderboardError(f"nothing to show in {file}: these runs have no task of {', '.join(SHOWN)} by {PROTOCOL}")
+        raise UserError(f"nothing to show in {file}: these runs have no task of {', '.join(SHOWN)} by {PROTOCOL}")
     plot = _picture(ranked)
     write_bytes(picture, plot.png)
     link = Path(os.path.relpath(picture.resolve(), file.resolve().parent)).as_posix()

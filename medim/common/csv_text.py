@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-_FORMULA = re.compile(r"[\t\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20].", re.DOTALL)  # also the signs of full width; no lone sign
+_FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20].", re.DOTALL)  # also the signs of full width; no lone sign
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
@@ -24,8 +24,13 @@ def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     return text.getvalue()
 
 
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet would compute this text instead of showing it, such as `=HYPERLINK(...)`; a lone sign is none."""
+    return _FORMULA.match(text) is not None
+
+
 def _inert(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     value = value.replace("\r", " ")  # csv does not quote it, and readers take it for the end of a line
-    return f"'{value}" if _FORMULA.match(value.lstrip("'")) else value
+    return f"'{value}" if is_formula(value.lstrip("'")) else value

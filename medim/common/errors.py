@@ -39,7 +39,7 @@ def plain(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in _ESCAPES.sub("", text)).split())
 
 
-def told(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     """An error on one line: a user's mistake in its own words, any other by its type and the first of what it says.
 
     A line that only announces the next one, with a colon, brings it along.
@@ -73,4 +73,4 @@ def foreign(what: str) -> Iterator[None]:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # an exit, too, is not for a plug-in to decide
-        raise ForeignError(f"{what}: {told(error)}") from error
+        raise ForeignError(f"{what}: {one_line(error)}") from error

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medim.common.declared import DEEPEST, TOO_DEEP, deeper, shown
-from medim.common.errors import UserError
+from medim.common.declared import shown
+from medim.common.errors import UserError, named
+from medim.common.json_lines import BOM, parse_json
 
-BOM = b"\xef\xbb\xbf"
-"""Byte order mark: some programs begin UTF-8 with it."""
 HEAD = 512
 """Bytes from a file's beginning that tell what it is."""
+_HARMLESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
 _STAND_INS = {
     (b"version https://git-lfs.",): "is a git-LFS pointer, not the file itself: run `git lfs pull` where it was cloned",
     (b"/annex/objects/",): "is a git-annex pointer, not the file itself: run `git annex get` where it was cloned",
@@ -75,9 +75,20 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: str | Path, content: bytes) -> None:
+    """Writes `content`, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Writes `value` as indented JSON with sorted keys, atomically."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def file_name(name: str) -> str:
+    """`name` where it is a harmless file name, else a hash of it: names come from others and may hold anything."""
+    return name if _HARMLESS.fullmatch(name) else hash_of(name)
 
 
 def located(root: Path, name: str) -> tuple[Path, bool]:
@@ -109,21 +120,11 @@ def unreadable(path: Path, error: OSError) -> UserError:
     return UserError(f"'{path}' does not exist" if missing else f"'{path}' cannot be read: {error.strerror}")
 
 
-def once(items: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A JSON object from its fields, for `object_pairs_hook`; a ValueError where one stands twice: which of them holds?"""
-    row = dict(items)
-    if len(row) < len(items):
-        keys = [key for key, _ in items]
-        raise ValueError(f"field '{next(key for key in keys if keys.count(key) > 1)}' stands twice")
-    return row
-
-
-def read_json(path: str | Path) -> Any:
-    """The value of a JSON file, with or without a byte order mark.
+def read_json(path: str | Path, finite: bool = False) -> Any:
+    """The value of a JSON file, with or without a byte order mark; `finite` refuses NaN and infinity.
 
     Raises:
-        UserError: it cannot be read, something else lies in its place, it is no JSON, or a field stands twice (the line tells
-            where), or lists and objects are nested more than `DEEPEST` deep.
+        UserError: it cannot be read, something else lies in its place, or it is no JSON, see `parse_json`.
     """
     path = Path(path)
     try:
@@ -132,28 +133,27 @@ def read_json(path: str | Path) -> Any:
         raise unreadable(path, error) from error
     if what := stand_in(data[:HEAD]):
         raise UserError(f"'{path}' {what}")
-    try:
-        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
-        if data.count(b"[") + data.count(b"{") > DEEPEST and deeper(value):
-            raise RecursionError
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise UserError(f"'{path}' cannot be read: broken JSON in {where}: {error.msg}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"'{path}' cannot be read: byte {error.start + 1} is not UTF-8") from error
-    except RecursionError:
-        raise UserError(f"'{path}' cannot be read: {TOO_DEEP}") from None
-    except ValueError as error:  # a number of thousands of digits
-        raise UserError(f"'{path}' cannot be read: broken JSON: {error}") from error
-    return value
+    with named(f"'{path}' cannot be read"):
+        return parse_json(data.removeprefix(BOM), finite)
 
 
-def read_mapping(path: str | Path) -> dict[str, Any]:
+def read_mapping(path: str | Path, finite: bool = False) -> dict[str, Any]:
     """The fields of a file that holds one JSON object. Raises UserError as `read_json`, and where it holds something else."""
-    value = read_json(path)
+    value = read_json(path, finite)
     if not isinstance(value, dict):
         raise UserError(f"'{path}' holds {shown(value)}: an object of fields is needed")
     return value
+
+
+def read_text(path: str | Path) -> str:
+    """A file as UTF-8. Raises UserError where it is missing, unreadable or not UTF-8."""
+    path = Path(path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"'{path}' cannot be read: not UTF-8: byte {error.start + 1}") from error
 
 
 def home() -> Path:

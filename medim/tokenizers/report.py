@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from medim.common.errors import UserError, foreign
-from medim.common.files import BOM, HEAD, hash_of, stand_in
+from medim.common.files import HEAD, hash_of, stand_in
+from medim.common.json_lines import BOM
 
 END, PADDING = "<eos>", "<pad>"
 _FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spiece")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from medim.common.errors import UserError, told
+from medim.common.errors import UserError, one_line
 from medim.common.files import HEAD, read_mapping, stand_in, unreadable
 
 KINDS = {".safetensors": "safetensors", ".gguf": "GGUF", **dict.fromkeys((".bin", ".pt", ".pth", ".ckpt"), "torch")}
@@ -67,7 +67,7 @@ def refuse_damaged(path: str | Path) -> None:
             with safe_open(path, "pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{cut} ({told(error)})") from error
+            raise UserError(f"{cut} ({one_line(error)})") from error
     if head.startswith(b"PK") and not zipfile.is_zipfile(path):
         raise UserError(cut)
 
@@ -150,7 +150,7 @@ def read_state(path: str | Path) -> Any:
     except pickle.UnpicklingError as error:
         raise UserError(f"'{path}' {PICKLE}") from error
     except Exception as error:  # of a damaged file torch raises a type for each damage
-        raise UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again ({told(error)})") from error
+        raise UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again ({one_line(error)})") from error
 
 
 def _numpy_globals() -> list[Any]:
@@ -185,7 +185,7 @@ def whole_gguf(folder: str | Path, options: Mapping[str, Any]) -> Iterator[None]
         path = Path(folder) / options.get("gguf_file", "")
         if not path.is_file() or _is_whole_gguf(path):
             raise
-        raise UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again ({told(error)})") from error
+        raise UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again ({one_line(error)})") from error
 
 
 def _is_whole_gguf(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import torch
 from PIL import Image
 
-from medim.common.errors import UserError, told
+from medim.common.errors import UserError, one_line
 from medim.common.files import hash_files, hash_of
 from tasks.protocols import ModelError
 
@@ -57,7 +57,7 @@ class OneTask:
         Args:
             hints: what may help, by a regular expression that is looked for in the error.
         """
-        return ModelError(f"'{self.name}' failed: {told(error)}{hint(error, hints)}")
+        return ModelError(f"'{self.name}' failed: {one_line(error)}{hint(error, hints)}")
 
     def _refuse(self, what: str) -> NoReturn:
         raise UserError(f"'{self.name}' cannot generate {what}: it is a model for {self.task} alone")

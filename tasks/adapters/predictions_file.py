@@ -9,7 +9,7 @@ from typing import Any
 
 from medim.common.errors import UserError
 from medim.common.files import located
-from medim.common.json_lines import numbered_lines, parse_line
+from medim.common.json_lines import numbered_lines, parse_json
 from medim.imaging.image_files import GeometryError, backslash_hint, open_image
 
 FILES = ("predictions.jsonl", "generated.jsonl")
@@ -86,7 +86,7 @@ class _Reader:
 
     def _line(self, where: str, data: bytes) -> Line:
         try:
-            row = parse_line(data)
+            row = parse_json(data)
         except UserError as error:
             raise UserError(f"{where}: {error}") from None
         if not isinstance(row, dict):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leaderboard.files import file_name
+from medim.common.files import file_name
 
 FINDINGS = {
     "chest-xray": ["cardiomegaly", "left effusion", "right effusion", "left pneumothorax", "nodule", "pacemaker"],

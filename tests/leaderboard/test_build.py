@@ -1,4 +1,3 @@
-import io
 import itertools
 import json
 import re
@@ -9,11 +8,11 @@ import pytest
 
 import leaderboard.build
 from leaderboard.build import build
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import write_text
 from leaderboard.record import read_records
 from leaderboard.reported import reported_records
-from leaderboard.tables.formats import records_of
+from leaderboard.tables.formats import long_csv
+from medim.common.errors import UserError
+from medim.common.files import write_text
 
 EVIL = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & "quoted"'
 
@@ -75,8 +74,7 @@ def test_results_and_csv_hold_every_record(built):
     every = [*measured, *reported_records()]
     assert built["result"].n_records == len(every)
     assert read_records(built["out"] / "results.jsonl") == every
-    text = (built["out"] / "leaderboard.csv").read_text(encoding="utf-8")
-    assert records_of(pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)) == every
+    assert (built["out"] / "leaderboard.csv").read_text(encoding="utf-8") == long_csv(every)
     wide = pd.read_csv(built["out"] / "leaderboard_wide.csv")
     row = wide[(wide["model"] == "phantom-tiny") & (wide["dataset"] == "phantom")].iloc[0]
     assert row["report-generation/macro finding F1"] == 0.85
@@ -167,10 +165,10 @@ def test_a_failed_build_leaves_the_old_files(make_run, tmp_path, monkeypatch):
     records = (run / "records.jsonl").read_text()
     line = json.loads(records.splitlines()[0])
     (run / "records.jsonl").write_text(records + json.dumps(line | {"value": 0.123}) + "\n")
-    with pytest.raises(LeaderboardError, match="conflicts with"):
+    with pytest.raises(UserError, match="conflicts with"):
         build([run], out)
     (run / "records.jsonl").write_text(records.replace('"value": ', '"valu": ', 1))
-    with pytest.raises(LeaderboardError, match=r"records\.jsonl:1: "):
+    with pytest.raises(UserError, match=r"records\.jsonl:1: "):
         build([run], out)
     (run / "records.jsonl").write_text(records)
 
@@ -207,7 +205,6 @@ def test_what_an_interrupted_build_wrote_goes_too(make_run, tmp_path, monkeypatc
     plots = tmp_path / "out" / "plots"
     build([make_run("a", samples=0, dataset="first")], tmp_path / "out")
     with monkeypatch.context() as patch:
-        patch.setattr(leaderboard.build, "csv_text", lambda frame: "")
         patch.setattr(
             leaderboard.build, "write_text", lambda path, text: killed() if path.suffix == ".csv" else write_text(path, text)
         )
@@ -252,7 +249,7 @@ def test_lengths_are_of_the_rows_of_their_table(run_writer, tmp_path, lengths_dr
 
 
 def test_nothing_to_build_is_an_error(tmp_path):
-    with pytest.raises(LeaderboardError, match="nothing to build"):
+    with pytest.raises(UserError, match="nothing to build"):
         build([], tmp_path)
 
 
@@ -262,7 +259,7 @@ def test_tables_that_fill_the_page_are_refused_before_anything_is_drawn(make_run
     for late in ("galleries", "table_plots"):
         monkeypatch.setattr(leaderboard.build, late, None)
     for refused in (lambda: build([run], tmp_path / "out"), lambda: leaderboard.build.check_size([run])):
-        with pytest.raises(LeaderboardError, match=r"would take .* bytes \(limit 20,000\): build it of fewer runs"):
+        with pytest.raises(UserError, match=r"would take .* bytes \(limit 20,000\): build it of fewer runs"):
             refused()
     assert not (tmp_path / "out").exists()
 

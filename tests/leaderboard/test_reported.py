@@ -2,8 +2,8 @@ import csv
 
 import pytest
 
-from leaderboard.errors import LeaderboardError
 from leaderboard.reported import PUBLISHED, reported_records
+from medim.common.errors import UserError
 
 
 def test_every_published_number_is_a_record():
@@ -25,12 +25,12 @@ def test_values_tasks_and_directions():
 
 
 def test_a_broken_table_is_named(tmp_path):
-    with pytest.raises(LeaderboardError, match="no published tables"):
+    with pytest.raises(UserError, match="no published tables"):
         reported_records(tmp_path)
     table = tmp_path / "table3_reports.csv"
     table.write_text("method,type,dataset,metric,value\nA,NA,X,BLEU-1,0.1\nA,NA,X,BLEU-2,n/a\n")
-    with pytest.raises(LeaderboardError, match=r"table3_reports\.csv:3: field 'value': 'n/a' is not a number"):
+    with pytest.raises(UserError, match=r"table3_reports\.csv:3: field 'value': 'n/a' is not a number"):
         reported_records(tmp_path)
     table.write_text("method,metric,value\n")
-    with pytest.raises(LeaderboardError, match=r"table3_reports\.csv:1: header must be"):
+    with pytest.raises(UserError, match=r"table3_reports\.csv:1: header must be"):
         reported_records(tmp_path)

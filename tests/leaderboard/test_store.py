@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from leaderboard.errors import LeaderboardError
 from leaderboard.record import Record, read_records
 from leaderboard.store import collect, merge, read_manifest, read_samples, systems_of
+from medim.common.errors import UserError
 
 
 def edit(path, **changes):
@@ -41,13 +41,13 @@ def test_folders_of_one_run_are_its_parts(make_run):
 def test_one_run_id_of_two_configurations_is_refused(make_run, name, value):
     a, b = make_run("a", tasks=("image-generation",)), make_run("b", tasks=("report-generation",))
     edit(b / "manifest.json", **{name: value})
-    with pytest.raises(LeaderboardError, match=rf"b/manifest.json: field '{name}': .* has .* in .*a/manifest.json: two runs"):
+    with pytest.raises(UserError, match=rf"b/manifest.json: field '{name}': .* has .* in .*a/manifest.json: two runs"):
         collect([a, b])
 
 
 def test_parts_that_disagree_are_refused_with_both_files(make_run):
     a, b = make_run("a", tasks=("image-generation",)), make_run("b", tasks=("image-generation",), quality=0.4)
-    with pytest.raises(LeaderboardError, match=r"b/records\.jsonl: conflicts with .*a/records\.jsonl"):
+    with pytest.raises(UserError, match=r"b/records\.jsonl: conflicts with .*a/records\.jsonl"):
         collect([a, b])
 
 
@@ -56,7 +56,7 @@ def test_conflicting_duplicates_are_refused(make_record, field, value):
     first = Record(**make_record(ci_low=0.45, ci_high=0.55))
     other = first.model_copy(update={field: value})
     with pytest.raises(
-        LeaderboardError, match=rf"b: conflicts with a: report-generation/BLEU-4 of 'phantom-tiny'.*{field} {value} against"
+        UserError, match=rf"b: conflicts with a: report-generation/BLEU-4 of 'phantom-tiny'.*{field} {value} against"
     ):
         merge([("a", first), ("b", other)])
 
@@ -73,27 +73,27 @@ def test_records_of_another_key_stand_side_by_side(make_record, changes):
 def test_records_of_another_run_or_data_set_are_refused(make_run, field):
     folder = make_run()
     edit(folder / "manifest.json", **{field: "other"})
-    with pytest.raises(LeaderboardError, match=f"{field} '.*' but the manifest says 'other'"):
+    with pytest.raises(UserError, match=f"{field} '.*' but the manifest says 'other'"):
         collect([folder])
 
 
 def test_a_folder_that_is_no_run_is_named(tmp_path, make_run):
-    with pytest.raises(LeaderboardError, match="nowhere: no such run folder"):
+    with pytest.raises(UserError, match=r"nowhere/manifest\.json' does not exist"):
         collect([tmp_path / "nowhere"])
-    with pytest.raises(LeaderboardError, match=r"is .* a run folder"):
+    with pytest.raises(UserError, match=r"manifest\.json' does not exist"):
         collect([tmp_path])
     manifest = make_run() / "manifest.json"
     edit(manifest, withhold_samples=None)
-    with pytest.raises(LeaderboardError, match=r"manifest\.json: field 'withhold_samples'"):
+    with pytest.raises(UserError, match=r"manifest\.json: field 'withhold_samples'"):
         read_manifest(manifest)
     edit(manifest, withhold_samples="yes")
-    with pytest.raises(LeaderboardError, match=r"field 'withhold_samples': Input should be a valid boolean"):
+    with pytest.raises(UserError, match=r"field 'withhold_samples': Input should be a valid boolean"):
         read_manifest(manifest)
     manifest.write_text(manifest.read_text().replace("{", '{"withhold_samples": false,', 1))
-    with pytest.raises(LeaderboardError, match=r"broken JSON: field 'withhold_samples' stands twice"):
+    with pytest.raises(UserError, match=r"broken JSON: field 'withhold_samples' stands twice"):
         read_manifest(manifest)
     manifest.write_text("{")
-    with pytest.raises(LeaderboardError, match=r"manifest\.json: broken JSON"):
+    with pytest.raises(UserError, match=r"manifest\.json' cannot be read: broken JSON"):
         read_manifest(manifest)
 
 
@@ -112,8 +112,8 @@ def test_a_picture_outside_the_run_folder_is_refused(make_run):
     path = folder / "samples" / "image-generation" / "phantom-tiny" / "samples.jsonl"
     edit(path, image="../../../../secret.png")
     run = collect([folder]).runs["aaaa1111bbbb2222"]
-    with pytest.raises(LeaderboardError, match=r"samples\.jsonl:1: field 'image': '.*secret\.png' leaves the run folder"):
+    with pytest.raises(UserError, match=r"samples\.jsonl:1: field 'image': '.*secret\.png' leaves the run folder"):
         read_samples(run, "image-generation", "phantom-tiny")
     path.write_text("{}\n")
-    with pytest.raises(LeaderboardError, match=r"samples\.jsonl:1: field 'id'"):
+    with pytest.raises(UserError, match=r"samples\.jsonl:1: field 'id'"):
         read_samples(run, "image-generation", "phantom-tiny")

@@ -10,8 +10,8 @@ from typing import Any, BinaryIO, cast
 
 from medim.common.declared import DEEPEST, TOO_DEEP, deeper
 from medim.common.errors import UserError
-from medim.common.files import BOM, HEAD, stand_in
-from medim.common.json_lines import HALF, parse_line
+from medim.common.files import HEAD, stand_in
+from medim.common.json_lines import BOM, HALF, parse_json
 from medim.data.archives.archive import Loss
 from medim.data.archives.tables import SAVE
 
@@ -105,7 +105,7 @@ def _lines(file: Path, stream: BinaryIO) -> Iterator[Entry | Loss]:
         if not text.strip():
             continue
         try:
-            yield Entry(None, number, parse_line(text, finite=False))
+            yield Entry(None, number, parse_json(text, finite=False))
         except UserError as error:
             yield Loss(f"{file.name}:{number}", str(error))
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from medim.common.errors import UserError, unknown
-from medim.common.files import BOM, located
-from medim.common.json_lines import parse_line
+from medim.common.files import located
+from medim.common.json_lines import BOM, parse_json
 from medim.imaging.image_files import backslash_hint
 from medim.pair import SPLITS
 
@@ -211,7 +211,7 @@ class _Reader:
     def _parsed(self, line: int, data: bytes) -> dict[str, Any] | None:
         """The line's object, or None where it is none or something is wrong with its fields."""
         try:
-            row = parse_line(data, finite=False)  # our own fields are texts; in others real sets hold Infinity
+            row = parse_json(data, finite=False)  # our own fields are texts; in others real sets hold Infinity
         except UserError as error:
             messages = [str(error)]
         else:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from transformers import BertConfig, BertModel, BertTokenizer
 
-from medim.common.errors import UserError, named, told
+from medim.common.errors import UserError, named, one_line
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
 from tasks.metrics.clinical.chest_labels import LABELS
@@ -118,7 +118,7 @@ def _network(state: Mapping[str, torch.Tensor], path: Path) -> tuple[BertModel, 
             network = BertModel(config, add_pooling_layer="pooler.dense.weight" in bert)
             linear = nn.ModuleList(nn.Linear(hidden, classes) for classes in CLASSES)
     except (KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"CheXbert: '{path}' is not of its layout: {told(error)}") from error
+        raise UserError(f"CheXbert: '{path}' is not of its layout: {one_line(error)}") from error
     with named(f"CheXbert: '{path}' is not of its layout"):
         fill(network, bert, "BERT", assign=True)
         fill(linear, heads, "linear_heads", assign=True)

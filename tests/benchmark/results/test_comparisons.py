@@ -14,8 +14,9 @@ from benchmark.cli import main
 from benchmark.results.comparisons import compare_runs, parse_margin
 from benchmark.results.statistics_store import read_statistics, write_statistics
 from benchmark.results.verify import verify
-from leaderboard.tables.comparison import read_comparisons
+from leaderboard.tables.comparison import Comparison
 from medim.common.errors import UserError
+from medim.common.json_lines import read_models
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.paired import BOOTSTRAP, RANDOMISATION, TRAININGS
 from tasks.protocols import Case
@@ -295,7 +296,7 @@ def test_the_commands(three, tmp_path):
     runs = [str(run) for run in three]
     result = CliRunner().invoke(main, ["leaderboard", "build", *runs, "--out", str(out), "--margin", "ROUGE-L=0.03"])
     assert result.exit_code == 0, result.output
-    assert len(read_comparisons(out / "comparisons.jsonl")) == 12
+    assert len(list(read_models(out / "comparisons.jsonl", Comparison))) == 12
     page = (out / "index.html").read_text()
     assert "ROUGE-L: good is better than" in page
     assert "is non-inferior to" in page

@@ -3,7 +3,8 @@ import re
 import pytest
 from PIL import Image
 
-from benchmark.run.predictions import PredictionStore, file_name
+from benchmark.run.predictions import PredictionStore
+from medim.common.files import file_name
 from tasks.protocols import Prediction
 
 IMAGE = Image.new("RGB", (3, 2), (1, 2, 3))

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 
 from benchmark.cli import main
-from benchmark.run.predictions import file_name
 from benchmark.speed import sample as sample_speed
 from benchmark.speed import sample_baselines as sample_speed_baselines
 from benchmark.speed.sample import speed_of
 from benchmark.speed.sample_baselines import against_released, compare, lines_of, released_of
 from benchmark.speed.sample_results import frontier, write_results
 from medim.common.errors import UserError
+from medim.common.files import file_name
 from medim.sampling.settings import ReleasedSettings, SamplerSettings
 from tasks.metrics.statistics.additive import Additive
 

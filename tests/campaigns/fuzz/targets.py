@@ -11,9 +11,10 @@ import yaml
 from PIL import Image
 
 from benchmark.suites import parse_suite
-from leaderboard.record import parse_record, read_records
+from leaderboard.record import Record, read_records
 from leaderboard.store import read_manifest
 from medim.backbones.build import config_of
+from medim.common.json_lines import parse_model
 from medim.data.sources.folder import FolderDataset
 from medim.denoiser import MODEL_KEYS, MeDiMConfig, MeDiMModel
 from medim.pair import SPLITS
@@ -123,7 +124,7 @@ def _wrong_predictions(read: Any, file: Path, stated: list[Any]) -> str | None:
 
 
 def _wrong_records(read: Any, file: Path, stated: list[Any]) -> str | None:
-    if any(parse_record(record.to_line(), "again") != record for record in read):
+    if any(parse_model(record.to_line().encode(), Record, "again") != record for record in read):
         return "what is another when it is written and read again"
     return _differs(stated, [json.loads(record.to_line()) for record in read])
 

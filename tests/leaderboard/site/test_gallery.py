@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 
 from leaderboard.build import build
-from leaderboard.errors import LeaderboardError
-from leaderboard.files import file_name
 from leaderboard.site.gallery import galleries, thumbnail
 from leaderboard.store import collect
+from medim.common.errors import UserError
+from medim.common.files import file_name
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_large_picture_is_reduced(tmp_path):
 
 def test_a_broken_picture_is_named(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG cut")
-    with pytest.raises(LeaderboardError, match=r"a\.png: cannot read the picture"):
+    with pytest.raises(UserError, match=r"a\.png: cannot read the picture"):
         thumbnail(tmp_path / "a.png")
 
 
@@ -106,5 +106,5 @@ def test_memorisation_shows_the_nearest_training_images(run):
     assert [card.nearest for card in gallery.cards] == [("train-7, 0.287 away (pixels)",), ("train-9 (report)",)]
     assert gallery.size > len(gallery.sheet.uri)
     (folder / "nearest.jsonl").write_text("{}\n")
-    with pytest.raises(LeaderboardError, match=r"nearest\.jsonl:1: not a line of nearest"):
+    with pytest.raises(UserError, match=r"nearest\.jsonl:1: not a line of nearest"):
         galleries(runs, 9, 9, 10**7)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import leaderboard.submissions.admission
 from benchmark.results.verify import verify
-from leaderboard.errors import LeaderboardError
 from leaderboard.record import read_records
 from leaderboard.store import collect, run_folders
 from leaderboard.submissions.admission import add
 from leaderboard.submissions.submission import RefusedError
+from medim.common.errors import UserError
+from medim.common.locks import LOCK, locked
 
 RESULTS = Path(__file__).parents[3] / "leaderboard" / "results"
 ONE, TWO = ("report-generation",), ("report-generation", "image-generation")
@@ -64,7 +64,7 @@ def test_runs_whose_ids_begin_alike_get_a_folder_each(make_run, tmp_path):
         assert folder.name == "phantom-phantom-tiny-submissi" + ("" if number == 1 else f"-{number}")
     assert len(collect(run_folders(store)).runs) == 3
     (store / "phantom-phantom-tiny-leftover").mkdir()
-    with pytest.raises(LeaderboardError, match=r"leftover: is there and holds no run; remove it, then add again"):
+    with pytest.raises(UserError, match=r"leftover: is there and holds no run; remove it, then add again"):
         add(make_run("r4", run="leftover", tasks=ONE, seed=4), store, agrees)
 
 
@@ -334,7 +334,7 @@ def test_adders_at_the_same_time_lose_nothing(make_run, tmp_path):
 
 def test_the_lock_is_waited_for(make_run, tmp_path):
     run, store = make_run(tasks=ONE, samples=0), tmp_path / "store"
-    with leaderboard.submissions.admission._locked(store):
+    with locked(store / LOCK):
         code = "import sys, leaderboard.submissions.admission as a; a.add(sys.argv[1], sys.argv[2], lambda folder: [])"
         waiting = subprocess.Popen([sys.executable, "-c", code, str(run), str(store)])
         with pytest.raises(subprocess.TimeoutExpired):

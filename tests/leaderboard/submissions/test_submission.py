@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from leaderboard.errors import LeaderboardError
 from leaderboard.submissions.submission import RefusedError, read_submission
+from medim.common.errors import UserError
 
 ONE = ("report-generation",)
 
@@ -103,23 +103,23 @@ def test_an_augmentation_is_a_study_whatever_its_regime(run, make_record, task):
     [
         ({"n": "382"}, "field 'n': Input should be a valid integer"),
         ({"failures": None}, "field 'failures': Input should be a valid integer"),
-        ({"settings": {"part": float("nan")}}, "broken JSON: Out of range float values"),
-        ({"terms": "\ud800"}, "broken JSON: 'utf-8' codec can't encode"),
-        ({"settings": {"\udfff": 1}}, "broken JSON: 'utf-8' codec can't encode"),
+        ({"settings": {"part": float("nan")}}, "field 'settings.part' is NaN"),
+        ({"terms": "\ud800"}, "half of a surrogate pair"),
+        ({"settings": {"\udfff": 1}}, "half of a surrogate pair"),
     ],
     ids=str,
 )
 def test_a_bad_manifest_is_refused_by_field(run, fields, reason):
     manifest = run / "manifest.json"
     manifest.write_text(json.dumps(json.loads(manifest.read_text()) | fields))
-    with pytest.raises(RefusedError, match=r"manifest\.json: ") as refused:
+    with pytest.raises(RefusedError, match=r"manifest\.json(: |. cannot be read: )") as refused:
         read_submission(run)
     assert reason in refused.value.reasons[0]
 
 
 def test_a_manifest_of_brackets_is_refused(run):
     (run / "manifest.json").write_text("[" * 100_000)
-    with pytest.raises(RefusedError, match=r"manifest\.json: broken JSON"):
+    with pytest.raises(RefusedError, match=r"manifest\.json' cannot be read: lists and objects are nested"):
         read_submission(run)
 
 
@@ -155,7 +155,7 @@ def test_more_cases_than_the_run_had(run):
 
 
 def test_what_is_no_submission(tmp_path, run):
-    with pytest.raises(LeaderboardError, match=r"nowhere: no such submission: give a run's folder"):
+    with pytest.raises(UserError, match=r"nowhere: no such submission: give a run's folder"):
         read_submission(tmp_path / "nowhere")
     (run / "records.jsonl").write_text("\n")
     with pytest.raises(RefusedError, match="no records"):

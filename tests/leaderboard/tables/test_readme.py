@@ -1,7 +1,7 @@
 import pytest
 
-from leaderboard.errors import LeaderboardError
 from leaderboard.tables.readme import BEGIN, END, rewrite
+from medim.common.errors import UserError
 
 TASKS = ("report-generation", "joint-generation")
 
@@ -31,14 +31,12 @@ def test_without_marks_or_anything_to_show_the_file_stays(make_run, tmp_path):
     file = tmp_path / "README.md"
     file.write_text("# Title\n")
     run = make_run(tasks=TASKS, samples=0)
-    with pytest.raises(
-        LeaderboardError, match=r"README\.md: the block to rewrite begins with the line <!-- leaderboard: begin"
-    ):
+    with pytest.raises(UserError, match=r"README\.md: the block to rewrite begins with the line <!-- leaderboard: begin"):
         rewrite(file, [run], tmp_path / "p.png")
     file.write_text(f"{BEGIN}\n{END}\n")
     records = run / "records.jsonl"
     records.write_text(records.read_text().replace('"protocol": "strict-v1"', '"protocol": "as-given"'))
-    with pytest.raises(LeaderboardError, match="nothing to show"):
+    with pytest.raises(UserError, match="nothing to show"):
         rewrite(file, [run], tmp_path / "p.png")
     assert file.read_text() == f"{BEGIN}\n{END}\n"
     assert not (tmp_path / "p.png").exists()

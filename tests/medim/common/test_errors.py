@@ -1,6 +1,6 @@
 import pytest
 
-from medim.common.errors import ForeignError, UserError, foreign, plain, told
+from medim.common.errors import ForeignError, UserError, foreign, one_line, plain
 
 
 @pytest.mark.parametrize(
@@ -17,12 +17,13 @@ def test_no_control_sequence_is_left(text, line):
     assert plain(text) == line
 
 
-def test_an_error_is_told_on_one_line():
-    assert told(UserError("give a\nfile")) == "give a file"
-    assert told(ValueError("\x1b[1mfirst\x1b[0m\nsecond")) == "ValueError: first"
-    assert told(RuntimeError("Errors in loading:\n  size mismatch\n  more")) == "RuntimeError: Errors in loading: size mismatch"
-    assert told(KeyError()) == "KeyError"
-    assert len(told(ValueError("x" * 5000))) == 300
+def test_an_error_is_one_line():
+    assert one_line(UserError("give a\nfile")) == "give a file"
+    assert one_line(ValueError("\x1b[1mfirst\x1b[0m\nsecond")) == "ValueError: first"
+    errors = RuntimeError("Errors in loading:\n  size mismatch\n  more")
+    assert one_line(errors) == "RuntimeError: Errors in loading: size mismatch"
+    assert one_line(KeyError()) == "KeyError"
+    assert len(one_line(ValueError("x" * 5000))) == 300
 
 
 @pytest.mark.parametrize("error", [Exception("plain"), AssertionError(), SystemExit(1), RecursionError("deep")])

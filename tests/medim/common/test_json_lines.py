@@ -3,13 +3,13 @@
 import pytest
 
 from medim.common.errors import UserError
-from medim.common.json_lines import BOM, numbered_lines, parse_line
+from medim.common.json_lines import BOM, numbered_lines, parse_json
 
 
 def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
     (tmp_path / "a.jsonl").write_bytes(BOM + b'"a"\r\n \n"x\xe2\x80\xa8y"')
     lines = list(numbered_lines(tmp_path / "a.jsonl"))
-    assert [(number, parse_line(line)) for number, line in lines] == [(1, "a"), (3, "x\u2028y")]
+    assert [(number, parse_json(line)) for number, line in lines] == [(1, "a"), (3, "x\u2028y")]
     with pytest.raises(UserError, match="cannot be read"):
         next(numbered_lines(tmp_path / "b.jsonl"))
 
@@ -19,7 +19,7 @@ def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
     [
         (b'{"a": ', r"broken JSON: Expecting value \(column 7\)"),
         (b'{"a": {"b": 1, "b": 1}}', "broken JSON: field 'b' stands twice"),
-        (b'"caf\xe9"', "not UTF-8: byte 5 of the line"),
+        (b'"caf\xe9"', "not UTF-8: byte 5"),
         (rb'{"a": ["\ud800"]}', "half of a surrogate pair"),
         (rb'"\uDC00"', "half of a surrogate pair"),
         (b"[" * 100_000, "^lists and objects are nested more than 100 deep$"),
@@ -32,13 +32,13 @@ def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
 )
 def test_a_line_that_is_no_json_says_why(line, message):
     with pytest.raises(UserError, match=message):
-        parse_line(line)
+        parse_json(line)
 
 
 def test_how_deep_a_value_may_be_does_not_depend_on_python():
-    assert parse_line(b"[" * 100 + b"]" * 100)
-    assert parse_line(b"[" + b", ".join([b"[{}]"] * 200) + b"]") == [[{}]] * 200
+    assert parse_json(b"[" * 100 + b"]" * 100)
+    assert parse_json(b"[" + b", ".join([b"[{}]"] * 200) + b"]") == [[{}]] * 200
 
 
 def test_a_whole_surrogate_pair_is_one_character():
-    assert parse_line(rb'"\ud83d\ude00"') == "\U0001f600"
+    assert parse_json(rb'"\ud83d\ude00"') == "\U0001f600"

@@ -57,7 +57,7 @@ def changed(**turn):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("[{", r"data.json.* broken JSON in line 1"),
+        ("[{", r"data.json.* broken JSON"),
         ([], "a list of samples is needed"),
         ({"a": GOOD}, "a list of samples is needed"),
         (["a"], "sample 1: an object is needed"),

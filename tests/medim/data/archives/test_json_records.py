@@ -41,7 +41,7 @@ def test_lines_keep_what_is_sound(tmp_path):
     assert isinstance(broken, Loss)
     assert broken.item == "a.jsonl:3"
     assert "broken JSON" in broken.reason
-    assert damaged == Loss("a.jsonl:4", "not UTF-8: byte 2 of the line")
+    assert damaged == Loss("a.jsonl:4", "not UTF-8: byte 2")
     assert last == Entry(None, 5, [1])
 
 

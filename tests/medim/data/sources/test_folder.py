@@ -189,7 +189,7 @@ def test_a_link_to_an_image_inside_is_the_image(write):
         ('{"id": "p1", "image": ', "pairs.jsonl:2: broken JSON: Expecting value (column 23)"),
         ('{"id": "a", "id": "b"}', "pairs.jsonl:2: broken JSON: field 'id' stands twice"),
         ("[1, 2]", "pairs.jsonl:2: a JSON object is needed, not a list"),
-        (b'{"id": "\xff"}', "pairs.jsonl:2: not UTF-8: byte 9 of the line"),
+        (b'{"id": "\xff"}', "pairs.jsonl:2: not UTF-8: byte 9"),
         (json.dumps(row(1, report="\ud800")), "pairs.jsonl:2: a text holds half of a surrogate pair"),
         (row(1, id=7), "pairs.jsonl:2: field 'id' must be a string, not a number"),
         (row(1, id="p0"), "pairs.jsonl:2: id 'p0' was used on line 1"),
