@@ -1,7 +1,6 @@
 """From the command's options to trained, measured and compared arms."""
 
 import json
-from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from benchmark import DONE, WITH_FAILURES
 from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, shipped, tokenizer_arm
 from benchmark.ablation.evaluation import EVALUATION
 from benchmark.ablation.inputs import check_inputs
+from benchmark.ablation.options import AblateOptions
 from benchmark.ablation.plan import CACHE, RUN, Evaluation, Generation, Plan, make_plan
 from benchmark.ablation.plan import DONE as KEYS
 from benchmark.ablation.pool import LOG, Failed, run_jobs
@@ -32,74 +32,58 @@ from medim.training.recipe_file import load_recipe
 PLAN_LOCK = ".ablation.lock"  # of --out while trainings run; a report alone may be written meanwhile
 
 
-def execute_ablation(
-    set_of: str | None,
-    arms: str | None,
-    tokenizer_arms: Sequence[str],
-    backbone_arms: Sequence[str],
-    *,
-    preset: str,
-    data: str,
-    out: Path,
-    tokenizer: str | None,
-    seeds: str,
-    steps: int | None,
-    jobs: int | None,
-    eval_pairs: int,
-    draws: int,
-    limit: int | None,
-    report_only: bool,
-    device: str | None,
-    overrides: Mapping[str, str],
-    overwrite: bool,
-) -> int:
+def execute_ablation(options: AblateOptions) -> int:
     """Trains, evaluates and reports; returns the exit status.
-
-    Args:
-        limit: test cases to sample for; None samples none.
 
     Raises:
         UserError: a mistake in the options, a folder that holds another training or that another command trains in, or what
             trainings need is missing: nothing is begun or removed.
     """
-    names = list(SETS[set_of or "table4"]) if set_of is not None or arms is None else []
+    preset, out, arms = options.preset, options.out, options.arms
+    assert preset is not None
+    assert out is not None
+    names = list(SETS[options.set_of or "table4"]) if options.set_of is not None or arms is None else []
     names += [name.strip() for name in arms.split(",") if name.strip()] if arms is not None else []
-    if not (names or tokenizer_arms or backbone_arms):
+    if not (names or options.tokenizer_arms or options.backbone_arms):
         raise UserError(f"--arms '{arms}' names no arm; choose from {', '.join(shipped())}")
-    dataset = load_dataset(data)
-    recipe_settings = [f"{key}={value}" for key, value in overrides.items() if not key.startswith(SAMPLING)]
+    dataset = load_dataset(options.data)
+    recipe_settings = [f"{key}={value}" for key, value in options.overrides.items() if not key.startswith(SAMPLING)]
     recipe = load_recipe(ModelRecipe, preset, "", recipe_settings)
     codes_known = recipe.pretrained and recipe.backbone_image_offset is not None
-    more = [*(tokenizer_arm(text, codes_known) for text in tokenizer_arms), *map(backbone_arm, backbone_arms)]
+    more = [tokenizer_arm(text, codes_known) for text in options.tokenizer_arms]
+    more += map(backbone_arm, options.backbone_arms)
     chosen = chosen_arms(list(dict.fromkeys(names)), more)
-    sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
+    sampling = {key.removeprefix(SAMPLING): value for key, value in options.overrides.items() if key.startswith(SAMPLING)}
     sampler = SamplerSettings().with_overrides(sampling)  # a mistake is told before anything is trained
-    if limit is not None and sampler.steering.asked:
+    if options.generation and sampler.steering.asked:
         checkers_that_steer(dataset)
     plan = make_plan(
-        chosen, parse_seeds(seeds), preset=preset, data=data, out=out, tokenizer=tokenizer, steps=steps,
-        overrides=recipe_settings, evaluation=Evaluation(eval_pairs, draws),
-        generation=None if limit is None else Generation(limit, sampling=sampling), command=command_line(), device=device,
+        chosen, parse_seeds(options.seeds), preset=preset, data=options.data, out=out, tokenizer=options.tokenizer,
+        steps=options.steps, overrides=recipe_settings, evaluation=Evaluation(options.eval_pairs, options.draws),
+        generation=Generation(options.limit, sampling=sampling) if options.generation else None, command=command_line(),
+        device=options.device,
     )  # fmt: skip
     for name, reason in plan.left_out.items():
         click.echo(f"{name}: left out: {reason}", err=True)
-    untrained = [] if report_only else [job for job in plan.jobs if overwrite or not job.trained(dataset.fingerprint)]
+    untrained = (
+        [] if options.report_only else [job for job in plan.jobs if options.overwrite or not job.trained(dataset.fingerprint)]
+    )
     check_inputs(untrained, dataset)  # before the folder is touched
-    with nullcontext() if report_only else held(out, PLAN_LOCK):
-        failed = [] if report_only else carry_out(plan, dataset, jobs, device, overwrite)
+    with nullcontext() if options.report_only else held(out, PLAN_LOCK):
+        failed = [] if options.report_only else carry_out(plan, dataset, options)
         write_report(plan, dataset, out)
     click.echo((out / TABLE).read_text(encoding="utf-8"))
     click.echo(f"table: {out / TABLE}")
     return WITH_FAILURES if failed else DONE
 
 
-def carry_out(plan: Plan, dataset: PairDataset, jobs: int | None, device: str | None, overwrite: bool) -> list[Failed]:
+def carry_out(plan: Plan, dataset: PairDataset, options: AblateOptions) -> list[Failed]:
     """Does what is missing of every job; what failed stands in `failures.jsonl`.
 
     Raises:
         UserError: a folder holds another training.
     """
-    if overwrite:
+    if options.overwrite:
         for job in plan.jobs:
             clear(job.folder)
     missing = [job for job in plan.jobs if job.missing(dataset.fingerprint)]
@@ -107,10 +91,11 @@ def carry_out(plan: Plan, dataset: PairDataset, jobs: int | None, device: str | 
         f"{len(plan.arms)} arms, {len(plan.seeds)} seeds: {len(plan.jobs) - len(missing)} of {len(plan.jobs)} trainings done",
         err=True,
     )
+    device = options.device
     gpus = 0 if device is not None and not device.startswith("cuda") else _gpus()
     if device is not None and ":" in device:  # one GPU named
         gpus = 0
-    failed = run_jobs(missing, jobs or max(1, gpus), gpus)
+    failed = run_jobs(missing, options.jobs or max(1, gpus), gpus)
     out = plan.jobs[0].out
     if failed:
         lines = [{"arm": one.job.arm, "seed": one.job.seed, "status": one.status, "error": one.error} for one in failed]
