@@ -48,6 +48,8 @@ VERBS = (
 )
 IN_PROCESSES = ("train model", "export")
 """Commands that several processes do together, started by torchrun or accelerate."""
+SCORING = frozenset({"nltk", "pandas", "pycocoevalcap", "scipy", "torchmetrics"})
+"""Packages of the extra `scoring` that modules import at their top."""
 LAST_WORD = 10  # seconds: a launcher ends all processes with the first that ends, which has to be the one that speaks
 
 
@@ -103,6 +105,11 @@ class VerbGroup(NearestGroup):
             raise
         except (UserError, OSError) as error:
             self._stop(ctx, error)
+        except ModuleNotFoundError as error:
+            package = (error.name or "").partition(".")[0]
+            if package not in SCORING:
+                raise
+            self._stop(ctx, UserError(f"scoring needs {package}: pip install 'medim-bench[scoring]'"))
 
     @staticmethod
     def _stop(ctx: click.Context, error: Exception) -> None:

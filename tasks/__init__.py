@@ -15,21 +15,15 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name != "TASKS":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from medim.common.errors import UserError
+    from tasks.editing.task import EDITING, INPAINTING, REMOVAL
+    from tasks.fine_detail.task import FineDetail
+    from tasks.image_generation import ImageGeneration
+    from tasks.joint.task import JointGeneration
+    from tasks.likelihood.task import Likelihood
+    from tasks.long_form.task import LongForm
+    from tasks.memorisation.task import Memorisation
+    from tasks.report_generation import ReportGeneration
 
-    try:
-        from tasks.editing.task import EDITING, INPAINTING, REMOVAL
-        from tasks.fine_detail.task import FineDetail
-        from tasks.image_generation import ImageGeneration
-        from tasks.joint.task import JointGeneration
-        from tasks.likelihood.task import Likelihood
-        from tasks.long_form.task import LongForm
-        from tasks.memorisation.task import Memorisation
-        from tasks.report_generation import ReportGeneration
-    except ModuleNotFoundError as error:
-        if error.name not in {"torchmetrics", "pycocoevalcap"}:
-            raise
-        raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
     edits = (EDITING, REMOVAL, INPAINTING)
     every = (
         ImageGeneration(),

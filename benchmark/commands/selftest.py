@@ -44,12 +44,7 @@ def selftest(
         raise click.UsageError("--runs goes with --statistics")
     if statistics:
         ctx.exit(_statistics(runs, out))
-    try:
-        outcome = selftest(lambda line: click.echo(line, err=True))
-    except ModuleNotFoundError as error:
-        if error.name not in {"torchmetrics", "pycocoevalcap"}:
-            raise
-        raise UserError(f"scoring needs {error.name}: pip install 'medim-bench[scoring]'") from error
+    outcome = selftest(lambda line: click.echo(line, err=True))
     click.echo(table(outcome.checks))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts().items() if count)
     click.echo(f"\n{len(outcome.checks)} checks in {outcome.seconds:.0f} s: {counts}")

@@ -55,7 +55,6 @@ def _java() -> Finding:
 
 def _report_metrics() -> Iterator[Finding]:
     from tasks.metrics.text.java import jar
-    from tasks.metrics.text.nltk_meteor import wordnet_synonyms
 
     java = _java()
     yield java
@@ -74,11 +73,16 @@ def _report_metrics() -> Iterator[Finding]:
         elif found.state == READY and name.startswith("METEOR"):
             found = Finding(REPORTS, name, READY, f"{found.found}; {_paraphrases(jar('meteor/data/paraphrase-en.gz'))}")
         yield found
-    if wordnet_synonyms() is not None:
-        yield Finding(REPORTS, "METEOR (medim-paper-v1)", READY, "NLTK with WordNet")
-    else:
-        provide = "pip install nltk, and its data package `wordnet` in a folder that NLTK_DATA names"
-        yield Finding(REPORTS, "METEOR (medim-paper-v1)", MISSING, "NLTK or its WordNet is not here", provide)
+    provide = "NLTK's data package `wordnet` in a folder that NLTK_DATA names"
+    yield ask(REPORTS, "METEOR (medim-paper-v1)", _wordnet, provide)
+
+
+def _wordnet() -> str:
+    from tasks.metrics.text.nltk_meteor import installed_wordnet
+
+    if installed_wordnet() is None:
+        raise UserError("NLTK's WordNet is not here")
+    return "NLTK with WordNet"
 
 
 def _clinical() -> Iterator[Finding]:

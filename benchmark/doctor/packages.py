@@ -17,8 +17,6 @@ OPTIONAL = {
     "timm": "feature spaces timm:NAME",
     "open-clip-torch": "feature spaces open-clip:NAME, such as BiomedCLIP",
     "torchxrayvision": "feature spaces torchxrayvision:WEIGHTS",
-    "nltk": "METEOR of medim-paper-v1, with its WordNet data",
-    "scipy": "memorisation's search in reports, `speed metrics`",
 }
 """Packages of no extra, and what each is for."""
 

@@ -23,7 +23,7 @@ from tasks.metrics.pair.domains import DomainReader
 from tasks.metrics.text.captioning import RELEASED
 from tasks.metrics.text.embeddings import text_encoder
 from tasks.metrics.text.ngrams import ReferenceCache
-from tasks.metrics.text.nltk_meteor import wordnet_synonyms
+from tasks.metrics.text.nltk_meteor import installed_wordnet
 from tasks.protocols import PROTOCOL, Case
 from tasks.scoring.context import Context
 from tasks.scoring.extensions import versions as extensions
@@ -125,7 +125,7 @@ def check_features(specs: Sequence[str]) -> None:
 def report_files(protocol: str) -> list[Any]:
     """What report metrics find on this machine: the state of the labellers' files and, where the protocol needs it, WordNet."""
     labellers = [_feature_files(f"{name}:{weights_folder(name) or ''}") for name in FOLDERS]
-    return [*labellers, protocol == RELEASED and wordnet_synonyms() is not None]
+    return [*labellers, protocol == RELEASED and installed_wordnet() is not None]
 
 
 def _feature_files(spec: str) -> list[str | None]:

@@ -32,7 +32,6 @@ from functools import cached_property
 from typing import Protocol
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
 from tasks.metrics.statistics.bootstrap import CONFIDENCE, Interval, resampling_weights
 
@@ -189,14 +188,14 @@ class Estimate:
         if not len(self.ends) or not self._known or level <= 2 / (1 + len(self.ends)):
             return None
         low, high = self._bounds(1 - CONFIDENCE, patients_alone=True)
-        error = (high - low) / (2 * ndtri(0.5 + CONFIDENCE / 2))
+        error = (high - low) / (2 * _normal(0.5 + CONFIDENCE / 2))
         generator = np.random.default_rng(0)
         spread = math.sqrt(error**2 + sum(part.variance for part in self.trainings))
         if spread <= _ROUNDING * abs(self.value):
             return None
-        half = np.full(_SIMULATED, (ndtri(1 - level / 2) * error) ** 2)
+        half = np.full(_SIMULATED, (_normal(1 - level / 2) * error) ** 2)
         for part in self.trainings:
-            factor = stdtrit(part.degrees, level / 2) ** 2 * part.variance / part.degrees
+            factor = _student(part.degrees, level / 2) ** 2 * part.variance / part.degrees
             half += factor * generator.chisquare(part.degrees, _SIMULATED)
         return float(np.quantile(np.sqrt(half) - spread * generator.normal(size=_SIMULATED), POWER))
 
@@ -208,11 +207,25 @@ class Estimate:
         low, high = (_quantile(self.ends, share) for share in (level / 2, 1 - level / 2))
         if patients_alone or not self.trainings:
             return low, high
-        parts = [stdtrit(part.degrees, level / 2) ** 2 * part.variance for part in self.trainings]
+        parts = [_student(part.degrees, level / 2) ** 2 * part.variance for part in self.trainings]
         half = math.sqrt(sum(parts))
         return self.value - math.hypot(max(0.0, self.value - low), half), self.value + math.hypot(
             max(0.0, high - self.value), half
         )
+
+
+def _student(degrees: float, share: float) -> float:
+    """Quantile of Student's t."""
+    from scipy.special import stdtrit  # lazy: scoring
+
+    return float(stdtrit(degrees, share))
+
+
+def _normal(share: float) -> float:
+    """Quantile of the normal distribution."""
+    from scipy.special import ndtri  # lazy: scoring
+
+    return float(ndtri(share))
 
 
 def _quantile(ordered: np.ndarray, share: float) -> float:
@@ -238,7 +251,7 @@ def score_interval(statistic: OfSums, bounds: tuple[float, float]) -> Interval:
         return Interval(value, value)
     count = x * (1 - x) / variance if inside else max(1, sharing)
     degrees = _degrees(parts - parts.mean(), sharing) if inside else max(1, sharing - 1)
-    quantile = float(stdtrit(degrees, 0.5 + CONFIDENCE / 2))
+    quantile = _student(degrees, 0.5 + CONFIDENCE / 2)
     scale = 1 + quantile**2 / count
     centre = (x + quantile**2 / (2 * count)) / scale
     half = quantile / scale * math.sqrt(x * (1 - x) / count + quantile**2 / (4 * count**2))

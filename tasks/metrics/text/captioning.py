@@ -24,7 +24,7 @@ from tasks.metrics.text.bleu import bleu_of_sums, bleu_sums, smoothed_sentence_b
 from tasks.metrics.text.cider import SIGMA
 from tasks.metrics.text.cider import cider as cider_by_case
 from tasks.metrics.text.ngrams import ORDERS, Counted, ReferenceCache, References
-from tasks.metrics.text.nltk_meteor import nltk_meteor, wordnet_synonyms
+from tasks.metrics.text.nltk_meteor import installed_wordnet, nltk_meteor
 from tasks.metrics.text.ptb import Tokenised, tokenise
 from tasks.metrics.text.report_text import given_tokens, r2gen_tokens, released_tokens
 from tasks.metrics.text.rouge import BETA, rouge_package
@@ -197,22 +197,22 @@ def released_scores(references: References, tokens: Sequence[str], texts: Sequen
     sums = bleu_sums(references, references.count(tokens))
     columns = {f"BLEU-{n}": smoothed_sentence_bleu(sums, n) for n in range(1, ORDERS + 1)}
     extra = {metric: {"formula": "nltk sentence_bleu", "smoothing": "method1"} for metric in columns}
-    synonyms = wordnet_synonyms()
-    name = "METEOR" if synonyms is not None else "METEOR without synonyms"
+    wordnet = installed_wordnet()
+    name = "METEOR" if wordnet is not None else "METEOR without synonyms"
     columns[name] = np.array(
         [
-            nltk_meteor(reference.split(), hypothesis.split(), synonyms) if kept else np.nan
+            nltk_meteor(reference.split(), hypothesis.split(), wordnet) if kept else np.nan
             for reference, hypothesis, kept in zip(references.texts, tokens, scored, strict=True)
         ]
     )
-    extra[name] = {"formula": "nltk single_meteor_score", "synonyms": "none" if synonyms is None else "WordNet of nltk"}
+    extra[name] = {"formula": "nltk single_meteor_score", "synonyms": "none" if wordnet is None else "WordNet of nltk"}
     table = np.array([(np.nan,) * 3 if rouge is None else rouge for rouge in rouges])  # (N, 3)
     for index, which in enumerate(("ROUGE-1", "ROUGE-2", "ROUGE-L")):
         columns[which] = table[:, index]
         extra[which] = {"formula": "rouge 1.0, F"}
     scores = [_mean(metric, np.where(scored, values, np.nan), details | extra[metric]) for metric, values in columns.items()]
-    if synonyms is None:
-        reason = "METEOR of this protocol needs NLTK with its WordNet data: pip install nltk, data where NLTK_DATA points"
+    if wordnet is None:
+        reason = "METEOR of this protocol needs NLTK's WordNet data where NLTK_DATA points"
         withheld = CaptionScore("METEOR", None, details | {"unavailable": True}, reason=reason)
         scores.insert(list(columns).index(name), withheld)
     return scores

@@ -25,6 +25,6 @@ def test_weights_count_as_soon_as_they_are_there_and_again_when_they_are_exchang
 
 def test_wordnet_is_looked_for_where_the_protocol_reads_it(monkeypatch):
     before = report_files("strict-v1"), report_files("medim-paper-v1")
-    monkeypatch.setattr(run_data, "wordnet_synonyms", lambda: len)
+    monkeypatch.setattr(run_data, "installed_wordnet", lambda: len)
     after = report_files("strict-v1"), report_files("medim-paper-v1")
     assert [one == other for one, other in zip(before, after, strict=True)] == [True, False]

@@ -1,10 +1,6 @@
-import sys
-from importlib.util import find_spec
-
 import pytest
 
-from tasks.metrics.text import nltk_meteor as module
-from tasks.metrics.text.nltk_meteor import nltk_meteor, wordnet_synonyms
+from tasks.metrics.text.nltk_meteor import installed_wordnet, nltk_meteor
 from tasks.metrics.text.report_text import released_tokens
 
 
@@ -54,25 +50,30 @@ def test_identical_texts_never_reach_one():
         assert nltk_meteor(words, words) == pytest.approx(1 - 0.5 / length**3, abs=1e-12)
 
 
-def test_synonyms_are_the_last_resort():
-    def synonyms(word):
-        return {"vast", "large"} if word == "big" else set()
+class BigIsVastOrLarge:
+    """WordNet's interface, with one synset."""
 
+    class Lemma:
+        def __init__(self, name):
+            self.name = lambda: name
+
+    def synsets(self, word):
+        return [self] if word == "big" else []
+
+    def lemmas(self):
+        return [self.Lemma("vast"), self.Lemma("large")]
+
+
+def test_synonyms_are_the_last_resort():
+    wordnet = BigIsVastOrLarge()
     assert nltk_meteor(["a", "vast", "rib"], ["a", "big", "rib"]) < 0.7
-    assert nltk_meteor(["a", "vast", "rib"], ["a", "big", "rib"], synonyms) == pytest.approx(1 - 0.5 / 27, abs=1e-12)
-    stemmed = nltk_meteor(["a", "large", "rib"], ["a", "big", "rib"], synonyms)
+    assert nltk_meteor(["a", "vast", "rib"], ["a", "big", "rib"], wordnet) == pytest.approx(1 - 0.5 / 27, abs=1e-12)
+    stemmed = nltk_meteor(["a", "large", "rib"], ["a", "big", "rib"], wordnet)
     assert stemmed < 0.7  # NLTK compares synonyms with what the stemmer left: "larg"
 
 
-def test_without_nltk_there_are_no_synonyms(monkeypatch):
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    assert wordnet_synonyms() is None
-
-
-@pytest.mark.skipif(find_spec("nltk") is None, reason="NLTK is not installed")
-def test_without_the_data_there_are_no_synonyms(monkeypatch, tmp_path):
+def test_without_the_data_there_is_no_wordnet(monkeypatch, tmp_path):
     from nltk import data
 
     monkeypatch.setattr(data, "path", [str(tmp_path)])
-    assert wordnet_synonyms() is None
-    assert "nltk" in sys.modules
+    assert installed_wordnet() is None

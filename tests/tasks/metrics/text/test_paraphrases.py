@@ -58,7 +58,7 @@ def test_what_a_killed_build_left_is_removed_at_the_next_start(source, tmp_path)
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from tasks.metrics import paraphrases
+from tasks.metrics.text import paraphrases
 save = paraphrases.np.save
 def stop(*given):
     save(*given)
