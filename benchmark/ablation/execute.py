@@ -26,8 +26,7 @@ from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
 from medim.sampling.settings import SamplerSettings
 from medim.training.folder import clear_training, remove
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe
+from medim.training.recipe import ModelRecipe, load_recipe
 
 PLAN_LOCK = ".ablation.lock"  # of --out while trainings run; a report alone may be written meanwhile
 

@@ -9,10 +9,8 @@ from typing import Any
 
 from benchmark.ablation.arms import Arm
 from medim.common.files import hash_files, hash_of, write_json
-from medim.training.folder import remove
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe
-from medim.training.train import refuse_another
+from medim.training.folder import refuse_another, remove
+from medim.training.recipe import ModelRecipe, load_recipe
 
 TRAINING, DONE = "training.json", "done.json"
 BEGUN = "generation begun"

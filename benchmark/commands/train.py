@@ -71,8 +71,7 @@ def _dry_run(
     preset: str, steps: int | None, overrides: dict[str, str], gpus: int, gpu: str, sharding: Literal["ddp", "fsdp"]
 ) -> None:  # fmt: skip
     from medim.training.planning import GPUS, describe_plan, plan
-    from medim.training.recipe import ModelRecipe
-    from medim.training.recipe_file import load_recipe
+    from medim.training.recipe import ModelRecipe, load_recipe
 
     if gpu not in GPUS:
         raise unknown("GPU", gpu, GPUS)

@@ -19,7 +19,7 @@ from medim.canvas import MODALITIES
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.diffusion.schedule import LogLinear
-from medim.training.corruption import Mixture, corrupt
+from medim.training.corruption import JOINT, corrupt
 
 ROOF_SIDE = 2048
 Step = Callable[[], torch.Tensor]
@@ -136,7 +136,7 @@ def _batch(shape: Shape) -> tuple[torch.Tensor, ...]:
     codes = torch.randint(0, shape.image_codes, (shape.batch, shape.image_length), generator=generator)
     words = torch.randint(0, shape.text_vocabulary, (shape.batch, shape.report_length), generator=generator)
     clean = layout.join(codes, words)
-    drawn = [corrupt(row, 0, layout, Mixture(), 0, k) for k, row in enumerate(clean)]
+    drawn = [corrupt(row, 0, layout, JOINT, 0, k) for k, row in enumerate(clean)]
     return clean, *(torch.stack([getattr(one, key) for one in drawn]) for key in ("noisy", "t", "noised"))
 
 

@@ -1,4 +1,4 @@
-"""A model trained from left to right, as the plain causal language model that it is: a multimodal prior for another training.
+"""An autoregressive model as a plain causal language model: a multimodal prior for another training.
 
 Its vocabulary is the report's ids, then the image codes, then MASK (which opens a sequence), BOI and EOI; Liquid's has the same
 form. `transformers` reads the folder, and so does a recipe's `backbone`, with `backbone_image_offset` at code 0.
@@ -20,7 +20,7 @@ from medim.training.recipe import ModelRecipe
 
 STRUCTURE = 3  # MASK, BOI, EOI
 OFFSET, CODES, TOKENIZER = "image_offset", "image_codes", "image_tokenizer"
-"""What config.json tells of the image codes: id of code 0, how many, fingerprint of the image tokenizer that they belong to."""
+"""Keys of config.json: id of image code 0, number of codes, fingerprint of their image tokenizer."""
 
 
 def reason_against(model: MeDiMModel) -> str | None:
@@ -37,14 +37,14 @@ def reason_against(model: MeDiMModel) -> str | None:
 
 @torch.no_grad()
 def as_causal_lm(model: MeDiMModel) -> PreTrainedModel:
-    """The causal LM, of the backbone's own family, whose logits for every token of a sequence are those of `model`.
+    """The causal LM, of the backbone's family, whose logits for every token of a sequence are those of `model`.
 
-    A sequence is `MASK BOI image EOI report` or `MASK report BOI image EOI`, and position i tells token i + 1. The logits
-    agree within a modality, the probabilities do not: `model` knows which modality stands where, and the causal LM spreads
-    them over all ids. The rows of the head that belong to MASK, BOI and EOI are zero: the model never learned to tell them.
+    A sequence is `MASK BOI image EOI report` or `MASK report BOI image EOI`, and position i predicts token i + 1. The logits
+    agree within a modality; the probabilities do not, since the causal LM spreads them over all ids. The head's rows of MASK,
+    BOI and EOI, which were never trained, are zero.
 
     Raises:
-        UserError: the model is none; the message says why.
+        UserError: `reason_against` the model.
     """
     reason = reason_against(model)
     if reason is not None:
@@ -64,11 +64,7 @@ def as_causal_lm(model: MeDiMModel) -> PreTrainedModel:
 
 
 def write_causal_lm(model: MeDiMModel, images: ImageTokenizer, reports: ReportTokenizer, out: Path) -> Path:
-    """Writes it with its report tokenizer to `out`/causal_lm, where the `backbone` of a recipe finds it by `out`.
-
-    Raises:
-        UserError: the model is no causal LM.
-    """
+    """Writes it with its report tokenizer to `out`/causal_lm, where the `backbone` of a recipe finds it by `out`."""
     language_model = as_causal_lm(model)
     config = language_model.config
     setattr(config, OFFSET, model.config.text_vocabulary)
@@ -88,11 +84,7 @@ def write_causal_lm(model: MeDiMModel, images: ImageTokenizer, reports: ReportTo
 
 
 def check_image_ids(recipe: ModelRecipe, images: ImageTokenizer) -> None:
-    """That image codes which a pretrained backbone knows are read from where they stand, and are those of this tokenizer.
-
-    Raises:
-        UserError: another `backbone_image_offset`, another image tokenizer, or no such backbone.
-    """
+    """Raises UserError where a pretrained backbone knows image codes of another offset or of another tokenizer."""
     if not isinstance(recipe.backbone, str) or not recipe.starts_pretrained:
         return
     known = load_config(recipe.backbone).to_dict()

@@ -1,9 +1,11 @@
-"""What happens beside the steps of a training: the file of figures, Ctrl-C, the moving average of the weights."""
+"""Beside the steps of a training: the metrics file and its plot, Ctrl-C, the moving average of the weights."""
 
 import json
+import math
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,13 @@ from medim.weights.loading import refuse_incomplete, shapes_of
 
 EMA = "ema.safetensors"
 BOUND = "eval_loss"
-"""What every line of a validation bound has."""
+"""Key of every line of a validation bound."""
 
 
 class MetricsFile(TrainerCallback):
-    """Appends what is logged to `metrics.jsonl`; a continued run drops the lines it will write again.
+    """Appends what is logged to `metrics.jsonl`; a resumed run drops the lines that it will write again.
 
-    transformers' summary of a sitting is left out: its means are not of the training, and of no step where none was left. A
-    bound that stands there already for its step, as of a finished training, is not written again.
+    Left out are transformers' summary at the end and a bound that the file has already for its step.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,10 +54,7 @@ class MetricsFile(TrainerCallback):
 
 
 class CtrlC(TrainerCallback):
-    """Ctrl-C saves a checkpoint at the end of the step and stops; a second one stops at once.
-
-    Of several processes all stop at one step, though the signal reaches each at a moment of its own.
-    """
+    """Ctrl-C saves a checkpoint at the end of the step and stops, all processes at one step; a second one stops at once."""
 
     def __init__(self) -> None:
         self.pressed = False
@@ -74,7 +72,7 @@ class CtrlC(TrainerCallback):
         signal.signal(signal.SIGINT, self.previous)
 
     def agreed(self) -> bool:
-        """Whether it was pressed in any process; all of them ask together, and none goes on before the last has asked."""
+        """Whether it was pressed in any process; a collective call."""
         state = PartialState()
         if not state.use_distributed:
             return self.pressed
@@ -86,10 +84,9 @@ class CtrlC(TrainerCallback):
 
 
 class MovingAverage(TrainerCallback):
-    """Exponential moving average of the trained weights; validation and the saved model use it.
+    """Exponential moving average of the trained weights, part of every checkpoint; validation and the saved model use it.
 
-    After step n the average moves by 1 - min(decay, (1 + n) / (10 + n)) towards the weights, so that the first steps are
-    forgotten. It is part of every checkpoint.
+    After step n the average moves by 1 - min(decay, (1 + n) / (10 + n)) towards the weights.
     """
 
     def __init__(self, decay: float) -> None:
@@ -97,7 +94,7 @@ class MovingAverage(TrainerCallback):
         self.average: dict[str, torch.Tensor] = {}
 
     def start(self, model: nn.Module, checkpoint: Path | None) -> None:
-        """From the weights as they are, or from a checkpoint."""
+        """From the current weights, or from a checkpoint."""
         stored = read_tensors(checkpoint / EMA) if checkpoint is not None else {}
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if checkpoint is not None:
@@ -134,3 +131,39 @@ class MovingAverage(TrainerCallback):
                 kept = parameter.detach().clone()
                 parameter.copy_(self.average[name])
                 self.average[name].copy_(kept)
+
+
+def plot_curve(metrics: Path, unigram: float, out: Path) -> None:
+    """Plots validation bounds against steps into a PNG, where matplotlib is installed.
+
+    Args:
+        metrics: `metrics.jsonl` of a training.
+        unigram: report nats per real token + EOS of the per-position unigram code, drawn as a line.
+    """
+    if find_spec("matplotlib") is None:
+        print("no curve.png: matplotlib is not installed (pip install 'medim-bench[scoring]')")
+        return
+    from matplotlib.figure import Figure
+
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axis, unit, wanted in (
+        (left, "report: nats per token", "report_nats_per_token"),
+        (right, "image: bits per token", "image_bits_per_token"),
+    ):
+        keys = sorted({key for line in lines for key in line if key.endswith(wanted)})
+        for key in keys:
+            points = sorted({line["step"]: line[key] for line in lines if key in line}.items())
+            name = key.removeprefix("eval_").removesuffix(f"_{wanted}").replace("_given_", " | ")
+            axis.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
+        axis.set(xlabel="training steps", ylabel=unit)
+        axis.spines[["top", "right"]].set_visible(False)
+    if math.isfinite(unigram):
+        left.axhline(unigram, color="grey", linestyle="--", label="unigram code of the training reports")
+        left.axhline(0.9 * unigram, color="grey", linestyle=":", label="10 % below it")
+    left.legend(frameon=False, fontsize="small")
+    right.legend(frameon=False, fontsize="small")
+    figure.suptitle("Validation bound (NELBO)")
+    with atomic_path(out) as temporary:
+        figure.savefig(temporary, dpi=130)

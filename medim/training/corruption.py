@@ -1,83 +1,37 @@
-"""What the model sees at training draw k: which sample, which task, which times, which tokens are masked.
+"""The noise of training draw k: which task, which times, which tokens are masked.
 
-Everything is a function of (seed, k) alone. The same run on one process or eight, killed and continued or not, sees
-the same noise (DESIGN section 2, point 6).
+A function of (seed, k) alone: the same run on one process or eight, killed and resumed or not, sees the same noise.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from medim.canvas import MODALITIES, Layout
-from medim.common.errors import UserError, unknown
 from medim.common.streams import GOLDEN, stream
 from medim.diffusion.schedule import SMALLEST_T, LogLinear, Schedule
 from medim.diffusion.transition import transition
 
-MODES = {
-    "joint": "one time for both modalities",
-    "independent": "a time for each modality",
-    "image-given": "the image is clean, the report noised",
-    "report-given": "the report is clean, the image noised",
-    "image-masked": "the image is all masked, the report noised (condition dropout)",
-    "report-masked": "the report is all masked, the image noised (condition dropout)",
-    "prompted": "the report's first sentence is clean, the rest is noised jointly with the image",
+JOINT = {"joint": 1.0}
+TIMES: dict[str, Callable[[float, float], tuple[float, float]]] = {
+    "joint": lambda t, _: (t, t),
+    "independent": lambda t, other: (t, other),
+    "image-given": lambda t, _: (0.0, t),
+    "report-given": lambda t, _: (t, 0.0),
+    "image-masked": lambda t, _: (1.0, t),  # condition dropout
+    "report-masked": lambda t, _: (t, 1.0),  # condition dropout
+    "prompted": lambda t, _: (t, t),  # the first sentence of the report stays clean
 }
+"""(t_image, t_report) of each training task, from two times."""
 
 
-@dataclass(frozen=True)
-class Mixture:
-    """How often each task occurs in training; weights need not sum to one."""
-
-    weights: dict[str, float] = field(default_factory=lambda: {"joint": 1.0})
-
-    def __post_init__(self) -> None:
-        for name, weight in self.weights.items():
-            if name not in MODES:
-                raise unknown("training task in the mixture", name, MODES)
-            if weight < 0:
-                raise UserError(f"mixture: the weight of '{name}' is negative")
-        if sum(self.weights.values()) <= 0:
-            raise UserError("mixture: no task has a positive weight")
-
-    def pick(self, u: float) -> str:
-        """The task at u in [0, 1)."""
-        names, weights = zip(*self.weights.items(), strict=True)
-        edges = np.cumsum(weights) / np.sum(weights)
-        return names[min(int(np.searchsorted(edges, u, side="right")), len(names) - 1)]
-
-
-def sample_at(seed: int, k: int, samples: int) -> int:
-    """Index of the sample at draw k: a fresh permutation of all samples each epoch."""
-    epoch, position = divmod(k, samples)
-    return _permutation(seed, epoch, samples)[position]
-
-
-_PERMUTATIONS: dict[tuple[int, int, int], np.ndarray] = {}
-
-
-def _permutation(seed: int, epoch: int, samples: int) -> np.ndarray:
-    key = (seed, epoch, samples)
-    if key not in _PERMUTATIONS:
-        if len(_PERMUTATIONS) > 2:
-            _PERMUTATIONS.clear()
-        _PERMUTATIONS[key] = stream(seed, 0, epoch).permutation(samples)
-    return _PERMUTATIONS[key]
-
-
-def times(mode: str, u: float, v: float) -> tuple[float, float]:
-    """(t_image, t_report) of a task for u, v in [0, 1)."""
-    t, other = SMALLEST_T + (1 - SMALLEST_T) * u, SMALLEST_T + (1 - SMALLEST_T) * v
-    return {
-        "joint": (t, t),
-        "independent": (t, other),
-        "image-given": (0.0, t),
-        "report-given": (t, 0.0),
-        "image-masked": (1.0, t),
-        "report-masked": (t, 1.0),
-        "prompted": (t, t),
-    }[mode]
+def task_at(mixture: Mapping[str, float], u: float) -> str:
+    """The task at u in [0, 1) of a mixture: how often each occurs, relative to the others."""
+    names, weights = zip(*mixture.items(), strict=True)
+    edges = np.cumsum(weights) / np.sum(weights)
+    return names[min(int(np.searchsorted(edges, u, side="right")), len(names) - 1)]
 
 
 @dataclass(frozen=True)
@@ -87,7 +41,7 @@ class Corrupted:
     Attributes:
         noisy: x_t, shape (L,).
         t: time of each modality, shape (2,).
-        noised: True where noise may have struck and the model is asked, shape (L,); for absorbing noise, where MASK stands.
+        noised: positions of the loss, shape (L,): where noise may have struck; for absorbing noise, where MASK stands.
     """
 
     noisy: torch.Tensor
@@ -99,7 +53,7 @@ def corrupt(
     tokens: torch.Tensor,
     prompt: int,
     layout: Layout,
-    mixture: Mixture,
+    mixture: Mapping[str, float],
     seed: int,
     k: int,
     schedule: Schedule | None = None,
@@ -110,15 +64,15 @@ def corrupt(
     Args:
         tokens: x, one complete sequence of shape (L,).
         prompt: number of report tokens in the first sentence; kept clean by the task `prompted`.
-        layout: where each modality stands.
-        mixture: which tasks occur how often.
+        mixture: as of `task_at`.
         schedule: log-linear where None.
         process: a name of `medim.diffusion.transition.TRANSITIONS`.
     """
     random = stream(seed, 1, k)
     offset = stream(seed, 2).random()
-    mode = mixture.pick(random.random())
-    t = torch.tensor(times(mode, (offset + k * GOLDEN) % 1.0, random.random()))
+    task = task_at(mixture, random.random())
+    times = ((offset + k * GOLDEN) % 1.0, random.random())
+    t = torch.tensor(TIMES[task](*(SMALLEST_T + (1 - SMALLEST_T) * u for u in times)))
     level = (schedule or LogLinear()).noise(t)
     uniform = torch.from_numpy(random.random(layout.length))
     noisy, noised = tokens.clone(), torch.zeros(layout.length, dtype=torch.bool)
@@ -127,7 +81,7 @@ def corrupt(
         clean = layout.states(tokens[where], modality)
         z = noise.corrupt(clean, 1 - level[column], uniform[where])
         free = torch.full(z.shape, bool(t[column] > 0))
-        if mode == "prompted" and modality == "report":
+        if task == "prompted" and modality == "report":
             z[:prompt], free[:prompt] = clean[:prompt], False
         noisy[where] = layout.ids(z, modality)
         noised[where] = free if noise.uniform else z == noise.mask

@@ -1,4 +1,4 @@
-"""A training's folder: what it was configured by, and how it is cleared to start anew."""
+"""A training's folder: the configuration that owns it, and how it is cleared to start anew."""
 
 import shutil
 from pathlib import Path
@@ -7,21 +7,37 @@ from typing import Any
 import yaml
 
 from medim.common.errors import UserError
+from medim.common.files import write_text
 
 CONFIG = "config.yaml"
 WRITTEN = (
-    "training.json", "metrics.jsonl", "curve.png", "cache", "runs", "checkpoint-*", ".checkpoint-*.tmp", "config.json",
-    "*.safetensors", "*.safetensors.index.json", "sampler.json", "image_tokenizer", "report_tokenizer", "causal_lm",
-    "image_tokenizer.json", "reconstruction.json", "reconstructions.png", CONFIG,
-)  # fmt: skip
-"""All that the trainings of models and of tokenizers write, but for the lock; last that by which one half removed is known."""
+    "training.json",
+    "metrics.jsonl",
+    "curve.png",
+    "cache",
+    "runs",
+    "checkpoint-*",
+    ".checkpoint-*.tmp",
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "sampler.json",
+    "image_tokenizer",
+    "report_tokenizer",
+    "causal_lm",
+    "image_tokenizer.json",
+    "reconstruction.json",
+    "reconstructions.png",
+    CONFIG,  # last: a removal that was interrupted is known by it
+)
+"""All that the trainings of models and of tokenizers write, but for the lock."""
 
 
 def configuration_in(out: Path, field: str) -> dict[str, Any] | None:
-    """What the training in `out` was configured by; None where none was begun.
+    """The configuration of the training in `out`; None where there is none.
 
     Args:
-        field: of the recipe, which tells the kind: `backbone` of a model, `codes` of a tokenizer.
+        field: of the recipe, which identifies the kind: `backbone` of a model, `codes` of a tokenizer.
 
     Raises:
         UserError: `config.yaml` is not of such a training.
@@ -38,11 +54,42 @@ def configuration_in(out: Path, field: str) -> dict[str, Any] | None:
     return known
 
 
-def clear_training(out: Path, field: str) -> None:
-    """Removes what a training wrote into `out`, which the caller holds; a folder without one is left as it is.
+def claim(out: Path, configuration: dict[str, Any], overwrite: bool) -> None:
+    """Makes `out`, whose lock the caller holds, the folder of a model's training with this configuration.
 
-    Args:
-        field: as of `configuration_in`.
+    Raises:
+        UserError: as of `refuse_another`.
+    """
+    if overwrite:
+        clear_training(out, "backbone")
+    refuse_another(out, configuration)
+    write_text(out / CONFIG, yaml.safe_dump(configuration, sort_keys=False))
+
+
+def refuse_another(out: Path, configuration: dict[str, Any]) -> None:
+    """Refuses a folder of another configuration.
+
+    Recipes are compared, except for the shape that only a plan reads, and those fingerprints that both sides have.
+
+    Raises:
+        UserError: names the first key that differs, or the folder is no model's training.
+    """
+    known = configuration_in(out, "backbone")
+    if known is None:
+        return
+    shared = configuration.keys() & known.keys() - {"recipe", "data"}
+    given = {**configuration["recipe"], **{key: configuration[key] for key in shared}}
+    before = {**known["recipe"], **{key: known[key] for key in shared}}
+    for key in sorted((given.keys() | before.keys()) - {"backbone_shape"}):
+        if given.get(key) != before.get(key):
+            raise UserError(
+                f"'{out}' holds a training with {key} = {before.get(key)!r}, not {given.get(key)!r}; "
+                "choose another --out or give --overwrite"
+            )
+
+
+def clear_training(out: Path, field: str) -> None:
+    """Removes what a training wrote into `out`, whose lock the caller holds; `field` as of `configuration_in`.
 
     Raises:
         UserError: the folder holds something else than such a training.

@@ -1,4 +1,4 @@
-"""What a training would need, without the model's weights or data: parameters, memory, time, counted on the meta device."""
+"""What a training would need: parameters, memory and time, counted on the meta device, without weights or data."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,13 +16,12 @@ from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
 from medim.diffusion.objective import LOGITS_AT_ONCE
 from medim.tokenizers.image import ImageTokenizer
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import presets
+from medim.training.recipe import ModelRecipe, presets
 from medim.training.tokenizer.recipe import load_tokenizer_recipe
 from medim.training.train import random_config
 
 Sharding = Literal["ddp", "fsdp"]
-GPUS = {  # dense bf16 TFLOP/s and GB of memory, by the makers' sheets
+GPUS = {  # dense bf16 TFLOP/s and GB of memory, by the data sheets
     "a100": (312, 80),
     "h100": (989, 80),
     "h200": (989, 141),
@@ -31,7 +30,7 @@ GPUS = {  # dense bf16 TFLOP/s and GB of memory, by the makers' sheets
     "rtx4090": (165, 24),
 }
 UTILISATION = 0.4
-"""Share of the peak that the estimate of the duration assumes; `medim-bench speed train` measures it."""
+"""Share of the peak that the duration assumes; `medim-bench speed train` measures it."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,14 @@ class Plan:
     """What a training would need.
 
     Attributes:
-        parameters: number of each part.
-        trained: number that an optimiser step changes.
+        parameters: of each part.
+        trained: parameters that an optimiser step changes.
         tokens_per_step: canvas positions of all GPUs.
         flops_per_step: of all GPUs, forward and backward (and the forward again where blocks are recomputed).
         state_bytes: weights, gradients and optimiser state on one GPU.
-        activation_bytes: on one GPU, at the largest.
+        activation_bytes: on one GPU, the peak.
         steps: optimiser steps.
-        remedies: what of the recipe would need less memory for activations, and what for weights, where it has not got it.
+        remedies: changes of the recipe that save memory of activations, and of weights.
     """
 
     parameters: dict[str, int]
@@ -64,12 +63,10 @@ class Plan:
 
 
 def plan(recipe: ModelRecipe, preset: str, gpus: int, sharding: Sharding) -> Plan:
-    """Counts on the meta device: no weight of the model is allocated.
+    """Plans a training.
 
     Args:
-        recipe: what would be trained.
-        preset: its name or file; where the recipe names no image tokenizer, the preset's own tokenizer recipe tells the
-            geometry.
+        preset: name or file of the recipe; where it names no image tokenizer, the preset's tokenizer recipe has the geometry.
         gpus: processes that share each batch.
         sharding: `ddp` keeps a whole copy on each GPU, `fsdp` a share of weights, gradients and optimiser state.
 
@@ -144,15 +141,11 @@ def describe_plan(plan: Plan, gpus: int, gpu: str, sharding: Sharding) -> Iterat
 
 
 def _geometry(tokenizer: str | None, preset: str) -> tuple[int, int]:
-    """Codes, and tokens of an image, of an image tokenizer (folder, hub id or recipe), or of the one that a preset goes with.
-
-    Raises:
-        UserError: there is neither.
-    """
+    """Codes, and tokens of an image, of an image tokenizer (folder, hub id or recipe), or of the preset's."""
     recipes = presets("-tokenizer")
     name = tokenizer or next((name for name in _ancestry(preset) if name in recipes), None)
     if name is None:
-        raise UserError(f"preset '{preset}': no tokenizer recipe tells the images' geometry; train one and give --tokenizer")
+        raise UserError(f"preset '{preset}': no tokenizer recipe has the images' geometry; train one and give --tokenizer")
     if name not in recipes:
         images = ImageTokenizer.from_pretrained(resolve(name, "image_tokenizer"))
         return images.codes, images.length
@@ -192,8 +185,7 @@ def _parts(model: MeDiMModel) -> dict[str, int]:
 
 def _trained_by_lora(model: MeDiMModel, rank: int) -> int:
     parts = _parts(model)
-    linears = [m for m in model.backbone.blocks.modules() if isinstance(m, nn.Linear)]
-    low = sum(rank * (m.in_features + m.out_features) for m in linears)
+    low = sum(rank * (m.in_features + m.out_features) for m in model.backbone.blocks.modules() if isinstance(m, nn.Linear))
     return sum(parts.values()) - parts["blocks"] - parts["text embedding"] + low
 
 

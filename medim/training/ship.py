@@ -14,15 +14,15 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 
 PROVENANCE = ("config.yaml", "training.json", "metrics.jsonl", "curve.png")
-"""What stands beside shipped weights: recipe and seed, data hash and wall time, the curve."""
+"""Files of the training that accompany shipped weights."""
 LARGEST_BYTES = 25_000_000
 
 
 def ship(source: str, name: str) -> Path:
-    """Stores a model in half precision with its tokenizers and provenance; the sampler settings that are there stay.
+    """Stores a model in half precision with its tokenizers and provenance; sampler settings already there stay.
 
     Raises:
-        UserError: `source` is no finished training, or what it ships would be larger than `LARGEST_BYTES`.
+        UserError: `source` is no finished training, or takes more than `LARGEST_BYTES`.
     """
     folder, target = resolve(source), SHIPPED / name
     for file in PROVENANCE:

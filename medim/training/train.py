@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import PartialState
 from transformers import PretrainedConfig
 
@@ -18,7 +17,7 @@ from medim.backbones.causal_lm import cut_config, load_config, load_tokenizer
 from medim.canvas import Layout
 from medim.checkpoints import names_a_folder, resolve
 from medim.common.errors import UserError
-from medim.common.files import write_json, write_text, writes_into
+from medim.common.files import write_json, writes_into
 from medim.common.locks import held
 from medim.data.dataset import PairDataset, pairs
 from medim.data.tokens.ahead import TokensAhead
@@ -30,19 +29,17 @@ from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.as_causal_lm import check_image_ids, reason_against, write_causal_lm
-from medim.training.curve import plot_curve
-from medim.training.draws import rows_in_need
-from medim.training.folder import CONFIG, clear_training, configuration_in
-from medim.training.mixture import weighted_rows
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe, presets
+from medim.training.callbacks import plot_curve
+from medim.training.draws import rows_needed, weighted_rows
+from medim.training.folder import claim, refuse_another
+from medim.training.recipe import ModelRecipe, load_recipe, presets
 from medim.training.trainer import fit
 
 BPE_REPORTS = 8192
 """Reports that a new BPE is trained on."""
 DONE = "training.json"
 PATIENCE = timedelta(days=7)
-"""How long processes wait for each other: while one makes the tokens, the others stand in a barrier."""
+"""How long processes wait for each other while one tokenises."""
 
 
 def train_model(
@@ -57,15 +54,15 @@ def train_model(
     device: str | None = None,
     workers: int = 0,
 ) -> Path:
-    """Trains a model, or continues a training that was interrupted.
+    """Trains a model, or resumes a training that was interrupted.
 
-    Images are tokenised ahead of the steps, those that the steps come to and no others; `cache/` keeps the tokens.
+    Images are tokenised ahead of the steps that need them; `cache/` keeps the tokens.
 
     Args:
         preset: a shipped recipe or the path of a YAML file.
         dataset: its splits `train` and `val` are used.
         out: `config.yaml`, `metrics.jsonl`, `curve.png`, `checkpoint-N` while training, and at the end the model.
-        tokenizer: folder of an image tokenizer, or the name of a shipped one; the recipe's own where None.
+        tokenizer: folder of an image tokenizer, or the name of a shipped one; the recipe's where None.
         steps: the recipe's `max_steps`.
         overrides: `key=value`.
         overwrite: start anew in a folder that holds another training.
@@ -90,12 +87,12 @@ def train_model(
     torch.manual_seed(recipe.seed)
     place = chosen_device(device)
     state = PartialState(cpu=place.type == "cpu", timeout=PATIENCE)
-    is_main, processes = state.is_main_process, state.num_processes  # asked now: the Trainer makes the state anew
+    is_main, processes = state.is_main_process, state.num_processes  # now: the Trainer builds another state
     if state.use_distributed:  # the launcher decides
         place = state.device
     if recipe.torch_compile and is_main and not can_compile(place):
         warnings.warn("no compiler is found: torch_compile is passed over, and steps take longer", stacklevel=2)
-    with held(out) if is_main else nullcontext(), writes_into(out):  # of several processes the main one stands for all
+    with held(out) if is_main else nullcontext(), writes_into(out):  # the main process holds it for all
         images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
         images.to(place)
         check_image_ids(recipe, images)
@@ -109,9 +106,9 @@ def train_model(
         if not overwrite:
             refuse_another(out, configuration)
         done = (out / DONE).exists() and any(out.glob("*.safetensors"))
-        # Before the folder is claimed: what cannot be built claims none.
+        # Before the folder is claimed: a model that cannot be built claims none.
         model = None if done and not overwrite else build(recipe, images, reports)
-        with state.main_process_first():  # the others find the folder claimed and the tokens made
+        with state.main_process_first():  # the others find the folder claimed and the tokens cached
             claim(out, configuration, overwrite and is_main)
             if model is None:
                 return out
@@ -119,7 +116,7 @@ def train_model(
             validation = tokenise_split(dataset, "val", images, reports, cache, recipe.eval_pairs, workers=workers)
         count = rows_of(dataset, "train", recipe.train_limit)
         rows = weighted_rows(dataset, count, recipe.seed)
-        order = rows_in_need(count, recipe.draws(processes), recipe.seed, rows)
+        order = rows_needed(count, recipe.draws(processes), recipe.seed, rows)
         with TokensAhead(dataset, "train", images, reports, cache, count, order, is_main, workers) as train:
             if is_main:
                 describe(model, train.known(), count, reports)
@@ -152,55 +149,20 @@ def train_model(
 
 
 def check_backbone(recipe: ModelRecipe) -> None:
-    """Raises a UserError where the backbone is a folder that another preset's training makes, and has not yet made."""
+    """Raises UserError where the backbone is a folder that another preset's training has yet to write."""
     name = recipe.backbone
     if isinstance(name, str) and names_a_folder(name) and not Path(name).exists() and Path(name).name in presets(""):
         raise UserError(
-            f"backbone: folder '{name}' does not exist; this makes it: "
+            f"backbone: folder '{name}' does not exist; this trains it: "
             f"medim-bench train model --preset {Path(name).name} --data D --out {name}"
         )
 
 
-def claim(out: Path, configuration: dict, overwrite: bool) -> None:
-    """Makes `out`, which the caller holds, the folder of this configuration, or refuses.
-
-    Raises:
-        UserError: the folder belongs to another configuration (the message names the first key that differs), or to something
-            else than a model's training.
-    """
-    if overwrite:
-        clear_training(out, "backbone")
-    refuse_another(out, configuration)
-    write_text(out / CONFIG, yaml.safe_dump(configuration, sort_keys=False))
-
-
-def refuse_another(out: Path, configuration: dict) -> None:
-    """Refuses a folder that belongs to another configuration; an empty one belongs to nobody.
-
-    Recipes are compared, but for the shape that only a plan reads, and those fingerprints that both sides tell.
-
-    Raises:
-        UserError: the message names the first key that differs, or the folder is no model's training.
-    """
-    known = configuration_in(out, "backbone")
-    if known is None:
-        return
-    told = configuration.keys() & known.keys() - {"recipe", "data"}
-    given = {**configuration["recipe"], **{key: configuration[key] for key in told}}
-    before = {**known["recipe"], **{key: known[key] for key in told}}
-    for key in sorted((given.keys() | before.keys()) - {"backbone_shape"}):
-        if given.get(key) != before.get(key):
-            raise UserError(
-                f"'{out}' holds a training with {key} = {before.get(key)!r}, not {given.get(key)!r}; "
-                "choose another --out or give --overwrite"
-            )
-
-
 def report_tokenizer(recipe: ModelRecipe, dataset: PairDataset) -> ReportTokenizer:
-    """The backbone's own tokenizer, or a BPE trained on the first reports of the training split.
+    """The backbone's tokenizer, or a BPE trained on the first reports of the training split.
 
     Raises:
-        UserError: it cannot be had, or has ids that the backbone has no embedding rows for.
+        UserError: there is none, or it has ids that the backbone has no embedding rows for.
     """
     if recipe.report_vocabulary is None:
         if isinstance(recipe.backbone, dict):
@@ -233,7 +195,7 @@ def backbone_config(recipe: ModelRecipe, vocabulary: int, shape: dict | None = N
     """The configuration of the recipe's backbone; arguments as of `random_config`.
 
     Raises:
-        UserError: it cannot be had, has a field that nobody reads or of another type, or fewer layers.
+        UserError: it is not found, has an unknown field or one of another type, or fewer layers.
     """
     if shape is None and isinstance(recipe.backbone, str):
         return load_config(recipe.backbone, recipe.layers)
@@ -278,7 +240,7 @@ def random_config(recipe: ModelRecipe, vocabulary: int, fields: dict[str, Any], 
 
 
 def describe(model: MeDiMModel, known: TokenSplit, count: int, reports: ReportTokenizer) -> None:
-    """One line on what is about to be trained: `count` pairs, of which some are tokens by now."""
+    """Prints one line on the model and its `count` pairs, of which `known` are tokenised."""
     layout: Layout = model.config.layout
     used = truncated = 0
     for chunk in known.chunks():
@@ -294,10 +256,7 @@ def describe(model: MeDiMModel, known: TokenSplit, count: int, reports: ReportTo
 
 
 def save(model: MeDiMModel, images: ImageTokenizer, reports: ReportTokenizer, out: Path) -> None:
-    """The model at `out`, its tokenizers in `image_tokenizer/` and `report_tokenizer/`, the default sampler settings.
-
-    One trained from left to right is written as a plain causal LM as well, where it is one.
-    """
+    """Writes the pipeline with default sampler settings, and a plain causal LM where the model is one."""
     MeDiMPipeline(model.cpu(), images, reports, SamplerSettings(), out.name, "").save_pretrained(out)
     if reason_against(model) is None:
         write_causal_lm(model, images, reports, out)

@@ -22,11 +22,8 @@ from medim.diffusion.schedule import schedule_named
 from medim.likelihood.bound import CONDITIONS, likelihood
 from medim.tokenizers.report import ReportTokenizer
 from medim.training.callbacks import EMA, CtrlC, MetricsFile, MovingAverage
-from medim.training.draws import Draws
-from medim.training.learning_rate import cosine_with_doubling_restarts
-from medim.training.lora import add_lora
-from medim.training.mixture import WeightedRows
-from medim.training.optimizer import MuonWithAdamW
+from medim.training.draws import Draws, WeightedRows
+from medim.training.optimization import MuonWithAdamW, add_lora, cosine_with_doubling_restarts
 from medim.training.recipe import TRAINING_ARGUMENTS, ModelRecipe
 from medim.weights.files import KINDS, refuse_damaged
 from medim.weights.loading import first_broken, refuse_incomplete, shapes_in, shapes_of
@@ -110,14 +107,14 @@ class DiffusionTrainer(Trainer):
         super()._save_checkpoint(model, trial)
 
     def refuse_broken_weights(self) -> None:
-        """Raises a UserError where a weight or its moving average is no number: such are never saved."""
+        """Raises UserError where a weight or its moving average is not finite, before it is saved."""
         averaged = {} if self.average is None else self.average.average
         name = first_broken([*self.model.named_parameters(), *averaged.items()])
         if name is not None:
             raise self.stopped(f"weight {name} is NaN or infinite", self.state.global_step)
 
     def stopped(self, what: str, step: int) -> UserError:
-        """What ends a training whose numbers are none any more."""
+        """The error that ends a training whose numbers are not finite."""
         checkpoint = last_checkpoint(Path(self.args.output_dir), self.average is not None)
         kept = "no checkpoint was saved before" if checkpoint is None else f"the last finite checkpoint is '{checkpoint}'"
         return UserError(
@@ -158,7 +155,7 @@ class DiffusionTrainer(Trainer):
 
 
 def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> TrainingArguments:
-    """transformers' arguments for a recipe, on one device: the chosen one, or that which a launcher gives each process.
+    """transformers' arguments for a recipe, on the chosen device or the one that a launcher gives each process.
 
     Raises:
         UserError: there is no such device.
@@ -178,14 +175,14 @@ def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> Tr
         **{key: getattr(recipe, key) for key in TRAINING_ARGUMENTS},
     )
     if place.type == "cuda" and arguments.parallel_mode != ParallelMode.DISTRIBUTED:
-        # Left alone, transformers takes every GPU that it sees, by nn.DataParallel, and the first for the model.
+        # Otherwise transformers takes every visible GPU by nn.DataParallel.
         torch.cuda.set_device(place)
         arguments._setup_devices, arguments._n_gpu = place, 1
     return arguments
 
 
 def last_checkpoint(out: Path, averaged: bool = False) -> Path | None:
-    """The newest whole checkpoint: the average comes last into it, or else `trainer_state.json`, which a kill may cut off."""
+    """The newest complete checkpoint: its last file is the average, or else `trainer_state.json`, which a kill may cut off."""
     paths = sorted(out.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]), reverse=True)
     whole = ((path / EMA).exists() if averaged else _is_json(path / "trainer_state.json") for path in paths)
     return next((path for path, is_whole in zip(paths, whole, strict=False) if is_whole), None)
@@ -200,16 +197,12 @@ def _is_json(path: Path) -> bool:
 
 
 def check_checkpoint(checkpoint: Path, model: MeDiMModel) -> None:
-    """What the Trainer would pass over: a tensor that a checkpoint lacks, and so stays as it is at step 0.
-
-    Raises:
-        UserError: a file is damaged or is not of this model.
-    """
+    """Raises UserError where a file is damaged or a tensor is missing or of another model: the Trainer would pass over it."""
     try:
         for path in sorted(checkpoint.iterdir()):
             if path.suffix in KINDS:
                 refuse_damaged(path)
-        if stored := shapes_in(checkpoint):  # FSDP keeps its own form, and checks it
+        if stored := shapes_in(checkpoint):  # FSDP has its own format, and checks it
             refuse_incomplete(f"checkpoint '{checkpoint}'", shapes_of(model.state_dict()), stored)
     except UserError as error:
         raise UserError(f"{error}; remove that folder to continue from the checkpoint before it") from error
@@ -227,14 +220,14 @@ def fit(
 ) -> tuple[dict[str, float], dict[str, torch.Tensor] | None]:
     """Trains `model` in place from the newest checkpoint in `out`, or from the start; `rows` as of `Draws`.
 
-    In several processes (`torchrun`, `accelerate launch`) each takes its share of every batch.
+    Of several processes (`torchrun`, `accelerate launch`) each takes its share of every batch.
 
     Returns:
-        The final validation bound, and the trained weights where the model's own are spread over processes (FSDP).
+        The final validation bound, and the whole trained weights where the model is sharded over processes (FSDP).
 
     Raises:
-        UserError: the loss or a weight is no number any more; the step and the last finite checkpoint are named.
-        KeyboardInterrupt: Ctrl-C; a checkpoint was saved, and the same call continues from it.
+        UserError: the loss or a weight is not finite; names the step and the last finite checkpoint.
+        KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
     """
     arguments = training_arguments(recipe, out, device)
     model.backbone.set_kernel(recipe.attn_implementation)

@@ -16,8 +16,7 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe
+from medim.training.recipe import ModelRecipe, load_recipe
 from medim.training.train import report_tokenizer, train_model
 
 WRONG = ["48", None, [1], float("nan"), float("inf"), 10**18, -1, 0, 2.5, {"a": 1}, True, [[[[[[[[[[1]]]]]]]]]]]

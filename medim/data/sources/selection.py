@@ -76,7 +76,7 @@ class MixedDataset:
     """Several data sets as one. Training draws follow the weights; every split lists all pairs of all parts, once.
 
     The parts are interleaved in proportion to their sizes, each in its own order, so that the first n pairs of a split
-    represent them all. Which training draw takes which part is `medim.training.mixture`'s, by `weights`.
+    represent them all. Which training draw takes which part is `medim.training.draws`'s, by `weights`.
 
     Where an id, a study or a patient of one part occurs in another, all three of the parts concerned get the prefix
     `<number of the part>:` (from 1), as they name different things.

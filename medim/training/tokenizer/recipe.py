@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from medim.training.recipe_file import Count, Rate, RecipeFields, Seed, Share, Size, Steps, Weight, load_recipe
+from medim.training.recipe import Count, Rate, RecipeFields, Seed, Share, Size, Steps, Weight, load_recipe
 
 SUFFIX = "-tokenizer"
 
@@ -77,5 +77,5 @@ class TokenizerRecipe(RecipeFields):
 
 
 def load_tokenizer_recipe(name_or_path: str | Path, overrides: Sequence[str] = ()) -> TokenizerRecipe:
-    """The tokenizer recipe of a preset (`phantom-tiny`) or a YAML file; see `medim.training.recipe_file.load_recipe`."""
+    """The tokenizer recipe of a preset (`phantom-tiny`) or a YAML file; see `medim.training.recipe.load_recipe`."""
     return load_recipe(TokenizerRecipe, name_or_path, SUFFIX, overrides)

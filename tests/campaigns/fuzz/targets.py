@@ -22,8 +22,7 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe
+from medim.training.recipe import ModelRecipe, load_recipe
 from medim.training.tokenizer.recipe import TokenizerRecipe
 from tasks.adapters.predictions_file import read_predictions
 

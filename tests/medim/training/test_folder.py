@@ -6,8 +6,7 @@ import pytest
 
 from medim.common.errors import UserError
 from medim.common.locks import LOCK, held
-from medim.training.folder import clear_training, configuration_in, remove
-from medim.training.train import claim
+from medim.training.folder import claim, clear_training, configuration_in, remove
 
 MODEL = {"recipe": {"backbone": "smollm2"}, "data": "squares", "data_fingerprint": "1"}
 

@@ -8,8 +8,7 @@ from benchmark.cli import main
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
 from medim.training.planning import plan
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe, presets
+from medim.training.recipe import ModelRecipe, load_recipe, presets
 from medim.training.train import random_config
 
 
@@ -123,7 +122,7 @@ def test_a_recipe_of_the_user_is_planned_with_the_tokenizer_of_what_it_extends(t
     whole.write_text("backbone: {model_type: llama}\nreport_length: 64\nmax_steps: 1\nreport_vocabulary: 300\n")
     told = CliRunner().invoke(main, ["train", "model", "--preset", str(whole), "--dry-run"])
     assert told.exit_code == 2
-    assert "no tokenizer recipe tells" in told.output
+    assert "no tokenizer recipe has" in told.output
 
 
 def test_the_hint_for_what_does_not_fit_names_nothing_that_the_recipe_has():

@@ -3,8 +3,7 @@
 import pytest
 
 from medim.common.errors import UserError
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe
+from medim.training.recipe import ModelRecipe, load_recipe
 from medim.training.tokenizer.recipe import load_tokenizer_recipe
 
 BOTH = {
@@ -32,7 +31,15 @@ MODEL = {
     "ema_decay": ("1", "nan"),
     "lora_alpha": ("inf",),
     "restart_steps": (str(10**20),),
-    "mixture": ("{joint: .inf}", "{joint: .nan}", "{joint: {a: 1}}", "3.5", "{joint: 1e308, independent: 1e308}"),
+    "mixture": (
+        "{joint: 0}",
+        "{joint: -1}",
+        "{joint: .inf}",
+        "{joint: .nan}",
+        "{joint: {a: 1}}",
+        "3.5",
+        "{joint: 1e308, independent: 1e308}",
+    ),
     "backbone": ("3", "[llama]", "null"),
     "attn_implementation": ("3",),
     "bf16": ("2", "maybe"),

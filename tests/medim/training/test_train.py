@@ -19,9 +19,9 @@ from medim.pipeline import MeDiMPipeline
 from medim.tokenizers.image import ImageTokenizer
 from medim.training import train, trainer
 from medim.training.callbacks import MetricsFile, MovingAverage
-from medim.training.recipe import ModelRecipe
-from medim.training.recipe_file import load_recipe
-from medim.training.train import claim, refuse_another, train_model
+from medim.training.folder import claim, refuse_another
+from medim.training.recipe import ModelRecipe, load_recipe
+from medim.training.train import train_model
 
 
 def weights(out):
@@ -241,7 +241,7 @@ def test_mistakes_in_a_recipe_name_the_key_and_the_nearest(squares, recipe_file,
 
 def test_a_backbone_that_a_preset_makes_is_told_with_its_command(squares, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="'runs/mini-liquid' does not exist; this makes it: medim-bench train model"):
+    with pytest.raises(UserError, match="'runs/mini-liquid' does not exist; this trains it: medim-bench train model"):
         train_model("mini-liquid-diffusion", squares, tmp_path / "out", device="cpu")
 
 

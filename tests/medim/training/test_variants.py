@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from medim.common.errors import UserError
 from medim.pipeline import MeDiMPipeline
 from medim.training.callbacks import EMA
-from medim.training.learning_rate import cosine_with_doubling_restarts
+from medim.training.optimization import cosine_with_doubling_restarts
 from medim.training.train import train_model
 
 VARIANTS = {

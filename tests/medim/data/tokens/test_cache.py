@@ -14,7 +14,7 @@ from medim.data.tokens import cache as token_cache
 from medim.data.tokens.cache import TokenSplit, first_sentence, tokenise_split, unigram_nats
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
-from medim.training.mixture import weighted_rows
+from medim.training.draws import weighted_rows
 
 
 @pytest.fixture

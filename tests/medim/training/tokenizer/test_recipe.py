@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from medim.common.errors import UserError
-from medim.training.recipe_file import presets
+from medim.training.recipe import presets
 from medim.training.tokenizer.recipe import SUFFIX, load_tokenizer_recipe
 
 SHIPPED = sorted(presets(SUFFIX))
