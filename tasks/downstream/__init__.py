@@ -1,10 +1,7 @@
-"""Downstream models: what pairs are good for is measured by training these on them.
-
-`DOWNSTREAM` maps a name to a factory `(argument or None, device) -> Downstream`; others register theirs in the entry-point
-group `medim.downstream`.
-"""
+"""Downstream models: what pairs are good for is measured by training these on them."""
 
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import entry_points
 
 from medim.common.errors import UserError, unknown
@@ -14,49 +11,28 @@ __all__ = ["DOWNSTREAM", "Downstream", "Example", "Factory", "FindsLabels", "Fit
 
 ENTRY_POINTS = "medim.downstream"
 Factory = Callable[[str | None, str], Downstream]
+"""`(argument or None, device) -> Downstream`."""
 
 
-def _r2gen(preset: str) -> Factory:
-    def make(argument: str | None, device: str) -> Downstream:
-        from tasks.downstream.r2gen import R2Gen
+def _shipped(name: str, module: str, model: str, takes_argument: bool = False) -> Factory:
+    def factory(argument: str | None, device: str) -> Downstream:
+        if argument is not None and not takes_argument:
+            raise UserError(f"downstream model '{name}' takes no argument, not '{argument}'")
+        home = import_module(f"tasks.downstream.{module}")
+        opened: Downstream = getattr(home, model)(name, home.PRESETS[name], argument, device)
+        return opened
 
-        return R2Gen.of(preset, argument, device)
-
-    return make
-
-
-def _ved(preset: str) -> Factory:
-    def make(argument: str | None, device: str) -> Downstream:
-        from tasks.downstream.vision_encoder_decoder import VisionEncoderDecoder
-
-        return VisionEncoderDecoder.of(preset, argument, device)
-
-    return make
-
-
-def _llava(preset: str) -> Factory:
-    def make(argument: str | None, device: str) -> Downstream:
-        from tasks.downstream.llava import Llava
-
-        return Llava.of(preset, argument, device)
-
-    return make
-
-
-def _classifier(argument: str | None, device: str) -> Downstream:
-    from tasks.downstream.classifier import Classifier
-
-    return Classifier.of("classifier", argument, device)
+    return factory
 
 
 DOWNSTREAM: dict[str, Factory] = {
-    "r2gen": _r2gen("r2gen"),
-    "r2gen-tiny": _r2gen("r2gen-tiny"),
-    "ved": _ved("ved"),
-    "ved-tiny": _ved("ved-tiny"),
-    "llava": _llava("llava"),
-    "llava-tiny": _llava("llava-tiny"),
-    "classifier": _classifier,
+    "r2gen": _shipped("r2gen", "r2gen", "R2Gen", takes_argument=True),
+    "r2gen-tiny": _shipped("r2gen-tiny", "r2gen", "R2Gen"),
+    "ved": _shipped("ved", "vision_encoder_decoder", "VisionEncoderDecoder"),
+    "ved-tiny": _shipped("ved-tiny", "vision_encoder_decoder", "VisionEncoderDecoder"),
+    "llava": _shipped("llava", "llava", "Llava", takes_argument=True),
+    "llava-tiny": _shipped("llava-tiny", "llava", "Llava", takes_argument=True),
+    "classifier": _shipped("classifier", "classifier", "Classifier"),
 }
 
 
@@ -64,8 +40,7 @@ def open_downstream(spec: str, device: str = "cpu") -> Downstream:
     """Opens a downstream model from `NAME` or `NAME:ARGUMENT`.
 
     `r2gen[:FOLDER of a transformers ResNet]` · `r2gen-tiny` · `ved` · `ved-tiny` · `llava:FOLDER of a causal language model` ·
-    `llava-tiny` · `classifier`, and whatever packages register: an entry point of the group `medim.downstream` names a
-    callable `(argument or None, device) -> Downstream`.
+    `llava-tiny` · `classifier`, and what packages register: an entry point of the group `medim.downstream` names a `Factory`.
 
     Raises:
         UserError: an unknown name, or what it needs is missing or not as it should be.

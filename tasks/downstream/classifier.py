@@ -11,14 +11,14 @@ from torch.nn import functional as F
 from medim.common.errors import UserError
 from medim.imaging.images import square, to_tensor
 from tasks.downstream.contract import Example
-from tasks.downstream.fitting import Recipe
-from tasks.downstream.network import Learner
-from tasks.downstream.trained import Trainable
+from tasks.downstream.trainable import Trainable
+from tasks.downstream.training_loop import Learner, Recipe
 from tasks.downstream.visual import Convolutions
 
 SIDE, WIDTH, BATCH = 64, 16, 256
 PLACES = (SIDE // 8) ** 2
 THRESHOLD = 0.5
+PRESETS = {"classifier": Recipe(learning_rate=3e-3, visual_learning_rate=3e-3, weight_decay=0.02)}
 
 
 class ClassifierNetwork(Learner):
@@ -42,11 +42,7 @@ class ClassifierNetwork(Learner):
 
 
 class FindingClassifier:
-    """A trained classifier (`contract.FindsLabels`): labels with a probability of at least one half.
-
-    Attributes:
-        labels: all that occurred in training or validation.
-    """
+    """A trained classifier (`contract.FindsLabels`): those of its `labels` with a probability of at least one half."""
 
     def __init__(
         self, network: ClassifierNetwork, labels: Sequence[str], name: str, fingerprint: str, settings: Mapping[str, Any]
@@ -73,12 +69,8 @@ class FindingClassifier:
 class Classifier(Trainable[ClassifierNetwork]):
     """A convolutional classifier trained on the examples' findings; their reports are not read."""
 
-    @classmethod
-    def of(cls, name: str, argument: str | None, device: str) -> "Classifier":
-        """The classifier; there is no argument."""
-        if argument is not None:
-            raise UserError(f"downstream model '{name}' takes no argument, not '{argument}'")
-        return cls(name, SIDE, Recipe(learning_rate=3e-3, visual_learning_rate=3e-3, weight_decay=0.02), device)
+    def __init__(self, name: str, recipe: Recipe, argument: None, device: str) -> None:
+        super().__init__(name, SIDE, recipe, device)
 
     def describe(self) -> dict[str, Any]:
         return {"architecture": "Convolutions", "width": WIDTH, "threshold": THRESHOLD}

@@ -16,9 +16,8 @@ class Example:
 
     Attributes:
         id: unique among the examples.
-        patient: whose it is; a synthetic pair has one of its own.
+        patient: a synthetic pair is a patient of its own.
         image: an RGB picture, or the path of one, which is opened when its turn comes.
-        report: the text.
         findings: labels present; None where they are not known.
     """
 
@@ -29,21 +28,12 @@ class Example:
     findings: frozenset[str] | None = None
 
     def picture(self) -> Image.Image:
-        """The image, decoded.
-
-        Raises:
-            UserError: it cannot be read.
-        """
+        """The image, decoded. Raises UserError where it cannot be read."""
         return read_image(self.image) if isinstance(self.image, Path) else self.image
 
 
 class Fitted(Protocol):
-    """A trained downstream model.
-
-    Attributes:
-        name: as of the `Downstream` that it comes from.
-        fingerprint: hash of the weights and of all else that its answers follow from.
-    """
+    """A trained downstream model. `fingerprint` hashes its weights and all else that its answers follow from."""
 
     @property
     def name(self) -> str: ...
@@ -72,11 +62,7 @@ class FindsLabels(Fitted, Protocol):
 
 
 class Downstream(Protocol):
-    """A model that can be trained on pairs, in one fixed configuration.
-
-    Attributes:
-        name: as on the leaderboard.
-    """
+    """A model that can be trained on pairs, in one fixed configuration. `name` is that on the leaderboard."""
 
     @property
     def name(self) -> str: ...
@@ -94,13 +80,11 @@ class Downstream(Protocol):
     ) -> Fitted:
         """Trains from scratch for exactly `steps` optimiser steps, however many examples there are.
 
-        The weights returned are those of the lowest validation loss. The result depends on the examples, `steps`, `seed`,
-        `augment` and `evaluate_every` alone. The same call continues a run that was killed from its newest checkpoint in
-        `out`, and returns at once what has been trained already.
+        The weights returned are those of the lowest validation loss; nothing else is learned from `validation`. The result
+        depends on the examples, `steps`, `seed`, `augment` and `evaluate_every` alone. The same call continues a run that was
+        killed, and returns at once what has been trained already.
 
         Args:
-            train: at least one example.
-            validation: at least one; they choose the step, and nothing is learned from them.
             out: folder of checkpoint, curve (`metrics.jsonl`) and trained model.
             augment: show each training image turned, shifted and in another brightness every time; never mirrored.
             evaluate_every: steps between two evaluations; a tenth of `steps` by default. The last step is always evaluated.

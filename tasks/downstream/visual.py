@@ -1,10 +1,10 @@
 """Visual extractors: an image as a set of patch features, from scratch, EfficientNet-Lite0, or a ResNet in a folder."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
+from transformers import ResNetConfig, ResNetModel
 
 from medim.common.errors import UserError, foreign
 from medim.common.files import read_mapping
@@ -39,9 +39,12 @@ class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.branch = nn.Sequential(
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(width // 8, width), nn.ReLU(inplace=True),
-            nn.Conv2d(width, width, 3, padding=1, bias=False), nn.GroupNorm(width // 8, width),
-        )  # fmt: skip
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.GroupNorm(width // 8, width),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.GroupNorm(width // 8, width),
+        )
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         return torch.relu(maps + self.branch(maps))
@@ -62,7 +65,7 @@ class EfficientNetPatches(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        from medim.perception.efficientnet import EfficientNetLite0Features
+        from medim.perception.efficientnet import EfficientNetLite0Features  # lazy: scoring
 
         self.network = EfficientNetLite0Features().network.requires_grad_(True)
 
@@ -76,23 +79,12 @@ class EfficientNetPatches(nn.Module):
 class ResNetPatches(nn.Module):
     """A transformers ResNet: images (B, 3, S, S) -> (B, (S / 32)^2, C); ResNet-101 of 224 px gives (B, 49, 2048).
 
-    Args:
-        network: a `ResNetModel`.
+    Raises:
+        UserError: the folder holds no ResNet in transformers' form.
     """
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, folder: str) -> None:
         super().__init__()
-        self.network, self.features = network, int(network.config.hidden_sizes[-1])
-
-    @classmethod
-    def from_pretrained(cls, folder: str) -> "ResNetPatches":
-        """From a local folder in transformers' form.
-
-        Raises:
-            UserError: it is no folder of a ResNet.
-        """
-        from transformers import ResNetConfig, ResNetModel
-
         if not Path(folder).is_dir():
             raise UserError(f"visual extractor: '{folder}' is no folder of a transformers ResNet")
         what = f"visual extractor '{folder}'"
@@ -101,8 +93,8 @@ class ResNetPatches(nn.Module):
             raise UserError(f"{what} holds no ResNet")
         with foreign(what):
             config = ResNetConfig.from_dict(values)
-        network, _ = load(ResNetModel, folder, what, without_heads=True, config=config, use_safetensors=True)
-        return cls(network)
+        self.network, _ = load(ResNetModel, folder, what, without_heads=True, config=config, use_safetensors=True)
+        self.features = int(config.hidden_sizes[-1])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps = self.network(normalised(images, _MEAN, _DEVIATION)).last_hidden_state
@@ -116,5 +108,5 @@ def open_visual(kind: str, width: int, argument: str | None) -> nn.Module:
         UserError: weights are missing or not as they should be.
     """
     if argument is not None:
-        return ResNetPatches.from_pretrained(argument)
+        return ResNetPatches(argument)
     return Convolutions(width) if kind == "convolutions" else EfficientNetPatches()

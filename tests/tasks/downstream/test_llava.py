@@ -6,13 +6,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from medim.common.errors import UserError
-from tasks.downstream.llava import PRESETS, LanguageModelTokenizer, Llava, LlavaNetwork, Writing, _small
-from tasks.downstream.words import END
+from tasks.downstream.llava import PRESETS, LanguageModelTokenizer, Llava, LlavaNetwork
+from tasks.downstream.report_models import END
 
-SMALL = replace(
-    PRESETS["llava-tiny"], side=32, visual_width=8, width=16, heads=2, layers=1, threshold=1, longest=24,
-    recipe=replace(PRESETS["llava-tiny"].recipe, batch_size=16, learning_rate=1e-2, visual_learning_rate=1e-2),
-)  # fmt: skip
+RECIPE = replace(PRESETS["llava-tiny"].recipe, batch_size=16, learning_rate=1e-2, visual_learning_rate=1e-2)
+SIZES = {"side": 32, "visual_width": 8, "width": 16, "heads": 2, "layers": 1, "threshold": 1, "longest": 24}
+SMALL = replace(PRESETS["llava-tiny"], **SIZES, recipe=RECIPE)
 WORDS = ["the", "sign", "shows", "amber", "blue", "coral", "dune", "report", "of", "this", "image", "Write", "The", "."]
 
 
@@ -61,28 +60,34 @@ def test_a_long_report_keeps_its_beginning(language_model):
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return LlavaNetwork(SMALL, _small(SMALL, 9), end=8, prompt=[2, 5], unknown=8).eval()
+    return Llava("small", SMALL, None, "cpu").build(9).eval()
 
 
-def test_a_token_at_a_time_gives_what_all_at_once_gives(network):
-    images, ids = torch.randn(3, 3, 32, 32), torch.randint(1, 8, (3, 6))
-    ids[:, 0] = END
+def test_one_beam_writes_the_most_likely_token_each_time_and_never_unk(network):
+    network.preset = replace(SMALL, beams=1, longest=6)
+    images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
-        rows = torch.cat([network.prefix(images), network.language_model.get_input_embeddings()(network.own(ids))], 1)
-        expected = network._ours(network.language_model(inputs_embeds=rows).logits[:, -6:])
-        expected[..., 8] = float("-inf")
-        writing = Writing(network, images)
-        for place in range(6):
-            assert torch.allclose(writing.step(ids[:, place]), expected[:, place].log_softmax(-1), atol=1e-4)
-            if place == 2:
-                order = torch.tensor([1, 1, 0])
-                writing.select(order)
-                ids, expected = ids[order], expected[order]
+        for parameter in network.language_model.model.layers.parameters():
+            parameter.mul_(20)
+        written = network.write(images)
+        expected = [[] for _ in images]
+        for row, image in zip(expected, images[:, None], strict=True):
+            while len(row) < 6:
+                rows = network.rows(image, torch.tensor([[END, *row]]))
+                logits = network.ours(network.language_model(inputs_embeds=rows).logits[0, -1])
+                logits[8] = float("-inf")  # <unk>
+                if (token := int(logits.argmax())) == END:
+                    break
+                row.append(token)
+    assert written == expected
+    assert any(written)
 
 
 def test_ids_and_the_end_are_the_language_models(network):
-    assert network.own(torch.tensor([END, 1, 8])).tolist() == [8, 0, 7]
-    logits = network._ours(torch.arange(9.0)[None])
+    embed = network.language_model.get_input_embeddings()
+    rows = network.rows(torch.randn(1, 3, 32, 32), torch.tensor([[END, 1, 8]]))
+    assert rows[0, -3:].equal(embed(torch.tensor([8, 0, 7])))
+    logits = network.ours(torch.arange(9.0)[None])
     assert logits[0].tolist() == [8, 0, 1, 2, 3, 4, 5, 6, 7, float("-inf")]
 
 
@@ -96,7 +101,7 @@ def test_the_loss_sees_image_and_text(network):
 
 
 def test_a_frozen_extractor_is_not_trained(network):
-    frozen = LlavaNetwork(replace(SMALL, frozen=True), _small(SMALL, 9), 8, [], None)
+    frozen = LlavaNetwork(replace(SMALL, frozen=True), network.language_model, 8, [], None)
     assert not any(parameter.requires_grad for parameter in frozen.visual.parameters())
     assert all(parameter.requires_grad for parameter in network.visual.parameters())
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from medim.common.errors import UserError
-from tasks.downstream import fitting
+from tasks.downstream import training_loop
 from tasks.downstream.r2gen import R2Gen
-from tasks.downstream.trained import MODEL, hash_of_examples
+from tasks.downstream.trainable import MODEL, hash_of_examples
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def once(small, examples, tmp_path):
 
 def test_what_is_trained_is_not_trained_again(once, monkeypatch):
     first = once()
-    monkeypatch.setattr(fitting, "_step", None)
+    monkeypatch.setattr(training_loop, "_step", None)
     again = once()
     assert again.fingerprint == first.fingerprint
     assert again.settings() == first.settings()

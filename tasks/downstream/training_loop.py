@@ -2,26 +2,43 @@
 
 import json
 import math
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import nn
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, write_text, writes_into
 from medim.common.streams import stream
+from medim.imaging.images import square
 from medim.weights.files import read_state
 from medim.weights.loading import fill
-from tasks.downstream.network import Learner
-from tasks.downstream.pictures import Pictures, augmented
+from tasks.downstream.contract import Example
 
 WEIGHTS, CHECKPOINT, CURVE = "model.safetensors", "checkpoint.pt", "metrics.jsonl"
+MEMORY = 1 << 30
+"""Bytes of decoded images that are kept; more are read again whenever their turn comes."""
+TURN, SHIFT, GAIN = np.deg2rad(5.0), 0.05, 0.1
+"""Augmentation: largest rotation in radians, shift as a share of the side, relative change of brightness."""
+
+
+class Learner(nn.Module, ABC):
+    """A network that learns from images and targets. `visual` reads the images; it may have a learning rate of its own."""
+
+    visual: nn.Module
+
+    @abstractmethod
+    def loss(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed loss and the number of terms, of images (B, 3, S, S) in [-1, 1] and their targets (B, ...)."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +52,7 @@ class Recipe:
             100 epochs with a step at 50.
         clip: largest `norm` of the gradient, or largest `value` of each of its elements.
         autocast: matrix products in bfloat16, which pays for networks wider than the tiny ones.
-        evaluations: how often validation is looked at, where `fit` is not told.
+        evaluations: how often validation is looked at by default.
     """
 
     batch_size: int = 32
@@ -49,21 +66,57 @@ class Recipe:
     evaluations: int = 10
 
 
-@dataclass(frozen=True)
-class Material:
-    """Images with what is to be learned of them: `targets` (N, ...), a row for each of the pictures."""
+class Pictures:
+    """The images of examples as uint8 of side `side`, in RGB, padded to a square (`medim.imaging.images.square`)."""
+
+    def __init__(self, examples: Sequence[Example], side: int) -> None:
+        self.examples, self.side = examples, side
+        keep = len(examples) if len(examples) * 3 * side * side <= MEMORY else 0
+        self._kept = np.empty((keep, side, side, 3), np.uint8)
+        self._known = np.zeros(keep, bool)
+
+    def rows(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
+        """Images (B, 3, side, side), float32 in [-1, 1]. Raises UserError where one cannot be read."""
+        pixels = np.stack([self._pixels(int(index)) for index in indices])
+        return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+    def _pixels(self, index: int) -> np.ndarray:
+        if index < len(self._known) and self._known[index]:
+            return self._kept[index]
+        pixels = np.asarray(square(self.examples[index].picture(), self.side))
+        if index < len(self._known):
+            self._kept[index], self._known[index] = pixels, True
+        return pixels
+
+
+class Material(NamedTuple):
+    """Images with what is to be learned of them: `targets` (N, ...), a row for each picture."""
 
     pictures: Pictures
     targets: torch.Tensor
 
-    def batches(self, size: int) -> Iterator[np.ndarray]:
-        """Rows in order, `size` at a time."""
-        yield from (np.arange(start, min(start + size, len(self.targets))) for start in range(0, len(self.targets), size))
+
+def augmented(images: torch.Tensor, seed: int, first: int) -> torch.Tensor:
+    """Images (B, 3, H, W) in [-1, 1], each turned about its centre, shifted and brightened or darkened a little.
+
+    Never mirrored: left and right matter. What a turn or shift brings into view repeats the edge.
+
+    Args:
+        first: number of the first image among all that a training shows; the draws of an image depend on it and `seed` alone.
+    """
+    draws = np.stack([stream(seed, 2, first + row).uniform(-1, 1, 4) for row in range(len(images))])
+    turn, gain = TURN * draws[:, 0], torch.from_numpy(1 + GAIN * draws[:, 3]).to(images)
+    shift = 2 * SHIFT * draws[:, 1:3]  # of coordinates that go from -1 to 1
+    cos, sin = np.cos(turn), np.sin(turn)
+    affine = np.stack([np.stack([cos, -sin, shift[:, 0]], 1), np.stack([sin, cos, shift[:, 1]], 1)], 1)  # (B, 2, 3)
+    grid = F.affine_grid(torch.from_numpy(affine).to(images), list(images.shape), align_corners=False)
+    moved = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return ((moved + 1) * gain[:, None, None, None] - 1).clamp_(-1, 1)
 
 
 @contextmanager
-def own_randomness(device: str, *key: int) -> Iterator[None]:
-    """torch's global generators, which initialisation and dropout draw from: seeded with `key` inside, as before outside."""
+def seeded(device: str, *key: int) -> Iterator[None]:
+    """torch's global generators, which initialisation and dropout draw from: seeded with `key` inside, untouched outside."""
     with torch.random.fork_rng(devices=[torch.cuda.current_device()] if device.startswith("cuda") else []):
         torch.manual_seed(int(stream(*key).integers(2**62)))
         yield
@@ -105,35 +158,38 @@ def fit_network(
         optimizer.load_state_dict(saved["optimizer"])
         scheduler.load_state_dict(saved["scheduler"])
         state = saved["state"]
-    seen: list[float] = []
+    losses: list[float] = []
     for step in tqdm(range(state["step"], steps), title, initial=state["step"], total=steps, leave=False):
-        seen.append(_step(network, train, recipe, optimizer, seed, step, device, augment))
+        losses.append(_step(network, train, recipe, optimizer, seed, step, device, augment))
         scheduler.step()
         if (step + 1) % every and step + 1 != steps:
             continue
         loss = evaluate(network, validation, recipe, device)
-        broken = next((at for at, value in enumerate(seen, state["step"] + 1) if not math.isfinite(value)), None)
-        if broken is not None or not math.isfinite(loss):
-            what = (
-                f"validation_loss is {loss} at step {step + 1}" if broken is None else f"the loss is no number at step {broken}"
-            )
-            kept = f"'{out / CHECKPOINT}' holds step {state['step']}" if state["step"] else "no checkpoint was saved before"
-            raise UserError(f"{title}: the training broke down: {what}; {kept}; a lower learning rate may help")
-        line = {"step": step + 1, "train_loss": sum(seen) / len(seen), "validation_loss": loss}
+        _refuse_broken(losses, loss, state["step"], step + 1, out, title)
+        line = {"step": step + 1, "train_loss": sum(losses) / len(losses), "validation_loss": loss}
         state = {**state, "step": step + 1, "curve": [*state["curve"], line]}
-        seen = []
-        if loss < state["best"]:
-            state |= {"best": loss, "best_step": step + 1}
-            with writes_into(out), atomic_path(out / WEIGHTS) as temporary:
-                weights = network.state_dict()  # copies: parameters that a network ties share their memory
-                save_file(
-                    {key: value.clone(memory_format=torch.contiguous_format) for key, value in weights.items()}, temporary
-                )
-        write_text(out / CURVE, "".join(f"{json.dumps(line)}\n" for line in state["curve"]))
-        with writes_into(out), atomic_path(out / CHECKPOINT) as temporary:
-            parts = {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()}
-            torch.save({"state": state, **parts}, temporary)
+        losses = []
+        with writes_into(out):
+            if loss < state["best"]:
+                state |= {"best": loss, "best_step": step + 1}
+                with atomic_path(out / WEIGHTS) as temporary:  # clones: parameters that a network ties share their memory
+                    weights = network.state_dict().items()
+                    save_file({key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in weights}, temporary)
+            write_text(out / CURVE, "".join(f"{json.dumps(line)}\n" for line in state["curve"]))
+            with atomic_path(out / CHECKPOINT) as temporary:
+                parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+                torch.save({"state": state, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
     return {"best_step": state["best_step"], "validation_loss": state["best"], "curve": state["curve"]}
+
+
+def _refuse_broken(losses: Sequence[float], validation_loss: float, saved: int, step: int, out: Path, title: str) -> None:
+    """A UserError where a loss since the checkpoint of step `saved`, or that of the validation at `step`, is not finite."""
+    broken = next((at for at, loss in enumerate(losses, saved + 1) if not math.isfinite(loss)), None)
+    if broken is None and math.isfinite(validation_loss):
+        return
+    what = f"the loss is no number at step {broken}" if broken else f"validation_loss is {validation_loss} at step {step}"
+    kept = f"'{out / CHECKPOINT}' holds step {saved}" if saved else "no checkpoint was saved before"
+    raise UserError(f"{title}: the training broke down: {what}; {kept}; a lower learning rate may help")
 
 
 @torch.no_grad()
@@ -141,9 +197,9 @@ def evaluate(network: Learner, material: Material, recipe: Recipe, device: str) 
     """Mean loss per token or label over all of the material, in nats."""
     network.eval()
     total, terms = 0.0, 0
-    for rows in material.batches(4 * recipe.batch_size):
+    for rows in torch.arange(len(material.targets)).split(4 * recipe.batch_size):
         with _autocast(recipe, device):
-            images, targets = material.pictures.rows(rows).to(device), material.targets[rows].to(device)
+            images, targets = material.pictures.rows(rows.numpy()).to(device), material.targets[rows].to(device)
             loss, count = network.loss(images, targets)
         total, terms = total + float(loss), terms + int(count)
     return total / terms
@@ -166,23 +222,21 @@ def _step(
     device: str,
     augment: bool,
 ) -> float:
-    """One optimiser step; the mean loss of its batch."""
+    """One optimiser step; returns the mean loss of its batch."""
     rows = rows_of_step(len(train.targets), recipe.batch_size, seed, step)
     images, targets = train.pictures.rows(rows).to(device), train.targets[rows].to(device)
     if augment:
         images = augmented(images, seed, step * recipe.batch_size)
     network.train()
-    with own_randomness(device, seed, 3, step), _autocast(recipe, device):
+    with seeded(device, seed, 3, step), _autocast(recipe, device):
         total, count = network.loss(images, targets)
     loss = total / count
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     how, limit = recipe.clip
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if how == "norm":
-        torch.nn.utils.clip_grad_norm_(parameters, limit)
-    else:
-        torch.nn.utils.clip_grad_value_(parameters, limit)
+    clip = torch.nn.utils.clip_grad_norm_ if how == "norm" else torch.nn.utils.clip_grad_value_
+    clip(parameters, limit)
     optimizer.step()
     return float(loss.detach())
 

@@ -14,9 +14,7 @@ from medim.common.files import hash_files, hash_of, read_mapping, write_json, wr
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
 from tasks.downstream.contract import Example, Fitted
-from tasks.downstream.fitting import CHECKPOINT, WEIGHTS, Material, Recipe, fit_network, own_randomness
-from tasks.downstream.network import Learner
-from tasks.downstream.pictures import Pictures
+from tasks.downstream.training_loop import CHECKPOINT, WEIGHTS, Learner, Material, Pictures, Recipe, fit_network, seeded
 
 RUN, MODEL = "run.json", "model.json"
 
@@ -27,7 +25,6 @@ class Trainable(ABC, Generic[N]):
     """A downstream model of one architecture (`tasks.downstream.contract.Downstream`).
 
     Attributes:
-        name: as on the leaderboard.
         side: of the images that the network is shown, in pixels.
     """
 
@@ -71,30 +68,19 @@ class Trainable(ABC, Generic[N]):
         if steps < 1 or (evaluate_every is not None and evaluate_every < 1):
             raise UserError(f"{self.name}: steps and evaluate_every must be at least 1, not {steps} and {evaluate_every}")
         out = Path(out)
-        run = {
-            **self._configuration(),
-            "steps": steps, "seed": seed, "augment": augment, "evaluate_every": evaluate_every,
-            "train": {"n": len(train), "hash": hash_of_examples(train)},
-            "validation": {"n": len(validation), "hash": hash_of_examples(validation)},
-        }  # fmt: skip
+        length = {"steps": steps, "seed": seed, "augment": augment, "evaluate_every": evaluate_every}
+        sets = {"train": train, "validation": validation}
+        hashes = {name: {"n": len(examples), "hash": hash_of_examples(examples)} for name, examples in sets.items()}
+        run = {**self._configuration(), **length, **hashes}
         _claim(out, run)
         if not (out / MODEL).is_file():
             known = self.read(train, validation)
-            with own_randomness(self.device, seed, 0):
+            with seeded(self.device, seed, 0):
                 network = self.network(known)
+            shown, held_out = (Material(Pictures(some, self.side), self.targets(some, known)) for some in (train, validation))
             with writes_into(out):
                 reached = fit_network(
-                    network,
-                    Material(Pictures(train, self.side), self.targets(train, known)),
-                    Material(Pictures(validation, self.side), self.targets(validation, known)),
-                    self.recipe,
-                    steps=steps,
-                    seed=seed,
-                    out=out,
-                    device=self.device,
-                    augment=augment,
-                    evaluate_every=evaluate_every,
-                    title=self.name,
+                    network, shown, held_out, self.recipe, **length, out=out, device=self.device, title=self.name
                 )
             parameters = sum(parameter.numel() for parameter in network.parameters())
             write_json(out / MODEL, {**run, "known": known, "reached": reached, "parameters": parameters})
@@ -110,19 +96,19 @@ class Trainable(ABC, Generic[N]):
         if not (out / MODEL).is_file():
             raise UserError(f"'{out / MODEL}' is missing: no finished training of {self.name}")
         model = read_mapping(out / MODEL)
+        damaged = f"'{out}' holds no whole model of {self.name}"
         try:
-            known, mine = model["known"], {key: model[key] for key in ("model", "recipe")}
-            if mine != json.loads(json.dumps(self._configuration())):
+            known, configuration = model["known"], {key: model[key] for key in ("model", "recipe")}
+            if configuration != json.loads(json.dumps(self._configuration())):
                 raise UserError(f"{out / MODEL}: the model of another configuration than {self.name}'s")
-            with own_randomness(self.device, 0):  # what is drawn is overwritten
+            with seeded(self.device, 0):  # what is drawn is overwritten
                 network = self.network(known)
         except (ValueError, KeyError, RuntimeError) as error:
-            first = str(error).strip().split("\n")[0]
-            raise UserError(f"'{out}' holds no whole model of {self.name}: {first}") from error
-        with named(f"'{out}' holds no whole model of {self.name}"):
+            raise UserError(f"{damaged}: {str(error).strip().splitlines()[0]}") from error
+        with named(damaged):
             fill(network, read_tensors(out / WEIGHTS), WEIGHTS)
         settings = {key: value for key, value in model.items() if key not in ("known", "reached")}
-        settings |= {"best_step": model["reached"]["best_step"], "validation_loss": model["reached"]["validation_loss"]}
+        settings |= {key: model["reached"][key] for key in ("best_step", "validation_loss")}
         fingerprint = hash_of([hash_files(out / WEIGHTS), known, model["model"]])
         return self.fitted(network.to(self.device).eval(), known, fingerprint, settings)
 
@@ -146,11 +132,7 @@ def hash_of_examples(examples: Sequence[Example]) -> str:
 
 
 def _claim(out: Path, run: dict[str, Any]) -> None:
-    """Marks `out` as the folder of this run.
-
-    Raises:
-        UserError: it is that of another.
-    """
+    """Marks `out` as the folder of this run; a UserError where it is that of another."""
     wanted = json.loads(json.dumps(run))
     if not (out / RUN).is_file():
         write_json(out / RUN, run)

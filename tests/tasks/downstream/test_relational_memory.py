@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tasks.downstream.memory import Attention, LayerNorm, MemoryLayerNorm, RelationalMemory, sinusoids
+from tasks.downstream.relational_memory import Attention, LayerNorm, MemoryLayerNorm, RelationalMemory, sinusoids
 
 
 def of(linear: torch.nn.Linear, rows: np.ndarray) -> np.ndarray:
