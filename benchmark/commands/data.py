@@ -1,20 +1,34 @@
 """`medim-bench data`: prepare, check and show a data set."""
 
+import json
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import click
 
-from benchmark import DONE, WITH_FAILURES
+from benchmark import DONE, STOPPED, WITH_FAILURES
 from benchmark.cli import NearestGroup
-from benchmark.commands.options import NearestChoice, limit_option, out_option, overwrite_option, seed_option, set_option
+from benchmark.options import FILE, FOLDER, NearestChoice, Option, Out, Overwrite, Seed, setting, with_options
+from medim.common.errors import UserError, unknown
 from medim.data.checks.report import ALLOWABLE
 
 if TYPE_CHECKING:
+    from benchmark.sampling.sheets import Card
     from medim.data.archives.prepare import Plan
+    from medim.data.dataset import PairDataset
+    from medim.tokenizers.report import ReportTokenizer
+
+ALL = "all"
+CHECK, READ, FAILURES = "check.json", ".check.read", "failures.jsonl"
+FEW = 8
+"""Entries of a fact that are printed; longer ones stand in the manifest."""
+WORTH_WORKERS = 2000
+"""Pairs; starting a worker takes seconds."""
+_LEAKS = NearestChoice("leakage to allow", ALLOWABLE)
+_PRESET = "A named set of the archive's options (mimic-cxr: paper, r2gen)."
+_TO_FILE = "Write them there, as CSV where the name ends in .csv.  [default: print JSON lines]"
 
 
 @click.group(cls=NearestGroup, short_help="Prepare, check and show a data set.")
@@ -24,23 +38,23 @@ def data() -> None:
 
 @data.command(short_help="Turn a downloaded archive into a folder with pairs.jsonl.")
 @click.argument("name")
-@click.option("--root", required=True, metavar="DIR", type=click.Path(path_type=Path), help="Where the archive lies.")
-@out_option()
-@click.option("--preset", metavar="NAME", help="A named set of the archive's options (mimic-cxr: paper, r2gen).")
-@set_option("An option of the archive; `medim-bench data options NAME` lists them.")
-@click.option("--workers", type=click.IntRange(min=0), default=os.cpu_count, help="Processes that read pictures.")
-@click.option("--longest-side", type=click.IntRange(min=0), default=512, show_default=True, help="Pixels; 0 keeps every size.")
-@click.option("--format", "form", type=click.Choice(["png", "jpeg"]), default="png", show_default=True, help="Of the pictures.")
-@click.option(
-    "--max-pixels", type=click.IntRange(min=1), metavar="N", help="Refuse larger pictures by their header; 8192 x 8192."
-)
-@limit_option("Only the first N pairs of the archive.")
-@click.option("--dry-run", is_flag=True, help="Count pairs, estimate the disk space, write nothing.")
-@overwrite_option()
+@with_options
 def prepare(
-    name: str, root: Path, out: Path, preset: str | None, overrides: dict[str, str], workers: int, longest_side: int,
-    form: Literal["png", "jpeg"], max_pixels: int | None, limit: int | None, dry_run: bool, overwrite: bool,
-) -> None:  # fmt: skip
+    name: str,
+    root: Annotated[Path, Option("Where the archive lies.", metavar="DIR")],
+    out: Out,
+    preset: Annotated[str | None, Option(_PRESET, metavar="NAME")] = None,
+    overrides: Annotated[dict[str, str], setting("An option of the archive; `medim-bench data options NAME` lists them.")] = {},  # noqa: B006  # read alone
+    workers: Annotated[int, Option("Processes that read pictures.  [default: one for each core]", low=0)] = os.cpu_count() or 1,
+    longest_side: Annotated[int, Option("Pixels; 0 keeps every size.", low=0)] = 512,
+    form: Annotated[Literal["png", "jpeg"], Option("Of the pictures.", "--format", kind="format")] = "png",
+    max_pixels: Annotated[
+        int | None, Option("Refuse larger pictures by their header; 8192 x 8192.", metavar="N", low=1)
+    ] = None,
+    limit: Annotated[int | None, Option("Only the first N pairs of the archive.", metavar="N", low=1)] = None,
+    dry_run: Annotated[bool, Option("Count pairs, estimate the disk space, write nothing.")] = False,
+    overwrite: Overwrite = False,
+) -> int:
     """Turns a downloaded archive into a folder that every other verb takes as --data.
 
     NAME: mimic-cxr, pathgen, openi, r2gen, folder, llava, hub, or an adapter of your own (entry point medim.archives).
@@ -57,7 +71,7 @@ def prepare(
     preparation = Preparation(archive, out, Storage(longest_side, form), workers, limit)
     if dry_run:
         click.echo("\n".join(describe(preparation.dry_plan())))
-        return
+        return DONE
     with preparation.claimed(overwrite):
         if preparation.finished:
             click.echo(f"'{out}' is prepared already")
@@ -71,11 +85,8 @@ def prepare(
     )
     if prepared.failures:
         click.echo(f"{prepared.failures} lost: see {out / 'failures.jsonl'}; the first: {prepared.first}", err=True)
-        sys.exit(WITH_FAILURES)
-
-
-FEW = 8
-"""Entries of a fact that are printed; longer ones stand in the manifest."""
+        return WITH_FAILURES
+    return DONE
 
 
 def describe(plan: "Plan") -> Iterator[str]:
@@ -115,50 +126,131 @@ def options_(name: str) -> None:
 
 @data.command(short_help="Find what is wrong with a data set.")
 @click.argument("name", metavar="DATA")
-@click.option("--model", metavar="NAME|DIR|HUB-ID", help="Hold the reports against this model's tokenizer and length.")
-@click.option("--tokenizer", metavar="DIR", type=click.Path(path_type=Path), help="Or against a report tokenizer.")
-@click.option("--model-length", type=click.IntRange(min=2), metavar="N", help="Tokens (without a tokenizer: words) it holds.")
-@click.option("--resolution", type=click.IntRange(min=1), metavar="N", help="Name the pictures that are smaller.")
-@click.option(
-    "--allow", multiple=True, type=NearestChoice("leakage to allow", ALLOWABLE), help="This leak is meant; repeatable."
-)
-@limit_option("Read only the first N pairs of each split (synthetic sets: 2000).")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that read; 0 reads in this one.")
-@out_option(required=False, help="Folder for check.json and failures.jsonl; with it a stopped check continues.")
+@with_options
 def check(
-    name: str, model: str | None, tokenizer: Path | None, model_length: int | None, resolution: int | None,
-    allow: tuple[str, ...], limit: int | None, workers: int | None, out: Path | None,
-) -> None:  # fmt: skip
+    name: str,
+    model: Annotated[
+        str | None, Option("Hold the reports against this model's tokenizer and length.", metavar="NAME|DIR|HUB-ID")
+    ] = None,
+    tokenizer: Annotated[Path | None, Option("Or against a report tokenizer.", metavar="DIR")] = None,
+    model_length: Annotated[int | None, Option("Tokens (without a tokenizer: words) it holds.", metavar="N", low=2)] = None,
+    resolution: Annotated[int | None, Option("Name the pictures that are smaller.", metavar="N", low=1)] = None,
+    limit: Annotated[
+        int | None, Option("Read only the first N pairs of each split (synthetic sets: 2000).", metavar="N", low=1)
+    ] = None,
+    allow: Annotated[tuple[str, ...], Option("This leak is meant; repeatable.", type=_LEAKS)] = (),
+    workers: Annotated[int | None, Option("Processes that read; 0 reads in this one.", low=0)] = None,
+    out: Annotated[
+        Path | None,
+        Option("Folder for check.json and failures.jsonl; with it a stopped check continues.", metavar="DIR", type=FOLDER),
+    ] = None,
+) -> int:
     """Reads every pair of a data set and reports unreadable pictures, empty, repeated and damaged reports, patients and copied
     images that cross splits, statistics of texts and pictures, reports that a model would cut, and terms.
 
     DATA is a registered data set or a folder with pairs.jsonl. Exit status 2: something leaks between splits and --allow
     does not name it; 3: some pairs cannot be read.
     """
-    from benchmark.data.check import check_and_print
+    from medim.common.files import write_json, write_text
+    from medim.data.checks.check import check_dataset, open_for_check
+    from medim.data.checks.kept import Kept
+    from medim.pair import SPLITS
 
-    sys.exit(check_and_print(name, model, tokenizer, model_length, resolution, allow, limit, workers, out))
+    measure, lengths = _measure(model, tokenizer, model_length)
+    dataset = open_for_check(name)
+    if workers is None:
+        size = sum(min(dataset.size(split), limit or dataset.size(split)) for split in SPLITS)
+        workers = (os.cpu_count() or 1) if size >= WORTH_WORKERS else 0
+    kept = None if out is None else Kept(out / READ, dataset, measure)
+    report = check_dataset(
+        dataset, limit=limit, tokenizer=measure, lengths=lengths, resolution=resolution, workers=workers, kept=kept,
+        progress=True,
+    )  # fmt: skip
+    for line in report.lines(allow):
+        click.echo(line)
+    if out is not None and kept is not None:
+        write_json(out / CHECK, report.to_json(allow))
+        if report.failures:
+            lines = [json.dumps({"item": item, "reason": reason}, ensure_ascii=False) for item, reason in report.failures]
+            write_text(out / FAILURES, "\n".join(lines) + "\n")
+        else:
+            (out / FAILURES).unlink(missing_ok=True)
+        kept.forget()
+    if leaks := report.leaks(allow):
+        kinds = ", ".join(leak.kind for leak in leaks)
+        click.echo(f"{name}: {kinds}: scores on this set cannot be trusted; mend the splits, or name what is meant", err=True)
+        return STOPPED
+    if report.failures:
+        where = f": {out / FAILURES}" if out is not None else "; --out DIR lists them"
+        click.echo(f"{len(report.failures)} {'pair' if len(report.failures) == 1 else 'pairs'} cannot be read{where}", err=True)
+        return WITH_FAILURES
+    return DONE
+
+
+def _measure(
+    model: str | None, tokenizer: Path | None, model_length: int | None
+) -> tuple["ReportTokenizer | None", tuple[int, ...]]:
+    """What reports are measured with, and the lengths that they are held against."""
+    from medim.data.checks.check import LENGTHS
+
+    if model is None and tokenizer is None:
+        return None, (model_length,) if model_length else LENGTHS
+    from medim.checkpoints import resolve
+    from medim.model_folder import read_config
+    from medim.tokenizers.report import ReportTokenizer  # transformers: seconds that most checks need not wait for
+
+    if model is not None and tokenizer is not None:
+        raise UserError("give --model or --tokenizer, not both: a model has its own tokenizer")
+    if tokenizer is not None:
+        if not tokenizer.is_dir():
+            raise UserError(f"--tokenizer: folder '{tokenizer}' does not exist")
+        lengths = (model_length,) if model_length else LENGTHS
+        return ReportTokenizer.from_pretrained(tokenizer, max(lengths)), lengths
+    folder = resolve(str(model))
+    if not (folder / "report_tokenizer").is_dir():
+        raise UserError(f"model '{model}' has no folder report_tokenizer/")
+    length = model_length or read_config(folder).report_length
+    return ReportTokenizer.from_pretrained(folder / "report_tokenizer", length), (length,)
 
 
 @data.command(short_help="The ids that `score` wants predictions for.")
 @click.argument("name", metavar="DATA")
-@click.option("--split", default="test", show_default=True, help="Split to score on; all: every split in turn.")
-@limit_option("Only the first N cases of each split, as of score.")
-@click.option(
-    "--out", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path),
-    help="Write them there, as CSV where the name ends in .csv.  [default: print JSON lines]",
-)  # fmt: skip
-def ids(name: str, split: str, limit: int | None, out: Path | None) -> None:
+@with_options
+def ids(
+    name: str,
+    split: Annotated[str, Option("Split to score on; all: every split in turn.")] = "test",
+    limit: Annotated[int | None, Option("Only the first N cases of each split, as of score.", metavar="N", low=1)] = None,
+    out: Annotated[Path | None, Option(_TO_FILE, metavar="FILE", type=FILE)] = None,
+) -> None:
     """Writes id, study, patient and split of each case that `score` asks for, in its order: the first pair of each study.
 
     They are the same for every task that asks case by case; samples for joint-generation and memorisation answer no case, and
     any ids will do. DATA is a registered data set or a folder with pairs.jsonl or reports.jsonl.
     """
-    from benchmark.data.ids import as_csv, as_lines, wanted
+    from medim.common.csv_text import csv_text, is_formula
     from medim.common.files import write_text
+    from medim.data.loading import load_dataset
+    from medim.pair import SPLITS
+    from tasks.cases import SplitIds
 
-    rows = wanted(name, split, limit)
-    text = as_csv(rows) if out is not None and out.suffix.lower() == ".csv" else as_lines(rows)
+    if split not in (*SPLITS, ALL):
+        raise unknown("split", split, (*SPLITS, ALL))
+    dataset = load_dataset(name)
+    rows = []
+    for one in [part for part in SPLITS if dataset.size(part)] if split == ALL else [split]:
+        known = SplitIds(dataset, one, ())
+        cases = [keys for keys in known.values() if keys.id in known.stand_for_studies][:limit]
+        rows += [{"id": keys.id, "study": keys.study, "patient": keys.patient, "split": one} for keys in cases]
+    if not rows:
+        raise UserError(f"data set '{name}' holds no pairs")
+    if out is not None and out.suffix.lower() == ".csv":
+        if odd := next((text for row in rows for text in row.values() if is_formula(text.lstrip("'"))), None):
+            raise UserError(
+                f"a spreadsheet would run '{odd}' as a formula: write a file of another name than .csv, of JSON lines"
+            )
+        text = csv_text(list(rows[0]), rows)
+    else:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if out is None:
         click.echo(text, nl=False)
         return
@@ -168,24 +260,60 @@ def ids(name: str, split: str, limit: int | None, out: Path | None) -> None:
 
 @data.command(short_help="A picture of a data set's pairs.")
 @click.argument("name", metavar="DATA")
-@click.option(
-    "--out", required=True, metavar="FILE.png", type=click.Path(dir_okay=False, path_type=Path), help="The picture; PNG."
-)
-@click.option("--split", default="test", show_default=True, help="Split to draw from; all: every split in turn.")
-@click.option("--n", "number", default=12, show_default=True, type=click.IntRange(min=1, max=48), help="Number of pairs.")
-@seed_option()
-def show(name: str, out: Path, split: str, number: int, seed: int | None) -> None:
+@with_options
+def show(
+    name: str,
+    out: Annotated[Path, Option("The picture; PNG.", metavar="FILE.png", type=FILE)],
+    split: Annotated[str, Option("Split to draw from; all: every split in turn.")] = "test",
+    n: Annotated[int, Option("Number of pairs.", low=1, high=48)] = 12,
+    seed: Seed = 0,
+) -> int:
     """Draws pairs of a data set, chosen by the seed, with their ids, findings and whole reports: a contact sheet to look at.
 
     DATA is a registered data set or a folder with pairs.jsonl. The sheet repeats the data's terms; under data-use agreements
     it is for your own eyes.
     """
-    from benchmark.data.show import show_pairs
+    import numpy as np
 
-    assert seed is not None
-    lines, failures = show_pairs(name, out, split, number, seed)
-    for line in lines:
-        click.echo(line)
+    from benchmark.sampling.sheets import write_pair_sheet
+    from benchmark.systems import withheld
+    from medim.data.checks.check import open_for_check
+    from medim.pair import SPLITS
+
+    dataset = open_for_check(name)
+    places = [(part, index) for part in (SPLITS if split == ALL else (split,)) for index in range(dataset.size(part))]
+    if not places:
+        raise UserError(f"'{name}' has no pairs in split '{split}'")
+    chosen = np.random.default_rng(seed).choice(len(places), size=min(n, len(places)), replace=False)
+    failures: list[str] = []
+    cards = [_card(dataset, places[row], failures) for row in sorted(chosen.tolist())]
+    drawn = f"{len(cards)} of {len(places)} pairs" + ("" if split == ALL else f" of split '{split}'") + f", seed {seed}"
+    write_pair_sheet(out, [dataset.name, drawn, f"terms: {dataset.terms}"], cards)
+    click.echo(f"{drawn}: {out}\nterms: {dataset.terms}")
+    if withheld(dataset.terms):
+        click.echo("these terms do not allow the sheet to be passed on")
     for failure in failures:
         click.echo(failure, err=True)
-    sys.exit(WITH_FAILURES if failures else DONE)
+    return WITH_FAILURES if failures else DONE
+
+
+def _card(dataset: "PairDataset", place: tuple[str, int], failures: list[str]) -> "Card":
+    """One pair; a grey field stands in place of a picture that cannot be read, which `failures` then tells."""
+    from PIL import Image
+
+    from benchmark.sampling.sheets import Card
+    from medim.imaging.images import read_image, to_rgb
+
+    split, index = place
+    pair = dataset.pair(split, index)
+    heads = [pair.id, " · ".join(part for part in (split, pair.domain, pair.view) if part)]
+    heads.append(f"patient {pair.patient}, study {pair.study}")
+    if pair.findings is not None:
+        heads.append(f"findings: {', '.join(pair.findings) or 'none'}")
+    try:
+        image = to_rgb(pair.image) if isinstance(pair.image, Image.Image) else read_image(pair.image)
+    except UserError as error:
+        failures.append(str(error))
+        image = Image.new("RGB", (320, 80), (200, 200, 200))
+        heads.append(str(error))
+    return Card(image, tuple(heads), pair.report if pair.report is not None else "(no report)")
