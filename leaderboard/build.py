@@ -1,12 +1,12 @@
 """Run folders in; tables, plots and one self-contained page out."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from leaderboard.plots.across import across_plots
-from leaderboard.plots.length import EVERY, Lengths, calibration_plot
-from leaderboard.plots.metrics import Plot, lengths_plot, slug, table_plots
+from leaderboard.plots.curves import EVERY, Lengths, curve_plots, length_plot
+from leaderboard.plots.dots import table_plots
+from leaderboard.plots.style import Plot, slug
 from leaderboard.record import Record
 from leaderboard.reported import reported_records
 from leaderboard.site.gallery import Gallery, galleries
@@ -161,37 +161,28 @@ def _views(board: Board, runs: Mapping[str, Run]) -> list[TableView]:
     """The tables of a board with their plots, without samples."""
     views = []
     name = f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]}"
-    across = across_plots(board, name)
+    curves = curve_plots(board, name)
     for table in board.tables:
         prefix = slug(f"{name} {table.task}")
-        plots = table_plots(board, table, prefix) + [plot for task, plot in across if task == table.task]
-        plots += _lengths(table, runs, f"{table.task.replace('-', ' ')} on {board.dataset} ({board.split})", prefix)
+        plots = table_plots(board, table, prefix) + [plot for task, plot in curves if task == table.task]
+        title = f"Length calibration: {table.task.replace('-', ' ')} on {board.dataset} ({board.split})"
+        plots += filter(None, [_lengths(table, runs, title, f"{prefix}-length-calibration")])
         views.append(TableView(table, plots, []))
     return views
 
 
-def _lengths(table: Table, runs: Mapping[str, Run], where: str, prefix: str) -> Iterator[Plot]:
-    """Lengths of generated reports beside those of the references, where a task generates reports; their calibration."""
-    lengths: dict[str, list[int]] = {}
-    calibrated: dict[str, Lengths] = {}
-    reference: list[int] = []
+def _lengths(table: Table, runs: Mapping[str, Run], title: str, name: str) -> Plot | None:
+    """Lengths of generated reports against those of the references, where a task generates reports."""
+    found: dict[str, Lengths] = {}
     models = {row.label: row for row in table.rows if row.kind == "measured"}
-    for label, row in models.items():
+    for label, row in models.items() if table.task in GENERATES_REPORTS else ():
         run = runs[row.first.run]
         samples = _with_report(run, table.task, file_name(row.first.model))
-        if samples:
-            lengths[label] = _words(samples)
-            reference = reference or _words(_with_report(run, table.task, "real"))
-            if table.task in GENERATES_REPORTS:
-                calibrated[label] = _by_domain(samples)
-    if lengths and reference:
-        yield lengths_plot(f"Lengths of reports: {where}", lengths, reference, list(models), f"{prefix}-lengths")
-        pooled = {
-            label: one if one.reference else Lengths(one.generated, {EVERY: reference}) for label, one in calibrated.items()
-        }
-        plot = calibration_plot(f"Length calibration: {where}", pooled, list(models), f"{prefix}-length-calibration")
-        if plot is not None:
-            yield plot
+        lengths = _by_domain(samples)
+        if samples and not lengths.reference:
+            lengths = Lengths(lengths.generated, {EVERY: _words(_with_report(run, table.task, "real"))})
+        found[label] = lengths
+    return length_plot(title, found, list(models), name)
 
 
 def _with_report(run: Run, task: str, system: str) -> list[Sample]:

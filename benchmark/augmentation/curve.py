@@ -8,7 +8,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from leaderboard.plots.metrics import DPI, FAINT, GREY, INK, MODEL_COLOURS, STYLE
+from leaderboard.plots.style import DPI, FAINT, GREY, INK, MODEL_COLOURS, STYLE
 from medim.common.files import atomic_path
 from tasks.augmentation import settings as names
 from tasks.augmentation.arms import Arm

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from benchmark.speed.sample_scores import HEADLINES
-from leaderboard.plots.metrics import DPI, FAINT, GREY, INK, MODEL_COLOURS, STYLE
+from leaderboard.plots.style import DPI, FAINT, GREY, INK, MODEL_COLOURS, STYLE
 from medim.common.csv_text import csv_text
 from medim.common.files import atomic_path, write_json, write_text
 from tasks.protocols import Case

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from leaderboard.plots.metrics import Plot, slug
+from leaderboard.plots.style import Plot, slug
 from leaderboard.record import Record
 from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
 from leaderboard.site.gallery import Gallery

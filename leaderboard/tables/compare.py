@@ -16,7 +16,7 @@ _BREAKDOWN = re.compile(r"^(?P<group>[^:]+): (?P<item>.+?)(?: \((?P<modality>ima
 
 
 @dataclass(frozen=True)
-class BreakdownError:
+class Breakdown:
     """The parts of a metric's name that marks one item of a group: `prevalence: left effusion (image)`."""
 
     group: str
@@ -24,10 +24,10 @@ class BreakdownError:
     modality: str | None
 
 
-def breakdown(metric: str) -> BreakdownError | None:
+def breakdown(metric: str) -> Breakdown | None:
     """Splits `group: item (modality)`; None for a metric that stands for itself."""
     match = _BREAKDOWN.match(metric)
-    return BreakdownError(match["group"], match["item"], match["modality"]) if match else None
+    return Breakdown(match["group"], match["item"], match["modality"]) if match else None
 
 
 @dataclass(frozen=True)

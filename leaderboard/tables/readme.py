@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from leaderboard.plots.metrics import Plot, table_plots
+from leaderboard.plots.dots import table_plots
+from leaderboard.plots.style import Plot
 from leaderboard.store import collect
 from leaderboard.tables.compare import Board, Table, boards
 from leaderboard.tables.comparison import NOTHING, Comparisons

@@ -8,6 +8,7 @@ import pytest
 
 import leaderboard.build
 from leaderboard.build import build
+from leaderboard.plots.curves import EVERY
 from leaderboard.record import read_records
 from leaderboard.reported import reported_records
 from leaderboard.tables.formats import long_csv
@@ -218,13 +219,13 @@ def test_what_an_interrupted_build_wrote_goes_too(make_run, tmp_path, monkeypatc
 def lengths_drawn(monkeypatch):
     """The models of the length plots, with the place of each in its table, by the plot's name."""
     seen = {}
-    draw = leaderboard.build.lengths_plot
+    draw = leaderboard.build.length_plot
 
-    def drawn(title, lengths, real, models, name):
-        seen[name] = {label: (models.index(label), words[0]) for label, words in lengths.items()}
-        return draw(title, lengths, real, models, name)
+    def drawn(title, lengths, models, name):
+        seen[name] = {label: (models.index(label), words.generated[EVERY][0]) for label, words in lengths.items()}
+        return draw(title, lengths, models, name)
 
-    monkeypatch.setattr(leaderboard.build, "lengths_plot", drawn)
+    monkeypatch.setattr(leaderboard.build, "length_plot", drawn)
     return seen
 
 

@@ -208,7 +208,7 @@ def test_without_scripts_all_can_be_read(opened, page_file):
 def test_ten_thousand_records_stay_usable(opened, browser, make_record, tmp_path, run_writer, monkeypatch):
     """Sorting and filtering under a second each; the plots, which this is not about, are left out."""
     monkeypatch.setattr("leaderboard.build.table_plots", lambda *_: [])
-    monkeypatch.setattr("leaderboard.build.across_plots", lambda *_: [])
+    monkeypatch.setattr("leaderboard.build.curve_plots", lambda *_: [])
     runs = []
     for index in range(MODELS):
         model, run = f"model-{index:03d}", f"{index:08x}"

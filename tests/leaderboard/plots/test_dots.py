@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from leaderboard.plots.metrics import MODEL_COLOURS, lengths_plot, slug, table_plots
+from leaderboard.plots.dots import table_plots
+from leaderboard.plots.style import MODEL_COLOURS, slug
 from leaderboard.record import Record
 from leaderboard.store import collect
 from leaderboard.tables.compare import boards
@@ -22,9 +23,7 @@ def board(make_run):
 def test_metrics_and_breakdowns_are_drawn_without_a_trace(board):
     before = dict(matplotlib.rcParams)
     plots = table_plots(board, board.tables[0], "p")
-    assert [(plot.name, plot.group, plot.folded) for plot in plots] == [
-        ("p-metrics", None, False), ("p-prevalence", "prevalence", False),
-    ]  # fmt: skip
+    assert [(plot.name, plot.group) for plot in plots] == [("p-metrics", None), ("p-prevalence", "prevalence")]
     assert dict(matplotlib.rcParams) == before
     assert plt.get_fignums() == []
     for plot in plots:
@@ -52,33 +51,31 @@ def test_a_mark_without_an_interval_or_another_beside_it_has_no_panel(board):
     assert all(plot.group for plot in table_plots(board, replace(table, rows=[replace(row, cells=bare)]), "p"))
 
 
-def test_lengths_state_their_medians():
-    plot = lengths_plot("Lengths", {"model": [10, 20, 30]}, [7, 7], ["model"], "x")
-    assert "model 20 words" in plot.alt
-    assert "real 7 words" in plot.alt
-    assert Image.open(io.BytesIO(plot.png)).format == "PNG"
+def test_a_breakdown_is_named_by_what_its_items_are_and_leaves_room_for_the_legend(make_record):
+    items = [f"macro finding F1: domain {number}" for number in (1, 2, 3, 4)]
+    records = [Record(**make_record(metric=metric, signature={"metric": metric})) for metric in items]
+    records += [record.model_copy(update={"model": "other", "run": "b"}) for record in records]
 
+    def breakdowns(records):
+        (board,) = boards(records, {record.run: "f" for record in records})
+        return [plot for plot in table_plots(board, board.tables[0], "p") if plot.group]
 
-def test_lengths_are_in_the_colour_of_the_models_place_in_the_table():
-    plot = lengths_plot("Lengths", {"second": [10, 20, 30]}, [7, 7], ["first", "second"], "x")
-    pixels = {tuple(pixel) for pixel in np.asarray(Image.open(io.BytesIO(plot.png)).convert("RGB")).reshape(-1, 3).tolist()}
-    first, second = (tuple(int(colour[i : i + 2], 16) for i in (1, 3, 5)) for colour in MODEL_COLOURS[:2])
-    assert second in pixels
-    assert first not in pixels
-
-
-def test_a_breakdown_is_named_by_what_its_items_are(make_record):
-    gains = [f"gain over real-repeated: BLEU-{number}" for number in (1, 2, 3, 4)]
-    records = [Record(**make_record(metric=metric, signature={"metric": metric})) for metric in gains]
-    (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
-    (plot,) = (plot for plot in table_plots(board, board.tables[0], "p") if plot.group)
-    assert plot.title.startswith("Gain over real-repeated by metric: ")
-    assert plot.alt.startswith("Dot plot of gain over real-repeated by metric;")
-    more = [r.model_copy(update={"model": f"{i} of a long name" * 2, "run": f"{i}" * 16}) for i in range(5) for r in records]
-    (wider,) = boards([*records, *more], {record.run: "f" for record in [*records, *more]})
-    (longer,) = (plot for plot in table_plots(wider, wider.tables[0], "p") if plot.group)
+    (plot,) = breakdowns(records)
+    assert plot.title.startswith("Macro finding F1 by domain: report generation on ")
+    assert plot.alt.startswith("Dot plot of macro finding F1 by domain;")
+    assert breakdowns(records[:4]) == []  # of one row alone
+    names = [f"{number} of a long name" * 2 for number in range(4)]
+    more = [record.model_copy(update={"model": name, "run": name}) for name in names for record in records[:4]]
+    (longer,) = breakdowns([*records, *more])
     heights = [Image.open(io.BytesIO(one.png)).height for one in (plot, longer)]
     assert heights[1] - heights[0] > 2 * 20  # the legend's lines are not taken from the items
+
+
+def test_gains_by_metric_are_left_to_the_table(make_record):
+    gains = [f"gain over real-repeated: BLEU-{number}" for number in (1, 2, 3, 4)]
+    records = [Record(**make_record(metric=metric, run=run, model=run)) for metric in gains for run in "ab"]
+    (board,) = boards(records, {"a": "f", "b": "f"})
+    assert [plot for plot in table_plots(board, board.tables[0], "p") if plot.group] == []
 
 
 def test_changes_of_an_ablation_are_left_to_its_tornado(make_record):

@@ -1,8 +1,14 @@
+import io
+import json
+
 import matplotlib.axes
+import numpy as np
+import pandas as pd
 import pytest
 
-from leaderboard.plots.across import across_plots
-from leaderboard.plots.metrics import MODEL_COLOURS, MODEL_MARKERS
+from leaderboard.build import build
+from leaderboard.plots.curves import EVERY, FEWEST, Lengths, curve_plots, length_plot, length_quantiles
+from leaderboard.plots.style import MODEL_COLOURS, MODEL_MARKERS
 from leaderboard.record import Record
 from leaderboard.tables.compare import boards
 
@@ -17,37 +23,9 @@ def plots(make_record):
             fields = more[0] if more else {}
             records.append(Record(**make_record(task=task, model=model, metric=metric, value=value, **fields)))
         (board,) = boards(records, {record.run: "f" for record in records})
-        return {plot.name.rpartition("-")[2]: (task, plot) for task, plot in across_plots(board, "b")}
+        return {plot.name.rpartition("-")[2]: (task, plot) for task, plot in curve_plots(board, "b")}
 
     return make
-
-
-def column(metric, values, better=True):
-    fields = {"higher_is_better": better}
-    return [("report-generation", f"m{i}", metric, value, fields) for i, value in enumerate(values)]
-
-
-def test_agreement_turns_metrics_so_that_high_is_good(plots):
-    rising = [0.1, 0.2, 0.3, 0.4]
-    made = plots(*column("BLEU-4", rising), *column("error", rising[::-1], better=False), *column("F1", [0.4, 0.3, 0.2, 0.1]))
-    task, plot = made["agreement"]
-    assert task == "report-generation"
-    assert "most: error and BLEU-4 (1.00)" in plot.alt or "most: BLEU-4 and error (1.00)" in plot.alt
-    assert "(-1.00)" in plot.alt
-    assert plot.png.startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize(
-    "entries",
-    [
-        [*column("a", [1.0, 2.0, 3.0]), *column("b", [1.0, 2.0, 3.0]), *column("c", [1.0, 2.0, 3.0])],
-        [*column("a", [1.0, 2.0, 3.0, 4.0]), *column("b", [1.0, 2.0, 3.0, 4.0])],
-        [*column("a", [1.0] * 4), *column("b", [1.0, 2.0, 3.0, 4.0]), *column("c", [1.0, 2.0, 3.0, 4.0])],
-    ],
-    ids=["three systems", "two metrics", "a constant metric"],
-)
-def test_too_few_for_a_rank_correlation(plots, entries):
-    assert plots(*entries) == {}
 
 
 def test_tornado_has_the_largest_change_on_top_with_its_verdict(plots):
@@ -125,12 +103,12 @@ def test_utility_keeps_generators_of_one_name_apart(plots, drawn):
 
 
 def test_utility_starts_runs_that_agree_on_nothing_added_from_their_one_row(plots, drawn):
-    plots(*augmented("a" * 16, 0.9, baseline=0.5), *augmented("b" * 16, 0.1, baseline=0.5))
-    assert [list(line.get_ydata()) for line in drawn["lines"].values()] == [[0.5, 0.9], [0.5, 0.1]]
+    plots(*augmented("a" * 16, 0.9, 0.8, baseline=0.5), *augmented("b" * 16, 0.1, 0.2, baseline=0.5))
+    assert [list(line.get_ydata()) for line in drawn["lines"].values()] == [[0.5, 0.9, 0.8], [0.5, 0.1, 0.2]]
 
 
 def test_utility_draws_more_kinds_than_there_are_colours(plots, drawn):
-    plots(*(entry for i, run in enumerate("abcdefgh") for entry in augmented(16 * run, 0.1 * i, 0.5 + 0.01 * i)))
+    plots(*(entry for i, run in enumerate("abcdefgh") for entry in augmented(16 * run, 0.1 * i, 0.5 + 0.01 * i, 0.5)))
     looks = {(line.get_color(), line.get_marker()) for line in drawn["lines"].values()}
     assert len(drawn["lines"]) == len(looks) == 8
     assert len(MODEL_COLOURS) < len(MODEL_MARKERS)
@@ -143,7 +121,7 @@ def test_utility_starts_from_nothing_added(plots):
     task, plot = plots(*entries)["utility"]
     assert task == name
     assert "m: real+synthetic 0 % 0.500, m: real+synthetic 25 % 0.525, m: real+synthetic 100 % 0.600" in plot.alt
-    assert "utility" not in plots((name, "m: real+synthetic 25 %", metric, 0.5))
+    assert "utility" not in plots(*entries[:2])  # two points are read from the table
 
 
 def test_fidelity_needs_memorisation_and_coverage_of_the_same_run(plots):
@@ -156,3 +134,52 @@ def test_fidelity_needs_memorisation_and_coverage_of_the_same_run(plots):
     assert "m: 0.020, 0.800, 0.600" in plot.alt
     assert plots(*entries[1:]) == {}
     assert plots(*entries[:2]) == {}
+
+
+def lengths(factor: int = 1) -> Lengths:
+    reference = {"chest": list(range(1, 101)), "tissue": list(range(101, 201))}
+    reference[EVERY] = reference["chest"] + reference["tissue"]
+    return Lengths({domain: [factor * words for words in own] for domain, own in reference.items()}, reference)
+
+
+def test_equal_laws_lie_on_the_diagonal_and_longer_reports_above_it():
+    same, double = length_quantiles({"same": lengths()}), length_quantiles({"double": lengths(2)})
+    assert (same["reference words"] == same["generated words"]).all()
+    assert np.allclose(2 * double["reference words"], double["generated words"])
+    chest = same[(same["domain"] == "chest") & (same["quantile"] == 0.5)].iloc[0]
+    assert (chest["reference words"], chest["reports"], chest["references"]) == (50.5, 100, 100)
+    assert len(same) == 3 * 19
+
+
+def test_domains_of_few_reports_are_left_out():
+    few = Lengths({EVERY: [5] * 60, "rare": [5] * (FEWEST - 1)}, {EVERY: [5] * 60, "rare": [5] * 60})
+    assert set(length_quantiles({"m": few})["domain"]) == {EVERY}
+    assert length_plot("t", {"m": Lengths({EVERY: [5]}, {EVERY: [5]})}, ["m"], "n") is None
+
+
+def test_the_figure_brings_its_numbers_and_tells_the_medians():
+    plot = length_plot("Length calibration", {"a": lengths(), "b": lengths(2)}, ["a", "b"], "n")
+    assert plot.png.startswith(b"\x89PNG")
+    table = pd.read_csv(io.StringIO(plot.csv))
+    assert list(table["model"].unique()) == ["a", "b"]
+    assert "a 100.5 words (references 100.5), b 201 words (references 100.5)" in plot.alt
+
+
+def test_a_build_writes_figure_and_table(run_writer, tmp_path):
+    run = run_writer(tmp_path / "run", tasks=("report-generation", "joint-generation"), samples=48)
+    for path in run.glob("samples/report-generation/phantom-tiny/samples.jsonl"):
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        for number, line in enumerate(lines):
+            line["report"] = "word " * (number + 1)
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = build([run], tmp_path / "board", reported=[])
+    tables = {role: path for role, path in result.paths.items() if role.startswith("table ")}
+    assert len(tables) == 2  # one for each task
+    by_task = {("joint" if "joint" in role else "report"): pd.read_csv(path) for role, path in tables.items()}
+    assert set(by_task["report"]["domain"]) == {EVERY, "chest-xray", "pathology"}
+    assert set(by_task["joint"]["domain"]) == {EVERY}  # its samples answer no case
+    own = by_task["report"]
+    middle = own[(own["domain"] == "chest-xray") & (own["quantile"] == 0.5)].iloc[0]
+    assert (middle["generated words"], middle["reference words"]) == (12.5, 5)
+    for path in tables.values():
+        assert path.with_suffix(".png").is_file()
