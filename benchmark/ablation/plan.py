@@ -199,4 +199,4 @@ def train_command(job: Job) -> list[str]:
 
 def python_command() -> list[str]:
     """How a job is started in a process of its own; it reads the job from its standard input."""
-    return [sys.executable, "-m", "benchmark.ablation.work"]
+    return [sys.executable, "-m", "benchmark.ablation.one_training"]

@@ -7,7 +7,7 @@ from typing import Any
 import click
 import torch
 
-from benchmark.ablation.evaluation import measured
+from benchmark.ablation.likelihood import measured
 from benchmark.ablation.plan import Evaluation
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.ablation.arms import Arm
-from benchmark.ablation.evaluation import EVALUATION
+from benchmark.ablation.likelihood import EVALUATION
 from benchmark.ablation.plan import RUN, Job, Plan
 from benchmark.results.statistics_store import SIGNATURE, read_statistics
 from leaderboard.record import Record, read_records

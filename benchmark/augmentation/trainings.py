@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from benchmark.augmentation.synthesis import content_of
+from benchmark.augmentation.added_pairs import content_of
 from benchmark.results.provenance import code_fingerprint
 from benchmark.results.statistics_store import lost_statistics, read_statistics, write_statistics
 from benchmark.run.artifacts import Artifacts
@@ -20,8 +20,8 @@ from benchmark.run.data import report_files
 from benchmark.run.generation import sample_seed
 from benchmark.run.scoring import plain_score
 from medim.common.files import hash_of, write_json
+from tasks.augmentation.answers import Answers, answers_of, score_answers
 from tasks.augmentation.arms import Arm, Pools, training_of
-from tasks.augmentation.scoring import Answers, answers_of, score_answers
 from tasks.augmentation.settings import AugmentationSettings
 from tasks.downstream.contract import Downstream, Example
 from tasks.metrics.statistics.additive import Additive

@@ -28,6 +28,6 @@ def ablate(options: AblateOptions) -> int:
 
         quick_check(options.checkpoint, options.data, Evaluation(options.eval_pairs, options.draws), options.device)
         return 0
-    from benchmark.ablation.execute import execute_ablation
+    from benchmark.ablation.ablate import execute_ablation
 
     return execute_ablation(options)

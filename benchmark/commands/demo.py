@@ -18,11 +18,11 @@ def demo(device: Device | None = None, overwrite: Overwrite = False) -> int:
 
     Phantoms are synthetic: the numbers prove the software, not a model's clinical worth.
     """
-    from benchmark.augmentation import execute
+    from benchmark.augmentation.augment import execute_augmentation
     from benchmark.run.execute import execute_run
 
     status = execute_run(RunOptions(suite="demo", device=device, overwrite=overwrite))
-    augmented = execute.execute_augmentation(
+    augmented = execute_augmentation(
         "phantom-tiny", "phantom", Path("runs/demo-augmentation"), preset="demo", overrides={}, device=device,
         overwrite=overwrite,
     )  # fmt: skip

@@ -63,7 +63,7 @@ def _augmentation(options: RunOptions) -> int:
             raise UserError(f"{ALONE} takes no --{name}: its preset says how many cases of val and test are used")
     if options.model is None or len(options.data) != 1 or options.out is None:
         raise UserError(f"run {ALONE} needs --model, one --data and --out")
-    from benchmark.augmentation.execute import execute_augmentation
+    from benchmark.augmentation.augment import execute_augmentation
 
     return execute_augmentation(
         options.model, options.data[0], options.out, preset=options.preset or "quick",

@@ -147,14 +147,14 @@ def regression() -> Regression:
 @pytest.fixture
 def run(monkeypatch, tmp_path, scenist, regression):
     """Calls `run augmentation` in this process, on scenes; the page and METEOR, which take seconds, are left out."""
-    from benchmark.augmentation import execute
+    from benchmark.augmentation import augment
     from tasks.downstream import DOWNSTREAM
     from tasks.metrics.text import captioning
 
-    load = execute.loading.load_dataset
+    load = augment.loading.load_dataset
     monkeypatch.setattr("medim.data.loading.load_dataset", lambda name: Scenes() if name == "scenes" else load(name))
-    monkeypatch.setattr("benchmark.augmentation.execute.open_model", lambda name, *rest: scenist)
-    monkeypatch.setattr("benchmark.augmentation.execute.build", lambda runs, out: None)
+    monkeypatch.setattr("benchmark.augmentation.augment.open_model", lambda name, *rest: scenist)
+    monkeypatch.setattr("benchmark.augmentation.augment.build", lambda runs, out: None)
     monkeypatch.setattr(captioning, "_meteor_started", lambda references, tokens: captioning.CaptionScore(
         "METEOR", None, {}, reason="left out"))  # fmt: skip
     monkeypatch.setitem(DOWNSTREAM, "regression", lambda argument, device: regression)

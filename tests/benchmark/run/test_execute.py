@@ -116,7 +116,7 @@ def test_demo_runs_its_suite(command, model, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(medim.data.loading, "load_dataset", lambda name: opened.append(name) or dataset)
     monkeypatch.setattr("benchmark.run.execute.open_model", lambda name, *rest: opened.append(name) or model)
     monkeypatch.setattr(
-        "benchmark.augmentation.execute.execute_augmentation",
+        "benchmark.augmentation.augment.execute_augmentation",
         lambda model, data, out, *, preset, **rest: opened.append((preset, str(out))) or 0,
     )
     result = command("demo")

@@ -40,7 +40,7 @@ def work(job: Job) -> int:
             share_tokens(job, dataset, cache)
             train_model(job.preset, dataset, job.folder, overrides=job.settings, device=job.device)
         if "evaluation" in missing:
-            from benchmark.ablation.evaluation import evaluate
+            from benchmark.ablation.likelihood import evaluate
 
             evaluate(job.folder, dataset, job.evaluation, cache, job.device)
             job.mark("evaluation")

@@ -7,11 +7,11 @@ from unittest.mock import Mock
 import pytest
 from click.testing import CliRunner
 
+from benchmark.ablation.ablate import PLAN_LOCK, clear
 from benchmark.ablation.arms import chosen_arms
-from benchmark.ablation.execute import PLAN_LOCK, clear
 from benchmark.ablation.inputs import check_inputs
+from benchmark.ablation.one_training import JOB_LOCK
 from benchmark.ablation.plan import Evaluation, make_plan
-from benchmark.ablation.work import JOB_LOCK
 from benchmark.cli import main
 from medim.common.errors import UserError
 from medim.common.locks import LOCK, held
@@ -34,7 +34,7 @@ def test_no_arm_is_told(tmp_path, arms):
 
 
 def test_steering_without_checkers_that_steer_is_told_before_anything_is_trained(tmp_path, monkeypatch):
-    monkeypatch.setattr("benchmark.ablation.execute.checkers_that_steer", Mock(side_effect=UserError("none that steer")))
+    monkeypatch.setattr("benchmark.ablation.ablate.checkers_that_steer", Mock(side_effect=UserError("none that steer")))
     arguments = ["ablate", "--arms", "full", "--preset", "phantom-tiny", "--data", "phantom", "--out", str(tmp_path / "out")]
     told = CliRunner().invoke(main, [*arguments, "--limit", "2", "--set", "sampling.steering.candidates=2"])
     assert told.exit_code == 2
@@ -51,7 +51,7 @@ def test_steering_without_checkers_that_steer_is_told_before_anything_is_trained
     ],
 )
 def test_what_trainings_need_is_looked_at_once_before_the_first(tmp_path, monkeypatch, given, told):
-    monkeypatch.setattr("benchmark.ablation.execute.run_jobs", Mock(side_effect=AssertionError("a training was started")))
+    monkeypatch.setattr("benchmark.ablation.ablate.run_jobs", Mock(side_effect=AssertionError("a training was started")))
     arguments = ["ablate", "--arms", "full,annealing", "--preset", "phantom-tiny", "--data", "phantom"]
     done = CliRunner().invoke(main, [*arguments, "--out", str(tmp_path / "out"), *given])
     assert done.exit_code == 2, done.output
@@ -64,7 +64,7 @@ def test_a_second_ablation_in_the_same_folder_is_refused_before_it_trains_anythi
     out = tmp_path / "out"
     holder = (
         "import sys; from pathlib import Path; from medim.common.locks import held\n"
-        "from benchmark.ablation.execute import PLAN_LOCK\n"
+        "from benchmark.ablation.ablate import PLAN_LOCK\n"
         "with held(Path(sys.argv[1]), PLAN_LOCK): print('held', flush=True); sys.stdin.read()"
     )
     command = ["ablate", "--arms", "full", "--preset", "phantom-tiny", "--data", "phantom", "--out", str(out), "--steps", "1"]

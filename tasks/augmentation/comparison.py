@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.augmentation import settings as names
+from tasks.augmentation.answers import PRIMARY
 from tasks.augmentation.arms import Arm
-from tasks.augmentation.scoring import PRIMARY
 from tasks.augmentation.settings import REPEATED
 from tasks.augmentation.statistics import Crossed, Effect, Equivalence, Exchange
 from tasks.metrics.statistics.additive import Additive

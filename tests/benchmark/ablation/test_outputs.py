@@ -9,9 +9,9 @@ from PIL import Image
 from benchmark.ablation import figures
 from benchmark.ablation.arms import Arm, load_arm
 from benchmark.ablation.comparison import Row
+from benchmark.ablation.outputs import write_report
 from benchmark.ablation.plan import Evaluation, Generation, make_plan
 from benchmark.ablation.remarks import remarks
-from benchmark.ablation.report import write_report
 from leaderboard.build import build
 from leaderboard.record import read_records
 from medim.common.errors import UserError

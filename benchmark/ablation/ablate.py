@@ -8,14 +8,14 @@ import click
 
 from benchmark import DONE, WITH_FAILURES
 from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, shipped, tokenizer_arm
-from benchmark.ablation.evaluation import EVALUATION
 from benchmark.ablation.inputs import check_inputs
+from benchmark.ablation.likelihood import EVALUATION
+from benchmark.ablation.one_training import JOB_LOCK
 from benchmark.ablation.options import AblateOptions
+from benchmark.ablation.outputs import TABLE, write_report
 from benchmark.ablation.plan import CACHE, RUN, Evaluation, Generation, Plan, make_plan
 from benchmark.ablation.plan import DONE as KEYS
 from benchmark.ablation.pool import LOG, Failed, run_jobs
-from benchmark.ablation.report import TABLE, write_report
-from benchmark.ablation.work import JOB_LOCK
 from benchmark.results.provenance import command_line
 from benchmark.run.generation import FAILURES
 from benchmark.systems import SAMPLING, checkers_that_steer

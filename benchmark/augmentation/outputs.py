@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.augmentation.curve import draw_curve
-from benchmark.augmentation.report import markdown
+from benchmark.augmentation.statements import markdown
 from benchmark.augmentation.trainings import Result
 from benchmark.run.samples import ANCHOR_IMAGES, write_samples
 from leaderboard.record import Record
@@ -14,7 +14,7 @@ from leaderboard.tables.ranking import MINIMUM_N
 from medim.common.csv_text import csv_text
 from medim.common.files import file_name, write_json, write_text
 from tasks.augmentation.arms import Arm
-from tasks.augmentation.comparing import Comparison, Sums
+from tasks.augmentation.comparison import Comparison, Sums
 from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings
 from tasks.augmentation.statistics import METHOD, Effect
 from tasks.metrics.statistics.additive import Additive

@@ -95,7 +95,7 @@ def test_the_page_shows_the_samples_of_every_arm(run, out):
 
 def test_what_the_generator_learned_under_stands_in_its_pairs(run, out, monkeypatch):
     terms = "PhysioNet Credentialed Health Data License 1.5.0"
-    monkeypatch.setattr("benchmark.augmentation.execute.model_terms", lambda model: terms)
+    monkeypatch.setattr("benchmark.augmentation.augment.model_terms", lambda model: terms)
     assert run("--set", "augmentation.seeds=0").exit_code == 0
     assert json.loads((out / "manifest.json").read_text())["withhold_samples"]
     lines = (out / "synthetic/generated/pairs.jsonl").read_text().splitlines()
@@ -184,7 +184,7 @@ def test_a_model_with_room_for_no_prompt_is_refused(run, scenist):
 
 def test_another_regime_into_the_same_folder_is_refused(run, out, monkeypatch):
     assert run("--set", "augmentation.seeds=0").exit_code == 0
-    monkeypatch.setattr("benchmark.augmentation.execute.check_regime", lambda regime, *rest: {"regime": regime})
+    monkeypatch.setattr("benchmark.augmentation.augment.check_regime", lambda regime, *rest: {"regime": regime})
     result = run("--set", "augmentation.seeds=0", "--regime", "budget-matched")
     assert result.exit_code == 2
     assert "belongs to a run with" in result.output

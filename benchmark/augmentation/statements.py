@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.augmentation import settings as names
 from tasks.augmentation.arms import Arm
-from tasks.augmentation.comparing import Comparison
+from tasks.augmentation.comparison import Comparison
 from tasks.augmentation.settings import ARMS, REPEATED, AugmentationSettings
 from tasks.augmentation.statistics import ALPHA, Effect
 

@@ -8,11 +8,11 @@ from typing import Any
 import click
 
 from benchmark import DONE
+from benchmark.augmentation.added_pairs import content_of, generated_pairs, offered_pairs, prompts_of, pseudo_pairs
+from benchmark.augmentation.outputs import MARKDOWN, Identity, records_of, smoke, sums_of, write_results
 from benchmark.augmentation.presets import PREFIX, load_preset
 from benchmark.augmentation.regime import check_regime
-from benchmark.augmentation.report import statements, table
-from benchmark.augmentation.results import MARKDOWN, Identity, records_of, smoke, sums_of, write_results
-from benchmark.augmentation.synthesis import content_of, generated_pairs, offered_pairs, prompts_of, pseudo_pairs
+from benchmark.augmentation.statements import statements, table
 from benchmark.augmentation.trainings import Trainings
 from benchmark.results.provenance import command_line, commit, now, versions
 from benchmark.run.artifacts import Artifacts
@@ -24,7 +24,7 @@ from medim.common.errors import UserError
 from medim.common.files import hash_of, write_json
 from medim.data import loading
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
-from tasks.augmentation.comparing import compare
+from tasks.augmentation.comparison import compare
 from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings
 from tasks.augmentation.splits import OTHER_SET, REAL_SET, TEST_SET, VALIDATION_SET, Division, divide
 from tasks.cases import own_resolution

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from benchmark import DONE, INTERRUPTED
-from benchmark.ablation.evaluation import measured
+from benchmark.ablation.likelihood import measured
+from benchmark.ablation.one_training import JOB_LOCK, share_tokens, work
 from benchmark.ablation.plan import Evaluation, python_command
 from benchmark.ablation.quick_check import variants, with_config
-from benchmark.ablation.work import JOB_LOCK, share_tokens, work
 from medim.common.errors import UserError
 from medim.common.locks import held
 from medim.data.tokens.cache import TokenSplit, tokenise_split
