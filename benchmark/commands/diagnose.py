@@ -1,30 +1,29 @@
 """`medim-bench diagnose`: failure signatures of a checkpoint."""
 
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import click
 
-from benchmark import WITH_FAILURES
-from benchmark.commands.options import data_option, device_option, out_option, seed_option
+from benchmark import DONE, WITH_FAILURES
+from benchmark.options import FOLDER, Data, Device, Option, Seed, with_options
 
+_DRIFT = "Draw N pairs at cache.refresh 1, 2, 4 and 8, and tell how many tokens differ and what it saves."
 MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "unknown": "?"}
 
 
 @click.command(short_help="Find what is wrong with a checkpoint.")
 @click.argument("checkpoint")
-@data_option(required=False)
-@out_option(required=False, help="Folder for diagnosis.json.")
-@click.option("--limit", type=click.IntRange(min=2), default=64, show_default=True, help="Pairs of each split of --data.")
-@click.option(
-    "--cache-drift", type=click.IntRange(min=0), default=0, metavar="N",
-    help="Draw N pairs at cache.refresh 1, 2, 4 and 8, and tell how many tokens differ and what it saves.",
-)  # fmt: skip
-@seed_option()
-@device_option()
+@with_options
 def diagnose(
-    checkpoint: str, data: str | None, out: Path | None, limit: int, cache_drift: int, seed: int, device: str | None
-) -> None:
+    checkpoint: str,
+    data: Data | None = None,
+    out: Annotated[Path | None, Option("Folder for diagnosis.json.", metavar="DIR", type=FOLDER)] = None,
+    limit: Annotated[int, Option("Pairs of each split of --data.", low=2)] = 64,
+    cache_drift: Annotated[int, Option(_DRIFT, metavar="N", low=0)] = 0,
+    seed: Seed = 0,
+    device: Device | None = None,
+) -> int:
     """Checks a model for the known ways in which such models fail: one line each with a figure, a verdict and what to do.
 
     On the model alone: finite weights, attention to both sides, the timestep's effect, gates and scales. With --data also:
@@ -52,4 +51,5 @@ def diagnose(
             out / "diagnosis.json", {"checkpoint": checkpoint, "data": data, "checks": [vars(check) for check in checks]}
         )
     if any(check.verdict == "fail" for check in checks):
-        sys.exit(WITH_FAILURES)
+        return WITH_FAILURES
+    return DONE

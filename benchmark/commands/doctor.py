@@ -1,14 +1,16 @@
 """`medim-bench doctor`: what can run here, and what is missing."""
 
+from typing import Annotated
+
 import click
 
 from benchmark import DONE, WITH_FAILURES
+from benchmark.options import Option, with_options
 
 
 @click.command(short_help="What can run here, what is missing, and what provides it.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the version of every package.")
-@click.pass_context
-def doctor(ctx: click.Context, as_json: bool) -> None:
+@with_options
+def doctor(as_json: Annotated[bool, Option("Print JSON, with the version of every package.", "--json")] = False) -> int:
     """Examines this installation, offline: nothing is downloaded, contacted or changed.
 
     Python, PyTorch and its devices, memory and disk; the packages of each extra; Java and its jars; feature spaces and their
@@ -25,4 +27,4 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
     else:
         click.echo(table(findings))
         click.echo(f"\n{summary(findings)}")
-    ctx.exit(DONE if healthy(findings) else WITH_FAILURES)
+    return DONE if healthy(findings) else WITH_FAILURES

@@ -1,14 +1,18 @@
 """`medim-bench leaderboard`: tables, plots and one page from run folders."""
 
 from pathlib import Path
+from typing import Annotated
 
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.commands.options import cache_option, data_option, judge_option, out_option
+from benchmark.options import FILE, Cache, Judge, Option, Out, with_options
 from medim.common.errors import UserError
 
 TABLE = "leaderboard.md"
+_INTO = "Rewrite the marked block of this file from the runs in and below DIR: short tables and one picture."
+_MARGIN = "How much worse would not matter, such as BLEU-4=0.01: says who is non-inferior; repeatable."
+_STORE = "Folder of run folders to add to.  [default: leaderboard/results of this installation]"
 
 
 @click.group(cls=NearestGroup, short_help="Build and show the leaderboard.")
@@ -18,12 +22,12 @@ def leaderboard() -> None:
 
 @leaderboard.command(short_help="Build tables, plots and the page from runs.")
 @click.argument("runs", nargs=-1, required=True, metavar="RUNS...", type=click.Path(path_type=Path))
-@out_option()
-@click.option(
-    "--margin", "margins", multiple=True, metavar="METRIC=VALUE",
-    help="How much worse would not matter, such as BLEU-4=0.01: says who is non-inferior; repeatable.",
-)  # fmt: skip
-def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
+@with_options
+def build(
+    runs: tuple[Path, ...],
+    out: Out,
+    margins: Annotated[tuple[str, ...], Option(_MARGIN, "--margin", "METRIC=VALUE")] = (),
+) -> None:
     """Reads run folders, or folders that hold some; writes tables (CSV, JSON lines, Markdown), plots/ and index.html.
 
     Models on the same cases are compared pair by pair, patients swapped between them, from the sums that their runs kept
@@ -50,15 +54,15 @@ def build(runs: tuple[Path, ...], out: Path, margins: tuple[str, ...]) -> None:
 
 @leaderboard.command(short_help="Print a built leaderboard, or write it into a README.")
 @click.argument("folder", default="runs/demo", metavar="[DIR]", type=click.Path(path_type=Path))
-@click.option(
-    "--into", metavar="FILE.md", type=click.Path(dir_okay=False, path_type=Path),
-    help="Rewrite the marked block of this file from the runs in and below DIR: short tables and one picture.",
-)  # fmt: skip
-@click.option(
-    "--picture", metavar="FILE.png", type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the picture goes, with --into.  [default: DIR/leaderboard.png]",
-)  # fmt: skip
-def show(folder: Path, into: Path | None, picture: Path | None) -> None:
+@with_options
+def show(
+    folder: Path,
+    into: Annotated[Path | None, Option(_INTO, metavar="FILE.md", type=FILE)] = None,
+    picture: Annotated[
+        Path | None,
+        Option("Where the picture goes, with --into.  [default: DIR/leaderboard.png]", metavar="FILE.png", type=FILE),
+    ] = None,
+) -> None:
     """Prints the table of a built leaderboard, or of a run (default: runs/demo); or writes it into a README."""
     if into is not None:
         from benchmark.results.comparisons import compare_runs
@@ -82,12 +86,14 @@ def show(folder: Path, into: Path | None, picture: Path | None) -> None:
 
 @leaderboard.command(short_help="Check a submission and add it to a store.")
 @click.argument("records", metavar="RECORDS", type=click.Path(path_type=Path))
-@click.option(
-    "--to", "store", metavar="STORE", default=None, type=click.Path(path_type=Path),
-    help="Folder of run folders to add to.  [default: leaderboard/results of this installation]",
-)  # fmt: skip
-@data_option(required=False, help="The data that it was scored on: its hash is then checked, too.")
-def add(records: Path, store: Path | None, data: str | None) -> None:
+@with_options
+def add(
+    records: Path,
+    store: Annotated[Path | None, Option(_STORE, "--to", "STORE")] = None,
+    data: Annotated[
+        str | None, Option("The data that it was scored on: its hash is then checked, too.", metavar="NAME|DIR")
+    ] = None,
+) -> None:
     """Checks the run folder (or records.jsonl) RECORDS and merges its records into a store of results.
 
     Refused, with file, line and field: what is malformed, contradicts its manifest, repeats a record, was scored on another
@@ -124,14 +130,19 @@ def add(records: Path, store: Path | None, data: str | None) -> None:
 
 @leaderboard.command(short_help="Recompute records from their sums, or from the predictions.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@data_option(required=False, help="Score the predictions of the run DIR again, on this data set.")
-@click.option(
-    "--predictions", metavar="DIR", type=click.Path(path_type=Path),
-    help="Where they are, with --data.  [default: those that the run kept in samples/]",
-)  # fmt: skip
-@cache_option()
-@judge_option()
-def verify(folder: Path, data: str | None, predictions: Path | None, cache: str | None, judge: Path | None) -> None:
+@with_options
+def verify(
+    folder: Path,
+    data: Annotated[
+        str | None, Option("Score the predictions of the run DIR again, on this data set.", metavar="NAME|DIR")
+    ] = None,
+    predictions: Annotated[
+        Path | None,
+        Option("Where they are, with --data.  [default: those that the run kept in samples/]", metavar="DIR"),
+    ] = None,
+    cache: Cache | None = None,
+    judge: Judge | None = None,
+) -> None:
     """Recomputes, from the sums by patient that runs keep in statistics/, every value and interval of the records in DIR.
 
     DIR is the folder of a run, or one that holds several. Neither data nor predictions are needed. With --data, the

@@ -1,27 +1,25 @@
 """`medim-bench selftest`: do the installed metrics behave as documented?"""
 
 from pathlib import Path
+from typing import Annotated
 
 import click
 
 from benchmark import DONE, WITH_FAILURES
-from benchmark.commands.options import out_option
+from benchmark.options import FOLDER, Option, with_options
+
+_INDIANA = "With --labels: folder that holds openi_metadata_dataset_chexpert_labels.csv and indiana_reports.csv."
 
 
 @click.command(short_help="Show the metrics changes of known effect, and what each notices.")
-@out_option(required=False, help="Folder for selftest.json.")
-@click.option("--labels", is_flag=True, help="Instead: how well the rules for chest reports and captions read, in seconds.")
-@click.option(
-    "--indiana",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="With --labels: folder that holds openi_metadata_dataset_chexpert_labels.csv and indiana_reports.csv.",
-)
-@click.option("--statistics", is_flag=True, help="Instead: simulate verdicts and intervals. How often are they false?")
-@click.option("--runs", type=click.IntRange(min=100), help="Of each simulation, with --statistics.  [default: 4000]")
-@click.pass_context
+@with_options
 def selftest(
-    ctx: click.Context, out: Path | None, labels: bool, indiana: Path | None, statistics: bool, runs: int | None
-) -> None:
+    out: Annotated[Path | None, Option("Folder for selftest.json.", metavar="DIR", type=FOLDER)] = None,
+    labels: Annotated[bool, Option("Instead: how well the rules for chest reports and captions read, in seconds.")] = False,
+    indiana: Annotated[Path | None, Option(_INDIANA, type=click.Path(exists=True, file_okay=False, path_type=Path))] = None,
+    statistics: Annotated[bool, Option("Instead: simulate verdicts and intervals. How often are they false?")] = False,
+    runs: Annotated[int | None, Option("Of each simulation, with --statistics.  [default: 4000]", low=100)] = None,
+) -> int:
     """Shows every installed metric embedded pairs before and after a change of known effect; offline, in some two minutes.
 
     Denials flipped, sides swapped, half of the outputs missing, pairs shuffled, one answer for all, other order, line
@@ -39,11 +37,11 @@ def selftest(
         raise UserError("--indiana goes with --labels")
     if labels:
         _labels(indiana, out)
-        return
+        return DONE
     if runs is not None and not statistics:
         raise click.UsageError("--runs goes with --statistics")
     if statistics:
-        ctx.exit(_statistics(runs, out))
+        return _statistics(runs, out)
     outcome = selftest(lambda line: click.echo(line, err=True))
     click.echo(table(outcome.checks))
     counts = ", ".join(f"{count} {verdict}" for verdict, count in outcome.counts().items() if count)
@@ -51,7 +49,7 @@ def selftest(
     if out is not None:
         write_json(out / "selftest.json", outcome.as_dict())
         click.echo(f"checks: {out / 'selftest.json'}")
-    ctx.exit(WITH_FAILURES if outcome.failed else DONE)
+    return WITH_FAILURES if outcome.failed else DONE
 
 
 def _labels(indiana: Path | None, out: Path | None) -> None:

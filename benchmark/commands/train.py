@@ -1,15 +1,17 @@
 """`medim-bench train`: a model, or the image tokenizer it needs."""
 
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.commands.options import data_option, device_option, out_option, overwrite_option, set_option
+from benchmark.options import Data, Device, Option, Out, Overwrite, setting, with_options
 from medim.common.errors import unknown
 
-PRESET = "Name of a recipe, or the path of its YAML file."
+_SWEEP = "Train one per codebook size into DIR/codes-N; then a table, a plot and a picture."
+_TOKENIZER = "Folder of a trained image tokenizer; else the one that the preset names."
+Preset = Annotated[str, Option("Name of a recipe, or the path of its YAML file.", metavar="NAME|FILE.yaml")]
+Steps = Annotated[int, Option("Optimiser steps, in place of the recipe's.", metavar="N", low=1)]
 
 
 @click.group(cls=NearestGroup, short_help="Train a model, or the image tokenizer it needs.")
@@ -18,33 +20,24 @@ def train() -> None:
 
 
 @train.command(short_help="Train MeDiM on the pairs of a data set.")
-@click.option("--preset", required=True, metavar="NAME|FILE.yaml", help=PRESET)
-@data_option(required=False)
-@out_option(required=False)
-@click.option("--tokenizer", metavar="DIR", help="Folder of a trained image tokenizer; else the one that the preset names.")
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps, in place of the recipe's.")
-@click.option("--workers", type=click.IntRange(min=0), default=0, help="Processes that read pairs while images are tokenised.")
-@click.option("--dry-run", is_flag=True, help="Print parameters, memory and duration; needs neither data nor weights.")
-@click.option("--gpus", type=click.IntRange(min=1), default=8, show_default=True, help="With --dry-run: how many.")
-@click.option("--gpu", default="a100", show_default=True, metavar="NAME", help="With --dry-run: a100, h100, h200, b200, ...")
-@click.option("--sharding", type=click.Choice(["ddp", "fsdp"]), default="fsdp", show_default=True, help="With --dry-run.")
-@set_option("Override a field of the recipe (TrainingArguments names), such as learning_rate=1e-4; repeatable.")
-@device_option()
-@overwrite_option()
+@with_options
 def model(
-    preset: str,
-    data: str | None,
-    out: Path | None,
-    tokenizer: str | None,
-    steps: int | None,
-    workers: int,
-    dry_run: bool,
-    gpus: int,
-    gpu: str,
-    sharding: Literal["ddp", "fsdp"],
-    overrides: dict[str, str],
-    device: str | None,
-    overwrite: bool,
+    preset: Preset,
+    overrides: Annotated[
+        dict[str, str],
+        setting("Override a field of the recipe (TrainingArguments names), such as learning_rate=1e-4; repeatable."),
+    ],
+    data: Data | None = None,
+    out: Out | None = None,
+    tokenizer: Annotated[str | None, Option(_TOKENIZER, metavar="DIR")] = None,
+    steps: Steps | None = None,
+    workers: Annotated[int, Option("Processes that read pairs while images are tokenised.  [default: 0]", low=0)] = 0,
+    dry_run: Annotated[bool, Option("Print parameters, memory and duration; needs neither data nor weights.")] = False,
+    gpus: Annotated[int, Option("With --dry-run: how many.", low=1)] = 8,
+    gpu: Annotated[str, Option("With --dry-run: a100, h100, h200, b200, ...", metavar="NAME")] = "a100",
+    sharding: Annotated[Literal["ddp", "fsdp"], Option("With --dry-run.")] = "fsdp",
+    device: Device | None = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Trains the denoiser: config.yaml, metrics.jsonl, checkpoints and the final model in from_pretrained form go to --out."""
     if dry_run:
@@ -83,25 +76,16 @@ def _dry_run(
 
 
 @train.command(short_help="Train the image tokenizer (VQGAN) on the images of a data set.")
-@click.option("--preset", required=True, metavar="NAME|FILE.yaml", help=PRESET)
-@data_option()
-@out_option()
-@click.option("--steps", type=click.IntRange(min=1), metavar="N", help="Optimiser steps, in place of the recipe's.")
-@click.option(
-    "--sweep", metavar="codes=N,N,...", help="Train one per codebook size into DIR/codes-N; then a table, a plot and a picture."
-)
-@set_option("Override a field of the recipe, such as codes=512; repeatable.")
-@device_option()
-@overwrite_option()
+@with_options
 def tokenizer(
-    preset: str,
-    data: str,
-    out: Path,
-    steps: int | None,
-    sweep: str | None,
-    overrides: dict[str, str],
-    device: str | None,
-    overwrite: bool,
+    preset: Preset,
+    data: Data,
+    out: Out,
+    overrides: Annotated[dict[str, str], setting("Override a field of the recipe, such as codes=512; repeatable.")],
+    steps: Steps | None = None,
+    sweep: Annotated[str | None, Option(_SWEEP, metavar="codes=N,N,...")] = None,
+    device: Device | None = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Trains the image tokenizer; --out gets config.yaml, metrics.jsonl, checkpoints, the weights, and what a round trip loses:
     reconstruction.json (PSNR, SSIM, feature distance, finding F1, codebook use, by domain) and reconstructions.png."""
