@@ -18,10 +18,10 @@ from tasks.metrics.image.frechet import Moments, frechet_distance
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import MINIMUM_PATIENTS, resampling_weights
 from tasks.metrics.text import meteor
-from tasks.metrics.text.bleu import bleu_of_sums, bleu_sums
 from tasks.metrics.text.captioning import caption_scores
 from tasks.metrics.text.java import java_problem
 from tasks.metrics.text.ngrams import ReferenceCache, References
+from tasks.metrics.text.overlap import bleu_of_sums, bleu_sums
 from tasks.metrics.text.ptb import tokenise
 
 RESAMPLES = 10_000

@@ -31,7 +31,7 @@ _MODULES = {
     ),
     "tasks.metrics.pair.consistency": ("anchored", "agreement", "macro-mcc", "label-mcc"),
     "tasks.metrics.text.meteor": ("meteor-1.5",),
-    "tasks.metrics.text.bleu": ("corpus-bleu",),
+    "tasks.metrics.text.overlap": ("corpus-bleu",),
     "tasks.fine_detail.limits": ("smallest-seen",),
     "tasks.long_form.reading": ("length-correlation",),
 }

@@ -19,16 +19,12 @@ import numpy as np
 
 from medim.common.errors import UserError, foreign, unknown
 from tasks.metrics.statistics.additive import Additive
-from tasks.metrics.text import meteor
-from tasks.metrics.text.bleu import bleu_of_sums, bleu_sums, smoothed_sentence_bleu
-from tasks.metrics.text.cider import SIGMA
-from tasks.metrics.text.cider import cider as cider_by_case
+from tasks.metrics.text import meteor, overlap
 from tasks.metrics.text.ngrams import ORDERS, Counted, ReferenceCache, References
 from tasks.metrics.text.nltk_meteor import installed_wordnet, nltk_meteor
+from tasks.metrics.text.overlap import BETA, SIGMA, bleu_of_sums, bleu_sums, rouge_package, smoothed_sentence_bleu
 from tasks.metrics.text.ptb import Tokenised, tokenise
 from tasks.metrics.text.report_text import given_tokens, r2gen_tokens, released_tokens
-from tasks.metrics.text.rouge import BETA, rouge_package
-from tasks.metrics.text.rouge import rouge_l as rouge_l_by_case
 
 MINIMUM_CIDER_REFERENCES = 50
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -157,7 +153,7 @@ def bleu(references: References, counted: Counted) -> list[CaptionScore]:
 
 def rouge_l(references: References, tokens: Sequence[str]) -> CaptionScore:
     """Mean ROUGE-L F with beta = 1.2, which weighs recall (Lin 2004)."""
-    return _mean("ROUGE-L", rouge_l_by_case(references, tokens), _COCO | {"beta": BETA, "stemmer": "none"})
+    return _mean("ROUGE-L", overlap.rouge_l(references, tokens), _COCO | {"beta": BETA, "stemmer": "none"})
 
 
 def cider(references: References, counted: Counted) -> CaptionScore:
@@ -171,7 +167,7 @@ def cider(references: References, counted: Counted) -> CaptionScore:
         return CaptionScore("CIDEr", None, details, reason=reason)
     if not any(references.texts):
         return CaptionScore("CIDEr", None, details, reason="every reference is empty after tokenisation")
-    return _mean("CIDEr", cider_by_case(references, counted), details)
+    return _mean("CIDEr", overlap.cider(references, counted), details)
 
 
 def meteor_15(references: References, tokens: Sequence[str]) -> CaptionScore:

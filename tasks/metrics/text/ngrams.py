@@ -95,7 +95,7 @@ class References:
 
     @cached_property
     def positions(self) -> tuple[dict[str, int], ...]:
-        """Of each reference, where each of its words stands, as bits of an integer (`tasks.metrics.text.rouge`)."""
+        """Of each reference, where each of its words stands, as bits of an integer (`tasks.metrics.text.overlap`)."""
         found: list[dict[str, int]] = []
         for text in self.texts:
             places: dict[str, int] = {}

@@ -8,8 +8,8 @@ from tasks.adapters.adapter import OneTask
 from tasks.downstream import WritesReports, open_downstream
 from tasks.downstream.r2gen import PAIRS, R2GenNetwork, Shape, Writing, word_pairs
 from tasks.downstream.report_models import split
-from tasks.metrics.text.bleu import bleu_of_sums, bleu_sums
 from tasks.metrics.text.ngrams import References
+from tasks.metrics.text.overlap import bleu_of_sums, bleu_sums
 from tasks.protocols import Generator
 
 SMALL = Shape(width=16, layers=2, heads=4, longest=12, beams=3, dropout=0.0, visual_dropout=0.0)
