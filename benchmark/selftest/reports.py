@@ -16,7 +16,7 @@ from tasks.cases import cases_of
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.captioning import METRICS as LEXICAL
 from tasks.metrics.text.java import java_problem
-from tasks.metrics.text.ptb import tokenise_jar, tokenise_python
+from tasks.metrics.text.tokens import tokenise_jar, tokenise_python
 from tasks.protocols import Case, Prediction
 from tasks.report_generation import ReportGeneration
 from tasks.scoring.context import Context

@@ -22,7 +22,7 @@ from tasks.metrics.text.captioning import caption_scores
 from tasks.metrics.text.java import java_problem
 from tasks.metrics.text.ngrams import ReferenceCache, References
 from tasks.metrics.text.overlap import bleu_of_sums, bleu_sums
-from tasks.metrics.text.ptb import tokenise
+from tasks.metrics.text.tokens import tokenise
 
 RESAMPLES = 10_000
 DIMENSION, IMAGES = 2048, 500

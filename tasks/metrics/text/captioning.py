@@ -23,8 +23,7 @@ from tasks.metrics.text import meteor, overlap
 from tasks.metrics.text.ngrams import ORDERS, Counted, ReferenceCache, References
 from tasks.metrics.text.nltk_meteor import installed_wordnet, nltk_meteor
 from tasks.metrics.text.overlap import BETA, SIGMA, bleu_of_sums, bleu_sums, rouge_package, smoothed_sentence_bleu
-from tasks.metrics.text.ptb import Tokenised, tokenise
-from tasks.metrics.text.report_text import given_tokens, r2gen_tokens, released_tokens
+from tasks.metrics.text.tokens import Tokenised, given_tokens, r2gen_tokens, released_tokens, tokenise
 
 MINIMUM_CIDER_REFERENCES = 50
 METRICS = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
@@ -39,10 +38,9 @@ class CaptionScore:
 
     Attributes:
         value: None where it is withheld; `reason` says why.
-        details: what the signature has to say.
-        per_sample: (N,) the metric of each case alone, NaN for a case that the protocol leaves out; empty where it is withheld.
-        sums: (N, K) counts per case that add up over cases, and
-        combine, parameters: the registered function of them that gives the corpus value (`tasks.metrics.statistics.additive`).
+        details: for the signature.
+        per_sample: (N,) the metric of each case alone, NaN for a case that the protocol leaves out; empty where withheld.
+        sums, combine, parameters: of its `Additive`: (N, K) counts per case, and the function of their sum.
     """
 
     metric: str
@@ -55,7 +53,7 @@ class CaptionScore:
     reason: str | None = None
 
     def additive(self, patients: Sequence[str]) -> Additive | None:
-        """The sums with whose they are; None where the metric is withheld."""
+        """The sums by patient; None where the metric is withheld."""
         return None if self.combine is None else Additive(self.sums, tuple(patients), self.combine, self.parameters)
 
 
@@ -64,11 +62,9 @@ class Protocol:
     """How reports are scored against references.
 
     Attributes:
-        name: in records and signatures.
         tokens: texts to space-separated tokens.
         scores: the metrics, of references, and of hypotheses as tokens and as they came.
-        metrics: their names, in order, as they are without `suffix`.
-        suffix: of every metric's name, so that two protocols never share a column.
+        metrics: their names in order, without `suffix`, which keeps two protocols from sharing a column.
     """
 
     name: str
@@ -78,15 +74,11 @@ class Protocol:
     suffix: str = ""
 
     def references(self, texts: Sequence[str], cache: ReferenceCache | None = None) -> References:
-        """The references, from the cache where it has them."""
+        """The references, from the cache where it holds them."""
         return (ReferenceCache() if cache is None else cache).get(texts, self.name, self.tokens)
 
     def score(self, references: References, hypotheses: Sequence[str | None], tokens: Sequence[str]) -> list[CaptionScore]:
-        """All metrics of N texts, which are given as they came and as this protocol's tokens.
-
-        Raises:
-            ValueError: no cases, or different numbers of them.
-        """
+        """All metrics of N texts, as they came and as this protocol's tokens; a ValueError where numbers differ or are 0."""
         if not len(references) == len(hypotheses) == len(tokens) or not tokens:
             raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
         common = {"tokenisation": references.tokenisation, "references_per_case": 1}
@@ -102,12 +94,7 @@ def caption_scores(
     protocol: str = "strict-v1",
     cache: ReferenceCache | None = None,
 ) -> list[CaptionScore]:
-    """All metrics of a protocol, in its order.
-
-    Args:
-        references, hypotheses: N texts each, as they came; None for a missing one.
-        protocol: a name of `PROTOCOLS`.
-        cache: keeps what was made of the references for the next system.
+    """All metrics of a protocol, in its order, of N texts each as they came; None for a missing one.
 
     Raises:
         ValueError: no cases, or different numbers of them.
@@ -120,47 +107,39 @@ def caption_scores(
 
 
 def protocol_named(name: str) -> Protocol:
-    """The protocol of a name or an alias.
-
-    Raises:
-        UserError: there is none; the message names the nearest.
-    """
+    """The protocol of a name or an alias; a UserError that suggests the nearest where there is none."""
     if name not in PROTOCOLS:
         raise unknown("protocol", name, PROTOCOLS)
     return PROTOCOLS[name]
 
 
 def coco_scores(references: References, tokens: Sequence[str], texts: Sequence[str] = ()) -> list[CaptionScore]:
-    """BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr of space-separated tokens; `texts` has no part in it."""
-    with_java = _meteor_started(references, tokens)  # it loads while the others are computed
+    """BLEU-1..4, METEOR 1.5, ROUGE-L and CIDEr of space-separated tokens; `texts` is not used."""
+    started = _meteor(references, tokens, start=True)  # the jar loads while the others are computed
     counted = references.count(tokens)
-    bleus, rouge, consensus = bleu(references, counted), rouge_l(references, tokens), cider(references, counted)
-    return [*bleus, with_java or meteor_15(references, tokens), rouge, consensus]
+    others = rouge_l(references, tokens), cider(references, counted)
+    return [*bleu(references, counted), started or meteor_15(references, tokens), *others]
 
 
 def bleu(references: References, counted: Counted) -> list[CaptionScore]:
-    """Corpus BLEU-1..4 (Papineni et al. 2002), without smoothing."""
+    """Corpus BLEU-1..4, without smoothing."""
     sums = bleu_sums(references, counted)
     total = sums.sum(axis=0, keepdims=True)
-    return [
-        CaptionScore(
-            f"BLEU-{order}", float(bleu_of_sums(total, order=order)[0]), _COCO | {"aggregation": "corpus", "smoothing": "none"},
-            bleu_of_sums(sums, order=order), sums, "corpus-bleu", {"order": order},
-        )
-        for order in range(1, ORDERS + 1)
-    ]  # fmt: skip
+    details = _COCO | {"aggregation": "corpus", "smoothing": "none"}
+    scores = []
+    for order in range(1, ORDERS + 1):
+        value, per_sample = float(bleu_of_sums(total, order=order)[0]), bleu_of_sums(sums, order=order)
+        scores.append(CaptionScore(f"BLEU-{order}", value, details, per_sample, sums, "corpus-bleu", {"order": order}))
+    return scores
 
 
 def rouge_l(references: References, tokens: Sequence[str]) -> CaptionScore:
-    """Mean ROUGE-L F with beta = 1.2, which weighs recall (Lin 2004)."""
+    """Mean ROUGE-L F with beta = 1.2, which weighs recall."""
     return _mean("ROUGE-L", overlap.rouge_l(references, tokens), _COCO | {"beta": BETA, "stemmer": "none"})
 
 
 def cider(references: References, counted: Counted) -> CaptionScore:
-    """Mean CIDEr (Vedantam et al. 2015); document frequencies are those of these references.
-
-    Withheld below `MINIMUM_CIDER_REFERENCES` references: of few, the frequencies say nothing (of one, identical texts get 0).
-    """
+    """Mean CIDEr with the document frequencies of these references; withheld below `MINIMUM_CIDER_REFERENCES` of them."""
     details = _COCO | {"document_frequencies": "test references", "sigma": SIGMA}
     if len(references) < MINIMUM_CIDER_REFERENCES:
         reason = f"CIDEr needs at least {MINIMUM_CIDER_REFERENCES} references, here are {len(references)}"
@@ -172,13 +151,24 @@ def cider(references: References, counted: Counted) -> CaptionScore:
 
 def meteor_15(references: References, tokens: Sequence[str]) -> CaptionScore:
     """Corpus METEOR 1.5; withheld with the reason where Java is missing or the jar fails."""
-    details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "aggregation": "corpus"}
+    score = _meteor(references, tokens)
+    assert score is not None
+    return score
+
+
+def _meteor(references: References, tokens: Sequence[str], start: bool = False) -> CaptionScore | None:
+    """The score, or with `start` only the start of the jar: then None, or the withheld score where it fails."""
+    details: dict[str, Any] = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS}
     try:
         with foreign("METEOR 1.5 failed"):
+            if start:
+                meteor.shared().start(references.texts, tokens)
+                return None
             counts = meteor.shared().counts(references.texts, tokens)
     except UserError as error:
         return CaptionScore("METEOR", None, details | {"unavailable": True}, reason=str(error))
     sums = meteor.additive(counts)
+    details["aggregation"] = "corpus"
     return CaptionScore("METEOR", float(meteor.score(sums.sum(axis=0))), details, meteor.score(counts), sums, "meteor-1.5")
 
 
@@ -195,12 +185,8 @@ def released_scores(references: References, tokens: Sequence[str], texts: Sequen
     extra = {metric: {"formula": "nltk sentence_bleu", "smoothing": "method1"} for metric in columns}
     wordnet = installed_wordnet()
     name = "METEOR" if wordnet is not None else "METEOR without synonyms"
-    columns[name] = np.array(
-        [
-            nltk_meteor(reference.split(), hypothesis.split(), wordnet) if kept else np.nan
-            for reference, hypothesis, kept in zip(references.texts, tokens, scored, strict=True)
-        ]
-    )
+    pairs = zip(references.texts, tokens, scored, strict=True)
+    columns[name] = np.array([nltk_meteor(a.split(), b.split(), wordnet) if kept else np.nan for a, b, kept in pairs])
     extra[name] = {"formula": "nltk single_meteor_score", "synonyms": "none" if wordnet is None else "WordNet of nltk"}
     table = np.array([(np.nan,) * 3 if rouge is None else rouge for rouge in rouges])  # (N, 3)
     for index, which in enumerate(("ROUGE-1", "ROUGE-2", "ROUGE-L")):
@@ -222,17 +208,6 @@ def _mean(metric: str, per_sample: np.ndarray, details: dict[str, Any]) -> Capti
         return CaptionScore(metric, None, details, reason="no case has a report that this protocol scores")
     sums = np.stack([np.where(counts, per_sample, 0.0), counts], axis=1)
     return CaptionScore(metric, float(per_sample[counts].mean()), details, per_sample, sums, "mean")
-
-
-def _meteor_started(references: References, tokens: Sequence[str]) -> CaptionScore | None:
-    """Starts METEOR; where that fails, its withheld score."""
-    try:
-        with foreign("METEOR 1.5 cannot be started"):
-            meteor.shared().start(references.texts, tokens)
-    except UserError as error:
-        details = {"scorer": "meteor-1.5.jar", "options": meteor.OPTIONS, "unavailable": True}
-        return CaptionScore("METEOR", None, details, reason=str(error))
-    return None
 
 
 _STRICT = Protocol("strict-v1", tokenise, coco_scores, METRICS)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from medim.common.files import write_json
-from tasks.metrics.text.ptb import Tokenised
+from tasks.metrics.text.tokens import Tokenised
 
 ORDERS = 4
 _WORD_BITS = 31  # an n-gram's key is the id of its first n - 1 words, shifted, and the id of its last

@@ -18,8 +18,7 @@ from tasks.metrics.text.captioning import (
     rouge_l,
 )
 from tasks.metrics.text.ngrams import ReferenceCache, References
-from tasks.metrics.text.ptb import tokenise_jar
-from tasks.metrics.text.report_text import given_tokens
+from tasks.metrics.text.tokens import given_tokens, tokenise_jar
 
 WORDS = ["lung", "heart", "chest", "pleura", "rib", "spine", "clear", "normal", "large", "small", "left", "right", "zone"]
 

@@ -4,7 +4,7 @@ import pytest
 from tasks.metrics.text import meteor
 from tasks.metrics.text.java import ScorerError, jar
 from tasks.metrics.text.meteor import Meteor, additive, score
-from tasks.metrics.text.ptb import tokenise_jar
+from tasks.metrics.text.tokens import tokenise_jar
 
 # The jar's counts and its own EVAL of them, taken from its stdio.
 CAT = "6 6 4 3 2 2 3 3 0 0 0 0 0 0 0 0 0 0 0 0 2 5 5"  # "the cat is on the mat" against "the cat sat on the mat"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tasks.metrics.text.ngrams import ORDERS, ReferenceCache, References
-from tasks.metrics.text.ptb import Tokenised
+from tasks.metrics.text.tokens import Tokenised
 
 
 def plain(text: str, order: int) -> Counter:

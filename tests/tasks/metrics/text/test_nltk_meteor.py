@@ -1,7 +1,7 @@
 import pytest
 
 from tasks.metrics.text.nltk_meteor import installed_wordnet, nltk_meteor
-from tasks.metrics.text.report_text import released_tokens
+from tasks.metrics.text.tokens import released_tokens
 
 
 @pytest.mark.parametrize(

@@ -1,39 +1,28 @@
-"""Penn Treebank tokens as the COCO captioning protocol scores them: lower case, punctuation dropped.
+"""Texts as the tokens that each protocol of report scoring sees.
 
-The reference is the tokenizer of Stanford CoreNLP 3.4.1, a jar inside pycocoevalcap. Without Java its rules stand in, written
-as regular expressions; they cover the text that reports are made of, and the signature names which of the two was used.
+`strict-v1` takes Penn Treebank tokens as COCO captioning does: lower case, punctuation dropped, by the tokenizer of Stanford
+CoreNLP 3.4.1, a jar inside pycocoevalcap. Without Java its rules as regular expressions stand in, which cover the language of
+reports; the signature names which of the two was used.
 """
 
 import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from tasks.metrics.text.java import ScorerError, complaint, jar, java_problem
 
-PUNCTUATION = frozenset(
-    [
-        "''",
-        "'",
-        "``",
-        "`",
-        "-LRB-",
-        "-RRB-",
-        "-LCB-",
-        "-RCB-",
-        ".",
-        "?",
-        "!",
-        ",",
-        ":",
-        "-",
-        "--",
-        "...",
-        ";",
-    ]  # COCO's own list
-)
+_WORDS = yaml.safe_load((Path(__file__).parent / "ptb_words.yaml").read_text(encoding="utf-8"))
+PUNCTUATION = frozenset(_WORDS["punctuation"])  # COCO's own list
+_ABBREVIATIONS, _BEFORE_NUMBER, _STARTERS = ("|".join(_WORDS[name]) for name in ("abbreviations", "before_number", "starters"))
 JAR = "PTB, stanford-corenlp-3.4.1, lower case, COCO punctuation dropped"
 PYTHON = "PTB rules in Python (no Java), lower case, COCO punctuation dropped"
+R2GEN = "R2Gen's cleaning, full stops are tokens"
+RELEASED = "lower case, split at spaces, full stops split off"
+GIVEN = "as given, split at spaces"
 
 
 @dataclass(frozen=True)
@@ -97,26 +86,56 @@ def _without_punctuation(tokens: Sequence[str]) -> str:
     return " ".join(token for token in tokens if token and token not in PUNCTUATION)
 
 
+def r2gen_tokens(texts: Sequence[str], maximum: int | None = None) -> Tokenised:
+    """Texts as R2Gen cleans them (Chen et al. 2020): lower case, list numbers and punctuation dropped, " . " after a sentence.
+
+    Its two rules, for MIMIC-CXR and for IU X-ray, differ in what the first also does to line breaks and underscores; this is
+    the first. An empty text stays empty, and references are whole: R2Gen cuts both sides at its decoder's length.
+
+    Args:
+        maximum: of tokens, to cut at as R2Gen does (60 for IU X-ray, 100 for MIMIC-CXR).
+    """
+    cleaned = [_r2gen(text).split()[:maximum] for text in texts]
+    how = R2GEN if maximum is None else f"{R2GEN}, cut at {maximum} tokens"
+    return Tokenised([" ".join(tokens) for tokens in cleaned], how)
+
+
+def given_tokens(texts: Sequence[str]) -> Tokenised:
+    """Texts that are tokens already, as they are: case, punctuation, marks such as `<unk>` and repeated spaces stay.
+
+    Only other white space becomes a space: a line end would part a text in two.
+    """
+    return Tokenised([re.sub(r"[^\S ]", " ", text) for text in texts], GIVEN)
+
+
+def released_tokens(texts: Sequence[str]) -> Tokenised:
+    """Tokens of the script released with MeDiM (arXiv 2510.06131): lower case, every full stop split off, split at spaces."""
+    lines = [text.replace("\r\n", "\n").replace("\r", "\n").strip().lower() for text in texts]
+    return Tokenised([" ".join(line.replace(".", " .").translate(_INNER_SPACE).split()) for line in lines], RELEASED)
+
+
+def _r2gen(text: str) -> str:
+    if not text.strip():
+        return ""
+    text = re.sub(r" +", " ", re.sub(r"_+", "_", text.replace("\r", "").replace("\n", " ")))
+    text = re.sub(r"\.{2,}", ".", text)
+    for mark, instead in _LIST_MARKS:
+        text = text.replace(mark, instead)
+    sentences = [_R2GEN_DROPPED.sub("", sentence).strip() for sentence in text.strip().lower().split(". ")]
+    return " . ".join(sentences) + " ."
+
+
+_LIST_MARKS = (("1. ", ""), *((f". {n}. ", ". ") for n in range(2, 6)), *((f" {n}. ", ". ") for n in range(2, 6)))
+_R2GEN_DROPPED = re.compile(r"[.,?;*!%^&_+():<=>@\[\]{}\"/\\']")
+# Only the space splits in the released script: other white space stays inside a token, here as a private character.
+_INNER_SPACE = str.maketrans({mark: chr(0xE000 + mark) for mark in range(0x3001) if chr(mark).isspace() and chr(mark) != " "})
+
 _FOLD = str.maketrans(
     {"½": "1/2", "¼": "1/4", "¾": "3/4", "\u00ad": None, "\u2013": "--", "\u2014": "--", "\u2026": "..."}
     | {"\u201c": "``", "\u201d": "''", "\u2018": "`", "\u2019": "'", "\u00a0": " ", "\ufffd": " "}
 )
 _BRACKETS = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-", '"': "''"}
 
-# An abbreviation keeps its full stop anywhere; those of the second list only before a number; a single letter unless
-# a word follows that usually begins a sentence.
-_ABBREVIATIONS = (
-    "jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|mon|tue|wed|thu|fri|mr|mrs|ms|drs?|prof|sen|rep|gov|gen|lt|col|maj|capt|sgt|st"
-    r"|ave|blvd|corp|inc|ltd|jr|sr|cf|al|etc|vs|ph\.d|est|ext|dept|assn|bros|sq|ft|mo|tel|rt|univ|mt|rd|intl|adj|bldg|cmdr|hon"
-    "|rev|supt|messrs|mlle|mme|pres|mfg|calif|ga|fla|mich|minn|va|ind|kan|ky|md|neb|nev|okla|tenn|vt|wis|wyo|ariz|ala|colo|conn"
-    "|co|ct"
-)
-_BEFORE_NUMBER = "figs?|nos?|pp|ca|op|art"
-_STARTERS = (
-    "A|About|According|Additionally|After|All|Also|Although|An|And|Another|As|At|Because|Before|But|By|Each|Even|For|From"
-    "|Further|He|Her|Here|How|However|I|If|In|It|Its|Last|Many|More|Now|Of|On|Once|One|Other|Our|Over|She|Since|So|Some|Such"
-    "|That|The|Their|Then|There|These|They|This|Three|To|Two|Under|Until|Up|We|Well|What|When|Where|Which|While|Who|With|Yet|You"
-)
 _LETTER = r"[^\W\d_]"
 _ALNUM = r"[^\W_]"
 _TOKEN = re.compile(
