@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
+from pathlib import Path
+
+from medim.common.declared import read_mapping
 
 FINDINGS, IMPRESSION, COMBINED = "findings", "impression", "findings and impression"
 LAST_PARAGRAPH = "last paragraph"
@@ -13,30 +16,7 @@ HOWS = ("heading", LAST_PARAGRAPH, "none")
 MARKS = ("keep", "drop", "mask")
 MASK = "[deid]"
 
-CANONICAL = {
-    FINDINGS: ("finding", "findings", "observation", "observations", "report", "result", "results", "description"),
-    IMPRESSION: (
-        "impression", "impressions", "conclusion", "conclusions", "opinion", "summary", "assessment", "interpretation",
-    ),
-    "provisional": ("provisional findings impression", "pfi", "preliminary report", "provisional report", "preliminary read"),
-    EXAMINATION: ("exam", "examination", "examinations", "study", "type of examination", "type of exam", "exam type"),
-    "indication": (
-        "indication", "indications", "clinical indication", "clinical indications", "reason", "reason for exam",
-        "reason for examination", "reason for the exam", "reason for the examination", "reason for this exam",
-        "reason for this examination", "reason for study", "reason for the study", "clinical information", "clinical data",
-        "clinical statement", "clinical question", "clinical presentation",
-    ),
-    "history": ("history", "clinical history", "patient history", "medical history", "past medical history"),
-    "comparison": (
-        "comparison", "comparisons", "comparison exam", "comparison study", "comparison studies", "prior study",
-        "prior studies", "previous examination",
-    ),
-    "technique": ("technique", "techniques", "procedure", "view", "views", "projection", "number of views", "protocol"),
-    "recommendation": ("recommendation", "recommendations"),
-    "notification": ("notification", "notifications", "communication"),
-    ADDENDUM: ("addendum", "addenda", "final addendum"),
-    WET_READ: ("wet read", "wetread"),
-}  # fmt: skip
+CANONICAL: dict[str, list[str]] = read_mapping(Path(__file__).with_name("headings.yaml").read_bytes(), "headings.yaml")
 """Canonical name -> headings, as `_key` writes them. Compounds, qualified and misspelt headings: see `canonical`."""
 
 _NAMES = {heading: name for name, headings in CANONICAL.items() for heading in headings}
@@ -64,13 +44,12 @@ class Parsed:
     """A report, taken apart.
 
     Attributes:
-        sections: canonical name -> text, in the order of the report. A paragraph is one line, paragraphs are separated by a
-            line feed; sections of one name are joined in their order, an exact repetition once. `last paragraph` is there
-            only where `how` says so.
+        sections: canonical name -> text, in the order of the report. A paragraph is one line; sections of one name are
+            joined, an exact repetition once. `last paragraph` is there only where `how` says so.
         how: where the text that describes the image comes from: `heading` (findings, impression or both have a heading),
             `last paragraph` (no such heading: the last paragraph without any) or `none`.
-        body: the final report in its order, headings as written, without what stands before it (wet reads, addenda), without
-            rules and without titles and the examination's name.
+        body: the final report in its order, headings as written, without wet reads and addenda before it, rules, titles and
+            the examination's name.
         unheaded: number of paragraphs of the final report that stand under no heading; `body` has them, the sections do not
             (but `last paragraph`).
         unknown: upper-case headings that have no canonical name, as `_key` writes them; their text stays where it stands.
@@ -117,7 +96,7 @@ def parse(text: str) -> Parsed:
     marker = next((n for n, line in enumerate(lines) if _MARKER.fullmatch(line)), -1)
     if not any(line.strip() and not _RULE.fullmatch(line) for line in lines[marker + 1 :]):
         marker = -1  # nothing follows: what stands before is all there is
-    before = _preliminary(lines[:marker]) if marker > 0 else []
+    before = _preliminary(lines[:marker]) if marker > 0 else ()
     blocks = _blocks(lines[marker + 1 :])
     if not any(block.name in (FINDINGS, COMBINED) and block.paragraphs for block in blocks):
         for block in blocks:
@@ -293,19 +272,15 @@ def _blocks(lines: list[str]) -> list[_Block]:
     return blocks
 
 
-def _preliminary(lines: list[str]) -> list[_Block]:
+def _preliminary(lines: list[str]) -> Iterator[_Block]:
     """What stands before the final report: wet reads and addenda, with any headings inside them as text."""
-    return [_Block(name, paragraphs=[text]) for name, text in _passages(lines) if text]
-
-
-def _passages(lines: list[str]) -> Iterator[tuple[str, str]]:
     name: str = PREAMBLE
     words: list[str] = []
-    for line in lines:
+    for line in [*lines, "_" * 10]:  # a rule ends a passage
         rule, found = _RULE.fullmatch(line), _heading(line, "")
-        if rule or (found and found[2] in (WET_READ, ADDENDUM)):
-            yield name, " ".join(words)
-            name, words = (PREAMBLE, []) if rule or not found else (str(found[2]), found[1].split())
-        else:
+        if not rule and not (found and found[2] in (WET_READ, ADDENDUM)):
             words.extend(line.split())
-    yield name, " ".join(words)
+            continue
+        if words:
+            yield _Block(name, paragraphs=[" ".join(words)])
+        name, words = (PREAMBLE, []) if rule or not found else (str(found[2]), found[1].split())

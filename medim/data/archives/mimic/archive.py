@@ -3,7 +3,7 @@
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,9 +13,10 @@ from pydantic import Field, field_validator
 
 from medim.common.errors import UserError, unknown
 from medim.data.archives.archive import Archive, Excluded, Loss, Record, WholeOptions, fewer
-from medim.data.archives.fields import known_split
+from medim.data.archives.fields import known_split, pair_fields
 from medim.data.archives.mimic import tables
 from medim.data.archives.mimic.reports import ReportReader
+from medim.imaging.dicom import read_dicom
 from medim.imaging.images import read_image
 
 FRONTAL = ("PA", "AP")
@@ -78,9 +79,9 @@ class MimicCxr(Archive):
     `files/p10/p10000032/s50414267.txt`, and the tables `mimic-cxr*-split.csv`, `-metadata.csv` (needed to choose views) and
     `-chexpert.csv` or `-negbio.csv` (for findings), gzipped or not, of any version. Johnson et al., arXiv:1901.07042.
 
-    Presets: `paper` is MeDiM's set, the official split with every view and every image: 368,960 training and 5,159 test
-    images. `r2gen` is the set of R2Gen's annotation with the findings as text: 270,790 / 2,130 / 3,858 images (it lists images,
-    not studies; `study=first` leaves the first of each study). `facts()` sets what is listed beside these figures.
+    Presets: `paper` is MeDiM's set, the official split with every view and every image. `r2gen` is the set of R2Gen's
+    annotation with the findings as text (it lists images, not studies; `study=first` leaves the first of each study).
+    `facts()` has the numbers listed beside those of `EXPECTED`.
 
     Each pair: `id` (dicom_id), `study`, `patient`, `view`, `sections` (all that the report has), `findings` (positive labels
     but "no finding", lower-case; absent where the study has no labels), `absent_findings` (negative ones), `labels` (all 14
@@ -98,7 +99,7 @@ class MimicCxr(Archive):
 
     def __init__(self, root: Path, options: MimicOptions) -> None:
         super().__init__(root, options)
-        places = _folders(root)
+        places = tables.folders(root)
         self._bases = [place for place in places if tables.has_patients(place)]
         if not self._bases:
             raise UserError(f"mimic-cxr: '{root}' holds no folder of patients (files/p10/p10000032/s50414267/...)")
@@ -130,7 +131,7 @@ class MimicCxr(Archive):
         metadata = self._read_metadata()
         views = self._views({view for view, *_ in metadata.values()})
         annotation = tables.read_annotation(options.annotation) if options.split == "r2gen" and options.annotation else None
-        asked = len(annotation) if annotation is not None else 0
+        annotated = len(annotation) if annotation is not None else 0
         taken: set[int] = set()  # studies of which an image is taken
         for image, study, subject, split in self._listing(annotation):
             view, procedure, date = metadata.get(image, ("", "", ""))
@@ -158,7 +159,6 @@ class MimicCxr(Archive):
                 yield Loss(image, report.reason) if isinstance(report, Loss) else report
                 continue
             self._found[split] += 1
-            told = {"view": view, "procedure": procedure, "study_date": date}
             fields = {
                 "id": image,
                 "report": report.text,
@@ -169,26 +169,22 @@ class MimicCxr(Archive):
                 "terms": self.terms,
                 "sections": report.sections,
                 "parsed_by": report.how,
-                **{key: value for key, value in told.items() if value},
+                **pair_fields(view=view or None, procedure=procedure or None, study_date=date or None),
                 **(self._findings(labels[study]) if study in labels else {}),
             }
             yield Record(fields, f"{folder}/{image}")
         if annotation:
-            if len(annotation) == asked:
+            if len(annotation) == annotated:
                 raise UserError(f"{options.annotation}: none of its images is in {self._split}: is it of another archive?")
             for image in annotation:
                 yield Loss(image, f"in {options.annotation}, but not in {self._split}")
 
     def image(self, source: str) -> Image.Image:
         """The picture at `p10/p10000032/s50414267/<dicom_id>`: the JPEG, or where there is none the DICOM file."""
-        for base in self._bases:
-            if (path := base / f"{source}.jpg").exists():
-                return read_image(path)
-        for base in self._bases:
-            if (path := base / f"{source}.dcm").exists():
-                from medim.imaging.dicom import read_dicom
-
-                return read_dicom(path)
+        for suffix, read in ((".jpg", read_image), (".dcm", read_dicom)):
+            for base in self._bases:
+                if (path := base / f"{source}{suffix}").exists():
+                    return read(path)
         raise UserError(f"image '{self._bases[0] / source}.jpg' does not exist, nor does a .dcm")
 
     def shortfall(self) -> list[Loss]:
@@ -226,7 +222,7 @@ class MimicCxr(Archive):
         if self.options.reports is not None:
             if not where.is_dir():
                 raise UserError(f"mimic-cxr: option 'reports': folder '{where}' does not exist")
-            places = _folders(where)
+            places = tables.folders(where)
         bases = [place for place in places if tables.has_patients(place) and _has_reports(place)]
         if not bases:
             packed = next((path for place in places for path in sorted(place.glob("mimic-cxr-reports*.zip"))), None)
@@ -246,50 +242,36 @@ class MimicCxr(Archive):
             split = known_split(name) if annotation is None else annotation.pop(image, None)
             if split is None and annotation is None:
                 raise UserError(f"{path}:{line}: {unknown('split', name, ('train', 'validate', 'test'))}")
-            numbers = (
-                tables.number(path, line, "study_id", study, letter="s"),
-                tables.number(path, line, "subject_id", subject, letter="p"),
-            )
-            yield (image, *numbers, split)
+            numbers = tables.number(path, line, "study_id", study), tables.number(path, line, "subject_id", subject)
+            yield image, *numbers, split
 
-    def _read_metadata(self) -> dict[str, tuple[str, str, str]]:
+    def _read_metadata(self) -> dict[str, tuple[str, ...]]:
         """Image id -> view position, procedure, date of the study (shifted by the archive)."""
         if self._metadata is None:
             return {}
         optional = ("PerformedProcedureStepDescription", "StudyDate")
         rows = tables.read_rows(self._metadata, ("dicom_id", "ViewPosition"), optional)
-        return {row[0]: (sys.intern(row[1]), sys.intern(row[2]), sys.intern(row[3])) for _, row in rows}
+        return {image: tuple(map(sys.intern, values)) for _, (image, *values) in rows}
 
     def _views(self, there: set[str]) -> set[str] | None:
-        """The views asked for; None for all. A UserError for one that the archive does not have."""
-        if self.options.views == "all":
-            return None
-        if self.options.views == "frontal":
-            return set(FRONTAL)
+        """The views that the options name; None for all. A UserError for one that the archive does not have."""
+        if self.options.views in ("all", "frontal"):
+            return set(FRONTAL) if self.options.views == "frontal" else None
         views = {view.strip().upper() for view in self.options.views.split(",")}
         for view in sorted(views - there):
             raise unknown("view", view, sorted(name for name in there if name))
         return views
 
-    def _findings(self, codes: str) -> dict[str, Any]:
-        """`findings`, `absent_findings` and `labels` of one study's codes (see `mimic_tables.read_labels`)."""
-        named = {"1": "1", "0": "0", "-": {"positive": "1", "negative": "0", "omit": ""}[self.options.uncertain]}
-        names = [name.lower() for name in tables.LABELS]
-        real = [
-            (name, named.get(code)) for n, (name, code) in enumerate(zip(names, codes, strict=True)) if n != tables.NO_FINDING
-        ]
-        values = {"1": 1.0, "0": 0.0, "-": -1.0, " ": None}
+    def _findings(self, values: Sequence[float | None]) -> dict[str, Any]:
+        """`findings`, `absent_findings` and `labels` of one study; see `tables.read_labels`."""
+        labels = dict(zip((name.lower() for name in tables.LABELS), values, strict=True))
+        uncertain = {"positive": 1, "negative": 0, "omit": None}[self.options.uncertain]
+        read = {name: uncertain if value == -1 else value for name, value in labels.items() if name != "no finding"}
         return {
-            "findings": [name for name, code in real if code == "1"],
-            "absent_findings": [name for name, code in real if code == "0"],
-            "labels": {name: values[code] for name, code in zip(names, codes, strict=True)},
+            "findings": [name for name, value in read.items() if value == 1],
+            "absent_findings": [name for name, value in read.items() if value == 0],
+            "labels": labels,
         }
-
-
-def _folders(root: Path) -> list[Path]:
-    if not root.is_dir():
-        raise UserError(f"mimic-cxr: '{root}' is no folder")
-    return tables.folders(root)
 
 
 def _has_reports(base: Path) -> bool:

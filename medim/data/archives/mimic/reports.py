@@ -1,4 +1,4 @@
-"""The report of a MIMIC-CXR study: found at its place, taken apart, one text chosen, and the count of how it went."""
+"""The report of a MIMIC-CXR study: found at its place, taken apart, one text chosen; and counts of how that went."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from medim.common.errors import UserError
 from medim.data.archives.archive import Excluded, Loss
 from medim.data.archives.fields import report_in
 from medim.data.archives.mimic.tables import read_exceptions
-from medim.data.archives.sections import HOWS, Parsed, deidentified, parse
+from medim.data.archives.sections import HOWS, deidentified, parse
 from medim.data.archives.tables import decoded
 
 EXCEPTION = "exception"
@@ -35,9 +35,6 @@ class ReportReader:
         fallback: see `Parsed.text`.
         underscores: see `deidentified`.
         exceptions: a file for `read_exceptions`, or None.
-
-    Raises:
-        UserError: the file of exceptions is missing or wrong.
     """
 
     def __init__(self, bases: list[Path], section: str, fallback: bool, underscores: str, exceptions: Path | None) -> None:
@@ -46,9 +43,7 @@ class ReportReader:
         self._by_hand = read_exceptions(exceptions) if exceptions else {}
         self._last: tuple[int, Report | Loss | Excluded] | None = None
         self._seen: set[int] = set()
-        self._how: Counter[str] = Counter()
-        self._sections: Counter[str] = Counter()
-        self._unknown: Counter[str] = Counter()
+        self._how, self._sections, self._unknown = Counter[str](), Counter[str](), Counter[str]()
         self._partly = 0
 
     def report(self, study: int, folder: str) -> Report | Loss | Excluded:
@@ -81,14 +76,17 @@ class ReportReader:
             report_in(text, f"report '{path}'")
         except OSError as error:
             return Loss(f"s{study}", f"report '{path}' cannot be read: {error}")
-        except UserError as error:  # it names the file
+        except UserError as error:
             return Loss(f"s{study}", str(error))
         parsed = parse(text)
         sections, how = dict(parsed.sections), parsed.how
         wanted = parsed.text(self.section, self.fallback)
         if study in self._by_hand:
             how = EXCEPTION
-            wanted = self._exception(study, text, parsed, sections)
+            section, span = self._by_hand[study]
+            wanted = " ".join(text[slice(*span)].split()) if span else parsed.text(section)
+            if span and wanted:
+                sections[section] = wanted
         if study not in self._seen:
             self._how[how] += 1
             self._sections.update(sections.keys())
@@ -104,12 +102,3 @@ class ReportReader:
             return Excluded("nothing but de-identification marks")
         texts = {name: deidentified(section, self.underscores) for name, section in sections.items()}
         return Report(wanted, {name: section for name, section in texts.items() if section}, how)
-
-    def _exception(self, study: int, text: str, parsed: Parsed, sections: dict[str, str]) -> str | None:
-        """The text that an exception names; one cut out by hand is put among the sections."""
-        section, span = self._by_hand[study]
-        if span is None:
-            return parsed.text(section)
-        if cut := " ".join(text[span[0] : span[1]].split()):
-            sections[section] = cut
-        return cut or None

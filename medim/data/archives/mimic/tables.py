@@ -4,22 +4,17 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from medim.common.errors import UserError, unknown
+from medim.common.declared import read_yaml
+from medim.common.errors import UserError, named
 from medim.data.archives.archive import Loss
-from medim.data.archives.fields import known_split
+from medim.data.archives.fields import split_in
 from medim.data.archives.json_records import read_entries
 from medim.data.archives.tables import read_table
-from medim.pair import SPLITS
 
-LABELS = (
-    "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
-    "Lung Opacity", "No Finding", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax", "Support Devices",
-)  # fmt: skip
+LABELS: tuple[str, ...] = tuple(read_yaml(Path(__file__).with_name("labels.yaml").read_bytes(), "labels.yaml"))
 """The columns of the tables of labels; 1 positive, 0 negative, -1 uncertain, empty not mentioned."""
-NO_FINDING = LABELS.index("No Finding")
-_CODES = {"1": "1", "1.0": "1", "0": "0", "0.0": "0", "-1": "-", "-1.0": "-", "": " "}
+_VALUES = {"": None, **{f"{value}{suffix}": float(value) for value in (1, 0, -1) for suffix in ("", ".0")}}
 
-_GROUP = re.compile(r"p\d\d")
 _ENTRY = re.compile(r"p\d\d.*|s\d.*|\..*")
 _DEPTH = 4
 """Levels below the root that are searched: `files/mimic-cxr-jpg/2.1.0/files` of a root `physionet.org`."""
@@ -27,16 +22,19 @@ _DEPTH = 4
 
 def folders(root: Path) -> list[Path]:
     """`root` and the folders up to four levels below it, none of a patient or study, in alphabetical order."""
+    if not root.is_dir():
+        raise UserError(f"mimic-cxr: '{root}' is no folder")
     found, level = [root], [root]
     for _ in range(_DEPTH):
-        level = [child for folder in level for child in sorted(folder.iterdir()) if _is_plain(child)]
+        children = (child for folder in level for child in sorted(folder.iterdir()))
+        level = [child for child in children if not _ENTRY.fullmatch(child.name) and child.is_dir()]
         found += level
     return found
 
 
 def has_patients(folder: Path) -> bool:
     """Whether it holds `p10` ... `p19`: `files`, in the archive's own layout."""
-    return any(_GROUP.fullmatch(child.name) and child.is_dir() for child in folder.iterdir())
+    return any(re.fullmatch(r"p\d\d", child.name) and child.is_dir() for child in folder.iterdir())
 
 
 def find_table(places: Sequence[Path], kind: str) -> Path | None:
@@ -58,7 +56,7 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
     """(line number, values of the columns, stripped) of a CSV file, gzipped or not; an optional column may lack, as "".
 
     Raises:
-        UserError: see `read_table`; what is a loss there too, as nothing is known of an image without its row.
+        UserError: see `read_table`; also where that has a loss, as nothing is known of an image without its row.
     """
     for row in read_table(path, columns):
         if isinstance(row, Loss):
@@ -66,26 +64,28 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
         yield row.line, [row.cells.get(name, "").strip() for name in (*columns, *optional)]
 
 
-def number(path: Path, line: int, column: str, value: str, letter: str = "") -> int:
-    """A number, with or without its letter (`p10000032` where `letter` is p).
+def number(path: Path, line: int, column: str, value: str) -> int:
+    """A number, with or without its letter (`p10000032`, `s50414267`).
 
     Raises:
         UserError: anything else; the line names file, line and column.
     """
-    digits = value.removeprefix(letter)
+    digits = value.removeprefix({"subject_id": "p", "study_id": "s", "study": "s"}.get(column, ""))
     if not (digits.isascii() and digits.isdigit()):
         raise UserError(f"{path}:{line}: column '{column}': '{value}' is not a number")
     return int(digits)
 
 
-def read_labels(path: Path) -> dict[int, str]:
-    """Study -> one character for each of `LABELS`: `1`, `0`, `-` (uncertain) or a space (not mentioned)."""
-    labels: dict[int, str] = {}
+def read_labels(path: Path) -> dict[int, tuple[float | None, ...]]:
+    """Study -> value of each of `LABELS`: 1 present, 0 absent, -1 uncertain, None not mentioned."""
+    labels: dict[int, tuple[float | None, ...]] = {}
+    shared: dict[tuple[float | None, ...], tuple[float | None, ...]] = {}  # few combinations for 227,827 studies
     for line, (study, *values) in read_rows(path, ("study_id", *LABELS)):
         for name, value in zip(LABELS, values, strict=True):
-            if value not in _CODES:
+            if value not in _VALUES:
                 raise UserError(f"{path}:{line}: column '{name}': '{value}' is not 1.0, 0.0, -1.0 or empty")
-        labels[number(path, line, "study_id", study, letter="s")] = "".join(_CODES[value] for value in values)
+        row = tuple(_VALUES[value] for value in values)
+        labels[number(path, line, "study_id", study)] = shared.setdefault(row, row)
     return labels
 
 
@@ -107,13 +107,14 @@ def read_exceptions(path: Path) -> dict[int, tuple[str, tuple[int, int] | None]]
             if start >= end:
                 raise UserError(f"{path}:{line}: 'end' ({end}) is not after 'start' ({start})")
             span = (start, end)
-        exceptions[number(path, line, "study", study, letter="s")] = (section.lower(), span)
+        exceptions[number(path, line, "study", study)] = (section.lower(), span)
     return exceptions
 
 
 def read_annotation(path: Path) -> dict[str, str]:
-    """Image id -> split, of R2Gen's `annotation.json`; streamed. Of several images of an entry the first, which is the one that
-    R2Gen reads; the `id` where an entry has no `image_path`.
+    """Image id -> split, of R2Gen's `annotation.json`; streamed.
+
+    Of several images of an entry the first, which is the one that R2Gen reads; the `id` where an entry has no `image_path`.
 
     Raises:
         UserError: no such file, broken JSON, a split of an unknown name, an entry without image, an image in two splits.
@@ -126,21 +127,15 @@ def read_annotation(path: Path) -> dict[str, str]:
             raise UserError(f"{path.parent / entry.item}: {entry.reason}")
         if not isinstance(entry.value, dict):
             raise UserError(f"{path}: entry {count} is no object of a list train, val or test")
-        key, value = entry.key or "", entry.value
-        split = known_split(key)
-        if split is None:
-            raise UserError(f"{path}: {unknown('split', key, SPLITS)}")
-        paths = value.get("image_path") or value.get("id") or ""
+        with named(str(path)):
+            split = split_in(entry.key or "")
+        paths = entry.value.get("image_path") or entry.value.get("id") or ""
         name = Path(str(paths[0] if isinstance(paths, list) else paths)).name
         image = re.sub(r"\.(jpe?g|png|dcm)$", "", name, flags=re.IGNORECASE)
         if not image:
-            raise UserError(f"{path}: entry {count}, in '{key}', has neither 'image_path' nor 'id'")
+            raise UserError(f"{path}: entry {count}, in '{entry.key}', has neither 'image_path' nor 'id'")
         if splits.setdefault(image, split) != split:
             raise UserError(f"{path}: image '{image}' stands in {splits[image]} and in {split}")
     if not splits:
         raise UserError(f"{path}: no entries: an object of lists train, val, test is needed")
     return splits
-
-
-def _is_plain(path: Path) -> bool:
-    return not _ENTRY.fullmatch(path.name) and path.is_dir()

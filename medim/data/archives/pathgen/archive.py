@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from PIL import Image
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from medim.common.errors import UserError
-from medim.data.archives.archive import Archive, Excluded, Loss, Record, WholeOptions, fewer
+from medim.data.archives.archive import Archive, Excluded, FractionOptions, Loss, Record, WholeOptions, fewer
 from medim.data.archives.pathgen.captions import Captions, Entry, with_ids
-from medim.data.archives.pathgen.slide_index import SlideIndex
-from medim.data.archives.pathgen.slides import SlideFacts, Slides, plan
-from medim.data.splits import assign, load_splits, u_of
+from medim.data.archives.pathgen.slides import SlideFacts, SlideIndex, Slides, plan
+from medim.data.splits import load_splits, u_of
 
 PATCH = 672
 """Side, in pixels of level 0, of what a caption describes; `position` is its upper left corner."""
@@ -33,15 +32,13 @@ class PathGen(Archive):
     """PathGen-1.6M's JSON and the TCGA slides (`.svs`) that its captions describe.
 
     The JSON is a list of `{"wsi_id", "position": [x, y], "caption"}`, later releases with `file_id` (the slide's UUID at the
-    GDC). Its 933 MB are read as a stream. Its slides come in no order, so entries are first written to 128 temporary files
-    by slide (about the size of the JSON, in the system's folder for such files), which are then read one by one: memory
-    holds one of them, 1/128 of the entries, and a slide's pairs follow each other.
+    GDC). Its 933 MB come in no order of slides: they are read as a stream and sorted on disk (see `Captions`), so that a
+    slide's pairs follow each other.
 
     A caption describes 672 x 672 pixels of level 0, which TCGA scanned at 20x or 40x: tiles as they are mix about 0.5 and
     0.25 microns per pixel. `microns_per_pixel` makes them one, about the same centre. Each row has `wsi`, `site`,
     `position` (as PathGen gives it), `level` (of the pyramid, read from), `tile` (pixels) and `microns_per_pixel` (of the
-    tile before it is shrunk for storage; null where the slide does not tell). Each pair is a study of its own, as each
-    caption describes one tile.
+    tile before it is shrunk for storage; null where the slide does not state it). Each pair is a study of its own.
     """
 
     name: ClassVar[str] = "pathgen"
@@ -50,7 +47,7 @@ class PathGen(Archive):
         "images: TCGA open access (NIH Genomic Data Commons)"
     )
 
-    class Options(WholeOptions):
+    class Options(FractionOptions, WholeOptions):
         captions: Path | None = Field(None, description="PathGen's JSON, from --root; found as *PathGen*.json if not given")
         slides: Path | None = Field(
             None, description="folder with the .svs files at any depth, from --root; --root if not given"
@@ -62,20 +59,12 @@ class PathGen(Archive):
         )
         by: Literal["patient", "site"] = Field("patient", description="what is never divided between splits")
         val: float = Field(0.05, ge=0, le=1, description="share of the patients (or sites)")
-        test: float = Field(0.05, ge=0, le=1, validate_default=True, description="share of the patients (or sites)")
+        test: float = Field(0.05, ge=0, le=1, description="share of the patients (or sites)")
         share: float = Field(1.0, gt=0, le=1, description="share of the pairs; a smaller one is part of a larger one")
         seed: int = Field(0, description="of the splits and the share")
         split_file: Path | None = Field(
             None, description="a splits.json (path from --root), instead of by, val and test; other patients are excluded"
         )
-
-        @field_validator("test")
-        @classmethod
-        def _leaves_training(cls, test: float, info: ValidationInfo) -> float:
-            val = info.data.get("val", 0.0)
-            if test + val >= 1:
-                raise ValueError(f"val and test leave nothing to train on ({val:g} + {test:g})")
-            return test
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # About the paper's numbers from all captions; patients are whole, so a split's size is met within some percent.
@@ -91,7 +80,7 @@ class PathGen(Archive):
     def __init__(self, root: Path, options: "PathGen.Options") -> None:
         super().__init__(root, options)
         base = root if root.is_dir() else root.parent
-        self.folder = base / options.slides if options.slides is not None else base
+        self.folder = base / (options.slides or "")
         self.split_file = base / options.split_file if options.split_file is not None else None
         if not self.folder.is_dir():
             raise UserError(f"pathgen: option 'slides': no folder '{self.folder}'")
@@ -103,7 +92,7 @@ class PathGen(Archive):
         self._reset()
         known = load_splits(self.split_file) if self.split_file is not None else None
         index = SlideIndex(self.folder)
-        if not index:
+        if not index.paths:
             raise UserError(
                 f"pathgen: no .svs slide below '{self.folder}'; option 'slides' names another folder "
                 "(the GDC has them under the wsi_id of each caption)"
@@ -119,15 +108,15 @@ class PathGen(Archive):
     def image(self, source: Any) -> Image.Image:
         name, x, y = source
         facts = self._scaled(self._slides.facts(self.folder / name))
-        return self._slides.read(facts.path, plan(facts, x, y, self.options.tile, self.options.microns_per_pixel)).image
+        return self._slides.read(facts.path, plan(facts, x, y, self.options.tile, self.options.microns_per_pixel))
 
     def shortfall(self) -> list[Loss]:
         """Captions read beside those of PathGen-1.6M."""
         return [] if self.options.part else fewer("captions", self._entries, _CAPTIONS, f"'{self.captions}'")
 
     def facts(self) -> dict[str, Any]:
-        """Entries and slides seen; slides that are missing or damaged, with the pairs they cost; slides by scale; what the
-        paper had (`expected`)."""
+        """Entries and slides seen; slides that are missing or damaged, with the pairs they cost; slides by scale; the
+        paper's numbers (`expected`)."""
         return {
             "captions": self.captions.name,
             "entries": self._entries,
@@ -173,7 +162,8 @@ class PathGen(Archive):
         if barcode is None:
             yield from (Loss(f"entry {entry.number}", f"'{wsi}' is no TCGA slide barcode") for entry in entries)
             return
-        split = self._split(barcode, known)
+        patient = barcode["patient"]
+        split = self.options.drawn_split(barcode[self.options.by]) if known is None else known.get(patient)
         kept = []
         for name, entry in with_ids(entries):
             if name is None:
@@ -210,16 +200,19 @@ class PathGen(Archive):
         except UserError as error:
             return Loss(name, str(error))
         fields = {
-            "id": name, "report": entry.caption, **who, "study": name, "domain": "pathology", "terms": self.terms,
-            "wsi": entry.wsi, "position": [entry.x, entry.y], "level": region.level, "tile": region.tile,
+            "id": name,
+            "report": entry.caption,
+            **who,
+            "study": name,
+            "domain": "pathology",
+            "terms": self.terms,
+            "wsi": entry.wsi,
+            "position": [entry.x, entry.y],
+            "level": region.level,
+            "tile": region.tile,
             "microns_per_pixel": region.microns_per_pixel,
-        }  # fmt: skip
+        }
         return Record(fields, [facts.path.relative_to(self.folder).as_posix(), x, y])
-
-    def _split(self, barcode: re.Match[str], known: Mapping[str, str] | None) -> str | None:
-        if known is not None:
-            return known.get(barcode["patient"])
-        return assign(barcode[self.options.by], {"val": self.options.val, "test": self.options.test}, self.options.seed)
 
     def _scaled(self, facts: SlideFacts) -> SlideFacts:
         return facts.scaled_by_objective() if self.options.on_missing_mpp == "objective" else facts

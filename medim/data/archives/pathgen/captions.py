@@ -1,11 +1,12 @@
 """PathGen's captions, 1.6 million in no order: read as a stream, sorted by slide on disk."""
 
-import json
 import re
+import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import astuple, dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,9 @@ class Entry:
     Attributes:
         number: place in the JSON, from 0.
         wsi: name of the slide.
-        x: left edge of what is described, pixels of level 0.
-        y: upper edge.
+        x, y: left and upper edge of the described region, pixels of level 0.
         caption: the text, without white space around it.
-        file_id: the slide's UUID at the GDC, where the JSON tells.
+        file_id: the slide's UUID at the GDC, where the JSON has it.
     """
 
     number: int
@@ -40,20 +40,19 @@ class Entry:
 
 
 class Captions:
-    """The captions of a JSON file, slide by slide.
-
-    Each entry is written to one of 128 files by a hash of its slide, then these are read one by one. Together they take
-    about the size of the JSON on disk; memory holds one of them, 1/128 of the entries.
+    """The captions of a JSON file, slide by slide, sorted in a database of about the size of the JSON.
 
     Args:
         path: the JSON, a list of `{"wsi_id", "position": [x, y], "caption"}`, perhaps with `file_id`.
-        folder: an empty folder for the sorted captions; whoever made it removes it.
+        folder: for the database; the caller removes it.
+
+    Attributes:
+        entries: number of entries of the JSON, sound or not, counted by `sort`.
     """
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder
         self.entries = 0
-        """Of the JSON, sound or not, counted by `sort`."""
 
     def sort(self) -> Iterator[tuple[int, str]]:
         """Reads the JSON; yields number and mistake of each entry that is left out.
@@ -62,43 +61,37 @@ class Captions:
             UserError: damaged JSON, no list, an empty one, or one of other objects; or the folder cannot be written.
         """
         try:
-            with ExitStack() as stack:
-                files = [stack.enter_context(self._bucket(n).open("w", encoding="utf-8")) for n in range(BUCKETS)]
-                for number, value in read_list(self.path):
+            with closing(self._database()) as database, database:
+                database.execute("CREATE TABLE captions (bucket, number, wsi, x, y, caption, file_id)")
+                for number, value in _values(self.path):
                     self.entries = number + 1
-                    entry = entry_of(number, value)
+                    entry = _entry(number, value)
                     if isinstance(entry, Entry):
-                        line = [entry.number, entry.wsi, entry.x, entry.y, entry.caption, entry.file_id]
-                        files[zlib.crc32(entry.wsi.encode("utf-8", "replace")) % BUCKETS].write(json.dumps(line) + "\n")
-                    elif (
-                        number == 0
-                        and not isinstance(value, Loss)
-                        and not (isinstance(value, dict) and value.keys() >= set(KEYS))
-                    ):
-                        raise UserError(f"'{self.path}' holds no captions: entry 0 {entry}")
-                    else:
+                        bucket = zlib.crc32(entry.wsi.encode("utf-8", "replace")) % BUCKETS
+                        database.execute("INSERT INTO captions VALUES (?, ?, ?, ?, ?, ?, ?)", (bucket, *astuple(entry)))
+                    elif number or isinstance(value, Loss) or (isinstance(value, dict) and value.keys() >= set(KEYS)):
                         yield number, entry
-        except OSError as error:
-            raise UserError(f"sorting the captions of '{self.path}' in '{self.folder}' failed: {error.strerror}") from None
+                    else:
+                        raise UserError(f"'{self.path}' holds no captions: entry 0 {entry}")
+        except sqlite3.Error as error:
+            raise UserError(f"sorting the captions of '{self.path}' in '{self.folder}' failed: {error}") from None
         if not self.entries:
             raise UserError(f"'{self.path}' is an empty list")
 
     def by_slide(self) -> Iterator[tuple[str, list[Entry]]]:
         """After `sort`: slides with their entries, in an order that depends on their names alone; entries as in the JSON."""
-        for bucket in range(BUCKETS):
-            slides: dict[str, list[Entry]] = {}
-            with self._bucket(bucket).open(encoding="utf-8") as file:
-                for line in file:
-                    entry = Entry(*json.loads(line))
-                    slides.setdefault(entry.wsi, []).append(entry)
-            yield from sorted(slides.items())
+        query = "SELECT number, wsi, x, y, caption, file_id FROM captions ORDER BY bucket, wsi, number"
+        with closing(self._database()) as database:
+            rows = (Entry(*row) for row in database.execute(query))
+            for wsi, entries in groupby(rows, key=lambda entry: entry.wsi):
+                yield wsi, list(entries)
 
-    def _bucket(self, number: int) -> Path:
-        return self.folder / f"{number:03d}.jsonl"
+    def _database(self) -> sqlite3.Connection:
+        return sqlite3.connect(self.folder / "captions.sqlite")
 
 
 def with_ids(entries: list[Entry]) -> Iterator[tuple[str | None, Entry]]:
-    """Entries of a slide with ids: `SLIDE_X_Y`, from a place's second caption on `SLIDE_X_Y_2`; None repeats one by word."""
+    """Entries of a slide with ids: `SLIDE_X_Y`, from a place's second caption on `SLIDE_X_Y_2`; None for a repeated one."""
     captions: dict[str, list[str]] = {}
     for entry in entries:
         name = f"{entry.wsi}_{entry.x}_{entry.y}"
@@ -110,7 +103,7 @@ def with_ids(entries: list[Entry]) -> Iterator[tuple[str | None, Entry]]:
         yield (name if len(before) == 1 else f"{name}_{len(before)}"), entry
 
 
-def entry_of(number: int, value: Any) -> Entry | str:
+def _entry(number: int, value: Any) -> Entry | str:
     """A value of the JSON list as an entry, or what is wrong with it."""
     if isinstance(value, Loss):
         return f"is lost: {value.reason}"
@@ -132,12 +125,8 @@ def entry_of(number: int, value: Any) -> Entry | str:
     return Entry(number, wsi, x, y, caption.strip(), file_id if isinstance(file_id, str) else None)
 
 
-def read_list(path: Path) -> Iterator[tuple[int, Any]]:
-    """The values of a JSON list, numbered from 0, as a stream: memory holds one. In place of a broken one stands its `Loss`.
-
-    Raises:
-        UserError: no list, or damaged JSON; the line tells after which entry (counted from 1).
-    """
+def _values(path: Path) -> Iterator[tuple[int, Any]]:
+    """The values of a JSON list, numbered from 0; in place of a broken one its `Loss`."""
     for number, entry in enumerate(read_entries(path)):
         if not isinstance(entry, Loss) and entry.key is not None:
             raise UserError(f"'{path}' is no JSON list but an object with the key '{entry.key}'")

@@ -3,6 +3,7 @@
 import math
 import os
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,26 +17,62 @@ except ImportError:
     raise UserError("reading whole slides needs OpenSlide: pip install 'medim-bench[archives]'") from None
 
 MAX_ENLARGEMENT = 1.1
-"""How much finer than the scan a tile may be asked for. Scanners of one nominal objective differ by some percent."""
+"""By how much a tile may be finer than the scan. Scanners of one nominal objective differ by some percent."""
 
 MAX_PIXELS = 1 << 27
 """Pixels of a level that one tile may be made of (0.5 GB as RGBA): a slide without a pyramid is not read as a whole."""
 
-_LEVEL_TOLERANCE = 1.01
+_LEVEL_TOLERANCE = 1.01  # a pyramid's levels are rounded to whole pixels
 _MICRONS_TIMES_POWER = 10.0
+_SUFFIX = ".svs"
+
+
+class SlideIndex:
+    """Slides of a folder by name, found once; `name.svs` may lie anywhere below (the GDC client makes a folder for each file).
+
+    Folders that are links are followed, each folder once. Of two files of one name the first in path order counts.
+
+    Attributes:
+        partial: names of which only an unfinished download (`.svs.partial`) is there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.paths: dict[str, Path] = {}
+        self.partial: set[str] = set()
+        for path in sorted(_files(folder)):
+            name = path.name.lower()
+            if name.endswith(_SUFFIX):
+                self.paths.setdefault(name.removesuffix(_SUFFIX), path)
+            elif name.endswith(f"{_SUFFIX}.partial"):
+                self.partial.add(name.removesuffix(f"{_SUFFIX}.partial"))
+
+    def find(self, name: str) -> Path | None:
+        """The slide called `name` (case does not count). `BARCODE.UUID` also finds a file called `BARCODE` alone."""
+        name = name.lower()
+        return self.paths.get(name) or self.paths.get(name.partition(".")[0])
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in names)
 
 
 @dataclass(frozen=True)
 class SlideFacts:
-    """What a slide's header tells.
+    """The header of a slide.
 
     Attributes:
         path: its file.
-        width: of level 0, pixels.
-        height: of level 0, pixels.
+        width, height: of level 0, pixels.
         downsamples: of each level against level 0; the first is 1.
-        microns_per_pixel: of level 0, along x and y; None where the slide does not tell.
-        objective_power: of the scanner, such as 20 or 40; None where the slide does not tell.
+        microns_per_pixel: of level 0, along x and y; None where the slide does not state it.
+        objective_power: of the scanner, such as 20 or 40; None where the slide does not state it.
     """
 
     path: Path
@@ -59,7 +96,7 @@ class SlideFacts:
         """Width and height, in pixels of level 0, of what a tile of `tile` pixels shows; None means level 0 as it is.
 
         Raises:
-            UserError: the slide does not tell its scale, or was scanned too coarsely.
+            UserError: the slide does not state its scale, or was scanned too coarsely.
         """
         if microns_per_pixel is None:
             return float(tile), float(tile)
@@ -77,17 +114,12 @@ class SlideFacts:
 
 @dataclass(frozen=True)
 class Region:
-    """Where a tile lies and how it is to be read.
+    """A tile of `tile` x `tile` pixels and how it is read.
 
     Attributes:
-        x: left edge, pixels of level 0.
-        y: upper edge, pixels of level 0.
-        width: pixels of level 0, not rounded.
-        height: pixels of level 0, not rounded.
-        level: of the pyramid, to read from.
-        downsample: of that level.
-        tile: side of the tile, pixels.
-        microns_per_pixel: of the tile; None where the slide does not tell.
+        x, y, width, height: of the tile, pixels of level 0; the sides are not rounded.
+        level, downsample: of the pyramid, to read from.
+        microns_per_pixel: of the tile; None where the slide does not state it.
     """
 
     x: int
@@ -100,20 +132,10 @@ class Region:
     microns_per_pixel: float | None
 
 
-@dataclass(frozen=True)
-class Tile:
-    """A square RGB picture, the pyramid level it was read from, and its microns per pixel (None: the slide does not tell)."""
-
-    image: Image.Image
-    level: int
-    microns_per_pixel: float | None
-
-
 def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float | None = None) -> Region:
     """The region of a tile whose upper left corner is pixel (x, y) of level 0, and the level to read it from.
 
-    That level is the coarsest which still has the resolution asked for (within 1 %: a pyramid's levels are rounded to whole
-    pixels), so a tile is only ever shrunk.
+    That level is the coarsest that still has the resolution (within 1 %), so a tile is only ever shrunk.
 
     Args:
         tile: side of the tile, pixels.
@@ -128,12 +150,9 @@ def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float 
             f"slide '{facts.path}' has {facts.width} x {facts.height} pixels; "
             f"the tile of {width:g} x {height:g} at ({x}, {y}) leaves it"
         )
-    wanted = min(width, height) / tile * _LEVEL_TOLERANCE
-    level, downsample = max(
-        ((level, value) for level, value in enumerate(facts.downsamples) if value <= wanted),
-        key=lambda pair: pair[1],
-        default=(0, facts.downsamples[0]),
-    )
+    finest = min(width, height) / tile * _LEVEL_TOLERANCE
+    suitable = [(level, value) for level, value in enumerate(facts.downsamples) if value <= finest]
+    level, downsample = max(suitable, key=lambda pair: pair[1], default=(0, facts.downsamples[0]))
     if width * height / downsample**2 > MAX_PIXELS:
         raise UserError(
             f"slide '{facts.path}' has no level near the resolution asked for: a tile would be made of "
@@ -145,7 +164,7 @@ def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float 
 
 
 class Slides:
-    """Slides kept open, the least recently used of more than `capacity` closed.
+    """Open slides; of more than `capacity` the least recently used are closed.
 
     A copy in another process (pickled or forked) opens its own: two processes must not share a file position.
 
@@ -165,25 +184,18 @@ class Slides:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes every slide."""
         while self._open:
             self._open.popitem()[1][0].close()
 
     def facts(self, path: str | Path) -> SlideFacts:
-        """What the header of a slide tells; the slide stays open.
-
-        Raises:
-            UserError: it is missing, damaged, or no slide.
-        """
+        """The header of a slide; the slide stays open. Raises UserError: it is missing, damaged, or no slide."""
         return self._slide(Path(path))[1]
 
-    def read(self, path: str | Path, region: Region) -> Tile:
-        """A region of a slide, transparency (what was never scanned) composited on white.
+    def read(self, path: str | Path, region: Region) -> Image.Image:
+        """A region of a slide, RGB; transparency (what was never scanned) is composited on white.
 
-        Shrinking is bicubic with widened support (antialiased); where the level has the size asked for, pixels are as stored.
+        Shrinking is bicubic with widened support (antialiased); where the level has the size of the tile, pixels are as
+        stored.
 
         Raises:
             UserError: the slide cannot be read there.
@@ -193,20 +205,20 @@ class Slides:
         columns, rows = slide.level_dimensions[region.level]
         # On the level's own grid, so that OpenSlide does not interpolate; the fraction goes to the resize.
         left, top = region.x / region.downsample, region.y / region.downsample
+        width, height = region.width / region.downsample, region.height / region.downsample
         column, row = math.floor(left), math.floor(top)
-        box = (left - column, top - row, left - column + region.width / region.downsample,
-               top - row + region.height / region.downsample)  # fmt: skip
+        box = (left - column, top - row, left - column + width, top - row + height)
         size = (min(math.ceil(box[2] - 1e-6), columns - column), min(math.ceil(box[3] - 1e-6), rows - row))
         try:
             rgba = slide.read_region((round(column * region.downsample), round(row * region.downsample)), region.level, size)
         except (openslide.OpenSlideError, OSError) as error:
-            self._forget(path)  # OpenSlide refuses everything after an error; other tiles may be sound
+            self._open.pop(path)[0].close()  # OpenSlide refuses everything after an error; other tiles may be sound
             raise UserError(f"slide '{facts.path}' is damaged at ({region.x}, {region.y}): {error}") from None
         image = Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
-        if image.size != (region.tile, region.tile) or box[:2] != (0, 0) or box[2:] != image.size:
-            box = (box[0], box[1], min(box[2], float(size[0])), min(box[3], float(size[1])))
-            image = image.resize((region.tile, region.tile), Image.Resampling.BICUBIC, box=box)
-        return Tile(image, region.level, region.microns_per_pixel)
+        if image.size == (region.tile, region.tile) and box == (0, 0, *image.size):
+            return image
+        box = (box[0], box[1], min(box[2], float(size[0])), min(box[3], float(size[1])))
+        return image.resize((region.tile, region.tile), Image.Resampling.BICUBIC, box=box)
 
     def _slide(self, path: Path) -> tuple["openslide.OpenSlide", SlideFacts]:
         if self._process != os.getpid():
@@ -218,23 +230,6 @@ class Slides:
         self._open.move_to_end(path)
         return self._open[path]
 
-    def _forget(self, path: Path) -> None:
-        self._open.pop(path)[0].close()
-
-
-def read_tile(slide_path: str | Path, x: int, y: int, tile: int, microns_per_pixel: float | None = None) -> Tile:
-    """One tile of one slide, whose upper left corner is pixel (x, y) of level 0; for many of them see `Slides`.
-
-    Args:
-        tile: side of the tile, pixels.
-        microns_per_pixel: of the tile; None takes level 0 as it is.
-
-    Raises:
-        UserError: the slide is missing or damaged, does not tell its scale, was scanned too coarsely, or the region leaves it.
-    """
-    with Slides(1) as slides:
-        return slides.read(slide_path, plan(slides.facts(slide_path), x, y, tile, microns_per_pixel))
-
 
 def _open(path: Path) -> tuple["openslide.OpenSlide", SlideFacts]:
     if not path.is_file():
@@ -245,16 +240,12 @@ def _open(path: Path) -> tuple["openslide.OpenSlide", SlideFacts]:
         raise UserError(f"slide '{path}' cannot be opened: no format that OpenSlide knows, or cut in its header") from None
     except (openslide.OpenSlideError, OSError) as error:
         raise UserError(f"slide '{path}' cannot be opened: {error}") from None
-    properties = slide.properties
-    scales = tuple(_positive(properties.get(name)) for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y))
-    facts = SlideFacts(
-        path,
-        *slide.dimensions,
-        downsamples=slide.level_downsamples,
-        microns_per_pixel=None if None in scales else scales,  # type: ignore[arg-type]
-        objective_power=_positive(properties.get(openslide.PROPERTY_NAME_OBJECTIVE_POWER)),
+    x_scale, y_scale, power = (
+        _positive(slide.properties.get(name))
+        for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y, openslide.PROPERTY_NAME_OBJECTIVE_POWER)
     )
-    return slide, facts
+    scales = None if x_scale is None or y_scale is None else (x_scale, y_scale)
+    return slide, SlideFacts(path, *slide.dimensions, slide.level_downsamples, scales, power)
 
 
 def _positive(text: str | None) -> float | None:

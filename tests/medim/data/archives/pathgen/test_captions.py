@@ -43,12 +43,12 @@ def test_wrong_entries_are_losses_by_number(pathgen, pathgen_root: Path) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (json.dumps([ENTRY])[:-1] + ', {"wsi_id"', "broken JSON after entry 1: parse error"),
+        (json.dumps([ENTRY])[:-1] + ', {"wsi_id"', "broken JSON after entry 1: "),
         (json.dumps([ENTRY])[:-1], "broken JSON after entry 1: "),
-        ("[nonsense]", "broken JSON: lexical error: invalid"),
+        ("[nonsense]", "broken JSON: Expecting value"),
         ('{"wsi_id": "a"}', "'wsi_id' holds no list"),
         ('{"train": [1]}', "is no JSON list but an object with the key 'train'"),
-        ("", "broken JSON: parse error"),
+        ("", "broken JSON: it breaks off"),
         ("[]", "is an empty list"),
         ('[{"image": "a.png", "text": "b"}]', "holds no captions: entry 0 has no 'wsi_id'; its keys are: image, text"),
     ],
@@ -97,7 +97,7 @@ def test_repetitions_and_second_captions(pathgen, pathgen_root: Path) -> None:
 
 
 def test_memory_does_not_grow_with_the_captions(pathgen, tmp_path: Path, pathgen_slides: Path) -> None:
-    """15,000 captions of a kilobyte, 100 slides: a peak below a seventh of the file, most of it 128 open files and a bucket."""
+    """15,000 captions of a kilobyte, 100 slides: a peak below a seventh of the file."""
     wsis = [f"TCGA-AA-{n:04d}-01Z-00-DX1.{pathgen.uuid}" for n in range(100)]
     entries = [pathgen.entry(wsis[n * 37 % 100], n * 32, 0, f"caption {n} " + "word " * 180) for n in range(15_000)]
     size = pathgen.write_captions(tmp_path, entries).stat().st_size

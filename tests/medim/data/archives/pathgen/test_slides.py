@@ -1,6 +1,7 @@
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import openslide
@@ -9,9 +10,17 @@ import tifffile
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.archives.pathgen.slides import MAX_ENLARGEMENT, SlideFacts, Slides, plan, read_tile
+from medim.data.archives.pathgen.slides import MAX_ENLARGEMENT, SlideFacts, Slides, plan
 
 WIDTH, HEIGHT = 2048, 1536
+
+
+def read_tile(path: Path, x: int, y: int, tile: int, microns_per_pixel: float | None = None) -> SimpleNamespace:
+    """One tile of one slide, the level that it was read from, and its scale."""
+    with Slides(1) as slides:
+        region = plan(slides.facts(path), x, y, tile, microns_per_pixel)
+        image = slides.read(path, region)
+    return SimpleNamespace(image=image, level=region.level, microns_per_pixel=region.microns_per_pixel)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +185,7 @@ def test_a_damaged_place_is_named_and_the_others_are_still_read(tmp_path: Path, 
             with pytest.raises(UserError, match=r"worn\.svs' is damaged at \(10, 20\)"):
                 slides.read(path, plan(facts, 10, 20, 64))
             tile = slides.read(path, plan(facts, 512, 512, 64))
-            np.testing.assert_array_equal(pixels(tile.image), blocks(WIDTH, HEIGHT, 0)[512:576, 512:576])
+            np.testing.assert_array_equal(pixels(tile), blocks(WIDTH, HEIGHT, 0)[512:576, 512:576])
 
 
 def test_few_slides_stay_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write_slide, blocks) -> None:
@@ -201,7 +210,7 @@ def test_a_pickled_copy_opens_its_own_slides(slide: Path) -> None:
         copy = pickle.loads(pickle.dumps(slides))
         assert copy.capacity == 3
         with copy:
-            assert copy.read(slide, plan(copy.facts(slide), 0, 0, 32)).image.size == (32, 32)
+            assert copy.read(slide, plan(copy.facts(slide), 0, 0, 32)).size == (32, 32)
 
 
 def test_another_process_opens_its_own_slides(slide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
