@@ -61,7 +61,7 @@ def prepare(
     What cannot be made is listed in failures.jsonl (exit status 3); the same command again continues.
     """
     from medim.data.archives.archive import open_archive
-    from medim.data.archives.picture import Storage
+    from medim.data.archives.pictures import Storage
     from medim.data.archives.prepare import Preparation
     from medim.imaging.image_files import VARIABLE
 

@@ -4,9 +4,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def process_pool(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
@@ -17,6 +20,20 @@ def process_pool(workers: int, start: Callable[..., None] | None = None, *argume
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["medim.data.tokens.read_ahead"])
     return ProcessPoolExecutor(workers, context, _begin, (start, arguments))
+
+
+def as_done(
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[tuple[Item, Result]]:
+    """Items with their results, in the order in which these come; no more than `ahead` are submitted at once."""
+    waiting: dict[Future[Result], Item] = {}
+    for item in items:
+        waiting[pool.submit(function, item)] = item
+        if len(waiting) >= ahead:
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                yield waiting.pop(future), future.result()
+    for future, item in waiting.items():
+        yield item, future.result()
 
 
 def _begin(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

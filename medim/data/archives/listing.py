@@ -1,4 +1,4 @@
-"""First pass over an archive: every pair to be made is written down in chunks, so that making them can stop and go on."""
+"""First pass over an archive: every pair is written down in chunks, so that storing the pictures can stop and go on."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from medim.data.checks.texts import damage
 from medim.pair import SPLITS
 
 CHUNK = 256
-"""Pairs that are made, and lost by a kill, together."""
+"""Pairs whose pictures are stored, and lost by a kill, together."""
 REQUIRED = ("id", "report", "split", "patient", "study", "domain", "terms")
 
 LOSSES = "losses.jsonl"
@@ -25,7 +25,7 @@ _DONE = "listing.json"
 
 
 def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> dict[str, Any]:
-    """Writes `folder/00000.jsonl`, ... (one record a line) and `losses.jsonl`; a listing that is complete is kept.
+    """Writes `folder/00000.jsonl`, ... (one record a line) and `losses.jsonl`; a complete listing is used again.
 
     Memory holds one hash for each pair and one small number for each patient.
 
@@ -38,39 +38,21 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
     done = folder / _DONE
     if done.exists():
         return json.loads(done.read_text(encoding="utf-8"))
-    if folder.exists():
-        shutil.rmtree(folder)  # a part of a listing: the archive's order is its own, so it begins again
+    shutil.rmtree(folder, ignore_errors=True)  # a part of a listing: its archive is read from the start again
     folder.mkdir(parents=True)
-    excluded: Counter[str] = Counter()
-    counts: Counter[str] = Counter()
-    terms: Counter[str] = Counter()
-    damaged: Counter[str] = Counter()
-    seen: set[int] = set()
-    splits_of: dict[int, int] = {}
-    units = {"patient": 0, "study": 0}
+    summary = _Summary()
     losses = chunks = 0
-
     with (folder / LOSSES).open("w", encoding="utf-8") as lost:
 
         def records() -> Iterator[Record]:
             nonlocal losses
-            for entry in tqdm(archive.records(), desc=f"list {archive.name}", unit="pair"):
-                if isinstance(entry, Excluded):
-                    excluded[entry.reason] += 1
-                    continue
-                loss = entry if isinstance(entry, Loss) else _mistake(entry, seen)
-                if loss is not None:
-                    losses += 1
-                    _write_line(lost, {"item": loss.item, "reason": loss.reason, "stage": "listing"})
-                elif isinstance(entry, Record):
-                    fields = entry.fields
-                    counts[fields["split"]] += 1
-                    terms[fields["terms"]] += 1
-                    damaged.update(damage(fields["report"]))
-                    for unit, key in zip(units, unit_keys(fields), strict=True):
-                        units[unit] += key not in splits_of
-                        splits_of[key] = splits_of.get(key, 0) | 1 << SPLITS.index(fields["split"])
+            for item in tqdm(archive.records(), desc=f"list {archive.name}", unit="pair"):
+                entry = summary.added(item)
+                if isinstance(entry, Record):
                     yield entry
+                elif entry is not None:
+                    losses += 1
+                    _write_line(lost, {**vars(entry), "stage": "listing"})
 
         stream = islice(records(), limit)
         while chunk := list(islice(stream, CHUNK)):
@@ -80,24 +62,64 @@ def make_listing(archive: Archive, folder: Path, limit: int | None = None) -> di
             chunks += 1
         short = archive.shortfall() if limit is None else []
         for loss in short:
-            losses += 1
-            _write_line(lost, {"item": loss.item, "reason": loss.reason, "stage": "archive"})
-    summary = {
+            _write_line(lost, {**vars(loss), "stage": "archive"})
+    found = {
         "chunks": chunks,
-        "pairs": sum(counts.values()),
-        "splits": {split: counts[split] for split in SPLITS},
-        "patients": units["patient"],
-        "studies": units["study"],
-        "excluded": dict(excluded.most_common()),
-        "losses": losses,
+        "losses": losses + len(short),
         "short": [f"{loss.item}: {loss.reason}" for loss in short],
-        "leaks": {str(key): most_held_out(bits) for key, bits in splits_of.items() if bits & (bits - 1)},
-        "damaged": dict(damaged.most_common()),
-        "terms": dict(terms.most_common()),
+        **summary.numbers(),
         "facts": archive.facts(),
     }
-    write_json(done, summary)
-    return summary
+    write_json(done, found)
+    return found
+
+
+class _Summary:
+    """Counts of what an archive yields."""
+
+    def __init__(self) -> None:
+        self.excluded, self.splits, self.terms, self.damaged = (Counter[str]() for _ in range(4))
+        self.ids: set[int] = set()
+        self.splits_of: dict[int, int] = {}  # of each patient and study, one bit a split
+        self.units = {"patients": 0, "studies": 0}
+
+    def added(self, item: Record | Loss | Excluded) -> Record | Loss | None:
+        """The record, or the loss that it is; None of what the options leave out."""
+        if isinstance(item, Excluded):
+            self.excluded[item.reason] += 1
+            return None
+        if isinstance(item, Loss):
+            return item
+        fields = item.fields
+        name = str(fields.get("id") or item.source)
+        for field in REQUIRED:
+            value = fields.get(field)
+            if not isinstance(value, str) or not value.strip():
+                return Loss(name, f"field '{field}' is {'empty' if isinstance(value, str) else 'missing'}")
+        if fields["split"] not in SPLITS:
+            return Loss(name, f"split '{fields['split']}' is none of {', '.join(SPLITS)}")
+        if (key := _short(name)) in self.ids:
+            return Loss(name, "a second pair with this id")
+        self.ids.add(key)
+        self.splits[fields["split"]] += 1
+        self.terms[fields["terms"]] += 1
+        self.damaged.update(damage(fields["report"]))
+        for unit, key in zip(self.units, unit_keys(fields), strict=True):
+            self.units[unit] += key not in self.splits_of
+            self.splits_of[key] = self.splits_of.get(key, 0) | 1 << SPLITS.index(fields["split"])
+        return item
+
+    def numbers(self) -> dict[str, Any]:
+        leaks = {str(key): most_held_out(bits) for key, bits in self.splits_of.items() if bits & (bits - 1)}
+        return {
+            "pairs": self.splits.total(),
+            "splits": {split: self.splits[split] for split in SPLITS},
+            **self.units,
+            "excluded": dict(self.excluded.most_common()),
+            "leaks": leaks,
+            "damaged": dict(self.damaged.most_common()),
+            "terms": dict(self.terms.most_common()),
+        }
 
 
 def unit_keys(fields: Mapping[str, Any]) -> tuple[int, int]:
@@ -107,41 +129,23 @@ def unit_keys(fields: Mapping[str, Any]) -> tuple[int, int]:
 
 def read_chunk(folder: Path, chunk: int) -> list[Record]:
     """The records of one chunk of a listing."""
-    lines = (folder / f"{chunk:05d}.jsonl").read_text(encoding="utf-8").split("\n")
-    return [Record(**json.loads(line)) for line in lines if line]
+    return [Record(**line) for line in read_lines(folder / f"{chunk:05d}.jsonl")]
 
 
-def read_losses(folder: Path) -> Iterator[dict[str, str]]:
-    """What the listing could not make a record of."""
-    with (folder / LOSSES).open(encoding="utf-8") as file:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file of lines."""
+    with path.open(encoding="utf-8") as file:
         yield from map(json.loads, file)
 
 
-def _mistake(record: Record, seen: set[int]) -> Loss | None:
-    """What makes a record unfit to be a line of `pairs.jsonl`."""
-    fields = record.fields
-    name = str(fields.get("id") or record.source)
-    for field in REQUIRED:
-        value = fields.get(field)
-        if not isinstance(value, str) or not value.strip():
-            return Loss(name, f"field '{field}' is {'empty' if value == '' or isinstance(value, str) else 'missing'}")
-    if fields["split"] not in SPLITS:
-        return Loss(name, f"split '{fields['split']}' is none of {', '.join(SPLITS)}")
-    key = _short(name)
-    if key in seen:
-        return Loss(name, "a second pair with this id")
-    seen.add(key)
-    return None
+def most_held_out(bits: int) -> str:
+    """Of the splits of a patient or an image, one bit each, the one that no training may see: test before val before train."""
+    return SPLITS[bits.bit_length() - 1]
 
 
 def _short(text: str) -> int:
     """64 bits of a hash: a million names in some tens of megabytes."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
-
-
-def most_held_out(bits: int) -> str:
-    """Of the splits of a patient or an image, one bit each, the one that no training may see: test before val before train."""
-    return next(split for split in reversed(SPLITS) if bits >> SPLITS.index(split) & 1)
 
 
 def _write_line(file: Any, value: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""From an archive to a folder with `pairs.jsonl`: list, plan, make the pictures in workers, merge; goes on after a kill."""
+"""From an archive to a folder with `pairs.jsonl`: list, plan, store the pictures in workers, merge; goes on after a kill."""
 
 import hashlib
 import json
@@ -7,7 +7,6 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -18,26 +17,28 @@ from typing import Any
 from tqdm import tqdm
 
 from medim.common.errors import UserError
-from medim.common.files import atomic_path, hash_of, is_temporary, write_json, write_text
+from medim.common.files import atomic_path, hash_of, is_temporary, read_json, write_json, write_text
 from medim.common.locks import LOCK, held
-from medim.common.workers import process_pool
+from medim.common.workers import as_done, process_pool
+from medim.data import splits
 from medim.data.archives.archive import Archive
-from medim.data.archives.listing import LOSSES, make_listing, most_held_out, read_chunk, read_losses
-from medim.data.archives.making import make_chunk
-from medim.data.archives.picture import Storage, encode
+from medim.data.archives.listing import LOSSES, make_listing, most_held_out, read_chunk, read_lines
+from medim.data.archives.pictures import Storage, encode, make_chunk
+from medim.data.sources.folder import FolderDataset
 from medim.pair import SPLITS
 
 SAMPLE = 16
-"""Pictures that are really read and encoded for the estimate of disk space."""
+"""Pictures that are read and encoded for the estimate of disk space."""
 
 _WORK = ".work"
 _LOST = "failures.jsonl"
-_OWNED = ("manifest.json", _WORK, "images", "pairs.jsonl", _LOST, "splits.json", "prepare.json")
+_MANIFEST = "manifest.json"
+_WRITTEN = (_MANIFEST, _WORK, "images", "pairs.jsonl", _LOST, "splits.json", "prepare.json")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is about to be made.
+    """What a preparation is about to do.
 
     Attributes:
         listing: see `make_listing`.
@@ -56,7 +57,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What was made: pairs by split, how many things could not be (`failures.jsonl`), and the first of them in words."""
+    """What a preparation did: pairs by split, number of failures (`failures.jsonl`), and the first of them in words."""
 
     splits: dict[str, int]
     failures: int
@@ -69,7 +70,7 @@ class Preparation:
     Args:
         archive: see `open_archive`.
         out: `pairs.jsonl`, `images/`, `manifest.json`, `splits.json`, and `failures.jsonl` where something was lost.
-        storage: how pictures are kept.
+        storage: how pictures are stored.
         workers: processes that read pictures; 0 reads them in this one.
         limit: only the first pairs of the archive.
     """
@@ -105,7 +106,7 @@ class Preparation:
             if overwrite:
                 self._clear()
             given = self._configuration()
-            before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else given
+            before = read_json(path) if path.exists() else given
             for key in given:
                 if given[key] != before.get(key):
                     raise UserError(
@@ -124,8 +125,8 @@ class Preparation:
     @property
     def finished(self) -> bool:
         """Whether nothing is left to be done."""
-        path = self.out / "manifest.json"
-        return path.exists() and json.loads(path.read_text(encoding="utf-8"))["complete"]
+        path = self.out / _MANIFEST
+        return path.exists() and read_json(path)["complete"]
 
     def plan(self) -> Plan:
         """Lists the archive, reads a few pictures, and writes the plan as `manifest.json` (`complete` is false).
@@ -136,7 +137,7 @@ class Preparation:
         if not (self.out / "images").exists():  # nothing relies on an earlier listing, and the archive may have been mended
             shutil.rmtree(self._listing, ignore_errors=True)
         plan = self._planned(self._listing, self.out / _LOST)
-        write_json(self.out / "manifest.json", self._manifest(plan, complete=False))
+        write_json(self.out / _MANIFEST, self._manifest(plan, complete=False))
         return plan
 
     def dry_plan(self) -> Plan:
@@ -154,7 +155,7 @@ class Preparation:
         listing = make_listing(self.archive, folder, self.limit)
         if not listing["pairs"]:
             reasons = [f"{count} x {reason}" for reason, count in listing["excluded"].items()]
-            first = next(read_losses(folder), None)
+            first = next(read_lines(folder / LOSSES), None)
             if first is not None:
                 reasons.append(f"{listing['losses']} lost, the first: {first['item']}: {first['reason']}")
                 if failures is not None:
@@ -168,7 +169,7 @@ class Preparation:
         return Plan(listing, needed, shutil.disk_usage(disk).free, len(sizes) + len(unread), unread)
 
     def make(self, plan: Plan) -> Prepared:
-        """Makes what is left to be made, then merges.
+        """Stores the pictures that are left, then merges.
 
         Raises:
             UserError: the disk is too small, or a worker died.
@@ -179,22 +180,21 @@ class Preparation:
                 f"'{self.out}' has {plan.bytes_free / 1e9:.1f} GB free and about {plan.bytes_needed / 1e9:.1f} GB are needed; "
                 "choose another --out, a smaller --longest-side or --format jpeg"
             )
-        left = [chunk for chunk in range(plan.listing["chunks"]) if not self._made(chunk).exists()]
-        bar = tqdm(total=plan.listing["chunks"], initial=plan.listing["chunks"] - len(left), desc="pictures", unit="chunk")
-        with bar:
+        chunks = plan.listing["chunks"]
+        left = [chunk for chunk in range(chunks) if not self._done(chunk).exists()]
+        with tqdm(total=chunks, initial=chunks - len(left), desc="pictures", unit="chunk") as bar:
             for _ in self._run(left, plan.listing["leaks"]):
                 bar.update()
         return self._merge(plan)
 
     def prepared(self) -> Prepared:
-        """What a finished preparation made."""
-        manifest = json.loads((self.out / "manifest.json").read_text(encoding="utf-8"))
+        """What a finished preparation did."""
+        manifest = read_json(self.out / _MANIFEST)
         failures = sum(manifest["failures"].values())
         return Prepared(manifest["splits"], failures, self._first_loss() if failures else "")
 
     def _first_loss(self) -> str:
-        with (self.out / _LOST).open(encoding="utf-8") as file:
-            return "{item}: {reason}".format(**json.loads(next(file)))
+        return "{item}: {reason}".format(**next(read_lines(self.out / _LOST)))
 
     # ---- configuration -----------------------------------------------------------------------------------------------------
 
@@ -202,7 +202,7 @@ class Preparation:
     def _listing(self) -> Path:
         return self.out / _WORK / "listing"
 
-    def _made(self, chunk: int) -> Path:
+    def _done(self, chunk: int) -> Path:
         return self.out / _WORK / "made" / f"{chunk:05d}.jsonl"
 
     def _configuration(self) -> dict[str, Any]:
@@ -223,7 +223,7 @@ class Preparation:
 
     def _clear(self, but: str = "") -> None:
         """Removes what a preparation writes."""
-        for path in (self.out / name for name in _OWNED if name != but):
+        for path in (self.out / name for name in _WRITTEN if name != but):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -244,24 +244,17 @@ class Preparation:
                     unread.append(str(error))
         return sizes, unread
 
-    def _run(self, chunks: list[int], leaks: dict[str, str]) -> Iterator[int]:
-        """Makes chunks in this process or in workers; yields each that is done."""
-        make = partial(
-            make_chunk, listing=self._listing, archive=self.archive, out=self.out, storage=self.storage, leaks=leaks
-        )  # fmt: skip
+    def _run(self, chunks: list[int], leaks: dict[str, str]) -> Iterator[Any]:
+        """Stores the pictures of chunks in this process or in workers; yields after each."""
+        done = self._done(0).parent
+        make = partial(make_chunk, archive=self.archive, listing=self._listing, done=done, out=self.out, storage=self.storage)
+        make = partial(make, leaks=leaks)
         if not self.workers:
-            for chunk in chunks:
-                yield make(chunk, self._made(chunk))
+            yield from map(make, chunks)
             return
         pool = process_pool(self.workers)
-        waiting: set[Future[int]] = set()
         try:
-            for chunk in chunks:
-                waiting.add(pool.submit(make, chunk, self._made(chunk)))
-                if len(waiting) >= 2 * self.workers:
-                    done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                    yield from (future.result() for future in done)
-            yield from (future.result() for future in waiting)
+            yield from as_done(pool, make, chunks, ahead=2 * self.workers)
         except BrokenProcessPool:
             raise UserError(
                 "a worker process died (killed, out of memory, or a library crashed on a file); the same command continues, "
@@ -276,11 +269,7 @@ class Preparation:
 
     def _merge(self, plan: Plan) -> Prepared:
         """`pairs.jsonl`, `failures.jsonl`, `splits.json` and the final `manifest.json`; then the work folder goes."""
-        from medim.data.sources.folder import FolderDataset
-        from medim.data.splits import save_splits
-
-        splits: Counter[str] = Counter()
-        stages: Counter[str] = Counter()
+        counts, stages = Counter[str](), Counter[str]()
         digest = hashlib.sha256()
         with (
             atomic_path(self.out / "pairs.jsonl") as pairs,
@@ -291,13 +280,13 @@ class Preparation:
             for line in self._results(plan):
                 text = json.dumps(line, ensure_ascii=False) + "\n"
                 if "image" in line:
-                    splits[line["split"]] += 1
+                    counts[line["split"]] += 1
                     digest.update(text.encode())
                     rows.write(text)
                 else:
                     stages[line["stage"]] += 1
                     lost.write(text)
-        if not splits:
+        if not counts:
             reason = f"{stages.total()} failures, the first: {self._first_loss()}; all are in '{self.out / _LOST}'"
             self._clear(but=_LOST)  # nothing to continue
             raise UserError(f"no picture of '{self.archive.root}' could be read: {reason}")
@@ -305,34 +294,32 @@ class Preparation:
             (self.out / _LOST).unlink()
         for leftover in (self.out / "images").glob("*/.*"):  # of a kill
             leftover.unlink()
-        save_splits(self.out / "splits.json", FolderDataset(self.out))
+        splits.save_splits(self.out / "splits.json", FolderDataset(self.out))
         manifest = self._manifest(plan, complete=True)
-        manifest |= {"splits": dict(splits), "failures": dict(stages), "pairs_sha256": digest.hexdigest()}
-        write_json(self.out / "manifest.json", manifest)
+        manifest |= {"splits": dict(counts), "failures": dict(stages), "pairs_sha256": digest.hexdigest()}
+        write_json(self.out / _MANIFEST, manifest)
         shutil.rmtree(self.out / _WORK)
         return self.prepared()
 
     def _results(self, plan: Plan) -> Iterator[dict[str, Any]]:
         """Failures and rows; of an image in several splits the rows of the most held-out one, the others are failures."""
-        yield from read_losses(self._listing)
-        splits: dict[int, int] = {}
+        yield from read_lines(self._listing / LOSSES)
+        splits_of: Counter[str] = Counter()  # of each image, one bit a split
         for line in self._lines(plan):
             if "image" in line:
-                key = int(line["image_sha256"], 16)
-                splits[key] = splits.get(key, 0) | 1 << SPLITS.index(line["split"])
+                splits_of[line["image_sha256"]] |= 1 << SPLITS.index(line["split"])
         for line in self._lines(plan):
             if "image" in line:
-                split, kept = line["split"], most_held_out(splits[int(line["image_sha256"], 16)])
-                if split != kept:
+                split, final = line["split"], most_held_out(splits_of[line["image_sha256"]])
+                if split != final:
                     (self.out / line["image"]).unlink(missing_ok=True)
-                    reason = f"its image is in '{split}' and in '{kept}'; only the pairs in '{kept}' are kept"
+                    reason = f"its image is in '{split}' and in '{final}'; only the pairs in '{final}' are kept"
                     line = {"item": line["id"], "reason": reason, "stage": "leakage"}
             yield line
 
     def _lines(self, plan: Plan) -> Iterator[dict[str, Any]]:
         for chunk in range(plan.listing["chunks"]):
-            with self._made(chunk).open(encoding="utf-8") as file:
-                yield from map(json.loads, file)
+            yield from read_lines(self._done(chunk))
 
     def _manifest(self, plan: Plan, complete: bool) -> dict[str, Any]:
         listing = {key: value for key, value in plan.listing.items() if key not in ("chunks", "leaks")}

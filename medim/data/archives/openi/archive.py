@@ -1,7 +1,6 @@
 """Indiana University chest X-rays (Open-i): the reports as XML or as the common CSV files, with a folder of PNG files."""
 
 import re
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -10,7 +9,7 @@ from PIL import Image
 from pydantic import Field
 
 from medim.common.errors import UserError
-from medim.data.archives.archive import Archive, Excluded, FractionOptions, Loss, Record, UniqueIds, WholeOptions, fewer
+from medim.data.archives.archive import EntryArchive, Excluded, FractionOptions, Loss, Record, WholeOptions, fewer
 from medim.data.archives.fields import inside, one_line, pair_fields
 from medim.data.archives.openi.reports import PROJECTIONS, REPORTS, Picture, Report, csv_reports, key_of, views_of, xml_reports
 
@@ -37,16 +36,15 @@ class OpenIOptions(FractionOptions, WholeOptions):
     test: float = Field(0.2, ge=0, le=1, description="Share of the patients in test.")
 
 
-class OpenI(Archive):
+class OpenI(EntryArchive):
     """Indiana University's reports and pictures, as Open-i gives them out and as they are passed on.
 
     * XML: `ecgen-radiology/*.xml` (of NLMCXR_reports.tgz) and `NLMCXR_png/*.png`.
     * CSV: `indiana_reports.csv`, `indiana_projections.csv` and `images/images_normalized/*.dcm.png`.
 
     Each may lie in `root` or one folder below. Ids, patients (`CXR` and the uid) and so the splits are the same for both.
-    The archive has no official split: patients are drawn, by default 7:1:2 as R2Gen's. It has no finding labels either:
-    `findings` is not set, what was indexed by hand and by machine stands in `mesh` and `mesh_automatic` (XML) or `mesh` and
-    `problems` (CSV).
+    The archive has no official split: patients are drawn, by default 7:1:2 as R2Gen's. It has no finding labels:
+    what was indexed by hand and by machine stands in `mesh` and `mesh_automatic` (XML) or `mesh` and `problems` (CSV).
     """
 
     name: ClassVar[str] = "openi"
@@ -68,64 +66,54 @@ class OpenI(Archive):
             raise UserError(f"openi: the XML files do not tell views; views={options.views} needs {PROJECTIONS} in '{root}'")
         self.form, self._xml, self._reports, self._projections = form, xml, reports, projections
         self.images = _images(root, options.images)
-        self._counts: Counter[str] = Counter()
 
-    def records(self) -> Iterator[Record | Loss | Excluded]:
-        self._counts = Counter()
-        unique = UniqueIds()
-        for report in self._read():
-            if isinstance(report, Loss):
-                yield report
-                continue
-            self._counts["reports"] += 1
-            self._counts.update(f"reports with {name}" for name in report.sections)
-            yield from self._pairs(report, unique)
+    def entries(self) -> Iterator[tuple[str, Any]]:
+        if self.form == "csv":
+            assert self._reports is not None
+            assert self._projections is not None
+            found = csv_reports(self._reports, self._projections)
+        else:
+            assert self._xml is not None
+            found = xml_reports(self._xml, views_of(self._projections) if self._projections is not None else {})
+        for report in found:
+            yield "", report
+            if isinstance(report, Report):
+                self.counts["reports"] += 1
+                self.counts.update(f"reports with {name}" for name in report.sections)
 
     def image(self, source: Any) -> Image.Image:
-        from medim.imaging.images import read_image
-
         names = _file_names(source)
-        path = next((path for path in (self.images / name for name in names) if path.is_file()), self.images / names[0])
-        return read_image(path)
+        return super().image(next((name for name in names if (self.images / name).is_file()), names[0]))
 
     def shortfall(self) -> list[Loss]:
         """Reports read beside those that Open-i gives out, or that the common CSV files hold."""
         where = f"'{self._xml if self.form == 'xml' else self._reports}'"
-        return [] if self.options.part else fewer("reports", self._counts["reports"], _WHOLE[self.form], where)
+        return [] if self.options.part else fewer("reports", self.counts["reports"], _WHOLE[self.form], where)
 
     def facts(self) -> dict[str, Any]:
         """`form`; `reports` and those with each section; `images`, the folder used; `split`, how it was drawn."""
         below = self.images.is_relative_to(self.root)
         return {
             "form": self.form,
-            **self._counts,
+            **{name: count for name, count in self.counts.items() if name != "unstated"},
             "images": str(self.images.relative_to(self.root) if below else self.images),
             "split": self.options.drawn(),
         }
 
-    def _read(self) -> Iterator[Report | Loss]:
-        if self.form == "csv":
-            assert self._reports is not None
-            assert self._projections is not None
-            return csv_reports(self._reports, self._projections)
-        assert self._xml is not None
-        return xml_reports(self._xml, views_of(self._projections) if self._projections is not None else {})
-
-    def _pairs(self, report: Report, unique: UniqueIds) -> Iterator[Record | Loss | Excluded]:
-        sections = {name: text for name, raw in report.sections.items() if (text := self._marked(raw))}
+    def pairs(self, value: Report) -> Iterator[Record | Loss | Excluded]:
+        sections = {name: text for name, raw in value.sections.items() if (text := self._marked(raw))}
         parts = [sections[name] for name in _SECTIONS[self.options.section] if name in sections]
-        if not report.pictures:
+        if not value.pictures:
             yield Excluded("report without an image")
         kept = 0
-        patient = f"CXR{report.uid}"
-        for picture in report.pictures:
-            identity = unique(key_of(picture.name))
-            reason = self._left_out(picture, parts, kept)
-            if not parts and report.words:
-                words = "', '".join(report.words)
+        patient = f"CXR{value.uid}"
+        for picture in value.pictures:
+            identity = self.unique(key_of(picture.name))
+            if not parts and value.words:
+                words = "', '".join(value.words)
                 yield Loss(identity, f"findings and impression hold no more than '{words}', which stands for missing text")
                 continue
-            if reason is not None:
+            if (reason := self._left_out(picture, parts, kept)) is not None:
                 yield Excluded(reason)
                 continue
             try:
@@ -134,22 +122,20 @@ class OpenI(Archive):
                 yield Loss(identity, str(error))
                 continue
             kept += 1
-            yield Record(
-                pair_fields(
-                    id=identity,
-                    report=" ".join(parts),
-                    split=self.options.drawn_split(patient),
-                    patient=patient,
-                    study=patient,
-                    domain="chest-xray",
-                    terms=self.terms,
-                    view=picture.view,
-                    sections=sections,
-                    caption=picture.caption,
-                    **report.extra,
-                ),
-                source,
+            fields = pair_fields(
+                id=identity,
+                report=" ".join(parts),
+                split=self.options.drawn_split(patient),
+                patient=patient,
+                study=patient,
+                domain="chest-xray",
+                terms=self.terms,
+                view=picture.view,
+                sections=sections,
+                caption=picture.caption,
+                **value.extra,
             )
+            yield Record(fields, source)
 
     def _left_out(self, picture: Picture, parts: list[str], kept: int) -> str | None:
         """Why the options leave a picture out."""

@@ -132,27 +132,26 @@ def views_of(projections: Path) -> dict[str, str]:
 
 def _of_tree(tree: ElementTree.Element, views: Mapping[str, str]) -> Report:
     """The report of one XML file; its uid is empty where the file has none."""
-    sections: dict[str, list[str]] = {}
+    sections: dict[str, str] = {}
     words: list[str] = []
     for element in tree.iter("AbstractText"):
         name, text = (element.get("Label") or "").strip().lower(), "".join(element.itertext()).strip()
         if name in SECTIONS and missing_word(text):
             words.append(text)
         elif name in SECTIONS and text:
-            sections.setdefault(name, []).append(text)
-    pictures = []
-    for element in tree.iter("parentImage"):
-        name = (element.get("id") or "").strip()
-        if name:
-            pictures.append(Picture(name, views.get(key_of(name)), one_line(element.findtext("caption") or "") or None))
-    extra: dict[str, list[str]] = {}
-    for field_name, tag in (("mesh", "major"), ("mesh_automatic", "automatic")):
-        terms = [text for element in tree.iter(tag) if (text := one_line("".join(element.itertext())))]
-        if terms:
-            extra[field_name] = terms
+            sections[name] = f"{sections[name]} {text}" if name in sections else text
+    pictures = tuple(
+        Picture(name, views.get(key_of(name)), one_line(element.findtext("caption") or "") or None)
+        for element in tree.iter("parentImage")
+        if (name := (element.get("id") or "").strip())
+    )
+    extra = {
+        field_name: [text for element in tree.iter(tag) if (text := one_line("".join(element.itertext())))]
+        for field_name, tag in (("mesh", "major"), ("mesh_automatic", "automatic"))
+    }
     identity = tree.find(".//uId")
     uid = _uid(identity.get("id") or "") if identity is not None else ""
-    return Report(uid, {name: " ".join(parts) for name, parts in sections.items()}, tuple(pictures), extra, tuple(words))
+    return Report(uid, sections, pictures, {name: terms for name, terms in extra.items() if terms}, tuple(words))
 
 
 def _uid(text: str) -> str:

@@ -71,5 +71,5 @@ def test_splits_of_a_file(pathgen, pathgen_root: Path) -> None:
 
 
 def test_shares_that_leave_nothing_are_refused(pathgen, pathgen_root: Path) -> None:
-    with pytest.raises(UserError, match="is 1.02, more than 1"):
+    with pytest.raises(UserError, match=r"is 1\.02, more than 1"):
         pathgen.opened(pathgen_root, val=0.97)

@@ -343,7 +343,7 @@ def test_what_is_missing_is_named(tmp_path):
         open_archive("openi", root)
     with pytest.raises(UserError, match="unknown option of openi 'view'; did you mean 'views'"):
         open_archive("openi", root, None, {"view": "frontal"})
-    with pytest.raises(UserError, match=r"option 'test': Value error, val \+ test is 1\.1, more than 1"):
+    with pytest.raises(UserError, match=r"openi: Value error, val \+ test is 1\.1, more than 1"):
         open_archive("openi", root, None, {"val": "0.5", "test": "0.6"})
 
 
