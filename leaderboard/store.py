@@ -14,6 +14,8 @@ from medim.common.errors import UserError
 from medim.common.files import file_name, read_mapping
 from medim.common.json_lines import read_models
 
+MANIFEST, RECORDS = "manifest.json", "records.jsonl"
+
 
 class Manifest(BaseModel):
     """`manifest.json` of a run folder, as far as the page needs it; other keys are kept aside.

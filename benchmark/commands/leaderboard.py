@@ -103,9 +103,8 @@ def add(
     """
     from benchmark.results.verify import verify as verify_folder
     from leaderboard.store import read_manifest
-    from leaderboard.submissions.admission import DEFAULT_STORE
-    from leaderboard.submissions.admission import add as add_submission
-    from leaderboard.submissions.submission import RefusedError
+    from leaderboard.submission import DEFAULT_STORE, RefusedError
+    from leaderboard.submission import add as add_submission
 
     folder = records if records.is_dir() else records.parent
     if data is not None:

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
-import pandas as pd
-
 from leaderboard.record import Record
 from leaderboard.tables.compare import Board, Row, Table
 from medim.common.csv_text import csv_text
@@ -94,17 +92,17 @@ def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:
             parts += [f"### {table.task}\n", table_markdown(table)]
     if reported:
         parts.append("## Reported by the paper, on other data: not comparable\n")
-        frame = pd.DataFrame(
-            [(r.task, r.dataset, r.model, f"{r.metric} {arrow(r.higher_is_better)}", r.value) for r in reported]
-        )
-        for (task, dataset), group in frame.groupby([0, 1], sort=False):
-            table = group.pivot_table(index=2, columns=3, values=4, sort=False)
-            head = ["method", *table.columns]
+        tables: dict[tuple[str, str], dict[str, dict[str, float | None]]] = {}
+        for r in reported:
+            methods = tables.setdefault((r.task, r.dataset), {})
+            methods.setdefault(r.model, {})[f"{r.metric} {arrow(r.higher_is_better)}"] = r.value
+        for (task, dataset), methods in tables.items():
+            metrics = list(dict.fromkeys(metric for cells in methods.values() for metric in cells))
             body = [
-                [f"{name} (reported)", *(f"{v:g}" if pd.notna(v) else "" for v in row)]
-                for name, row in zip(table.index, table.to_numpy(), strict=True)
+                [f"{name} (reported)", *("" if cells.get(m) is None else f"{cells[m]:g}" for m in metrics)]
+                for name, cells in methods.items()
             ]
-            parts += [f"### {task}, {dataset}\n", _lines(head, body)]
+            parts += [f"### {task}, {dataset}\n", _lines(["method", *metrics], body)]
     return "\n".join(parts)
 
 

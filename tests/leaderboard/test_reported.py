@@ -2,8 +2,9 @@ import csv
 
 import pytest
 
-from leaderboard.reported import PUBLISHED, reported_records
-from medim.common.errors import UserError
+from leaderboard.record import Record
+from leaderboard.reported import PUBLISHED, RELATIVE, reported_records, reported_tables
+from leaderboard.tables.compare import boards
 
 
 def test_every_published_number_is_a_record():
@@ -24,13 +25,40 @@ def test_values_tasks_and_directions():
     assert found["w/ causal mask", "mean(MIMIC-CXR, PathGen)", "mMETEOR"].task == "report-generation"
 
 
-def test_a_broken_table_is_named(tmp_path):
-    with pytest.raises(UserError, match="no published tables"):
-        reported_records(tmp_path)
-    table = tmp_path / "table3_reports.csv"
-    table.write_text("method,type,dataset,metric,value\nA,NA,X,BLEU-1,0.1\nA,NA,X,BLEU-2,n/a\n")
-    with pytest.raises(UserError, match=r"table3_reports\.csv:3: field 'value': 'n/a' is not a number"):
-        reported_records(tmp_path)
-    table.write_text("method,metric,value\n")
-    with pytest.raises(UserError, match=r"table3_reports\.csv:1: header must be"):
-        reported_records(tmp_path)
+@pytest.fixture
+def beside(make_record):
+    """What stands beside the tables of the paper, by title, for measured records of (task, model, metric, value)."""
+
+    def make(*entries):
+        records = [
+            Record(**make_record(task=task, model=model, metric=metric, value=value)) for task, model, metric, value in entries
+        ]
+        (board,) = boards(records, {"aaaa1111bbbb2222": "f"})
+        return {table["title"]: table["measured"] for table in reported_tables(reported_records(), [("board1", board)])}
+
+    return make
+
+
+def test_gains_stand_beside_the_papers_gains_and_no_absolute_score_does(beside):
+    title, arm = "downstream text and Fig. 5c: PathGen", "m: real+synthetic 100 %"
+    prior, matched = "augmentation (external-prior)", "augmentation (budget-matched)"
+    found = beside(
+        (prior, arm, f"{RELATIVE}BLEU-1", 2.5), (prior, arm, "BLEU-1", 0.3), (prior, arm, f"{RELATIVE}METEOR (own)", -1.5),
+        (matched, arm, f"{RELATIVE}BLEU-1", 9.5),
+    )[title]  # fmt: skip
+    assert [row["where"] for row in found] == [
+        f"phantom, test, strict-v1, {regime}" for regime in ("budget-matched", "external-prior")
+    ]
+    assert [[cell["text"] for cell in row["cells"]] for row in found] == [
+        ["9.500", "", "", ""], ["2.500", "", "", "\N{MINUS SIGN}1.500"],
+    ]  # fmt: skip
+    assert found[1]["cells"][0]["metric"] == f"{RELATIVE}BLEU-1"
+    assert beside((prior, arm, "BLEU-1", 0.3))[title] == []
+
+
+def test_the_inception_score_stands_beside_the_papers_is(beside):
+    (row,) = beside(
+        ("image-generation", "m", "IS (EfficientNet-Lite0 logits)", 3.0), ("image-generation", "m", "Inception Score", 2.0)
+    )["Table 1: MIMIC-CXR"]
+    assert [(cell["text"], cell["metric"]) for cell in row["cells"]] == [("", ""), ("2.000", "Inception Score")]
+    assert row["where"] == "phantom, test, strict-v1"
