@@ -153,7 +153,7 @@ def check(
     """
     from medim.common.files import write_json, write_text
     from medim.data.checks.check import check_dataset, open_for_check
-    from medim.data.checks.kept import Kept
+    from medim.data.checks.part_store import PartStore
     from medim.pair import SPLITS
 
     measure, lengths = _measure(model, tokenizer, model_length)
@@ -161,9 +161,9 @@ def check(
     if workers is None:
         size = sum(min(dataset.size(split), limit or dataset.size(split)) for split in SPLITS)
         workers = (os.cpu_count() or 1) if size >= WORTH_WORKERS else 0
-    kept = None if out is None else Kept(out / READ, dataset, measure)
+    kept = None if out is None else PartStore(out / READ, dataset, measure)
     report = check_dataset(
-        dataset, limit=limit, tokenizer=measure, lengths=lengths, resolution=resolution, workers=workers, kept=kept,
+        dataset, limit=limit, tokenizer=measure, lengths=lengths, resolution=resolution, workers=workers, store=kept,
         progress=True,
     )  # fmt: skip
     for line in report.lines(allow):
@@ -175,7 +175,7 @@ def check(
             write_text(out / FAILURES, "\n".join(lines) + "\n")
         else:
             (out / FAILURES).unlink(missing_ok=True)
-        kept.forget()
+        kept.clear()
     if leaks := report.leaks(allow):
         kinds = ", ".join(leak.kind for leak in leaks)
         click.echo(f"{name}: {kinds}: scores on this set cannot be trusted; mend the splits, or name what is meant", err=True)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tqdm import tqdm
 
-from medim.data.checks.kept import Kept
 from medim.data.checks.leakage import Leakage
+from medim.data.checks.part_store import PartStore
 from medim.data.checks.reading import ROW, Part, Tally, parts, read_all
 from medim.data.checks.report import LISTED, Issue, Report
 from medim.data.checks.statistics import Statistics
@@ -29,7 +29,7 @@ _ORDER = ("error", "failure", "warning", "note")
 
 
 def open_for_check(name: str) -> PairDataset:
-    """Opens a data set as `load_dataset` does, but a folder also where it leaks or has broken lines: the check tells them.
+    """Opens a data set as `load_dataset` does, but a folder also where it leaks or has broken lines, which the check reports.
 
     Raises:
         UserError: no such set, or a folder without one sound line.
@@ -47,7 +47,7 @@ def check_dataset(
     lengths: Sequence[int] = LENGTHS,
     resolution: int | None = None,
     workers: int = 0,
-    kept: Kept | None = None,
+    store: PartStore | None = None,
     progress: bool = False,
 ) -> Report:
     """Reads every pair of a data set and reports what is wrong with it.
@@ -58,21 +58,23 @@ def check_dataset(
         lengths: of the model, in tokens with the end where there is a tokenizer, else in words.
         resolution: of the model; smaller pictures are named.
         workers: processes that read; 0 reads in this one. With workers the data set must be picklable.
-        kept: what a stopped check of this set has read, not read again; what is read is added to it.
+        store: of a stopped check of this set; its parts are not read again, and what is read is added to it.
     """
     limit = SYNTHETIC_LIMIT if limit is None and dataset.synthetic else limit
     sizes = {split: dataset.size(split) for split in SPLITS}
     read = {split: size if limit is None else min(size, limit) for split, size in sizes.items()}
     rows = np.zeros(sum(read.values()), dtype=ROW)
     offsets = dict(zip(read, np.cumsum([0, *read.values()]), strict=False))
-    pieces: dict[str, dict[int, Tally]] = {split: {} for split in read}
+    pieces: dict[tuple[str, int], Tally] = {}
     with tqdm(total=len(rows), desc=f"check {dataset.name}", unit="pair", disable=not progress) as bar:
-        for part, some, tally in _read(dataset, parts(read), tokenizer, workers, kept):
+        for part, (some, tally) in _read(dataset, parts(read), tokenizer, workers, store):
             at = int(offsets[part.split])
             rows[at + part.start : at + part.stop] = some
-            pieces[part.split][part.start] = tally
+            pieces[part.split, part.start] = tally
             bar.update(len(some))
-    tallies = {split: _joined(pieces[split]) for split in read}
+    tallies = {split: Tally() for split in read}
+    for split, start in sorted(pieces):  # in their order, whatever order they came in
+        tallies[split].add(pieces[split, start])
 
     statistics = Statistics(rows, tallies, lengths, "words" if tokenizer is None else "tokens", resolution)
     mistakes = dataset.mistakes if isinstance(dataset, FolderDataset) else ()
@@ -91,7 +93,7 @@ def check_dataset(
         fingerprint=dataset.fingerprint if read == sizes else None,
         terms=dataset.terms,
         sizes=read,
-        statistics=statistics.numbers(),
+        statistics=statistics.numbers,
         tables=tuple(statistics.tables()),
         issues=tuple(issues),
         failures=failures,
@@ -99,24 +101,16 @@ def check_dataset(
 
 
 def _read(
-    dataset: PairDataset, wanted: list[Part], tokenizer: "ReportTokenizer | None", workers: int, kept: Kept | None
-) -> Iterator[tuple[Part, np.ndarray, Tally]]:
-    """Rows and tally of every part: those that are kept, then those that have to be read."""
+    dataset: PairDataset, wanted: list[Part], tokenizer: "ReportTokenizer | None", workers: int, store: PartStore | None
+) -> Iterator[tuple[Part, tuple[np.ndarray, Tally]]]:
+    """Rows and tally of every part: those that are stored, then those that have to be read."""
     left = []
     for part in wanted:
-        if kept is not None and (found := kept.get(part)) is not None:
-            yield part, *found
+        if store is not None and (found := store.get(part)) is not None:
+            yield part, found
         else:
             left.append(part)
-    for part, rows, tally in read_all(dataset, left, tokenizer, workers):
-        if kept is not None:
-            kept.put(part, rows, tally)
-        yield part, rows, tally
-
-
-def _joined(pieces: dict[int, Tally]) -> Tally:
-    """The tally of a split, in its order whatever order its parts came in."""
-    whole = Tally()
-    for start in sorted(pieces):
-        whole.add(pieces[start])
-    return whole
+    for part, found in read_all(dataset, left, tokenizer, workers):
+        if store is not None:
+            store.put(part, *found)
+        yield part, found

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
-from medim.data.checks.pictures import is_flat
-from medim.data.checks.report import LISTED, Issue
+from medim.data.checks.reading import is_flat
+from medim.data.checks.report import LISTED, Issue, Severity
 from medim.data.dataset import Keys, PairDataset, keys_of
-from medim.imaging.images import read_image
+from medim.imaging.images import as_rgb
 from medim.imaging.near_duplicates import DETAIL_LEAST, detail, detail_correlation, near_pairs
 
 COMPARED = 2000
 """Candidates for near copies whose pictures are compared, the nearest by their hashes first."""
+_TWO_NAMES = "one patient under two names?"
 
 
 class Leakage:
@@ -31,20 +31,22 @@ class Leakage:
     def issues(self) -> Iterator[Issue]:
         """Errors, then warnings and notes."""
         crossing = _under_several(self._rows, "patient", "split")
-        if len(crossing):
-            examples = [self._places("patient", key) for key in crossing[:LISTED]]
-            yield Issue(
-                "error", "patient-leakage", f"{_n(len(crossing), 'patient occurs', 'patients occur')} in several splits",
-                tuple(examples), "split by patient; --allow patient-leakage where it is meant",
-            )  # fmt: skip
+        message = f"{_n(len(crossing), 'patient occurs', 'patients occur')} in several splits"
+        advice = "split by patient; --allow patient-leakage where it is meant"
+        yield from self._of_keys("error", "patient-leakage", message, "patient", crossing, advice)
         yield from self._images()
         yield from self._near()
         yield from self._reports()
         ids, counts = np.unique(self._rows["id"], return_counts=True)
-        if (counts > 1).any():
-            twice = ids[counts > 1]
-            examples = [self._places("id", key) for key in twice[:LISTED]]
-            yield Issue("error", "duplicate-ids", f"{_n(len(twice), 'id is', 'ids are')} used more than once", tuple(examples))
+        message = f"{_n((counts > 1).sum(), 'id is', 'ids are')} used more than once"
+        yield from self._of_keys("error", "duplicate-ids", message, "id", ids[counts > 1])
+
+    def _of_keys(
+        self, severity: Severity, kind: str, message: str, field: str, keys: np.ndarray, advice: str = ""
+    ) -> Iterator[Issue]:
+        """The issue of some keys of a field, where there are any."""
+        if len(keys):
+            yield Issue(severity, kind, message, tuple(self._places(field, int(key)) for key in keys[:LISTED]), advice)
 
     def _images(self) -> Iterator[Issue]:
         """The same decoded pixels under several patients."""
@@ -52,21 +54,14 @@ class Leakage:
         shared = _under_several(rows, "image", "patient")
         crossing = np.intersect1d(shared, _under_several(rows, "image", "split"))
         within = np.setdiff1d(shared, crossing)
-        if len(crossing):
-            yield Issue(
-                "error", "image-leakage",
-                f"{_n(len(crossing), 'image occurs', 'images occur')} in several splits under different patients, to the pixel",
-                tuple(self._places("image", key) for key in crossing[:LISTED]),
-                "keep copies in one split or drop them; --allow image-leakage where it is meant",
-            )  # fmt: skip
-        if len(within):
-            yield Issue(
-                "warning", "duplicate-images",
-                f"{_n(len(within), 'image occurs', 'images occur')} under several patients of one split, to the pixel",
-                tuple(self._places("image", key) for key in within[:LISTED]), "one patient under two names?",
-            )  # fmt: skip
-        own = rows["image"][(rows["image"] != 0) & ~np.isin(rows["image"], shared)]
-        if copies := len(own) - len(np.unique(own)):
+        occur = _n(len(crossing), "image occurs", "images occur")
+        message = f"{occur} in several splits under different patients, to the pixel"
+        advice = "keep copies in one split or drop them; --allow image-leakage where it is meant"
+        yield from self._of_keys("error", "image-leakage", message, "image", crossing, advice)
+        message = f"{_n(len(within), 'image occurs', 'images occur')} under several patients of one split, to the pixel"
+        yield from self._of_keys("warning", "duplicate-images", message, "image", within, _TWO_NAMES)
+        same = rows["image"][(rows["image"] != 0) & ~np.isin(rows["image"], shared)]
+        if copies := len(same) - len(np.unique(same)):
             yield Issue("note", "repeated-images", f"{_n(copies, 'pair repeats', 'pairs repeat')} an image of the same patient")
 
     def _near(self) -> Iterator[Issue]:
@@ -75,33 +70,28 @@ class Leakage:
         Of a synthetic set they are a warning: cases drawn alike are no copies, and no patient crosses a split.
         """
         for across, (candidates, count) in self._candidates().items():
-            found = [
-                (similar, first, second)
-                for first, second in candidates
-                if (similar := detail_correlation(self._detail(first), self._detail(second))) >= DETAIL_LEAST
-            ]
-            found.sort(key=lambda item: -item[0])
+            compared = [(detail_correlation(self._detail(a), self._detail(b)), a, b) for a, b in candidates]
+            found = sorted((item for item in compared if item[0] >= DETAIL_LEAST), key=lambda item: -item[0])
             if count > len(candidates):
                 where = "in different splits" if across else "in one split"
-                yield Issue(
-                    "warning", "near-candidates", f"{count} pairs under different patients {where} have near hashes; the "
-                    f"nearest {len(candidates)} were compared by their pictures, {len(found)} of them are near copies",
-                )  # fmt: skip
+                nearest = f"the nearest {len(candidates)} were compared by their pictures, {len(found)} of them are near copies"
+                message = f"{count} pairs under different patients {where} have near hashes; {nearest}"
+                yield Issue("warning", "near-candidates", message)
             examples = tuple(
-                f"{self._named(first)} ~ {self._named(second)}: detail correlates {similar:.3f}"
-                for similar, first, second in found
-            )[:LISTED]
+                f"{self._named(one)} ~ {self._named(other)}: detail correlates {similar:.3f}"
+                for similar, one, other in found[:LISTED]
+            )
             if found and across:
-                number = len({second for _, _, second in found})  # the later split is the held-out one
+                number = len({other for _, _, other in found})  # the later split is the held-out one
                 are = _n(number, "held-out image is", "held-out images are")
-                yield Issue(
-                    "warning" if self._dataset.synthetic else "error", "near-duplicates",
-                    f"{are} a near copy of one under another patient of an earlier split", examples,
-                    "look at these pairs; keep copies in one split or drop them; --allow near-duplicates where they are none",
-                )  # fmt: skip
+                message = f"{are} a near copy of one under another patient of an earlier split"
+                advice = (
+                    "look at these pairs; keep copies in one split or drop them; --allow near-duplicates where they are none"
+                )
+                yield Issue("warning" if self._dataset.synthetic else "error", "near-duplicates", message, examples, advice)
             elif found:
                 message = f"{_n(len(found), 'pair', 'pairs')} of near copies under different patients of one split"
-                yield Issue("warning", "near-duplicates-within", message, examples, "one patient under two names?")
+                yield Issue("warning", "near-duplicates-within", message, examples, _TWO_NAMES)
 
     def _candidates(self) -> dict[bool, tuple[list[tuple[int, int]], int]]:
         """Rows of the nearest pairs by hash, and the number of all, for pairs across splits (True) and within one (False).
@@ -128,8 +118,7 @@ class Leakage:
     def _detail(self, row: int) -> np.ndarray:
         if row not in self._details:
             split, index = self._splits[self._rows["split"][row]], int(self._rows["index"][row])
-            image = self._dataset.pair(split, index).image
-            self._details[row] = detail(image if isinstance(image, Image.Image) else read_image(image))
+            self._details[row] = detail(as_rgb(self._dataset.pair(split, index).image))
         return self._details[row]
 
     def _reports(self) -> Iterator[Issue]:
@@ -141,19 +130,13 @@ class Leakage:
         repeated = keys[counts > 1]
         if len(repeated):
             share = np.isin(rows["report"], repeated).mean()
-            most = self._places("report", int(keys[counts.argmax()]))
-            yield Issue(
-                "note", "repeated-reports",
-                f"{share:.1%} of the reports have the words of another study's ({len(repeated)} texts, one by "
-                f"{counts.max()} studies)", (most,),
-            )  # fmt: skip
+            of_one = f"{len(repeated)} texts, one by {counts.max()} studies"
+            message = f"{share:.1%} of the reports have the words of another study's ({of_one})"
+            yield Issue("note", "repeated-reports", message, (self._places("report", int(keys[counts.argmax()])),))
         crossing = np.intersect1d(_under_several(rows, "report", "patient"), _under_several(rows, "report", "split"))
-        long = rows[np.isin(rows["report"], crossing) & (rows["words"] >= 20)]
-        if len(long):
-            texts = np.unique(long["report"])
-            message = f"{_n(len(texts), 'text', 'texts')} of 20 words or more in several splits under different patients"
-            examples = tuple(self._places("report", int(key)) for key in texts[:LISTED])
-            yield Issue("warning", "report-leakage", message, examples, "templates, or one patient under two names?")
+        long = np.unique(rows["report"][np.isin(rows["report"], crossing) & (rows["words"] >= 20)])
+        message = f"{_n(len(long), 'text', 'texts')} of 20 words or more in several splits under different patients"
+        yield from self._of_keys("warning", "report-leakage", message, "report", long, f"templates, or {_TWO_NAMES}")
 
     def _places(self, field: str, key: int) -> str:
         """Where a key occurs: its name, then the first pair of each split (of each patient, within one split)."""

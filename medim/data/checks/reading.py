@@ -3,7 +3,6 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +11,10 @@ import numpy as np
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.common.workers import process_pool
+from medim.common.workers import as_done, process_pool
 from medim.data.checks import texts
 from medim.data.dataset import PairDataset
+from medim.data.sources.pairs_file import NOT_STATED
 from medim.imaging.dicom import is_dicom
 from medim.imaging.images import read_image, to_rgb
 from medim.imaging.near_duplicates import WORDS, perceptual_hash
@@ -47,7 +47,16 @@ ROW = np.dtype(
         ("colour", "?"),
     ]
 )
-"""What is kept of a pair: about 130 bytes."""
+"""The measures of a pair, about 130 bytes."""
+
+FLAT = 4.0
+"""Standard deviation in grey levels below which a picture is nearly empty; such are alike without being copies."""
+FLAT_IN_THE_DARK = 1.0
+"""The same for a nearly black picture, whose few levels may still hold all there is."""
+DARK = 32
+"""Grey level that 0.5 % of a picture's pixels should exceed; below it the picture is nearly black."""
+CLIPPED = 0.2
+"""Share of pixels outside the DICOM window of a picture from which it is named."""
 
 _COLOURFUL = 24  # grey levels between the channels of a pixel that count as colour
 _SHA256 = "image_sha256"
@@ -100,22 +109,14 @@ def parts(sizes: dict[str, int]) -> list[Part]:
 
 def read_all(
     dataset: PairDataset, wanted: list[Part], tokenizer: "ReportTokenizer | None", workers: int
-) -> Iterator[tuple[Part, np.ndarray, Tally]]:
+) -> Iterator[tuple[Part, tuple[np.ndarray, Tally]]]:
     """Reads every part in this process (`workers` 0) or in others; yields each as it is done, in any order."""
     if not workers:
-        for part in wanted:
-            yield part, *read_part(dataset, part, tokenizer)
+        yield from ((part, read_part(dataset, part, tokenizer)) for part in wanted)
         return
     with process_pool(workers, _start_worker, dataset, tokenizer) as pool:  # the data set travels to each worker once
-        waiting: dict[Future[tuple[np.ndarray, Tally]], Part] = {}
         try:
-            for part in wanted:
-                waiting[pool.submit(_read_here, part)] = part
-                if len(waiting) >= 4 * workers:
-                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        yield waiting.pop(future), *future.result()
-            for future, part in waiting.items():
-                yield part, *future.result()
+            yield from as_done(pool, _read_here, wanted, ahead=4 * workers)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -161,6 +162,21 @@ def read_part(dataset: PairDataset, part: Part, tokenizer: "ReportTokenizer | No
     return rows, tally
 
 
+def is_flat(rows: np.ndarray) -> np.ndarray:
+    """Nearly empty pictures, bool (n,)."""
+    return (rows["image"] != 0) & (rows["spread"] < np.where(rows["high"] < DARK, FLAT_IN_THE_DARK, FLAT))
+
+
+def is_dark(rows: np.ndarray) -> np.ndarray:
+    """Nearly black pictures that are not empty, bool (n,): 12-bit values in a 16-bit file look so."""
+    return (rows["image"] != 0) & (rows["high"] < DARK) & ~is_flat(rows)
+
+
+def is_clipped(rows: np.ndarray) -> np.ndarray:
+    """Pictures whose DICOM window cuts off much of them, bool (n,)."""
+    return rows["clipped"] > CLIPPED
+
+
 def name_key(name: str) -> int:
     """64 bits of a name."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
@@ -168,9 +184,9 @@ def name_key(name: str) -> int:
 
 def _count(pair: ImageReportPair, tally: Tally) -> None:
     """Counts all but the picture."""
-    tally.domains[pair.domain or "not stated"] += 1
-    tally.views[pair.view or "not stated"] += 1
-    tally.terms[pair.terms or "not stated"] += 1
+    tally.domains[pair.domain or NOT_STATED] += 1
+    tally.views[pair.view or NOT_STATED] += 1
+    tally.terms[pair.terms or NOT_STATED] += 1
     if pair.findings is not None:
         tally.counts["labelled"] += 1
         tally.findings.update(set(pair.findings))

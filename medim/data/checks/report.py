@@ -78,16 +78,8 @@ class Report:
 
     def to_json(self, allow: Collection[str] = ()) -> dict[str, Any]:
         """All of it, JSON-able; `allowed` repeats what was overridden."""
-        return {
-            "dataset": self.dataset,
-            "fingerprint": self.fingerprint,
-            "terms": self.terms,
-            "sizes": self.sizes,
-            "statistics": self.statistics,
-            "issues": [asdict(issue) for issue in self.issues],
-            "failures": len(self.failures),
-            "allowed": sorted(allow),
-        }
+        values = asdict(self) | {"failures": len(self.failures), "allowed": sorted(allow)}
+        return {name: value for name, value in values.items() if name != "tables"}
 
     def lines(self, allow: Collection[str] = ()) -> list[str]:
         """A page of text: tables, then issues."""

@@ -2,16 +2,18 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
 
 from medim.data.checks import texts
-from medim.data.checks.pictures import CLIPPED, DARK, FLAT, is_clipped, is_dark, is_flat
-from medim.data.checks.reading import Tally
-from medim.data.checks.report import LISTED, Issue, Table
+from medim.data.checks.reading import CLIPPED, DARK, FLAT, Tally, is_clipped, is_dark, is_flat
+from medim.data.checks.report import LISTED, Issue, Severity, Table
+from medim.data.sources.pairs_file import NOT_STATED
 
-Cell = Callable[[dict[str, Any]], str]
+_COUNTS = ("pairs", "patients", "studies", "unreadable")
 _MOST = 15  # findings, characters and kinds in a table
 
 
@@ -31,14 +33,15 @@ class Statistics:
         self._tallies, self._lengths, self._unit, self._resolution = tallies, tuple(lengths), unit, resolution
         self._rows = {split: rows[rows["split"] == number] for number, split in enumerate(tallies)}
 
+    @cached_property
     def numbers(self) -> dict[str, dict[str, Any]]:
         """Everything, JSON-able, by split."""
         return {split: self._numbers(self._rows[split], tally) for split, tally in self._tallies.items()}
 
     def _numbers(self, rows: np.ndarray, tally: Tally) -> dict[str, Any]:
-        told, seen = rows[rows["report"] != 0], rows[rows["image"] != 0]
+        with_text, seen = rows[rows["report"] != 0], rows[rows["image"] != 0]
         labelled = tally.counts["labelled"]
-        lengths = told[self._unit]
+        lengths = with_text[self._unit]
         return {
             "pairs": len(rows),
             "patients": len(np.unique(rows["patient"])),
@@ -48,10 +51,10 @@ class Statistics:
                 "missing": tally.counts["missing"],
                 "empty": tally.counts["empty"],
                 f"under {texts.VERY_SHORT} words": tally.counts["short"],
-                "words": _spread(told["words"]),
-                "tokens": _spread(told["tokens"]) if self._unit == "tokens" else None,
+                "words": _spread(with_text["words"]),
+                "tokens": _spread(with_text["tokens"]) if self._unit == "tokens" else None,
                 "vocabulary": len(tally.vocabulary),
-                "longer": {str(most): float(np.mean(lengths > most)) if len(told) else 0.0 for most in self._lengths},
+                "longer": {str(most): float(np.mean(lengths > most)) if len(with_text) else 0.0 for most in self._lengths},
                 "longer in": self._unit,
                 "unusual characters": {texts.named(c): n for c, n in _ranked(tally.characters)},
                 "damaged": {kind: len(ids) for kind, ids in sorted(tally.damaged.items())},
@@ -75,112 +78,107 @@ class Statistics:
 
     def tables(self) -> Iterator[Table]:
         """The numbers, laid out."""
-        numbers = list(self.numbers().values())
-        yield Table("pairs", _rows(numbers, {
-            "read": lambda n: str(n["pairs"]), "patients": lambda n: str(n["patients"]),
-            "studies": lambda n: str(n["studies"]), "unreadable": lambda n: str(n["unreadable"]),
-        }))  # fmt: skip
-        unit = self._unit
-        if any(len(rows) and rows["report"].any() for rows in self._rows.values()):
-            yield Table("reports", _rows(numbers, {
-                "missing or empty": lambda n: str(n["reports"]["missing"] + n["reports"]["empty"]),
-                "words: median (5-95 %, most)": lambda n: _told(n["reports"]["words"]),
-                **({"tokens: median (5-95 %, most)": lambda n: _told(n["reports"]["tokens"])} if unit == "tokens" else {}),
-                "vocabulary": lambda n: str(n["reports"]["vocabulary"]),
-                **{f"longer than {most} {unit}": _share_longer(most) for most in self._lengths},
-            }))  # fmt: skip
-        yield Table("pictures", _rows(numbers, {
-            "width: median (5-95 %, most)": lambda n: _told(n["images"]["width"]),
-            "height: median (5-95 %, most)": lambda n: _told(n["images"]["height"]),
-            "in colour": lambda n: str(n["images"]["colour"]),
-        }))  # fmt: skip
+        numbers, unit = list(self.numbers.values()), self._unit
+
+        def table(title: str, cells: dict[str, Callable[[dict[str, Any]], Any]]) -> Table:
+            return Table(title, tuple((f"  {name}", tuple(str(cell(n)) for n in numbers)) for name, cell in cells.items()))
+
+        yield table("pairs", {("read" if key == "pairs" else key): itemgetter(key) for key in _COUNTS})
+        if any(rows["report"].any() for rows in self._rows.values()):
+            cells: dict[str, Callable[[dict[str, Any]], Any]] = {
+                "missing or empty": lambda n: n["reports"]["missing"] + n["reports"]["empty"]
+            }
+            for measure in ("words", "tokens")[: 2 if unit == "tokens" else 1]:
+                cells[f"{measure}: median (5-95 %, most)"] = lambda n, measure=measure: _laid_out(n["reports"][measure])
+            cells["vocabulary"] = lambda n: n["reports"]["vocabulary"]
+            for most in self._lengths:
+                cells[f"longer than {most} {unit}"] = lambda n, most=most: f"{n['reports']['longer'][str(most)]:.1%}"
+            yield table("reports", cells)
+        cells = {
+            f"{side}: median (5-95 %, most)": lambda n, side=side: _laid_out(n["images"][side]) for side in ("width", "height")
+        }
+        yield table("pictures", {**cells, "in colour": lambda n: n["images"]["colour"]})
         for title, key in (("file kinds", "kinds"), ("domains", "domains"), ("views", "views"), ("terms", "terms")):
             counts = [n["images"]["kinds"] if key == "kinds" else n[key] for n in numbers]
-            names = [name for name, _ in _ranked(sum(map(Counter, counts), Counter[str]()))[:_MOST]]
-            if key == "kinds" or names not in ([], ["not stated"]):
+            names = _most(counts)
+            if key == "kinds" or names not in ([], [NOT_STATED]):
                 yield Table(title, tuple((f"  {name}", tuple(str(c.get(name, 0)) for c in counts)) for name in names))
         findings = [n["findings"] for n in numbers]
-        names = [name for name, _ in _ranked(sum(map(Counter, findings), Counter[str]()))[:_MOST]]
-        if names:
+        if names := _most(findings):
             rows = [(f"  {name}", tuple(f"{f.get(name, 0):.1%}" for f in findings)) for name in names]
-            labelled = _rows(numbers, {"pairs with labels": lambda n: str(n["labelled"])})
+            labelled = table("", {"pairs with labels": itemgetter("labelled")}).rows
             yield Table("prevalence of findings", (*rows, *labelled))
 
     def issues(self, named: Callable[[str, int], str]) -> Iterator[Issue]:
         """What deserves a word; `named(split, index)` gives the id of a pair."""
 
-        def examples(flags: dict[str, np.ndarray]) -> tuple[str, ...]:
-            rows = [(split, int(row["index"])) for split in self._rows for row in self._rows[split][flags[split]][:LISTED]]
-            return tuple(f"{split} '{named(split, index)}'" for split, index in rows[:LISTED])
+        def flagged(
+            severity: Severity, kind: str, message: str, flag: Callable[[np.ndarray], np.ndarray], advice: str = ""
+        ) -> Iterator[Issue]:
+            """The issue of the pairs whose rows are flagged, where there are any; `{n}` of the message is their number."""
+            found = [(split, int(row["index"])) for split, rows in self._rows.items() for row in rows[flag(rows)]]
+            if found:
+                examples = tuple(f"{split} '{named(split, index)}'" for split, index in found[:LISTED])
+                yield Issue(severity, kind, message.format(n=len(found)), examples, advice)
 
-        numbers = self.numbers()
-        pairs = sum(n["pairs"] for n in numbers.values())
-        missing = sum(n["reports"]["missing"] for n in numbers.values())
-        if missing == pairs:
+        reports = [n["reports"] for n in self.numbers.values()]
+        missing, empty = sum(n["missing"] for n in reports), sum(n["empty"] for n in reports)
+        if missing == sum(map(len, self._rows.values())):
             yield Issue("note", "images-only", "no pair has a report: the set serves image tokenizers and image metrics only")
-        elif missing + (empty := sum(n["reports"]["empty"] for n in numbers.values())):
-            flags = {split: rows["report"] == 0 for split, rows in self._rows.items()}
+        elif missing + empty:
             message = f"{missing} reports are missing and {empty} are empty"
-            yield Issue("warning", "empty-reports", message, examples(flags), "drop these pairs, or give them a text")
-        if short := sum(n["reports"][f"under {texts.VERY_SHORT} words"] for n in numbers.values()):
-            flags = {split: (rows["report"] != 0) & (rows["words"] < texts.VERY_SHORT) for split, rows in self._rows.items()}
-            yield Issue("note", "short-reports", f"{short} reports have under {texts.VERY_SHORT} words", examples(flags))
-        damaged = Counter[str]()
-        ids: list[str] = []
-        for split, tally in self._tallies.items():
-            damaged.update({kind: len(names) for kind, names in tally.damaged.items()})
-            ids += [f"{split} '{name}': {kind}" for kind, names in sorted(tally.damaged.items()) for name in names]
-        if damaged:
-            message = ", ".join(f"{kind} in {count} reports" for kind, count in _ranked(damaged))
-            yield Issue("warning", "damaged-text", message, tuple(ids[:LISTED]), "mend the encoding at the source")
+            advice = "drop these pairs, or give them a text"
+            yield from flagged("warning", "empty-reports", message, lambda rows: rows["report"] == 0, advice)
+        yield from flagged(
+            "note",
+            "short-reports",
+            f"{{n}} reports have under {texts.VERY_SHORT} words",
+            lambda rows: (rows["report"] != 0) & (rows["words"] < texts.VERY_SHORT),
+        )
+        yield from self._damaged()
         for most in self._lengths if self._unit == "tokens" else ():
-            cut = {split: int((rows["tokens"] > most).sum()) for split, rows in self._rows.items()}
-            if any(cut.values()):
-                shares = ", ".join(f"{split} {n / max(len(self._rows[split]), 1):.1%}" for split, n in cut.items())
-                flags = {split: rows["tokens"] > most for split, rows in self._rows.items()}
-                yield Issue(
-                    "warning", "truncated-reports", f"longer than the model's {most} tokens, the end included: {shares}",
-                    examples(flags), "training sees only their beginning; references are never cut",
-                )  # fmt: skip
-        for kind, message, flags, advice in self._picture_flags():
-            count = sum(int(flag.sum()) for flag in flags.values())
-            if count:
-                yield Issue("warning", kind, f"{count} {message}", examples(flags), advice)
-        yield from self._label_issues(numbers)
+            cut = {split: (rows["tokens"] > most).sum() / max(len(rows), 1) for split, rows in self._rows.items()}
+            shares = ", ".join(f"{split} {share:.1%}" for split, share in cut.items())
+            message = f"longer than the model's {most} tokens, the end included: {shares}"
+            advice = "training sees only their beginning; references are never cut"
+            yield from flagged("warning", "truncated-reports", message, lambda rows, most=most: rows["tokens"] > most, advice)
+        message = f"{{n}} pictures are nearly empty (standard deviation below {FLAT:g} of 255 levels)"
+        yield from flagged("warning", "flat-images", message, is_flat, "drop them")
+        message = f"{{n}} pictures are nearly black (99.5 % of the pixels below {DARK} of 255)"
+        advice = "12-bit values in a 16-bit file? write them over the full range"
+        yield from flagged("warning", "dark-images", message, is_dark, advice)
+        message = f"{{n}} DICOM windows cut off over {CLIPPED:.0%} of the pixels"
+        yield from flagged("warning", "clipped-images", message, is_clipped, "the files' own choice: look at them")
+        if (side := self._resolution) is not None:
+            message = f"{{n}} pictures are smaller than {side} pixels and would be enlarged"
+            yield from flagged("warning", "small-images", message, lambda rows: _is_smaller(rows, side))
+        yield from self._of_the_whole()
 
-    def _picture_flags(self) -> Iterator[tuple[str, str, dict[str, np.ndarray], str]]:
-        def flags(of: Callable[[np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
-            return {split: of(rows) for split, rows in self._rows.items()}
+    def _damaged(self) -> Iterator[Issue]:
+        counts = Counter[str]()
+        examples: list[str] = []
+        for split, tally in self._tallies.items():
+            counts.update({kind: len(names) for kind, names in tally.damaged.items()})
+            examples += [f"{split} '{name}': {kind}" for kind, names in sorted(tally.damaged.items()) for name in names]
+        if counts:
+            message = ", ".join(f"{kind} in {count} reports" for kind, count in _ranked(counts))
+            yield Issue("warning", "damaged-text", message, tuple(examples[:LISTED]), "mend the encoding at the source")
 
-        message = f"pictures are nearly empty (standard deviation below {FLAT:g} of 255 levels)"
-        yield "flat-images", message, flags(is_flat), "drop them"
-        message = f"pictures are nearly black (99.5 % of the pixels below {DARK} of 255)"
-        yield "dark-images", message, flags(is_dark), "12-bit values in a 16-bit file? write them over the full range"
-        message = f"DICOM windows cut off over {CLIPPED:.0%} of the pixels"
-        yield "clipped-images", message, flags(is_clipped), "the files' own choice: look at them"
-        if self._resolution is not None:
-            side = self._resolution
-            small = flags(lambda rows: (rows["image"] != 0) & (np.maximum(rows["width"], rows["height"]) < side))
-            yield "small-images", f"pictures are smaller than {side} pixels and would be enlarged", small, ""
-
-    def _label_issues(self, numbers: dict[str, dict[str, Any]]) -> Iterator[Issue]:
-        train = numbers.get("train", {"findings": {}, "labelled": 0})
-        held = {name for split, n in numbers.items() if split != "train" for name in n["findings"]}
-        unseen = sorted(held - set(train["findings"]))
+    def _of_the_whole(self) -> Iterator[Issue]:
+        """Findings, characters and terms."""
+        train = self.numbers.get("train", {"findings": {}, "labelled": 0})
+        held_out = {name for split, n in self.numbers.items() if split != "train" for name in n["findings"]}
+        unseen = sorted(held_out - set(train["findings"]))
         if unseen and train["labelled"]:
-            shown = ", ".join(unseen[:_MOST])
-            yield Issue(
-                "note", "unseen-findings", f"{len(unseen)} findings of held-out splits never occur in training: {shown}"
-            )
+            message = f"{len(unseen)} findings of held-out splits never occur in training: {', '.join(unseen[:_MOST])}"
+            yield Issue("note", "unseen-findings", message)
         characters = sum((tally.characters for tally in self._tallies.values()), Counter[str]())
         if characters:
             most = ", ".join(f"{texts.named(c)} {n}x" for c, n in _ranked(characters)[:8])
             yield Issue("note", "unusual-characters", f"{len(characters)} kinds beyond printable ASCII: {most}")
-        terms = sum((tally.terms for tally in self._tallies.values()), Counter[str]())
-        if unstated := terms["not stated"]:
-            yield Issue(
-                "warning", "terms", f"{unstated} pairs state no terms", advice="write licence or data-use terms into `terms`"
-            )
+        if unstated := sum(tally.terms[NOT_STATED] for tally in self._tallies.values()):
+            advice = "write licence or data-use terms into `terms`"
+            yield Issue("warning", "terms", f"{unstated} pairs state no terms", advice=advice)
 
 
 def _ranked(counter: Counter[Any]) -> list[tuple[str, Any]]:
@@ -196,15 +194,14 @@ def _spread(values: np.ndarray) -> dict[str, float] | None:
     return {name: float(v) for name, v in zip(names, np.percentile(values, [0, 5, 50, 95, 100]), strict=True)}
 
 
-def _told(spread: dict[str, float] | None) -> str:
+def _laid_out(spread: dict[str, float] | None) -> str:
     return "-" if spread is None else f"{spread['median']:.0f} ({spread['5 %']:.0f}-{spread['95 %']:.0f}, {spread['most']:.0f})"
 
 
-def _share_longer(most: int) -> Cell:
-    return lambda n: f"{n['reports']['longer'][str(most)]:.1%}"
+def _most(counts: list[dict[str, Any]]) -> list[str]:
+    """The names that occur most in all splits together."""
+    return [name for name, _ in _ranked(sum(map(Counter, counts), Counter[str]()))[:_MOST]]
 
 
-def _rows(
-    numbers: list[dict[str, Any]], cells: dict[str, Callable[[dict[str, Any]], str]]
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((f"  {name}", tuple(cell(n) for n in numbers)) for name, cell in cells.items())
+def _is_smaller(rows: np.ndarray, side: int) -> np.ndarray:
+    return (rows["image"] != 0) & (np.maximum(rows["width"], rows["height"]) < side)

@@ -1,4 +1,4 @@
-"""What a check has read so far, on disk: one line a part, so that a check that was stopped continues."""
+"""The parts of a check that have been read, on disk: one line a part, so that a check that was stopped continues."""
 
 import json
 import os
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from medim.tokenizers.report import ReportTokenizer
 
 
-class Kept:
+class PartStore:
     """The parts of one data set that have been read, in one file.
 
-    A part counts only while all that it was read from is the same: its lines, the size and time of its image files, and what
-    counts tokens. Of a set that is no folder the fingerprint stands for them.
+    A part counts only while its lines, the size and time of its image files, and the tokenizer are the same. Of a set that
+    is no folder the fingerprint stands for them.
 
     Args:
-        path: the file; new, or what a stopped check left.
+        path: the file; new, or of a stopped check.
         tokenizer: counts tokens, as `check_dataset` has it.
     """
 
@@ -35,11 +35,9 @@ class Kept:
         whole = None if isinstance(dataset, FolderDataset) else dataset.fingerprint
         self._measured = [ROW.descr, tokenizer and tokenizer.fingerprint, whole]
         self._places: dict[str, int] = {}
-        if path.exists():
-            self._find_places()
-
-    def _find_places(self) -> None:
-        with self.path.open("r+b") as stream:
+        if not path.exists():
+            return
+        with path.open("r+b") as stream:
             place = 0
             for line in stream:
                 if not line.endswith(b"\n"):  # a killed process left a part of a line
@@ -54,21 +52,26 @@ class Kept:
             return None
         with self.path.open("rb") as stream:
             stream.seek(place)
-            told = json.loads(zlib.decompress(b64decode(stream.readline().split(b" ")[1])))
-        return np.frombuffer(b64decode(told["rows"]), dtype=ROW), _tally(told["tally"])
+            stored = json.loads(zlib.decompress(b64decode(stream.readline().split(b" ")[1])))
+        tally = Tally(**stored["tally"])
+        for name, value in stored["tally"].items():
+            if isinstance(getattr(Tally(), name), Counter):
+                setattr(tally, name, Counter(value))
+        tally.failures = [(item, reason) for item, reason in tally.failures]
+        return np.frombuffer(b64decode(stored["rows"]), dtype=ROW), tally
 
     def put(self, part: Part, rows: np.ndarray, tally: Tally) -> None:
-        """Keeps a part; returns when it is on disk."""
-        told = {"rows": b64encode(rows.tobytes()).decode(), "tally": vars(tally)}
-        line = f"{self._key(part)} ".encode() + b64encode(zlib.compress(json.dumps(told).encode(), 1)) + b"\n"
+        """Stores a part; returns when it is on disk."""
+        stored = {"rows": b64encode(rows.tobytes()).decode(), "tally": vars(tally)}
+        line = f"{self._key(part)} ".encode() + b64encode(zlib.compress(json.dumps(stored).encode(), 1)) + b"\n"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab") as stream:
             stream.write(line)
             stream.flush()
             os.fsync(stream.fileno())
 
-    def forget(self) -> None:
-        """Removes the file: a check that has ended is not continued, it is made anew."""
+    def clear(self) -> None:
+        """Removes the file: a check that has ended is not continued."""
         self.path.unlink(missing_ok=True)
 
     def _key(self, part: Part) -> str:
@@ -80,8 +83,3 @@ class Kept:
                 state = image.stat() if image.exists() else None
                 sources.append([repr(pair), state and [state.st_size, state.st_mtime_ns]])
         return hash_of([vars(part), self._measured, sources])
-
-
-def _tally(told: dict[str, Any]) -> Tally:
-    counters = {name: Counter(value) for name, value in told.items() if name not in ("damaged", "failures")}
-    return Tally(**counters, damaged=told["damaged"], failures=[(item, reason) for item, reason in told["failures"]])

@@ -7,7 +7,7 @@ import pytest
 
 from medim.data.checks import reading
 from medim.data.checks.check import check_dataset, open_for_check
-from medim.data.checks.kept import Kept
+from medim.data.checks.part_store import PartStore
 from medim.data.checks.reading import parts, read_part
 from medim.data.phantom.v1.dataset import PhantomDataset
 from medim.tokenizers.report import ReportTokenizer
@@ -42,7 +42,7 @@ def read(monkeypatch):
 
 def check(path, file, **options):
     dataset = open_for_check(str(path))
-    return check_dataset(dataset, kept=Kept(file, dataset, options.get("tokenizer")), **options)
+    return check_dataset(dataset, store=PartStore(file, dataset, options.get("tokenizer")), **options)
 
 
 def test_a_stopped_check_reads_the_rest_and_tells_the_same(path, read, tmp_path):
@@ -92,14 +92,14 @@ def test_what_counts_tokens_belongs_to_what_was_read(path, read, tmp_path):
 def test_a_set_without_files_goes_by_its_fingerprint(tmp_path):
     dataset = PhantomDataset(64)
     (part,) = parts({"train": 4})
-    kept = Kept(tmp_path / "read", dataset)
+    kept = PartStore(tmp_path / "read", dataset)
     rows, tally = read_part(dataset, part, None)
     assert kept.get(part) is None
     kept.put(part, rows, tally)
-    again, told = Kept(tmp_path / "read", PhantomDataset(64)).get(part)
+    again, told = PartStore(tmp_path / "read", PhantomDataset(64)).get(part)
     assert np.array_equal(again, rows)
     assert told == tally
-    assert Kept(tmp_path / "read", PhantomDataset(32)).get(part) is None
-    kept.forget()
+    assert PartStore(tmp_path / "read", PhantomDataset(32)).get(part) is None
+    kept.clear()
     assert not (tmp_path / "read").exists()
-    assert Kept(tmp_path / "read", dataset).get(part) is None
+    assert PartStore(tmp_path / "read", dataset).get(part) is None
