@@ -75,8 +75,7 @@ format: $(STAMP)  ## lets ruff rewrite the layout
 
 # A finished tokenizer and model are kept: remove runs/checkpoint to begin from nothing.
 checkpoint: $(STAMP)  ## trains all shipped weights anew: checkers, tokenizer, model (an hour and more on a CPU)
-	$(BIN)/python -m medim.data.phantom.v1.image_checker_training
-	$(BIN)/python -m medim.data.phantom.v2.reading.image_checker_training
+	$(BIN)/python -m medim.data.phantom.image_checker_training
 	$(BIN)/medim-bench train tokenizer --preset phantom-tiny --data phantom --out runs/checkpoint/tokenizer
 	$(BIN)/medim-bench train model --preset phantom-tiny --data phantom --tokenizer runs/checkpoint/tokenizer --out runs/checkpoint/model
 	$(BIN)/python -m medim.training.ship runs/checkpoint/model phantom-tiny

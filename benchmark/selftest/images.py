@@ -12,7 +12,7 @@ from PIL import Image
 from benchmark.selftest.reports import half_of
 from benchmark.selftest.run import BLIND, FAIL, PASS, WARN, Sheet
 from medim.data.dataset import PairDataset
-from medim.data.loading import load_dataset
+from medim.data.phantom.worlds import default_world
 from medim.imaging.images import read_image, to_images, to_tensor
 from tasks.cases import cases_of
 from tasks.image_generation import ImageGeneration
@@ -35,7 +35,7 @@ def sheets() -> Iterator[Sheet]:
     yield _sixteen_bits()
     yield _quantisation()
     yield _number_of_samples()
-    dataset = load_dataset(f"phantom:resolution={SIDE}")
+    dataset = default_world(SIDE)
     cases, others, training = (cases_of(dataset, split, SIDE, COUNT) for split in ("test", "val", "train"))
     score = partial(_values, cases, Context.for_dataset(dataset))
     own, strangers = [case.image for case in cases], [case.image for case in others]

@@ -7,6 +7,7 @@ from PIL import Image
 
 from benchmark.selftest.run import Sheet
 from medim.data.loading import load_dataset
+from medim.data.phantom.worlds import DEFAULT
 from tasks.cases import cases_of
 from tasks.joint.task import JointGeneration
 from tasks.memorisation.task import FLAGGED, PLANTED_FOUND, PLANTED_ON_TOP, VERBATIM, Memorisation
@@ -15,7 +16,7 @@ from tasks.protocols import Case, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score
 
-DATA = "phantom:train=0.5%"  # some 250 training pairs
+DATA = f"{DEFAULT}:train=0.5%"  # some 250 training pairs
 COUNT, SIDE = 64, 64
 Pairs = Sequence[tuple[Image.Image, str]]
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 
 from benchmark.selftest.run import BLIND, FAIL, PASS, WARN, Sheet
-from benchmark.selftest.texts import flipped, names_a_side, paraphrase, swapped_sides, with_separators
+from benchmark.selftest.texts import flipped, names_a_side, swapped_sides, with_separators
 from benchmark.speed.metrics import worded_otherwise
 from medim.common.errors import UserError
-from medim.data.loading import load_dataset
-from medim.data.phantom.v1.names import CHEST
+from medim.data.phantom.dataset import Phantom
+from medim.data.phantom.labels import CHEST
+from medim.data.phantom.worlds import default_world
 from tasks.cases import cases_of
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.captioning import METRICS as LEXICAL
@@ -31,14 +33,14 @@ Item = TypeVar("Item")
 
 def sheets() -> Iterator[Sheet]:
     """All perturbations of reports."""
-    dataset = load_dataset("phantom:resolution=32")  # no metric here looks at the images
+    dataset = default_world(32)  # no metric here looks at the images
     cases = cases_of(dataset, SPLIT, 32, COUNT)
     context = Context.for_dataset(dataset)
     own = [case.report for case in cases]
     perfect = ranking(cases, own, context)
     given = worded_otherwise(own, 0)
     nearly = ranking(cases, given, context)
-    yield from _false_reports(cases, context)
+    yield from _false_reports(dataset, cases, context)
     yield _missing(cases, given, nearly, context)
     yield _forgiven(cases, given, replace(context, protocol=RELEASED))
     yield _shuffled(cases, own, perfect, context)
@@ -69,16 +71,16 @@ def notices(sheet: Sheet, metric: str, true: float | None, false: float | None, 
         sheet.add(metric, true, false, WARN, f"prefers reports with {what} to true ones in other words")
 
 
-def _false_reports(cases: Sequence[Case], context: Context) -> Iterator[Sheet]:
+def _false_reports(dataset: Phantom, cases: Sequence[Case], context: Context) -> Iterator[Sheet]:
     """Before: the same findings in other words. After: the reference's own words, but false."""
     chest = [case for case in cases if case.domain == CHEST]
     sided = [case for case in chest if names_a_side(case.report)]
     for name, chosen, change, what in (
-        ("negation flipped (before: a true paraphrase)", chest, flipped, "flipped denials"),
+        ("negation flipped (before: a true paraphrase)", chest, partial(flipped, openings=dataset.openings), "flipped denials"),
         ("left and right swapped (before: a true paraphrase)", sided, swapped_sides, "wrong sides"),
     ):
         sheet = Sheet(name)
-        true = ranking(chosen, [paraphrase(SPLIT, _index(case)) for case in chosen], context)
+        true = ranking(chosen, [dataset.reworded(SPLIT, _index(case)) for case in chosen], context)
         false = ranking(chosen, [change(case.report) for case in chosen], context)
         for metric, value in true.items():
             notices(sheet, metric, value, false[metric], what)

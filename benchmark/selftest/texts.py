@@ -1,14 +1,9 @@
 """Changes to phantom reports whose effect on their truth is known."""
 
 import re
-
-import numpy as np
-
-from medim.data.phantom.v1.cases import sample_case
-from medim.data.phantom.v1.grammar import OPENINGS, write_report
+from collections.abc import Collection
 
 SEPARATORS = ("\u2028", "\u2029", "\x85", "\r", "\x0b", "\x0c", "\x1c", "\x1e")  # of lines, for one program or another
-_OPENINGS = frozenset(opening for openings in OPENINGS.values() for opening in openings)
 _SIDE = re.compile(r"\b(left|right)\b")
 _OTHER = {"left": "right", "right": "left"}
 
@@ -23,9 +18,9 @@ def names_a_side(report: str) -> bool:
     return _SIDE.search(report) is not None
 
 
-def flipped(report: str) -> str:
-    """Every finding that is affirmed is denied, and the other way round; what kind of image it is stays."""
-    return " ".join(sentence if sentence in _OPENINGS else _flipped(sentence) for sentence in _sentences(report))
+def flipped(report: str, openings: Collection[str]) -> str:
+    """Every finding that is affirmed is denied, and the other way round; `openings`, which say what it shows, stay."""
+    return " ".join(sentence if sentence in openings else _flipped(sentence) for sentence in _sentences(report))
 
 
 def _sentences(report: str) -> list[str]:
@@ -43,12 +38,6 @@ def _flipped(sentence: str) -> str:
         return f"no {sentence}"
     word = "no" if sentence.startswith("there ") else "not"
     return f"{sentence[: verb.end(1)]} {word}{sentence[verb.end() :]}"
-
-
-def paraphrase(split: str, index: int) -> str:
-    """The findings of a pair of phantom version 1 in other words: its report as written with other draws."""
-    case = sample_case(split, index)
-    return write_report(case, np.random.default_rng([7, index]))
 
 
 def with_separators(report: str) -> str:

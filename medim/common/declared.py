@@ -4,14 +4,16 @@ import json
 import re
 import reprlib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from medim.common.errors import UserError, named, unknown
 
 Declared = TypeVar("Declared", bound=BaseModel)
+Table = TypeVar("Table")
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxlist, _REPR.maxstring, _REPR.maxother = 2, 3, 3, 60, 60
 
@@ -90,6 +92,11 @@ def read_mapping(text: str | bytes, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{where}: a mapping of fields to values is needed")
     return content
+
+
+def read_table(path: Path, kind: type[Table]) -> Table:
+    """The YAML file of a table that lies beside the code, as a type such as a dataclass or `dict[str, tuple[str, ...]]`."""
+    return TypeAdapter(kind).validate_python(yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
 def strictly(kind: type[Declared], values: Mapping[str, Any]) -> Declared:

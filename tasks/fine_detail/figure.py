@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.fine_detail.probes import Lesion
+from medim.data.phantom.probes import Lesion
 
 TITLES = {
     "drawn": "as drawn (the checker's own limit)",

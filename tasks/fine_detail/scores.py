@@ -9,8 +9,8 @@ import numpy as np
 
 from medim.common.csv_text import csv_text
 from medim.common.errors import UserError
+from medim.data.phantom.probes import Lesion
 from tasks.fine_detail.limits import LEVEL, area_under_curve, crossing
-from tasks.fine_detail.probes import Lesion
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import MINIMUM_PATIENTS, RESAMPLES, Interval, percentile_interval
 from tasks.protocols import Case, Prediction

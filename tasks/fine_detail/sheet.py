@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tasks.fine_detail.probes import Lesion
+from medim.data.phantom.probes import Lesion
 
 TILE = 128  # pixels a picture is shown at, at most
 _MARGIN, _LINE = 4, 14

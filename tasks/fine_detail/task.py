@@ -13,9 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 from PIL import Image
 
 from medim.data.dataset import PairDataset
+from medim.data.phantom.probes import Probe
 from medim.imaging.images import square
 from tasks.fine_detail.limits import spot_diameter
-from tasks.fine_detail.probes import Probe, draws_probes, probes_of
+from tasks.fine_detail.probes import DrawsProbes, probes_of, unwrapped
 from tasks.fine_detail.scores import DRAWN, GENERATED, NONE, TOKENS, DetailScores
 from tasks.fine_detail.sheet import sheet_of
 from tasks.generating import check_seeds, timed_batch
@@ -66,7 +67,7 @@ class FineDetail:
 
     def refuses_data(self, dataset: PairDataset) -> str | None:
         """Why this data set cannot be asked; None where it can."""
-        if not draws_probes(dataset):
+        if not isinstance(unwrapped(dataset), DrawsProbes):
             return f"data set '{dataset.name}' cannot draw a lesion of a given size and contrast (phantom and phantom-v2 can)"
         if not isinstance(dataset.image_checker(), TellsProbabilities):
             return f"data set '{dataset.name}' has no image checker that tells probabilities"

@@ -6,7 +6,7 @@ from benchmark.run.choosing import choose
 from benchmark.run.data import Data
 from benchmark.systems import best_device, joined, model_terms, open_model, withheld
 from medim.common.errors import UserError
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 
 
 def registered(monkeypatch, factory):
@@ -46,7 +46,7 @@ def test_a_trained_model_runs_in_the_type_that_is_asked_for():
 
 
 def test_a_baseline_draws_on_the_data_set():
-    system = open_model("baseline:constant", "cpu", {"training": "8"}, PhantomDataset(32))
+    system = open_model("baseline:constant", "cpu", {"training": "8"}, default_world(32))
     assert system.generate_reports([None], seeds=[0])[0]
     with pytest.raises(UserError, match="draws on a data set"):
         open_model("baseline:constant", "cpu", {})
@@ -63,7 +63,7 @@ def test_a_baseline_draws_on_the_data_set():
 )
 def test_names_that_mean_nothing_are_answered(name, message):
     with pytest.raises(UserError, match=message):
-        open_model(name, "cpu", {}, PhantomDataset(32))
+        open_model(name, "cpu", {}, default_world(32))
 
 
 def test_without_a_device_the_gpu_is_taken_where_there_is_one(monkeypatch, dataset):

@@ -4,8 +4,7 @@ import pytest
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.data.phantom.v1.dataset import PhantomDataset
-from medim.data.phantom.v2.dataset import PhantomV2
+from medim.data.phantom.worlds import WORLDS, default_world
 from medim.data.sources.selection import MixedDataset, Subset
 from tasks.cases import at_resolution, cases_of, drawn_cases, own_resolution, split_ids
 
@@ -62,27 +61,27 @@ def test_a_pair_without_report_is_no_reference(world, monkeypatch):
 
 
 def test_drawn_pictures_are_drawn_at_the_tasks_resolution_not_resized():
-    small, large = (cases_of(PhantomDataset(side), "test", 128, 2) for side in (64, 128))
+    small, large = (cases_of(default_world(side), "test", 128, 2) for side in (64, 128))
     assert [case.image.tobytes() for case in small] == [case.image.tobytes() for case in large]
-    drawn = PhantomDataset().pair("test", 1).image
-    assert cases_of(PhantomDataset(128), "test", 64, 2)[1].image.tobytes() == drawn.tobytes()
-    assert cases_of(PhantomDataset(), "test", 64, 2)[1].image.tobytes() == drawn.tobytes()
+    drawn = default_world().pair("test", 1).image
+    assert cases_of(default_world(128), "test", 64, 2)[1].image.tobytes() == drawn.tobytes()
+    assert cases_of(default_world(), "test", 64, 2)[1].image.tobytes() == drawn.tobytes()
 
 
 def test_subsets_and_mixtures_are_drawn_too():
-    expected = PhantomDataset(96).pair("test", 0).image.tobytes()
-    subset = Subset(PhantomDataset(), 0.01)
+    expected = default_world(96).pair("test", 0).image.tobytes()
+    subset = Subset(default_world(), 0.01)
     assert cases_of(subset, "test", 96, 1)[0].image.tobytes() == expected
     assert at_resolution(subset, 96).size("train") == subset.size("train")
-    small, large = (MixedDataset([PhantomDataset(side), PhantomV2(side)], [1, 2]) for side in (64, 96))
+    small, large = (MixedDataset([default_world(side), WORLDS["phantom-v2"](side)], [1, 2]) for side in (64, 96))
     drawn = [case.image.tobytes() for case in cases_of(small, "test", 96, 12)]
     assert drawn == [large.pair("test", index).image.tobytes() for index in range(12)]
     assert expected in drawn
 
 
 def test_own_resolution_is_the_drawn_one_or_the_first_images(world, monkeypatch, tmp_path):
-    assert own_resolution(PhantomDataset(80), "test") == 80
-    assert own_resolution(Subset(PhantomDataset(80), 0.01), "test") == 80
+    assert own_resolution(default_world(80), "test") == 80
+    assert own_resolution(Subset(default_world(80), 0.01), "test") == 80
     for size, side in (((20, 10), 20), ((100, 3000), 512)):
         Image.new("L", size).save(tmp_path / "image.png")
         pair = replace(world.pair("test", 0), image=tmp_path / "image.png")
@@ -91,9 +90,9 @@ def test_own_resolution_is_the_drawn_one_or_the_first_images(world, monkeypatch,
 
 
 def test_split_ids_are_those_of_all_pairs():
-    assert split_ids(PhantomDataset(), "test")[:2] == ["phantom-test-00000", "phantom-test-00001"]
+    assert split_ids(default_world(), "test")[:2] == ["phantom-test-00000", "phantom-test-00001"]
     with pytest.raises(UserError, match="unknown split 'tset'"):
-        split_ids(PhantomDataset(), "tset")
+        split_ids(default_world(), "tset")
 
 
 def test_drawn_cases_come_from_all_of_a_split_and_fewer_are_the_first_of_more(world):

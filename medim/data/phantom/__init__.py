@@ -1,0 +1,1 @@
+"""Synthetic data sets with known findings, two versions ("worlds") under one protocol; both are frozen."""

@@ -5,7 +5,7 @@ from benchmark.export.gate import Gate, Rules, agreement
 from benchmark.export.sources import Candidate, Place
 from benchmark.systems import steering_checkers
 from medim.common.errors import UserError
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.data.sources.selection import Subset
 
 
@@ -78,7 +78,7 @@ def test_near_copies_are_not_let_out_by_a_small_distance(world):
 
 
 def test_the_checker_that_scores_does_not_judge():
-    dataset = PhantomDataset()
+    dataset = default_world()
     for one in (dataset, Subset(dataset, 0.01)):
         images, reports = steering_checkers(one)
         assert images.fingerprint == dataset.steering_image_checker().fingerprint != dataset.image_checker().fingerprint

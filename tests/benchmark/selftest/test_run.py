@@ -13,6 +13,7 @@ from benchmark.selftest import reports as selftest_reports
 from benchmark.selftest import run as module
 from benchmark.selftest.run import BLIND, FAIL, PASS, SKIPPED, WARN, Check, Outcome, Sheet, selftest, table
 from medim.common.errors import UserError
+from medim.data.phantom.checkers import ReportChecker
 from tasks.metrics.text.java import java_problem
 
 
@@ -114,9 +115,7 @@ def test_only_one_protocol_sees_missing_reports(report_checks):
 
 def test_a_checker_without_sides_fails(monkeypatch):
     """If the swap of sides went unnoticed, this is how it would show."""
-    from medim.data.phantom.v1.report_checker import PhantomReportChecker
-
-    read = PhantomReportChecker.__call__
+    read = ReportChecker.__call__
 
     def sideless(self, reports):
         both = {"left": "right", "right": "left"}
@@ -126,7 +125,7 @@ def test_a_checker_without_sides_fails(monkeypatch):
             for labels in found
         ]
 
-    monkeypatch.setattr(PhantomReportChecker, "__call__", sideless)
+    monkeypatch.setattr(ReportChecker, "__call__", sideless)
     monkeypatch.setattr(selftest_reports, "COUNT", 60)
     monkeypatch.setattr("tasks.metrics.text.java.java_problem", lambda: "hidden")
     dataset = selftest_reports.load_dataset("phantom:resolution=32")

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from benchmark.cli import main
 from benchmark.speed.data import TURN, Clock, DataSpeed, _turns, measure
 from medim.common.errors import UserError
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.tokenizers.image import ImageTokenizer
 
 
@@ -35,19 +35,19 @@ def test_a_clock_counts_only_while_it_runs(monkeypatch):
 
 
 def test_it_measures(tokenizer, tmp_path):
-    found = measure(PhantomDataset(), tokenizer, "tiny", 96, split="val", cache=tmp_path)
+    found = measure(default_world(), tokenizer, "tiny", 96, split="val", cache=tmp_path)
     assert found.pairs == 96
     assert min(found.direct, found.cached, found.tokenise, found.pack) > 0
     assert found.ratio == pytest.approx(found.cached / found.tokenise)
     assert found.memory_at_end >= found.memory_at_tenth > 50
     assert [*tmp_path.glob("pictures-*/*.arrow")]
-    again = measure(PhantomDataset(), tokenizer, "tiny", 64, split="val", cache=tmp_path)
+    again = measure(default_world(), tokenizer, "tiny", 64, split="val", cache=tmp_path)
     assert again.pack is None  # nothing was left to pack
-    plain = measure(PhantomDataset(), tokenizer, "tiny", 64, split="val")
+    plain = measure(default_world(), tokenizer, "tiny", 64, split="val")
     assert (plain.cached, plain.pack) == (None, None)
     assert plain.ratio == plain.direct_ratio
     with pytest.raises(UserError, match="did you mean 'val'"):
-        measure(PhantomDataset(), tokenizer, "tiny", 64, split="vall")
+        measure(default_world(), tokenizer, "tiny", 64, split="vall")
 
 
 def test_the_table_says_what_was_read():

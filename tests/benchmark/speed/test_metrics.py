@@ -21,7 +21,7 @@ from benchmark.speed.metrics import (
     turns,
     worded_otherwise,
 )
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import DEFAULT, WORLDS, default_world
 from tasks.metrics.text.java import java_problem
 
 TEXTS = [f"there is a {size} left pleural effusion number {i}" for i, size in enumerate(("small", "large", "moderate") * 10)]
@@ -57,10 +57,10 @@ def test_words_are_left_out_alike_for_one_seed():
 
 
 def test_reports_go_around():
-    dataset = PhantomDataset(32)
+    dataset = default_world(32)
     assert reports_of(dataset, "val", 3) == [dataset.pair("val", i).report for i in range(3)]
 
-    class Small(PhantomDataset):
+    class Small(WORLDS[DEFAULT]):
         def size(self, split: str) -> int:
             return 2
 
@@ -124,7 +124,7 @@ def test_the_table_and_the_failures(monkeypatch):
     monkeypatch.setattr(metrics_speed, "compare_frechet", lambda *_: row)
     monkeypatch.setattr(metrics_speed, "meteor_index_seconds", lambda: None)
     monkeypatch.setattr(metrics_speed, "measure_second_model", lambda reports: SecondModel(5, 1, 1, 1, (1, 2), (1, 0)))
-    found = measure(PhantomDataset(32), "val", 4, 5, tell=lambda line: None)
+    found = measure(default_world(32), "val", 4, 5, tell=lambda line: None)
     assert found.failures == ("METEOR 1.5: values differ by 5.0e-01", "the second system paid for its references 2 time(s)")
     assert json.loads(json.dumps(found.as_dict()))["compared"][0]["verdict"] == "VALUES DIFFER"
 

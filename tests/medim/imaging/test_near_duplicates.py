@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter
 
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.imaging.near_duplicates import (
     COARSE_MOST,
     DETAIL_LEAST,
@@ -93,7 +93,7 @@ def is_near(first: Image.Image, second: Image.Image) -> bool:
 
 @pytest.mark.parametrize("index", [0, 1])  # a chest picture, a tissue patch
 def test_copies_are_near_and_other_cases_are_not(index):
-    dataset = PhantomDataset(256)
+    dataset = default_world(256)
     image = dataset.pair("train", index).image
     for name, variant in variants(image).items():
         assert is_near(image, variant), name
@@ -102,7 +102,7 @@ def test_copies_are_near_and_other_cases_are_not(index):
 
 
 def test_detail_does_not_see_brightness_and_contrast():
-    image = PhantomDataset(64).pair("train", 0).image.convert("L")
+    image = default_world(64).pair("train", 0).image.convert("L")
     dimmer = image.point([round(60 + 0.5 * level) for level in range(256)])
     assert detail_correlation(detail(image), detail(dimmer)) > 0.99
     assert detail_correlation(detail(image), detail(Image.new("L", (64, 64), 9))) == 0

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import DEFAULT, WORLDS, default_world
 from tasks.baselines.systems import BASELINES, open_baseline
 from tasks.protocols import Generator, Limited
 
@@ -12,7 +12,7 @@ TRAINING = 24
 
 @pytest.fixture(scope="module")
 def dataset():
-    return PhantomDataset(32)
+    return default_world(32)
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +74,6 @@ def test_mistakes_are_named(dataset, monkeypatch):
         open_baseline("constnt", dataset, "cpu", {})
     with pytest.raises(UserError, match="did you mean 'training'"):
         open_baseline("constant", dataset, "cpu", {"trainin": "3"})
-    monkeypatch.setattr(PhantomDataset, "size", lambda self, split: 0)
+    monkeypatch.setattr(WORLDS[DEFAULT], "size", lambda self, split: 0)
     with pytest.raises(UserError, match="needs training pairs, and data set 'phantom' has none"):
         open_baseline("constant", dataset, "cpu", {})

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medim.data.loading import load_dataset
-from medim.data.phantom.v1.report_checker import PhantomReportChecker
+from medim.data.phantom.v1.report_checker import read
 from tasks import TASKS
 from tasks.cases import cases_of
 from tasks.long_form.reading import (
@@ -78,7 +78,6 @@ def test_correlation_is_pearsons():
 
 
 def test_the_reader_of_phantom_1_tells_denials():
-    read = PhantomReportChecker().read
     assert read("small left effusion. no pneumothorax. the heart is not enlarged.") == {
         "cardiomegaly": "absent", "left effusion": "present", "left pneumothorax": "absent", "right pneumothorax": "absent",
     }  # fmt: skip

@@ -6,12 +6,18 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medim.common.errors import unknown
-from medim.data.phantom.v1.names import CHEST, DOMAINS, LABELS_BY_DOMAIN, MAX_FINDINGS, SIDES, SPLIT_SIZES
-from medim.data.phantom.v1.streams import stream
+from medim.data.phantom.cohort import Cohort
+from medim.data.phantom.labels import CHEST, LABELS_BY_DOMAIN, SIDES
 
-STUDIES = (1, 1, 2, 1, 1, 3, 1, 1, 2, 1)  # studies of ten consecutive patients: 30 % come more than once
-_FIRST = np.cumsum((0, *STUDIES))  # first study of each of them, and the block's length
+COHORT = Cohort(
+    name="phantom",
+    version=1,
+    sizes={"train": 49_152, "val": 1_024, "test": 2_048},
+    studies=(1, 1, 2, 1, 1, 3, 1, 1, 2, 1),  # 30 % of the patients come more than once
+    purposes=("build", "case", "picture", "report"),
+    digits=5,
+)
+MAX_FINDINGS = 4
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Case:
     Attributes:
         patient: number of the patient within its split and domain.
         visit: 0 for the patient's first study.
-        findings: labels of the domain that are present, in the order of `LABELS_BY_DOMAIN`.
+        labels: what is present, in the order of `LABELS_BY_DOMAIN`.
         attributes: per finding what else is said of it: `small` or `large` (effusion, nodule), `upper` or `lower`
             (consolidation), a count (`glands`, `lymphocytic infiltrate`); `cellularity` is always `low`, `moderate` or `high`.
     """
@@ -31,42 +37,25 @@ class Case:
     domain: str
     patient: int
     visit: int
-    findings: tuple[str, ...]
+    labels: tuple[str, ...]
     attributes: Mapping[str, str]
 
     def has(self, label: str) -> bool:
         """Whether the finding is present."""
-        return label in self.findings
-
-
-def patient_of(index: int) -> tuple[int, int]:
-    """(patient, visit) of the case at `index`; patients are numbered per split and domain."""
-    block, place = divmod(index // len(DOMAINS), int(_FIRST[-1]))
-    member = int(np.searchsorted(_FIRST, place, side="right")) - 1
-    return block * len(STUDIES) + member, place - int(_FIRST[member])
+        return label in self.labels
 
 
 def sample_case(split: str, index: int) -> Case:
-    """The case at `index` of `split`, always the same.
-
-    Raises:
-        UserError: unknown split.
-        IndexError: `index` outside the split.
-    """
-    if split not in SPLIT_SIZES:
-        raise unknown("split", split, SPLIT_SIZES)
-    if not 0 <= index < SPLIT_SIZES[split]:
-        raise IndexError(f"phantom {split} has {SPLIT_SIZES[split]} pairs; index {index} is outside")
-    domain = DOMAINS[index % len(DOMAINS)]
-    patient, visit = patient_of(index)
-    rng = stream(split, "case", index)
+    """The case at `index` of `split`, always the same. Raises as `Cohort.locate`."""
+    domain, patient, visit = COHORT.locate(split, index)
+    rng = COHORT.stream(split, "case", index)
     propose, allowed = (_propose_chest, _chest_allowed) if domain == CHEST else (_propose_pathology, _pathology_allowed)
     while True:
         present, attributes = propose(rng)
         if len(present) <= MAX_FINDINGS and allowed(present, attributes):
             break
-    findings = tuple(label for label in LABELS_BY_DOMAIN[domain] if label in present)
-    return Case(split, index, domain, patient, visit, findings, MappingProxyType(attributes))
+    labels = tuple(label for label in LABELS_BY_DOMAIN[domain] if label in present)
+    return Case(split, index, domain, patient, visit, labels, MappingProxyType(attributes))
 
 
 def _sides(rng: np.random.Generator, one: float, both: float) -> tuple[str, ...]:

@@ -6,9 +6,9 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from medim.data.phantom.v1.cases import Case
-from medim.data.phantom.v1.draw import Field, blend, grain, grid, inside, segment_distance
-from medim.data.phantom.v1.names import SIDES
+from medim.data.phantom.brushes import Field, blend, grid, grid_noise, inside, lung_distance, segment_distance, to_image
+from medim.data.phantom.labels import SIDES
+from medim.data.phantom.v1.cases import COHORT, Case
 
 _DIRECTION = {"left": 1.0, "right": -1.0}  # sign of x away from the midline
 
@@ -25,8 +25,9 @@ class ChestBuild:
     girth: float  # brightness of soft tissue
 
     @classmethod
-    def sample(cls, rng: np.random.Generator) -> "ChestBuild":
-        """A patient at random."""
+    def of(cls, case: Case) -> "ChestBuild":
+        """That of the case's patient."""
+        rng = COHORT.patient_stream(case.split, "build", case.domain, case.patient)
         return cls(
             width=rng.uniform(0.355, 0.40),
             apex=rng.uniform(0.09, 0.13),
@@ -40,8 +41,9 @@ class ChestBuild:
 class Radiograph:
     """One exposure being drawn: `image` (R, R) in [0, 1], with the geometry that its layers share."""
 
-    def __init__(self, build: ChestBuild, rng: np.random.Generator, resolution: int) -> None:
-        self.build, self.rng = build, rng
+    def __init__(self, case: Case, resolution: int) -> None:
+        self.build, self.rng = ChestBuild.of(case), COHORT.stream(case.split, "picture", case.index)
+        rng = self.rng
         self.soft = 0.75 / resolution
         x, y = grid(resolution)
         tilt, zoom = rng.uniform(-0.04, 0.04), rng.uniform(0.97, 1.04)
@@ -53,14 +55,10 @@ class Radiograph:
         self.lung = {side: inside(self.lung_distance(side), self.soft) for side in SIDES}
 
     def lung_distance(self, side: str, shrink: float = 0.0) -> Field:
-        """Signed distance (about) to a lung's border; `shrink` pulls the apex and the outer wall inwards."""
-        u, y, build = self.lateral[side], self.y, self.build
-        top = build.apex + shrink
-        rise = np.clip((0.56 - y) / (0.56 - top), 0.0, 1.0)
-        outer = (build.width - shrink) * np.sqrt(1.0 - rise * rise) + 0.02 * np.maximum(y - 0.56, 0.0)
-        dome = (u - 0.2) / 0.19
-        floor = build.base - (0.02 if side == "right" else 0.0) - 0.05 * (1.0 - dome * dome)
-        return np.maximum(np.maximum(0.075 - u, u - outer), np.maximum(y - floor, top - y))
+        """Signed distance to a lung's border, see `brushes.lung_distance`."""
+        build = self.build
+        angle = build.base - (0.02 if side == "right" else 0.0)
+        return lung_distance(self.lateral[side], self.y, build.width, build.apex, angle, shrink)
 
     def body(self) -> None:
         """Soft tissue, lungs, ribs, mediastinum, trachea."""
@@ -135,11 +133,10 @@ class Radiograph:
         """Air without lung markings over apex and outer wall, the visceral pleura a bright line."""
         collapsed = self.lung_distance(side, shrink=self.rng.uniform(0.11, 0.13))
         above = inside(self.y - 0.64, 0.05)
-        blend(
-            self.image, 0.0, inside(-collapsed, self.soft) * above * self.lung[side] * inside(0.09 - self.lateral[side], 0.01)
-        )
+        beside = inside(0.09 - self.lateral[side], 0.01)
+        blend(self.image, 0.0, inside(-collapsed, self.soft) * above * self.lung[side] * beside)
         line = inside(np.abs(collapsed) - max(0.008, 0.4 * self.soft), self.soft)
-        blend(self.image, 0.80, line * above * self.lung[side] * inside(0.09 - self.lateral[side], 0.01))
+        blend(self.image, 0.80, line * above * self.lung[side] * beside)
 
     def pacemaker(self) -> None:
         """A generator over the upper left chest and its lead to the heart."""
@@ -156,16 +153,17 @@ class Radiograph:
         distance = np.maximum(np.abs(self.x - drift) - 0.016, self.y - tip)
         blend(self.image, 1.0, inside(distance, self.soft))
 
-    def expose(self) -> Field:
-        """The film: gamma, gain, fog and grain; (R, R) in [0, 1]."""
+    def expose(self) -> Image.Image:
+        """The film: gamma, gain, fog and grain."""
         gamma, gain, fog, noise = (self.rng.uniform(*r) for r in ((0.85, 1.2), (0.92, 1.03), (0.0, 0.04), (0.008, 0.02)))
         film = np.clip(self.image, 0.0, 1.0) ** np.float32(gamma) * np.float32(gain) + np.float32(fog)
-        return np.clip(film + np.float32(noise) * grain(self.rng, film.shape[0]), 0.0, 1.0)
+        grain = grid_noise(self.rng, 64, film.shape[0], Image.Resampling.BILINEAR)
+        return to_image(np.clip(film + np.float32(noise) * grain, 0.0, 1.0))
 
 
-def draw_chest(case: Case, build: ChestBuild, rng: np.random.Generator, resolution: int) -> Image.Image:
-    """A picture of the case, RGB with equal channels, `resolution` pixels square."""
-    film = Radiograph(build, rng, resolution)
+def draw_chest(case: Case, resolution: int) -> Image.Image:
+    """A frontal radiograph of the case, RGB with equal channels."""
+    film = Radiograph(case, resolution)
     film.body()
     film.heart(enlarged=case.has("cardiomegaly"))
     if case.has("pulmonary edema"):
@@ -183,5 +181,4 @@ def draw_chest(case: Case, build: ChestBuild, rng: np.random.Generator, resoluti
         film.endotracheal_tube()
     if case.has("pacemaker"):
         film.pacemaker()
-    grey = np.rint(film.expose() * 255.0).astype(np.uint8)
-    return Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))
+    return film.expose()

@@ -5,16 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from medim.data.phantom.v1.cases import Case
-from medim.data.phantom.v1.draw import Field, grain, grid, inside, stamp
+from medim.data.phantom.brushes import Field, Stains, grid_noise, inside, packed, stamp, to_image
+from medim.data.phantom.v1.cases import COHORT, Case
 
-# Absorbance per unit of concentration in red, green, blue.
-_HAEMATOXYLIN = np.array([0.70, 0.74, 0.34], np.float32)
-_EOSIN = np.array([0.10, 0.80, 0.38], np.float32)
-_LYMPHOCYTE = np.array([1.05, 0.95, 0.52], np.float32)
-_MELANIN = np.array([0.60, 1.05, 1.60], np.float32)
-_DEBRIS = np.array([0.46, 0.66, 0.52], np.float32)
-
+_DEBRIS = np.array([0.46, 0.66, 0.52], np.float32)  # absorbance in red, green, blue
 _SPACING = {"low": 0.29, "moderate": 0.165, "high": 0.104}  # between nuclei
 RADIUS = {"necrosis": 0.29, "gland": 0.165, "lymphocytes": 0.125, "pigment": 0.10}
 
@@ -30,8 +24,9 @@ class TissueBuild:
     nuclei: float  # scale of the nuclei
 
     @classmethod
-    def sample(cls, rng: np.random.Generator) -> "TissueBuild":
-        """A patient at random."""
+    def of(cls, case: Case) -> "TissueBuild":
+        """That of the case's patient."""
+        rng = COHORT.patient_stream(case.split, "build", case.domain, case.patient)
         return cls(
             haematoxylin=rng.uniform(0.88, 1.15),
             eosin=rng.uniform(0.8, 1.25),
@@ -42,19 +37,19 @@ class TissueBuild:
 
 
 @dataclass(frozen=True)
-class _Region:
+class Region:
     kind: str
     x: float
     y: float
     radius: float
 
 
-def place(case: Case, rng: np.random.Generator) -> list[_Region]:
+def place(case: Case, rng: np.random.Generator) -> list[Region]:
     """Room for every region of the case, the largest first, clear of one another where the patch allows."""
     wanted = ["necrosis"] * case.has("necrosis") + ["gland"] * int(case.attributes.get("glands", "0"))
     wanted += ["lymphocytes"] * int(case.attributes.get("lymphocytic infiltrate", "0"))
     wanted += ["pigment"] * (2 * case.has("pigment"))
-    placed: list[_Region] = []
+    placed: list[Region] = []
     for kind in wanted:
         radius = RADIUS[kind] * rng.uniform(0.95, 1.05)
         margin = 0.20 if kind == "necrosis" else radius
@@ -65,21 +60,17 @@ def place(case: Case, rng: np.random.Generator) -> list[_Region]:
             best = int(free[0]) if len(free) else int(np.argmax(gaps))
         else:
             best = 0
-        placed.append(_Region(kind, float(tries[best, 0]), float(tries[best, 1]), radius))
+        placed.append(Region(kind, float(tries[best, 0]), float(tries[best, 1]), radius))
     return placed
 
 
-class Patch:
-    """One patch being drawn: absorbance (R, R, 3) from concentration fields (R, R)."""
+class Patch(Stains):
+    """One patch being drawn."""
 
-    def __init__(self, build: TissueBuild, rng: np.random.Generator, resolution: int) -> None:
-        self.build, self.rng, self.resolution = build, rng, resolution
-        self.x, self.y = grid(resolution)
-        shape = (resolution, resolution)
-        self.nuclei, self.lymphocytes = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        self.melanin, self.debris = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    def __init__(self, case: Case, resolution: int) -> None:
+        super().__init__(resolution)
+        self.build, self.rng = TissueBuild.of(case), COHORT.stream(case.split, "picture", case.index)
         self.eosin = self._stroma()
-        self.basophilia = np.full(shape, 0.06, np.float32)
 
     def _stroma(self) -> Field:
         """Wavy collagen."""
@@ -99,7 +90,7 @@ class Patch:
         strength = value * self.rng.uniform(0.9, 1.1, n)
         stamp(field, xy[:, 0], xy[:, 1], self.rng.uniform(*radius, n), self.rng.uniform(*aspect, n), angle, strength)
 
-    def background(self, density: str, regions: list[_Region]) -> None:
+    def background(self, density: str, regions: list[Region]) -> None:
         """Nuclei on a jittered lattice, so that density reads the same everywhere; none inside a region."""
         spacing = _SPACING[density]
         count = round(1.0 / spacing) + 2
@@ -113,7 +104,7 @@ class Patch:
         scale = self.build.nuclei
         self._scatter(self.nuclei, xy, (0.027 * scale, 0.034 * scale), (0.65, 1.0), 1.35)
 
-    def gland(self, region: _Region) -> None:
+    def gland(self, region: Region) -> None:
         """A white lumen within a ring of cytoplasm and nuclei."""
         distance = np.hypot(self.x - region.x, self.y - region.y)
         soft = 0.75 / self.resolution
@@ -129,23 +120,18 @@ class Patch:
         ones = np.ones(count)
         stamp(self.nuclei, x, y, 0.031 * ones, 0.72 * ones, turn, 1.45 * ones)
 
-    def infiltrate(self, region: _Region) -> None:
+    def infiltrate(self, region: Region) -> None:
         """Small, round, very dark cells, packed."""
         self._scatter(self.lymphocytes, self._packed(region, 34), (0.0155, 0.019), (0.9, 1.0), 1.75)
 
-    def pigment(self, region: _Region) -> None:
+    def pigment(self, region: Region) -> None:
         """Dark brown granules, packed."""
         self._scatter(self.melanin, self._packed(region, 18), (0.016, 0.024), (0.8, 1.0), 1.25)
 
-    def _packed(self, region: _Region, count: int) -> np.ndarray:
-        """`count` points (N, 2) spread evenly over a disc (sunflower), jittered."""
-        k = np.arange(count) + 0.5
-        radius = (region.radius - 0.015) * np.sqrt(k / count)
-        turn = k * np.pi * (3.0 - np.sqrt(5.0)) + self.rng.uniform(0, 2 * np.pi)
-        xy = np.stack([region.x + radius * np.cos(turn), region.y + radius * np.sin(turn)], axis=1)
-        return xy + self.rng.normal(0.0, 0.05 * region.radius, xy.shape)
+    def _packed(self, region: Region, count: int) -> np.ndarray:
+        return packed(self.rng, region.x, region.y, region.radius - 0.015, count, 0.05 * region.radius)
 
-    def necrosis(self, region: _Region) -> None:
+    def necrosis(self, region: Region) -> None:
         """A pale, grey, structureless area with an irregular border."""
         dx, dy = self.x - region.x, self.y - region.y
         turn = np.arctan2(dy, dx)
@@ -159,23 +145,19 @@ class Patch:
     def light(self) -> Field:
         """Transmitted light (R, R, 3) in [0, 1] under a lamp that varies a little, with grain."""
         build, rng = self.build, self.rng
-        eosin = _EOSIN * np.array([1.0 - build.warmth, 1.0, 1.0 + 2.0 * build.warmth], np.float32) * np.float32(build.eosin)
-        bare = np.clip(1.0 - self.nuclei - self.lymphocytes - self.melanin, 0.25, 1.0)  # cells displace stroma
-        absorbance = (self.eosin * bare)[:, :, None] * eosin
-        absorbance += ((self.nuclei + self.basophilia) * np.float32(build.haematoxylin))[:, :, None] * _HAEMATOXYLIN
-        absorbance += self.lymphocytes[:, :, None] * _LYMPHOCYTE
-        absorbance += self.melanin[:, :, None] * _MELANIN + self.debris[:, :, None] * _DEBRIS
+        absorbance = self.absorbance(build.haematoxylin, build.eosin, build.warmth, _DEBRIS)
         lamp = np.float32(rng.uniform(0.95, 1.0)) * (1.0 + rng.uniform(-0.01, 0.01, 3)).astype(np.float32)
-        noise = np.float32(rng.uniform(0.006, 0.015)) * grain(rng, self.resolution)
+        strength = np.float32(rng.uniform(0.006, 0.015))
+        noise = strength * grid_noise(rng, 64, self.resolution, Image.Resampling.BILINEAR)
         return np.clip(np.exp(-absorbance) * lamp + noise[:, :, None], 0.0, 1.0)
 
 
-def draw_pathology(case: Case, build: TissueBuild, rng: np.random.Generator, resolution: int) -> Image.Image:
-    """A picture of the case, RGB, `resolution` pixels square."""
-    patch = Patch(build, rng, resolution)
-    regions = place(case, rng)
+def draw_pathology(case: Case, resolution: int) -> Image.Image:
+    """A patch of the case, RGB."""
+    patch = Patch(case, resolution)
+    regions = place(case, patch.rng)
     patch.background(case.attributes["cellularity"], regions)
     draw = {"necrosis": patch.necrosis, "gland": patch.gland, "lymphocytes": patch.infiltrate, "pigment": patch.pigment}
     for region in regions:
         draw[region.kind](region)
-    return Image.fromarray(np.rint(patch.light() * 255.0).astype(np.uint8))
+    return to_image(patch.light())

@@ -1,14 +1,12 @@
-"""Where a finding of a case lies, or would lie if the case had it: beside the pictures of version 1, which do not change."""
+"""Where a finding of a case lies, or would lie if the case had it."""
 
 import numpy as np
 
 from medim.common.errors import unknown
+from medim.data.phantom.labels import CHEST, LABELS_BY_DOMAIN, SIDES
 from medim.data.phantom.v1.cases import Case
-from medim.data.phantom.v1.chest import ChestBuild, Radiograph
-from medim.data.phantom.v1.draw import grid
-from medim.data.phantom.v1.names import CHEST, LABELS_BY_DOMAIN, SIDES
-from medim.data.phantom.v1.pathology import RADIUS, Patch, TissueBuild, place
-from medim.data.phantom.v1.streams import patient_stream, stream
+from medim.data.phantom.v1.chest import Radiograph
+from medim.data.phantom.v1.pathology import RADIUS, Patch, place
 
 VISIBLE = 0.04
 """Of a film's full range, by which a finding has to change it."""
@@ -36,15 +34,11 @@ def finding_region(case: Case, label: str, resolution: int) -> np.ndarray:
     """
     if label not in LABELS_BY_DOMAIN[case.domain]:
         raise unknown(f"{case.domain} finding", label, LABELS_BY_DOMAIN[case.domain])
-    rng = stream(case.split, "picture", case.index)
-    shared = patient_stream(case.split, case.domain, case.patient)
-    if case.domain == CHEST:
-        return _chest(Radiograph(ChestBuild.sample(shared), rng, resolution), label)
-    Patch(TissueBuild.sample(shared), rng, resolution)  # draws first what stands before the places in the stream
-    return _tissue(case, label, rng, resolution)
+    return (_chest if case.domain == CHEST else _tissue)(case, label, resolution)
 
 
-def _chest(film: Radiograph, label: str) -> np.ndarray:
+def _chest(case: Case, label: str, resolution: int) -> np.ndarray:
+    film = Radiograph(case, resolution)
     film.rng = _Middle()  # type: ignore[assignment]
     film.body()
     film.heart(enlarged=False)
@@ -72,10 +66,11 @@ def _put(film: Radiograph, label: str, grade: str) -> None:
     whole[label]() if label in whole else film.heart(enlarged=True)
 
 
-def _tissue(case: Case, label: str, rng: np.random.Generator, resolution: int) -> np.ndarray:
+def _tissue(case: Case, label: str, resolution: int) -> np.ndarray:
     if label not in _KINDS:
         return np.ones((resolution, resolution), bool)
-    kind, regions = _KINDS[label], place(case, rng)
+    patch = Patch(case, resolution)
+    kind, regions = _KINDS[label], place(case, patch.rng)
     circles = [(region.x, region.y, region.radius) for region in regions if region.kind == kind]
     if not circles:
         radius = RADIUS[kind]
@@ -84,5 +79,4 @@ def _tissue(case: Case, label: str, rng: np.random.Generator, resolution: int) -
         gaps = [np.hypot(xs - region.x, ys - region.y) - region.radius for region in regions]
         best = int(np.argmax(np.min(gaps, axis=0))) if gaps else len(xs) // 2
         circles = [(float(xs[best]), float(ys[best]), radius)]
-    x, y = grid(resolution)
-    return np.any([np.hypot(x - cx, y - cy) < 1.1 * radius for cx, cy, radius in circles], axis=0)
+    return np.any([np.hypot(patch.x - cx, patch.y - cy) < 1.1 * radius for cx, cy, radius in circles], axis=0)

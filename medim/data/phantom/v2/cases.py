@@ -1,21 +1,29 @@
 """What is in a case: domain, patient, findings with size and contrast, the prior visit, and counterfactual twins."""
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
+from PIL import Image
 
 from medim.common.errors import UserError, unknown
-from medim.data.phantom.v2.drawing.placement import evolve, propose
-from medim.data.phantom.v2.findings import Finding, spec_of
-from medim.data.phantom.v2.names import CHEST, DOMAINS, LABELS, LABELS_BY_DOMAIN, PATHOLOGY, SPLIT_SIZES
-from medim.data.phantom.v2.prevalence import ORDER, PERSISTENCE, TREND, appears, illness
-from medim.data.phantom.v2.streams import patient_stream, stream
+from medim.data.phantom.brushes import Field, grid_noise
+from medim.data.phantom.cohort import Cohort
+from medim.data.phantom.labels import CHEST, DOMAINS, LABELS, LABELS_BY_DOMAIN, PATHOLOGY
+from medim.data.phantom.v2.findings import TABLES, Finding, spec_of
+from medim.data.phantom.v2.placement import evolve, propose
 
-__all__ = ["CHANGED", "Case", "Finding", "change", "patient_of", "sample_case", "twin"]
-
-STUDIES = (1, 2, 1, 3, 1, 2, 1, 4, 1, 2)  # studies of ten consecutive patients: 8 of 18 have a prior
-_FIRST = np.cumsum((0, *STUDIES))  # first study of each of them, and the block's length
+COHORT = Cohort(
+    name="phantom-v2",
+    version=2,
+    sizes={"train": 262_144, "val": 4_096, "test": 8_192},
+    studies=(1, 2, 1, 3, 1, 2, 1, 4, 1, 2),  # 8 of 18 have a prior
+    purposes=("case", "patient", "build", "twin", "scene", "finding", "report", "noise", "labels"),
+    digits=6,
+)
 CHANGED = 1.2  # factor of size (contrast for edema) from which a finding has increased, and below its inverse decreased
+LATER = 0.4  # a finding that was absent appears at a later visit with this share of its first-visit probability
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,7 @@ class Case:
     Attributes:
         patient: number of the patient within its split and domain.
         visit: 0 for the patient's first study.
-        findings: what is present, in the order of `names.LABELS`.
+        findings: what is present, in the order of `LABELS`.
         prior: the patient's previous visit (whose own prior is None), None at the first.
         cellularity: `low`, `moderate` or `high` (pathology), None for a chest.
     """
@@ -41,7 +49,7 @@ class Case:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels present, in the order of `names.LABELS`."""
+        """Labels present, in the order of `LABELS`."""
         return tuple(finding.label for finding in self.findings)
 
     def has(self, label: str) -> bool:
@@ -52,12 +60,34 @@ class Case:
         """The finding of that label, or None where it is absent."""
         return next((finding for finding in self.findings if finding.label == label), None)
 
+    def stream(self, purpose: str, *key: int) -> np.random.Generator:
+        """A generator that belongs to the case."""
+        return COHORT.stream(self.split, purpose, self.index, *key)
 
-def patient_of(index: int) -> tuple[int, int]:
-    """(patient, visit) of the case at `index`; patients are numbered per split and domain."""
-    block, place = divmod(index // len(DOMAINS), int(_FIRST[-1]))
-    member = int(np.searchsorted(_FIRST, place, side="right")) - 1
-    return block * len(STUDIES) + member, place - int(_FIRST[member])
+    def patient_stream(self, purpose: str) -> np.random.Generator:
+        """A generator that belongs to the patient."""
+        return COHORT.patient_stream(self.split, purpose, self.domain, self.patient)
+
+    def finding_stream(self, label: str) -> np.random.Generator:
+        """The generator of a finding's shape.
+
+        In a chest it is the same at every visit, whatever else the patient has; another visit's patch is another biopsy.
+        """
+        owner = self.patient if self.domain == CHEST else self.index
+        return COHORT.stream(self.split, "finding", DOMAINS.index(self.domain), owner, LABELS.index(label))
+
+    def noise(self, layer: int, resolution: int, cells: tuple[int, ...]) -> Field:
+        """Sum of octaves (R, R), each of unit variance; those finer than the picture are left out.
+
+        Args:
+            layer: which of the case's noise layers: each has streams of its own.
+            cells: grids from coarse to fine; those up to R are drawn.
+        """
+        total = np.zeros((resolution, resolution), np.float32)
+        for size in cells:
+            if size <= resolution:
+                total += grid_noise(self.stream("noise", layer, size), size, resolution, Image.Resampling.BICUBIC)
+        return total
 
 
 def _with(case: Case, findings: list[Finding]) -> Case:
@@ -73,36 +103,38 @@ def _with(case: Case, findings: list[Finding]) -> Case:
 def sample_case(split: str, index: int) -> Case:
     """The case at `index` of `split`, always the same.
 
-    A first visit draws its findings from `prevalence`; a later one lets those of the visit before persist, grow, shrink or
-    resolve, and new ones appear.
-
-    Raises:
-        UserError: unknown split.
-        IndexError: `index` outside the split.
+    A first visit draws its findings from the odds of `findings.yaml`; a later one lets those of the visit before persist, grow,
+    shrink or resolve, and new ones appear. Raises as `Cohort.locate`.
     """
-    if split not in SPLIT_SIZES:
-        raise unknown("split", split, SPLIT_SIZES)
-    if not 0 <= index < SPLIT_SIZES[split]:
-        raise IndexError(f"phantom-v2 {split} has {SPLIT_SIZES[split]} pairs; index {index} is outside")
-    domain = DOMAINS[index % len(DOMAINS)]
-    patient, visit = patient_of(index)
-    sickness = illness(patient_stream(split, "patient", domain, patient))
+    domain, patient, visit = COHORT.locate(split, index)
+    illness = float(COHORT.patient_stream(split, "patient", domain, patient).standard_normal())
     prior = replace(sample_case(split, index - len(DOMAINS)), prior=None) if visit else None
-    rng = stream(split, "case", index)
+    rng = COHORT.stream(split, "case", index)
     findings: list[Finding] = []
-    present: set[str] = set()
-    for label in ORDER[domain]:  # later ones are told what is there already
+    for label in TABLES.order[domain]:  # later ones depend on what is there already
         before = prior.finding(label) if prior else None
         if before is not None:
-            trend = TREND[int(rng.choice(len(TREND), p=[share for share, _ in TREND]))][1]
-            finding = evolve(before, findings, rng, trend) if rng.random() < PERSISTENCE[label] else None
+            trend = TABLES.trend[int(rng.choice(len(TABLES.trend), p=[share for share, _ in TABLES.trend]))][1]
+            finding = evolve(before, findings, rng, trend) if rng.random() < TABLES.persistence[label] else None
         else:
-            new = rng.random() < appears(label, present, sickness, first=prior is None)
+            new = rng.random() < appears(label, [other.label for other in findings], illness, first=prior is None)
             finding = propose(label, findings, rng) if new else None
         if finding is not None:
             findings.append(finding)
-            present.add(label)
     return _with(Case(split, index, domain, patient, visit, (), prior), findings)
+
+
+def appears(label: str, present: Collection[str], illness: float, first: bool) -> float:
+    """Probability of a finding, given those drawn before it and the patient's illness.
+
+    Args:
+        illness: standard normal, shared by a patient's visits.
+        first: whether it is the first visit.
+    """
+    odds = TABLES.odds[label]
+    raised = sum(added for other, added in odds.raised.items() if other in present)
+    probability = 1.0 / (1.0 + math.exp(-(odds.rest + odds.illness * illness + raised)))
+    return probability if first else LATER * probability
 
 
 def twin(case: Case, label: str) -> Case:
@@ -116,7 +148,7 @@ def twin(case: Case, label: str) -> Case:
     others = [finding for finding in case.findings if finding.label != label]
     if case.has(label):
         return _with(case, others)
-    added = propose(label, others, stream(case.split, "twin", case.index, LABELS.index(label)))
+    added = propose(label, others, case.stream("twin", LABELS.index(label)))
     if added is None:
         what = ", ".join(case.labels)
         raise UserError(f"phantom-v2 {case.split} {case.index}: no room for '{label}' beside {what}")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from medim.data.checks.check import check_dataset
 from medim.data.checks.report import Report
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.data.sources.folder import FolderDataset
 
 REPORT = "the lungs are clear and the heart is of normal size without effusion or pneumothorax on either side seen today"
@@ -30,7 +30,7 @@ def row() -> Callable[..., dict[str, Any]]:
 @pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
     """Pictures of different cases, 96 pixels."""
-    return [PhantomDataset(96).pair("train", index).image for index in range(0, 16)]
+    return [default_world(96).pair("train", index).image for index in range(0, 16)]
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from medim.common.errors import UserError
 from medim.data.checks.check import check_dataset, open_for_check
 from medim.data.checks.report import ALLOWABLE
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.tokenizers.report import ReportTokenizer
 
 
@@ -39,7 +39,7 @@ def test_broken_lines_are_failures_and_the_rest_is_checked(folder, row):
 
 
 def test_synthetic_sets_are_read_in_part_and_leak_nothing():
-    report = check_dataset(PhantomDataset(64), limit=40)
+    report = check_dataset(default_world(64), limit=40)
     assert report.sizes == {"train": 40, "val": 40, "test": 40}
     assert report.fingerprint is None
     assert report.leaks() == []
@@ -48,7 +48,7 @@ def test_synthetic_sets_are_read_in_part_and_leak_nothing():
 
 
 def test_workers_find_the_same():
-    alone, together = (check_dataset(PhantomDataset(64), limit=20, workers=workers) for workers in (0, 1))
+    alone, together = (check_dataset(default_world(64), limit=20, workers=workers) for workers in (0, 1))
     assert alone == together
 
 

@@ -9,7 +9,7 @@ from medim.data.checks import reading
 from medim.data.checks.check import check_dataset, open_for_check
 from medim.data.checks.part_store import PartStore
 from medim.data.checks.reading import parts, read_part
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.tokenizers.report import ReportTokenizer
 
 
@@ -90,16 +90,16 @@ def test_what_counts_tokens_belongs_to_what_was_read(path, read, tmp_path):
 
 
 def test_a_set_without_files_goes_by_its_fingerprint(tmp_path):
-    dataset = PhantomDataset(64)
+    dataset = default_world(64)
     (part,) = parts({"train": 4})
     kept = PartStore(tmp_path / "read", dataset)
     rows, tally = read_part(dataset, part, None)
     assert kept.get(part) is None
     kept.put(part, rows, tally)
-    again, told = PartStore(tmp_path / "read", PhantomDataset(64)).get(part)
+    again, told = PartStore(tmp_path / "read", default_world(64)).get(part)
     assert np.array_equal(again, rows)
     assert told == tally
-    assert PartStore(tmp_path / "read", PhantomDataset(32)).get(part) is None
+    assert PartStore(tmp_path / "read", default_world(32)).get(part) is None
     kept.clear()
     assert not (tmp_path / "read").exists()
     assert PartStore(tmp_path / "read", dataset).get(part) is None

@@ -9,7 +9,7 @@ import torch
 
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.data.tokens import cache as token_cache
 from medim.data.tokens.cache import TokenSplit, first_sentence, tokenise_split, unigram_nats
 from medim.tokenizers.image import ImageTokenizer
@@ -101,7 +101,7 @@ def test_columns_take_the_smallest_types_and_terms_travel(tokenizers, squares, t
 
 def test_reading_processes_change_nothing(tokenizers):
     images, reports = tokenizers
-    here, there = (tokenise_split(PhantomDataset(), "val", images, reports, limit=20, batch=8, workers=n) for n in (0, 1))
+    here, there = (tokenise_split(default_world(), "val", images, reports, limit=20, batch=8, workers=n) for n in (0, 1))
     assert all(torch.equal(a[:], b[:]) for a, b in zip(vars(here).values(), vars(there).values(), strict=True))
 
 

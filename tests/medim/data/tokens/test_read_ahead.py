@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.data.tokens.read_ahead import cut, read_batch, read_batches, worker_pool
 
 
@@ -45,7 +45,7 @@ def test_the_next_batches_are_read_meanwhile_but_no_more(squares):
 
 
 def test_processes_read_the_same(tmp_path):
-    dataset, pieces = PhantomDataset(), cut(range(40), 8)
+    dataset, pieces = default_world(), cut(range(40), 8)
     here = list(read_batches(dataset, "val", pieces, 64))
     with worker_pool(dataset, "val", 64, 2) as pool:
         there = list(pool(pieces))

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medim.data.phantom.v1.draw import Field, blend, grid, inside
-from medim.data.phantom.v2.drawing.paint import LUNG, band, strokes
-from medim.data.phantom.v2.names import CHEST_MM, SIDES
+from medim.data.phantom.brushes import Field, band, blend, grid, inside, lung_distance, strokes
+from medim.data.phantom.labels import SIDES
+from medim.data.phantom.v2.cases import Case
+from medim.data.phantom.v2.findings import CHEST_MM
 
+LUNG = 0.27  # brightness of aerated lung, on which contrasts of chest findings are stated
 DIRECTION = {"left": 1.0, "right": -1.0}  # sign of x away from the midline: the patient's left is on the image's right
 HEART_SHIFT = 0.045  # of the normal heart's middle to the patient's left
 _LEAN = 0.3  # of the heart's long axis
@@ -56,8 +58,9 @@ class ChestBuild:
     vessels: dict[str, Vessels]
 
     @classmethod
-    def sample(cls, rng: np.random.Generator) -> "ChestBuild":
-        """A patient at random."""
+    def of(cls, case: Case) -> "ChestBuild":
+        """That of the case's patient."""
+        rng = case.patient_stream("build")
         names = ("width", "apex", "base", "heart", "knob", "ribs", "slope", "girth", "carina")
         low = (0.355, 0.09, 0.80, 118.0, 0.034, 0.0, 0.95, 0.52, 0.385)
         high = (0.40, 0.13, 0.85, 140.0, 0.050, 1.0, 1.25, 0.62, 0.41)
@@ -73,11 +76,13 @@ class Exposure:
         lateral: per side, distance from the midline outwards.
         lung: per side, coverage of the lung.
         heart_shadow: coverage of the heart.
+        heart_brightness: of heart and mediastinum.
     """
 
     def __init__(self, build: ChestBuild, rng: np.random.Generator, resolution: int) -> None:
         self.build, self.resolution = build, resolution
         self.soft = 0.5 / resolution
+        self.heart_brightness = build.girth + 0.11
         tilt, zoom, shift_x, shift_y = (float(v) for v in rng.uniform((-0.04, 0.97, -0.02, -0.02), (0.04, 1.04, 0.02, 0.02)))
         self._frame = (tilt, zoom, shift_x, shift_y)
         x, y = grid(resolution)
@@ -96,14 +101,9 @@ class Exposure:
         return turned * zoom + (0.5 + shift_x, 0.5 + shift_y)
 
     def lung_distance(self, side: str, shrink: float = 0.0) -> Field:
-        """Signed distance (about) to a lung's border; `shrink` pulls the apex and the outer wall inwards."""
-        u, y, build = self.lateral[side], self.y, self.build
-        top = build.apex + shrink
-        rise = np.clip((0.56 - y) / (0.56 - top), 0.0, 1.0)
-        outer = (build.width - shrink) * np.sqrt(1.0 - rise * rise) + 0.02 * np.maximum(y - 0.56, 0.0)
-        dome = (u - 0.2) / 0.19
-        floor = self.angle(side) - 0.05 * (1.0 - dome * dome)
-        return np.maximum(np.maximum(0.075 - u, u - outer), np.maximum(y - floor, top - y))
+        """Signed distance to a lung's border, see `brushes.lung_distance`."""
+        build = self.build
+        return lung_distance(self.lateral[side], self.y, build.width, build.apex, self.angle(side), shrink)
 
     def angle(self, side: str) -> float:
         """Height of the costophrenic angle: the liver lifts the right one."""
@@ -120,11 +120,6 @@ class Exposure:
         y = self.y - (self.build.base - 0.03 - 0.75 * ry)
         dx, dy = (x + _LEAN * y) / rx, (y - _LEAN * x) / ry  # the apex points down and to the patient's left
         return inside((np.sqrt(dx * dx + dy * dy) - 1.0) * min(rx, ry), 2.5 * self.soft)
-
-    @property
-    def heart_brightness(self) -> float:
-        """Brightness of heart and mediastinum."""
-        return self.build.girth + 0.11
 
     def _normal(self) -> Field:
         x, y, build, soft = self.x, self.y, self.build, self.soft
@@ -154,9 +149,8 @@ class Exposure:
             seen = tree.half * self.resolution > 0.05  # thinner than a tenth of a pixel: nothing to see
             shade = np.zeros_like(image)
             peaks = 0.17 + 12.0 * tree.half[seen]
-            strokes(
-                shade, self.to_picture(side, tree.starts[seen]), self.to_picture(side, tree.ends[seen]), tree.half[seen], peaks
-            )
+            starts, ends = (self.to_picture(side, points[seen]) for points in (tree.starts, tree.ends))
+            strokes(shade, starts, ends, tree.half[seen], peaks)
             u = self.lateral[side] - 0.11
             shade += 0.11 * np.exp(-(u * u) / 0.0016 - (self.y - 0.42) ** 2 / 0.004)  # hilum
             image += shade * self.lung[side]

@@ -6,17 +6,20 @@ from itertools import pairwise
 import numpy as np
 from PIL import Image
 
-from medim.data.phantom.v1.draw import Field, blend, inside
+from medim.data.phantom.brushes import Field, band, blend, inside, strokes, to_image
+from medim.data.phantom.labels import SIDES, kind_of, side_of
 from medim.data.phantom.v2.cases import Case
-from medim.data.phantom.v2.drawing.anatomy import ChestBuild, Exposure
-from medim.data.phantom.v2.drawing.paint import LUNG, band, brighten, noise, strokes
-from medim.data.phantom.v2.drawing.placement import placed
-from medim.data.phantom.v2.findings import Finding
-from medim.data.phantom.v2.names import CHEST_MM, SIDES, kind_of, side_of
-from medim.data.phantom.v2.streams import finding_stream, patient_stream, stream
+from medim.data.phantom.v2.drawing.anatomy import LUNG, ChestBuild, Exposure
+from medim.data.phantom.v2.findings import CHEST_MM, Finding
+from medim.data.phantom.v2.placement import placed
 
 _GRAIN = (64, 128, 256, 512)
 _TISSUE = 1  # noise layer of soft-tissue mottle; layer 0 is film grain
+
+
+def brighten(image: Field, contrast: float, alpha: Field) -> None:
+    """Adds an opacity in place: by `contrast` over lung, by less over what is bright already (the film's shoulder)."""
+    image += alpha * (1.0 - image) * np.float32(contrast / (1.0 - LUNG))
 
 
 def _cardiomegaly(film: Exposure, finding: Finding, _rng: np.random.Generator) -> None:
@@ -130,9 +133,8 @@ def _pacemaker(film: Exposure, finding: Finding, rng: np.random.Generator) -> No
     box = np.maximum(np.abs(film.x - bx) - 0.72 * half, np.abs(film.y - by) - 0.5 * half) - 0.28 * half
     corner = np.hypot(np.maximum(np.abs(film.x - bx) - 0.6 * half, 0.0), np.maximum(np.abs(film.y - by) - 0.4 * half, 0.0))
     case = inside(np.maximum(box, corner - 0.4 * half), film.soft)
-    header = inside(
-        np.maximum(np.abs(film.x - bx + 0.25 * half) - 0.5 * half, np.abs(film.y - by + 0.55 * half) - 0.12 * half), film.soft
-    )
+    above = np.maximum(np.abs(film.x - bx + 0.25 * half) - 0.5 * half, np.abs(film.y - by + 0.55 * half) - 0.12 * half)
+    header = inside(above, film.soft)
     brighten(film.image, finding.contrast, np.maximum(case * (1.0 - 0.25 * header), lead))
 
 
@@ -152,20 +154,18 @@ def _develop(case: Case, image: Field, rng: np.random.Generator) -> Field:
     """The film: gamma, gain, fog, mottle and grain; (R, R) in [0, 1]."""
     gamma, gain, fog, rough = (float(v) for v in rng.uniform((0.88, 0.93, 0.0, 0.006), (1.15, 1.03, 0.04, 0.013)))
     resolution = image.shape[0]
-    mottle = noise(case.split, case.index, _TISSUE, resolution, (8, 16, 32))
+    mottle = case.noise(_TISSUE, resolution, (8, 16, 32))
     film = np.clip(image + 0.008 * mottle, 0.0, 1.0) ** np.float32(gamma) * np.float32(gain) + np.float32(fog)
-    return np.clip(film + np.float32(rough) * noise(case.split, case.index, 0, resolution, _GRAIN), 0.0, 1.0)
+    return np.clip(film + np.float32(rough) * case.noise(0, resolution, _GRAIN), 0.0, 1.0)
 
 
 def draw_chest(case: Case, resolution: int) -> Image.Image:
     """A frontal radiograph of the case, RGB with equal channels; the patient's left is on the image's right."""
-    build = ChestBuild.sample(patient_stream(case.split, "build", case.domain, case.patient))
-    scene = stream(case.split, "scene", case.index)
-    film = Exposure(build, scene, resolution)
+    scene = case.stream("scene")
+    film = Exposure(ChestBuild.of(case), scene, resolution)
     for kind, paint in _DRAW.items():
         for finding in case.findings:
             if kind_of(finding.label) == kind and finding.contrast > 0:
-                rng = finding_stream(case.split, case.domain, case.patient, finding.label)
+                rng = case.finding_stream(finding.label)
                 paint(film, placed(finding, rng), rng)
-    grey = np.rint(_develop(case, film.image, scene) * 255.0).astype(np.uint8)
-    return Image.fromarray(np.repeat(grey[:, :, None], 3, axis=2))
+    return to_image(_develop(case, film.image, scene))

@@ -1,31 +1,140 @@
-"""Draws the findings of a pathology case into a patch, each by its own size, contrast and count and from its own stream."""
+"""Draws a pathology case: stained stroma and nuclei, and the findings in it, each by its own size, contrast and count."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from medim.data.phantom.v1.draw import inside, stamp
-from medim.data.phantom.v2.cases import Case
-from medim.data.phantom.v2.drawing.paint import noise
-from medim.data.phantom.v2.drawing.placement import placed
-from medim.data.phantom.v2.drawing.tissue import (
-    DEBRIS,
+from medim.data.phantom.brushes import (
     HAEMATOXYLIN,
     LYMPHOCYTE,
     MELANIN,
-    Patch,
-    TissueBuild,
-    concentration,
-    nuclei_at,
-    spread,
+    Field,
+    Stains,
+    inside,
+    packed,
+    stamp,
+    to_image,
 )
-from medim.data.phantom.v2.findings import MODERATE_SPACING, Finding
-from medim.data.phantom.v2.names import DOMAINS, LABELS, PATCH_UM
-from medim.data.phantom.v2.streams import patient_stream, stream
+from medim.data.phantom.v2.cases import Case
+from medim.data.phantom.v2.findings import PATCH_UM, TABLES, Finding
+from medim.data.phantom.v2.placement import placed
 
+DEBRIS = np.array([0.34, 0.56, 0.44], np.float32)  # absorbance in red, green, blue
+STROMA = 0.80  # light through plain stroma, mean over the channels: contrasts are stated on it
+
+_FIBRES, _CHROMATIN, _DUST = 1, 2, 3  # noise layers; layer 0 is grain
+_CANDIDATES = 14
+_EDGE = 0.05  # nuclei may lie this far outside the patch
 _GLAND_CONTRAST = 0.42  # at which a lumen is quite clear
-_DUST = 3  # noise layer of necrotic debris
+
+
+def concentration(contrast: float, stain: np.ndarray) -> float:
+    """How much of a stain darkens plain stroma by `contrast` of the display range, mean over the channels.
+
+    Inverts STROMA * (1 - mean(exp(-c * stain))) = contrast by bisection; at most 6 (black).
+    """
+    if contrast <= 0.0:
+        return 0.0
+    low, high = 0.0, 6.0
+    for _ in range(24):
+        middle = 0.5 * (low + high)
+        darker = STROMA * (1.0 - float(np.exp(-middle * stain).mean()))
+        low, high = (middle, high) if darker < contrast else (low, middle)
+    return 0.5 * (low + high)
+
+
+def spread(rng: np.random.Generator, count: int) -> np.ndarray:
+    """`count` points (N, 2), each the best of some candidates: every prefix is spread evenly (Mitchell's best candidate)."""
+    candidates = rng.uniform(-_EDGE, 1.0 + _EDGE, (count, _CANDIDATES, 2)).astype(np.float32)
+    points = np.empty((count, 2), np.float32)
+    points[0] = candidates[0, 0]
+    for number in range(1, count):
+        gaps = candidates[number][:, None, :] - points[None, :number, :]  # (candidates, points, 2)
+        nearest = np.einsum("cpk,cpk->cp", gaps, gaps).min(axis=1)
+        points[number] = candidates[number, int(nearest.argmax())]
+    return points
+
+
+def nuclei_at(spacing: float) -> int:
+    """How many nuclei a mean distance (micrometres) makes in a patch and its edge."""
+    return max(1, round(((1.0 + 2 * _EDGE) * PATCH_UM / spacing) ** 2))
+
+
+@dataclass(frozen=True)
+class TissueBuild:
+    """Tissue and staining that a patient's studies share; strengths are relative."""
+
+    haematoxylin: float
+    eosin: float
+    warmth: float  # shifts eosin between magenta and orange
+    fibres: float  # direction of the stroma, radians
+    nuclei: float  # radius of the nuclei, micrometres
+    chromatin: float  # contrast of the nuclei
+
+    @classmethod
+    def of(cls, case: Case) -> "TissueBuild":
+        """That of the case's patient."""
+        rng = case.patient_stream("build")
+        low, high = (0.88, 0.8, -0.1, 0.0, 6.6, 0.33), (1.15, 1.25, 0.1, np.pi, 8.2, 0.42)
+        return cls(*(float(value) for value in rng.uniform(low, high)))
+
+
+class Patch(Stains):
+    """One patch being drawn."""
+
+    def __init__(self, case: Case, rng: np.random.Generator, resolution: int) -> None:
+        super().__init__(resolution)
+        self.case, self.build = case, TissueBuild.of(case)
+        self.lamp, self.rough = float(rng.uniform(0.95, 1.0)), float(rng.uniform(0.005, 0.012))
+        self.tint = rng.uniform(-0.01, 0.01, 3).astype(np.float32)
+        self.eosin = self._stroma(rng)
+
+    def noise(self, layer: int, *cells: int) -> Field:
+        """See `Case.noise`."""
+        return self.case.noise(layer, self.resolution, cells)
+
+    def _stroma(self, rng: np.random.Generator) -> Field:
+        """Wavy collagen: bundles at every resolution, fibres within them where there are pixels for them."""
+        angle = self.build.fibres + float(rng.uniform(-0.3, 0.3))
+        along = self.x * math.cos(angle) + self.y * math.sin(angle)
+        across = self.y * math.cos(angle) - self.x * math.sin(angle)
+        phase = rng.uniform(0, 2 * np.pi, 6).tolist()
+        bend = 0.35 * np.sin(7.0 * along + phase[0])
+        wave = np.sin(24.0 * across + 3.0 * bend + phase[1]) + 0.6 * np.sin(11.0 * across + 5.0 * along + phase[2])
+        mottle = self.noise(_FIBRES, 8, 16, 32)
+        if self.resolution >= 128:
+            wave += 0.7 * np.sin(71.0 * across + 6.0 * bend + 9.0 * along + phase[3])
+        if self.resolution >= 256:
+            wave += 0.6 * np.sin(163.0 * across + 14.0 * bend + 1.5 * mottle + phase[4])
+            wave += 0.4 * np.sin(241.0 * across + 21.0 * bend + 17.0 * along + phase[5])
+        return 0.42 + 0.045 * wave + 0.012 * mottle
+
+    def scatter(
+        self,
+        rng: np.random.Generator,
+        field: Field,
+        xy: np.ndarray,
+        radius: tuple[float, float],
+        aspect: tuple[float, float],
+        peak: np.ndarray | float,
+    ) -> None:
+        """Stamps cells at `xy` (N, 2) in units of the side; radii in micrometres; `peak` is one concentration or (N,)."""
+        n = len(xy)
+        radii, aspects = rng.uniform(*radius, n) / PATCH_UM, rng.uniform(*aspect, n)
+        angle, strength = rng.uniform(0, np.pi, n), rng.uniform(0.92, 1.08, n)
+        stamp(field, xy[:, 0], xy[:, 1], radii, aspects, angle, peak * strength)
+
+    def light(self) -> Field:
+        """Transmitted light (R, R, 3) in [0, 1] with grain."""
+        build = self.build
+        if self.resolution >= 128:  # clumps within nuclei
+            self.nuclei *= np.clip(1.0 + 0.16 * self.noise(_CHROMATIN, 128, 256), 0.6, 1.5)
+        absorbance = self.absorbance(build.haematoxylin, build.eosin, build.warmth, DEBRIS)
+        grain = np.float32(self.rough) * self.noise(0, 64, 128, 256, 512)
+        return np.clip(np.exp(-absorbance) * (np.float32(self.lamp) * (1.0 + self.tint)) + grain[:, :, None], 0.0, 1.0)
 
 
 def _nuclei(patch: Patch, case: Case, regions: list[Finding], rng: np.random.Generator) -> None:
@@ -33,7 +142,7 @@ def _nuclei(patch: Patch, case: Case, regions: list[Finding], rng: np.random.Gen
 
     Extra nuclei of high cellularity are drawn with that finding's contrast; those that low cellularity lacks have faded by its.
     """
-    usual = nuclei_at(float(rng.uniform(*MODERATE_SPACING)))
+    usual = nuclei_at(float(rng.uniform(*TABLES.moderate_spacing)))
     high, low = case.finding("high cellularity"), case.finding("low cellularity")
     count = max(usual, nuclei_at(high.size)) if high else usual
     xy = spread(rng, count)  # the first `usual` are those of the moderate patch
@@ -43,9 +152,7 @@ def _nuclei(patch: Patch, case: Case, regions: list[Finding], rng: np.random.Gen
     if low:
         faded = max(patch.build.chromatin - low.contrast, 0.0)
         peaks[nuclei_at(low.size) :] = concentration(faded, HAEMATOXYLIN) if faded else 0.0
-    draws = stream(case.split, "scene", case.index, 1).uniform(
-        size=(count, 4)
-    )  # row by row: nucleus k looks the same however many there are
+    draws = case.stream("scene", 1).uniform(size=(count, 4))  # row by row: nucleus k is the same however many there are
     keep = peaks > 0
     for region in regions:
         radius = 0.5 * region.size / PATCH_UM
@@ -68,7 +175,7 @@ def _necrosis(patch: Patch, finding: Finding, rng: np.random.Generator) -> None:
     share = np.float32(min(finding.contrast / 0.14, 1.0))  # the stroma fades with a finding made fainter than any drawn
     patch.eosin *= 1.0 - 0.55 * share * dead
     patch.basophilia *= 1.0 - share * dead
-    rough = np.clip(1.0 + 0.10 * noise(*patch.key, _DUST, patch.resolution, (32, 64, 128)), 0.5, 1.6)
+    rough = np.clip(1.0 + 0.10 * patch.noise(_DUST, 32, 64, 128), 0.5, 1.6)
     amount = concentration(finding.contrast, DEBRIS) + 0.24  # with what makes up for the stroma that has gone
     patch.debris += np.float32(amount) * share * dead * rough
     n = 26
@@ -102,14 +209,6 @@ def _glands(patch: Patch, finding: Finding, rng: np.random.Generator) -> None:
         stamp(patch.nuclei, x, y, min(0.031, 0.25 * radius) * heights, np.full(count, 0.68), turn + lean, np.full(count, peak))
 
 
-def _packed(rng: np.random.Generator, x0: float, y0: float, radius: float, count: int) -> np.ndarray:
-    """`count` points (N, 2) spread evenly over a disc (sunflower), jittered."""
-    k = np.arange(count) + 0.5
-    reach, turn = radius * np.sqrt(k / count), k * np.pi * (3.0 - np.sqrt(5.0)) + float(rng.uniform(0, 2 * np.pi))
-    xy = np.stack([x0 + reach * np.cos(turn), y0 + reach * np.sin(turn)], axis=1)
-    return xy + rng.normal(0.0, 0.05 * radius, xy.shape)
-
-
 def _clusters(patch: Patch, finding: Finding, rng: np.random.Generator) -> None:
     """Packed clusters: lymphocytes (small, round, very dark) or granules of pigment (dark brown)."""
     lymph = finding.label == "lymphocytic infiltrate"
@@ -120,7 +219,7 @@ def _clusters(patch: Patch, finding: Finding, rng: np.random.Generator) -> None:
         diameter = finding.size * (1.0 if number == 0 else float(rng.uniform(0.82, 1.0)))
         radius = max(0.5 * diameter - radii[0], 1.0) / PATCH_UM
         count = max(5, round(0.80 * (diameter / pitch) ** 2))
-        patch.scatter(rng, field, _packed(rng, x0, y0, radius, count), radii, aspect, peak)
+        patch.scatter(rng, field, packed(rng, x0, y0, radius, count, 0.05 * radius), radii, aspect, peak)
 
 
 _DRAW: dict[str, Callable[[Patch, Finding, np.random.Generator], None]] = {
@@ -133,16 +232,15 @@ _DRAW: dict[str, Callable[[Patch, Finding, np.random.Generator], None]] = {
 
 def draw_pathology(case: Case, resolution: int) -> Image.Image:
     """An H&E-like patch of the case, RGB."""
-    build = TissueBuild.sample(patient_stream(case.split, "build", case.domain, case.patient))
-    scene = stream(case.split, "scene", case.index)
-    patch = Patch(build, scene, (case.split, case.index), resolution)
+    scene = case.stream("scene")
+    patch = Patch(case, scene, resolution)
     drawn: list[tuple[Finding, np.random.Generator]] = []
     for label in _DRAW:
         finding = case.finding(label)
-        if finding is not None and finding.contrast > 0:  # another visit is another biopsy: the stream is the case's
-            rng = stream(case.split, "finding", DOMAINS.index(case.domain), case.index, LABELS.index(label))
+        if finding is not None and finding.contrast > 0:
+            rng = case.finding_stream(label)
             drawn.append((placed(finding, rng), rng))
     _nuclei(patch, case, [finding for finding, _ in drawn], scene)
     for finding, rng in drawn:
         _DRAW[finding.label](patch, finding, rng)
-    return Image.fromarray(np.rint(patch.light() * 255.0).astype(np.uint8))
+    return to_image(patch.light())

@@ -4,12 +4,10 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from medim.data.phantom.v2.names import SIDES
+from medim.data.phantom.labels import ABSENT, PRESENT, SIDES, UNCERTAIN
 from medim.data.phantom.v2.reading import lexicon
-from medim.data.phantom.v2.reading.statements import ABSENT, PRESENT, UNCERTAIN
 
 SILENT = "silent"  # named, and nothing said of it
-STATES = {"silent": SILENT, "open": UNCERTAIN, "absent": ABSENT, "present": PRESENT}
 
 
 @dataclass
@@ -29,20 +27,17 @@ class Mention:
 def mentions_of(clause: str) -> list[Mention]:
     """The names of findings in a clause, an enlarged heart among them, from left to right."""
     found = [Mention("cardiomegaly", m.group(), m.start(), m.end()) for m in lexicon.ENLARGED_HEART.finditer(clause)]
-    for match in lexicon.NAME.finditer(clause):
-        number = next(i for i in range(len(lexicon.KINDS)) if match.group(f"n{i}") is not None)
+    for kind, match in lexicon.NAMES.find(clause):
         if not any(m.start < match.end() and match.start() < m.end for m in found):
-            found.append(Mention(lexicon.KINDS[number], match.group(), match.start(), match.end()))
+            found.append(Mention(kind, match.group(), match.start(), match.end()))
     return sorted(found, key=lambda mention: mention.start)
 
 
 def cellularity_level(clause: str, mention: Mention) -> tuple[str | None, int]:
     """`low`, `moderate` or `high`, from the name itself or the level word nearest to it, and where that word begins."""
-    for prefix, level in (("hypo", "low"), ("pauci", "low"), ("poor", "low"), ("spars", "low"), ("normo", "moderate")):
-        if mention.text.startswith(prefix):
+    for start, level in lexicon.LEVEL_NAMES.items():
+        if mention.text.startswith(start):
             return level, mention.end
-    if mention.text.startswith(("hyper", "high", "dense", "marked")):
-        return "high", mention.end
     words = [(min(abs(m.start() - mention.end), abs(mention.start - m.end())), m) for m in lexicon.LEVEL.finditer(clause)]
     if not words:
         return None, mention.end
@@ -52,7 +47,7 @@ def cellularity_level(clause: str, mention: Mention) -> tuple[str | None, int]:
 
 def assign_states(clause: str, mentions: list[Mention]) -> None:
     """Gives each mention its state: by the cue before it, then by the one that closes the clause."""
-    cues = [(m.start(), m.end(), STATES[m.lastgroup or "present"], m.group()) for m in lexicon.BEFORE.finditer(clause)]
+    cues = [(m.start(), m.end(), m.lastgroup or PRESENT, m.group()) for m in lexicon.BEFORE.finditer(clause)]
     state, segment, fresh = PRESENT, 0, False
     place = 0
     for mention in mentions:
@@ -89,7 +84,7 @@ def _close(clause: str, mentions: list[Mention]) -> None:
         last = mentions[-1].end <= cue.start()
         if not last and not lexicon.COPULA.search(clause[: cue.start()]):
             continue
-        state = STATES[cue.lastgroup or "present"]
+        state = cue.lastgroup or PRESENT
         for mention in mentions[first:]:
             if mention.end > cue.start() or mention.state == SILENT:
                 continue
@@ -125,11 +120,11 @@ def assign_sides(clause: str, mentions: list[Mention]) -> None:
         if owner is not None:
             mentions[owner].sides |= sides_of(match.group())
             mentions[owner].trailing |= owner == before
-    for near, bare in pairwise(mentions):  # "left effusion and pneumothorax"
+    # "left effusion and pneumothorax"
+    for near, bare in pairwise(mentions):
         if not bare.sides and near.kind in lexicon.LATERAL and near.segment == bare.segment:
             bare.sides |= near.sides
-    for near, bare in pairwise(
-        reversed(mentions)
-    ):  # "effusion and pneumothorax on the left", but not "effusion or left nodule"
+    # "effusion and pneumothorax on the left", but not "effusion or left nodule"
+    for near, bare in pairwise(reversed(mentions)):
         if not bare.sides and near.trailing and near.kind in lexicon.LATERAL and near.segment == bare.segment:
             bare.sides, bare.trailing = set(near.sides), near.trailing

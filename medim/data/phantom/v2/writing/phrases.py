@@ -1,16 +1,92 @@
-"""Noun phrases and numbers: how a finding is named, how its size is rounded, what article it takes."""
+"""Words and noun phrases: how a finding is named, how its size is rounded, what article it takes."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from medim.data.phantom.v2.findings import Finding, is_graded
-from medim.data.phantom.v2.names import side_of
+from medim.common.declared import read_table
+from medim.data.phantom.labels import LABELS_BY_DOMAIN, PATHOLOGY, kind_of, side_of
+from medim.data.phantom.v2.findings import SEVERITIES, Finding, is_graded
 
+Wordings = tuple[str, ...]
+SEVERITY_SAID = 0.75  # share of noun phrases with a word of severity where the template has room for one
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six")
 _AN = re.compile(r"(?:[aeiou]|h&e|8|11 |18 |11\.|18\.)")
 _SPACES = re.compile(r" {2,}")
+_ADVERBS = {"mild": "mildly", "moderate": "moderately", "severe": "markedly"}
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How one kind of finding is worded; `words.yaml` explains the slots in braces.
+
+    Attributes:
+        full: noun phrases with all that is known.
+        short: noun phrases to refer back to it.
+        absent: names under which it is denied.
+        severity: words for mild, moderate and severe; empty where the finding has no degrees.
+        plural, short_plural: noun phrases for more than one of it; empty where a count does not apply.
+        present: whole sentences that assert it, beside those built from the noun phrases.
+        open: whole sentences that leave it open.
+        counted: whether the singular takes an article.
+        grows, shrinks: what it has done where it is more or less than before.
+        more, less: how it compares where it is more or less than before.
+        gone: what has become of one that is absent now.
+    """
+
+    full: Wordings
+    short: Wordings
+    absent: Wordings
+    severity: tuple[Wordings, Wordings, Wordings] = ((), (), ())
+    plural: Wordings = ()
+    short_plural: Wordings = ()
+    present: Wordings = ()
+    open: Wordings = ()
+    counted: bool = True
+    grows: Wordings = ("increased",)
+    shrinks: Wordings = ("decreased",)
+    more: Wordings = ("larger",)
+    less: Wordings = ("smaller",)
+    gone: Wordings = ("resolved", "cleared")
+
+
+@dataclass(frozen=True)
+class Words:
+    """`words.yaml`, where each list is explained."""
+
+    findings: dict[str, Wording]
+    both_sides: dict[str, Wordings]
+    unlike_sides: dict[str, Wordings]
+    short_both: dict[str, Wordings]
+    details: dict[str, Wordings]
+    conspicuity: dict[str, dict[str, Wordings]]
+    frames: dict[str, Wordings]
+    course: dict[str, Wordings]
+    likely_words: Wordings
+    open_words: Wordings
+    course_words: dict[str, Wordings]
+    since: dict[str, Wordings]
+    new_since: dict[str, Wordings]
+    before: dict[str, Wordings]
+    cellularity: dict[str, Wordings]
+    hyper: dict[str, str]
+    heart_normal: Wordings
+    lungs_clear: Wordings
+    lung_clear: Wordings
+    angle_clear: Wordings
+    no_devices: Wordings
+    unchanged_overall: Wordings
+    openings: dict[str, Wordings]
+    normal: dict[str, Wordings]
+    other_anatomy: dict[str, Wordings]
+    comparisons: Wordings
+    no_comparisons: Wordings
+
+
+WORDS = read_table(Path(__file__).parents[1] / "words.yaml", Words)
 
 
 @dataclass(frozen=True)
@@ -40,7 +116,7 @@ class Phrase:
         return f"the {self.text}"
 
 
-def pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
+def pick(rng: np.random.Generator, options: Sequence[str]) -> str:
     """One of the options, each as likely."""
     return options[int(rng.integers(len(options)))]
 
@@ -65,94 +141,46 @@ def count_word(number: int) -> str:
     return _NUMBERS[number] if number < len(_NUMBERS) else "several"
 
 
-def millimetres(size: float, rng: np.random.Generator) -> str:
-    """A size as a radiologist gives it: whole millimetres, or centimetres to one decimal, three times in ten from 10 mm.
+def measure(finding: Finding, rng: np.random.Generator) -> str:
+    """A finding's size, rounded as a reader gives it.
 
-    From 40 mm on, to the next 5 mm.
+    In a patch to the next 5 micrometres, from 100 on to the next 10; in a chest to whole millimetres, from 40 on to the next 5,
+    or three times in ten, from 10 mm on, in centimetres.
     """
-    whole = round(size) if size < 40 else 5 * round(size / 5)
+    if finding.label in LABELS_BY_DOMAIN[PATHOLOGY]:
+        step = 5 if finding.size < 100 else 10
+        return f"{step * round(finding.size / step)} {pick(rng, ('micrometres', 'microns'))}"
+    whole = round(finding.size) if finding.size < 40 else 5 * round(finding.size / 5)
     if whole >= 10 and rng.random() < 0.3:
         return f"{whole / 10:g} cm"
     return f"{whole} mm"
 
 
-def micrometres(size: float, rng: np.random.Generator) -> str:
-    """A size as a pathologist gives it: to the next 5 micrometres, or 10 from 100 on."""
-    step = 5 if size < 100 else 10
-    return f"{step * round(size / step)} {pick(rng, ('micrometres', 'microns'))}"
-
-
-def measure(finding: Finding, pathology: bool, rng: np.random.Generator) -> str:
-    """The finding's size in the unit of its domain, rounded."""
-    return (micrometres if pathology else millimetres)(finding.size, rng)
-
-
-def joined(items: list[str], last: str = "and") -> str:
+def joined(items: Sequence[str], last: str = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 
-@dataclass(frozen=True)
-class Wording:
-    """How one kind of finding is worded; slots in braces.
-
-    Slots: `sev` (a word of severity or nothing), `side`, `zone`, `where` ("left mid zone", "left lung"), `size` (rounded, with
-    unit), `n` (a number word).
-
-    Attributes:
-        severity: words for mild, moderate and severe; empty where the finding has no degrees.
-        full: noun phrases with all that is known.
-        plural: the same for more than one of it; empty where a count does not apply.
-        short: noun phrases to refer back to it.
-        short_plural: the same for more than one.
-        present: whole sentences that assert it, beside those made from the noun phrases.
-        open: whole sentences that leave it open.
-        counted: whether the singular takes an article.
-        grows, shrinks: what it has done where it is more or less than before.
-        more, less: how it compares where it is more or less than before.
-        gone: what has become of one that is absent now.
-        absent: names under which it is denied.
-    """
-
-    full: tuple[str, ...]
-    short: tuple[str, ...]
-    absent: tuple[str, ...]
-    severity: tuple[tuple[str, ...], ...] = ((), (), ())
-    plural: tuple[str, ...] = ()
-    short_plural: tuple[str, ...] = ()
-    present: tuple[str, ...] = ()
-    open: tuple[str, ...] = ()
-    counted: bool = True
-    grows: tuple[str, ...] = ("increased",)
-    shrinks: tuple[str, ...] = ("decreased",)
-    more: tuple[str, ...] = ("larger",)
-    less: tuple[str, ...] = ("smaller",)
-    gone: tuple[str, ...] = ("resolved", "cleared")
-
-
-SEVERITY_SAID = 0.75  # share of noun phrases with a word of severity where the template has room for one
-
-
-def slots(finding: Finding, wording: Wording, pathology: bool, rng: np.random.Generator) -> dict[str, str]:
+def slots(finding: Finding, rng: np.random.Generator) -> dict[str, str]:
     """What fills the braces of a template for this finding."""
-    level = ("mild", "moderate", "severe").index(finding.severity)
-    words = wording.severity[level]
+    words = WORDS.findings[kind_of(finding.label)].severity[SEVERITIES.index(finding.severity)]
     severity = pick(rng, words) if words and is_graded(finding.label) and rng.random() < SEVERITY_SAID else ""
     side = side_of(finding.label) or ""
     return {
         "sev": severity,
-        "sevly": {"mild": "mildly", "moderate": "moderately", "severe": "markedly"}[finding.severity] if severity else "",
+        "sevly": _ADVERBS[finding.severity] if severity else "",
         "side": side,
         "zone": f"{finding.zone} zone" if finding.zone else "",
         "where": f"{side} {finding.zone} zone" if finding.zone else f"{side} lung",
-        "size": measure(finding, pathology, rng),
+        "size": measure(finding, rng),
         "n": count_word(finding.count),
     }
 
 
-def name(finding: Finding, wording: Wording, pathology: bool, rng: np.random.Generator, short: bool = False) -> Phrase:
+def name(finding: Finding, rng: np.random.Generator, short: bool = False) -> Phrase:
     """A noun phrase for the finding; `short` for one that has been named before."""
+    wording = WORDS.findings[kind_of(finding.label)]
     many = finding.count > 1 and bool(wording.plural)
     options = (wording.short_plural if many else wording.short) if short else (wording.plural if many else wording.full)
-    text = tidy(pick(rng, options).format(**slots(finding, wording, pathology, rng)))
+    text = tidy(pick(rng, options).format(**slots(finding, rng)))
     return Phrase(text, wording.counted, many)

@@ -6,20 +6,18 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from medim.data.phantom.labels import CHEST, LABELS_BY_DOMAIN
 from medim.data.phantom.v1.cases import Case
-from medim.data.phantom.v1.chest import ChestBuild, draw_chest
-from medim.data.phantom.v1.names import CHEST, LABELS_BY_DOMAIN
+from medim.data.phantom.v1.chest import draw_chest
 
-BUILD = ChestBuild.sample(np.random.default_rng(1))
 # Rows and columns (of 64) of the patch that a finding must change, and whether it brightens.
 HALVES = {"left": slice(34, 64), "right": slice(0, 30)}
 
 
 def picture(*findings, seed=5, resolution=64, **attributes):
     named = {key.replace("_", " "): value for key, value in attributes.items()}
-    case = Case("train", 0, CHEST, 0, 0, findings, MappingProxyType(named))
-    image = draw_chest(case, BUILD, np.random.default_rng(seed), resolution)
-    return np.asarray(image).astype(float)
+    case = Case("train", seed, CHEST, 1, 0, findings, MappingProxyType(named))  # the index is the seed of the pose
+    return np.asarray(draw_chest(case, resolution)).astype(float)
 
 
 def mean_picture(*findings, **attributes):

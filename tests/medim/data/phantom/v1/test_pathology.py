@@ -5,21 +5,18 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 
+from medim.data.phantom.labels import PATHOLOGY
 from medim.data.phantom.v1.cases import Case
-from medim.data.phantom.v1.names import PATHOLOGY
-from medim.data.phantom.v1.pathology import TissueBuild, draw_pathology, place
-
-BUILD = TissueBuild.sample(np.random.default_rng(2))
+from medim.data.phantom.v1.pathology import draw_pathology, place
 
 
-def case_of(*findings, density="moderate", **attributes):
+def case_of(*findings, density="moderate", seed=1, patient=2, **attributes):
     named = {key.replace("_", " "): value for key, value in attributes.items()}
-    return Case("train", 1, PATHOLOGY, 0, 0, findings, MappingProxyType({"cellularity": density, **named}))
+    return Case("train", seed, PATHOLOGY, patient, 0, findings, MappingProxyType({"cellularity": density, **named}))
 
 
 def picture(*findings, seed=5, resolution=64, **attributes):
-    case = case_of(*findings, **attributes)
-    return np.asarray(draw_pathology(case, BUILD, np.random.default_rng(seed), resolution)).astype(float)
+    return np.asarray(draw_pathology(case_of(*findings, seed=seed, **attributes), resolution)).astype(float)
 
 
 def share(rule, *findings, **attributes):
@@ -97,6 +94,5 @@ def test_the_same_picture_at_another_resolution():
 
 
 def test_stain_varies_between_patients():
-    builds = [TissueBuild.sample(np.random.default_rng(seed)) for seed in range(8)]
-    means = [np.asarray(draw_pathology(case_of(), build, np.random.default_rng(0), 64)).mean(axis=(0, 1)) for build in builds]
+    means = [np.asarray(draw_pathology(case_of(patient=patient), 64)).mean(axis=(0, 1)) for patient in range(8)]
     assert np.std(means, axis=0).max() > 3.0

@@ -1,15 +1,16 @@
 """Cases: pure functions of their index, evolving from visit to visit, with twins that differ in one finding."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.phantom.v2.cases import CHANGED, STUDIES, Case, change, patient_of, sample_case, twin
-from medim.data.phantom.v2.drawing.placement import conflict
-from medim.data.phantom.v2.findings import Finding, severity_of, spec_of
-from medim.data.phantom.v2.names import CHEST, DOMAINS, LABELS, LABELS_BY_DOMAIN, PATHOLOGY, SPLIT_SIZES, ZONES, kind_of
+from medim.data.phantom.labels import CHEST, DOMAINS, LABELS, LABELS_BY_DOMAIN, PATHOLOGY, kind_of
+from medim.data.phantom.v2.cases import CHANGED, COHORT, LATER, Case, appears, change, sample_case, twin
+from medim.data.phantom.v2.findings import TABLES, ZONES, Finding, severity_of, spec_of
+from medim.data.phantom.v2.placement import conflict
 
 CASES = [sample_case("train", index) for index in range(3000)]
 
@@ -24,7 +25,7 @@ def test_a_case_depends_on_split_and_index_alone():
 def test_what_is_outside_is_told():
     with pytest.raises(UserError, match="unknown split 'vall'; did you mean 'val'"):
         sample_case("vall", 0)
-    for index in (-1, SPLIT_SIZES["val"]):
+    for index in (-1, COHORT.sizes["val"]):
         with pytest.raises(IndexError, match="phantom-v2 val has 4096 pairs"):
             sample_case("val", index)
 
@@ -73,9 +74,7 @@ def test_prevalence_is_what_the_card_says():
 
 
 def test_a_later_visit_knows_the_one_before():
-    assert [patient_of(2 * study) for study in range(4)] == [(0, 0), (1, 0), (1, 1), (2, 0)]
-    block = 2 * sum(STUDIES)
-    assert patient_of(block) == (len(STUDIES), 0)
+    assert [COHORT.locate("train", 2 * study)[1:] for study in range(4)] == [(0, 0), (1, 0), (1, 1), (2, 0)]
     for index, case in enumerate(CASES):
         assert (case.prior is not None) == (case.visit > 0)
         if case.prior is not None:
@@ -157,3 +156,31 @@ def test_a_twin_by_a_label_of_the_other_domain_is_told():
 
 def test_every_label_occurs():
     assert {label for case in CASES for label in case.labels} == set(LABELS)
+
+
+def test_log_odds_add_up():
+    own = TABLES.odds["left effusion"]
+    odds = own.rest + 0.5 * own.illness + own.raised["cardiomegaly"]
+    present = {"cardiomegaly", "pacemaker"}
+    assert appears("left effusion", present, 0.5, first=True) == pytest.approx(1 / (1 + math.exp(-odds)))
+    assert appears("left effusion", present, 0.5, first=False) == pytest.approx(LATER / (1 + math.exp(-odds)))
+    assert appears("low cellularity", {"high cellularity"}, 0.0, first=True) < 1e-8
+
+
+def test_every_label_has_its_rates_and_depends_on_earlier_ones_only():
+    assert set(TABLES.odds) == set(TABLES.persistence) == set(LABELS)
+    for domain, order in TABLES.order.items():
+        assert sorted(order) == sorted(LABELS_BY_DOMAIN[domain])
+        for place, label in enumerate(order):
+            assert set(TABLES.odds[label].raised) <= set(order[:place])
+    assert sum(share for share, _ in TABLES.trend) == pytest.approx(1.0)
+
+
+def test_noise_shares_its_coarse_part_and_adds_finer():
+    case, other = CASES[3], CASES[4]
+    small, large = (case.noise(0, side, (64, 128, 256)) for side in (64, 256))
+    reduced = large.reshape(64, 4, 64, 4).mean(axis=(1, 3))
+    assert np.corrcoef(small.ravel(), reduced.ravel())[0, 1] > 0.8
+    assert case.noise(0, 32, (64, 128)).max() == 0.0
+    assert (case.noise(1, 64, (64,)) != small).any()
+    assert (other.noise(0, 64, (64,)) != small).any()

@@ -6,18 +6,44 @@ import numpy as np
 import pytest
 
 from medim.common.errors import UserError
+from medim.common.files import hash_of
 from medim.data.dataset import KnowsKeys, keys_of
 from medim.data.loading import load_dataset
-from medim.data.phantom.v2.cases import sample_case
-from medim.data.phantom.v2.dataset import CARD, FINGERPRINT, TERMS, PhantomV2, compute_fingerprint, noisy_labels, report_of
-from medim.data.phantom.v2.names import DOMAINS, LABELS_BY_DOMAIN, SPLIT_SIZES
+from medim.data.phantom.dataset import TERMS
+from medim.data.phantom.labels import DOMAINS, LABELS, LABELS_BY_DOMAIN
+from medim.data.phantom.v2.cases import COHORT, sample_case
+from medim.data.phantom.v2.dataset import CARD, FINGERPRINT, PICTURES_FINGERPRINT, PhantomV2, noisy_labels, some_twin
+from medim.data.phantom.v2.writing.report import MIXED, STYLES, Options, write_report
 
 DATASET = PhantomV2()
 
 
+STEP, OFFSET = 8.0, 6.2  # the offset keeps every thumbnail of version 2 clear of the borders between two steps
+
+
+def thumbnail(image):
+    """4 x 4 means in 32 steps: the last digit of a sine does not matter, a changed drawing does."""
+    side = image.width // 4
+    means = np.asarray(image, np.float64).reshape(4, side, 4, side, 3).mean(axis=(1, 3))
+    return np.rint((means + OFFSET) / STEP).astype(int).tolist()
+
+
 def test_version_two_is_frozen():
-    """If this fails, the generator changed: every shipped weight and committed result names the old data."""
-    assert compute_fingerprint() == FINGERPRINT == DATASET.fingerprint
+    """Version, labels, split sizes, 64 cases of each split, thumbnails of some pictures; then reports in each style.
+
+    If this fails, the generator changed: every shipped weight and committed result names the old data.
+    """
+    content, reports = [COHORT.version, LABELS, COHORT.sizes], []
+    for split in COHORT.sizes:
+        for index in range(64):
+            case = sample_case(split, index)
+            findings = [[f.label, f.severity, round(f.size, 3), round(f.contrast, 4), f.count, f.zone] for f in case.findings]
+            content.append([case.patient, case.visit, case.cellularity, findings])
+            if index < 8:
+                content.append([thumbnail(PhantomV2.draw(case, resolution)) for resolution in (64, 128)])
+            reports += [write_report(case, Options(style=style)).text for style in (MIXED, *STYLES)]
+    assert hash_of(content) == PICTURES_FINGERPRINT
+    assert hash_of([PICTURES_FINGERPRINT, *reports]) == FINGERPRINT == DATASET.fingerprint
 
 
 def test_it_is_registered_under_its_name():
@@ -33,7 +59,7 @@ def test_options_are_typed_in_an_expression():
 
 
 def test_sizes():
-    assert {split: DATASET.size(split) for split in SPLIT_SIZES} == {"train": 262_144, "val": 4_096, "test": 8_192}
+    assert {split: DATASET.size(split) for split in COHORT.sizes} == {"train": 262_144, "val": 4_096, "test": 8_192}
     with pytest.raises(UserError, match="unknown split 'valid'; did you mean 'val'"):
         DATASET.size("valid")
     assert DATASET.pair("train", 262_143).id == "phantom-v2-train-262143"
@@ -67,9 +93,9 @@ def test_keys_are_those_of_the_pairs_without_drawing():
 
 
 def test_ids_are_unique_and_patients_stay_in_their_split():
-    every = [(split, DATASET.keys(split, index)) for split in SPLIT_SIZES for index in range(2000)]
+    every = [(split, DATASET.keys(split, index)) for split in COHORT.sizes for index in range(2000)]
     assert len({keys.id for _, keys in every}) == len({keys.study for _, keys in every}) == len(every)
-    patients: dict[str, set[str]] = {split: {keys.patient for s, keys in every if s == split} for split in SPLIT_SIZES}
+    patients: dict[str, set[str]] = {split: {keys.patient for s, keys in every if s == split} for split in COHORT.sizes}
     assert not patients["train"] & patients["val"]
     assert not patients["train"] & patients["test"]
     assert not patients["val"] & patients["test"]
@@ -111,7 +137,8 @@ def test_the_fingerprint_follows_every_option():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"resolution": 8}, r"resolution 8 is outside 32\.\.1024"),
+        ({"resolution": 8}, r"phantom-v2: resolution 8 is outside 32\.\.1024"),
+        ({"resolution": 4096}, r"phantom-v2: resolution 4096 is outside 32\.\.1024"),
         ({"style": "tearse"}, "unknown report style 'tearse'; did you mean 'terse'"),
         ({"omission": 1.5}, r"omission 1\.5 is outside 0\.\.1"),
         ({"label_noise": 0.7}, r"label_noise 0\.7 is outside 0\.\.0\.5"),
@@ -142,7 +169,7 @@ def test_omission_leaves_findings_out_of_the_report_at_its_rate():
     left_out = total = 0
     for index in range(400):
         case = sample_case("train", index)
-        mentions = report_of(case, options).mentions
+        mentions = write_report(case, options).mentions
         left_out += sum(label not in mentions for label in case.labels)
         total += len(case.labels)
     assert left_out / total == pytest.approx(0.3, abs=0.08)
@@ -163,6 +190,32 @@ def test_twin_pairs_differ_in_one_finding_in_picture_and_report():
             assert all(other.extra["mentions"].get(found) == pair.extra["mentions"][found] for found in kept)
     with pytest.raises(UserError, match="unknown chest finding 'glands'"):
         DATASET.twin_pairs("val", 0, "glands")
+
+
+def test_other_words_say_the_same_findings():
+    dataset = PhantomV2(uncertainty=0.0)
+    for index in range(40):
+        pair, other = dataset.pair("test", index), dataset.reworded("test", index)
+        assert other == dataset.reworded("test", index)
+        assert dataset.report_checker()([other]) == [frozenset(pair.findings)]
+
+
+def test_each_case_for_training_comes_with_a_twin():
+    cases = PhantomV2.training_cases(10, 40, seed=0)
+    assert len(cases) == 80
+    for original, other in zip(cases[::2], cases[1::2], strict=True):
+        assert original == sample_case("train", original.index)
+        assert len(set(original.labels) ^ set(other.labels)) == 1
+    assert [case.index for case in cases[::2]] == list(range(10, 50))
+    assert PhantomV2.training_cases(10, 40, seed=0) == cases
+    assert PhantomV2.training_cases(10, 40, seed=1) != cases
+
+
+def test_hard_findings_are_changed_more_often():
+    rng = np.random.default_rng(0)
+    case = next(case for case in (sample_case("train", i) for i in range(0, 100, 2)) if not case.findings)
+    changed = [some_twin(case, rng).labels[0] for _ in range(400)]
+    assert changed.count("left nodule") > 1.8 * changed.count("pacemaker")
 
 
 def test_the_card_states_what_the_set_is():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from medim.data.phantom.v2.findings import SPECS, is_graded, severity_of, spec_of
-from medim.data.phantom.v2.names import LABELS, kind_of, side_of
+from medim.data.phantom.labels import LABELS, kind_of, side_of
+from medim.data.phantom.v2.findings import TABLES, is_graded, severity_of, spec_of
 
 
 @pytest.mark.parametrize("label", LABELS)
@@ -18,7 +18,7 @@ def test_every_label_has_a_spec_with_room_for_each_severity(label):
 
 
 def test_every_kind_is_a_label():
-    assert set(SPECS) == {kind_of(label) for label in LABELS}
+    assert set(TABLES.specs) == {kind_of(label) for label in LABELS}
 
 
 @pytest.mark.parametrize(

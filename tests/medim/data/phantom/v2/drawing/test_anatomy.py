@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
+from medim.data.phantom.labels import CHEST
+from medim.data.phantom.v2.cases import Case
 from medim.data.phantom.v2.drawing.anatomy import ChestBuild, Exposure
-from medim.data.phantom.v2.names import CHEST_MM
+from medim.data.phantom.v2.findings import CHEST_MM
+
+
+def _build(patient):
+    return ChestBuild.of(Case("train", 0, CHEST, patient, 0, ()))
 
 
 def _exposure(seed=0, resolution=256):
-    return Exposure(ChestBuild.sample(np.random.default_rng(3)), np.random.default_rng(seed), resolution)
+    return Exposure(_build(3), np.random.default_rng(seed), resolution)
 
 
 @pytest.mark.parametrize("diameter", [130.0, 180.0, 225.0])
@@ -36,7 +42,7 @@ def test_lungs_are_dark_and_the_heart_is_bright():
 
 
 def test_builds_differ_between_patients_and_not_between_drawings():
-    first, again, other = (ChestBuild.sample(np.random.default_rng(seed)) for seed in (1, 1, 2))
+    first, again, other = map(_build, (1, 1, 2))
     assert first.width == again.width != other.width
     np.testing.assert_array_equal(first.vessels["left"].starts, again.vessels["left"].starts)
     assert len(first.vessels["left"].half) == 7 * (1 + 2 + 4 + 8)

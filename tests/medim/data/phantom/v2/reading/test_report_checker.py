@@ -7,22 +7,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medim.common.errors import UserError
 from medim.data.dataset import Checker
-from medim.data.phantom.v1.cases import sample_case as sample_case_v1
-from medim.data.phantom.v1.dataset import report_of
+from medim.data.phantom.labels import LABELS
+from medim.data.phantom.v1.dataset import PhantomV1
 from medim.data.phantom.v2.cases import sample_case
-from medim.data.phantom.v2.names import LABELS
-from medim.data.phantom.v2.reading.report_checker import PhantomV2ReportChecker, read
-from medim.data.phantom.v2.writing.grammar import STYLES, write_report
+from medim.data.phantom.v2.reading.report_checker import CHECKER, read
+from medim.data.phantom.v2.writing.report import STYLES, Options, write_report
 
 TRICKY = json.loads((Path(__file__).parents[1] / "tricky_sentences.json").read_text())
-CHECKER = PhantomV2ReportChecker()
 
 
 def _reports(start, count, **options):
     for index in range(start, start + count):
-        yield write_report(sample_case("train", index), np.random.default_rng([index, 1]), STYLES[index // 2 % 3], **options)
+        chosen = Options(style=STYLES[index // 2 % 3], **options)
+        yield write_report(sample_case("train", index), chosen, np.random.default_rng([index, 1]))
 
 
 def _wrong(reports):
@@ -38,7 +36,8 @@ def test_it_is_exact_on_ten_thousand_reports_of_every_style():
 def test_it_is_exact_on_ten_thousand_reports_of_each_style():
     for style in STYLES:
         cases = (sample_case("train", index) for index in range(20_000, 30_000))
-        assert _wrong(write_report(case, np.random.default_rng(case.index), style, 0.1, 0.3) for case in cases) == []
+        options = Options(style=style, omission=0.1, uncertainty=0.3)
+        assert _wrong(write_report(case, options, np.random.default_rng(case.index)) for case in cases) == []
 
 
 def test_there_are_a_hundred_tricky_sentences_of_every_sort():
@@ -153,25 +152,17 @@ def test_an_assertion_outweighs_doubt_and_doubt_a_denial():
 
 def test_it_reads_the_reports_of_version_1():
     for index in range(2_000):
-        case = sample_case_v1("test", index)
-        assert CHECKER([report_of(case)]) == [frozenset(case.findings)]
+        assert CHECKER([PhantomV1().reworded("test", index)]) == [frozenset(PhantomV1.case("test", index).labels)]
 
 
-def test_policies_for_uncertain_findings():
+def test_what_a_report_leaves_open_counts_as_present():
     report = "Possible left effusion, and a right nodule. No edema."
-    strict = PhantomV2ReportChecker(uncertain="absent")
     assert CHECKER([report, ""]) == [{"left effusion", "right nodule"}, frozenset()]
-    assert strict([report]) == [{"right nodule"}]
-    assert strict.read(report) == CHECKER.read(report)
-    assert strict.fingerprint != CHECKER.fingerprint
-    assert "uncertain=absent" in strict.name
-    assert "uncertain=present" in CHECKER.name
-    with pytest.raises(UserError, match="unknown policy for uncertain findings 'absnt'; did you mean 'absent'"):
-        PhantomV2ReportChecker(uncertain="absnt")
+    assert CHECKER.name == "phantom-v2-report-checker[uncertain=present]"
 
 
 def test_it_is_a_checker():
     assert isinstance(CHECKER, Checker)
     assert CHECKER.labels == LABELS
-    assert CHECKER.fingerprint == PhantomV2ReportChecker().fingerprint
+    assert CHECKER.fingerprint == "728b86bab78af302"
     assert CHECKER([]) == []

@@ -1,0 +1,128 @@
+"""What the data sets of all phantom versions share."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from PIL import Image
+
+from medim.common.errors import UserError
+from medim.data.dataset import Keys
+from medim.data.phantom.checkers import CheckerDesign, ReportChecker
+from medim.data.phantom.cohort import Cohort
+from medim.data.phantom.labels import DOMAINS, LABELS
+from medim.data.phantom.probes import Probe
+from medim.pair import ImageReportPair
+
+if TYPE_CHECKING:
+    from medim.data.phantom.image_checker import ImageChecker
+
+TERMS = "CC0-1.0 (procedural, synthetic: no patient)"
+
+
+class Phantom(ABC):
+    """Synthetic pairs, drawn and written on the fly; no patient stands behind them.
+
+    Pair `index` of a split is a pure function of (version, split, index, options).
+
+    Attributes:
+        cohort: its cases by split and index.
+        resolutions: smallest and largest side of a picture, in pixels.
+        pictures: hash of cases and pictures.
+        design: of its image checkers.
+        folder: of its data files.
+        openings: sentences of its reports that say what the picture is.
+    """
+
+    name: ClassVar[str]
+    cohort: ClassVar[Cohort]
+    resolutions: ClassVar[tuple[int, int]]
+    pictures: ClassVar[str]
+    design: ClassVar[CheckerDesign]
+    folder: ClassVar[Path]
+    openings: ClassVar[frozenset[str]]
+    fingerprint: str
+    synthetic = True
+    terms = TERMS
+    domains = DOMAINS
+    labels = LABELS
+
+    def __init__(self, resolution: int) -> None:
+        low, high = self.resolutions
+        if not low <= resolution <= high:
+            raise UserError(f"{self.name}: resolution {resolution} is outside {low}..{high}")
+        self.resolution = resolution
+
+    @abstractmethod
+    def with_resolution(self, resolution: int) -> Self:
+        """The same pairs drawn at another resolution."""
+
+    def size(self, split: str) -> int:
+        """Number of pairs of a split. Raises UserError: unknown split."""
+        return self.cohort.size(split)
+
+    def keys(self, split: str, index: int) -> Keys:
+        """Id, study and patient of `pair(split, index)`, without drawing it."""
+        return self.cohort.keys(split, index)
+
+    @staticmethod
+    @abstractmethod
+    def case(split: str, index: int) -> Any:
+        """What is in the pair at `index`. Raises as `pair`."""
+
+    @abstractmethod
+    def pair(self, split: str, index: int) -> ImageReportPair:
+        """The pair at `index` (0-based) of a split; its image is RGB, `resolution` pixels square.
+
+        Raises:
+            UserError: unknown split.
+            IndexError: `index` outside the split.
+        """
+
+    @abstractmethod
+    def reworded(self, split: str, index: int) -> str:
+        """Another report of the pair at `index`: the same findings in other words."""
+
+    @abstractmethod
+    def probe(self, split: str, index: int) -> Probe | None:
+        """The case at `index` without its findings, for one lesion of a given size; None where it has no room for one."""
+
+    @classmethod
+    @abstractmethod
+    def training_cases(cls, start: int, count: int, seed: int) -> list[Any]:
+        """What an image checker is trained on: cases from `start` of the training split."""
+
+    @staticmethod
+    @abstractmethod
+    def draw(case: Any, resolution: int) -> Image.Image:
+        """The picture of a case, RGB; the same picture at any resolution."""
+
+    @abstractmethod
+    def report_checker(self) -> ReportChecker:
+        """Reads findings from reports; exact on this set's wordings."""
+
+    def image_checker(self) -> "ImageChecker":
+        """Reads findings from images: the shipped classifier that scores; it never steers.
+
+        Raises:
+            UserError: its weights are missing.
+        """
+        return self._image_checker("score")
+
+    def steering_image_checker(self) -> "ImageChecker":
+        """Another classifier, trained on other cases: for guidance and repair, whose results it must not score.
+
+        Raises:
+            UserError: its weights are missing.
+        """
+        return self._image_checker("steer")
+
+    @classmethod
+    def checker_path(cls, role: str) -> Path:
+        """Weights of the shipped checker that scores (`score`), or of the one that steers (`steer`)."""
+        return cls.folder / "weights" / f"image_checker_{role}.safetensors"
+
+    def _image_checker(self, role: str) -> "ImageChecker":
+        from medim.data.phantom.image_checker import ImageChecker  # lazy: start-up
+
+        return ImageChecker.load(self.checker_path(role), self.design)
