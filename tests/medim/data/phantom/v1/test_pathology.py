@@ -10,7 +10,7 @@ from medim.data.phantom.v1.cases import Case
 from medim.data.phantom.v1.pathology import draw_pathology, place
 
 
-def case_of(*findings, density="moderate", seed=1, patient=2, **attributes):
+def case_of(*findings, density="moderate", seed=1, patient=7, **attributes):
     named = {key.replace("_", " "): value for key, value in attributes.items()}
     return Case("train", seed, PATHOLOGY, patient, 0, findings, MappingProxyType({"cellularity": density, **named}))
 

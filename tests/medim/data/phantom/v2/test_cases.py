@@ -177,7 +177,7 @@ def test_every_label_has_its_rates_and_depends_on_earlier_ones_only():
 
 
 def test_noise_shares_its_coarse_part_and_adds_finer():
-    case, other = CASES[3], CASES[4]
+    case, other = sample_case("val", 3), sample_case("val", 4)
     small, large = (case.noise(0, side, (64, 128, 256)) for side in (64, 256))
     reduced = large.reshape(64, 4, 64, 4).mean(axis=(1, 3))
     assert np.corrcoef(small.ravel(), reduced.ravel())[0, 1] > 0.8
