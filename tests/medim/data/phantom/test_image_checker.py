@@ -70,7 +70,7 @@ def test_missing_broken_and_foreign_files_are_told(shipped, tmp_path):
     with pytest.raises(UserError, match="not the weights of an image checker of width"):
         ImageChecker.load(path, world.design)
     path.with_suffix(".json").write_text("{\n oops")
-    with pytest.raises(UserError, match="broken JSON in line 2"):
+    with pytest.raises(UserError, match=r"broken JSON: .*line 2"):
         ImageChecker.load(path, world.design)
 
 
