@@ -14,7 +14,7 @@ from benchmark.cli import main
 from benchmark.sampling import sheets
 from medim.data.checks import reading
 from medim.data.checks.reading import read_part
-from medim.data.phantom.v1.dataset import PhantomDataset
+from medim.data.phantom.worlds import default_world
 from medim.data.sources.folder import FolderDataset
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import SplitIds, cases_of
@@ -29,7 +29,7 @@ def pairs(tmp_path: Path):
         path.mkdir(exist_ok=True)
         lines = []
         for number, (name, split, patient) in enumerate(pairs):
-            PhantomDataset(64).pair("train", number).image.save(path / f"{name}.png")
+            default_world(64).pair("train", number).image.save(path / f"{name}.png")
             fields = {"split": split, "patient": patient, "terms": "CC0-1.0"}
             lines.append({"id": name, "image": f"{name}.png", "report": f"case number {name}", **fields})
         (path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
