@@ -1,33 +1,41 @@
-"""From the command's options to trained, measured and compared arms."""
+"""`medim-bench ablate`: from the command's options to trained, measured and compared arms."""
 
 import json
-from contextlib import nullcontext
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
+import torch
 
 from benchmark import DONE, WITH_FAILURES
 from benchmark.ablation.arms import SETS, backbone_arm, chosen_arms, shipped, tokenizer_arm
-from benchmark.ablation.inputs import check_inputs
-from benchmark.ablation.likelihood import EVALUATION
 from benchmark.ablation.one_training import JOB_LOCK
 from benchmark.ablation.options import AblateOptions
 from benchmark.ablation.outputs import TABLE, write_report
-from benchmark.ablation.plan import CACHE, RUN, Evaluation, Generation, Plan, make_plan
+from benchmark.ablation.plan import CACHE, EVALUATION, RUN, Evaluation, Generation, Job, Plan, make_plan
 from benchmark.ablation.plan import DONE as KEYS
 from benchmark.ablation.pool import LOG, Failed, run_jobs
 from benchmark.results.provenance import command_line
 from benchmark.run.generation import FAILURES
+from benchmark.run.runner import known_tasks
 from benchmark.systems import SAMPLING, checkers_that_steer
+from medim.backbones.causal_lm import load_tokenizer
+from medim.checkpoints import resolve
 from medim.common.errors import UserError
 from medim.common.files import write_text
 from medim.common.locks import held
 from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
 from medim.sampling.settings import SamplerSettings
+from medim.tokenizers.image import ImageTokenizer
+from medim.training.as_causal_lm import check_image_ids
 from medim.training.folder import clear_training, remove
 from medim.training.recipe import ModelRecipe, load_recipe
+from medim.training.train import backbone_config, check_backbone
 
+INPUTS = ("pretrained", "layers", "replaced_by", "backbone_image_offset", "image_tokenizer", "report_vocabulary", "lora_rank")
+"""Fields of a recipe that decide, beside the backbone, what a training reads."""
 PLAN_LOCK = ".ablation.lock"  # of --out while trainings run; a report alone may be written meanwhile
 
 
@@ -53,24 +61,34 @@ def execute_ablation(options: AblateOptions) -> int:
     more += map(backbone_arm, options.backbone_arms)
     chosen = chosen_arms(list(dict.fromkeys(names)), more)
     sampling = {key.removeprefix(SAMPLING): value for key, value in options.overrides.items() if key.startswith(SAMPLING)}
-    sampler = SamplerSettings().with_overrides(sampling)  # a mistake is told before anything is trained
+    sampler = SamplerSettings().with_overrides(sampling)  # a mistake is refused before anything is trained
     if options.generation and sampler.steering.asked:
         checkers_that_steer(dataset)
     plan = make_plan(
-        chosen, parse_seeds(options.seeds), preset=preset, data=options.data, out=out, tokenizer=options.tokenizer,
-        steps=options.steps, overrides=recipe_settings, evaluation=Evaluation(options.eval_pairs, options.draws),
-        generation=Generation(options.limit, sampling=sampling) if options.generation else None, command=command_line(),
+        chosen,
+        parse_seeds(options.seeds),
+        recipe_settings,
+        preset=preset,
+        tokenizer=options.tokenizer,
+        steps=options.steps,
+        data=options.data,
+        out=out,
+        evaluation=Evaluation(options.eval_pairs, options.draws),
+        generation=Generation(options.limit, sampling=sampling) if options.generation else None,
+        command=command_line(),
         device=options.device,
-    )  # fmt: skip
+    )
     for name, reason in plan.left_out.items():
         click.echo(f"{name}: left out: {reason}", err=True)
-    untrained = (
-        [] if options.report_only else [job for job in plan.jobs if options.overwrite or not job.trained(dataset.fingerprint)]
-    )
-    check_inputs(untrained, dataset)  # before the folder is touched
-    with nullcontext() if options.report_only else held(out, PLAN_LOCK):
-        failed = [] if options.report_only else carry_out(plan, dataset, options)
+    failed: list[Failed] = []
+    if options.report_only:
         write_report(plan, dataset, out)
+    else:
+        untrained = [job for job in plan.jobs if options.overwrite or not job.trained(dataset.fingerprint)]
+        check_inputs(untrained, dataset)  # before the folder is touched
+        with held(out, PLAN_LOCK):
+            failed = carry_out(plan, dataset, options)
+            write_report(plan, dataset, out)
     click.echo((out / TABLE).read_text(encoding="utf-8"))
     click.echo(f"table: {out / TABLE}")
     return WITH_FAILURES if failed else DONE
@@ -86,14 +104,9 @@ def carry_out(plan: Plan, dataset: PairDataset, options: AblateOptions) -> list[
         for job in plan.jobs:
             clear(job.folder)
     missing = [job for job in plan.jobs if job.missing(dataset.fingerprint)]
-    click.echo(
-        f"{len(plan.arms)} arms, {len(plan.seeds)} seeds: {len(plan.jobs) - len(missing)} of {len(plan.jobs)} trainings done",
-        err=True,
-    )
-    device = options.device
-    gpus = 0 if device is not None and not device.startswith("cuda") else _gpus()
-    if device is not None and ":" in device:  # one GPU named
-        gpus = 0
+    done = f"{len(plan.jobs) - len(missing)} of {len(plan.jobs)} trainings done"
+    click.echo(f"{len(plan.arms)} arms, {len(plan.seeds)} seeds: {done}", err=True)
+    gpus = torch.cuda.device_count() if options.device in (None, "cuda") else 0  # of a GPU that is named, no share is made
     failed = run_jobs(missing, options.jobs or max(1, gpus), gpus)
     out = plan.jobs[0].out
     if failed:
@@ -133,7 +146,47 @@ def clear(folder: Path) -> None:
         remove(folder, LOG, CACHE, RUN, EVALUATION, KEYS)
 
 
-def _gpus() -> int:
-    import torch
+def check_inputs(jobs: Sequence[Job], dataset: PairDataset) -> None:
+    """Opens every image tokenizer, backbone's configuration and report tokenizer of these jobs once; no weights are read.
 
-    return torch.cuda.device_count()
+    Raises:
+        UserError: something is missing; the message names the arms that need it.
+    """
+    for job in jobs[:1]:
+        splits = ["train", "val", job.evaluation.split, *([job.generation.split] if job.generation is not None else [])]
+        for split in dict.fromkeys(splits):
+            if not dataset.size(split):
+                raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}', which an ablation needs")
+        if job.generation is not None:
+            known_tasks()  # which need an extra
+    problems: dict[tuple[object, ...], str] = {}
+    arms: dict[str, list[str]] = {}
+    for arm, recipe in {job.arm: job.recipe() for job in jobs}.items():
+        key = (repr(recipe.backbone), *(getattr(recipe, name) for name in INPUTS))
+        if key not in problems:
+            problems[key] = _problem(recipe)
+        arms.setdefault(problems[key], []).append(arm)
+    for problem, names in arms.items():
+        if problem:
+            raise UserError(f"nothing is trained: {'every arm' if len(arms) == 1 else ', '.join(names)}: {problem}")
+
+
+def _problem(recipe: ModelRecipe) -> str:
+    """What a training of this recipe lacks; empty where nothing is missing."""
+    try:
+        _check_recipe(recipe)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def _check_recipe(recipe: ModelRecipe) -> None:
+    if recipe.image_tokenizer is None:
+        raise UserError("the preset names no image tokenizer: give --tokenizer DIR")
+    check_backbone(recipe)
+    backbone_config(recipe, recipe.report_vocabulary or 1)
+    if isinstance(recipe.backbone, str) and recipe.report_vocabulary is None:
+        load_tokenizer(recipe.backbone)
+    if recipe.lora_rank is not None and find_spec("peft") is None:
+        raise UserError("lora_rank needs the package peft: pip install 'medim-bench[lora]'")
+    check_image_ids(recipe, ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer")))

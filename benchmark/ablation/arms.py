@@ -11,23 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from medim.common.declared import checked, read_mapping
 from medim.common.errors import UserError, unknown
 
-FOLDER = Path(__file__).parent / "arms"
+FOLDER = Path(__file__).parent
 FULL, NO_PRETRAINED = "full", "no-pretrained"
-TABLE4 = ("full", "dit-backbone", "unidisc-backbone", "no-pretrained", "no-timestep", "no-adaln", "causal-mask")
-CHOICES = (
-    "full", "shift", "report-image", "causal-mask", "causal-report-image", "annealing", "gating-zero", "gating-released",
-    "uniform", "positions-rotary", "positions-learned",
-)  # fmt: skip
-SETS: dict[str, tuple[str, ...]] = {
-    "table4": TABLE4,
-    "choices": CHOICES,
-    "adaln": ("full", "no-timestep", "no-adaln", "gating-zero", "gating-released"),
-    "prior": ("full", "no-pretrained"),
-    "text-prior": ("full", "no-pretrained", "smollm2-random", "smollm2"),
-    "all": tuple(dict.fromkeys([*TABLE4, *CHOICES])),
-}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
+
+
+def _sets() -> dict[str, list[str]]:
+    sets = read_mapping((FOLDER / "sets.yaml").read_text(encoding="utf-8"), "sets.yaml")
+    return sets | {"all": list(dict.fromkeys([*sets["table4"], *sets["choices"]]))}
+
+
+SETS = _sets()
 
 
 class Arm(BaseModel):
@@ -50,7 +45,7 @@ class Arm(BaseModel):
     base: str | None = FULL
 
     def settings(self, steps: int) -> list[str]:
-        """The overrides as `key=value`, for a training of so many steps."""
+        """The overrides as `key=value` for a training of `steps` steps."""
         return [f"{key}={json.dumps(_of_steps(value, steps))}" for key, value in self.overrides.items()]
 
 
@@ -61,7 +56,7 @@ def _of_steps(value: Any, steps: int) -> Any:
 
 def shipped() -> dict[str, Path]:
     """The arms that come with the package, by name."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((FOLDER / "arms").glob("*.yaml"))}
 
 
 def load_arm(name_or_path: str) -> Arm:
@@ -76,9 +71,7 @@ def load_arm(name_or_path: str) -> Arm:
         raise unknown("arm", name_or_path, known)
     try:
         text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"arm '{path}' cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"arm '{path}' cannot be read: {error}") from error
     return _arm(path.stem, read_mapping(text, f"arm '{path}'"))
 
@@ -95,8 +88,8 @@ def tokenizer_arm(text: str, codes_known: bool = False) -> Arm:
     """`codes-16=DIR`: the full model on the tokens of another image tokenizer.
 
     Args:
-        codes_known: the backbone has rows for the codes of the preset's own tokenizer, which mean nothing in another: the
-            arm starts from random weights then, and is compared with `no-pretrained`.
+        codes_known: the backbone has rows for the codes of the preset's tokenizer, which mean nothing in another: the arm then
+            starts from random weights and is compared with `no-pretrained`.
 
     Raises:
         UserError: not of the form NAME=DIR.

@@ -1,12 +1,19 @@
-"""Every arm of an ablation with its values, its changes, and what the paper found of it."""
+"""What an ablation left on disk, read again and compared: every arm's values, its changes, and what the paper found of it."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from benchmark.ablation.arms import Arm
+from benchmark.ablation.arms import FULL, Arm
 from benchmark.ablation.paper import COLUMNS, Column, paper_changes, paper_summary, paper_verdict
-from benchmark.ablation.stored import Measured, Trained
+from benchmark.ablation.plan import EVALUATION, RUN, Job, Plan
+from benchmark.results.statistics_store import SIGNATURE, read_statistics
+from leaderboard.record import Record, read_records
+from medim.common.errors import UserError
 from tasks.ablation import (
     ENDPOINTS,
     PRIMARY,
@@ -14,7 +21,6 @@ from tasks.ablation import (
     Endpoint,
     Sign,
     Value,
-    Verdict,
     change_of_trainings,
     change_of_values,
     comparable,
@@ -24,36 +30,116 @@ from tasks.ablation import (
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import Interval
 
+METRICS = "metrics.jsonl"
+
 
 @dataclass(frozen=True)
+class Trained:
+    """One trained and measured arm with one seed.
+
+    Attributes:
+        evaluation: `evaluation.json`.
+        run: folder of its samples and their scores; None where they are not wanted or not done.
+    """
+
+    job: Job
+    evaluation: Mapping[str, Any]
+    run: Path | None
+
+    @cached_property
+    def curve(self) -> list[dict[str, float]]:
+        """The lines of `metrics.jsonl`."""
+        path = self.job.folder / METRICS
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+    @cached_property
+    def records(self) -> dict[tuple[str, str], Record]:
+        """What was measured of the samples, by task and metric."""
+        if self.run is None:
+            return {}
+        return {(r.task, r.metric): r for r in read_records(self.run / "records.jsonl") if r.kind == "measured"}
+
+    def sums(self, record: Record) -> Additive | None:
+        """The sums by patient behind a record; None of a metric that is no function of such."""
+        where = record.signature.get(SIGNATURE)
+        if where is None or self.run is None:
+            return None
+        return read_statistics(self.run / where["file"])[where["key"]].additive
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An arm with what is done of it, by seed; `seeds` may be empty."""
+
+    arm: Arm
+    seeds: Mapping[int, Trained]
+
+    @property
+    def first(self) -> Trained:
+        return next(iter(self.seeds.values()))
+
+
+def read_plan(plan: Plan, fingerprint: str) -> list[Measured]:
+    """All arms of a plan, each with the seeds that are trained and measured as the plan says.
+
+    Raises:
+        UserError: a folder holds another training, or a damaged file.
+    """
+    return [
+        Measured(arm, {job.seed: found for job in plan.jobs_of(arm.name) if (found := _read(job, fingerprint)) is not None})
+        for arm in plan.arms
+    ]
+
+
+def _read(job: Job, fingerprint: str) -> Trained | None:
+    missing = job.missing(fingerprint)
+    path = job.folder / EVALUATION
+    if "training" in missing or "evaluation" in missing or not path.is_file():
+        return None
+    try:
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        if evaluation["settings"] != asdict(job.evaluation):
+            return None
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} is damaged ({error}): remove it, it is made again") from error
+    sampled = job.generation is not None and "generation" not in missing
+    return Trained(job, evaluation, job.folder / RUN if sampled else None)
+
+
+@dataclass
 class Row:
     """One arm.
 
     Attributes:
+        cost: parameters, steps, pairs_seen, tokens_seen; seconds of training, the mean over seeds.
         values, changes: by metric of `ENDPOINTS` or label of `COLUMNS`; a column that could not be had is missing.
         reasons: why a value or a change is missing, by the same names.
         paper: the paper's change by label of `COLUMNS`; empty where it has no such row.
         signs: ours against the paper's, by label; the primary endpoint's is against the paper's columns together.
         paper_words: the paper's columns counted, such as "worse in 7 of 7".
-        cost: parameters, steps, pairs_seen, tokens_seen; seconds of training, the mean over seeds.
     """
 
     arm: Arm
     seeds: tuple[int, ...]
-    values: Mapping[str, Value]
-    changes: Mapping[str, Change]
-    reasons: Mapping[str, str]
-    paper: Mapping[str, float]
-    signs: Mapping[str, Sign]
-    paper_words: str
     cost: Mapping[str, float]
-
-
-@dataclass
-class _Found:
     values: dict[str, Value] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    paper: Mapping[str, float] = field(default_factory=dict)
+    signs: dict[str, Sign] = field(default_factory=dict)
+    paper_words: str = ""
+
+    @property
+    def label(self) -> str:
+        """The arm's title, with its base where that is not the full model."""
+        return self.arm.title if self.arm.base in (None, FULL) else f"{self.arm.title} (to {self.arm.base})"
+
+    def note(self, name: str, change: Change | None) -> None:
+        """Keeps a change, or why there is none."""
+        if change is None:
+            self.reasons[name] = "no seed in common with its base"
+        elif math.isfinite(change.difference):
+            self.changes[name] = change
 
 
 def compared(measured: Sequence[Measured]) -> list[Row]:
@@ -63,24 +149,21 @@ def compared(measured: Sequence[Measured]) -> list[Row]:
 
 
 def _row(one: Measured, base: Measured | None) -> Row:
-    found = _Found()
+    row = Row(one.arm, tuple(one.seeds), _cost(one))
     for endpoint in ENDPOINTS:
-        _endpoint(found, endpoint, one, base)
+        _endpoint(row, endpoint, one, base)
     for column in COLUMNS:
-        _column(found, column, one, base)
-    changes = {} if one.arm.paper is None else paper_changes(one.arm.paper)
-    paper = {column.label: changes[column.paper] for column in COLUMNS if column.paper in changes}
-    said, words = paper_summary(changes)
-    signs: dict[str, Sign] = {}
+        _column(row, column, one, base)
+    published = {} if one.arm.paper is None else paper_changes(one.arm.paper)
+    row.paper = {column.label: published[column.paper] for column in COLUMNS if column.paper in published}
+    together, row.paper_words = paper_summary(published)
     for column in COLUMNS:
-        if column.label in paper and column.label in found.changes:
-            theirs = paper_verdict(paper[column.label], column.higher_is_better)
-            signs[column.label] = sign(found.changes[column.label].verdict, theirs)
-    if paper and PRIMARY.metric in found.changes:
-        signs[PRIMARY.metric] = sign(found.changes[PRIMARY.metric].verdict, said)
-    return Row(
-        one.arm, tuple(one.seeds), found.values, found.changes, found.reasons, paper, signs, words, _cost(one),
-    )  # fmt: skip
+        if column.label in row.paper and column.label in row.changes:
+            theirs = paper_verdict(row.paper[column.label], column.higher_is_better)
+            row.signs[column.label] = sign(row.changes[column.label].verdict, theirs)
+    if row.paper and PRIMARY.metric in row.changes:
+        row.signs[PRIMARY.metric] = sign(row.changes[PRIMARY.metric].verdict, together)
+    return row
 
 
 def _cost(one: Measured) -> dict[str, float]:
@@ -90,77 +173,59 @@ def _cost(one: Measured) -> dict[str, float]:
     return {**same, "seconds_of_last_sitting": sum(seconds) / len(seconds)}
 
 
-def _endpoint(found: _Found, endpoint: Endpoint, one: Measured, base: Measured | None) -> None:
+def _endpoint(row: Row, endpoint: Endpoint, one: Measured, base: Measured | None) -> None:
     mine = {seed: endpoint.additive(trained.evaluation) for seed, trained in one.seeds.items()}
-    found.values[endpoint.metric] = value_over_seeds(mine)
+    row.values[endpoint.metric] = value_over_seeds(mine)
     if base is None:
         return
     reason = comparable(endpoint, one.first.evaluation, base.first.evaluation)
     if reason is not None:
-        found.reasons[endpoint.metric] = reason
+        row.reasons[endpoint.metric] = reason
         return
     theirs = {seed: endpoint.additive(trained.evaluation) for seed, trained in base.seeds.items()}
-    _note(found, endpoint.metric, change_of_trainings((one.arm.name, base.arm.name), mine, theirs, higher_is_better=False))
+    row.note(endpoint.metric, change_of_trainings((one.arm.name, base.arm.name), mine, theirs, higher_is_better=False))
 
 
-def _column(found: _Found, column: Column, one: Measured, base: Measured | None) -> None:
-    metric = _metric_of(column, one)
-    if metric is None:
-        reasons = [trained.records[column.task, name].reason for trained in one.seeds.values() for name in column.metrics
-                   if (column.task, name) in trained.records]  # fmt: skip
-        if reasons:
-            found.reasons[column.label] = str(reasons[0])
+def _column(row: Row, column: Column, one: Measured, base: Measured | None) -> None:
+    records = _records(column, one)
+    if records is None:
+        found = [trained.records.get((column.task, name)) for trained in one.seeds.values() for name in column.metrics]
+        if reasons := [str(record.reason) for record in found if record is not None]:
+            row.reasons[column.label] = reasons[0]
         return
-    mine, sums = _values(one, column.task, metric), _sums(one, column.task, metric)
+    mine, sums = _values(records), _sums(one, records)
     if len(sums) == len(mine):
-        found.values[column.label] = value_over_seeds(sums)
+        row.values[column.label] = value_over_seeds(sums)
     else:
         mean = sum(mine.values()) / len(mine)
-        found.values[column.label] = Value(mean, Interval(reason="a distribution's metric: no interval over patients"), mine)
-    if base is None or _metric_of(column, base) != metric:
+        row.values[column.label] = Value(mean, Interval(reason="a distribution's metric: no interval over patients"), mine)
+    against = None if base is None else _records(column, base)
+    if base is None or against is None or _metric(against) != _metric(records):
         return
-    theirs = _sums(base, column.task, metric)
+    theirs = _sums(base, against)
     if len(sums) == len(mine) and theirs:
-        _note(found, column.label, change_of_trainings((one.arm.name, base.arm.name), sums, theirs, column.higher_is_better))
+        row.note(column.label, change_of_trainings((one.arm.name, base.arm.name), sums, theirs, column.higher_is_better))
     else:
-        against = _values(base, column.task, metric)
-        _note(found, column.label, change_of_values(mine, against, column.higher_is_better))
+        row.note(column.label, change_of_values(mine, _values(against), column.higher_is_better))
 
 
-def _note(found: _Found, name: str, change: Change | None) -> None:
-    if change is None:
-        found.reasons[name] = "no seed in common with its base"
-    elif math.isfinite(change.difference):
-        found.changes[name] = change
-
-
-def _metric_of(column: Column, one: Measured) -> str | None:
-    """The first of the column's metrics that has a value for every sampled seed."""
-    for name in column.metrics:
-        if _values(one, column.task, name):
-            return name
+def _records(column: Column, one: Measured) -> dict[int, Record] | None:
+    """By seed, of the first of the column's metrics that has a value; None where none has."""
+    for metric in column.metrics:
+        found = {seed: trained.records.get((column.task, metric)) for seed, trained in one.seeds.items()}
+        if scored := {seed: record for seed, record in found.items() if record is not None and record.value is not None}:
+            return scored
     return None
 
 
-def _values(one: Measured, task: str, metric: str) -> dict[int, float]:
-    found = {seed: trained.records.get((task, metric)) for seed, trained in one.seeds.items()}
-    return {seed: record.value for seed, record in found.items() if record is not None and record.value is not None}
+def _metric(records: Mapping[int, Record]) -> str:
+    return next(iter(records.values())).metric
 
 
-def _sums(one: Measured, task: str, metric: str) -> dict[int, Additive]:
-    result: dict[int, Additive] = {}
-    for seed, trained in one.seeds.items():
-        if (additive := _additive(trained, task, metric)) is not None:
-            result[seed] = additive
-    return result
+def _values(records: Mapping[int, Record]) -> dict[int, float]:
+    return {seed: record.value for seed, record in records.items() if record.value is not None}
 
 
-def _additive(trained: Trained, task: str, metric: str) -> Additive | None:
-    record = trained.records.get((task, metric))
-    return None if record is None or record.value is None else trained.sums(record)
-
-
-def verdict_of(row: Row) -> Verdict | None:
-    """By the primary endpoint; None of an arm that is compared with none."""
-    found = row.changes.get(PRIMARY.metric)
-    return None if found is None else found.verdict
+def _sums(one: Measured, records: Mapping[int, Record]) -> dict[int, Additive]:
+    found = {seed: one.seeds[seed].sums(record) for seed, record in records.items()}
+    return {seed: additive for seed, additive in found.items() if additive is not None}

@@ -11,8 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from benchmark.ablation.comparison import Row
-from benchmark.ablation.stored import Measured
+from benchmark.ablation.comparison import Measured, Row
 from medim.common.files import atomic_path, file_name
 from tasks.ablation import ENDPOINTS, PRIMARY, comparable
 
@@ -46,10 +45,9 @@ def draw_curves(measured: Sequence[Measured], path: Path) -> None:
             colour = "black" if first else colours[(index - 1) % 10]
             other = comparable(endpoint, one.first.evaluation, shown[0].first.evaluation) is not None
             title += "\n(dotted: of other tokens)" * (other and "dotted" not in title)
-            axis.plot(
-                steps, table.mean(axis=0), color=colour, label=one.arm.title, linewidth=2 if first else 1.4,
-                linestyle=":" if other else DASHES[max(0, index - 1) // 10 % 3], zorder=3 if first else 2,
-            )  # fmt: skip
+            style = {"linewidth": 2, "zorder": 3} if first else {"linewidth": 1.4, "zorder": 2}
+            dashes = ":" if other else DASHES[max(0, index - 1) // 10 % 3]
+            axis.plot(steps, table.mean(axis=0), color=colour, label=one.arm.title, linestyle=dashes, **style)
             axis.fill_between(steps, table.min(axis=0), table.max(axis=0), color=colour, alpha=0.15, linewidth=0)
         axis.set(title=title, xlabel="training steps")
         _robust(axis)
@@ -95,7 +93,7 @@ def draw_tornado(rows: Sequence[Row], path: Path) -> None:
             axis.plot([one.interval.low, one.interval.high], [height, height], color="black", linewidth=1.4, marker="|")
         beyond = max(one.difference, one.interval.high or one.difference, 0)
         axis.text(beyond + 0.02 * widest, height, f"{one.difference:+.1f}  {one.verdict}", va="center", fontsize="small")
-    axis.set_yticks(range(len(found)), [_labelled(row) for row, _ in found])
+    axis.set_yticks(range(len(found)), ["\n".join(textwrap.wrap(row.label, 38)) for row, _ in found])
     axis.set_xlim(min([*ends, 0]) - 0.05 * widest, max([*ends, 0]) + 0.35 * widest)
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set(xlabel=f"change of {PRIMARY.metric}; above 0 is worse")
@@ -103,11 +101,6 @@ def draw_tornado(rows: Sequence[Row], path: Path) -> None:
     axis.spines[["top", "right", "left"]].set_visible(False)
     axis.tick_params(left=False)
     _save(figure, path)
-
-
-def _labelled(row: Row) -> str:
-    against = "" if row.arm.base in (None, "full") else f" (to {row.arm.base})"
-    return "\n".join(textwrap.wrap(row.arm.title + against, 38))
 
 
 def _save(figure: Figure, path: Path) -> None:

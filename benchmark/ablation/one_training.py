@@ -1,7 +1,7 @@
 """One arm with one seed, in a process of its own: train, evaluate, generate; whatever is done already is not done again.
 
 The job comes as one line of JSON (`benchmark.ablation.plan.Job`) on the standard input. When that ends, the parent is gone or
-asks to stop: the training saves a checkpoint and ends.
+wants to stop: the training saves a checkpoint and ends.
 """
 
 import os
@@ -19,14 +19,15 @@ from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
 
 JOB_LOCK = ".job.lock"  # the training within has one of its own
+TASKS = ("report-generation", "image-generation", "joint-generation")  # the columns of the paper's Table 4
 
 
-def work(job: Job) -> int:
+def carry_out(job: Job) -> int:
     """Does what is missing of a job; returns the exit status (3 where single samples could not be generated).
 
     Raises:
         UserError: a mistake in recipe, data or folder, or another process at work on it.
-        KeyboardInterrupt: asked to stop; the same job continues.
+        KeyboardInterrupt: the same job continues.
     """
     dataset = load_dataset(job.data)
     missing = job.missing(dataset.fingerprint)
@@ -35,20 +36,18 @@ def work(job: Job) -> int:
     with held(job.folder, JOB_LOCK):
         cache = job.out / CACHE
         if "training" in missing:
-            from medim.training.train import train_model
+            from medim.training.train import train_model  # lazy: start-up
 
             share_tokens(job, dataset, cache)
             train_model(job.preset, dataset, job.folder, overrides=job.settings, device=job.device)
         if "evaluation" in missing:
-            from benchmark.ablation.likelihood import evaluate
+            from benchmark.ablation.likelihood import evaluate  # lazy: start-up
 
             evaluate(job.folder, dataset, job.evaluation, cache, job.device)
             job.mark("evaluation")
         if "generation" in missing:
-            from benchmark.ablation.generate import generate
-
             job.begin_generation()
-            if generate(job, dataset, job.folder / RUN, cache):
+            if generate(job, dataset, cache):
                 return WITH_FAILURES
             job.mark("generation")
     return DONE
@@ -56,15 +55,15 @@ def work(job: Job) -> int:
 
 def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
     """Tokenises what the training needs into the cache of all arms, and lets the training find it there."""
-    from medim.checkpoints import resolve
-    from medim.data.tokens.cache import tokenise_split
-    from medim.devices import chosen_device
-    from medim.tokenizers.image import ImageTokenizer
-    from medim.training.train import report_tokenizer
+    from medim.checkpoints import resolve  # lazy: start-up
+    from medim.data.tokens.cache import tokenise_split  # lazy: start-up
+    from medim.devices import chosen_device  # lazy: start-up
+    from medim.tokenizers.image import ImageTokenizer  # lazy: start-up
+    from medim.training.train import report_tokenizer  # lazy: start-up
 
     place = job.folder / CACHE
     recipe = job.recipe()
-    if place.exists() or recipe.image_tokenizer is None:  # train_model tells what is missing
+    if place.exists() or recipe.image_tokenizer is None:  # train_model says what is missing
         return
     with locked(cache / LOCK):
         images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))
@@ -76,8 +75,28 @@ def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
     place.symlink_to(os.path.relpath(cache, job.folder))
 
 
+def generate(job: Job, dataset: PairDataset, cache: Path) -> int:
+    """Runs `TASKS` under the arm's name, as for any other model; returns how many samples failed.
+
+    All arms have one sampler, the seed of their training, and one cache of anchors and of the references' features.
+    """
+    from benchmark.run.runner import run  # lazy: start-up
+    from benchmark.systems import SAMPLING, open_pipeline  # lazy: start-up
+
+    wanted = job.generation
+    assert wanted is not None
+    pipeline = open_pipeline(
+        str(job.folder), job.device, {SAMPLING + key: value for key, value in wanted.sampling.items()}, dataset
+    )
+    pipeline.name = job.arm
+    sampled = {"split": wanted.split, "limit": wanted.limit, "batch_size": wanted.batch_size, "seed": job.seed}
+    where = {"device": job.device, "cache": cache, "command": job.command or None}
+    result = run(pipeline, dataset, TASKS, job.folder / RUN, resolution=pipeline.resolution, **sampled, **where)
+    return len(result.failures)
+
+
 def main() -> int:
-    """Reads the job, works, and turns mistakes into one line and an exit status."""
+    """Reads the job, does it, and turns mistakes into one line and an exit status."""
     job = Job.from_json(sys.stdin.readline())
 
     def stop_with_parent() -> None:
@@ -88,7 +107,7 @@ def main() -> int:
     threading.Thread(target=stop_with_parent, daemon=True).start()
     print(f"# {shlex.join(train_command(job))}", flush=True)
     try:
-        return work(job)
+        return carry_out(job)
     except KeyboardInterrupt:
         print("interrupted; the same command continues", file=sys.stderr)
         return INTERRUPTED

@@ -1,31 +1,26 @@
 """What an ablation consists of: a training for each arm and seed, what is measured of it, and where it lies."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from benchmark.ablation.arms import Arm
 from medim.common.files import hash_files, hash_of, write_json
 from medim.training.folder import refuse_another, remove
 from medim.training.recipe import ModelRecipe, load_recipe
 
-TRAINING, DONE = "training.json", "done.json"
+TRAINING, EVALUATION, DONE = "training.json", "evaluation.json", "done.json"
 BEGUN = "generation begun"
 CACHE, RUN = "cache", "run"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How the likelihood of every arm is measured.
-
-    Attributes:
-        pairs: the first so many of the validation split.
-        draws: of the noise, for each pair and condition.
-        seed: of the noise, equal for all arms and seeds of training.
-    """
+    """How the likelihood of every arm is measured: on the first `pairs` of a split, with `draws` of the noise for each."""
 
     pairs: int = 256
     draws: int = 8
@@ -71,17 +66,11 @@ class Job:
         return load_recipe(ModelRecipe, self.preset, "", self.settings)
 
     def to_json(self) -> str:
-        return json.dumps(asdict(self) | {"out": str(self.out)})
+        return TypeAdapter(Job).dump_json(self).decode()
 
     @classmethod
     def from_json(cls, text: str) -> "Job":
-        values = json.loads(text)
-        generation = values["generation"]
-        return cls(**values | {
-            "out": Path(values["out"]), "settings": tuple(values["settings"]),
-            "evaluation": Evaluation(**values["evaluation"]),
-            "generation": None if generation is None else Generation(**generation),
-        })  # fmt: skip
+        return TypeAdapter(Job).validate_json(text)
 
     def trained(self, fingerprint: str) -> bool:
         """Whether the training of this recipe on this data has ended.
@@ -93,12 +82,12 @@ class Job:
         return (self.folder / TRAINING).is_file() and any(self.folder.glob("*.safetensors"))
 
     def keys(self) -> dict[str, str]:
-        """What was asked for beyond the training, by name: hashes that `DONE` holds once it is there."""
+        """What follows the training, evaluation and generation: the hashes that `DONE` holds once they are there."""
         training = hash_files(self.folder / TRAINING)
-        asked: dict[str, Any] = {"evaluation": asdict(self.evaluation)}
+        requested: dict[str, Any] = {"evaluation": asdict(self.evaluation)}
         if self.generation is not None:
-            asked["generation"] = asdict(self.generation)
-        return {name: hash_of([training, value]) for name, value in asked.items()}
+            requested["generation"] = asdict(self.generation)
+        return {name: hash_of([training, value]) for name, value in requested.items()}
 
     def missing(self, fingerprint: str) -> list[str]:
         """Which of training, evaluation and generation are still to be done."""
@@ -108,16 +97,15 @@ class Job:
         return [name for name, key in self.keys().items() if done.get(name) != key]
 
     def done(self) -> dict[str, str]:
-        """What `DONE` holds; nothing where nothing is done."""
         path = self.folder / DONE
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def mark(self, name: str) -> None:
-        """Notes that `name` is done."""
+        """Notes that evaluation or generation is done."""
         write_json(self.folder / DONE, {**self.done(), name: self.keys()[name]})
 
     def begin_generation(self) -> None:
-        """Removes samples that another sampler, another limit or an earlier training gave; begun ones are continued."""
+        """Removes the samples of another sampler, limit or training; those of an interrupted generation are continued."""
         done, key = self.done(), self.keys()["generation"]
         if done.get(BEGUN, done.get("generation", key)) != key:
             remove(self.folder, RUN)
@@ -144,30 +132,28 @@ class Plan:
 def make_plan(
     arms: Sequence[Arm],
     seeds: Sequence[int],
+    settings: Sequence[str],
     *,
     preset: str,
-    data: str,
-    out: Path,
-    tokenizer: str | None,
-    steps: int | None,
-    overrides: Sequence[str],
-    evaluation: Evaluation,
-    generation: Generation | None,
-    command: str = "",
-    device: str | None = None,
+    tokenizer: str | None = None,
+    steps: int | None = None,
+    **shared: Any,
 ) -> Plan:
-    """The trainings of arms and seeds: recipe = preset, then `overrides`, then the arm's, then the seed.
+    """The trainings of arms and seeds: recipe = preset, then `settings`, then the arm's, then the seed.
+
+    Args:
+        settings: `key=value` of the recipe, as are `tokenizer` and `steps`.
+        shared: fields of `Job` that all trainings have alike.
 
     Raises:
         UserError: a mistake in the preset or in an override; every arm changes nothing.
     """
-    shared = [*overrides, *([] if tokenizer is None else [f"image_tokenizer={tokenizer}"])]
-    shared += [] if steps is None else [f"max_steps={steps}"]
-    length = load_recipe(ModelRecipe, preset, "", shared).max_steps
+    settings = [*settings, *([] if tokenizer is None else [f"image_tokenizer={tokenizer}"])]
+    settings += [] if steps is None else [f"max_steps={steps}"]
+    length = load_recipe(ModelRecipe, preset, "", settings).max_steps
 
     def job(arm: Arm, seed: int) -> Job:
-        settings = (*shared, *arm.settings(length), f"seed={seed}")
-        return Job(arm.name, seed, preset, data, out, settings, evaluation, generation, command, device)
+        return Job(arm.name, seed, preset, settings=(*settings, *arm.settings(length), f"seed={seed}"), **shared)
 
     kept: dict[str, Arm] = {}
     left_out: dict[str, str] = {}
@@ -195,8 +181,3 @@ def train_command(job: Job) -> list[str]:
     """The command that does this training by itself."""
     settings = [part for setting in job.settings for part in ("--set", setting)]
     return ["medim-bench", "train", "model", "--preset", job.preset, "--data", job.data, "--out", str(job.folder), *settings]
-
-
-def python_command() -> list[str]:
-    """How a job is started in a process of its own; it reads the job from its standard input."""
-    return [sys.executable, "-m", "benchmark.ablation.one_training"]

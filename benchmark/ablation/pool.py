@@ -13,9 +13,10 @@ from typing import IO
 from tqdm import tqdm
 
 from benchmark import DONE, WITH_FAILURES
-from benchmark.ablation.plan import Job, python_command
+from benchmark.ablation.plan import Job
 
 LOG = "log.txt"
+COMMAND = (sys.executable, "-m", "benchmark.ablation.one_training")
 POLL_SECONDS = 0.5
 STOP_SECONDS = 600  # a checkpoint of a large model takes its time
 
@@ -40,7 +41,7 @@ class _Running:
     log: IO[str]
 
 
-def run_jobs(jobs: Sequence[Job], at_once: int, gpus: int, command: Sequence[str] | None = None) -> list[Failed]:
+def run_jobs(jobs: Sequence[Job], at_once: int, gpus: int, command: Sequence[str] = COMMAND) -> list[Failed]:
     """Does all jobs, `at_once` at a time, in order; a job that fails does not stop the others.
 
     Each process has cores / `at_once` threads (unless OMP_NUM_THREADS says another number) and, where there are GPUs, one of
@@ -61,7 +62,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int, gpus: int, command: Sequence[str
         while waiting or running:
             for slot in range(at_once):
                 if waiting and slot not in running:
-                    running[slot] = _start(waiting.pop(0), slot, at_once, gpus, command or python_command())
+                    running[slot] = _start(waiting.pop(0), slot, at_once, gpus, command)
             time.sleep(POLL_SECONDS)
             for slot, one in list(running.items()):
                 status = one.process.poll()

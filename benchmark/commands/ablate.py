@@ -23,8 +23,8 @@ def ablate(options: AblateOptions) -> int:
     """
     if options.checkpoint is not None:
         refuse_others("ablate --checkpoint", ("checkpoint", "data", "eval_pairs", "draws", "device"))
+        from benchmark.ablation.likelihood import quick_check
         from benchmark.ablation.plan import Evaluation
-        from benchmark.ablation.quick_check import quick_check
 
         quick_check(options.checkpoint, options.data, Evaluation(options.eval_pairs, options.draws), options.device)
         return 0

@@ -38,8 +38,8 @@ def pretend() -> Callable[..., None]:
 
 def _plan_in(out: Path, arms: list[str], seeds: list[int], generation: Generation | None = None, steps: int = 2) -> Plan:
     return make_plan(
-        chosen_arms(arms), seeds, preset="phantom-tiny", data="phantom", out=out, tokenizer=None, steps=steps,
-        overrides=TINY, evaluation=Evaluation(pairs=4, draws=2), generation=generation, device="cpu",
+        chosen_arms(arms), seeds, TINY, preset="phantom-tiny", data="phantom", out=out, steps=steps,
+        evaluation=Evaluation(pairs=4, draws=2), generation=generation, device="cpu",
     )  # fmt: skip
 
 

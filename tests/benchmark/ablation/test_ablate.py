@@ -7,9 +7,8 @@ from unittest.mock import Mock
 import pytest
 from click.testing import CliRunner
 
-from benchmark.ablation.ablate import PLAN_LOCK, clear
+from benchmark.ablation.ablate import PLAN_LOCK, check_inputs, clear
 from benchmark.ablation.arms import chosen_arms
-from benchmark.ablation.inputs import check_inputs
 from benchmark.ablation.one_training import JOB_LOCK
 from benchmark.ablation.plan import Evaluation, make_plan
 from benchmark.cli import main
@@ -86,7 +85,7 @@ def test_data_without_a_split_is_told_before_anything_is_trained(tmp_path):
             return 0 if split == "val" else 9
 
     jobs = make_plan(
-        chosen_arms(["full"]), [0], preset="phantom-tiny", data="half", out=tmp_path, tokenizer=None, steps=2, overrides=(),
+        chosen_arms(["full"]), [0], (), preset="phantom-tiny", data="half", out=tmp_path, steps=2,
         evaluation=Evaluation(), generation=None,
     ).jobs  # fmt: skip
     with pytest.raises(UserError, match="'half' has no pairs in split 'val'"):

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from benchmark import DONE, INTERRUPTED
-from benchmark.ablation.likelihood import measured
-from benchmark.ablation.one_training import JOB_LOCK, share_tokens, work
-from benchmark.ablation.plan import Evaluation, python_command
-from benchmark.ablation.quick_check import variants, with_config
+from benchmark.ablation.likelihood import measured, variants, with_config
+from benchmark.ablation.one_training import JOB_LOCK, carry_out, share_tokens
+from benchmark.ablation.plan import Evaluation
+from benchmark.ablation.pool import COMMAND
 from medim.common.errors import UserError
 from medim.common.locks import held
 from medim.data.tokens.cache import TokenSplit, tokenise_split
@@ -22,7 +22,7 @@ from medim.pipeline import MeDiMPipeline
 @pytest.fixture(scope="module")
 def jobs(tmp_path_factory, plan_in):
     jobs = plan_in(tmp_path_factory.mktemp("ablation"), ["no-adaln"], [0]).jobs
-    assert [work(job) for job in jobs] == [DONE, DONE]
+    assert [carry_out(job) for job in jobs] == [DONE, DONE]
     return jobs
 
 
@@ -39,7 +39,7 @@ def test_two_arms_are_measured_on_the_same_pairs_and_the_tokens_are_made_once(jo
 
 def test_what_is_done_is_not_done_again(jobs, phantom):
     before = {path: path.stat().st_mtime_ns for job in jobs for path in job.folder.glob("*.*")}
-    assert [work(job) for job in jobs] == [DONE, DONE]
+    assert [carry_out(job) for job in jobs] == [DONE, DONE]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not jobs[0].missing(phantom.fingerprint)
 
@@ -68,7 +68,7 @@ def test_a_measurement_is_repeated_to_the_digit_and_follows_its_seed(jobs, phant
 def test_a_folder_that_is_worked_on_is_left_alone(jobs, plan_in):
     job = plan_in(jobs[0].out, ["full"], [1]).jobs[0]
     with held(job.folder, JOB_LOCK), pytest.raises(UserError, match="being worked on by another process"):
-        work(job)
+        carry_out(job)
 
 
 def test_switching_a_part_changes_what_the_model_says_and_nothing_else(jobs, phantom):
@@ -94,7 +94,7 @@ def test_a_process_whose_parent_stops_saves_and_continues_to_the_same_weights(tm
     job, whole = (
         plan_in(tmp_path / name, ["full"], [0], steps=60).jobs[0] for name in ("stopped", "whole")
     )  # fmt: skip
-    process = subprocess.Popen(python_command(), stdin=subprocess.PIPE, text=True)
+    process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, text=True)
     process.stdin.write(job.to_json() + "\n")
     process.stdin.flush()
     while not (job.folder / "metrics.jsonl").exists():
@@ -103,6 +103,6 @@ def test_a_process_whose_parent_stops_saves_and_continues_to_the_same_weights(tm
     assert process.wait(120) == INTERRUPTED
     assert list(job.folder.glob("checkpoint-*"))
     assert not (job.folder / "training.json").exists()
-    assert work(job) == work(whole) == DONE
+    assert carry_out(job) == carry_out(whole) == DONE
     one, other = (MeDiMPipeline.from_pretrained(each.folder, "cpu").model.state_dict() for each in (job, whole))
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -11,7 +11,7 @@ from benchmark.ablation.arms import Arm, load_arm
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.outputs import write_report
 from benchmark.ablation.plan import Evaluation, Generation, make_plan
-from benchmark.ablation.remarks import remarks
+from benchmark.ablation.tables import remarks
 from leaderboard.build import build
 from leaderboard.record import read_records
 from medim.common.errors import UserError
@@ -63,7 +63,7 @@ def test_notes_tell_what_is_there_but_not_shown_and_what_is_not_sampled(tmp_path
     pretend(both, phantom.fingerprint, SHIFTS)
     write_report(plan_in(tmp_path, ["full"], [0], Generation(limit=2)), phantom, tmp_path)
     text = (tmp_path / "ablation.md").read_text()
-    assert "not asked for by --arms and --seeds: full seed 1, no-adaln seed 0, no-adaln seed 1." in text
+    assert "not among --arms and --seeds: full seed 1, no-adaln seed 0, no-adaln seed 1." in text
     assert "Not sampled yet: full seed 0." in text
 
 
@@ -82,10 +82,10 @@ def test_notes_tell_what_differs_beside_the_choice(tmp_path, plan_in, pretend, p
 def test_notes_tell_of_random_weights_at_the_rates_of_pretrained_ones(tmp_path, setting, told):
     random = Arm(name="random", title="random", overrides={"pretrained": False, **setting})
     plan = make_plan(
-        [load_arm("full"), random], [0], preset="mini-liquid-diffusion", data="phantom", out=tmp_path, tokenizer=None,
-        steps=2, overrides=(), evaluation=Evaluation(), generation=None,
+        [load_arm("full"), random], [0], (), preset="mini-liquid-diffusion", data="phantom", out=tmp_path,
+        steps=2, evaluation=Evaluation(), generation=None,
     )  # fmt: skip
-    rows = [Row(arm, (0,), {}, {}, {}, {}, {}, "", {"parameters": 1}) for arm in plan.arms]
+    rows = [Row(arm, (0,), {"parameters": 1}) for arm in plan.arms]
     assert any("random weights at the rates of the pretrained ones" in note for note in remarks(plan, rows, [])) == told
 
 
