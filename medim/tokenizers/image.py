@@ -17,6 +17,7 @@ from medim.common.declared import checked
 from medim.common.errors import UserError, foreign
 from medim.common.files import atomic_path, hash_of, read_mapping, write_json
 from medim.imaging.images import to_images, to_tensor
+from medim.tokenizers import taming
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
 
@@ -279,12 +280,8 @@ class ImageTokenizer:
             UserError: a file is missing, unreadable, or the files disagree.
         """
         folder = Path(folder)
-        if not (folder / DESCRIPTION).is_file():
-            from medim.tokenizers import taming  # it needs the class above
-
-            if (folder / taming.YAML).is_file():
-                read = taming.import_taming(folder / taming.YAML, folder / taming.CHECKPOINT)
-                return cls(read.model, read.resolution, read.training)
+        if not (folder / DESCRIPTION).is_file() and (folder / taming.YAML).is_file():
+            return cls(*taming.read_taming(folder))
         for name in (DESCRIPTION, CONFIG, WEIGHTS):
             if not (folder / name).is_file():
                 raise UserError(f"no image tokenizer in '{folder}': {name} is missing")

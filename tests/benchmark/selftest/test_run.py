@@ -14,6 +14,7 @@ from benchmark.selftest import run as module
 from benchmark.selftest.run import BLIND, FAIL, PASS, SKIPPED, WARN, Check, Outcome, Sheet, selftest, table
 from medim.common.errors import UserError
 from medim.data.phantom.checkers import ReportChecker
+from medim.data.phantom.worlds import default_world
 from tasks.metrics.text.java import java_problem
 
 
@@ -128,9 +129,9 @@ def test_a_checker_without_sides_fails(monkeypatch):
     monkeypatch.setattr(ReportChecker, "__call__", sideless)
     monkeypatch.setattr(selftest_reports, "COUNT", 60)
     monkeypatch.setattr("tasks.metrics.text.java.java_problem", lambda: "hidden")
-    dataset = selftest_reports.load_dataset("phantom:resolution=32")
+    dataset = default_world(32)
     cases = selftest_reports.cases_of(dataset, "test", 32, 60)
-    sheets = list(selftest_reports._false_reports(cases, selftest_reports.Context.for_dataset(dataset)))
+    sheets = list(selftest_reports._false_reports(dataset, cases, selftest_reports.Context.for_dataset(dataset)))
     assert found(sheets[1].checks, "left and right", "macro finding F1").verdict == FAIL
 
 
