@@ -20,7 +20,6 @@ from medim.common.files import file_name, read_text, write_bytes, write_text
 
 SAMPLES_PER_MODEL = 24
 SAMPLES_PER_ANCHOR = 6
-GENERATES_REPORTS = ("report-generation", "joint-generation", "long-form")
 LISTING = "files.txt"  # beside the plots: the names that the build wrote, so that the next one removes no other
 PAGE_BYTES = 25_000_000
 PICTURE_BYTES = 16_000_000  # of the page, for samples; the rest is plots and text
@@ -74,7 +73,7 @@ def build(
     collection = collect(runs)
     every = [*collection.records, *reported]
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
-    ranked = boards(collection.records, fingerprints, comparisons)
+    ranked = boards(collection.records, fingerprints, comparisons, collection.cards)
     room = _room(ranked, reported, collection.runs)
     views = [(board, _views(board, collection.runs)) for board in ranked]
     room -= sum(len(plot.png) * 4 // 3 for _, tables in views for view in tables for plot in view.plots)
@@ -112,7 +111,7 @@ def check_size(runs: Sequence[str | Path], reported: Sequence[Record] | None = N
     collection = collect(runs)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
     reported = reported_records() if reported is None else list(reported)
-    _room(boards(collection.records, fingerprints), reported, collection.runs)
+    _room(boards(collection.records, fingerprints, cards=collection.cards), reported, collection.runs)
 
 
 def _room(ranked: Sequence[Board], reported: Sequence[Record], runs: Mapping[str, Run]) -> int:
@@ -175,7 +174,7 @@ def _lengths(table: Table, runs: Mapping[str, Run], title: str, name: str) -> Pl
     """Lengths of generated reports against those of the references, where a task generates reports."""
     found: dict[str, Lengths] = {}
     models = {row.label: row for row in table.rows if row.kind == "measured"}
-    for label, row in models.items() if table.task in GENERATES_REPORTS else ():
+    for label, row in models.items() if "report" in table.card.needs else ():
         run = runs[row.first.run]
         samples = _with_report(run, table.task, file_name(row.first.model))
         lengths = _by_domain(samples)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from leaderboard.cards import TaskCard
 from leaderboard.record import Record, read_records
 from medim.common.declared import checked
 from medim.common.errors import UserError
@@ -28,6 +29,7 @@ class Manifest(BaseModel):
         terms: licence or data-use terms of the data.
         withhold_samples: images and reports must not be shown.
         settings: sampler settings and limits of the run.
+        cards: what the page says of a task, by its name.
         n, failures: how many cases the run had, where it says so, and how many samples failed.
     """
 
@@ -50,6 +52,7 @@ class Manifest(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     n: int | None = Field(default=None, ge=0)
     failures: int = Field(default=0, ge=0)
+    cards: dict[str, TaskCard] = Field(default_factory=dict)
 
 
 # What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow.
@@ -91,6 +94,11 @@ class Collection:
     records: list[Record]
     runs: dict[str, Run]
 
+    @property
+    def cards(self) -> dict[str, TaskCard]:
+        """The cards of tasks that the manifests state, the first run's where several do."""
+        return {task: card for run in reversed(self.runs.values()) for task, card in run.manifest.cards.items()}
+
 
 def collect(folders: Sequence[str | Path]) -> Collection:
     """Reads run folders (each with `manifest.json` and `records.jsonl`) and merges their records.
@@ -123,7 +131,8 @@ def _joined(run: Run, folder: Path, manifest: Manifest) -> Run:
             f"{run.folders[0]}/manifest.json: two runs under one id; leave one of them out"
         )
     tasks = list(dict.fromkeys([*run.manifest.tasks, *manifest.tasks]))
-    return Run(run.manifest.model_copy(update={"tasks": tasks}), tuple(dict.fromkeys([*run.folders, folder])))
+    cards = manifest.cards | run.manifest.cards
+    return Run(run.manifest.model_copy(update={"tasks": tasks, "cards": cards}), tuple(dict.fromkeys([*run.folders, folder])))
 
 
 def run_folders(path: str | Path) -> list[Path]:

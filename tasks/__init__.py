@@ -1,40 +1,67 @@
-"""Tasks of the benchmark: what a system is asked for, and how its answer is scored.
+"""Tasks of the benchmark, found by name: built in, or registered by another package."""
 
-`TASKS` maps a task's name to the task. It is built at its first use: scoring needs the extra `scoring`,
-the protocols of this package do not.
-"""
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
-from typing import TYPE_CHECKING, Any
+from medim.common.errors import foreign, unknown
 
 if TYPE_CHECKING:
     from tasks.task import Task
 
-    TASKS: dict[str, Task]
+ENTRY_POINTS = "medim.tasks"
+BUILT_IN = {
+    "image-generation": "tasks.generation.image:ImageGeneration",
+    "report-generation": "tasks.generation.report:ReportGeneration",
+    "joint-generation": "tasks.generation.joint.task:JointGeneration",
+    "likelihood": "tasks.likelihood.task:Likelihood",
+    "memorisation": "tasks.memorisation.task:Memorisation",
+    "long-form": "tasks.generation.long_form.task:LongForm",
+    "fine-detail": "tasks.fine_detail.task:FineDetail",
+    "editing": "tasks.editing.task:Editing",
+    "editing-removal": "tasks.editing.task:EditingRemoval",
+    "inpainting": "tasks.editing.task:Inpainting",
+}
 
 
-def __getattr__(name: str) -> Any:
-    if name != "TASKS":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tasks.editing.task import EDITING, INPAINTING, REMOVAL
-    from tasks.fine_detail.task import FineDetail
-    from tasks.image_generation import ImageGeneration
-    from tasks.joint.task import JointGeneration
-    from tasks.likelihood.task import Likelihood
-    from tasks.long_form.task import LongForm
-    from tasks.memorisation.task import Memorisation
-    from tasks.report_generation import ReportGeneration
+def task_names() -> list[str]:
+    """Returns the names of all tasks, those of other packages last; imports none of them."""
+    return [*BUILT_IN, *sorted(_registered())]
 
-    edits = (EDITING, REMOVAL, INPAINTING)
-    every = (
-        ImageGeneration(),
-        ReportGeneration(),
-        JointGeneration(),
-        Likelihood(),
-        Memorisation(),
-        LongForm(),
-        FineDetail(),
-        *edits,
-    )
-    tasks = {task.name: task for task in every}
-    globals()["TASKS"] = tasks
-    return tasks
+
+@cache
+def task_named(name: str) -> "Task":
+    """Returns the task of this name.
+
+    Raises:
+        UserError: an unknown name (the nearest is named), or a package's task that is none.
+    """
+    if name in BUILT_IN:
+        module, _, attribute = BUILT_IN[name].partition(":")
+        return getattr(import_module(module), attribute)()
+    entry = _registered().get(name)
+    if entry is None:
+        raise unknown("task", name, task_names())
+    from tasks.task import Task  # lazy: start-up
+
+    with foreign(f"task '{name}' ({entry.value})"):
+        task = entry.load()()
+        if not isinstance(task, Task) or task.name != name:
+            raise TypeError(f"gave {task!r}, which is no tasks.task.Task of this name")
+    return task
+
+
+def all_tasks() -> dict[str, "Task"]:
+    """Returns every task by name, in their order."""
+    return {task.name: task for task in sorted(map(task_named, task_names()), key=lambda task: (task.order, task.name))}
+
+
+def task_version(name: str) -> str | None:
+    """Returns what scores of another package's task depend on beside this code; None for a built-in task."""
+    entry = _registered().get(name)
+    return entry and f"{entry.value} {entry.dist.version if entry.dist is not None else ''}"
+
+
+def _registered() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=ENTRY_POINTS) if entry.name not in BUILT_IN}

@@ -207,12 +207,31 @@ class Edits(Protocol):
         """Whether a region may be None."""
 
 
+class Request(Protocol):
+    """What a system is told of a task (`tasks.task.Task`).
+
+    Attributes:
+        name: as on the command line.
+        needs: the modalities that an answer must have.
+        prompted: each sample answers its own case.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs(self) -> Sequence[str]: ...
+
+    @property
+    def prompted(self) -> bool: ...
+
+
 @runtime_checkable
 class Limited(Protocol):
     """A system that cannot do every task."""
 
-    def cannot(self, task: str) -> str | None:
-        """Why it cannot do the task of this name, in one line; None where it can."""
+    def cannot(self, task: Request) -> str | None:
+        """Why it cannot do this task, in one line; None where it can."""
 
 
 @runtime_checkable
@@ -232,7 +251,7 @@ class Answered(Protocol):
     def settings(self) -> dict[str, Any]:
         """JSON-able; they enter the signature."""
 
-    def answers(self, task: str, cases: Sequence[str], known: Collection[str]) -> "Answers":
+    def answers(self, task: Request, cases: Sequence[str], known: Collection[str]) -> "Answers":
         """What it has for these cases.
 
         Args:

@@ -1,41 +1,21 @@
-"""What a task is: it generates with a system, scores what was given, and may ask more, or show more, than others."""
+"""A task: what a system is asked for, how its answers are scored, and all that is true of the task by name."""
 
-from collections.abc import Mapping, Sequence
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Self, TypeVar
 
 from PIL import Image
 
-from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
+from medim.canvas import Modality
+from medim.common.errors import UserError
+from medim.data.dataset import PairDataset
+from tasks.protocols import Accounts, Answered, Case, Generator, Prediction, Reconstructs
+from tasks.scoring.context import Context
 from tasks.scoring.scores import Score
 
-if TYPE_CHECKING:
-    from medim.data.dataset import PairDataset
-    from tasks.scoring.context import Context
-
-
-@runtime_checkable
-class Selective(Protocol):
-    """A task that asks of a system what not every `Generator` offers."""
-
-    def refuses(self, generator: Generator | Answered) -> str | None:
-        """Why this system cannot be asked, in one line; None where it can."""
-
-
-@runtime_checkable
-class Particular(Protocol):
-    """A task that asks of a data set what not every one offers."""
-
-    def refuses_data(self, dataset: "PairDataset") -> str | None:
-        """Why this data set cannot be asked, in one line; None where it can."""
-
-
-@runtime_checkable
-class Prepared(Protocol):
-    """A task that has to know all cases, and what else the data set holds, before it asks for the first."""
-
-    def prepared(self, cases: Sequence[Case], dataset: "PairDataset") -> "Task":
-        """The task, for these cases of this data set."""
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
@@ -43,7 +23,7 @@ class Anchor:
     """A trivial or ideal system that gives a table its scale.
 
     Attributes:
-        name: real | reconstruction | shuffled | constant.
+        name: real | reconstruction | shuffled | constant | nearest neighbour | training copy.
         predictions: one per case, in the cases' order.
         population: cases whose images the distribution metrics take, where the predictions' own images are the reference set.
     """
@@ -51,33 +31,6 @@ class Anchor:
     name: str
     predictions: list[Prediction]
     population: list[Case] | None = None
-
-
-class Task(Protocol):
-    """Generates with a system and scores what it gave.
-
-    Attributes:
-        name: image-generation | report-generation | joint-generation.
-    """
-
-    name: str
-
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """Predictions for one batch of cases, in their order; `seeds` has one entry per case."""
-
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
-        """The anchor systems of these cases; `train` holds cases of other patients."""
-
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: "Context",
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores, and per-sample scores (one dict per case, in the cases' order)."""
 
 
 @dataclass(frozen=True)
@@ -91,12 +44,12 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Exhibition:
-    """What a task has to show beside its scores.
+    """What a task shows of single samples beside its scores.
 
     Attributes:
         title: what the pairings are; the lines after the first explain it.
         pairings: the most telling first.
-        samples: JSON-able, one dict per sample: what a number cannot say, such as the id of the nearest training pair.
+        samples: JSON-able, one dict per sample, such as the id of the nearest training pair.
     """
 
     title: tuple[str, ...]
@@ -104,19 +57,106 @@ class Exhibition:
     samples: list[dict[str, Any]]
 
 
-@runtime_checkable
-class Exhibits(Protocol):
-    """A task whose scores need looking at."""
+class Task(ABC):
+    """Generates with a system and scores what it gave.
 
-    def score_and_exhibit(
-        self, cases: Sequence[Case], predictions: Sequence[Prediction], context: "Context"
-    ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
-        """`Task.score`, and what there is to show."""
+    A subclass states the class attributes and overrides the defaults that do not hold for it. A package registers its class
+    as an entry point of the group `medim.tasks`; it is built without arguments.
+
+    Attributes:
+        name: as on the command line, in records and in folders.
+        title, intro: heading and first sentence of its table.
+        needs: the modalities that a prediction must have to answer a case; empty where either will do.
+        prompted: each sample answers its own case. Where not, a prediction bears a case's id only to be counted.
+        headline_metrics: columns of the printed table, the primary metric first; without any, the first that there are.
+        order: place among the tasks, ascending.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    intro: ClassVar[str] = ""
+    needs: ClassVar[tuple[Modality, ...]] = ()
+    prompted: ClassVar[bool] = True
+    headline_metrics: ClassVar[tuple[str, ...]] = ()
+    order: ClassVar[int] = 1000
+
+    def card(self) -> dict[str, Any]:
+        """What a manifest says of the task, JSON-able."""
+        return {
+            "title": self.title,
+            "intro": self.intro,
+            "needs": list(self.needs),
+            "prompted": self.prompted,
+            "headline_metrics": list(self.headline_metrics),
+            "order": self.order,
+        }
+
+    def refuses(self, generator: Generator | Answered) -> str | None:
+        """Returns why this system cannot do the task, in one line; None where it can."""
+        return None
+
+    def refuses_data(self, dataset: PairDataset) -> str | None:
+        """Returns why this data set cannot serve the task, in one line; None where it can."""
+        return None
+
+    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> Self:
+        """Returns the task with what it needs to know of all cases, and of the data set, before the first batch."""
+        return self
+
+    @abstractmethod
+    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+        """Returns predictions for one batch of cases, in their order; `seeds` has one entry per case."""
+
+    def anchors(
+        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
+    ) -> list[Anchor]:
+        """Returns the anchor systems of these cases; `train` holds cases of other patients."""
+        return []
+
+    @abstractmethod
+    def score(
+        self,
+        cases: Sequence[Case],
+        predictions: Sequence[Prediction],
+        context: Context,
+        population: Sequence[Case] | None = None,
+    ) -> tuple[list[Score], list[dict[str, float]]]:
+        """Returns scores, and per-sample scores (one dict per case, in the cases' order).
+
+        Args:
+            population: see `Anchor`; tasks without distribution metrics ignore it.
+        """
+
+    def exhibit(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> Exhibition | None:
+        """Returns single samples to look at, after `score` of the same predictions."""
+        return None
+
+    def pictures(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> Mapping[str, bytes]:
+        """Returns pictures or tables of all samples together: contents by file name, written beside the system's samples."""
+        return {}
 
 
-@runtime_checkable
-class Depicts(Protocol):
-    """A task that has pictures or tables of all its samples together."""
+def timed_batch(
+    generate: Callable[[], Sequence[Output]], name: str, what: str, count: int, system: object = None
+) -> tuple[Sequence[Output], dict[str, float]]:
+    """Returns the outputs of one batch, and the cost of each: its share of the batch's wall time in seconds.
 
-    def depicted(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: "Context") -> Mapping[str, bytes]:
-        """Contents by file name, to be written beside the system's samples."""
+    Args:
+        system: what generated; where it `Accounts` for its calls, its costs are added.
+
+    Raises:
+        UserError: another number of outputs than `count`.
+    """
+    start = time.perf_counter()
+    outputs = generate()
+    seconds = time.perf_counter() - start
+    if len(outputs) != count:
+        raise UserError(f"generator '{name}' gave {len(outputs)} {what} for {count} cases")
+    counted = dict(system.cost()) if isinstance(system, Accounts) else {}
+    return outputs, {"seconds": seconds / count, **counted}
+
+
+def check_seeds(cases: Sequence[object], seeds: Sequence[int]) -> None:
+    """Raises ValueError unless there is one seed per case."""
+    if len(cases) != len(seeds) or not cases:
+        raise ValueError(f"{len(cases)} cases but {len(seeds)} seeds")

@@ -18,7 +18,6 @@ from benchmark.ablation.plan import DONE as KEYS
 from benchmark.ablation.pool import LOG, Failed, run_jobs
 from benchmark.results.provenance import command_line
 from benchmark.run.generation import FAILURES
-from benchmark.run.runner import known_tasks
 from benchmark.systems import SAMPLING, checkers_that_steer
 from medim.backbones.causal_lm import load_tokenizer
 from medim.checkpoints import resolve
@@ -33,6 +32,7 @@ from medim.training.as_causal_lm import check_image_ids
 from medim.training.folder import clear_training, remove
 from medim.training.recipe import ModelRecipe, load_recipe
 from medim.training.train import backbone_config, check_backbone
+from tasks import task_named
 
 INPUTS = ("pretrained", "layers", "replaced_by", "backbone_image_offset", "image_tokenizer", "report_vocabulary", "lora_rank")
 """Fields of a recipe that decide, beside the backbone, what a training reads."""
@@ -158,7 +158,7 @@ def check_inputs(jobs: Sequence[Job], dataset: PairDataset) -> None:
             if not dataset.size(split):
                 raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}', which an ablation needs")
         if job.generation is not None:
-            known_tasks()  # which need an extra
+            task_named("report-generation")  # which needs an extra
     problems: dict[tuple[object, ...], str] = {}
     arms: dict[str, list[str]] = {}
     for arm, recipe in {job.arm: job.recipe() for job in jobs}.items():

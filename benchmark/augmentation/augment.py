@@ -23,6 +23,7 @@ from leaderboard.record import write_records
 from medim.common.errors import UserError
 from medim.common.files import hash_of, write_json
 from medim.data import loading
+from tasks import task_named
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparison import compare
 from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings
@@ -157,7 +158,7 @@ def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[A
     for arm in arms:
         counts = needed([arm], real)
         task = "joint-generation" if counts["synthetic"] else "report-generation" if arm.kind == PSEUDO else None
-        why = generator.cannot(task) if task is not None and isinstance(generator, Limited) else None
+        why = generator.cannot(task_named(task)) if task is not None and isinstance(generator, Limited) else None
         if counts["further"] > further:
             why = f"{counts['further']} further real pairs are needed and the training split has {further}"
         if why is None:

@@ -5,13 +5,9 @@ import click
 from benchmark.options import PROTOCOLS, with_options
 from benchmark.run.options import RunOptions
 from medim.common.errors import UserError, unknown
+from tasks import task_names
 
-BUILT = (
-    "image-generation", "report-generation", "joint-generation", "likelihood", "memorisation", "editing", "editing-removal",
-    "inpainting", "long-form", "fine-detail",
-)  # fmt: skip
 ALONE = "augmentation"  # it trains models of its own, and is no part of "all"
-TASKS = (*BUILT, ALONE, "all")
 
 
 @click.command(short_help="Generate, score and rank a model on tasks.")
@@ -44,9 +40,10 @@ def run(options: RunOptions) -> int:
     baseline:shuffled           image and report of two training cases
     baseline:constant           one training pair for everything
     """
+    known = [*task_names(), ALONE, "all"]
     for task in options.tasks:
-        if task not in TASKS:
-            raise unknown("task", task, TASKS)
+        if task not in known:
+            raise unknown("task", task, known)
     if ALONE in options.tasks or (options.preset, options.regime, options.downstream) != (None, None, None):
         return _augmentation(options)
     from benchmark.run.execute import execute_run

@@ -23,6 +23,7 @@ from medim.common.errors import UserError
 from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
+from tasks import task_named
 from tasks.cases import has_images, own_resolution
 from tasks.metrics.image.memorisation import ALPHA
 from tasks.protocols import Generator, Limited, Scorable
@@ -107,7 +108,7 @@ def _source(
     assert data is not None
     if not isinstance(model, Generator):
         raise UserError(f"--model {options.model} holds predictions, and generates none")
-    if isinstance(model, Limited) and (why := model.cannot("joint-generation")) is not None:
+    if isinstance(model, Limited) and (why := model.cannot(task_named("joint-generation"))) is not None:
         raise UserError(f"--model {options.model} cannot generate pairs: {why}")
     if options.twins:
         images, _ = steering_checkers(data)

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmark.results.statistics_store import SIGNATURE
 from benchmark.run.choosing import reason_against
-from benchmark.run.runner import known_tasks, run
+from benchmark.run.runner import run
 from benchmark.run.scoring import RECONSTRUCTION
 from leaderboard.record import Record, read_records
 from leaderboard.store import Manifest, read_manifest
@@ -17,6 +17,7 @@ from medim.common.errors import UserError
 from medim.common.files import file_name
 from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
+from tasks import task_named, task_names
 from tasks.adapters.predictions import PredictionFolder
 
 RECORDS, MANIFEST = "records.jsonl", "manifest.json"
@@ -106,7 +107,7 @@ def _scored(
     source = given or folder / "samples" / task / file_name(manifest.model)
     if not source.is_dir():
         return f"no predictions in '{source}'"
-    if task not in known_tasks():
+    if task not in task_names():
         return "no task of this program"
     system = PredictionFolder(source, manifest.model)
     told: dict[str, Any] = manifest.model_dump()
@@ -115,7 +116,7 @@ def _scored(
             f"{folder / MANIFEST}: field 'model_fingerprint': '{manifest.model_fingerprint}', but the predictions in '{given}' "
             f"are '{system.fingerprint}': not those that were scored"
         )
-    reason = reason_against(known_tasks()[task], system, dataset)
+    reason = reason_against(task_named(task), system, dataset)
     if reason is not None:
         return reason
     options = {name: told[name] for name in ("limit", "seed", "protocol", "features") if told.get(name) is not None}

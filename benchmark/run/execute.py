@@ -17,6 +17,7 @@ from medim.common.files import file_name
 from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
+from tasks import task_named
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import own_resolution
 from tasks.protocols import Generator
@@ -121,7 +122,8 @@ def _resolution(suite: Suite, system: Generator, dataset: PairDataset) -> int | 
 
 def _told(result: RunResult, dataset: PairDataset, out: Path) -> int:
     """Prints what a run found; returns the exit status."""
-    click.echo(f"\n{summary(result.records)}\n")
+    headlines = {name: task_named(name).headline_metrics for name in {record.task for record in result.records}}
+    click.echo(f"\n{summary(result.records, headlines)}\n")
     if dataset.synthetic:
         click.echo(f"{dataset.name} is synthetic: these numbers prove the software, not a model's clinical worth.")
     click.echo(f"page: {result.page}")

@@ -24,9 +24,10 @@ from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of, write_json
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
+from tasks import task_named, task_names
 from tasks.cases import SplitIds, cases_of
 from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Reconstructs
-from tasks.task import Prepared, Task
+from tasks.task import Task
 
 RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
 ANCHORS = ("real", "reconstruction", "training copy", "shuffled", "constant", REFERENCES)  # folders beside the model's own
@@ -59,13 +60,6 @@ def system_name(model: Generator | Answered) -> str:
     if name in ANCHORS:
         raise UserError(f"a model cannot be named '{name}': every table has a row of that name")
     return name
-
-
-def known_tasks() -> Mapping[str, Task]:
-    """The registry of tasks, imported when it is needed: the tasks need the extra `scoring`."""
-    from tasks import TASKS
-
-    return TASKS
 
 
 def run(
@@ -114,7 +108,7 @@ def run(
             data, or an `out` of another configuration.
     """
     check_generator(model, f"a model of type {type(model).__name__}")
-    chosen, skipped = choose(tasks, known_tasks(), model, dataset)
+    chosen, skipped = choose(tasks, model, dataset)
     system = system_name(model)
     features = tuple(dict.fromkeys(features))
     check_features(features)
@@ -154,7 +148,8 @@ def run(
             out / MANIFEST,
             {
                 **identity, **begun, "terms": terms, "withhold_samples": not shows,
-                "tasks": list(results), "n": len(cases), "failures": len(failures), "versions": versions(),
+                "tasks": list(results), "cards": {name: task_named(name).card() for name in results},
+                "n": len(cases), "failures": len(failures), "versions": versions(),
             },
         )  # fmt: skip
         write_failures(out / FAILURES, failures)
@@ -166,7 +161,7 @@ def _answers(model: Generator | Answered, chosen: Sequence[Task], data: Data) ->
     if not isinstance(model, Answered):
         return {}
     known = SplitIds(data.dataset, data.split, data.ids)
-    return {task.name: model.answers(task.name, data.ids, known) for task in chosen}
+    return {task.name: model.answers(task, data.ids, known) for task in chosen}
 
 
 def _results(
@@ -191,18 +186,19 @@ def _results(
             copy_missing(store, answers[task.name], task=task.name, system=system, batch_size=batch_size)
         else:
             store = PredictionStore(folder, commit=scoring.commit)
-            asked = task.prepared(scoring.data.cases, scoring.data.dataset) if isinstance(task, Prepared) else task
+            prepared = task.prepared(scoring.data.cases, scoring.data.dataset)
             failures += generate_missing(
-                store, scoring.data.cases, partial(asked.generate, model), task=task.name, system=system,
+                store, scoring.data.cases, partial(prepared.generate, model), task=task.name, system=system,
                 seed=scoring.data.seed, batch_size=batch_size,
             )  # fmt: skip
         results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]
-    for name in known_tasks():
+    for name in task_names():
         if name not in results:
             measured, anchors = scoring.model_if_done(name, system), scoring.anchors_if_done(name, tokenizer)
             if measured is not None and anchors is not None:
                 results[name] = [measured, *anchors]
-    return {name: results[name] for name in known_tasks() if name in results}, failures
+    in_order = sorted(results, key=lambda name: (task_named(name).order, name))
+    return {name: results[name] for name in in_order}, failures
 
 
 def _record(identity: dict[str, Any], protocol: str, scored: Scored, score: dict[str, Any]) -> Record:

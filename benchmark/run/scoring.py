@@ -17,13 +17,13 @@ from benchmark.run.exhibits import lacks_sheet, write_exhibition
 from benchmark.run.predictions import PredictionStore
 from benchmark.run.samples import ANCHOR_IMAGES, SAMPLES, write_samples
 from medim.common.files import atomic_path, file_name, hash_of
+from tasks import task_version
 from tasks.cases import has_images
 from tasks.protocols import Case, Prediction, Reconstructs
 from tasks.scoring.extensions import extra_scores
 from tasks.scoring.scores import FAILED, Score
-from tasks.task import Anchor, Depicts, Exhibits, Task
+from tasks.task import Anchor, Task
 
-UNPAIRED = ("joint-generation", "memorisation")  # unprompted samples answer no case
 RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
 
 
@@ -66,7 +66,7 @@ class Scoring:
 
     def model(self, task: Task, system: str, store: PredictionStore) -> Scored:
         """The model's scores over all its predictions; what it failed to give counts as missing."""
-        inputs = {**self.data.inputs, "predictions": store.fingerprint(self.data.ids)}
+        inputs = self._inputs(task.name, store)
         done = self._done(task.name, system, inputs, anchor=False)
         if done is not None and not done.failed:
             return done
@@ -76,7 +76,7 @@ class Scoring:
     def model_if_done(self, task: str, system: str) -> Scored | None:
         """The model's scores from an earlier command, where they still hold."""
         store = PredictionStore(self.folder(task, system))
-        return self._done(task, system, {**self.data.inputs, "predictions": store.fingerprint(self.data.ids)}, anchor=False)
+        return self._done(task, system, self._inputs(task, store), anchor=False)
 
     def anchors(self, task: Task, reconstructs: Reconstructs | None, tokenizer: str | None) -> list[Scored]:
         """The anchors' scores; `tokenizer` is the fingerprint of what `reconstructs`.
@@ -99,11 +99,20 @@ class Scoring:
         shared, own = (self._bundle_if_done(task, tokenizer, own) for own in (False, True))
         return None if shared is None or own is None else _in_order(shared, own)
 
-    def _anchor_inputs(self, tokenizer: str | None, own: bool) -> dict[str, Any]:
-        return {**self.data.inputs, "tokenizer": tokenizer if own else None, "train": TRAIN_PER_CASE}
+    def _inputs(self, task: str, store: PredictionStore | None = None) -> dict[str, Any]:
+        """What scores of a task depend on."""
+        version, inputs = task_version(task), dict(self.data.inputs)
+        if version is not None:
+            inputs["task"] = version
+        if store is not None:
+            inputs["predictions"] = store.fingerprint(self.data.ids)
+        return inputs
+
+    def _anchor_inputs(self, task: str, tokenizer: str | None, own: bool) -> dict[str, Any]:
+        return {**self._inputs(task), "tokenizer": tokenizer if own else None, "train": TRAIN_PER_CASE}
 
     def _bundle_if_done(self, task: str, tokenizer: str | None, own: bool) -> list[Scored] | None:
-        inputs = self._anchor_inputs(tokenizer, own)
+        inputs = self._anchor_inputs(task, tokenizer, own)
         names = self.artifacts.get(_bundle(task, own), inputs)
         found = [self._done(task, name, inputs, anchor=True) for name in names or []]
         return None if names is None or None in found else [scored for scored in found if scored is not None]
@@ -113,7 +122,7 @@ class Scoring:
         done = self._bundle_if_done(task, tokenizer, own)
         if done is not None or self.data.cache is None:
             return done
-        inputs = self._anchor_inputs(tokenizer, own)
+        inputs = self._anchor_inputs(task, tokenizer, own)
         values = self.data.cache.take(_entry(task, own, inputs), self.artifacts.out)
         if values is None:
             return None
@@ -123,7 +132,7 @@ class Scoring:
         return self._bundle_if_done(task, tokenizer, own)
 
     def _scored_bundle(self, task: Task, tokenizer: str | None, own: bool, anchors: Sequence[Anchor]) -> list[Scored]:
-        inputs = self._anchor_inputs(tokenizer, own)
+        inputs = self._anchor_inputs(task.name, tokenizer, own)
         scored = []
         for anchor in anchors:
             done = self._done(task.name, anchor.name, inputs, anchor=True)  # a killed command had come so far
@@ -175,24 +184,20 @@ class Scoring:
         anchor: bool,
     ) -> Scored:
         click.echo(f"{task.name}: scoring {system}", err=True)
-        exhibition = None
-        if isinstance(task, Exhibits):
-            scores, samples, exhibition = task.score_and_exhibit(self.data.cases, predictions, self.data.context)
-        else:
-            scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
+        scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
         scores = [*scores, *extra_scores(task.name, self.data.cases, predictions, self.data.context, scores)]
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
         write_samples(
             self.folder(task.name, system), self.data.cases, predictions, finite,
-            paired=task.name not in UNPAIRED, images=self._images_kept(anchor),
-            domains=self.data.read_domains([one.report for one in predictions]) if task.name in UNPAIRED else None,
+            paired=task.prompted, images=self._images_kept(anchor),
+            domains=None if task.prompted else self.data.read_domains([one.report for one in predictions]),
         )  # fmt: skip
+        exhibition = task.exhibit(self.data.cases, predictions, self.data.context)
         if exhibition is not None:
             write_exhibition(self.folder(task.name, system), exhibition, self.data.shows)
-        if isinstance(task, Depicts):
-            for name, content in task.depicted(self.data.cases, predictions, self.data.context).items():
-                with atomic_path(self.folder(task.name, system) / name) as temporary:
-                    temporary.write_bytes(content)
+        for name, content in task.pictures(self.data.cases, predictions, self.data.context).items():
+            with atomic_path(self.folder(task.name, system) / name) as temporary:
+                temporary.write_bytes(content)
         kept = write_statistics(self.artifacts.out, self.data.cases, scores, self.data.seed, system, task.name)
         value: dict[str, Any] = {
             "scores": [plain_score(score, kept.get(score.metric)) for score in scores], "command": self.command,

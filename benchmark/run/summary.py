@@ -1,59 +1,26 @@
 """The table a run ends with: the model among its anchors, by the main metrics of each task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from leaderboard.record import Record
 
-# Columns of the printed table; the page has all of them. A metric that is absent makes no column.
-MAIN = {
-    "image-generation": ("macro finding F1", "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)", "FID"),
-    "report-generation": ("macro finding F1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
-    "memorisation": (
-        "flagged images",
-        "flagged images expected of unseen ones",
-        "authenticity (EfficientNet-Lite0)",
-        "flagged reports",
-        "verbatim reports",
-        "planted copies found",
-    ),
-    "joint-generation": (
-        "joint agreement",
-        "anchored joint agreement",
-        "max prevalence error",
-        "max domain share error",
-        "anchored retrieval R@10 (image to report)",
-        "distinct reports",
-    ),
-    "likelihood": (
-        "nats per pair (joint)",
-        "report nats per token (report|image)",
-        "report nats per token (unigram code)",
-        "report bits per byte (report|image)",
-        "image bits per token (image|report)",
-        "own image preferred",
-    ),
-}
-MAIN |= dict.fromkeys(
-    ("editing", "editing-removal", "inpainting"),
-    (
-        "edit hit rate",
-        "other findings kept",
-        "hit and others kept",
-        "tokens changed outside the region",
-        "share of tokens redrawn",
-    ),
-)
-MOST = 6  # columns
+MOST = 6  # columns where a task names none
 
 
-def summary(records: Sequence[Record]) -> str:
-    """The records as one plain-text table per task: rows are systems, the model first."""
-    return "\n\n".join(_table(task, [r for r in records if r.task == task]) for task in dict.fromkeys(r.task for r in records))
+def summary(records: Sequence[Record], headlines: Mapping[str, Sequence[str]]) -> str:
+    """Returns one plain-text table per task: rows are systems, the model first.
+
+    Args:
+        headlines: the columns by task; of a task without any, the first that there are.
+    """
+    tasks = dict.fromkeys(record.task for record in records)
+    return "\n\n".join(_table(task, [r for r in records if r.task == task], headlines.get(task, ())) for task in tasks)
 
 
-def _table(task: str, records: Sequence[Record]) -> str:
+def _table(task: str, records: Sequence[Record], headline: Sequence[str]) -> str:
     present = list(dict.fromkeys(record.metric for record in records))
-    metrics = [metric for name in MAIN.get(task, ()) if (metric := _named(name, present)) is not None] or present[:MOST]
+    named = [_named(name, present) for name in headline]
+    metrics = [metric for metric in named if metric is not None] or present[:MOST]
     systems = list(dict.fromkeys((record.model, record.kind) for record in records))
     cells = {(record.model, record.metric): _cell(record) for record in records}
     rows = [[task, *(f"{metric}{_arrow(metric, records)}" for metric in metrics)]]

@@ -22,8 +22,8 @@ from medim.perception.array import image_key
 from medim.sampling.editing.completion import Completion
 from tasks.cases import cases_of
 from tasks.editing.reports import Rewriter
-from tasks.generating import timed_batch
 from tasks.protocols import Case, Prediction
+from tasks.task import timed_batch
 
 BEFORE = "before"
 

@@ -21,8 +21,8 @@ from medim.common.files import write_text
 from medim.data import loading
 from medim.pipeline import MeDiMPipeline
 from tasks.cases import cases_of
-from tasks.generating import timed_batch
 from tasks.protocols import Prediction
+from tasks.task import timed_batch
 
 SHEET = "contact_sheet.png"
 

@@ -15,7 +15,7 @@ from medim.data.dataset import PairDataset
 from medim.data.phantom.worlds import default_world
 from medim.imaging.images import read_image, to_images, to_tensor
 from tasks.cases import cases_of
-from tasks.image_generation import ImageGeneration
+from tasks.generation.image import ImageGeneration
 from tasks.metrics.image.extrapolation import frechet_infinity
 from tasks.metrics.image.frechet import Moments, frechet_distance
 from tasks.metrics.image.kernel import kernel_distance

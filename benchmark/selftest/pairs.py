@@ -9,7 +9,7 @@ from benchmark.selftest.run import Sheet
 from medim.data.loading import load_dataset
 from medim.data.phantom.worlds import DEFAULT
 from tasks.cases import cases_of
-from tasks.joint.task import JointGeneration
+from tasks.generation.joint.task import JointGeneration
 from tasks.memorisation.task import FLAGGED, PLANTED_FOUND, PLANTED_ON_TOP, VERBATIM, Memorisation
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.protocols import Case, Prediction

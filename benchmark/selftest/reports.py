@@ -15,12 +15,12 @@ from medim.data.phantom.dataset import Phantom
 from medim.data.phantom.labels import CHEST
 from medim.data.phantom.worlds import default_world
 from tasks.cases import cases_of
+from tasks.generation.report import ReportGeneration
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.captioning import METRICS as LEXICAL
 from tasks.metrics.text.java import java_problem
 from tasks.metrics.text.tokens import tokenise_jar, tokenise_python
 from tasks.protocols import Case, Prediction
-from tasks.report_generation import ReportGeneration
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1
 

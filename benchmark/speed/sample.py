@@ -25,7 +25,7 @@ from benchmark.speed.sample_scores import HEADLINES, scores_of
 from benchmark.speed.train import ROOF_SIDE, matmul_seconds
 from medim.common.files import file_name
 from medim.pipeline import MeDiMPipeline
-from tasks import TASKS
+from tasks import task_named
 from tasks.protocols import Case, Prediction
 from tasks.scoring.scores import Score
 
@@ -74,7 +74,7 @@ class Bench:
     def generate(self, task: str, system: MeDiMPipeline, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
         """One batch, in the type that is asked for."""
         with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.bf16):
-            return TASKS[task].generate(system, cases, list(seeds)[: len(cases)])
+            return task_named(task).generate(system, cases, list(seeds)[: len(cases)])
 
     def scores(self, task: str, store: PredictionStore) -> dict[str, Score]:
         """Scores of what was drawn, by metric."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from tasks.joint.agreement import AGREEMENT, agreement_scores
-from tasks.joint.domains import domain_scores
+from tasks.generation.joint.agreement import AGREEMENT, agreement_scores
+from tasks.generation.joint.domains import domain_scores
 from tasks.protocols import Case, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1, Reading, finding_scores

@@ -8,37 +8,15 @@ from leaderboard.tables.compare import Table
 from leaderboard.tables.comparison import Comparison
 from leaderboard.tables.formats import decimals, number
 
-# The metric that speaks for a task, named before anything is compared: the first that a table has. All others are descriptive.
-_EDITS = ("hit and others kept",)
-PRIMARY: dict[str, tuple[str, ...]] = {
-    "image-generation": ("macro finding F1",),
-    "report-generation": ("macro finding F1", "BLEU-4"),
-    "joint-generation": ("joint agreement",),
-    "likelihood": ("nats per pair (joint)",),
-    "memorisation": ("flagged images",),
-    "editing": _EDITS,
-    "editing-removal": _EDITS,
-    "inpainting": _EDITS,
-    "fine-detail": ("smallest nodule told from its twin through the tokenizer (% of the width), contrast 0.65",),
-    "long-form": ("macro finding F1",),
-    "ablation": ("nats per pair (joint)",),
-    "augmentation": ("macro finding F1", "BLEU-4"),
-}
-
-
-def primary(task: str) -> tuple[str, ...]:
-    """The metrics of which the first that is there speaks for a task; `augmentation (REGIME)` is one task in every regime."""
-    return PRIMARY.get(task.partition(" (")[0], ())
-
 
 def verdicts(table: Table) -> list[str]:
     """Sentences about the primary metric (who leads, who cannot be told apart), about every metric with a stated margin, and
-    about what all these hold for.
+    about what all these hold for. The first headline metric that is compared is the primary one.
     """
     compared = [metric for metric in table.metrics if table.comparisons.of(metric)]
     if not compared:
         return []
-    metric = next((name for name in primary(table.task) if name in compared), None)
+    metric = next((name for name in table.card.headline_metrics if name in compared), None)
     named = metric is not None
     pairs = table.comparisons.of(metric or compared[0])
     metric = pairs[0].metric

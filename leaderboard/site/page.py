@@ -22,30 +22,6 @@ from leaderboard.tables.compare import Board, Row, Table, breakdown
 from leaderboard.tables.formats import AS_STATED, arrow, counts, decimals, direction_of, headline, item_of, number, shares
 from leaderboard.tables.ranking import CHANGE, NO_INTERVAL, comparable, trained_against, unranked_because
 
-TITLES = {
-    "image-generation": ("Image generation", "A report is given; the image is generated."),
-    "report-generation": ("Report generation", "An image is given; the report is generated."),
-    "joint-generation": ("Joint generation", "Image and report are generated together, from nothing or from a prompt."),
-    "memorisation": ("Memorisation", "Samples are screened for copies of training pairs; others need not be new."),
-    "likelihood": ("Likelihood", "Held-out pairs are given; the model tells how many nats they cost it."),
-    "editing": ("Editing: a finding added", "A report gains a finding; only the region it concerns is drawn anew."),
-    "editing-removal": ("Editing: a finding removed", "A report loses a finding; only the region it concerns is drawn anew."),
-    "inpainting": ("Inpainting", "The true region of a new finding is masked and drawn anew."),
-    "fine-detail": ("Fine detail", "The smallest lesion that survives the tokenizer, and that survives generation."),
-    "long-form": (
-        "Long reports",
-        "An image is given; its report is read for contradictions, repetition, length and order.",
-    ),
-    "augmentation (external-prior)": (
-        "Augmentation, external prior",
-        "A downstream model learns from real and generated pairs; the generator saw more real pairs than it does.",
-    ),
-    "augmentation (budget-matched)": (
-        "Augmentation, budget-matched",
-        "A downstream model learns from real and generated pairs; the generator saw the same real pairs and no more.",
-    ),
-    "ablation": ("Ablation", "One recipe, one choice changed at a time, on the same data and tokens."),
-}
 ANCHORS = {
     "real": "real images and reports: what the data themselves reach",
     "reconstruction": "the case's own image through the tokenizer and back: the ceiling of the model",
@@ -101,10 +77,9 @@ def _board(board: Board, views: Sequence[TableView], runs: Mapping[str, Run], an
 
 def _task(view: TableView, anchor: str) -> dict[str, Any]:
     table = view.table
-    title, intro = TITLES.get(table.task, (table.task.replace("-", " ").capitalize(), ""))
     notes: dict[str, int] = {}
     columns = [_column(table, metric) for metric in table.metrics]
-    galleries = gallery_views(view.galleries, table.rows, anchor)
+    galleries = gallery_views(view.galleries, table, anchor)
     reasons = {g["withheld"] for g in galleries}
     withheld = reasons.pop() if len(reasons) == 1 else None  # one line where no system shows anything
     samples = {} if withheld else {(g["run"], g["system"]): g for g in galleries}
@@ -112,8 +87,8 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
     rows = [_row(row, table.metrics, columns, notes, samples, _command_of(row, how)) for row in table.rows]
     return {
         "id": anchor,
-        "title": title,
-        "intro": intro,
+        "title": table.card.title,
+        "intro": table.card.intro,
         "columns": columns,
         "models": [row for row in rows if row["kind"] == "measured"],
         "anchors": [row for row in rows if row["kind"] == "anchor"],

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from types import MappingProxyType
 
+from leaderboard.cards import TaskCard, card_of
 from leaderboard.record import Kind, Record
 from leaderboard.tables.comparison import NOTHING, Comparisons
 from leaderboard.tables.ranking import Standing, standings, trained_against
 
 ANCHOR_ORDER = ("real", "reconstruction", "training copy", "nearest neighbour", "shuffled", "constant")
-TASK_ORDER = ("image-generation", "report-generation", "joint-generation")
 _BREAKDOWN = re.compile(r"^(?P<group>[^:]+): (?P<item>.+?)(?: \((?P<modality>image|report)\))?$")
 
 
@@ -48,6 +49,7 @@ class Table:
     """One task on one board. `metrics` are the columns, those that rank first; `details` those of breakdowns."""
 
     task: str
+    card: TaskCard
     rows: list[Row]
     metrics: list[str]
     details: list[str] = field(default_factory=list)
@@ -74,13 +76,19 @@ class Board:
     tables: list[Table]
 
 
-def boards(records: Iterable[Record], fingerprints: Mapping[str, str], comparisons: Comparisons = NOTHING) -> list[Board]:
+def boards(
+    records: Iterable[Record],
+    fingerprints: Mapping[str, str],
+    comparisons: Comparisons = NOTHING,
+    cards: Mapping[str, TaskCard] = MappingProxyType({}),
+) -> list[Board]:
     """Groups measured and anchor records into boards, tasks and rows. Reported records have no board.
 
     Args:
         records: any records; the reported ones are passed over.
         fingerprints: data fingerprint by run id, so that two contents of one name never share a board.
         comparisons: of pairs of systems; those of no board here are passed over.
+        cards: of tasks, as the manifests state them.
     """
     groups: dict[tuple[str, str, str, str], list[Record]] = {}
     for record in records:
@@ -88,15 +96,15 @@ def boards(records: Iterable[Record], fingerprints: Mapping[str, str], compariso
             key = (record.dataset, fingerprints[record.run], record.split, record.protocol)
             groups.setdefault(key, []).append(record)
     return [
-        Board(*key, any(r.synthetic for r in group), _tables(group, partial(comparisons.on, *key)))
+        Board(*key, any(r.synthetic for r in group), _tables(group, partial(comparisons.on, *key), cards))
         for key, group in groups.items()
     ]
 
 
-def _tables(records: Sequence[Record], compared: Callable[[str], Comparisons]) -> list[Table]:
-    tasks = sorted({r.task for r in records}, key=lambda t: (TASK_ORDER.index(t) if t in TASK_ORDER else len(TASK_ORDER), t))
+def _tables(records: Sequence[Record], compared: Callable[[str], Comparisons], cards: Mapping[str, TaskCard]) -> list[Table]:
     tables = []
-    for task in tasks:
+    shown = {task: card_of(task, cards) for task in sorted({record.task for record in records})}
+    for task, card in sorted(shown.items(), key=lambda item: item[1].order):
         group = [record for record in records if record.task == task]
         names = list(dict.fromkeys(record.metric for record in group))
         direction = {record.metric: record.higher_is_better for record in group}
@@ -106,7 +114,7 @@ def _tables(records: Sequence[Record], compared: Callable[[str], Comparisons]) -
         )
         details = [name for name in names if breakdown(name) is not None]
         here = compared(task)
-        tables.append(Table(task, ordered(rows_of(group), metrics, here), metrics, details, here))
+        tables.append(Table(task, card, ordered(rows_of(group), metrics, here), metrics, details, here))
     return tables
 
 
@@ -158,9 +166,9 @@ def _same(one: Record, other: Record) -> bool:
 def ordered(rows: list[Row], metrics: list[str], comparisons: Comparisons) -> list[Row]:
     """Measured rows first, by mean place over the columns that may be ranked (then by name), then the anchors."""
     places: dict[str, list[int]] = {row.label: [] for row in rows}
-    unordered = Table("", rows, metrics, [], comparisons)
     for metric in metrics:
-        for label, standing in unordered.standings(metric).items():
+        column = {row.label: row.cells[metric] for row in rows if metric in row.cells}
+        for label, standing in standings(column, comparisons.of(metric)).items():
             places[label].append(standing.place)
 
     def key(row: Row) -> tuple[bool, float, int, str]:

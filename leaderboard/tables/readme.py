@@ -17,14 +17,7 @@ from medim.common.files import read_text, write_bytes, write_text
 BEGIN = "<!-- leaderboard: begin (made by `medim-bench leaderboard show --into`; do not edit) -->"
 END = "<!-- leaderboard: end -->"
 PROTOCOL = "strict-v1"
-# The columns that speak for a task; the page has all of them.
-SHOWN = {
-    "image-generation": ("macro finding F1", "KID (EfficientNet-Lite0)"),
-    "report-generation": ("macro finding F1", "BLEU-4", "METEOR", "ROUGE-L", "CIDEr"),
-    "joint-generation": ("joint agreement", "anchored joint agreement"),
-    "augmentation": ("macro finding F1", "BLEU-1"),
-    "ablation": ("nats per pair (joint)", "change of nats per pair (joint)"),
-}
+MOST = 5  # columns of a table
 
 
 def rewrite(file: str | Path, runs: Sequence[str | Path], picture: str | Path, comparisons: Comparisons = NOTHING) -> None:
@@ -44,10 +37,14 @@ def rewrite(file: str | Path, runs: Sequence[str | Path], picture: str | Path, c
         raise UserError(f"{file}: the block to rewrite begins with the line {BEGIN} and ends with the line {END}")
     collection = collect(runs)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
-    ranked = [_reduced(board) for board in boards(collection.records, fingerprints, comparisons) if board.protocol == PROTOCOL]
+    ranked = [
+        _reduced(board)
+        for board in boards(collection.records, fingerprints, comparisons, collection.cards)
+        if board.protocol == PROTOCOL
+    ]
     ranked = [board for board in ranked if board.tables]
     if not ranked:
-        raise UserError(f"nothing to show in {file}: these runs have no task of {', '.join(SHOWN)} by {PROTOCOL}")
+        raise UserError(f"nothing to show in {file}: these runs have no headline metric by {PROTOCOL}")
     plot = _picture(ranked)
     write_bytes(picture, plot.png)
     link = Path(os.path.relpath(picture.resolve(), file.resolve().parent)).as_posix()
@@ -55,11 +52,11 @@ def rewrite(file: str | Path, runs: Sequence[str | Path], picture: str | Path, c
 
 
 def _reduced(board: Board) -> Board:
-    """A board with the columns of `SHOWN` alone."""
+    """A board with the headline metrics alone."""
     tables = []
     for table in board.tables:
         valued = {metric for row in table.rows for metric, record in row.cells.items() if record.value is not None}
-        metrics = [metric for metric in SHOWN.get(table.task.partition(" (")[0], ()) if metric in valued]
+        metrics = [metric for metric in table.card.headline_metrics if metric in valued][:MOST]
         if metrics:
             rows = [row for row in table.rows if any(metric in row.cells for metric in metrics)]
             tables.append(replace(table, metrics=metrics, details=[], rows=rows))

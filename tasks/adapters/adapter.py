@@ -10,7 +10,7 @@ from PIL import Image
 
 from medim.common.errors import UserError, one_line
 from medim.common.files import hash_files, hash_of
-from tasks.protocols import ModelError
+from tasks.protocols import ModelError, Request
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _HASHED = {".safetensors", ".bin", ".json", ".txt", ".model"}
@@ -20,11 +20,11 @@ class OneTask:
     """A generator of one modality: of the three kinds of request it answers one.
 
     Attributes:
-        task: the only task that it can do.
+        modality: image or report: what it generates from the other one.
         resolution: side of the images it is shown or draws, in pixels; None where any will do.
     """
 
-    task: str
+    modality: str
     resolution: int | None = None
 
     def __init__(self, name: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
@@ -34,10 +34,9 @@ class OneTask:
         """All that decides what is drawn, beside the weights and the seed."""
         return dict(self._settings)
 
-    def cannot(self, task: str) -> str | None:
-        """Anything but its one task; who writes reports also writes long ones."""
-        asked = "report-generation" if task == "long-form" else task
-        return None if asked == self.task else f"it is a model for {self.task} alone"
+    def cannot(self, task: Request) -> str | None:
+        """Any task that needs more, or something else, than its one modality."""
+        return None if tuple(task.needs) == (self.modality,) and task.prompted else self._alone
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
         """A UserError, unless this is what the model does."""
@@ -60,7 +59,11 @@ class OneTask:
         return ModelError(f"'{self.name}' failed: {one_line(error)}{hint(error, hints)}")
 
     def _refuse(self, what: str) -> NoReturn:
-        raise UserError(f"'{self.name}' cannot generate {what}: it is a model for {self.task} alone")
+        raise UserError(f"'{self.name}' cannot generate {what}: {self._alone}")
+
+    @property
+    def _alone(self) -> str:
+        return f"it is a model for {self.modality}-generation alone"
 
 
 def dtype_of(name: str) -> torch.dtype:

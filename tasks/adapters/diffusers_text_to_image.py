@@ -35,7 +35,7 @@ class DiffusersTextToImage(OneTask):
     Each image is drawn from its own CPU generator, so it does not depend on its batch or on the device's random numbers.
     """
 
-    task = "image-generation"
+    modality = "image"
 
     def __init__(self, pipeline: Any, name: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
         super().__init__(name, fingerprint, settings)

@@ -7,19 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from medim.canvas import MODALITIES
 from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of
 from medim.imaging.images import read_image
 from tasks.adapters.predictions_file import Line, read_predictions
 from tasks.cases import SplitIds
-from tasks.protocols import UNKNOWN_TRAINING, Prediction
-
-UNPROMPTED = ("joint-generation", "memorisation")
-"""Tasks whose samples answer no case: any id will do, and each sample stands in the place of one case."""
-NEEDS = {
-    "image-generation": ("image",), "report-generation": ("report",), "long-form": ("report",),
-    "joint-generation": ("image", "report"),
-}  # fmt: skip
+from tasks.protocols import UNKNOWN_TRAINING, Prediction, Request
 
 _WANTED = "`medim-bench data ids DATA` writes the ids that are wanted"
 
@@ -49,22 +43,22 @@ class PredictionFolder:
         """Where the samples come from; how they were drawn is not known here."""
         return dict(UNKNOWN_TRAINING)
 
-    def cannot(self, task: str) -> str | None:
+    def cannot(self, task: Request) -> str | None:
         """A task is possible where the folder has what it asks for, of one case at least."""
-        for what in NEEDS.get(task, ()):
+        for what in task.needs:
             if all(getattr(line, what) is None for line in self.lines):
                 return f"{self.folder} holds no {what}s"
         return None
 
-    def answers(self, task: str, cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
-        """Which prediction answers which case.
+    def answers(self, task: Request, cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
+        """Which prediction answers which case; samples of an unprompted task stand for any, one each.
 
         Raises:
             UserError: the task asks case by case, and a prediction's id is no pair of the split, or none is of a case.
         """
-        return self._samples(cases) if task in UNPROMPTED else self._answers(task, cases, known)
+        return self._answers(task.needs, cases, known) if task.prompted else self._samples(cases)
 
-    def _answers(self, task: str, cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
+    def _answers(self, needs: Sequence[str], cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
         wanted = set(cases)
         others = [line for line in self.lines if line.id not in wanted]
         why_not = known.why_not if isinstance(known, SplitIds) else dict.fromkeys(known, "no case").get
@@ -72,7 +66,7 @@ class PredictionFolder:
         if None in reasons:
             raise UserError(_stranger([line for line in others if why_not(line.id) is None], known))
         dropped = _dropped(reasons, len(self.lines))
-        by_id = {line.id: line for line in self.lines if any(getattr(line, what) is not None for what in NEEDS[task])}
+        by_id = {line.id: line for line in self.lines if any(getattr(line, what) is not None for what in needs or MODALITIES)}
         found = {id: by_id[id] for id in cases if id in by_id}
         if not found:
             none = f"none of its {len(self.lines)} predictions is of the {len(cases)} cases to be scored"

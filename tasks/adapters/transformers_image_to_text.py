@@ -29,7 +29,7 @@ class TransformersImageToText(OneTask):
     its own seed.
     """
 
-    task = "report-generation"
+    modality = "report"
 
     def __init__(self, model: Any, reader: "_Reader", name: str, fingerprint: str, settings: Mapping[str, Any]) -> None:
         super().__init__(name, fingerprint, settings)

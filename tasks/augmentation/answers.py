@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.downstream.contract import FindsLabels, Fitted, WritesReports
+from tasks.generation.report import ReportGeneration
 from tasks.protocols import Case, Prediction
-from tasks.report_generation import ReportGeneration
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
 from tasks.scoring.scores import Score

@@ -18,7 +18,7 @@ from tasks.baselines.anchors import constant_of
 from tasks.baselines.retrieval import TfIdf, nearest
 from tasks.cases import cases_of, has_images, own_resolution
 from tasks.metrics.image.features import FeatureBank
-from tasks.protocols import Case
+from tasks.protocols import Case, Request
 
 DEFAULTS: dict[str, Any] = {"training": 4096}
 _BLOCK = 256
@@ -89,10 +89,9 @@ class NearestNeighbour(Baseline):
         """Also how it searches."""
         return super().settings() | {"images": f"{DEFAULT}, cosine", "reports": "TF-IDF of words and word pairs, cosine"}
 
-    def cannot(self, task: str) -> str | None:
+    def cannot(self, task: Request) -> str | None:
         """Unprompted generation."""
-        prompted = ("image-generation", "report-generation", "long-form", "fine-detail")
-        return None if task in prompted else "it needs an image or a report to search by"
+        return None if task.prompted else "it needs an image or a report to search by"
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
         """The image of the training case whose report is nearest."""

@@ -163,7 +163,7 @@ class ReportWriter(OneTask):
         side: of the images that it is shown, in pixels.
     """
 
-    task = "report-generation"
+    modality = "report"
 
     def __init__(
         self, network: ReportNetwork, tokenizer: Any, side: int, name: str, fingerprint: str, settings: Mapping[str, Any]

@@ -3,19 +3,18 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from medim.data.dataset import PairDataset
 from tasks.editing.regions import knows_regions, true_regions
 from tasks.editing.reports import Change, Rewriter
-from tasks.editing.scores import editing_scores
-from tasks.generating import check_seeds, timed_batch
+from tasks.editing.scores import BOTH, HITS, KEPT, OUTSIDE, REGION, editing_scores
 from tasks.protocols import Answered, Case, Edits, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, aligned, images_of
-from tasks.task import Anchor
+from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
 @dataclass(frozen=True)
@@ -32,22 +31,25 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Editing:
+class Editing(Task):
     """A case's report is given one finding more (or less); the system draws the concerned region of the image anew.
 
     Which finding is drawn from the case's id, so that every system is asked the same. Cases for which there is none (nothing
     to remove, nothing that occurs beside what is there, no training sentence that says it, no region known) are not asked.
 
     Attributes:
-        name: of the task.
         present: whether the finding is added, or removed.
         given: whether the region is the data set's own (inpainting), or the system's to find.
         asked: by a case's id; filled by `prepared`.
     """
 
-    name: str = "editing"
-    present: bool = True
-    given: bool = False
+    name = "editing"
+    title = "Editing: a finding added"
+    intro = "A report gains a finding; only the region it concerns is drawn anew."
+    headline_metrics = (BOTH, HITS, KEPT, OUTSIDE, REGION)
+    order = 80
+    present: ClassVar[bool] = True
+    given: ClassVar[bool] = False
     asked: Mapping[str, Asked] | None = None
 
     def refuses(self, generator: Generator | Answered) -> str | None:
@@ -69,7 +71,7 @@ class Editing:
             return f"data set '{dataset.name}' does not know where a finding lies"
         return None if dataset.size("train") else f"data set '{dataset.name}' has no training reports that lend their sentences"
 
-    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> "Editing":
+    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> Self:
         """The task with what is asked of each case.
 
         Raises:
@@ -127,7 +129,7 @@ class Editing:
         context: Context,
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores, and per-sample scores of the cases that were asked. `population` has no part in it."""
+        """Scores, and per-sample scores of the cases that were asked."""
         task = self if self.asked is not None else self._prepared_once(cases, context)
         assert task.asked is not None
         predictions = aligned(cases, predictions)
@@ -144,6 +146,26 @@ class Editing:
         prepared = context.made[key]
         assert isinstance(prepared, Editing)
         return prepared
+
+
+class EditingRemoval(Editing):
+    """The same with one finding less."""
+
+    name = "editing-removal"
+    title = "Editing: a finding removed"
+    intro = "A report loses a finding; only the region it concerns is drawn anew."
+    order = 90
+    present = False
+
+
+class Inpainting(Editing):
+    """The same with the true region of the new finding given."""
+
+    name = "inpainting"
+    title = "Inpainting"
+    intro = "The true region of a new finding is masked and drawn anew."
+    order = 100
+    given = True
 
 
 def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> dict[str, Change]:
@@ -186,8 +208,3 @@ def _told(case: Case, change: Change, edited: Any, before: np.ndarray) -> dict[s
         "tokens": int(redrawn.size), "redrawn": np.flatnonzero(redrawn).tolist(),
         "changed_outside": int((changed & ~redrawn).sum()),
     }  # fmt: skip
-
-
-EDITING = Editing()
-REMOVAL = Editing("editing-removal", present=False)
-INPAINTING = Editing("inpainting", given=True)

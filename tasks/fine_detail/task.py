@@ -19,11 +19,10 @@ from tasks.fine_detail.limits import spot_diameter
 from tasks.fine_detail.probes import DrawsProbes, probes_of, unwrapped
 from tasks.fine_detail.scores import DRAWN, GENERATED, NONE, TOKENS, DetailScores
 from tasks.fine_detail.sheet import sheet_of
-from tasks.generating import check_seeds, timed_batch
 from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, aligned
-from tasks.task import Anchor
+from tasks.task import Task, check_seeds, timed_batch
 
 
 @runtime_checkable
@@ -45,7 +44,7 @@ class TellsProbabilities(Protocol):
 
 
 @dataclass(frozen=True)
-class FineDetail:
+class FineDetail(Task):
     """Lesions of controlled size and contrast: drawn, through the tokenizer, and generated.
 
     The first cases of each domain carry probes (`tasks.fine_detail.probes.PROBED`); the others are not asked.
@@ -56,6 +55,17 @@ class FineDetail:
     """
 
     name = "fine-detail"
+    title = "Fine detail"
+    intro = "The smallest lesion that survives the tokenizer, and that survives generation."
+    headline_metrics = (
+        "smallest nodule told from its twin through the tokenizer (% of the width), contrast 0.65",
+        "smallest nodule told from its twin through the tokenizer (mm), contrast 0.46",
+        "AUC: nodule as drawn",
+        "AUC: nodule through the tokenizer",
+        "AUC: nodule generated",
+        "sensitivity: nodule generated",
+    )
+    order = 70
     probes: Mapping[str, Probe] | None = None
     checker: TellsProbabilities | None = None
 
@@ -147,12 +157,6 @@ class FineDetail:
             }
         return Prediction(case.id, sheet_of(stages, lesion), cost=cost, told=told)
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
-        """None: what is drawn is the ceiling, and stands beside the system's own values."""
-        return []
-
     def score(
         self,
         cases: Sequence[Case],
@@ -160,11 +164,11 @@ class FineDetail:
         context: Context,
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores, and of each probed case how many of its lesions are seen. `population` has no part in it."""
+        """Scores, and of each probed case how many of its lesions are seen."""
         scores = DetailScores(cases, aligned(cases, predictions), self._probed_ids(cases, context), context)
         return scores.all(), scores.samples()
 
-    def depicted(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> dict[str, bytes]:
+    def pictures(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> dict[str, bytes]:
         """`detectability.png` and `detectability.csv`: every cell of the grids."""
         scores = DetailScores(cases, aligned(cases, predictions), self._probed_ids(cases, context), context)
         return scores.pictures()

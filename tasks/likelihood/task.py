@@ -10,12 +10,11 @@ import numpy as np
 
 from medim.data.dataset import PairDataset, pairs
 from medim.data.tokens.cache import unigram_costs
-from tasks.generating import check_seeds, timed_batch
 from tasks.likelihood.scores import ALONE, GIVEN, IMAGE_GIVEN, JOINT, OTHER, SIZES, UNIGRAM, LikelihoodScores
-from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs, Scorable
+from tasks.protocols import Answered, Case, Generator, Prediction, Scorable
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, aligned
-from tasks.task import Anchor
+from tasks.task import Task, check_seeds, timed_batch
 
 DRAWS = 8
 TRAIN_REPORTS = 4096
@@ -40,7 +39,7 @@ class Around:
 
 
 @dataclass(frozen=True)
-class Likelihood:
+class Likelihood(Task):
     """Nats of each test pair: joint, each modality given the other, the report alone, and the report given another's image.
 
     All are totals over a canvas, padding included, set against real tokens and the end (report), tokens (image) or bytes of
@@ -53,6 +52,17 @@ class Likelihood:
     """
 
     name = "likelihood"
+    title = "Likelihood"
+    intro = "Held-out pairs are given; the model tells how many nats they cost it."
+    headline_metrics = (
+        "nats per pair (joint)",
+        "report nats per token (report|image)",
+        "report nats per token (unigram code)",
+        "report bits per byte (report|image)",
+        "image bits per token (image|report)",
+        "own image preferred",
+    )
+    order = 40
     draws: int = DRAWS
     around: Around | None = None
 
@@ -113,12 +123,6 @@ class Likelihood:
             around.codes[tokenizer] = costs
         return around.codes[tokenizer]
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
-        """None: the lines to read a likelihood by depend on the model's tokens, and stand beside its own values."""
-        return []
-
     def score(
         self,
         cases: Sequence[Case],
@@ -126,7 +130,7 @@ class Likelihood:
         context: Context,
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores, and nats per token of each case. `population` has no part in it."""
+        """Scores, and nats per token of each case."""
         scores = LikelihoodScores(cases, aligned(cases, predictions), context)
         return scores.all(), scores.samples()
 

@@ -11,8 +11,9 @@ from tqdm import tqdm
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.imaging.images import GEOMETRY
+from medim.perception.array import image_key
 from tasks.baselines.anchors import COPY, copies_of
-from tasks.joint.task import JointGeneration
+from tasks.generation.joint.task import JointGeneration
 from tasks.memorisation.screening import PIXELS, PLANTED, ImageScreen, Screen, Space
 from tasks.metrics.image.memorisation import ALPHA, SIDE, correlation
 from tasks.metrics.statistics.additive import Additive
@@ -20,7 +21,7 @@ from tasks.metrics.text.copied_text import ORDER, Copied, words
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context, space_signature
 from tasks.scoring.scores import Score, aligned, coverage_of, images_of, make_score, reports_of
-from tasks.task import Anchor, Exhibition, Pairing
+from tasks.task import Anchor, Exhibition, Pairing, Task
 
 FLAGGED, NOMINAL = "flagged images", "flagged images expected of unseen ones"
 PLANTED_FOUND, PLANTED_ON_TOP = "planted copies found", f"planted copies in the top {PLANTED}"
@@ -31,7 +32,7 @@ SHOWN = 32
 RULE = "nearer to a training image, mirrored or not, than held-out images are, in any space"
 
 
-class Memorisation:
+class Memorisation(Task):
     """Samples against every training pair: images in two or more spaces, reports by their words.
 
     Where no samples are given it draws unprompted pairs, as joint generation does. A prediction bears a case's id only to be
@@ -42,6 +43,18 @@ class Memorisation:
     """
 
     name = "memorisation"
+    title = "Memorisation"
+    intro = "Samples are screened for copies of training pairs; others need not be new."
+    prompted = False
+    headline_metrics = (
+        FLAGGED,
+        NOMINAL,
+        "authenticity (EfficientNet-Lite0)",
+        FLAGGED_REPORTS,
+        VERBATIM,
+        PLANTED_FOUND,
+    )
+    order = 50
 
     def __init__(self, alpha: float = ALPHA) -> None:
         self.alpha = alpha
@@ -73,17 +86,30 @@ class Memorisation:
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores and per-sample scores; shares are of the samples that are there. A report without a word is missing."""
-        scores, samples, _ = self.score_and_exhibit(cases, predictions, context)
+        scores, samples, _ = self._screened(cases, predictions, context)
         return scores, samples
 
-    def score_and_exhibit(
+    def exhibit(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> Exhibition:
+        """Each sample's nearest training pairs, the most severe ones as pictures."""
+        return self._screened(cases, predictions, context)[2]
+
+    def _screened(
         self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context
     ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
-        """`score`, and each sample's nearest training pairs, the most severe ones to be looked at.
+        """Scores, per-sample scores and what there is to show, computed once for the same predictions.
 
         Raises:
             UserError: the data set has no training pairs, or an image of it cannot be read.
         """
+        content = [[p.id, p.image and image_key(p.image), p.report] for p in predictions]
+        key = hash_of([self.name, self.alpha, [case.id for case in cases], content])
+        if key not in context.made:
+            context.made[key] = self._screen_all(cases, predictions, context)
+        return context.made[key]
+
+    def _screen_all(
+        self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context
+    ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
         screen = self._screen(cases, context)
         predictions = aligned(cases, predictions)
         images = images_of(cases, predictions)

@@ -1,7 +1,10 @@
 """A world of two colours: a data set, a model that knows it, and tasks that score without weights or Java."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -10,10 +13,11 @@ from PIL import Image
 from benchmark.cli import main
 from medim.common.errors import UserError, unknown
 from medim.pair import ImageReportPair
+from tasks import task_named
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case, Prediction
 from tasks.scoring.scores import Score
-from tasks.task import Anchor
+from tasks.task import Anchor, Task
 
 COLOURS = {"red": (200, 0, 0), "blue": (0, 0, 200)}
 
@@ -117,11 +121,15 @@ class ColourModel:
         return list(images)
 
 
-class ColourTask:
+class ColourTask(Task):
     """Scores agreement with the case's findings; counts how often it scored and made anchors."""
 
+    title = "Colours"
+    headline_metrics = ("macro finding F1",)
+
     def __init__(self, name: str) -> None:
-        self.name = name
+        real = task_named(name)
+        self.name, self.needs, self.prompted, self.order = real.name, real.needs, real.prompted, real.order
         self.scored = 0
         self.anchored = 0
 
@@ -177,10 +185,13 @@ def model() -> ColourModel:
 
 
 @pytest.fixture
-def colour_tasks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ColourTask]:
-    """Stands in for `tasks.TASKS`, and for the page, whose plots take seconds."""
+def colour_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ColourTask]]:
+    """Stands in for the tasks, and for the page, whose plots take seconds."""
     registry = {name: ColourTask(name) for name in ("image-generation", "report-generation", "joint-generation")}
-    monkeypatch.setattr("benchmark.run.runner.known_tasks", lambda: registry)
+    module = SimpleNamespace(**{name: partial(registry.get, name) for name in registry})
+    monkeypatch.setitem(sys.modules, "colour_tasks", module)
+    monkeypatch.setattr("tasks.BUILT_IN", {name: f"colour_tasks:{name}" for name in registry})
+    task_named.cache_clear()
 
     def build(runs: Sequence[Path], out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
@@ -188,7 +199,8 @@ def colour_tasks(monkeypatch: pytest.MonkeyPatch) -> dict[str, ColourTask]:
         (out / "leaderboard.md").write_text("| model |\n")
 
     monkeypatch.setattr("leaderboard.build.build", build)
-    return registry
+    yield registry
+    task_named.cache_clear()
 
 
 @pytest.fixture

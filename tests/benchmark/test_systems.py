@@ -78,17 +78,17 @@ def test_without_a_device_the_gpu_is_taken_where_there_is_one(monkeypatch, datas
 def test_a_task_may_refuse_a_system(colour_tasks, model, dataset, monkeypatch):
     task = colour_tasks["joint-generation"]
     monkeypatch.setattr(task, "refuses", lambda system: f"{system.name} has no likelihood", raising=False)
-    chosen, skipped = choose(["all"], colour_tasks, model, dataset)
+    chosen, skipped = choose(["all"], model, dataset)
     assert [task.name for task in chosen] == ["image-generation", "report-generation"]
     assert skipped == {"joint-generation": "painter has no likelihood"}
     with pytest.raises(UserError, match="'painter' cannot do joint-generation: painter has no likelihood"):
-        choose(["joint-generation", "all"], colour_tasks, model, dataset)
+        choose(["joint-generation", "all"], model, dataset)
 
 
 def test_a_system_that_can_do_nothing_is_refused(colour_tasks, model, dataset, monkeypatch):
     monkeypatch.setattr(model, "cannot", lambda task: "it is asleep", raising=False)
     with pytest.raises(UserError, match="'painter' can do no task: image-generation: it is asleep; report"):
-        choose(["all"], colour_tasks, model, dataset)
+        choose(["all"], model, dataset)
 
 
 @pytest.mark.parametrize(

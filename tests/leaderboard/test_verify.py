@@ -12,8 +12,8 @@ from benchmark.results.rescore import _difference, _unable
 from leaderboard.record import read_records
 from medim.data.dataset import pairs
 from medim.data.loading import load_dataset
-from tasks.joint import judge as joint_judge
-from tasks.joint import task as joint_generation
+from tasks.generation.joint import judge as joint_judge
+from tasks.generation.joint import task as joint_generation
 from tasks.metrics.pair.judge import Verdict
 
 DATA, LIMIT = "phantom:train=1%", 20

@@ -2,7 +2,6 @@ import dataclasses
 
 import pytest
 
-import tasks
 from tasks.protocols import Generator, Prediction, Reconstructs
 
 
@@ -17,10 +16,3 @@ def test_predictions_are_immutable():
         Prediction("a").report = "b"
     with pytest.raises(TypeError):
         Prediction("a").cost["seconds"] = 1.0
-
-
-def test_tasks_by_name():
-    assert list(tasks.TASKS)[:4] == ["image-generation", "report-generation", "joint-generation", "likelihood"]
-    assert all(name == task.name for name, task in tasks.TASKS.items())
-    with pytest.raises(AttributeError, match="no attribute 'TASK'"):
-        _ = tasks.TASK

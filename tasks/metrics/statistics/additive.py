@@ -33,7 +33,7 @@ _MODULES = {
     "tasks.metrics.text.meteor": ("meteor-1.5",),
     "tasks.metrics.text.overlap": ("corpus-bleu",),
     "tasks.fine_detail.limits": ("smallest-seen",),
-    "tasks.long_form.reading": ("length-correlation",),
+    "tasks.generation.long_form.reading": ("length-correlation",),
 }
 HOMES = {name: module for module, names in _MODULES.items() for name in names}
 """The module that registers each function: stored sums are read without importing the others."""

@@ -16,6 +16,7 @@ from medim.data.checks import reading
 from medim.data.checks.reading import read_part
 from medim.data.phantom.worlds import default_world
 from medim.data.sources.folder import FolderDataset
+from tasks import task_named
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import SplitIds, cases_of
 
@@ -169,7 +170,7 @@ def test_score_misses_none_of_them(command, studies, tmp_path):
     (theirs / "predictions.jsonl").write_text("".join(json.dumps({"id": id, "report": "x"}) + "\n" for id in ids))
     dataset = FolderDataset(studies)
     cases = [case.id for case in cases_of(dataset, "test", 8)]
-    answers = PredictionFolder(theirs).answers("report-generation", cases, SplitIds(dataset, "test", cases))
+    answers = PredictionFolder(theirs).answers(task_named("report-generation"), cases, SplitIds(dataset, "test", cases))
     assert (answers.ids, answers.note) == (ids, None)
 
 

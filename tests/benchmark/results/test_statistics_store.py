@@ -6,12 +6,10 @@ from PIL import Image
 
 from benchmark.results.statistics_store import lost_statistics, read_statistics, statistics_file, write_statistics
 from medim.common.errors import UserError
-from tasks import TASKS
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
 from tasks.scoring.scores import Score
 
-assert TASKS  # registers the functions of sums
 IMAGE = Image.new("RGB", (4, 4))
 PATIENTS = [f"secret-{index // 2}" for index in range(40)]
 WHOLE = {"sums": "s", "combine": "mean", "parameters": {}, "paired": True, "seed": 0, "units": "u"}

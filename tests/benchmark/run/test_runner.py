@@ -185,7 +185,7 @@ def test_an_object_that_is_no_generator_is_told_what_it_lacks(go, model, dataset
 
 def test_unknown_task(colour_tasks, model, dataset):
     with pytest.raises(UserError, match="did you mean 'joint-generation'"):
-        choose(["joint-generaton"], colour_tasks, model, dataset)
+        choose(["joint-generaton"], model, dataset)
 
 
 def test_what_a_model_learned_under_holds_for_its_samples(go, tmp_path):

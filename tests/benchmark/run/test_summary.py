@@ -1,5 +1,8 @@
 from benchmark.run.summary import summary
 from leaderboard.record import Record
+from tasks import task_named
+
+HEADLINES = {name: task_named(name).headline_metrics for name in ("image-generation", "report-generation")}
 
 
 def record(model, metric, value, kind="measured", task="report-generation", better=True):
@@ -18,7 +21,7 @@ def test_main_metrics_in_their_order_and_why_a_cell_is_empty():
         record("m", "BLEU-4", 0.25),
         record("real", "CIDEr", 10.0, "anchor"),
     ]
-    assert summary(records).splitlines() == [
+    assert summary(records, HEADLINES).splitlines() == [
         "report-generation  BLEU-4 ↑  METEOR ↑  CIDEr ↑",
         "----------------------------------------------",
         "m                      0.25         -    1.235",
@@ -29,15 +32,15 @@ def test_main_metrics_in_their_order_and_why_a_cell_is_empty():
 
 def test_why_fid_is_withheld_stands_below_the_table():
     records = [record("m", "macro finding F1", 0.5, task="image-generation"), record("m", "FID", None, task="image-generation")]
-    assert summary(records).splitlines()[0].endswith("macro finding F1 ↑  FID ↑")
-    assert summary(records).splitlines()[-1] == "  - FID: Java is missing"
+    assert summary(records, HEADLINES).splitlines()[0].endswith("macro finding F1 ↑  FID ↑")
+    assert summary(records, HEADLINES).splitlines()[-1] == "  - FID: Java is missing"
 
 
 def test_a_task_without_main_metrics_shows_its_first():
-    table = summary([record("m", f"metric {index}", 1.0, task="other", better=None) for index in range(9)])
+    table = summary([record("m", f"metric {index}", 1.0, task="other", better=None) for index in range(9)], {})
     assert table.splitlines()[0].split("  ")[1:] == [f"metric {index}" for index in range(6)]
 
 
 def test_a_metric_of_another_protocol_stands_in_its_column():
     records = [record("m", "BLEU-4 (r2gen)", 0.5), record("m", "distinct-2", 0.1), record("m", "CIDEr (r2gen)", 2.0)]
-    assert summary(records).splitlines()[0] == "report-generation  BLEU-4 (r2gen) ↑  CIDEr (r2gen) ↑"
+    assert summary(records, HEADLINES).splitlines()[0] == "report-generation  BLEU-4 (r2gen) ↑  CIDEr (r2gen) ↑"

@@ -121,7 +121,7 @@ def quick(tmp_path, monkeypatch):
     monkeypatch.setattr(sample_speed_baselines, "SAMPLER", theirs)
     monkeypatch.setattr(sample_speed, "matmul_seconds", lambda device, bf16: 0.5)
     (tmp_path / "quick.yaml").write_text(QUICK)
-    monkeypatch.setattr("tasks.joint.domains.domain_scores", lambda *_: [])
+    monkeypatch.setattr("tasks.generation.joint.domains.domain_scores", lambda *_: [])
     monkeypatch.setattr("benchmark.speed.sample_scores.domain_scores", lambda *_: [])
 
     def call(*more: str):

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import CLIPTextConfig, CLIPTextModel, PreTrainedTokenizerFast
 
 from medim.common.errors import UserError
+from tasks import task_named
 from tasks.adapters.diffusers_text_to_image import DiffusersTextToImage
 from tasks.protocols import Generator, Limited, ModelError
 
@@ -64,8 +65,8 @@ def system(folder):
 def test_it_is_a_generator_of_images_alone(system):
     assert isinstance(system, Generator)
     assert isinstance(system, Limited)
-    assert system.cannot("image-generation") is None
-    assert "image-generation alone" in system.cannot("report-generation")
+    assert system.cannot(task_named("image-generation")) is None
+    assert "image-generation alone" in system.cannot(task_named("report-generation"))
     with pytest.raises(UserError, match=r"'tiny-diffusion' cannot generate reports"):
         system.generate_reports([], seeds=[])
     with pytest.raises(UserError, match="cannot generate pairs"):

@@ -6,6 +6,7 @@ from PIL import Image
 
 from medim.common.errors import UserError
 from medim.data.sources.folder import FolderDataset
+from tasks import task_named
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import SplitIds
 from tasks.protocols import Answered, Limited
@@ -30,7 +31,7 @@ def write(folder, *rows, name="predictions.jsonl"):
 
 
 def answers(folder, task="report-generation", cases=CASES):
-    return PredictionFolder(folder).answers(task, cases, KNOWN)
+    return PredictionFolder(folder).answers(task_named(task), cases, KNOWN)
 
 
 def test_lines_answer_their_cases_whatever_their_order(folder):
@@ -39,13 +40,13 @@ def test_lines_answer_their_cases_whatever_their_order(folder):
     assert isinstance(system, Answered)
     assert isinstance(system, Limited)
     assert (system.name, PredictionFolder(folder).name) == ("Their model", "theirs")
-    found = system.answers("report-generation", CASES, KNOWN)
+    found = system.answers(task_named("report-generation"), CASES, KNOWN)
     assert found.ids == ["c0", "c2"]
     assert found.note == "2 of 4 cases have no prediction and count as missing (coverage 0.5)"
     zero, two = found.predictions(["c0", "c2"])
     assert (zero.id, zero.report, zero.image) == ("c0", "zero", None)
     assert (two.report, two.image.getpixel((0, 0)), two.image.size) == ("two\u2028lines", (2, 0, 0), (6, 4))
-    assert system.answers("image-generation", CASES, KNOWN).ids == ["c2"]
+    assert system.answers(task_named("image-generation"), CASES, KNOWN).ids == ["c2"]
 
 
 def test_predictions_for_the_first_cases_hint_at_the_limit(folder):
@@ -97,10 +98,10 @@ def test_samples_that_bear_ids_of_cases_keep_them(folder):
 
 def test_a_modality_that_is_nowhere_rules_a_task_out(folder):
     system = PredictionFolder(write(folder, {"id": "c0", "report": "x"}))
-    assert system.cannot("report-generation") is None
-    assert system.cannot("long-form") is None
-    assert system.cannot("image-generation").endswith("theirs holds no images")
-    assert system.cannot("joint-generation").endswith("theirs holds no images")
+    assert system.cannot(task_named("report-generation")) is None
+    assert system.cannot(task_named("long-form")) is None
+    assert system.cannot(task_named("image-generation")).endswith("theirs holds no images")
+    assert system.cannot(task_named("joint-generation")).endswith("theirs holds no images")
 
 
 def test_images_of_any_depth_are_read_as_the_data_sets_are(folder):
@@ -202,13 +203,15 @@ def studies(folder):
 def test_predictions_that_match_no_case_are_counted_with_their_reasons(folder, studies):
     write(folder, *({"id": id, "report": "r"} for id in ("s0-0", "s0-1", "s1-0", "s1-1", "t0")))
     known = SplitIds(studies, "test", ["s0-0"])
-    found = PredictionFolder(folder).answers("report-generation", ["s0-0"], known)
+    found = PredictionFolder(folder).answers(task_named("report-generation"), ["s0-0"], known)
     assert found.ids == ["s0-0"]
     assert found.note == (
         "4 of the 5 predictions match no case and are not scored: 2 second image of its study, "
         "1 beyond the first cases (--limit), 1 of split train"
     )
-    both = PredictionFolder(folder).answers("report-generation", ["s0-0", "s1-0"], SplitIds(studies, "test", ["s0-0", "s1-0"]))
+    both = PredictionFolder(folder).answers(
+        task_named("report-generation"), ["s0-0", "s1-0"], SplitIds(studies, "test", ["s0-0", "s1-0"])
+    )
     assert both.note.endswith("not scored: 2 second image of its study, 1 of split train")
 
 
@@ -216,9 +219,9 @@ def test_an_unknown_id_is_a_mistake_and_one_of_no_case_alone_says_why(folder, st
     known = SplitIds(studies, "test", ["s0-0", "s1-0"])
     write(folder, {"id": "s0-0", "report": "r"}, {"id": "s1-O", "report": "r"})
     with pytest.raises(UserError, match=r":2: 's1-O' is no pair .*did you mean 's1-[01]'\?; `medim-bench data ids DATA`"):
-        PredictionFolder(folder).answers("report-generation", ["s0-0", "s1-0"], known)
+        PredictionFolder(folder).answers(task_named("report-generation"), ["s0-0", "s1-0"], known)
     write(folder, {"id": "t0", "report": "r"})
     with pytest.raises(
         UserError, match=r"none of its 1 predictions is of the 2 cases to be scored: 1 of the 1 .* 1 of split train"
     ):
-        PredictionFolder(folder).answers("report-generation", ["s0-0", "s1-0"], known)
+        PredictionFolder(folder).answers(task_named("report-generation"), ["s0-0", "s1-0"], known)

@@ -4,6 +4,7 @@ import pytest
 
 from medim.common.errors import UserError
 from medim.data.phantom.worlds import DEFAULT, WORLDS, default_world
+from tasks import task_named
 from tasks.baselines.systems import BASELINES, open_baseline
 from tasks.protocols import Generator, Limited
 
@@ -41,8 +42,8 @@ def test_a_training_case_finds_itself(systems, training):
     found = system.generate_images(reports[:5], seeds=range(5))
     assert [image.tobytes() for image in found] == [training[reports.index(report)].image.tobytes() for report in reports[:5]]
     assert isinstance(system, Limited)
-    assert system.cannot("joint-generation") == "it needs an image or a report to search by"
-    assert system.cannot("report-generation") is None
+    assert system.cannot(task_named("joint-generation")) == "it needs an image or a report to search by"
+    assert system.cannot(task_named("report-generation")) is None
     with pytest.raises(UserError, match="from nothing"):
         system.generate_pairs([""], seeds=[0])
 

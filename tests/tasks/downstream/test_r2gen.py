@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from tasks import task_named
 from tasks.adapters.adapter import OneTask
 from tasks.downstream import WritesReports, open_downstream
 from tasks.downstream.r2gen import PAIRS, R2GenNetwork, Shape, Writing, word_pairs
@@ -136,8 +137,8 @@ def test_a_fitted_model_is_a_generator_of_reports_alone(small, examples, tmp_pat
     assert isinstance(fitted, Generator)
     assert isinstance(fitted, OneTask)
     assert isinstance(fitted, WritesReports)
-    assert fitted.cannot("report-generation") is None
-    assert "report-generation alone" in fitted.cannot("image-generation")
+    assert fitted.cannot(task_named("report-generation")) is None
+    assert "report-generation alone" in fitted.cannot(task_named("image-generation"))
     assert fitted.generate_reports([], seeds=[]) == []
 
 

@@ -9,10 +9,12 @@ import pytest
 from medim.data.sources.selection import Subset
 from tasks.editing.regions import true_regions
 from tasks.editing.reports import Rewriter
-from tasks.editing.task import EDITING, INPAINTING, REMOVAL, changes_of
+from tasks.editing.task import Editing, EditingRemoval, Inpainting, changes_of
 from tasks.protocols import Prediction
 
 SIDE = 16
+
+EDITING, REMOVAL, INPAINTING = Editing(), EditingRemoval(), Inpainting()
 
 
 @dataclass

@@ -10,14 +10,14 @@ from PIL import Image, ImageFilter
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset
 from medim.data.phantom.v1.probes import NODULE
-from tasks import TASKS
+from tasks import task_named
 from tasks.cases import cases_of
 from tasks.fine_detail.limits import area_under_curve, crossing, monotone, smallest_seen, spot_diameter
 from tasks.fine_detail.probes import probes_of
 from tasks.protocols import Prediction
 from tasks.scoring.context import Context
 
-TASK = TASKS["fine-detail"]
+TASK = task_named("fine-detail")
 
 
 def test_sensitivities_are_made_monotone_by_isotonic_regression():
@@ -129,7 +129,7 @@ def test_what_the_tokenizer_blurs_is_lost_and_what_is_not_drawn_is_not_seen(sett
     limit = blurred[tokens].value
     assert limit is None or limit > lossless[tokens].value
     assert blurred[drawn].value == lossless[drawn].value
-    files = TASK.depicted(cases, predictions, context)
+    files = TASK.pictures(cases, predictions, context)
     rows = list(csv.DictReader(io.StringIO(files["detectability.csv"].decode())))
     assert len(rows) == 2 * 7 * 3 + 2
     assert {row["stage"] for row in rows} == {"drawn", "tokens", "generated"}

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 from medim.common.errors import UserError
 from medim.data.dataset import Keys
 from medim.pair import ImageReportPair
-from tasks import TASKS
+from tasks import task_named
 from tasks.cases import cases_of
 from tasks.memorisation.screening import Screen
 from tasks.memorisation.task import Memorisation
@@ -19,7 +19,6 @@ from tasks.metrics.image.memorisation import Threshold
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Prediction
 from tasks.scoring.context import Context
-from tasks.task import Exhibits
 
 SIDE = 24
 WORDS = [f"word{number}" for number in range(40)]
@@ -88,8 +87,9 @@ def new(count, seed=777_777):
 def screened(cases, images, reports, context, task=None):
     reports = reports or [None] * len(cases)
     predictions = [Prediction(case.id, image, text) for case, image, text in zip(cases, images, reports, strict=True)]
-    scores, samples, shown = (task or Memorisation()).score_and_exhibit(cases, predictions, context)
-    return {score.metric: score for score in scores}, samples, shown
+    task = task or Memorisation()
+    scores, samples = task.score(cases, predictions, context)
+    return {score.metric: score for score in scores}, samples, task.exhibit(cases, predictions, context)
 
 
 @pytest.fixture(scope="module")
@@ -322,8 +322,7 @@ def test_it_is_a_task_that_draws_pairs_and_shows_them(cases, context):
             assert prompts == ["", ""]
             return list(zip(new(2), ["a", "b"], strict=True))
 
-    task = TASKS["memorisation"]
-    assert isinstance(task, Exhibits)
+    task = task_named("memorisation")
     assert [prediction.report for prediction in task.generate(Pairs(), cases[:2], [1, 2])] == ["a", "b"]
     scores, _, shown = screened(cases, new(200), None, context)
     assert "not thereby new" in shown.title[1]

@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks import TASKS
-from tasks.joint.judge import judge_scores
+from tasks import task_named
+from tasks.generation.joint.judge import judge_scores
 from tasks.metrics.pair.judge import Verdict
 from tasks.scoring.scores import coverage_of
 
-TASK = TASKS["joint-generation"]
+TASK = task_named("joint-generation")
 FOLDER = Path("some-judge")
 
 

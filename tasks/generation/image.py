@@ -3,19 +3,23 @@
 from collections.abc import Sequence
 
 from tasks.baselines.anchors import anchors_of
-from tasks.generating import check_seeds, timed_batch
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import distribution_scores
-from tasks.scoring.findings import PER_SAMPLE_F1, Reading, finding_scores
+from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
 from tasks.scoring.scores import Score, aligned, coverage_of, images_of
-from tasks.task import Anchor
+from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
-class ImageGeneration:
+class ImageGeneration(Task):
     """Reports to images, scored by distance from the real images and by the findings that the image checker reads."""
 
     name = "image-generation"
+    title = "Image generation"
+    intro = "A report is given; the image is generated."
+    needs = ("image",)
+    headline_metrics = (MACRO_F1, "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)", "FID")
+    order = 10
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
         """One image per case, from its report.
@@ -26,11 +30,7 @@ class ImageGeneration:
         check_seeds(cases, seeds)
         reports = [case.report for case in cases]
         images, cost = timed_batch(
-            lambda: generator.generate_images(reports, seeds=list(seeds)),
-            generator.name,
-            "images",
-            len(cases),
-            generator,
+            lambda: generator.generate_images(reports, seeds=list(seeds)), generator.name, "images", len(cases), generator
         )
         return [
             Prediction(case.id, image=image, prompt=case.report, cost=cost) for case, image in zip(cases, images, strict=True)
@@ -39,8 +39,7 @@ class ImageGeneration:
     def anchors(
         self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
     ) -> list[Anchor]:
-        """real, reconstruction (of the cases' images), shuffled (images of other cases), constant (one training image), nearest
-        neighbour (by report), training copy."""
+        """real, reconstruction, shuffled, constant, nearest neighbour (by report), training copy."""
         return anchors_of(cases, train, reconstructs, seed, images=True, reports=False)
 
     def score(

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from medim.common.errors import UserError, foreign
-from tasks.baselines.anchors import anchors_of
-from tasks.long_form.reading import (
+from tasks.generation.long_form.reading import (
     QUARTERS,
     ReadsStatements,
     contradicted,
@@ -21,39 +20,35 @@ from tasks.long_form.reading import (
     repeated_sentences,
     sentences_of,
 )
+from tasks.generation.report import ReportGeneration
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.captioning import protocol_named
 from tasks.metrics.text.report_form import distinct_n, length_sums, repetition_sums
-from tasks.protocols import Case, Generator, Prediction, Reconstructs
-from tasks.report_generation import ReportGeneration
+from tasks.protocols import Case, Prediction
 from tasks.scoring.context import Context
-from tasks.scoring.findings import PER_SAMPLE_F1, Reading, checker_details, finding_scores, reference_findings
+from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, checker_details, finding_scores, reference_findings
 from tasks.scoring.scores import Score, aligned, because, coverage_of, make_score, reports_of
-from tasks.task import Anchor
 
 CONTRADICTIONS = "reports that contradict themselves"
 REPEATED = "repeated sentences"
 BY_QUARTER = "finding F1 in the {} quarter"
 
 
-class LongForm:
+class LongForm(ReportGeneration):
     """Images to long reports, scored for contradictions, repetition, findings by where they are told, and length."""
 
     name = "long-form"
-
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """One report per case, from its image.
-
-        Raises:
-            UserError: the generator gave another number of reports.
-        """
-        return ReportGeneration().generate(generator, cases, seeds)
-
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
-        """real, shuffled (reports of other cases), constant (the most frequent training report)."""
-        return anchors_of(cases, train, None, seed, images=False, reports=True)
+    title = "Long reports"
+    intro = "An image is given; its report is read for contradictions, repetition, length and order."
+    headline_metrics = (
+        MACRO_F1,
+        BY_QUARTER.format("last"),
+        CONTRADICTIONS,
+        REPEATED,
+        "length ratio",
+        "length correlation",
+    )
+    order = 60
 
     def score(
         self,
@@ -62,7 +57,7 @@ class LongForm:
         context: Context,
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores and per-sample scores; a missing report is an empty one. `population` has no part in it."""
+        """Scores and per-sample scores; a missing report is an empty one."""
         return _Reading(cases, reports_of(aligned(cases, predictions)), context).all()
 
 

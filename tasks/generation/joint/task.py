@@ -4,26 +4,36 @@ from collections.abc import Sequence
 from typing import Any
 
 from tasks.baselines.anchors import anchors_of
-from tasks.generating import check_seeds, timed_batch
-from tasks.joint.agreement import agreement_scores
-from tasks.joint.domains import domain_scores
-from tasks.joint.judge import judge_scores
-from tasks.joint.retrieval import retrieval_scores
+from tasks.generation.joint.agreement import AGREEMENT, PREVALENCE_ERROR, agreement_scores
+from tasks.generation.joint.domains import ERROR as DOMAIN_ERROR
+from tasks.generation.joint.domains import domain_scores
+from tasks.generation.joint.judge import judge_scores
+from tasks.generation.joint.retrieval import retrieval_scores
 from tasks.metrics.text.report_form import distinct_share
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import distribution_scores
 from tasks.scoring.scores import Score, aligned, coverage_of, images_of, make_score, reports_of
-from tasks.task import Anchor
+from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
-class JointGeneration:
-    """Unprompted pairs, scored by whether image and report agree, and by how far their distributions are from the data's.
-
-    A prediction bears a case's id only to be counted: it answers no case.
-    """
+class JointGeneration(Task):
+    """Unprompted pairs, scored by whether image and report agree, and by how far their distributions are from the data's."""
 
     name = "joint-generation"
+    title = "Joint generation"
+    intro = "Image and report are generated together, from nothing or from a prompt."
+    needs = ("image", "report")
+    prompted = False
+    headline_metrics = (
+        AGREEMENT,
+        f"anchored {AGREEMENT}",
+        PREVALENCE_ERROR,
+        DOMAIN_ERROR,
+        "anchored retrieval R@10 (image to report)",
+        "distinct reports",
+    )
+    order = 30
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
         """One unprompted pair per case.
@@ -32,12 +42,9 @@ class JointGeneration:
             UserError: the generator gave another number of pairs.
         """
         check_seeds(cases, seeds)
+        n = len(cases)
         pairs, cost = timed_batch(
-            lambda: generator.generate_pairs([""] * len(cases), seeds=list(seeds)),
-            generator.name,
-            "pairs",
-            len(cases),
-            generator,
+            lambda: generator.generate_pairs([""] * n, seeds=list(seeds)), generator.name, "pairs", n, generator
         )
         return [
             Prediction(case.id, image=image, report=report, cost=cost)
@@ -47,8 +54,7 @@ class JointGeneration:
     def anchors(
         self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
     ) -> list[Anchor]:
-        """real, reconstruction (images; reports real), shuffled (reports of other cases), constant (one training pair),
-        training copy."""
+        """real, reconstruction (of images), shuffled, constant, training copy."""
         return anchors_of(cases, train, reconstructs, seed, images=True, reports=True)
 
     def score(

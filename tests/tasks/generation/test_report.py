@@ -1,9 +1,9 @@
 import pytest
 
-from tasks import TASKS
+from tasks import task_named
 from tasks.protocols import Prediction
 
-TASK = TASKS["report-generation"]
+TASK = task_named("report-generation")
 
 pytestmark = pytest.mark.usefixtures("no_java")
 

@@ -1,9 +1,18 @@
-"""What a batch cost: its share of the wall time, and what the system itself tells."""
+"""Tasks by name, and what a batch cost: its share of the wall time, and what the system itself counts."""
 
 import pytest
 
 from medim.common.errors import UserError
-from tasks.generating import timed_batch
+from tasks import all_tasks, task_named, task_names
+from tasks.task import timed_batch
+
+
+def test_tasks_by_name_and_in_order():
+    assert list(all_tasks())[:4] == ["image-generation", "report-generation", "joint-generation", "likelihood"]
+    assert sorted(all_tasks()) == sorted(task_names())
+    assert all(name == task.name and task.title and task.intro and task.headline_metrics for name, task in all_tasks().items())
+    with pytest.raises(UserError, match="unknown task 'inpaint'"):
+        task_named("inpaint")
 
 
 class Counts:

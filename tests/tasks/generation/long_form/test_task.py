@@ -5,9 +5,9 @@ import pytest
 
 from medim.data.loading import load_dataset
 from medim.data.phantom.v1.report_checker import read
-from tasks import TASKS
+from tasks import task_named
 from tasks.cases import cases_of
-from tasks.long_form.reading import (
+from tasks.generation.long_form.reading import (
     bare,
     contradicted,
     correlation,
@@ -20,7 +20,7 @@ from tasks.long_form.reading import (
 from tasks.protocols import Prediction
 from tasks.scoring.context import Context
 
-TASK = TASKS["long-form"]
+TASK = task_named("long-form")
 F = frozenset
 
 pytestmark = pytest.mark.usefixtures("no_java")

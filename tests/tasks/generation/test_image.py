@@ -1,10 +1,10 @@
 import pytest
 
 from medim.common.errors import UserError
-from tasks import TASKS
+from tasks import task_named
 from tasks.protocols import Prediction
 
-TASK = TASKS["image-generation"]
+TASK = task_named("image-generation")
 
 
 def by_name(scores):

@@ -1,9 +1,9 @@
 import pytest
 
-from tasks import TASKS
+from tasks import task_named
 from tasks.protocols import Prediction
 
-TASK = TASKS["joint-generation"]
+TASK = task_named("joint-generation")
 
 
 def score(world, predictions, population=None, checkers=True):

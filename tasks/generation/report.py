@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from tasks.baselines.anchors import anchors_of
-from tasks.generating import check_seeds, timed_batch
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.captioning import CaptionScore, protocol_named
 from tasks.metrics.text.ngrams import References
@@ -14,15 +13,20 @@ from tasks.metrics.text.report_form import distinct, distinct_n, distinct_share,
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.clinical import clinical_scores
 from tasks.scoring.context import Context
-from tasks.scoring.findings import PER_SAMPLE_F1, Reading, finding_scores
+from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
 from tasks.scoring.scores import Score, aligned, coverage_of, make_score, reports_of
-from tasks.task import Anchor
+from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
-class ReportGeneration:
+class ReportGeneration(Task):
     """Images to reports, scored against the reference text and by the findings that the report checker reads."""
 
     name = "report-generation"
+    title = "Report generation"
+    intro = "An image is given; the report is generated."
+    needs = ("report",)
+    headline_metrics = (MACRO_F1, "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+    order = 20
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
         """One report per case, from its image.
@@ -33,19 +37,14 @@ class ReportGeneration:
         check_seeds(cases, seeds)
         images = [case.image for case in cases]
         reports, cost = timed_batch(
-            lambda: generator.generate_reports(images, seeds=list(seeds)),
-            generator.name,
-            "reports",
-            len(cases),
-            generator,
+            lambda: generator.generate_reports(images, seeds=list(seeds)), generator.name, "reports", len(cases), generator
         )
         return [Prediction(case.id, report=report, cost=cost) for case, report in zip(cases, reports, strict=True)]
 
     def anchors(
         self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
     ) -> list[Anchor]:
-        """real, shuffled (reports of other cases), constant (the most frequent training report), nearest neighbour (by image),
-        training copy; no reconstruction."""
+        """real, shuffled, constant, nearest neighbour (by image), training copy."""
         return anchors_of(cases, train, None, seed, images=False, reports=True)
 
     def score(
@@ -55,7 +54,7 @@ class ReportGeneration:
         context: Context,
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores and per-sample scores; a missing report scores as an empty one. `population` has no part in it."""
+        """Scores and per-sample scores; a missing report scores as an empty one."""
         reports = reports_of(aligned(cases, predictions))
         coverage = coverage_of(reports)
         scores, sample_f1 = finding_scores(cases, Reading.of("report", reports, context), context, coverage)

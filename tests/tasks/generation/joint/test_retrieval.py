@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from tasks import TASKS
-from tasks.joint.retrieval import retrieval_scores
+from tasks import task_named
+from tasks.generation.joint.retrieval import retrieval_scores
 from tasks.protocols import Prediction
 
-TASK = TASKS["joint-generation"]
+TASK = task_named("joint-generation")
 
 
 def score(world, predictions, dataset=True, cases=None):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tasks.joint.domains import domain_scores
+from tasks.generation.joint.domains import domain_scores
 from tasks.protocols import Case
 
 
