@@ -20,8 +20,7 @@ def u_of(key: str, seed: int) -> float:
 def assign(key: str, fractions: Mapping[str, float], seed: int) -> str:
     """The split of `key` (a patient, a site): test where u < test, val where u < test + val, train otherwise.
 
-    Every pair of one key falls into one split, a key keeps its split when others are added, and a larger share of `test`
-    or `val` only adds keys to it from the next split.
+    A key keeps its split when others are added, and a larger share of `test` or `val` only adds keys to it.
 
     Args:
         fractions: share of the keys in `test` and `val`; `train` may be left out, it is the rest.
@@ -56,7 +55,7 @@ def save_splits(
 
     `splits` has, for each split, the number of `pairs`, the sorted `patients` and `sha256`, the hash of the sorted patients
     (16 hex digits): two sets with the same hash hold out the same people. `seed` and `fractions` are those of `assign`,
-    null where the source came with its own split. The form is that of `load_splits`.
+    null where the source came with its own split.
 
     Raises:
         UserError: a patient occurs in two splits.

@@ -45,19 +45,16 @@ def read_dicom(path: str | Path) -> Image.Image:
 
     1. modality: the Modality LUT, else slope and intercept (C.11.1);
     2. values of interest: the first VOI LUT, else the first window with its function, LINEAR, LINEAR_EXACT or SIGMOID
-       (C.11.2). A window narrower than the data is the file's own choice: `info["clipped"]` of the picture tells the share
-       of pixels that lie outside it. The output of a VOI LUT spans 0 to 2^b - 1, b being the bits that its largest entry
-       takes, as descriptors often overstate them;
+       (C.11.2). `info["clipped"]` of the picture is the share of pixels outside the window. The output of a VOI LUT spans
+       0 to 2^b - 1, b being the bits of its largest entry, as descriptors often overstate them;
     3. where the file states neither: stored depths of up to 8 bits keep their full range; deeper data span their own minimum
-       to maximum, since stated depths often exceed what is used. Nothing is clipped;
-    4. MONOCHROME1 (whose lowest value is white) is inverted; pixels that hold the padding value, or lie in its range, are
-       black and count for nothing above.
+       to maximum, since stated depths often exceed what is used;
+    4. MONOCHROME1 (whose lowest value is white) is inverted; pixels of the padding value or range are black and count for
+       nothing above.
 
     The Presentation LUT Shape repeats the photometric interpretation and is not applied twice. Colour (RGB, YBR, PALETTE
-    COLOR) is converted to RGB over its full stored range.
-
-    Pixels that are not square (by the spacing that the file states, else its aspect ratio) are made so: the coarser side is
-    enlarged, bicubic, so that nothing of the finer one is lost.
+    COLOR) is converted to RGB over its full stored range. Pixels that are not square (by the spacing, else the aspect ratio)
+    are made so: the coarser side is enlarged, bicubic.
 
     Raises:
         UserError: no DICOM file, no picture in it, several frames, a damaged one, a compression for which no decoder is
@@ -189,11 +186,7 @@ def _shown(levels: np.ndarray, present: np.ndarray, dataset: Any) -> tuple[np.nd
 
 
 def _window(dataset: Any) -> tuple[float, float] | None:
-    """Centre and width of the first window, or None where the file states none.
-
-    Raises:
-        UserError: they are no numbers.
-    """
+    """Centre and width of the first window, or None where the file states none."""
     ends = []
     for name in ("WindowCenter", "WindowWidth"):
         value = dataset.get(name)
@@ -221,11 +214,7 @@ def _square_pixels(picture: Image.Image, dataset: Any) -> Image.Image:
 
 
 def _height_by_width(name: str, value: Any) -> float | None:
-    """Of a pixel, from a pair (between rows, between columns), or None where the file states none.
-
-    Raises:
-        UserError: what it states is no pair of positive numbers: the shape of its pixels is not known.
-    """
+    """Of a pixel, from a pair (between rows, between columns), or None where the file states none."""
     if value is None or value == "" or (hasattr(value, "__len__") and not len(value)):
         return None
     ends = [_number(name, end) for end in ([value] if isinstance(value, str | int | float) else value)]

@@ -33,14 +33,13 @@ _WHITE_IS_ZERO, _UNSIGNED = 0, 1
 
 
 def read_image(path: str | Path) -> Image.Image:
-    """Reads an image file as 8-bit RGB, turned upright by its EXIF orientation. Of several frames, the first.
+    """Reads an image file as 8-bit RGB (see `to_rgb`), turned upright by its EXIF orientation. Of several frames, the first.
 
-    A DICOM file is told by its content or suffix and read by `dicom.read_dicom`. See `to_rgb` for what becomes
-    of other modes and bit depths.
+    DICOM files are recognised by content or suffix and read by `read_dicom`.
 
     Raises:
         UserError: the file is missing, cut, no image, declares more pixels than are allowed (`image_files`) or holds
-            values that are not numbers. There is no fallback image.
+            values that are not numbers.
     """
     try:
         # By stream, not by name: Pillow maps an uncompressed file into memory and then scrambles a turned TIFF.
@@ -77,17 +76,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """An 8-bit RGB image of any decoded image, without silent saturation.
 
     * 16-bit greyscale: the container's full range (0..65535, or 0..2^bits-1 where a TIFF states fewer bits) maps to 0..255,
-      rounded to nearest; a TIFF whose zero is white is inverted.
+      rounded to nearest. A file that stores 12-bit values unscaled comes out nearly black; `medim-bench data check` names it.
     * 32-bit integer and float greyscale: the image's own minimum..maximum maps to 0..255, as such files declare no range
-      (a constant image becomes 0); a 16-bit PGM, which Pillow opens in this mode, keeps its full range. A TIFF whose zero is
-      white is inverted here too.
+      (a constant image becomes 0); a 16-bit PGM, which Pillow opens in this mode, keeps its full range.
+    * A greyscale TIFF whose zero is white is inverted.
     * Transparency is composited on black where every visible pixel is grey (a radiograph's surround), on white otherwise
       (a slide's).
     * 1-bit, palette, CMYK (JPEGs by Adobe's convention, in which they are stored inverted), YCbCr, LAB and HSV are converted
       as Pillow does; 16-bit colour keeps its upper 8 bits.
-
-    A 16-bit file is never stretched to what it holds: one that stores 12-bit values unscaled comes out nearly black, and
-    `medim-bench data check` names it.
 
     Raises:
         ValueError: a float image holds NaN or infinity.
@@ -115,8 +111,8 @@ def as_rgb(image: Image.Image | Path) -> Image.Image:
 def square(image: Image.Image, side: int, fill: int = 0) -> Image.Image:
     """The one geometry: padded to a centred square with grey level `fill` (0..255), then resized to `side` pixels.
 
-    Nothing is cropped or stretched. The filter is bicubic with its support widened when shrinking (antialiasing).
-    An RGB image that has the size already is returned unchanged, so `square` is idempotent.
+    The filter is bicubic with its support widened when shrinking (antialiasing). An RGB image of the size is returned
+    unchanged.
     """
     image = to_rgb(image)
     width, height = image.size
@@ -144,8 +140,7 @@ def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
 def to_images(tensor: torch.Tensor) -> list[Image.Image]:
     """8-bit RGB images of a float (B, 3, H, W) in [-1, 1]; the inverse of `to_tensor`.
 
-    Values are rounded half to even, not truncated (which would darken every image by half a grey level); what a decoder
-    put outside [-1, 1] is clipped.
+    Values are rounded half to even (truncation would darken every image by half a grey level) and clipped.
 
     Raises:
         ValueError: another shape, or NaN.

@@ -32,11 +32,7 @@ _BLOCK = 1 << 22  # candidates compared at once
 
 
 def perceptual_hash(image: Image.Image) -> np.ndarray:
-    """The two hashes of an image as uint64 (5,): the coarse one, then the four words of the fine one.
-
-    Raises:
-        UserError: `imagehash` is not installed.
-    """
+    """The two hashes of an image as uint64 (5,): the coarse one, then the four words of the fine one."""
     try:
         from imagehash import phash
     except ImportError:
@@ -143,7 +139,7 @@ def _equal(keys: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _is_first_choice(difference: np.ndarray, bands: np.ndarray, chosen: tuple[int, ...]) -> np.ndarray:
-    """Whether `chosen` are the first bands in which two hashes agree: each pair is told by one choice only."""
+    """Whether `chosen` are the first bands in which two hashes agree: each pair is yielded by one choice only."""
     agreed = np.zeros(len(difference), dtype=np.int64)
     first = np.ones(len(difference), dtype=bool)
     for band, mask in enumerate(bands[: chosen[-1] + 1]):

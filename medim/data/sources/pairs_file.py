@@ -25,6 +25,7 @@ NOT_STATED = "not stated"
 """In place of the terms of pairs that state none."""
 
 _STRINGS = ("patient", "study", "domain", "terms", "view")
+_NO_IMAGE = -(1 << 63)
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -56,22 +57,12 @@ def read_index(file: Path, allow_leakage: bool = False, allow_mistakes: bool = F
     return _Reader(file).index(allow_leakage, allow_mistakes)
 
 
-class _Columns:
-    """What is noted of each line while reading. Strings are compared by Python's 64-bit hash of this process: among a
-    million lines two different ones meet with a chance of 3e-8."""
-
-    def __init__(self) -> None:
-        self.offset, self.length, self.number = array("q"), array("q"), array("q")
-        self.split = array("B")
-        self.id, self.patient, self.image = array("q"), array("q"), array("q")
-        self.folder = array("q")  # number of the image's folder, -1 where the path must be looked at singly
-
-    def arrays(self) -> dict[str, np.ndarray]:
-        return {name: np.array(column) for name, column in vars(self).items()}
-
-
 class _Reader:
-    """Reads one file of pairs and collects every mistake before it complains."""
+    """Reads one file of pairs and collects every mistake before it complains.
+
+    Strings are compared by Python's 64-bit hash of this process: among a million lines two different ones meet with a chance
+    of 3e-8.
+    """
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -80,93 +71,71 @@ class _Reader:
         self.mistakes: list[tuple[int, int, str]] = []  # line, order within it, message
         self.terms: dict[str, None] = {}
         self.domains: dict[str, None] = {}
-        self.folders: dict[Path, int] = {}  # resolved, inside the root
-        self.by_spelling: dict[str, int] = {}
+        self.listed: dict[str, tuple[Path, set[int]] | None] = {}  # of each folder as spelt: its path, hashes of its files
 
     def index(self, allow_leakage: bool, allow_mistakes: bool) -> Index:
         columns = self._columns()
-        self._find_repeated_ids(columns)
-        kinds = ["patient"]
-        if "image" in self.required:
-            kept = self._find_missing_images(columns)
-            columns = {name: column[kept] for name, column in columns.items()}
-            kinds.append("image")
+        for rows in _groups(columns["id"]):
+            name, first = self._row(columns, rows[0])["id"], columns["line"][rows[0]]
+            for row in rows[1:]:
+                self._mistake(int(columns["line"][row]), f"id '{name}' was used on line {first}", order=0)
+        columns = {name: column[columns["image"] != _NO_IMAGE] for name, column in columns.items()}
         messages = [message for _, _, message in sorted(self.mistakes)]
         if not len(columns["offset"]) and not messages:
             messages.append(f"{self.file}: holds no {'pairs' if 'image' in self.required else 'reports'}")
         if not allow_leakage:
-            messages += self._leakage(columns, kinds)
+            messages += self._leakage(columns)
         if messages and not (allow_mistakes and len(columns["offset"])):
             raise UserError(messages[0] + (f" ... and {len(messages) - 1} more" if len(messages) > 1 else ""))
-        length = columns["length"].astype(np.int32)
-        return Index(columns["offset"], length, columns["split"], tuple(self.terms), tuple(self.domains), tuple(messages))
+        length, split = columns["length"].astype(np.int32), columns["split"].astype(np.uint8)
+        return Index(columns["offset"], length, split, tuple(self.terms), tuple(self.domains), tuple(messages))
 
     def _columns(self) -> dict[str, np.ndarray]:
-        columns = _Columns()
+        """Numbers of each sound line, shape (n,) int64; `image` is `_NO_IMAGE` where it cannot be found."""
+        columns = {name: array("q") for name in ("offset", "length", "line", "split", "id", "patient", "image")}
         # By line feeds on bytes: str.splitlines would also cut at U+2028, which reports contain.
         with self.file.open("rb") as stream:
             end = 0
-            for number, data in enumerate(stream, start=1):
+            for line, data in enumerate(stream, start=1):
                 start, end = end, end + len(data)
-                if number == 1 and data.startswith(BOM):
+                if line == 1 and data.startswith(BOM):
                     start, data = start + len(BOM), data[len(BOM) :]
                 data = data.removesuffix(b"\n")
-                if not data.strip():
+                if not data.strip() or (row := self._parsed(line, data)) is None:
                     continue
-                if (row := self._parsed(number, data)) is not None:
-                    self._note(columns, row, number, start, len(data))
-        return columns.arrays()
+                patient = hash(row.get("patient") or row.get("study") or row["id"])
+                image = self._image_key(line, row["image"]) if "image" in self.required else hash(row["id"])
+                values = (start, len(data), line, SPLITS.index(row["split"]), hash(row["id"]), patient, image)
+                for column, value in zip(columns.values(), values, strict=True):
+                    column.append(value)
+                self.terms[row.get("terms") or NOT_STATED] = None
+                if row.get("domain"):
+                    self.domains[row["domain"]] = None
+        return {name: np.array(column) for name, column in columns.items()}
 
-    def _note(self, columns: _Columns, row: dict[str, Any], number: int, start: int, length: int) -> None:
-        columns.offset.append(start)
-        columns.length.append(length)
-        columns.number.append(number)
-        columns.split.append(SPLITS.index(row["split"]))
-        columns.id.append(hash(row["id"]))
-        columns.patient.append(hash(row.get("patient") or row.get("study") or row["id"]))
-        folder, _, name = row.get("image", "").rpartition("/")
-        columns.folder.append(self._folder(folder) if name not in ("", ".", "..") else -1)
-        columns.image.append(hash(name))
-        self.terms[row.get("terms") or NOT_STATED] = None
-        if row.get("domain"):
-            self.domains[row["domain"]] = None
-
-    def _folder(self, spelling: str) -> int:
-        """Number of an image's folder, or -1 where it is missing or outside the root."""
-        if spelling not in self.by_spelling:
-            self.by_spelling[spelling] = -1
-            try:
-                path = located(self.root, spelling)[0]
-                if not spelling.startswith("/") and path.is_relative_to(self.root) and path.is_dir():
-                    self.by_spelling[spelling] = self.folders.setdefault(path, len(self.folders))
-            except (OSError, ValueError):  # told when the image is looked at singly
-                pass
-        return self.by_spelling[spelling]
-
-    def _find_repeated_ids(self, columns: dict[str, np.ndarray]) -> None:
-        for rows in _groups(columns["id"]):
-            name = self._row(columns, rows[0])["id"]
-            first = columns["number"][rows[0]]
-            for row in rows[1:]:
-                self._mistake(int(columns["number"][row]), f"id '{name}' was used on line {first}", order=0)
-
-    def _find_missing_images(self, columns: dict[str, np.ndarray]) -> np.ndarray:
-        """Which lines have an image inside the root, shape (n,) bool; `image` becomes a key of the file itself.
+    def _image_key(self, line: int, image: str) -> int:
+        """A number for an image's file, whatever its spelling.
 
         One listing a folder settles all plain files; links and whatever is odd are looked at one by one.
         """
-        found = [np.fromiter(_plain_files(path), np.int64) for path in self.folders]
-        listed = [_image_keys(np.full(len(names), number), names) for number, names in enumerate(found)]
-        names = columns["image"]
-        columns["image"] = _image_keys(columns["folder"], names)
-        kept = (columns["folder"] >= 0) & np.isin(columns["image"], np.concatenate([np.empty(0, np.int64), *listed]))
-        for row in np.flatnonzero(~kept):
-            path = self._image(int(columns["number"][row]), self._row(columns, row)["image"])
-            if path is not None:
-                kept[row] = True
-                folder = self.folders.setdefault(path.parent, len(self.folders))
-                columns["image"][row] = _image_keys(np.array([folder]), np.array([hash(path.name)]))[0]
-        return kept
+        folder, _, name = image.rpartition("/")
+        if folder not in self.listed:
+            self.listed[folder] = self._listed(folder)
+        if (found := self.listed[folder]) is not None and hash(name) in found[1]:
+            return hash((found[0], name))
+        path = self._image(line, image)
+        return _NO_IMAGE if path is None else hash((path.parent, path.name))
+
+    def _listed(self, folder: str) -> tuple[Path, set[int]] | None:
+        """The folder inside the root, and hashes of the names of its regular files; links are left to a closer look."""
+        try:
+            path = located(self.root, folder)[0]
+            if folder.startswith("/") or not path.is_relative_to(self.root) or not path.is_dir():
+                return None
+            with os.scandir(path) as entries:
+                return path, {hash(entry.name) for entry in entries if entry.is_file(follow_symlinks=False)}
+        except (OSError, ValueError):  # a mistake when the image is looked at singly
+            return None
 
     def _image(self, line: int, image: str) -> Path | None:
         """The image file, resolved, or None where it is missing or outside the folder."""
@@ -183,11 +152,11 @@ class _Reader:
             return path
         return None
 
-    def _leakage(self, columns: dict[str, np.ndarray], kinds: list[str]) -> list[str]:
+    def _leakage(self, columns: dict[str, np.ndarray]) -> list[str]:
         """Patients and image files that occur in several splits; what a patient explains is not repeated."""
         messages: list[str] = []
         explained: set[int] = set()
-        for kind in kinds:
+        for kind in ("patient", "image"):
             for rows in _groups(columns[kind], columns["split"]):
                 if explained.issuperset(rows.tolist()):
                     continue
@@ -196,7 +165,7 @@ class _Reader:
                 shown = row.get(kind) or row.get("study") or row["id"]
                 places = [rows[columns["split"][rows] == split][:1] for split in range(len(SPLITS))]
                 first = np.sort(np.concatenate(places))  # the first line of each split
-                where = " and in ".join(f"{SPLITS[columns['split'][r]]} (line {columns['number'][r]})" for r in first)
+                where = " and in ".join(f"{SPLITS[columns['split'][r]]} (line {columns['line'][r]})" for r in first)
                 messages.append(f"{self.file}: {kind} '{shown}' occurs in {where}: split by patient")
         return messages
 
@@ -280,29 +249,9 @@ def _is_hash(value: Any) -> bool:
 def _groups(key: np.ndarray, split: np.ndarray | None = None) -> Iterator[np.ndarray]:
     """Rows (each growing) that share a key, by their first row; where `split` is given, only those of several splits."""
     order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(key[order]) != 0]) if len(key) else np.empty(0, int)
-    ends = np.r_[starts[1:], len(key)]
-    if split is None:
-        several = ends - starts > 1
-    elif len(key):
-        several = np.minimum.reduceat(split[order], starts) != np.maximum.reduceat(split[order], starts)
-    else:
-        return
-    for group in sorted(np.flatnonzero(several), key=lambda group: order[starts[group]]):
-        yield order[starts[group] : ends[group]]
-
-
-def _plain_files(folder: Path) -> Iterator[int]:
-    """Hashes of the names of the regular files in a folder; links are left to a closer look."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_file(follow_symlinks=False):
-                yield hash(entry.name)
-
-
-def _image_keys(folder: np.ndarray, name: np.ndarray) -> np.ndarray:
-    """One number a file, from the number of its folder and the hash of its name."""
-    return name ^ (folder.astype(np.int64) * np.int64(0x5851F42D4C957F2D))  # wraps around
+    groups = np.split(order, np.flatnonzero(np.diff(key[order])) + 1)
+    groups = [rows for rows in groups if len(rows) > 1 and (split is None or len(np.unique(split[rows])) > 1)]
+    yield from sorted(groups, key=lambda rows: rows[0])
 
 
 def _kind(value: Any) -> str:

@@ -18,13 +18,12 @@ from medim.pair import SPLITS, ImageReportPair
 
 
 class Subset(DerivedDataset):
-    """A data set with a smaller training split; `val` and `test` are whole, so what is measured stays the same.
+    """A data set with a smaller training split; `val` and `test` are whole.
 
-    The training split keeps all pairs of ceil(share * patients) patients, those with the smallest
+    The training split has all pairs of ceil(share * patients) patients, those with the smallest
     u = `medim.data.splits.u_of(patient, seed)`, in the data set's order. Of one seed, 1 % lies within 10 % within all.
 
     Args:
-        base: the whole data set.
         share: of the training patients, in (0, 1].
         seed: which patients.
 
@@ -57,18 +56,15 @@ class Subset(DerivedDataset):
         return np.flatnonzero(np.isin(of_pair, [numbers[patient] for patient in kept]))
 
     def size(self, split: str) -> int:
-        """Number of pairs of a split."""
         return len(self._rows) if split == "train" else self.base.size(split)
 
     def _row(self, split: str, index: int) -> int:
         return int(self._rows[checked_index(self, split, index)]) if split == "train" else index
 
     def pair(self, split: str, index: int) -> ImageReportPair:
-        """The pair at `index` (0-based) of a split; an IndexError outside it."""
         return self.base.pair(split, self._row(split, index))
 
     def keys(self, split: str, index: int) -> Keys:
-        """Id, study and patient of `pair(split, index)`."""
         return keys_of(self.base, split, self._row(split, index))
 
 
@@ -76,10 +72,8 @@ class MixedDataset:
     """Several data sets as one. Training draws follow the weights; every split lists all pairs of all parts, once.
 
     The parts are interleaved in proportion to their sizes, each in its own order, so that the first n pairs of a split
-    represent them all. Which training draw takes which part is `medim.training.draws`'s, by `weights`.
-
-    Where an id, a study or a patient of one part occurs in another, all three of the parts concerned get the prefix
-    `<number of the part>:` (from 1), as they name different things.
+    represent them all. Where an id, a study or a patient of one part occurs in another, all names of the two parts get the
+    prefix `<number of the part>:` (from 1), as they name different things.
 
     Args:
         parts: at least two.
@@ -111,7 +105,6 @@ class MixedDataset:
         return hash_of(["mixture", [[p.fingerprint, str(w)] for p, w in zip(self.parts, self.weights, strict=True)]])
 
     def size(self, split: str) -> int:
-        """Number of pairs of a split, all parts together."""
         return sum(part.size(split) for part in self.parts)
 
     def part_of(self, split: str, count: int | None = None) -> np.ndarray:
@@ -148,7 +141,6 @@ class MixedDataset:
         return int(part[index]), int(row[index])
 
     def pair(self, split: str, index: int) -> ImageReportPair:
-        """The pair at `index` (0-based) of a split; an IndexError outside it."""
         number, row = self._place(split, index)
         part, prefix = self.parts[number], self._prefixes[number]
         pair = part.pair(split, row)
@@ -159,7 +151,6 @@ class MixedDataset:
         return replace(pair, **names, terms=terms)
 
     def keys(self, split: str, index: int) -> Keys:
-        """Id, study and patient of `pair(split, index)`."""
         number, row = self._place(split, index)
         return Keys(*(self._prefixes[number] + key for key in keys_of(self.parts[number], split, row)))
 

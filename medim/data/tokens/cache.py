@@ -74,12 +74,11 @@ def tokenise_split(
 ) -> TokenSplit:
     """Tokens of a split, stored in `cache` under the hashes of the data and of both tokenizers.
 
-    The cache is written in parts of `PART` pairs: a killed call is continued by the next with the pairs that are missing, and
-    a larger `limit` adds parts. Reading maps the files into memory.
+    The cache is written in parts of `PART` pairs: a killed call is continued by the next, and a larger `limit` adds parts.
+    Reading maps the files into memory.
 
     Args:
         cache: a folder for `tokens-<hash>/`; where None, the tokens stay in memory.
-        limit: the first so many pairs; all where None.
         batch: images that are encoded at once.
         workers: processes that read pairs while images are encoded; 0 uses a thread (see `read_batches`).
 
@@ -140,7 +139,7 @@ def tokenise(
     """The columns of each of `parts`, rows that grow; the pairs of the next are read meanwhile.
 
     Args:
-        total: what the bar counts to; all of the parts where None.
+        total: end of the progress bar; all of the parts where None.
         show: whether there is a bar.
     """
     pieces = [cut(rows, batch) for rows in parts]
@@ -194,12 +193,12 @@ def _reports(read: Batch, name: str) -> list[str]:
 
 
 def unigram_nats(train: TokenSplit, heldout: TokenSplit, reports: ReportTokenizer) -> float:
-    """Per-position unigram code of the reports, in nats per real token + EOS: the line that a report model must beat.
+    """Per-position unigram code of the reports, in nats per real token + EOS: the baseline of a report model.
 
     A token at position i costs -log p_i, p_i = (c_i + k q) / (n + k): its count among the n training reports at that
     position, backed off to q, its smoothed frequency at all positions (a proper distribution over all ids). Padding is
-    coded too. k and the smoothing are those of `BACK_OFF` and `SMOOTHING` that suit the held-out reports best: the code is
-    given the benefit of the doubt.
+    coded too. k and the smoothing are those of `BACK_OFF` and `SMOOTHING` that suit the held-out reports best, in favour of
+    the baseline.
     """
     coded = heldout.report[:]  # (n held out, N)
     total, _ = unigram_costs((chunk.report[:].numpy() for chunk in train.chunks()), coded.numpy(), reports.size)

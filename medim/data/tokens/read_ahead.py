@@ -62,7 +62,7 @@ def read_batches(
     Args:
         side: of the square pictures, in pixels.
         workers: processes that read (the data set is sent to them by pickle); 0 reads in a thread of this process, which
-            is enough where decoding releases Python's lock and costs less than what the caller does.
+            is enough where decoding releases Python's lock and costs less than the caller's work.
 
     Raises:
         UserError: an image cannot be read.
