@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from typing import Any, TypeVar
 
+_bound: Callable[[Any], Any] | None = None
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -34,6 +35,18 @@ def as_done(
                 yield waiting.pop(future), future.result()
     for future, item in waiting.items():
         yield item, future.result()
+
+
+def bind(function: Callable[[Any], Any]) -> None:
+    """As `start` of a pool: what `call_bound` calls there, so that a function with much data travels to a worker once."""
+    global _bound
+    _bound = function
+
+
+def call_bound(item: Any) -> Any:
+    """What the bound function makes of an item."""
+    assert _bound is not None
+    return _bound(item)
 
 
 def _begin(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -4,6 +4,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.common.workers import as_done, process_pool
+from medim.common.workers import as_done, bind, call_bound, process_pool
 from medim.data.checks import texts
 from medim.data.dataset import PairDataset
 from medim.data.sources.pairs_file import NOT_STATED
@@ -114,24 +115,11 @@ def read_all(
     if not workers:
         yield from ((part, read_part(dataset, part, tokenizer)) for part in wanted)
         return
-    with process_pool(workers, _start_worker, dataset, tokenizer) as pool:  # the data set travels to each worker once
+    with process_pool(workers, bind, partial(read_part, dataset, tokenizer=tokenizer)) as pool:
         try:
-            yield from as_done(pool, _read_here, wanted, ahead=4 * workers)
+            yield from as_done(pool, call_bound, wanted, ahead=4 * workers)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
-
-
-_worker: "tuple[PairDataset, ReportTokenizer | None] | None" = None
-
-
-def _start_worker(dataset: PairDataset, tokenizer: "ReportTokenizer | None") -> None:
-    global _worker
-    _worker = (dataset, tokenizer)
-
-
-def _read_here(part: Part) -> tuple[np.ndarray, Tally]:
-    assert _worker is not None
-    return read_part(_worker[0], part, _worker[1])
 
 
 def read_part(dataset: PairDataset, part: Part, tokenizer: "ReportTokenizer | None") -> tuple[np.ndarray, Tally]:

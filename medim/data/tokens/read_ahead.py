@@ -5,12 +5,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from medim.common.workers import process_pool
+from medim.common.workers import bind, call_bound, process_pool
 from medim.data.dataset import PairDataset
 from medim.imaging.images import as_rgb, square
 from medim.pair import ImageReportPair
@@ -67,17 +68,10 @@ def read_batches(
     Raises:
         UserError: an image cannot be read.
     """
-    read: Callable[[Sequence[int]], Batch]
-    executor: Executor
+    read: Callable[[Sequence[int]], Batch] = partial(read_batch, dataset, split, side=side)
+    executor: Executor = ThreadPoolExecutor(1)
     if workers:
-        executor = process_pool(workers, _start_worker, dataset, split, side)
-        read = _read_in_worker
-    else:
-        executor = ThreadPoolExecutor(1)
-
-        def read(piece: Sequence[int]) -> Batch:
-            return read_batch(dataset, split, piece, side)
-
+        executor, read = process_pool(workers, bind, read), call_bound
     waiting: deque[Future[Batch]] = deque()
     try:
         for piece in pieces:
@@ -95,24 +89,10 @@ def worker_pool(
     dataset: PairDataset, split: str, side: int, workers: int
 ) -> Iterator[Callable[[Iterable[Sequence[int]]], Iterator[Batch]]]:
     """Processes that read nothing ahead: a function from pieces to their batches, in order."""
-    with process_pool(workers, _start_worker, dataset, split, side) as executor:
-        yield lambda pieces: executor.map(_read_in_worker, pieces)
+    with process_pool(workers, bind, partial(read_batch, dataset, split, side=side)) as executor:
+        yield lambda pieces: executor.map(call_bound, pieces)
 
 
 def cut(rows: Rows, batch: int) -> list[Rows]:
     """Consecutive pieces of at most `batch` rows."""
     return [rows[start : start + batch] for start in range(0, len(rows), batch)]
-
-
-_worker: tuple[PairDataset, str, int] | None = None  # what a reading process was started for
-
-
-def _start_worker(dataset: PairDataset, split: str, side: int) -> None:
-    global _worker
-    _worker = (dataset, split, side)
-
-
-def _read_in_worker(piece: Sequence[int]) -> Batch:
-    assert _worker is not None
-    dataset, split, side = _worker
-    return read_batch(dataset, split, piece, side)

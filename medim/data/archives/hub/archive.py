@@ -127,7 +127,7 @@ class Hub(EntryArchive):
             value, place = source["file"], f"column '{self.options.image}' of {source['row']}"
         else:
             split, row, *element = source
-            value = self._tables().cell(split, row, self.options.image)  # type: ignore[union-attr]
+            value = self._tables().cell(split, row, self.options.image)
             value = value[element[0]] if element else value
             place = f"column '{self.options.image}' of row {row} in split '{split}'"
         data = self._read(value, place)
@@ -152,7 +152,7 @@ class Hub(EntryArchive):
             **({"keys": [f"{count} x {what}" for what, count in self._keys.items()]} if self._keys else {}),
         }
 
-    def _tables(self) -> Tables | TextTables:
+    def _tables(self) -> Tables:
         return open_tables(str(self.root), self.options.config, self.options.revision, self.options.streaming)
 
     def _optional(self) -> list[str]:
@@ -201,7 +201,7 @@ class Hub(EntryArchive):
             )
             yield Record(fields, self._source(tables, value, element))
 
-    def _source(self, tables: Tables | TextTables, row: _Row, element: int | None = None) -> Any:
+    def _source(self, tables: Tables, row: _Row, element: int | None = None) -> Any:
         """Where `image` finds a picture: the cell of a table of text, or the place of a typed one's cell."""
         if not isinstance(tables, TextTables):
             return [row.split, row.number] if element is None else [row.split, row.number, element]

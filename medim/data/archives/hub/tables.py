@@ -26,7 +26,7 @@ _LOOKED_AT = 1000  # JSON entries, for the names of the columns
 
 
 @lru_cache(maxsize=2)
-def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables | TextTables":
+def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables":
     """The tables of a source, opened once in each process.
 
     Raises:
@@ -125,8 +125,8 @@ class Tables:
         return (self._splits[split].features or {}).get(column)
 
 
-class TextTables:
-    """The splits of CSV, TSV or JSON files, whose cells stay as they are written; the methods are those of `Tables`.
+class TextTables(Tables):
+    """The splits of CSV, TSV or JSON files, whose cells stay as they are written.
 
     The library would guess a type for each column: `0001` becomes 1, `1e0` a float, `NA` a missing cell, a date a timestamp.
 
@@ -164,14 +164,11 @@ class TextTables:
                 else:
                     yield "", Loss(entry.name(path), "an object is needed")
 
-    def label(self, split: str, column: str, row: dict[str, Any]) -> str:
-        return str(row[column])
-
-    def labels(self, split: str, column: str, row: dict[str, Any]) -> list[str] | None:
-        return labels_in(row[column], f"column '{column}'")
-
     def licence(self, split: str) -> str:
         return self._licence
+
+    def _feature(self, split: str, column: str) -> Any:
+        return None
 
     def _stored(self, columns: Sequence[str]) -> list[str]:
         return [_FILE_NAME if self._image and name == self._image else name for name in columns]
