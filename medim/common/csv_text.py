@@ -1,4 +1,4 @@
-"""Tables as CSV, in which no text is a formula for a spreadsheet: names of models, arms and domains come from others."""
+"""Tables as CSV without formulas for a spreadsheet: names of models, arms and domains come from others."""
 
 import csv
 import io
@@ -10,12 +10,9 @@ _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20].", re.DOTALL
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A header and a line for each row, by RFC 4180 with `\\n` line ends; what a row lacks is an empty cell.
+    """A header and a line for each row, by RFC 4180 with `\\n` line ends; a missing value is an empty cell.
 
-    Numbers stay as they are; text that a spreadsheet would compute instead of showing it stands behind an apostrophe.
-
-    Raises:
-        ValueError: a row has a column that the header lacks.
+    Text that a spreadsheet would compute stands behind an apostrophe. Raises ValueError where a row has an unknown column.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")

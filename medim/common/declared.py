@@ -1,4 +1,4 @@
-"""Settings declared in YAML: read into a pydantic model, and mistakes told in one line."""
+"""Settings declared in YAML: read into a pydantic model, with mistakes as one line."""
 
 import json
 import re
@@ -18,7 +18,7 @@ _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxlist, _REPR.maxstring, _REPR.maxother = 2, 3, 3, 60, 60
 
 DEEPEST = 100
-"""Lists and objects inside each other that a value from a file may have: Python's own limit is another in each version."""
+"""Lists and objects inside each other that a value from a file may have: Python's limit differs between versions."""
 TOO_DEEP = f"lists and objects are nested more than {DEEPEST} deep"
 
 
@@ -32,10 +32,10 @@ def deeper(value: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads a value as a person does, and refuses a key that stands twice, of which YAML's own reader takes the last.
+    """Refuses a key that stands twice, and reads numbers as a person does.
 
-    YAML 1.1 reads 010 as 8, 1:30 as 90, 2026-1-1 as a date, and 1e-4 as text. Here the first three are texts as they stand,
-    which no number's field takes, and the last is the number.
+    YAML 1.1 reads 010 as 8, 1:30 as 90, 2026-1-1 as a date, and 1e-4 as text. Here the first three are texts, which no
+    number's field takes, and the last is the number.
     """
 
     yaml_implicit_resolvers: ClassVar = {
@@ -65,7 +65,7 @@ def read_yaml(text: str | bytes, where: str) -> Any:
     """The value of a YAML text; `where` is how an error names it.
 
     Raises:
-        UserError: broken YAML, a key that stands twice in one mapping, or nesting of more than `DEEPEST`.
+        UserError: broken YAML, a key twice in one mapping, or nesting of more than `DEEPEST`.
     """
     try:
         value = yaml.load(text, _Loader)
@@ -83,11 +83,7 @@ def read_yaml(text: str | bytes, where: str) -> Any:
 
 
 def read_mapping(text: str | bytes, where: str) -> dict[str, Any]:
-    """The keys and values of a YAML text, see `read_yaml`.
-
-    Raises:
-        UserError: broken YAML, or something else than a mapping.
-    """
+    """The keys and values of a YAML text. Raises UserError as `read_yaml`, and where it is no mapping."""
     content = read_yaml(text, where)
     if not isinstance(content, dict):
         raise UserError(f"{where}: a mapping of fields to values is needed")
@@ -99,37 +95,26 @@ def read_table(path: Path, kind: type[Table]) -> Table:
     return TypeAdapter(kind).validate_python(yaml.load(path.read_bytes(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 
 
-def strictly(kind: type[Declared], values: Mapping[str, Any]) -> Declared:
+def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
     """The values as a `kind`; none is read as another type than it has, but a whole number as a fraction.
 
     Raises:
-        ValidationError: as pydantic tells it.
-        TypeError, ValueError, RecursionError: a key that is a list; a list that holds itself by an alias.
-    """
-    # By way of JSON, where strict still makes tuples of lists and paths of texts.
-    return kind.model_validate_json(json.dumps(dict(values)), strict=True)
-
-
-def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
-    """The values as a `kind`, see `strictly`.
-
-    Raises:
-        UserError: a field that is unknown (with the nearest), missing or invalid; the first such.
+        UserError: the first field that is unknown (with the nearest), missing or invalid.
     """
     try:
-        with named(where):
-            return strictly(kind, values)
+        with named(where):  # by way of JSON, where strict still makes tuples of lists and paths of texts
+            return kind.model_validate_json(json.dumps(dict(values)), strict=True)
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
         if problem["type"] == "extra_forbidden":
             raise UserError(f"{where}: {unknown('field', field, kind.model_fields)}") from error
-        said = problem["msg"].removeprefix("Value error, ")
+        message = problem["msg"].removeprefix("Value error, ")
         if not field:
-            raise UserError(f"{where}: {said}") from error
+            raise UserError(f"{where}: {message}") from error
         given = "" if problem["type"] == "missing" else f" (given: {shown(problem['input'])})"
-        raise UserError(f"{where}: field '{field}': {said}{given}") from error
-    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{where}: field '{field}': {message}{given}") from error
+    except (TypeError, ValueError, RecursionError) as error:  # a key that is a list, a list that holds itself
         raise UserError(f"{where}: cannot be read: {error}") from error
 
 

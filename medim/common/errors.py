@@ -1,4 +1,4 @@
-"""Mistakes that a user can mend, told in one line."""
+"""Mistakes that a user can mend, on one line each."""
 
 import difflib
 import re
@@ -10,7 +10,7 @@ _LONGEST = 300
 
 
 class UserError(Exception):
-    """Bad input: the message names the file, line, field or key, and what to do. Commands print it without a traceback."""
+    """Bad input: one line names the file, line, field or key, and what to do. Commands print it without a traceback."""
 
 
 class ForeignError(UserError):
@@ -40,21 +40,18 @@ def plain(text: str) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error on one line: a user's mistake in its own words, any other by its type and the first of what it says.
-
-    A line that only announces the next one, with a colon, brings it along.
-    """
+    """An error on one line: a UserError's message, any other by its type and first line (two if it ends in a colon)."""
     if isinstance(error, UserError):
         return plain(str(error))
     lines = [line for line in map(plain, str(error).splitlines()) if line]
-    said = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
+    message = " ".join(lines[: 2 if lines and lines[0].endswith(":") else 1])
     name = type(error).__name__
-    return (f"{name}: {said}" if said else name)[:_LONGEST]
+    return (f"{name}: {message}" if message else name)[:_LONGEST]
 
 
 @contextmanager
 def named(what: str) -> Iterator[None]:
-    """Within it, a UserError says first what it is about, such as the file."""
+    """Within it, a UserError begins with what it is about, such as the file."""
     try:
         yield
     except UserError as error:
@@ -63,11 +60,7 @@ def named(what: str) -> Iterator[None]:
 
 @contextmanager
 def foreign(what: str) -> Iterator[None]:
-    """Around code that is not ours, such as a plug-in or an optional package: whatever it raises becomes a line.
-
-    Raises:
-        ForeignError: `what`, and the error on one line. A UserError passes as it is.
-    """
+    """Around a plug-in or an optional package: whatever it raises becomes a ForeignError of one line; a UserError passes."""
     try:
         yield
     except UserError:

@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and the hashes that name what they hold."""
+"""Files that are either whole or absent, and hashes of their content."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from medim.common.errors import UserError, named
 from medim.common.json_lines import BOM, parse_json
 
 HEAD = 512
-"""Bytes from a file's beginning that tell what it is."""
+"""Bytes from a file's beginning by which `stand_in` knows it."""
 _HARMLESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
 _STAND_INS = {
     (b"version https://git-lfs.",): "is a git-LFS pointer, not the file itself: run `git lfs pull` where it was cloned",
@@ -26,7 +26,7 @@ _STAND_INS = {
     ),
 }
 _FAILED_WRITES = ("os error 28", "os error 122", ". unexpected pos ", "PytorchStreamWriter failed writing")
-"""In the messages of safetensors (by the numbers of "no space" and "quota") and of torch, which does not tell why."""
+"""In messages of safetensors (the numbers of "no space" and "quota") and of torch, which gives no reason."""
 
 
 @contextmanager
@@ -46,15 +46,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one that `atomic_path` made and a killed process left."""
+    """Whether a file of this name is one that `atomic_path` wrote and a killed process left."""
     return re.fullmatch(r"\..*\.[0-9a-f]{8}(\.[^.]*)?", name) is not None
 
 
 def sweep(folder: Path, lock: Path) -> None:
-    """Removes the temporary files that killed processes left in a folder, which the caller holds by `lock`.
-
-    Folders within that have a lock of their own are left to those who hold it.
-    """
+    """Removes what killed processes left in a folder that the caller holds by `lock`; folders with another lock are left."""
     for place, folders, files in os.walk(folder):
         if Path(place) not in (folder, lock.parent) and any(name.endswith(".lock") for name in files):
             folders.clear()
@@ -92,10 +89,10 @@ def file_name(name: str) -> str:
 
 
 def located(root: Path, name: str) -> tuple[Path, bool]:
-    """Where a name that a file gives leads from a folder, links followed, and whether a file is there.
+    """The path of a name relative to a folder, links followed, and whether a file is there.
 
     Raises:
-        ValueError: no file can have the name; the message says why, alike in every version of Python.
+        ValueError: no file can have the name; the message is the same in every version of Python.
     """
     try:
         path = Path(os.path.realpath(root / name))  # a circle of links is no file; Path.resolve is of two minds about it
@@ -107,7 +104,7 @@ def located(root: Path, name: str) -> tuple[Path, bool]:
 
 
 def stand_in(head: bytes) -> str | None:
-    """What lies in place of a file of JSON or weights that begins with `head`; None where nothing speaks against it."""
+    """What stands in place of a file of JSON or weights that begins with `head`; None where it may be one."""
     if not head:
         return "is empty: its download or copy did not end; get it again"
     start = head.removeprefix(BOM).lstrip().lower()
@@ -115,7 +112,7 @@ def stand_in(head: bytes) -> str | None:
 
 
 def unreadable(path: Path, error: OSError) -> UserError:
-    """What a file that the system does not open is told by."""
+    """The error of a file that the system does not open."""
     missing = isinstance(error, FileNotFoundError)
     return UserError(f"'{path}' does not exist" if missing else f"'{path}' cannot be read: {error.strerror}")
 
@@ -157,11 +154,7 @@ def read_text(path: str | Path) -> str:
 
 
 def home() -> Path:
-    """The user's home folder.
-
-    Raises:
-        UserError: there is none, as for a user whom a container does not know.
-    """
+    """The user's home folder. Raises UserError where there is none, as for a user whom a container does not know."""
     try:
         return Path.home()
     except RuntimeError as error:
@@ -170,10 +163,9 @@ def home() -> Path:
 
 @contextmanager
 def writes_into(folder: str | Path) -> Iterator[None]:
-    """Around code that saves weights: a failed write, which torch and safetensors tell in types of their own, is an OSError.
+    """Around code that saves weights: a failed write, for which torch and safetensors have other types, is an OSError.
 
-    Raises:
-        OSError: names the folder and the room that is left.
+    The message names the folder and the room that is left.
     """
     try:
         yield

@@ -1,4 +1,8 @@
-"""Keeping two processes out of one folder. The kernel ends a lock with its process, however that ends."""
+"""Keeping two processes out of one folder. The kernel ends a lock with its process, however that ends.
+
+flock and not the filelock package: that has no shared locks by the kernel, and on file systems without flock it falls back to
+files that outlive a killed process.
+"""
 
 import errno
 import fcntl
@@ -18,9 +22,7 @@ _WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some clusters
 def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Holds the lock file `path`; yields False, at once, where another process has it and `wait` is not set.
 
-    Many may hold it at once where all of them hold it `shared`.
-
-    Where the file system has no locks it warns and yields True: two processes in one folder are then the user's care.
+    Many may hold it `shared`. Where the file system has no locks it warns and yields True.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
@@ -38,11 +40,7 @@ def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool
 
 @contextmanager
 def held(folder: Path, name: str = LOCK) -> Iterator[None]:
-    """Holds a folder, from which what killed processes left of their writing is removed first.
-
-    Raises:
-        UserError: another process holds it.
-    """
+    """Holds a folder, after `sweep`. Raises UserError where another process holds it."""
     with locked(folder / name, wait=False) as mine:
         if not mine:
             raise UserError(f"'{folder}' is being worked on by another process; wait for it, or choose another folder")

@@ -1,4 +1,4 @@
-"""No look at the hub while optional code runs: a measure reads what is here, or says what is missing."""
+"""No downloads while optional code runs: a metric reads local files, or names what is missing."""
 
 import os
 from collections.abc import Iterator
