@@ -1,8 +1,7 @@
 """Which values are ranked, and how: places and groups from what can be told apart, never from values alone.
 
-Two systems can be told apart where a paired comparison says so (Holm-adjusted over the column). Where none was made, since
-the metric is no function of sums over patients or the sums were not kept, their 95 % intervals must not overlap, which asks
-for more.
+Two systems can be told apart where a paired comparison says so (Holm-adjusted over the column). Without one, since the metric
+is no function of sums over patients or the sums are missing, their 95 % intervals must not overlap, which asks for more.
 """
 
 import json
@@ -10,6 +9,7 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations, permutations
 
 from leaderboard.record import Record
 from leaderboard.tables.comparison import Comparison
@@ -22,10 +22,19 @@ _EACH = re.compile(r"[a-z][0-9]*")
 TRAINED_AGAINST = ("EfficientNet-Lite0",)
 # What a signature says of the system itself or of the interval; the rest must be equal for two values to be compared.
 # `overrides` are what an ablation's arm changes; the tokenizers and the steps stand in its signature beside them, and are not.
-OF_THE_SYSTEM = frozenset({
-    "generated_by", "interval", "model", "overrides", "scored", "settings", "standard_error_of_draws", "statistics",
-    "tokenizer_of",
-})  # fmt: skip
+OF_THE_SYSTEM = frozenset(
+    [
+        "generated_by",
+        "interval",
+        "model",
+        "overrides",
+        "scored",
+        "settings",
+        "standard_error_of_draws",
+        "statistics",
+        "tokenizer_of",
+    ]
+)
 CHANGE = "change of "  # of a metric, by an arm against its base
 NO_INTERVAL = "no interval: nothing says how sure the value is"
 
@@ -62,19 +71,15 @@ def unranked_because(record: Record) -> str | None:
         return record.reason
     if record.higher_is_better is None:
         return "descriptive: neither high nor low is better"
-    if record.coverage is None or record.coverage < 1:
-        return (
-            f"coverage {record.coverage:.1%}: ranking needs every case" if record.coverage is not None else "coverage unknown"
-        )
-    if record.n is None or record.n < MINIMUM_N:
+    if record.coverage is not None and record.coverage < 1:
+        return f"coverage {record.coverage:.1%}: ranking needs every case"
+    if record.n is not None and record.n < MINIMUM_N:
         return f"{record.n} cases: ranking needs {MINIMUM_N}"
     if trained_against(record.metric):
         return "a feature space that image tokenizers are trained against: shown, not ranked"
     if record.metric.startswith(CHANGE):
         return "a change against a base, which has none itself: shown, not ranked"
-    if record.ci_low is None:
-        return NO_INTERVAL
-    return None
+    return NO_INTERVAL if record.ci_low is None else None
 
 
 def measure(record: Record) -> str:
@@ -102,14 +107,9 @@ def standings(column: Mapping[str, Record], comparisons: Sequence[Comparison] = 
     if len(able) < 2:
         return {}
     sign = -1 if next(iter(able.values())).higher_is_better else 1
-    order = sorted(able, key=lambda label: (sign * _value(able[label]), label))
+    order = sorted(able, key=lambda label: (sign * (able[label].value or 0.0), label))
     known = _Known(comparisons)
-    apart = {
-        (one, other)
-        for one in order
-        for other in order
-        if one != other and known.separable(able[one], able[other])
-    }  # fmt: skip
+    apart = {(one, other) for one, other in permutations(order, 2) if known.separable(able[one], able[other])}
     best = {label for label in order if (order[0], label) not in apart}
     letters = groups(order, apart)
     result = {}
@@ -126,20 +126,15 @@ def groups(order: Sequence[str], apart: set[tuple[str, str]]) -> dict[str, str]:
     apart there is nothing to show, and no letter.
     """
     columns: list[frozenset[str]] = [frozenset(order)]
-    for one, other in ((a, b) for i, a in enumerate(order) for b in order[i + 1 :] if (a, b) in apart):
-        split = [part for column in columns for part in _split(column, one, other)]
+    for pair in combinations(order, 2):
+        if pair not in apart:
+            continue
+        split = [part for c in columns for part in ([c - {one} for one in pair] if c.issuperset(pair) else [c])]
         columns = [part for part in dict.fromkeys(split) if not any(part < another for another in split)]
     if len(columns) == 1:
         return dict.fromkeys(order, "")
     columns.sort(key=lambda column: [label not in column for label in order])
     return {label: "".join(_letter(i) for i, column in enumerate(columns) if label in column) for label in order}
-
-
-def overlap(one: Record, other: Record) -> bool:
-    """Whether two intervals share a point. A missing interval is the value itself."""
-    low = max(_value(r) if r.ci_low is None else r.ci_low for r in (one, other))
-    high = min(_value(r) if r.ci_high is None else r.ci_high for r in (one, other))
-    return low <= high
 
 
 class _Known:
@@ -161,11 +156,9 @@ class _Known:
         if one.run in self.systems and self.systems[one.run] == self.systems.get(other.run):
             return False
         found = self.by_runs.get((one.run, other.run))
-        return not overlap(one, other) if found is None else found
-
-
-def _split(column: frozenset[str], one: str, other: str) -> list[frozenset[str]]:
-    return [column - {one}, column - {other}] if {one, other} <= column else [column]
+        if found is not None or one.ci_low is None or other.ci_low is None:
+            return found is True
+        return max(one.ci_low, other.ci_low) > min(one.ci_high or 0.0, other.ci_high or 0.0)
 
 
 def shortened(letters: str) -> str:
@@ -184,9 +177,3 @@ def _letter(index: int) -> str:
     """a ... z, then a1, b1, ..."""
     turn, place = divmod(index, len(string.ascii_lowercase))
     return string.ascii_lowercase[place] + (str(turn) if turn else "")
-
-
-def _value(record: Record) -> float:
-    if record.value is None:
-        raise ValueError(f"{record.metric} of {record.model} has no value")
-    return record.value
