@@ -12,9 +12,9 @@ from leaderboard.reported import reported_records
 from leaderboard.site.gallery import Gallery, galleries
 from leaderboard.site.page import TableView, render
 from leaderboard.store import Run, Sample, collect, read_samples, systems_of
-from leaderboard.tables.compare import Board, Table, boards
-from leaderboard.tables.comparison import NOTHING, Comparisons
+from leaderboard.tables.boards import Board, Table, boards
 from leaderboard.tables.formats import long_csv, markdown, wide_csv
+from leaderboard.tables.pairwise import NOTHING, Comparisons
 from medim.common.errors import UserError
 from medim.common.files import file_name, read_text, write_bytes, write_text
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard.record import Record
-from leaderboard.tables.compare import Board
+from leaderboard.tables.boards import Board
 from leaderboard.tables.formats import arrow, decimals, direction_of, number
 
 PUBLISHED = Path(__file__).parent / "published"

@@ -66,8 +66,8 @@ def show(
     """Prints the table of a built leaderboard, or of a run (default: runs/demo); or writes it into a README."""
     if into is not None:
         from benchmark.results.comparisons import compare_runs
+        from leaderboard.readme import rewrite
         from leaderboard.store import run_folders
-        from leaderboard.tables.readme import rewrite
 
         runs = run_folders(folder)
         if not runs:

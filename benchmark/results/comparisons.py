@@ -17,8 +17,8 @@ import numpy as np
 from benchmark.results.statistics_store import SIGNATURE, Statistic, read_statistics, statistics_file
 from leaderboard.record import Record
 from leaderboard.store import Collection, collect
-from leaderboard.tables.compare import Board, Table, boards
-from leaderboard.tables.comparison import SEPARABLE, Comparison, Comparisons, OverSeeds
+from leaderboard.tables.boards import Board, Table, boards
+from leaderboard.tables.pairwise import SEPARABLE, Comparison, Comparisons, OverSeeds
 from leaderboard.tables.ranking import MINIMUM_N, comparable
 from medim.common.errors import UserError
 from tasks.metrics.statistics import paired

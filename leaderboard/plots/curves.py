@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from leaderboard.plots.style import FAINT, GREY, INK, MODEL_COLOURS, STYLE, Plot, look, png, slug
 from leaderboard.record import Record
-from leaderboard.tables.compare import Board, Row, Table
+from leaderboard.tables.boards import Board, Row, Table
 from leaderboard.tables.formats import number
 from leaderboard.tables.ranking import CHANGE
 from medim.common.csv_text import csv_text

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from leaderboard.plots.style import FAINT, GREY, INK, STYLE, Plot, look, png, slug
 from leaderboard.record import Record
-from leaderboard.tables.compare import Board, Breakdown, Row, Table, breakdown
+from leaderboard.tables.boards import Board, Breakdown, Row, Table, breakdown
 from leaderboard.tables.formats import arrow, direction_of, item_of, number
 from leaderboard.tables.ranking import CHANGE
 

@@ -12,13 +12,13 @@ from markupsafe import Markup
 from leaderboard.plots.style import Plot, slug
 from leaderboard.record import Record
 from leaderboard.reported import reported_tables
-from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
 from leaderboard.site.gallery import Gallery
 from leaderboard.site.guide import entries_for
 from leaderboard.site.provenance import free, made, signatures
 from leaderboard.site.samples import gallery_views, score_behind
+from leaderboard.site.verdicts import comparison_rows, seed_rows, verdicts
 from leaderboard.store import Run
-from leaderboard.tables.compare import Board, Row, Table, breakdown
+from leaderboard.tables.boards import Board, Row, Table, breakdown
 from leaderboard.tables.formats import AS_STATED, arrow, counts, decimals, direction_of, headline, item_of, number, shares
 from leaderboard.tables.ranking import CHANGE, NO_INTERVAL, comparable, trained_against, unranked_because
 

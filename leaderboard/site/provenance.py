@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from leaderboard.tables.compare import Table
+from leaderboard.tables.boards import Table
 from leaderboard.tables.formats import shares
 
 

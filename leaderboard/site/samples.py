@@ -7,7 +7,7 @@ from typing import Any
 from leaderboard.cards import TaskCard
 from leaderboard.site.choice import higher_is_better
 from leaderboard.site.gallery import Card, Gallery
-from leaderboard.tables.compare import Row, Table
+from leaderboard.tables.boards import Row, Table
 from medim.common.files import file_name
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from leaderboard.record import Record
-from leaderboard.tables.compare import Board, Row, Table
+from leaderboard.tables.boards import Board, Row, Table
 from medim.common.csv_text import csv_text
 
 UNVERIFIED = "unverified"
@@ -75,7 +75,7 @@ def direction_of(column: Iterable[Record]) -> bool | None:
 
 
 def item_of(group: str) -> Literal["domain", "metric", "finding"]:
-    """What the items of a breakdown are (see `leaderboard.tables.compare.breakdown`), by the name of its group."""
+    """What the items of a breakdown are (see `leaderboard.tables.boards.breakdown`), by the name of its group."""
     if group.startswith("macro"):
         return "domain"
     return "metric" if "gain over" in group else "finding"

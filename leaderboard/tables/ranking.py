@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 from leaderboard.record import Record
-from leaderboard.tables.comparison import Comparison
+from leaderboard.tables.pairwise import Comparison
 
 MINIMUM_N = 100
 MOST_LETTERS = 6  # of a cell: more says nothing at a glance, and the comparisons say it all

@@ -4,7 +4,7 @@ import pytest
 
 from leaderboard.record import Record
 from leaderboard.reported import PUBLISHED, RELATIVE, reported_records, reported_tables
-from leaderboard.tables.compare import boards
+from leaderboard.tables.boards import boards
 
 
 def test_every_published_number_is_a_record():

@@ -8,7 +8,7 @@ from leaderboard.record import read_records
 from leaderboard.site.gallery import galleries
 from leaderboard.site.samples import gallery_views
 from leaderboard.store import collect
-from leaderboard.tables.compare import boards
+from leaderboard.tables.boards import boards
 from tasks.downstream import DOWNSTREAM
 
 from .conftest import Scenes

@@ -14,7 +14,7 @@ from benchmark.cli import main
 from benchmark.results.comparisons import compare_runs, parse_margin
 from benchmark.results.statistics_store import read_statistics, write_statistics
 from benchmark.results.verify import verify
-from leaderboard.tables.comparison import Comparison
+from leaderboard.tables.pairwise import Comparison
 from medim.common.errors import UserError
 from medim.common.json_lines import read_models
 from tasks.metrics.statistics.additive import Additive

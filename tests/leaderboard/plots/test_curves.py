@@ -10,7 +10,7 @@ from leaderboard.build import build
 from leaderboard.plots.curves import EVERY, FEWEST, Lengths, curve_plots, length_plot, length_quantiles
 from leaderboard.plots.style import MODEL_COLOURS, MODEL_MARKERS
 from leaderboard.record import Record
-from leaderboard.tables.compare import boards
+from leaderboard.tables.boards import boards
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from leaderboard.plots.dots import table_plots
 from leaderboard.plots.style import MODEL_COLOURS, slug
 from leaderboard.record import Record
 from leaderboard.store import collect
-from leaderboard.tables.compare import boards
+from leaderboard.tables.boards import boards
 
 
 @pytest.fixture

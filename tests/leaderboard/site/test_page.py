@@ -7,7 +7,7 @@ import pytest
 from leaderboard.record import Record
 from leaderboard.site.page import TableView, render
 from leaderboard.store import collect
-from leaderboard.tables.compare import boards
+from leaderboard.tables.boards import boards
 
 
 @pytest.fixture

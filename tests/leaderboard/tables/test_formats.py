@@ -7,7 +7,7 @@ import pytest
 
 from leaderboard.record import Record
 from leaderboard.reported import reported_records
-from leaderboard.tables.compare import boards
+from leaderboard.tables.boards import boards
 from leaderboard.tables.formats import (
     counts,
     decimals,

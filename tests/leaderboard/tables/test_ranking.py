@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from leaderboard.record import Record
-from leaderboard.tables.comparison import Comparison
+from leaderboard.tables.pairwise import Comparison
 from leaderboard.tables.ranking import Standing, groups, shortened, standings, unranked_because
 
 

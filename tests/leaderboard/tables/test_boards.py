@@ -1,7 +1,7 @@
 import pytest
 
 from leaderboard.record import Record
-from leaderboard.tables.compare import boards, breakdown, rows_of
+from leaderboard.tables.boards import boards, breakdown, rows_of
 
 
 @pytest.fixture

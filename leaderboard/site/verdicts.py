@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
-from leaderboard.tables.compare import Table
-from leaderboard.tables.comparison import Comparison
+from leaderboard.tables.boards import Table
 from leaderboard.tables.formats import decimals, number
+from leaderboard.tables.pairwise import Comparison
 
 
 def verdicts(table: Table) -> list[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 from leaderboard.plots.dots import table_plots
 from leaderboard.plots.style import Plot
 from leaderboard.store import collect
-from leaderboard.tables.compare import Board, Table, boards
-from leaderboard.tables.comparison import NOTHING, Comparisons
+from leaderboard.tables.boards import Board, Table, boards
 from leaderboard.tables.formats import table_markdown
+from leaderboard.tables.pairwise import NOTHING, Comparisons
 from medim.common.errors import UserError
 from medim.common.files import read_text, write_bytes, write_text
 

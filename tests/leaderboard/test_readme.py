@@ -1,6 +1,6 @@
 import pytest
 
-from leaderboard.tables.readme import BEGIN, END, rewrite
+from leaderboard.readme import BEGIN, END, rewrite
 from medim.common.errors import UserError
 
 TASKS = ("report-generation", "joint-generation")

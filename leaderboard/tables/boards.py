@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from leaderboard.cards import TaskCard, card_of
 from leaderboard.record import Kind, Record
-from leaderboard.tables.comparison import NOTHING, Comparisons
+from leaderboard.tables.pairwise import NOTHING, Comparisons
 from leaderboard.tables.ranking import Standing, standings, trained_against
 
 ANCHOR_ORDER = ("real", "reconstruction", "training copy", "nearest neighbour", "shuffled", "constant")

@@ -3,9 +3,9 @@ import itertools
 import pytest
 
 from leaderboard.record import Record
-from leaderboard.site.comparisons import comparison_rows, seed_rows, verdicts
-from leaderboard.tables.compare import boards
-from leaderboard.tables.comparison import Comparison, Comparisons, OverSeeds
+from leaderboard.site.verdicts import comparison_rows, seed_rows, verdicts
+from leaderboard.tables.boards import boards
+from leaderboard.tables.pairwise import Comparison, Comparisons, OverSeeds
 
 
 @pytest.fixture

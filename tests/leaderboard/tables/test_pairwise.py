@@ -1,6 +1,6 @@
 import pytest
 
-from leaderboard.tables.comparison import Comparison, Comparisons
+from leaderboard.tables.pairwise import Comparison, Comparisons
 from medim.common.json_lines import read_models
 
 FIELDS = {
