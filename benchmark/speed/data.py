@@ -15,16 +15,12 @@ from tqdm import tqdm
 
 from medim.common.errors import UserError
 from medim.data.dataset import PairDataset
-from medim.data.sources.packed import CachedPictures, cache_pictures
+from medim.data.sources.packed import cache_pictures
 from medim.data.tokens.read_ahead import Batch, cut, read_batch, worker_pool
 from medim.tokenizers.image import ImageTokenizer
 
 TURN = 512
 """Pairs of one turn: read, then tokenised, then the next."""
-
-DIRECT_TURNS = 10
-"""Where pictures are cached, one turn in so many also draws or decodes them anew."""
-
 BATCH = 64
 
 
@@ -53,14 +49,10 @@ class DataSpeed:
     """What `measure` found. Rates are images a second (a pair has one image); memory is resident, of this process, in MB.
 
     Attributes:
-        direct: reading as the data set is: drawing, or decoding files.
-        cached: reading pictures that were packed before; None where none were.
-        tokenise: encoding the images, reports left out.
-        pack: packing the pictures, once; None where none were packed in this run.
-        ratio: the reader that training would use (cached where there is one) over `tokenise`.
-        direct_ratio: `direct` over `tokenise`.
-        memory_at_tenth, memory_at_end: the most that was held between turns in the first tenth of the pairs, and in all;
-            packing comes before and is left out.
+        rounds: how often the split was gone through.
+        cached: whether pictures were read that had been packed before, in place of drawing or decoding them.
+        read, tokenise: rates of reading pairs, and of encoding their images.
+        memory_at_tenth, memory_at_end: the most that was held between turns in the first tenth of the pairs, and in all.
     """
 
     data: str
@@ -73,12 +65,9 @@ class DataSpeed:
     device: str
     threads: int
     workers: int
-    direct: float
-    cached: float | None
+    cached: bool
+    read: float
     tokenise: float
-    pack: float | None
-    ratio: float
-    direct_ratio: float
     memory_at_tenth: float
     memory_at_end: float
 
@@ -86,23 +75,19 @@ class DataSpeed:
         return asdict(self)
 
     def table(self) -> str:
-        """The figures as text."""
+        """The figures in lines."""
         around = f", gone through {self.rounds:.2f} times" if self.rounds > 1 else ""
-        lines = [
-            f"{self.data} ({self.split}{around}): {self.pairs:,} pairs at {self.resolution} px, "
-            f"tokenizer {self.tokenizer} on {self.device} ({self.threads} threads), "
-            f"{self.workers or 'no'} reading processes; turns of {TURN} pairs alternate",
-            f"{'':34}{'images/s':>10}  per tokenised image",
-        ]
-        rows = [("reading (drawn or decoded)", self.direct), ("reading (cached pictures)", self.cached)]
-        rows += [("tokenising images", self.tokenise), ("caching pictures, once", self.pack)]
-        lines += [f"{name:34}{rate:>10,.0f}  {rate / self.tokenise:.2f}x" for name, rate in rows if rate is not None]
+        reading = "reading (cached pictures)" if self.cached else "reading (drawn or decoded)"
         growth = self.memory_at_end / self.memory_at_tenth - 1
-        lines.append(
+        return (
+            f"{self.data} ({self.split}{around}): {self.pairs:,} pairs at {self.resolution} px, tokenizer {self.tokenizer} on "
+            f"{self.device} ({self.threads} threads), {self.workers or 'no'} reading processes; turns of {TURN} alternate\n"
+            f"{'':34}{'images/s':>10}  per tokenised image\n"
+            f"{reading:34}{self.read:>10,.0f}  {self.read / self.tokenise:.2f}x\n"
+            f"{'tokenising images':34}{self.tokenise:>10,.0f}  1.00x\n"
             f"memory: at most {self.memory_at_tenth:,.0f} MB in the first tenth, "
             f"{self.memory_at_end:,.0f} MB in all, {growth:+.1%}"
         )
-        return "\n".join(lines)
 
 
 def measure(
@@ -118,7 +103,7 @@ def measure(
     """Reads and tokenises `n` pairs in turns, so that whatever else the machine does weighs on both alike.
 
     A split of fewer pairs is gone through again. Reading is what training needs of a pair: `pair()` and its pixels in the
-    tokenizer's size. Nothing that was read is kept.
+    tokenizer's size. Nothing that was read is kept in memory.
 
     Args:
         name: of the tokenizer, for the table.
@@ -131,36 +116,28 @@ def measure(
     size, side = dataset.size(split), tokenizer.resolution
     if size == 0:
         raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")
-    pack = Clock()
-    cached = None
-    if cache is not None:
-        packed_before = CachedPictures(dataset, cache).packed(split)
-        missing = min(size, packed_before.rows * len(packed_before.missing(min(n, size))))
-        with pack.running(missing):
-            cached = cache_pictures(dataset, split, cache, n, workers)
-    direct, packed, tokenise = Clock(), Clock(), Clock()
-    turns = list(_turns(n, size))
+    source = dataset if cache is None else cache_pictures(dataset, split, cache, n, workers)
+    reading, tokenising = Clock(), Clock()
     done, memory, memory_at_tenth = 0, 0.0, 0.0
-    with _reader(dataset, split, side, workers) as read, tqdm(total=n, desc="read and tokenise", unit="pair") as bar:
-        read(range(min(BATCH, size)))  # what the first call costs is no part of the rate
-        tokenizer.encode_images(read_batch(dataset, split, range(1), side).images())
-        for number, rows in enumerate(turns):
-            if cached is None or number % DIRECT_TURNS == 0:
-                with direct.running(len(rows)):
-                    batches = read(rows)
-            if cached is not None:
-                with packed.running(len(rows)):
-                    batches = [read_batch(cached, split, piece, side) for piece in cut(rows, BATCH)]
-            with tokenise.running(len(rows)):
+    with (
+        _reader(source, split, side, 0 if cache else workers) as read,
+        tqdm(total=n, desc="read and tokenise", unit="pair") as bar,
+    ):
+        for batch in read(range(1)):  # what the first call costs is no part of the rate
+            tokenizer.encode_images(batch.images())
+        for rows in turns(n, size):
+            with reading.running(len(rows)):
+                batches = read(rows)
+            with tokenising.running(len(rows)):
                 for batch in batches:
                     tokenizer.encode_images(batch.images())
-                _finish(tokenizer.device)
+                if tokenizer.device.type == "cuda":
+                    torch.cuda.synchronize(tokenizer.device)
             done += len(rows)
             bar.update(len(rows))
             memory = max(memory, resident_memory())
             if not memory_at_tenth and done >= n / 10:
                 memory_at_tenth = memory
-    reader = packed if cached is not None else direct
     return DataSpeed(
         data=dataset.name,
         data_fingerprint=dataset.fingerprint,
@@ -172,18 +149,15 @@ def measure(
         device=str(tokenizer.device),
         threads=torch.get_num_threads(),
         workers=workers,
-        direct=direct.rate,
-        cached=packed.rate if cached is not None else None,
-        tokenise=tokenise.rate,
-        pack=pack.rate if pack.images else None,
-        ratio=reader.rate / tokenise.rate,
-        direct_ratio=direct.rate / tokenise.rate,
+        cached=cache is not None,
+        read=reading.rate,
+        tokenise=tokenising.rate,
         memory_at_tenth=memory_at_tenth,
         memory_at_end=memory,
     )
 
 
-def _turns(n: int, size: int) -> Iterator[range]:
+def turns(n: int, size: int) -> Iterator[range]:
     """Rows of each turn: `n` in all, around and around a split of `size`."""
     left, start = n, 0
     while left:
@@ -200,11 +174,6 @@ def _reader(dataset: PairDataset, split: str, side: int, workers: int) -> Iterat
         return
     with worker_pool(dataset, split, side, workers) as pool:
         yield lambda rows: list(pool(cut(rows, BATCH)))
-
-
-def _finish(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def resident_memory() -> float:

@@ -119,7 +119,7 @@ def test_set_takes_key_and_value():
 
 
 def test_protocols_are_those_of_the_report_metrics():
-    from benchmark.commands import options
+    from benchmark import options
     from tasks.metrics.text import captioning
 
     assert options.PROTOCOLS[0] == "strict-v1"

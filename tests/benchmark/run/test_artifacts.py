@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.run.artifacts import Artifacts, flatten
 from benchmark.sampling.editing import BEFORE
-from benchmark.speed.sample_results import FIGURES, PARETO, TABLE
+from benchmark.speed.sweep import FIGURES, PARETO, TABLE
 from medim.common.errors import UserError
 
 
