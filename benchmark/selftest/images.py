@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
-from benchmark.selftest.reports import half_of
-from benchmark.selftest.run import BLIND, FAIL, PASS, WARN, Sheet
+from benchmark.selftest.sheet import BLIND, FAIL, PASS, WARN, Sheet, half_of
 from medim.data.dataset import PairDataset
 from medim.data.phantom.worlds import default_world
 from medim.imaging.images import read_image, to_images, to_tensor
@@ -79,9 +79,7 @@ def _sixteen_bits() -> Sheet:
 def _quantisation() -> Sheet:
     sheet = Sheet("a decoder's values to pixels")
     values = np.random.default_rng(0).uniform(-1, 1, (1, 3, 256, 256))
-    from torch import from_numpy
-
-    pixels = np.asarray(to_images(from_numpy(values))[0], dtype=np.float64)
+    pixels = np.asarray(to_images(torch.from_numpy(values))[0], dtype=np.float64)
     shift = float(pixels.mean() - (values + 1).mean() * 127.5)
     sheet.same("mean shift in grey levels", 0.0, shift, "rounded; cutting off would darken by 0.5", tolerance=0.01)
     image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8))

@@ -1,8 +1,8 @@
-"""How well the rules read: sentences of our own with known labels, and reports of Indiana University given labels by others.
+"""How well the rules read: sentences with known labels, and reports of Indiana University with labels of others.
 
-The given labels are those of the CheXpert labeller on the findings (2,465 reports), and the codes that people chose for the
-whole report (MeSH, in `indiana_reports.csv`). Patients whose reports were open while rules were written are left out. Of our
-own, `look` and `kept` were written before the rules, `later` against the finished ones, which were then mended by it.
+Those labels are the CheXpert labeller's on the findings (2,465 reports), and the MeSH codes that people chose for the whole
+report (`indiana_reports.csv`). Patients whose reports were seen while the rules were written are left out. Of the sentences,
+`look` and `kept` were written before the rules, `later` against the finished ones, which were then corrected by it.
 """
 
 import csv
@@ -13,6 +13,7 @@ from time import process_time
 from typing import Any
 
 import numpy as np
+import yaml
 
 from medim.common.errors import UserError
 from tasks.metrics.clinical import chest_labeller, pathology_entities
@@ -25,39 +26,18 @@ GIVEN, HUMAN = "openi_metadata_dataset_chexpert_labels.csv", "indiana_reports.cs
 UNINDEXED = "no indexing"
 _CODES = {"-": BLANK, "1": POSITIVE, "0": NEGATIVE, "-1": UNCERTAIN}
 
-MESH: dict[str, tuple[str, ...]] = {
-    "Enlarged Cardiomediastinum": (r"mediastinum/.*(?:enlarged|prominent|wide)",),
-    "Cardiomegaly": (r"cardiomegaly", r"(?:cardiac shadow|heart|heart ventricles|heart atria)/.*enlarged"),
-    "Lung Opacity": (
-        r"opacity", r"infiltrate", r"airspace disease", r"density/.*lung", r"markings", r"cicatrix/.*lung",
-        r"lung diseases, interstitial",
-    ),
-    "Lung Lesion": (r"nodule", r"mass(?:/|$)", r".*neoplasm"),
-    "Edema": (r"pulmonary edema", r"pulmonary congestion", r"heart failure"),
-    "Consolidation": (r"consolidation",),
-    "Pneumonia": (r"pneumonia",),
-    "Atelectasis": (r"pulmonary atelectasis", r"volume loss"),
-    "Pneumothorax": (r"pneumothorax", r"hydropneumothorax", r"hemopneumothorax"),
-    "Pleural Effusion": (r"pleural effusion", r"hydropneumothorax", r"hemopneumothorax", r"hemothorax"),
-    "Pleural Other": (r"(?:thickening|calcinosis|cicatrix)/.*pleura", r"pleura(?:/|$)", r"pulmonary fibrosis"),
-    "Fracture": (r"fractures, bone", r"deformity/.*ribs"),
-    "Support Devices": (
-        r"catheters, indwelling", r"implanted medical device", r"medical device", r"tube, inserted", r"stents",
-        r"spinal fusion",
-    ),
-}  # fmt: skip
-"""By label, which codes ("heading/qualifier/...", lower case) mean it; `No Finding` where none does but support devices."""
+MESH: dict[str, list[str]] = yaml.safe_load((FOLDER / "mesh.yaml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of this page.
+    """One figure.
 
     Attributes:
         what: of which texts and labels.
-        metric: "presence errors" (a label that should be present and was not found, or the other way round), "micro F1".
-        value, low, high: a share, with the 95 % interval of resampled patients where there are patients.
-        n: labels, terms or reports it is of.
+        metric: "presence errors" (labels missed or wrongly found), or "micro F1".
+        value, low, high: a share, with the 95 % interval over patients where there are patients.
+        n: number of labels, terms or reports.
         version: of the rules.
     """
 
@@ -72,7 +52,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Reading:
-    """Figures, the sentences read wrongly with what went wrong, and how many reports a second one core reads."""
+    """Figures; problem and text of each sentence read wrongly; reports read per second on one core."""
 
     figures: tuple[Figure, ...]
     wrong: tuple[tuple[str, str], ...] = ()
@@ -84,7 +64,7 @@ class Reading:
 
 
 def read_own_set() -> Reading:
-    """Reports and captions of our own, each part for itself."""
+    """The sentences of `labelling`, each part by itself."""
     wrong: list[tuple[str, str]] = []
     figures: list[Figure] = []
     sets = (("reports", chest_labeller.NAME, _report_errors), ("captions", pathology_entities.NAME, _caption_errors))
@@ -103,30 +83,28 @@ def read_indiana(folder: Path) -> Reading:
     """Micro F1 against both sets of given labels, uncertain as present, over the 14 labels and without `No Finding`.
 
     Raises:
-        UserError: the folder holds one of the two files not at all, or twice.
+        UserError: the folder does not hold each of the two files once.
     """
     seen = set((FOLDER / "read_patients.txt").read_text(encoding="utf-8").split())
     given = [row for row in _rows(_one(folder, GIVEN)) if row["subject_id"] not in seen]
     human = [row for row in _rows(_one(folder, HUMAN)) if row["uid"] not in seen and UNINDEXED not in row["MeSH"].lower()]
-    sets: tuple[tuple[str, list[list[int]], list[str], list[str]], ...] = (
-        ("CheXpert's labels, findings", [[_CODES[row[label]] for label in LABELS] for row in given],
-         [row["FINDINGS"] for row in given], [row["subject_id"] for row in given]),
-        ("MeSH codes, findings and impression", [of_mesh(row["MeSH"]) for row in human],
-         [f"{row['findings']}\n{row['impression']}" for row in human], [row["uid"] for row in human]),
-    )  # fmt: skip
+    codes = [[_CODES[row[label]] for label in LABELS] for row in given], [of_mesh(row["MeSH"]) for row in human]
+    reports = [row["FINDINGS"] for row in given], [f"{row['findings']}\n{row['impression']}" for row in human]
+    patients = [row["subject_id"] for row in given], [row["uid"] for row in human]
+    names = "CheXpert's labels, findings", "MeSH codes, findings and impression"
+    labeller = chest_labeller.ChestLabeller()
     figures = []
     start = process_time()
-    chest_labeller.ChestLabeller().codes([row["FINDINGS"] for row in given])
+    labeller.codes(reports[0])
     rate = len(given) / (process_time() - start)
-    for what, labels, reports, patients in sets:
-        counts = label_counts(np.array(labels), chest_labeller.ChestLabeller().codes(reports), "positive")
+    for what, labels, texts, people in zip(names, codes, reports, patients, strict=True):
+        counts = label_counts(np.array(labels), labeller.codes(texts), "positive")
         for name, chosen in (("14 labels", LABELS), ("13 labels, without No Finding", LABELS[:-1])):
-            f1 = Additive(counts.select(chosen).values.sum(axis=2), tuple(patients), "micro-f1")
-            interval = f1.interval(seed=0)
-            figures.append(
-                Figure(f"Indiana, {what}, {name}", "micro F1", f1.value(), len(reports), chest_labeller.NAME, interval.low,
-                       interval.high)
-            )  # fmt: skip
+            f1 = Additive(counts.select(chosen).values.sum(axis=2), tuple(people), "micro-f1")
+            bounds = f1.interval(seed=0)
+            title = f"Indiana, {what}, {name}"
+            figure = Figure(title, "micro F1", f1.value(), len(texts), chest_labeller.NAME, bounds.low, bounds.high)
+            figures.append(figure)
     return Reading(tuple(figures), rate=rate)
 
 
@@ -140,7 +118,7 @@ def of_mesh(codes: str) -> list[int]:
 
 
 def table(reading: Reading) -> str:
-    """For reading."""
+    """A line for each figure and each error."""
     lines = []
     for figure in reading.figures:
         interval = "" if figure.low is None else f" [{figure.low:.3f}, {figure.high:.3f}]"
@@ -157,16 +135,17 @@ def _report_errors(row: dict[str, str]) -> tuple[int, list[str]]:
     should = {label for label, sign in stated.items() if sign in "+?"}
     if chest_labeller.NO_FINDING not in stated:
         present.discard(chest_labeller.NO_FINDING)
-    return len(stated), [
-        *(f"missed {label}" for label in should - present),
-        *(f"made up {label}" for label in present - should),
-    ]
+    return len(stated), _differences(should, present)
 
 
 def _caption_errors(row: dict[str, str]) -> tuple[int, list[str]]:
     stated = set(row["terms"].split("; "))
     found = {("no " if entity.denied else "") + entity.term for entity in pathology_entities.entities(row["caption"])}
-    return len(stated), [*(f"missed {term}" for term in stated - found), *(f"made up {term}" for term in found - stated)]
+    return len(stated), _differences(stated, found)
+
+
+def _differences(stated: set[str], found: set[str]) -> list[str]:
+    return [*(f"missed {term}" for term in stated - found), *(f"found {term} wrongly" for term in found - stated)]
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from PIL import Image
 
-from benchmark.selftest.run import Sheet
+from benchmark.selftest.sheet import Sheet
 from medim.data.loading import load_dataset
 from medim.data.phantom.worlds import DEFAULT
 from tasks.cases import cases_of

@@ -1,14 +1,13 @@
 """The metrics of report generation under changes whose effect is known."""
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 
-from benchmark.selftest.run import BLIND, FAIL, PASS, WARN, Sheet
-from benchmark.selftest.texts import flipped, names_a_side, swapped_sides, with_separators
+from benchmark.selftest.sheet import BLIND, FAIL, PASS, WARN, Sheet, half_of
 from benchmark.speed.metrics import worded_otherwise
 from medim.common.errors import UserError
 from medim.data.phantom.dataset import Phantom
@@ -28,7 +27,9 @@ SPLIT, COUNT = "test", 300
 RELEASED = "medim-paper-v1"
 READERS = (MACRO_F1, "micro finding F1", "macro finding precision", "macro finding recall")
 Values = dict[str, float | None]
-Item = TypeVar("Item")
+SEPARATORS = ("\u2028", "\u2029", "\x85", "\r", "\x0b", "\x0c", "\x1c", "\x1e")  # of lines, for one program or another
+_SIDE = re.compile(r"\b(left|right)\b")
+_OTHER = {"left": "right", "right": "left"}
 
 
 def sheets() -> Iterator[Sheet]:
@@ -74,10 +75,15 @@ def notices(sheet: Sheet, metric: str, true: float | None, false: float | None, 
 def _false_reports(dataset: Phantom, cases: Sequence[Case], context: Context) -> Iterator[Sheet]:
     """Before: the same findings in other words. After: the reference's own words, but false."""
     chest = [case for case in cases if case.domain == CHEST]
-    sided = [case for case in chest if names_a_side(case.report)]
+    sided = [case for case in chest if _names_a_side(case.report)]
     for name, chosen, change, what in (
-        ("negation flipped (before: a true paraphrase)", chest, partial(flipped, openings=dataset.openings), "flipped denials"),
-        ("left and right swapped (before: a true paraphrase)", sided, swapped_sides, "wrong sides"),
+        (
+            "negation flipped (before: a true paraphrase)",
+            chest,
+            partial(_with_denials_flipped, openings=dataset.openings),
+            "flipped denials",
+        ),
+        ("left and right swapped (before: a true paraphrase)", sided, _swapped_sides, "wrong sides"),
     ):
         sheet = Sheet(name)
         true = ranking(chosen, [dataset.reworded(SPLIT, _index(case)) for case in chosen], context)
@@ -89,11 +95,6 @@ def _false_reports(dataset: Phantom, cases: Sequence[Case], context: Context) ->
 
 def _index(case: Case) -> int:
     return int(case.id.rsplit("-", 1)[1])
-
-
-def half_of(items: Sequence[Item]) -> list[Item | None]:
-    """Two of four in a row are kept, the others missing: domains, which alternate, lose alike."""
-    return [item if index % 4 < 2 else None for index, item in enumerate(items)]
 
 
 def _missing(cases: Sequence[Case], given: Sequence[str], before: Values, context: Context) -> Sheet:
@@ -138,8 +139,8 @@ def _constant(cases: Sequence[Case], own: Sequence[str], before: Values, context
 
 def _separators(cases: Sequence[Case], given: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("Unicode line separators in reports and references")
-    split = [replace(case, report=with_separators(case.report)) for case in cases]
-    after = ranking(split, [with_separators(report) for report in given], context)
+    split = [replace(case, report=_with_separators(case.report)) for case in cases]
+    after = ranking(split, [_with_separators(report) for report in given], context)
     for metric, value in before.items():
         sheet.same(metric, value, after[metric], "each report still meets its own reference")
     texts = ["a\u2028b", "c\x85d", "e\rf", "g"]
@@ -175,3 +176,44 @@ def _refused(cases: Sequence[Case], context: Context) -> Sheet:
         else:
             sheet.add(metric, None, None, FAIL, "accepted: which of them was scored is anybody's guess")
     return sheet
+
+
+def _swapped_sides(report: str) -> str:
+    """Left for right and right for left."""
+    return _SIDE.sub(lambda match: _OTHER[match.group()], report)
+
+
+def _names_a_side(report: str) -> bool:
+    """Whether there is a side to swap."""
+    return _SIDE.search(report) is not None
+
+
+def _with_denials_flipped(report: str, openings: Collection[str]) -> str:
+    """Every finding that is affirmed is denied, and the other way round; `openings`, which say what it shows, stay."""
+    return " ".join(sentence if sentence in openings else _flipped(sentence) for sentence in _sentences(report))
+
+
+def _sentences(report: str) -> list[str]:
+    return [sentence for sentence in re.split(r"(?<=\.) ", report) if sentence]
+
+
+def _flipped(sentence: str) -> str:
+    for denial in ("there is no ", "no evidence of ", "no "):
+        if sentence.startswith(denial):
+            return "there is " + sentence.removeprefix(denial)
+    if " not " in sentence:
+        return sentence.replace(" not ", " ", 1)
+    verb = re.search(r"\b(is|are)\b(?: an?\b)?", sentence)
+    if verb is None:
+        return f"no {sentence}"
+    word = "no" if sentence.startswith("there ") else "not"
+    return f"{sentence[: verb.end(1)]} {word}{sentence[verb.end() :]}"
+
+
+def _with_separators(report: str) -> str:
+    """Each second space becomes a line separator; not the line feed, which ends a sentence for a reader too."""
+    words = report.split(" ")
+    pieces = [words[0]]
+    for number, word in enumerate(words[1:]):
+        pieces += [SEPARATORS[number // 2 % len(SEPARATORS)] if number % 2 else " ", word]
+    return "".join(pieces)

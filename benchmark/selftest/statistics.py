@@ -1,12 +1,11 @@
-"""Do verdicts err as seldom, and intervals hold the truth as often, as they say? Simulated where the truth is known.
+"""Error rates of verdicts and coverage of intervals, simulated where the truth is known.
 
 Value of training s of system a on patient p, for `PATIENTS` patients:
 
     x[a, s, p] = level[p] + difficulty[a, p] + seed[a, s] + noise[a, s, p]      N(0, 1), N(0, 0.7^2), N(0, sd^2), N(0, 0.7^2)
 
-Nothing distinguishes the systems, so that every verdict is false. A third system stands `MARGIN` above the second: what is said
-to be non-inferior or equivalent to it at that margin is false, too. All goes through the functions that boards, augmentation
-and ablations call.
+The systems do not differ, so that every verdict is false. A third one stands `MARGIN` above the second: a verdict of
+non-inferiority or equivalence to it at that margin is false, too. Boards, augmentation and ablations call the same functions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -34,9 +33,9 @@ class Rate:
     """One figure of a simulation.
 
     Attributes:
-        what, setting: of which statement, under which circumstances.
-        value: the rate, or a difference for `power`.
-        bound: what it must not exceed (`most`) or fall below; None for what is shown only.
+        what, setting: the statement and its circumstances.
+        value: the rate, or a difference ("found in 80 %").
+        bound: what it must not exceed (`most`) or fall below; None where it is only shown.
     """
 
     what: str
@@ -47,12 +46,11 @@ class Rate:
 
     @property
     def failed(self) -> bool:
-        """Whether it is on the wrong side of its bound."""
         return self.bound is not None and (self.value > self.bound if self.most else self.value < self.bound)
 
 
 def rates(runs: int = RUNS) -> Iterator[Rate]:
-    """All figures, as they are made; with a progress bar."""
+    """All figures in turn, with a progress bar."""
     count = len(TRAININGS) * len(SPREADS) + len(SHORT) * len(_SHAPES)
     with tqdm(total=count * runs, unit="run", smoothing=0, mininterval=1) as bar:
         for trainings in TRAININGS:
@@ -115,7 +113,7 @@ def _short(name: str, shape: tuple["Draw", str, float], patients: int, runs: int
 
 
 Draw = Callable[[np.random.Generator, int], np.ndarray]
-_F1 = np.array([0.5, 0.15, 0.2])  # chances of a hit, a false alarm and a miss
+_F1, _RARE = np.array([0.5, 0.15, 0.2]), np.array([0.09, 0.02, 0.03])  # chances of a hit, a false alarm and a miss
 
 
 def _share(generator: np.random.Generator, count: int) -> np.ndarray:
@@ -124,30 +122,33 @@ def _share(generator: np.random.Generator, count: int) -> np.ndarray:
     return np.stack([generator.binomial(10, chances), np.full(count, 10)], axis=1).astype(float)
 
 
-_RARE = np.array([0.09, 0.02, 0.03])
-
-
 def _mean_of(values: np.ndarray) -> np.ndarray:
     return np.stack([values, np.ones(len(values))], axis=1)
+
+
+def _f1_sums(samples: int, chances: np.ndarray) -> Draw:
+    """Hits, false alarms and misses of so many samples a patient."""
+    every = [*chances, 1 - chances.sum()]
+    return lambda generator, count: generator.multinomial(samples, every, size=count)[:, :3].astype(float)
+
+
+def _true_f1(chances: np.ndarray) -> float:
+    return float(micro_f1_of_sums(chances[None])[0])
 
 
 _SHAPES: dict[str, tuple[Draw, str, float]] = {
     "normal mean": (lambda generator, count: _mean_of(generator.normal(size=count)), "mean", 0.0),
     "exponential mean": (lambda generator, count: _mean_of(generator.exponential(size=count)), "mean", 1.0),
     "share of several samples": (_share, "proportion", 0.9),
-    "F1 of a rare label": (
-        lambda generator, count: generator.multinomial(2, [*_RARE, 1 - _RARE.sum()], size=count)[:, :3].astype(float),
-        "micro-f1", float(micro_f1_of_sums(_RARE[None])[0]),
-    ),
-    "F1": (
-        lambda generator, count: generator.multinomial(3, [*_F1, 1 - _F1.sum()], size=count)[:, :3].astype(float),
-        "micro-f1", float(micro_f1_of_sums(_F1[None])[0]),
-    ),
-}  # fmt: skip
+    "F1 of a rare label": (_f1_sums(2, _RARE), "micro-f1", _true_f1(_RARE)),
+    "F1": (_f1_sums(3, _F1), "micro-f1", _true_f1(_F1)),
+}
 _BOUNDS = {
-    "false verdict": (MOST_FALSE, True), "coverage": (LEAST_COVERED, False),
-    "false non-inferiority": (MOST_NON_INFERIOR, True), "false equivalence": (MOST_EQUIVALENT, True),
-}  # fmt: skip
+    "false verdict": (MOST_FALSE, True),
+    "coverage": (LEAST_COVERED, False),
+    "false non-inferiority": (MOST_NON_INFERIOR, True),
+    "false equivalence": (MOST_EQUIVALENT, True),
+}
 
 
 def table(found: Sequence[Rate]) -> str:

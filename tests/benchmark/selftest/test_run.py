@@ -11,7 +11,8 @@ from benchmark.selftest import images as selftest_images
 from benchmark.selftest import pairs as selftest_pairs
 from benchmark.selftest import reports as selftest_reports
 from benchmark.selftest import run as module
-from benchmark.selftest.run import BLIND, FAIL, PASS, SKIPPED, WARN, Check, Outcome, Sheet, selftest, table
+from benchmark.selftest.run import Outcome, selftest, table
+from benchmark.selftest.sheet import BLIND, FAIL, PASS, SKIPPED, WARN, Check, Sheet
 from medim.common.errors import UserError
 from medim.data.phantom.checkers import ReportChecker
 from medim.data.phantom.worlds import default_world
@@ -70,7 +71,7 @@ def test_parts_run_in_turn_and_failures_are_kept():
 
 @pytest.mark.parametrize(("verdict", "status"), [(PASS, 0), (BLIND, 0), (WARN, 0), (SKIPPED, 0), (FAIL, 3)])
 def test_the_command(monkeypatch, tmp_path, verdict, status):
-    monkeypatch.setattr(module, "selftest", lambda tell: Outcome((Check("p", "m", 1.0, 2.0, verdict, "why"),), 1.0))
+    monkeypatch.setattr(module, "selftest", lambda progress: Outcome((Check("p", "m", 1.0, 2.0, verdict, "why"),), 1.0))
     result = CliRunner().invoke(main, ["selftest", "--out", str(tmp_path)])
     assert result.exit_code == status, result.output
     assert f"1 checks in 1 s: 1 {verdict}" in result.stdout
