@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from benchmark.doctor.report import BROKEN, MISSING, READY, Check, Finding, ask
+from benchmark.doctor.finding import BROKEN, MISSING, READY, Check, Finding, ask
 from medim.common.errors import UserError
 
 REPORTS, IMAGES, MODELS, DATA, OTHERS = "Report metrics", "Image metrics", "Models", "Data sets", "Of other packages"
@@ -54,25 +54,12 @@ def _java() -> Finding:
 
 
 def _report_metrics() -> Iterator[Finding]:
-    from tasks.metrics.text.java import jar
-
     java = _java()
     yield java
     yield Finding(REPORTS, "BLEU, ROUGE-L, CIDEr", READY, "built in, pycocoevalcap's values")
-    for name, path, without in (
-        (
-            "PTB tokenizer",
-            "tokenizer/stanford-corenlp-3.4.1.jar",
-            "; until then its rules in Python stand in, and are named so",
-        ),
-        ("METEOR 1.5", "meteor/meteor-1.5.jar", ""),
-    ):
-        found = ask(REPORTS, name, partial(_jar, path), SCORING)
-        if found.state == READY and java.state != READY:
-            found = Finding(REPORTS, name, MISSING, f"needs Java{without}", java.provide)
-        elif found.state == READY and name.startswith("METEOR"):
-            found = Finding(REPORTS, name, READY, f"{found.found}; {_paraphrases(jar('meteor/data/paraphrase-en.gz'))}")
-        yield found
+    without = "; until then its rules in Python stand in, and are named so"
+    yield _jar("PTB tokenizer", "tokenizer/stanford-corenlp-3.4.1.jar", java, without)
+    yield _jar("METEOR 1.5", "meteor/meteor-1.5.jar", java, more=_paraphrases)
     provide = "NLTK's data package `wordnet` in a folder that NLTK_DATA names"
     yield ask(REPORTS, "METEOR (medim-paper-v1)", _wordnet, provide)
 
@@ -107,17 +94,25 @@ def _clinical() -> Iterator[Finding]:
     yield ask(REPORTS, "RadGraph F1", radgraph)
 
 
-def _jar(path: str) -> str:
-    from tasks.metrics.text.java import jar
+def _jar(name: str, path: str, java: Finding, without: str = "", more: Callable[[], str] = str) -> Finding:
+    """A jar of pycocoevalcap, with what `more` says of it; missing, with what happens `without` it, where there is no Java."""
 
-    return f"{jar(path).name} of pycocoevalcap"
+    def there() -> str:
+        from tasks.metrics.text.java import jar  # lazy: scoring
+
+        return f"{jar(path).name} of pycocoevalcap{more()}"
+
+    found = ask(REPORTS, name, there, SCORING)
+    if found.state == READY and java.state != READY:
+        return Finding(REPORTS, name, MISSING, f"needs Java{without}", java.provide)
+    return found
 
 
-def _paraphrases(source: Path) -> str:
-    from tasks.metrics.text.paraphrases import VERSION, cache_folder
+def _paraphrases() -> str:
+    from tasks.metrics.text.paraphrases import NAME, VERSION, cache_folder  # lazy: scoring
 
-    made = sorted(cache_folder().glob(f"meteor-paraphrases-v{VERSION}-*"))
-    return "paraphrases indexed" if made else f"{source.name} will be indexed at the first use, in some ten seconds"
+    indexed = sorted(cache_folder().glob(f"{NAME}-v{VERSION}-*"))
+    return "; paraphrases indexed" if indexed else "; its paraphrases will be indexed at the first use, in some ten seconds"
 
 
 def _feature_spaces() -> Iterator[Finding]:
@@ -172,7 +167,7 @@ def _models() -> Iterator[Finding]:
 
 
 def _draws(name: str) -> str:
-    """One image and report, in few rounds and by the way that every command draws them."""
+    """One image and report in a few steps, as every command draws them."""
     from medim.pipeline import MeDiMPipeline
 
     start = time.perf_counter()
@@ -194,11 +189,13 @@ def _data_sets() -> Iterator[Finding]:
                 yield ask(DATA, f"  its {modality} checker", partial(_checker, entry.name, modality))
     from medim.data.archives.archive import ENTRY_POINTS as ARCHIVES
 
-    names = sorted(entry.name for entry in entry_points(group=ARCHIVES))
-    broken = [(name, why) for name in names if (why := _why_not(ARCHIVES, name)) is not None]
-    for name, why in broken:
-        yield Finding(DATA, f"archive {name}", MISSING, why, "pip install 'medim-bench[archives]'")
-    good = [name for name in names if name not in dict(broken)]
+    good = []
+    for entry in sorted(entry_points(group=ARCHIVES), key=lambda entry: entry.name):
+        found = ask(DATA, f"archive {entry.name}", partial(_loads, entry), "pip install 'medim-bench[archives]'")
+        if found.state == READY:
+            good.append(entry.name)
+        else:
+            yield found
     yield Finding(DATA, "archives", READY, f"`data prepare` opens {', '.join(good)}; each asks for its own packages")
     shared = os.environ.get("MEDIM_SHARED_DATA")
     if shared is not None and not Path(shared).is_dir():
@@ -231,19 +228,8 @@ def _loads(entry: EntryPoint) -> str:
     return entry.value
 
 
-def _why_not(group: str, name: str) -> str | None:
-    """Why an entry point cannot be loaded."""
-    try:
-        _loads(next(entry for entry in entry_points(group=group) if entry.name == name))
-    except ImportError as error:
-        return f"{error}"
-    except UserError as error:
-        return f"{error}"
-    return None
-
-
 def _others() -> Iterator[Finding]:
-    """What other packages register. Theirs load or are named as broken."""
+    """What other packages register."""
     for group in ("medim.generators", "medim.metrics", "medim.features"):
         for entry in entry_points(group=group):
             yield ask(OTHERS, f"{group}: {entry.name}", partial(_loads, entry))

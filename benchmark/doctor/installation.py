@@ -5,10 +5,10 @@ Only the standard library is used, and nothing of `medim` is imported: it may be
 
 import base64
 import hashlib
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 PROJECT, PACKAGE = "medim-bench", "medim"
 MARK = f'DISTRIBUTION = "{PROJECT}"'
@@ -39,8 +39,7 @@ def displaced() -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Trouble:
+class Trouble(NamedTuple):
     """What is wrong with the package, in a few words; `fatal` where no command can run."""
 
     fatal: bool
@@ -58,10 +57,7 @@ def trouble() -> Trouble | None:
 
 
 def changed_files() -> list[str]:
-    """Files of our four packages that are missing or not as they were installed, and modules in them that are not ours.
-
-    Empty for a checkout, whose files may change: one on the path, or one that is installed with `pip install -e`.
-    """
+    """Files of our four packages that are missing, changed or not ours; none for a checkout, whose files may change."""
     try:
         own = distribution(PROJECT)
     except PackageNotFoundError:
@@ -70,11 +66,11 @@ def changed_files() -> list[str]:
     # A checkout's egg-info has no RECORD; it lists the files of the day on which it was written.
     if own.read_text("RECORD") is None or root != Path(__file__).resolve().parents[2]:
         return []
-    told = {str(file): file for file in own.files or [] if file.parts[0] in _PACKAGES}
-    if not told:
+    listed = {str(file): file for file in own.files or [] if file.parts[0] in _PACKAGES}
+    if not listed:
         return []
     wrong = []
-    for name, file in told.items():
+    for name, file in listed.items():
         path = Path(str(file.locate()))
         if not path.is_file():
             wrong.append(f"{name} is missing")
@@ -83,4 +79,4 @@ def changed_files() -> list[str]:
             if digest != file.hash.value:
                 wrong.append(f"{name} was changed")
     found = {str(path.relative_to(root)) for package in _PACKAGES for path in (root / package).rglob("*.py")}
-    return wrong + [f"{name} is not ours" for name in sorted(found - told.keys())]
+    return wrong + [f"{name} is not ours" for name in sorted(found - listed.keys())]

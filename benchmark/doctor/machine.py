@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmark.doctor.report import BROKEN, MISSING, NOTE, READY, Check, Finding
+from benchmark.doctor.finding import BROKEN, MISSING, NOTE, READY, Check, Finding
 
 MACHINE, DEVICES = "This machine", "Devices"
 OLDEST_PYTHON = (3, 11)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from benchmark.doctor.finding import BROKEN, MISSING, READY, Check, Finding
 from benchmark.doctor.installation import MEND, PROJECT, changed_files, trouble
-from benchmark.doctor.report import BROKEN, MISSING, READY, Check, Finding
 
 PACKAGES = "Packages"
 _ROOT = Path(__file__).resolve().parents[2]

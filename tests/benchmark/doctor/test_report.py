@@ -13,7 +13,8 @@ from benchmark.doctor import capabilities as doctor_capabilities
 from benchmark.doctor import machine as doctor_machine
 from benchmark.doctor import packages as doctor_packages
 from benchmark.doctor import report as doctor
-from benchmark.doctor.report import BROKEN, MISSING, NOTE, READY, Finding, ask, examine, healthy, summary, table
+from benchmark.doctor.finding import BROKEN, MISSING, NOTE, READY, Finding, ask
+from benchmark.doctor.report import examine, healthy, summary, table
 from medim.common.errors import UserError
 
 
