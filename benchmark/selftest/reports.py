@@ -75,6 +75,7 @@ def notices(sheet: Sheet, metric: str, true: float | None, false: float | None, 
 def _false_reports(dataset: Phantom, cases: Sequence[Case], context: Context) -> Iterator[Sheet]:
     """Before: the same findings in other words. After: the reference's own words, but false."""
     chest = [case for case in cases if case.domain == CHEST]
+    flipped = partial(_with_denials_flipped, openings=dataset.openings)
     sided = [case for case in chest if _names_a_side(case.report)]
     for name, chosen, change, what in (
         (
