@@ -78,12 +78,7 @@ def _false_reports(dataset: Phantom, cases: Sequence[Case], context: Context) ->
     flipped = partial(_with_denials_flipped, openings=dataset.openings)
     sided = [case for case in chest if _names_a_side(case.report)]
     for name, chosen, change, what in (
-        (
-            "negation flipped (before: a true paraphrase)",
-            chest,
-            partial(_with_denials_flipped, openings=dataset.openings),
-            "flipped denials",
-        ),
+        ("negation flipped (before: a true paraphrase)", chest, flipped, "flipped denials"),
         ("left and right swapped (before: a true paraphrase)", sided, _swapped_sides, "wrong sides"),
     ):
         sheet = Sheet(name)
