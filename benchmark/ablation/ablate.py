@@ -16,7 +16,7 @@ from benchmark.ablation.outputs import TABLE, write_report
 from benchmark.ablation.plan import CACHE, EVALUATION, RUN, Evaluation, Generation, Job, Plan, make_plan
 from benchmark.ablation.plan import DONE as KEYS
 from benchmark.ablation.pool import LOG, Failed, run_jobs
-from benchmark.results.provenance import command_line
+from benchmark.provenance import command_line
 from benchmark.run.generation import FAILURES
 from benchmark.systems import SAMPLING, checkers_that_steer
 from medim.backbones.causal_lm import load_tokenizer

@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.ablation.arms import FULL, Arm
 from benchmark.ablation.paper import COLUMNS, Column, paper_changes, paper_summary, paper_verdict
 from benchmark.ablation.plan import EVALUATION, RUN, Job, Plan
-from benchmark.results.statistics_store import SIGNATURE, read_statistics
+from benchmark.run.stored_sums import SIGNATURE, read_statistics
 from leaderboard.record import Record, read_records
 from medim.common.errors import UserError
 from tasks.ablation import (

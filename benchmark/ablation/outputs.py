@@ -10,7 +10,7 @@ from benchmark.ablation.comparison import Measured, Row, compared, read_plan
 from benchmark.ablation.figures import CURVES, GRID, TORNADO, draw_curves, draw_grid, draw_tornado
 from benchmark.ablation.plan import Plan
 from benchmark.ablation.tables import csv_table, json_value, markdown, remarks
-from benchmark.results.provenance import command_line, commit, now, versions
+from benchmark.provenance import command_line, commit, now, versions
 from benchmark.systems import withheld
 from leaderboard.record import Record, write_records
 from medim.common.errors import UserError

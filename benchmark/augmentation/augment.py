@@ -14,7 +14,7 @@ from benchmark.augmentation.presets import PREFIX, load_preset
 from benchmark.augmentation.regime import check_regime
 from benchmark.augmentation.statements import statements, table
 from benchmark.augmentation.trainings import Trainings
-from benchmark.results.provenance import command_line, commit, now, versions
+from benchmark.provenance import command_line, commit, now, versions
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
 from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, withheld

@@ -8,7 +8,7 @@ from typing import Any
 from benchmark.augmentation.curve import draw_curve
 from benchmark.augmentation.statements import markdown
 from benchmark.augmentation.trainings import Result
-from benchmark.run.samples import ANCHOR_IMAGES, write_samples
+from benchmark.run.predictions import ANCHOR_IMAGES, write_samples
 from leaderboard.record import Record
 from leaderboard.tables.ranking import MINIMUM_N
 from medim.common.csv_text import csv_text

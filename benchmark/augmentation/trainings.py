@@ -13,12 +13,12 @@ from typing import Any
 from tqdm import tqdm
 
 from benchmark.augmentation.added_pairs import content_of
-from benchmark.results.provenance import code_fingerprint
-from benchmark.results.statistics_store import lost_statistics, read_statistics, write_statistics
+from benchmark.provenance import code_fingerprint
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.data import report_files
 from benchmark.run.generation import sample_seed
 from benchmark.run.scoring import plain_score
+from benchmark.run.stored_sums import lost_statistics, read_statistics, write_statistics
 from medim.common.files import hash_of, write_json
 from tasks.augmentation.answers import Answers, answers_of, score_answers
 from tasks.augmentation.arms import Arm, Pools, training_of

@@ -19,7 +19,7 @@ def demo(device: Device | None = None, overwrite: Overwrite = False) -> int:
     Phantoms are synthetic: the numbers prove the software, not a model's clinical worth.
     """
     from benchmark.augmentation.augment import execute_augmentation
-    from benchmark.run.execute import execute_run
+    from benchmark.run.command import execute_run
 
     status = execute_run(RunOptions(suite="demo", device=device, overwrite=overwrite))
     augmented = execute_augmentation(

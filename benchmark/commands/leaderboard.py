@@ -101,7 +101,7 @@ def add(
     submission needs neither data nor predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all
     that is kept. The same command again adds nothing twice.
     """
-    from benchmark.results.verify import verify as verify_folder
+    from benchmark.results.check_sums import verify as verify_folder
     from leaderboard.store import read_manifest
     from leaderboard.submission import DEFAULT_STORE, RefusedError
     from leaderboard.submission import add as add_submission
@@ -148,7 +148,7 @@ def verify(
     predictions of a run are also scored again, and every record compared; what a judge said of them needs the same one,
     --judge. Names each record that differs and each file of sums that is missing, and then stops with status 2.
     """
-    from benchmark.results.verify import verify as verify_folder
+    from benchmark.results.check_sums import verify as verify_folder
 
     if predictions is not None and data is None:
         raise UserError("--predictions needs --data: what do they answer?")

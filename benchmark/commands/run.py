@@ -46,7 +46,7 @@ def run(options: RunOptions) -> int:
             raise unknown("task", task, known)
     if ALONE in options.tasks or (options.preset, options.regime, options.downstream) != (None, None, None):
         return _augmentation(options)
-    from benchmark.run.execute import execute_run
+    from benchmark.run.command import execute_run
 
     return execute_run(options)
 

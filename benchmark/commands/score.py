@@ -35,6 +35,6 @@ def score(options: ScoreOptions) -> int:
         from benchmark.export.grounding import execute_grounding
 
         return execute_grounding(options)
-    from benchmark.run.execute import execute_score
+    from benchmark.run.command import execute_score
 
     return execute_score(options)

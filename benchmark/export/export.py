@@ -19,7 +19,7 @@ from benchmark.export.gate import GATE_MEASURES, Gate
 from benchmark.export.sources import Broken, Candidate, Place, Source
 from benchmark.export.twins import GROUNDING
 from benchmark.export.work import WORK, Shard, Work, remove
-from benchmark.results.provenance import command_line, commit, now
+from benchmark.provenance import command_line, commit, now
 from benchmark.run.predictions import save_image
 from medim.common.files import sweep, write_json, write_text
 from medim.pair import SPLITS

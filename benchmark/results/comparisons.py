@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmark.results.statistics_store import SIGNATURE, Statistic, read_statistics, statistics_file
+from benchmark.run.stored_sums import SIGNATURE, Statistic, read_statistics, statistics_file
 from leaderboard.record import Record
 from leaderboard.store import Collection, collect
 from leaderboard.tables.boards import Board, Table, boards

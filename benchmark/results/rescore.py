@@ -7,10 +7,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmark.results.statistics_store import SIGNATURE
-from benchmark.run.choosing import reason_against
-from benchmark.run.runner import run
+from benchmark.run.runner import reason_against, run
 from benchmark.run.scoring import RECONSTRUCTION
+from benchmark.run.stored_sums import SIGNATURE
 from leaderboard.record import Record, read_records
 from leaderboard.store import Manifest, read_manifest
 from medim.common.errors import UserError

@@ -73,7 +73,7 @@ class SharedCache:
 
     @property
     def findings(self) -> Path:
-        """Folder of what checkers read from references (`benchmark.run.reading`)."""
+        """Folder of what checkers read from references (`benchmark.run.data`)."""
         return self.folder / FINDINGS
 
     @property

@@ -1,4 +1,4 @@
-"""Predictions on disk: appended batch by batch, so that a killed command continues where it stopped."""
+"""Predictions on disk: appended batch by batch, so that a killed command continues; and `samples.jsonl`, with their scores."""
 
 import json
 import os
@@ -8,11 +8,15 @@ from typing import Any
 
 from PIL import Image
 
-from medim.common.files import atomic_path, file_name, hash_files, hash_of
-from tasks.protocols import Prediction
+from medim.common.files import atomic_path, file_name, hash_files, hash_of, write_text
+from tasks.protocols import Case, Prediction
 
 GENERATED = "generated.jsonl"
 IMAGES = "images"
+SAMPLES = "samples.jsonl"
+REFERENCES = "references"
+# An anchor's images repeat those of the data set: enough for a gallery are kept. Its per-sample scores are kept for every case.
+ANCHOR_IMAGES = 48
 
 
 def save_image(image: Image.Image, path: Path) -> None:
@@ -99,3 +103,48 @@ class PredictionStore:
             told = [line["told"]] if line and "told" in line else []
             parts.append([id, image, line["report"] if line else None, *told])
         return hash_of(parts)
+
+
+def write_samples(
+    folder: Path,
+    cases: Sequence[Case],
+    predictions: Sequence[Prediction],
+    scores: Sequence[Mapping[str, float]],
+    *,
+    paired: bool,
+    images: int | None,
+    domains: Sequence[str | None] | None = None,
+) -> None:
+    """Writes `folder/samples.jsonl` and those of its images that are not there yet.
+
+    Args:
+        folder: `<out>/samples/<task>/<system>`.
+        paired: each sample answers its own case, so the case stands beside it as the reference; in unprompted joint
+            generation it does not.
+        images: how many samples keep their image; None for all.
+        domains: of the samples; None takes those of their cases.
+    """
+    if domains is None:
+        domains = [case.domain for case in cases]
+    lines: list[dict[str, Any]] = []
+    for position, (case, prediction, values) in enumerate(zip(cases, predictions, scores, strict=True)):
+        keeps_images = images is None or position < images
+        name = file_name(case.id)
+        image = reference = None
+        if prediction.image is not None and keeps_images:
+            image = f"{IMAGES}/{name}.png"
+            if not (folder / image).exists():
+                save_image(prediction.image, folder / image)
+        if paired and keeps_images:
+            reference = f"../{REFERENCES}/{name}.png"
+            path = folder.parent / REFERENCES / f"{name}.png"
+            if not path.exists():
+                save_image(case.image, path)
+        lines.append(
+            {
+                "id": case.id, "image": image, "report": prediction.report, "prompt": prediction.prompt,
+                "reference_image": reference, "reference_report": case.report if paired else None,
+                "scores": dict(values), "domain": domains[position],
+            }
+        )  # fmt: skip
+    write_text(folder / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -9,14 +9,12 @@ from typing import Any
 
 import click
 
-from benchmark.results.provenance import code_fingerprint, command_line, commit, now, versions
+from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
 from benchmark.run.artifacts import TRAINING_INDEX, Artifacts
 from benchmark.run.cache import SharedCache
-from benchmark.run.choosing import choose
 from benchmark.run.data import Data, check_features
 from benchmark.run.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
-from benchmark.run.predictions import PredictionStore
-from benchmark.run.samples import REFERENCES
+from benchmark.run.predictions import REFERENCES, PredictionStore
 from benchmark.run.scoring import Scored, Scoring
 from benchmark.systems import check_generator, joined, withheld
 from leaderboard.record import Record, write_records
@@ -24,11 +22,12 @@ from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of, write_json
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
-from tasks import task_named, task_names
-from tasks.cases import SplitIds, cases_of
-from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Reconstructs
+from tasks import all_tasks, task_named, task_names
+from tasks.cases import SplitIds, cases_of, has_images
+from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Limited, Reconstructs
 from tasks.task import Task
 
+ALL = "all"
 RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
 ANCHORS = ("real", "reconstruction", "training copy", "shuffled", "constant", REFERENCES)  # folders beside the model's own
 
@@ -60,6 +59,45 @@ def system_name(model: Generator | Answered) -> str:
     if name in ANCHORS:
         raise UserError(f"a model cannot be named '{name}': every table has a row of that name")
     return name
+
+
+def choose(names: Sequence[str], model: Generator | Answered, dataset: PairDataset) -> tuple[list[Task], dict[str, str]]:
+    """The tasks to be done, and those that `all` would have had and this system cannot do, with the reason.
+
+    Raises:
+        UserError: an unknown name, a task named that the system or the data cannot do, or none that they can.
+    """
+    if ALL in names:
+        candidates = list(all_tasks().values())
+    else:
+        candidates = sorted(map(task_named, dict.fromkeys(names)), key=lambda task: (task.order, task.name))
+    chosen: list[Task] = []
+    skipped: dict[str, str] = {}
+    for task in candidates:
+        reason = reason_against(task, model, dataset)
+        if reason is None:
+            chosen.append(task)
+        elif task.name in names:
+            raise UserError(f"'{model.name}' cannot do {task.name}: {reason}")
+        else:
+            skipped[task.name] = reason
+    if not chosen:
+        raise UserError(f"'{model.name}' can do no task: {'; '.join(f'{name}: {reason}' for name, reason in skipped.items())}")
+    return chosen, skipped
+
+
+def reason_against(task: Task, model: Any, dataset: PairDataset) -> str | None:
+    """Why this task cannot be done by this system on this data; None where it can."""
+    reports_suffice = task.needs == ("report",)
+    if not has_images(dataset) and not (reports_suffice and isinstance(model, Answered)):
+        what = "only a folder of predictions can be scored" if reports_suffice else "an image is needed of every case"
+        return f"data set '{dataset.name}' holds reports alone: {what}"
+    reason = task.refuses(model)
+    if reason is None:
+        reason = task.refuses_data(dataset)
+    if reason is None and isinstance(model, Limited):
+        reason = model.cannot(task)
+    return reason
 
 
 def run(

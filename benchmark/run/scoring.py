@@ -9,13 +9,12 @@ from typing import Any
 
 import click
 
-from benchmark.results.provenance import now
-from benchmark.results.statistics_store import SIGNATURE, lost_statistics, statistics_file, write_statistics
+from benchmark.provenance import now
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.data import TRAIN_PER_CASE, Data
 from benchmark.run.exhibits import lacks_sheet, write_exhibition
-from benchmark.run.predictions import PredictionStore
-from benchmark.run.samples import ANCHOR_IMAGES, SAMPLES, write_samples
+from benchmark.run.predictions import ANCHOR_IMAGES, SAMPLES, PredictionStore, write_samples
+from benchmark.run.stored_sums import SIGNATURE, lost_statistics, statistics_file, write_statistics
 from medim.common.files import atomic_path, file_name, hash_of
 from tasks import task_version
 from tasks.cases import has_images

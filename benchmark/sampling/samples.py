@@ -8,11 +8,10 @@ from typing import Any
 import click
 from PIL import Image
 
-from benchmark.results.provenance import commit
+from benchmark.provenance import commit
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.generation import FAILURES, GenerateBatch, Item, exit_status, generate_missing, write_failures
-from benchmark.run.predictions import PredictionStore
-from benchmark.run.samples import SAMPLES
+from benchmark.run.predictions import SAMPLES, PredictionStore
 from benchmark.sampling.options import EditOptions, SampleOptions
 from benchmark.sampling.sheets import write_contact_sheet
 from benchmark.systems import open_pipeline

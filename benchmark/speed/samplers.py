@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from benchmark.results.provenance import commit
+from benchmark.provenance import commit
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.data import Data
 from benchmark.run.generation import Failure, generate_missing

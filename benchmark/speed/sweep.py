@@ -16,7 +16,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from pydantic import BaseModel, ConfigDict, Field
 
 from benchmark import DONE, WITH_FAILURES
-from benchmark.results.provenance import command_line, commit
+from benchmark.provenance import command_line, commit
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.cache import SharedCache, cache_folder
 from benchmark.run.data import Data

@@ -206,7 +206,7 @@ def colour_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ColourTa
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, dataset: ColourDataset, model: ColourModel, colour_tasks: dict):
     """Calls `medim-bench` in this process with the two-colour world behind --model painter and --data colours."""
-    from benchmark.run import execute
+    from benchmark.run import command as execute
 
     load = execute.loading.load_dataset
     monkeypatch.setattr("medim.data.loading.load_dataset", lambda name: dataset if name == "colours" else load(name))
@@ -217,7 +217,7 @@ def command(monkeypatch: pytest.MonkeyPatch, dataset: ColourDataset, model: Colo
         model.configure({key.removeprefix("sampling."): value for key, value in overrides.items()})
         return model
 
-    monkeypatch.setattr("benchmark.run.execute.open_model", open_model)
+    monkeypatch.setattr("benchmark.run.command.open_model", open_model)
     monkeypatch.setattr("benchmark.sampling.samples.open_pipeline", open_model)
 
     def call(*arguments: object):

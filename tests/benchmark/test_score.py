@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmark.run import runner, scoring
-from benchmark.run.predictions import PredictionStore
-from benchmark.run.samples import write_samples
+from benchmark.run.predictions import PredictionStore, write_samples
 from leaderboard.record import read_records
 from medim.common.files import file_name
 from tasks.metrics.pair.domains import DomainReader

@@ -2,8 +2,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from benchmark.run.choosing import choose
 from benchmark.run.data import Data
+from benchmark.run.runner import choose
 from benchmark.systems import best_device, joined, model_terms, open_model, withheld
 from medim.common.errors import UserError
 from medim.data.phantom.worlds import default_world

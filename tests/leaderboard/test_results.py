@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.results.verify import verify
+from benchmark.results.check_sums import verify
 from leaderboard.record import read_records
 from medim.checkpoints import SHIPPED, shipped
 from medim.data.loading import load_dataset

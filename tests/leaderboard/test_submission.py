@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmark.results.verify import verify
+from benchmark.results.check_sums import verify
 from leaderboard.record import read_records
 from leaderboard.store import collect, run_folders
 from leaderboard.submission import RefusedError, add, read_submission

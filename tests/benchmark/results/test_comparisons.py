@@ -11,9 +11,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmark.cli import main
+from benchmark.results.check_sums import verify
 from benchmark.results.comparisons import compare_runs, parse_margin
-from benchmark.results.statistics_store import read_statistics, write_statistics
-from benchmark.results.verify import verify
+from benchmark.run.stored_sums import read_statistics, write_statistics
 from leaderboard.tables.pairwise import Comparison
 from medim.common.errors import UserError
 from medim.common.json_lines import read_models

@@ -2,9 +2,8 @@ import json
 
 import pytest
 
-from benchmark.results.verify import verify
-from benchmark.run.choosing import choose
-from benchmark.run.runner import run
+from benchmark.results.check_sums import verify
+from benchmark.run.runner import choose, run
 from leaderboard.record import read_records
 from medim.common.errors import UserError
 

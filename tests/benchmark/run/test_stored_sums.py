@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmark.results.statistics_store import lost_statistics, read_statistics, statistics_file, write_statistics
+from benchmark.run.stored_sums import lost_statistics, read_statistics, statistics_file, write_statistics
 from medim.common.errors import UserError
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case

@@ -2,7 +2,7 @@ import re
 from datetime import datetime
 
 import medim
-from benchmark.results import provenance
+from benchmark import provenance
 
 
 def test_commit_is_a_hash_or_the_version():

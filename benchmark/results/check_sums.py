@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmark.results.comparisons import same_value, statistics_path
-from benchmark.results.statistics_store import SIGNATURE, Statistic, read_statistics
+from benchmark.run.stored_sums import SIGNATURE, Statistic, read_statistics
 from leaderboard.record import Record, read_records
 from medim.common.errors import UserError
 

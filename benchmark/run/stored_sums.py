@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from medim.common.errors import UserError
 from medim.common.files import atomic_path, file_name, hash_of
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.scoring.scores import Score
+
+if TYPE_CHECKING:
+    from tasks.scoring.scores import Score  # loads torch
 
 STATISTICS = "statistics"
 SIGNATURE = "statistics"  # the key of a record's signature that names file and metric
@@ -54,7 +56,7 @@ def statistics_file(task: str, system: str) -> str:
 
 
 def write_statistics(
-    path: Path, cases: Sequence[Case], scores: Iterable[Score], seed: int, system: str, task: str
+    path: Path, cases: Sequence[Case], scores: Iterable["Score"], seed: int, system: str, task: str
 ) -> dict[str, dict[str, str]]:
     """Writes the sums of those scores that have them, atomically; the same scores give the same bytes.
 
