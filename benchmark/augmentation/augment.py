@@ -1,4 +1,4 @@
-"""From the options of `medim-bench run augmentation` to its results."""
+"""`medim-bench run augmentation`: divides, generates, trains every arm with every seed, compares and writes what came of it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,6 @@ import click
 from benchmark import DONE
 from benchmark.augmentation.added_pairs import content_of, generated_pairs, offered_pairs, prompts_of, pseudo_pairs
 from benchmark.augmentation.outputs import MARKDOWN, Identity, records_of, smoke, sums_of, write_results
-from benchmark.augmentation.presets import PREFIX, load_preset
 from benchmark.augmentation.regime import check_regime
 from benchmark.augmentation.statements import statements, table
 from benchmark.augmentation.trainings import Trainings
@@ -20,13 +19,13 @@ from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
 from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, withheld
 from leaderboard.build import build
 from leaderboard.record import write_records
-from medim.common.errors import UserError
+from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of, write_json
 from medim.data import loading
 from tasks import task_named
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparison import compare
-from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings
+from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings, parse_settings
 from tasks.augmentation.splits import OTHER_SET, REAL_SET, TEST_SET, VALIDATION_SET, Division, divide
 from tasks.cases import own_resolution
 from tasks.downstream import open_downstream
@@ -34,6 +33,8 @@ from tasks.protocols import PROTOCOL, Generator, Limited
 from tasks.scoring.context import Context
 
 SPLITS = "splits.json"
+PREFIX = "augmentation."
+PRESETS = Path(__file__).parent / "presets"
 SIGNED = ("regime", "preset", "downstream", "seeds", "real_pairs", "data", "splits", "resolution", "smoke")  # of every record
 
 
@@ -54,15 +55,13 @@ def execute_augmentation(
     batch_size: int = 64,
     protocol: str = PROTOCOL,
 ) -> int:
-    """Divides, generates, trains every arm with every seed, compares and says what came of it; returns the exit status.
-
-    The same call again continues after whatever was done.
+    """Returns the exit status; the same call again continues after whatever was done.
 
     Raises:
         UserError: options that do not go together, a generator that cannot do an arm or has seen more than its regime allows.
     """
-    own = {key.removeprefix(PREFIX): value for key, value in overrides.items() if key.startswith(PREFIX)}
-    settings = load_preset(preset, own | ({} if downstream is None else {"downstream": downstream}))
+    chosen = {key.removeprefix(PREFIX): value for key, value in overrides.items() if key.startswith(PREFIX)}
+    settings = load_preset(preset, chosen | ({} if downstream is None else {"downstream": downstream}))
     most = max([*settings.more_real, 100]) / 100
     division = divide(
         loading.load_dataset(data), train=settings.train, further=most, validation=settings.validation, test=settings.test
@@ -75,15 +74,23 @@ def execute_augmentation(
     trained = open_downstream(settings.downstream, best_device(device))
     task, subset = f"augmentation ({regime})", division.subset
     configuration = {
-        "model": system_name(generator), "model_fingerprint": generator.fingerprint,
-        "settings": json.loads(json.dumps(generator.settings())), "dataset": subset.name,
-        "dataset_fingerprint": subset.fingerprint, "resolution": side, "seed": seed, "protocol": protocol, "regime": regime,
-        "split": "test", "augmentation": settings.model_dump(mode="json"), "arms": [arm.name for arm in arms],
-    }  # fmt: skip
+        "model": system_name(generator),
+        "model_fingerprint": generator.fingerprint,
+        "settings": json.loads(json.dumps(generator.settings())),
+        "dataset": subset.name,
+        "dataset_fingerprint": subset.fingerprint,
+        "resolution": side,
+        "seed": seed,
+        "protocol": protocol,
+        "regime": regime,
+        "split": "test",
+        "augmentation": settings.model_dump(mode="json"),
+        "arms": [arm.name for arm in arms],
+    }
     terms = joined(subset.terms, model_terms(model))
     shows = show_samples or not withheld(terms)
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
-        write_json(out / SPLITS, division.told())  # before anything is generated
+        write_json(out / SPLITS, division.as_json())  # before anything is generated
         begun = artifacts.get("begun", configuration)
         if begun is None:
             begun = {"command": command_line(), "commit": commit(), "created": now()}
@@ -91,65 +98,72 @@ def execute_augmentation(
         pools, prompts = _pools(generator, arms, division, settings, side, out, terms=terms, seed=seed, batch_size=batch_size)
         context = Context.for_dataset(division.dataset, best_device(device), seed)
         context.protocol = protocol
-        trainings = Trainings(
-            artifacts, trained, settings, pools, division.examples(VALIDATION_SET, side), division.cases(TEST_SET, side),
-            context, task, seed,
-        )  # fmt: skip
-        results = trainings.run(arms)
-        added = {result.arm.name: result.told["added"] for result in results}
+        validation, cases = division.examples(VALIDATION_SET, side), division.cases(TEST_SET, side)
+        results = Trainings(artifacts, trained, settings, pools, validation, cases, context, task, seed).run(arms)
+        added = {result.arm.name: result.training["added"] for result in results}
         comparison = compare(sums_of(results), arms, added, settings.margin, seed)
-        fields = {
-            "dataset": subset.name, "split": "test", "seed": seed, "protocol": protocol, **begun,
-            "synthetic": subset.synthetic, "run": hash_of(configuration),
-        }  # fmt: skip
-        told = _told(trainings, division, settings) | {
-            "regime": regime, "model": configuration["model"], "preset": preset, "resolution": side, "training": learned,
-            "generated": {"n": len(pools.synthetic), "content": content_of(pools.synthetic), "prompts": prompts},
-        }  # fmt: skip
-        signature = {key: told[key] for key in SIGNED} | {
-            "downstream_settings": results[0].told["fitted"]["settings"], "steps": settings.steps,
-            "stopping": "lowest validation loss",
-        }  # fmt: skip
-        of_the_system = {
-            "generator": generator.fingerprint, "sampler": configuration["settings"], "generated": told["generated"],
-            "min_agreement": settings.min_agreement, **learned,
-        }  # fmt: skip
+        generated = {"n": len(pools.synthetic), "content": content_of(pools.synthetic), "prompts": prompts}
+        setting = {
+            "downstream": trained.name,
+            "dataset": division.dataset.name,
+            "low_data": subset.name,
+            "data": subset.fingerprint,
+            "splits": division.fingerprint,
+            "real_pairs": len(pools.real),
+            "real_patients": len(division.patients(REAL_SET)),
+            "validation_cases": len(validation),
+            "test_cases": len(cases),
+            "test_patients": len(division.patients(TEST_SET)),
+            "seeds": list(settings.seeds),
+            "smoke": smoke(len(cases), subset.synthetic),
+            "settings": settings.model_dump(mode="json"),
+            "regime": regime,
+            "model": configuration["model"],
+            "preset": preset,
+            "resolution": side,
+            "training": learned,
+            "generated": generated,
+        }
+        fields = {"dataset": subset.name, "split": "test", "seed": seed, "protocol": protocol, **begun}
+        fields |= {"synthetic": subset.synthetic, "run": hash_of(configuration)}
+        signature = {key: setting[key] for key in SIGNED}
+        signature |= {"downstream_settings": results[0].training["fitted"]["settings"], "steps": settings.steps}
+        signature |= {"stopping": "lowest validation loss"}
+        of_the_system = {"generator": generator.fingerprint, "sampler": configuration["settings"], "generated": generated}
+        of_the_system |= {"min_agreement": settings.min_agreement, **learned}
         identity = Identity(task, str(configuration["model"]), fields, signature, of_the_system)
         write_records(out / RECORDS, records_of(results, comparison, identity))
-        manifest = {
-            **configuration, **fields, "terms": terms, "withhold_samples": not shows, "tasks": [task],
-            "n": len(trainings.cases), "failures": 0, "versions": versions(),
-        }  # fmt: skip
-        write_json(out / MANIFEST, manifest)
-        write_results(out, results, arms, comparison, told, settings, trainings.cases, task, shows)
+        manifest = {**configuration, **fields, "terms": terms, "withhold_samples": not shows, "tasks": [task]}
+        write_json(out / MANIFEST, manifest | {"n": len(cases), "failures": 0, "versions": versions()})
+        write_results(out, results, arms, comparison, setting, settings, cases, task, shows)
         build([out], out / LEADERBOARD)
-    lines = table(arms, comparison, {result.arm.name: result.told for result in results})
+    lines = table(arms, comparison, {result.arm.name: result.training for result in results})
     click.echo("\n".join(["", *lines, "", *statements(arms, comparison, settings)]))
-    if told["smoke"]:
-        click.echo(told["smoke"])
+    if setting["smoke"]:
+        click.echo(setting["smoke"])
     if subset.synthetic:
         click.echo(f"{division.dataset.name} is synthetic: these numbers prove the software, not a model's clinical worth.")
     click.echo(f"report: {out / MARKDOWN}\npage: {out / LEADERBOARD / 'index.html'}")
     return DONE
 
 
-def _told(trainings: Trainings, division: Division, settings: AugmentationSettings) -> dict[str, Any]:
-    """What was measured on what, JSON-able."""
-    cases, subset = trainings.cases, division.subset
-    return {
-        "downstream": trainings.downstream.name, "dataset": division.dataset.name, "low_data": subset.name,
-        "data": subset.fingerprint, "splits": division.fingerprint, "real_pairs": len(trainings.pools.real),
-        "real_patients": len(set(division.patients[REAL_SET])), "validation_cases": len(trainings.validation),
-        "test_cases": len(cases), "test_patients": len(set(division.patients[TEST_SET])), "seeds": list(settings.seeds),
-        "smoke": smoke(len(cases), subset.synthetic), "settings": settings.model_dump(mode="json"),
-    }  # fmt: skip
+def load_preset(name: str, overrides: Mapping[str, str]) -> AugmentationSettings:
+    """The settings of a preset, each a YAML file in `presets/`, with some fields replaced.
+
+    Raises:
+        UserError: no such preset or field, or a value that is not valid.
+    """
+    names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    if name not in names:
+        raise unknown("preset", name, names)
+    return parse_settings((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml", overrides)
 
 
 def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[Arm]:
-    """The arms that this generator and these data can do; the others are told on the way.
+    """The arms that this generator and these data can do; why the others are skipped is printed.
 
     Raises:
-        UserError: none of the arms with generated pairs is left, though there was one.
+        UserError: an arm with generated pairs cannot be done.
     """
     if not isinstance(generator, Generator):
         raise UserError("augmentation needs a generator; a folder of predictions generates nothing")
@@ -171,28 +185,34 @@ def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[A
 
 
 def _pools(
-    generator: Generator, arms: Sequence[Arm], division: Division, settings: AugmentationSettings, side: int, out: Path, *,
-    terms: str, seed: int, batch_size: int,
-) -> tuple[Pools, str]:  # fmt: skip
-    """What the arms are composed of, and the hash of the prompts."""
+    generator: Generator,
+    arms: Sequence[Arm],
+    division: Division,
+    settings: AugmentationSettings,
+    side: int,
+    out: Path,
+    *,
+    terms: str,
+    **drawing: int,
+) -> tuple[Pools, str]:
+    """What the arms are composed of, and the hash of the prompts; `drawing` is `seed` and `batch_size`."""
     real = division.examples(REAL_SET, side)
     counts = needed(arms, len(real))
-    prompts = prompts_of(settings, division, real, generator, seed)
-    pools = Pools(
-        real,
-        further=division.examples(OTHER_SET, side, counts["further"]) if counts["further"] else (),
-        synthetic=generated_pairs(
-            generator, counts["synthetic"], division, prompts, out, settings, terms=terms, seed=seed, batch_size=batch_size
-        ) if counts["synthetic"] else (),
-        pseudo=pseudo_pairs(generator, counts["pseudo"], division, side, out, seed=seed, batch_size=batch_size)
-        if counts["pseudo"] else (),
-        placebo=offered_pairs(real, division, out) if counts["placebo"] else (),
-    )  # fmt: skip
-    return pools, prompts.fingerprint
+    prompts = prompts_of(settings, division, real, generator, drawing["seed"])
+    pools: dict[str, Sequence[Any]] = {}
+    if counts["further"]:
+        pools["further"] = division.examples(OTHER_SET, side, counts["further"])
+    if count := counts["synthetic"]:
+        pools["synthetic"] = generated_pairs(generator, count, division, prompts, out, settings, terms=terms, **drawing)
+    if counts["pseudo"]:
+        pools["pseudo"] = pseudo_pairs(generator, counts["pseudo"], division, side, out, **drawing)
+    if counts["placebo"]:
+        pools["placebo"] = offered_pairs(real, division, out)
+    return Pools(real, **pools), prompts.fingerprint
 
 
 def _side(given: int | None, generator: Generator, division: Division) -> int:
-    """As given, else the generator's own, else the data set's."""
+    """As given, else the generator's, else the data set's."""
     if given is not None:
         return given
     if isinstance(generator, HasResolution) and generator.resolution is not None:

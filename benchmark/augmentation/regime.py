@@ -10,7 +10,7 @@ from typing import Any
 from medim.checkpoints import resolve
 from medim.common.errors import UserError
 from medim.common.files import read_mapping
-from tasks.augmentation.settings import REGIMES, AugmentationSettings, Regime
+from tasks.augmentation.settings import REGIMES, AugmentationSettings
 from tasks.augmentation.splits import Division
 
 
@@ -23,56 +23,37 @@ def check_regime(regime: str, model: str, division: Division, settings: Augmenta
     """
     if regime not in REGIMES:
         raise UserError(f"unknown regime '{regime}' (known: {', '.join(REGIMES)})")
-    chosen: Regime = "budget-matched" if regime == "budget-matched" else "external-prior"
-    found = _training(model)
-    told = {"regime": chosen, "trained_on": found.get("data"), "pretrained": found.get("recipe", {}).get("pretrained")}
-    if chosen == "external-prior":
-        return told
+    training = _read(model, "training.json")
+    learned = {"regime": regime, "trained_on": training.get("data"), "pretrained": training.get("recipe", {}).get("pretrained")}
+    if regime == "external-prior":
+        return learned
+    if settings.min_agreement is not None:
+        raise UserError("budget-matched takes no min_agreement: the checker that filters was trained on other cases than these")
     subset = division.subset
     train = (
         f"medim-bench train tokenizer --preset phantom-tiny --data '{subset.name}' --out TOKENIZER; "
         f"medim-bench train model --preset phantom-tiny --data '{subset.name}' --tokenizer TOKENIZER --out MODEL"
     )
-    if settings.min_agreement is not None:
-        raise UserError("budget-matched takes no min_agreement: the checker that filters was trained on other cases than these")
-    parts = {"model": found.get("data_fingerprint"), "image tokenizer": _tokenizer(model)}
-    names = {"model": found.get("data"), "image tokenizer": None}
-    for part, fingerprint in parts.items():
+    tokenizer = _read(model, "image_tokenizer/image_tokenizer.json").get("training", {}).get("data", {})
+    name = f"'{training['data']}' " if "data" in training else "data "
+    parts = (("model", training.get("data_fingerprint"), name), ("image tokenizer", tokenizer.get("fingerprint"), "data "))
+    for part, fingerprint, seen in parts:
         if fingerprint is None:
             raise UserError(
                 f"--model {model}: what its {part} was trained on is not known, so it is not budget-matched: {train}"
             )
         if fingerprint != subset.fingerprint:
-            seen = f"'{names[part]}' " if names[part] else "data "
             raise UserError(
                 f"--model {model}: its {part} was trained on {seen}({fingerprint}), and budget-matched allows the low-data set "
                 f"'{subset.name}' ({subset.fingerprint}) alone: give --regime external-prior, or train one: {train}"
             )
-    return told
+    return learned
 
 
-def _training(model: str) -> dict[str, Any]:
-    folder = _folder(model)
-    return {} if folder is None else _read(folder / "training.json")
-
-
-def _tokenizer(model: str) -> str | None:
-    folder = _folder(model)
-    if folder is None:
-        return None
-    found = _read(folder / "image_tokenizer" / "image_tokenizer.json").get("training", {}).get("data", {}).get("fingerprint")
-    return None if found is None else str(found)
-
-
-def _folder(model: str) -> Path | None:
-    """The folder of a trained model; None for a system of another kind."""
+def _read(model: str, name: str) -> dict[str, Any]:
+    """A file of a trained model's folder; nothing of another kind of system, whose training is written nowhere."""
     try:
-        return resolve(model)
-    except UserError:  # an adapter, a baseline or another package's generator: what it learned from is not written anywhere
-        return None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
+        path: Path = resolve(model) / name
+    except UserError:
         return {}
-    return read_mapping(path)
+    return read_mapping(path) if path.is_file() else {}

@@ -40,7 +40,7 @@ class Result:
         scores: fields of `tasks.scoring.scores.Score` by metric, JSON-able.
         sums: the sums that the scores are functions of, by metric, in one order of the patients for every result.
         samples: per-sample scores, in the cases' order.
-        told: what was trained on what, for how long: `examples`, `added`, `steps`, `augment`, `fitted`, `seconds`.
+        training: what was trained on what, for how long: `examples`, `added`, `steps`, `augment`, `fitted`, `seconds`.
     """
 
     arm: Arm
@@ -49,7 +49,7 @@ class Result:
     sums: dict[str, Additive]
     samples: list[dict[str, float]]
     answers: Answers
-    told: dict[str, Any]
+    training: dict[str, Any]
 
 
 @dataclass
@@ -81,13 +81,14 @@ class Trainings:
     def run(self, arms: Sequence[Arm]) -> list[Result]:
         """Every arm with every seed, seed by seed, so that a run that is stopped has whole comparisons."""
         todo = [(seed, arm) for seed in self.settings.seeds for arm in arms]
-        contents = {
-            name: content_of(getattr(self.pools, name)) for name in ("real", "further", "synthetic", "pseudo", "placebo")
-        }
+        pools = ("real", "further", "synthetic", "pseudo", "placebo")
         fixed = {
-            "pools": contents, "validation": content_of(self.validation), "downstream": self.downstream.name,
-            "evaluate_every": self.settings.evaluate_every, "cases": hash_of([case.id for case in self.cases]),
-        }  # fmt: skip
+            "pools": {name: content_of(getattr(self.pools, name)) for name in pools},
+            "validation": content_of(self.validation),
+            "downstream": self.downstream.name,
+            "evaluate_every": self.settings.evaluate_every,
+            "cases": hash_of([case.id for case in self.cases]),
+        }
         results = []
         with tqdm(todo, desc="augmentation: arms", unit="training", file=sys.stderr) as progress:
             for seed, arm in progress:
@@ -97,24 +98,23 @@ class Trainings:
 
     def _one(self, arm: Arm, seed: int, fixed: Mapping[str, Any]) -> Result:
         training = training_of(arm, self.pools, self.settings.steps, self.seed)
-        told: dict[str, Any] = {
-            "examples": len(training.examples), "added": training.added, "steps": training.steps, "augment": training.augment,
-        }  # fmt: skip
-        key = hash_of([fixed, arm.name, seed, self.seed, told])
+        length = {"added": training.added, "steps": training.steps, "augment": training.augment}
+        trained: dict[str, Any] = {"examples": len(training.examples), **length}
+        key = hash_of([fixed, arm.name, seed, self.seed, trained, "training"])
         path = self.artifacts.out / ARMS_FOLDER / arm.folder / f"seed-{seed}.json"
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         if kept.get("key") != key:
             folder = path.with_suffix("")
             start = time.perf_counter()
-            fitted = self.downstream.fit(
-                training.examples, self.validation, steps=training.steps, seed=seed, out=folder, augment=training.augment,
-                evaluate_every=min(self.settings.evaluate_every, training.steps),
-            )  # fmt: skip
+            every = min(self.settings.evaluate_every, training.steps)
+            options: dict[str, Any] = {"steps": training.steps, "augment": training.augment, "evaluate_every": every}
+            fitted = self.downstream.fit(training.examples, self.validation, seed=seed, out=folder, **options)
             seeds = [sample_seed(seed, "augmentation", case.id) for case in self.cases]
             answers = answers_of(fitted, self.cases, seeds)
-            told["fitted"] = {"name": fitted.name, "fingerprint": fitted.fingerprint, "settings": fitted.settings()}
-            told["seconds"] = round(time.perf_counter() - start, 1)
-            kept = {"key": key, "arm": arm.name, "seed": seed, "told": told, **_as_lines(self.cases, answers)}
+            trained["fitted"] = {"name": fitted.name, "fingerprint": fitted.fingerprint, "settings": fitted.settings()}
+            trained["seconds"] = round(time.perf_counter() - start, 1)
+            lines = answers.as_lines([case.id for case in self.cases])
+            kept = {"key": key, "arm": arm.name, "seed": seed, "training": trained, **lines}
             write_json(path, kept)
             if not self.settings.keep_models:
                 _keep_curve(folder)
@@ -122,14 +122,13 @@ class Trainings:
 
     def _scored(self, arm: Arm, seed: int, path: Path, kept: dict[str, Any]) -> Result:
         """Scores the answers, unless this code did so before."""
-        answers = _answers(kept)
+        answers = Answers.from_lines(kept)
         key = hash_of([self.code, self.context.protocol, self.context.seed])
         scores = kept.get("scores", [])
         if kept.get("scored_by") != key or lost_statistics(self.artifacts.out, scores):
             found, samples = score_answers(self.cases, answers, self.context)
-            names = write_statistics(
-                self.artifacts.out, self.cases, found, self.context.seed, f"{arm.folder} seed {seed}", self.task
-            )
+            system = f"{arm.folder} seed {seed}"
+            names = write_statistics(self.artifacts.out, self.cases, found, self.context.seed, system, self.task)
             scores = [plain_score(score, names.get(score.metric)) for score in found]
             kept |= {"scored_by": key, "scores": scores, "samples": samples}
             write_json(path, kept)
@@ -139,24 +138,7 @@ class Trainings:
             statistics = read_statistics(self.artifacts.out / where["file"])
             sums = {metric: statistic.additive for metric, statistic in statistics.items()}
         by_metric = {score["metric"]: score for score in scores}
-        return Result(arm, seed, by_metric, sums, kept["samples"], answers, kept["told"])
-
-
-def _as_lines(cases: Sequence[Case], answers: Answers) -> dict[str, Any]:
-    given: Sequence[Any] = (
-        answers.reports if answers.reports is not None else [sorted(labels) for labels in answers.findings or []]
-    )
-    return {
-        "kind": "report" if answers.reports is not None else "findings",
-        "ids": [case.id for case in cases],
-        "answers": given,
-    }
-
-
-def _answers(kept: Mapping[str, Any]) -> Answers:
-    if kept["kind"] == "report":
-        return Answers(reports=list(kept["answers"]))
-    return Answers(findings=[frozenset(labels) for labels in kept["answers"]])
+        return Result(arm, seed, by_metric, sums, kept["samples"], answers, kept["training"])
 
 
 def _keep_curve(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """What a trained downstream model gives for the test cases, and its scores: of reports by text and findings, of labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tasks.downstream.contract import FindsLabels, Fitted, WritesReports
 from tasks.generation.report import ReportGeneration
@@ -23,8 +24,20 @@ class Answers:
 
     def predictions(self, cases: Sequence[Case]) -> list[Prediction]:
         """One for each case; labels as a text, for people."""
-        texts = self.reports if self.reports is not None else [", ".join(sorted(labels)) for labels in self.findings or []]
+        texts = [", ".join(sorted(labels)) for labels in self.findings or []] if self.reports is None else self.reports
         return [Prediction(case.id, report=text) for case, text in zip(cases, texts, strict=True)]
+
+    def as_lines(self, ids: Sequence[str]) -> dict[str, Any]:
+        """JSON-able; `from_lines` reads it."""
+        if self.reports is not None:
+            return {"kind": "report", "ids": ids, "answers": self.reports}
+        return {"kind": "findings", "ids": ids, "answers": [sorted(labels) for labels in self.findings or []]}
+
+    @classmethod
+    def from_lines(cls, lines: Mapping[str, Any]) -> "Answers":
+        if lines["kind"] == "report":
+            return cls(reports=list(lines["answers"]))
+        return cls(findings=[frozenset(labels) for labels in lines["answers"]])
 
 
 def answers_of(fitted: Fitted, cases: Sequence[Case], seeds: Sequence[int]) -> Answers:

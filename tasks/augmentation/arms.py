@@ -2,15 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 
 from tasks.augmentation import settings as names
 from tasks.augmentation.settings import AugmentationSettings
-from tasks.augmentation.splits import shares
 from tasks.downstream.contract import Example
 from tasks.metrics.statistics.bootstrap import derangement
+
+POOLS: Mapping[str, tuple[str, ...]] = {
+    names.SYNTHETIC: ("synthetic",),
+    names.SYNTHETIC_ONLY: ("synthetic",),
+    names.SHUFFLED: ("synthetic",),
+    names.PSEUDO: ("pseudo", "further"),
+    names.MORE_REAL: ("further",),
+    names.PLACEBO: ("placebo",),
+}
+"""Pools that an arm needs; its pairs come from the first."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +47,10 @@ class Arm:
     def generated(self) -> bool:
         """Whether what the generator made is offered as it is: the system under test; all other arms are anchors."""
         return self.kind in (names.SYNTHETIC, names.SYNTHETIC_ONLY)
+
+    def pairs_of(self, real: int) -> int:
+        """How many pairs are added to `real` ones: at least one; 100 % of an arm without a level."""
+        return max(1, round(real * (100 if self.level is None else self.level) / 100))
 
     @property
     def depends_on_generator(self) -> bool:
@@ -71,8 +83,8 @@ class Training:
 
     examples: list[Example]
     steps: int
-    augment: bool
-    added: int
+    augment: bool = False
+    added: int = 0
 
 
 def arms_of(settings: AugmentationSettings) -> list[Arm]:
@@ -84,14 +96,9 @@ def arms_of(settings: AugmentationSettings) -> list[Arm]:
 def needed(arms: Sequence[Arm], real: int) -> dict[str, int]:
     """How many pairs of each pool (`synthetic`, `pseudo`, `further`, `placebo`) the arms need, of `real` real ones."""
     counts = {"synthetic": 0, "pseudo": 0, "further": 0, "placebo": 0}
-    pools = {
-        names.SYNTHETIC: ("synthetic",), names.SYNTHETIC_ONLY: ("synthetic",), names.SHUFFLED: ("synthetic",),
-        names.PSEUDO: ("pseudo", "further"), names.MORE_REAL: ("further",), names.PLACEBO: ("placebo",),
-    }  # fmt: skip
     for arm in arms:
-        level = 100 if arm.level is None else arm.level
-        for pool in pools.get(arm.kind, ()):
-            counts[pool] = max(counts[pool], shares(real, [level])[level])
+        for pool in POOLS.get(arm.kind, ()):
+            counts[pool] = max(counts[pool], arm.pairs_of(real))
     return counts
 
 
@@ -105,26 +112,20 @@ def training_of(arm: Arm, pools: Pools, steps: int, seed: int) -> Training:
     Raises:
         ValueError: a pool is too small.
     """
-    real, count = list(pools.real), len(pools.real)
-    whole = partial(Training, steps=steps, augment=False)
+    real = list(pools.real)
     if arm.kind == names.REAL:
-        return Training(real, max(1, steps // 2), False, 0)
-    if arm.kind == names.REPEATED:
-        return whole([*real, *_renamed(real, "again")], added=0)
-    if arm.kind == names.CLASSICAL:
-        return Training([*real, *_renamed(real, "again")], steps, True, 0)
-    level = 100 if arm.level is None else arm.level
-    wanted = shares(count, [level])[level]
-    pool: Mapping[str, Sequence[Example]] = {
-        names.SYNTHETIC: pools.synthetic, names.SYNTHETIC_ONLY: pools.synthetic, names.SHUFFLED: pools.synthetic,
-        names.PSEUDO: pools.pseudo, names.MORE_REAL: pools.further, names.PLACEBO: pools.placebo,
-    }  # fmt: skip
-    added = list(pool[arm.kind][:wanted])
+        return Training(real, max(1, steps // 2))
+    if arm.kind in (names.REPEATED, names.CLASSICAL):
+        again = [replace(example, id=f"{example.id} again") for example in real]
+        return Training([*real, *again], steps, augment=arm.kind == names.CLASSICAL)
+    wanted = arm.pairs_of(len(real))
+    pool: Sequence[Example] = getattr(pools, POOLS[arm.kind][0])
+    added = list(pool[:wanted])
     if len(added) < wanted and arm.kind != names.PSEUDO:  # an image that the generator found no words for is left out
         raise ValueError(f"{arm.name}: {wanted} pairs are needed and there are {len(added)}")
     if arm.kind == names.SHUFFLED:
         added = shuffled(added, seed)
-    return whole([*([] if arm.kind == names.SYNTHETIC_ONLY else real), *added], added=len(added))
+    return Training(added if arm.kind == names.SYNTHETIC_ONLY else [*real, *added], steps, added=len(added))
 
 
 def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
@@ -136,7 +137,3 @@ def shuffled(examples: Sequence[Example], seed: int) -> list[Example]:
         replace(example, report=examples[other].report, findings=examples[other].findings)
         for example, other in zip(examples, order, strict=True)
     ]
-
-
-def _renamed(examples: Sequence[Example], mark: str) -> list[Example]:
-    return [replace(example, id=f"{example.id} {mark}") for example in examples]

@@ -39,19 +39,24 @@ class Comparison:
     shuffled: Effect | None
     exchange: dict[str, Exchange]
 
-    def told(self) -> dict[str, Any]:
-        """JSON-able."""
+    def as_json(self) -> dict[str, Any]:
+        """The comparison for `augmentation.json`."""
+        tables = {"values": self.values, "gains": self.gains, "relative_gains": self.relative}
         return {
             "primary": self.primary,
-            **{
-                name: {metric: {arm: effect.told() for arm, effect in arms.items()} for metric, arms in table.items()}
-                for name, table in (("values", self.values), ("gains", self.gains), ("relative_gains", self.relative))
-            },
             "p_adjusted": self.adjusted,
-            "placebo": None if self.placebo is None else self.placebo.told(),
-            "shuffled_less_synthetic": None if self.shuffled is None else self.shuffled.told(),
-            "exchange": {arm: exchange.told() for arm, exchange in self.exchange.items()},
+            **{name: {metric: plain(by_arm) for metric, by_arm in table.items()} for name, table in tables.items()},
+            **plain({"placebo": self.placebo, "shuffled_less_synthetic": self.shuffled}),
+            "exchange": plain(self.exchange),
         }
+
+
+def plain(found: Mapping[str, Effect | Equivalence | Exchange | None]) -> dict[str, Any]:
+    """The fields of what was found, JSON-able: all but the spread of an estimate."""
+    return {
+        name: None if one is None else {field: value for field, value in vars(one).items() if field != "estimate"}
+        for name, one in found.items()
+    }
 
 
 def compare(sums: Sums, arms: Sequence[Arm], added: Mapping[str, int], margin: float, seed: int) -> Comparison:
@@ -84,7 +89,7 @@ def compare(sums: Sums, arms: Sequence[Arm], added: Mapping[str, int], margin: f
             placebo = crossed[MACRO_F1].equivalence(names.PLACEBO, REPEATED, margin)
         else:
             reason = "the margin is one of finding F1, which these data have not"
-            placebo = Equivalence(gains[primary][names.PLACEBO].value, margin, None, None, None, None, reason)
+            placebo = Equivalence(gains[primary][names.PLACEBO].value, margin, reason=reason)
     full = Arm(names.SYNTHETIC, 100).name
     shuffled = crossed[primary].difference(names.SHUFFLED, full) if {names.SHUFFLED, full} <= present else None
     curve = {REPEATED: 0} | {arm.name: added[arm.name] for arm in arms if arm.kind == names.MORE_REAL}

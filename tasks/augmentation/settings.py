@@ -1,15 +1,15 @@
 """The protocol of augmentation as data: which arms, how many seeds and steps, what is stated beforehand."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from medim.common.declared import checked, read_mapping, read_yaml
-from medim.common.errors import UserError, unknown
+from medim.common.errors import unknown
 
 Regime = Literal["budget-matched", "external-prior"]
-REGIMES: tuple[Regime, ...] = ("budget-matched", "external-prior")
+REGIMES: tuple[Regime, ...] = get_args(Regime)
 
 REAL, REPEATED, CLASSICAL = "real", "real-repeated", "real+classical"
 SYNTHETIC, SYNTHETIC_ONLY, SHUFFLED = "real+synthetic", "synthetic-only", "real+shuffled"
@@ -32,13 +32,12 @@ class AugmentationSettings(BaseModel):
     """What `medim-bench run augmentation --preset` names; `--set augmentation.FIELD=...` replaces a field.
 
     Attributes:
-        title: one line, for people.
         downstream: what is trained (`tasks.downstream.open_downstream`).
         train: share of the training patients that make the low-data set, where `--data` does not say `train=` itself.
         arms: of `ARMS`; `real-repeated` is always among them.
         levels: generated pairs of `real+synthetic`, in per cent of the real ones.
         more_real: further real pairs of `more-real`, in per cent of the real ones: the learning curve.
-        seeds: of the downstream trainings; every arm takes all of them.
+        seeds: of the downstream trainings of every arm.
         steps: optimiser steps of every arm but `real`.
         evaluate_every: steps between two looks at the validation pairs, the lowest loss of which is kept.
         validation, test: most cases of these splits, whole patients.
@@ -68,6 +67,12 @@ class AugmentationSettings(BaseModel):
     margin: float = Field(default=0.02, gt=0)
     keep_models: bool = False
 
+    @field_validator("train", mode="before")
+    @classmethod
+    def _share(cls, value: Any) -> Any:
+        """`1%` is 0.01."""
+        return float(value.removesuffix("%")) / 100 if isinstance(value, str) and value.endswith("%") else value
+
     @field_validator("arms")
     @classmethod
     def _known(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,20 +95,10 @@ def parse_settings(text: str, where: str, overrides: Mapping[str, str]) -> Augme
     Raises:
         UserError: broken YAML, or a field that is unknown or invalid; `where` names the file.
     """
-    try:
-        content = read_mapping(text, where)
-        for key, value in overrides.items():
-            if key not in AugmentationSettings.model_fields:
-                raise unknown("setting augmentation.", key, AugmentationSettings.model_fields)
-            listed = key in ("arms", "levels", "more_real", "seeds") and not value.lstrip().startswith("[")
-            content[key] = read_yaml(f"[{value}]" if listed else value, f"{where}: augmentation.{key}")
-        if isinstance(content.get("train"), str):
-            content["train"] = _share(content["train"])
-    except ValueError as error:
-        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
+    content = read_mapping(text, where)
+    for key, value in overrides.items():
+        if key not in AugmentationSettings.model_fields:
+            raise unknown("setting augmentation.", key, AugmentationSettings.model_fields)
+        listed = key in ("arms", "levels", "more_real", "seeds") and not value.lstrip().startswith("[")
+        content[key] = read_yaml(f"[{value}]" if listed else value, f"{where}: augmentation.{key}")
     return checked(AugmentationSettings, content, where)
-
-
-def _share(text: str) -> float:
-    """`1%` or `0.01`."""
-    return float(text.removesuffix("%")) / 100 if text.endswith("%") else float(text)

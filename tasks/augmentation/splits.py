@@ -1,13 +1,14 @@
 """Who is in which set, fixed by a hash of the patient before anything is generated or trained."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from medim.common.errors import UserError
 from medim.common.files import hash_of
-from medim.data.dataset import PairDataset, keys_of
+from medim.data.dataset import Keys, PairDataset, keys_of
 from medim.data.sources.selection import Subset
 from medim.data.splits import nested_order
 from medim.imaging.images import read_image, square
@@ -29,33 +30,34 @@ class Division:
         subset: the low-data set; its name is what a budget-matched generator has to be trained on.
         rows: of each set, positions in its split (`SPLIT_OF`): `real` in the data set's order, `further` (training pairs of
             other patients) in the order in which they would join, `validation` and `test` one a study.
-        patients: of each set, for each row.
-        ids: of each set, for each row.
     """
 
     dataset: PairDataset
     subset: Subset
-    rows: Mapping[str, tuple[int, ...]]
-    patients: Mapping[str, tuple[str, ...]]
-    ids: Mapping[str, tuple[str, ...]]
+    rows: Mapping[str, Sequence[int]]
 
-    def told(self) -> dict[str, Any]:
-        """JSON-able: `splits.json`."""
-        sets = {
-            name: {
-                "split": SPLIT_OF[name], "pairs": len(self.rows[name]), "patients": sorted(set(self.patients[name])),
-                "sha256": hash_of(sorted(set(self.patients[name]))), "ids": list(self.ids[name]),
-            }
-            for name in self.rows
-        }  # fmt: skip
-        return {
-            "dataset": self.subset.name, "fingerprint": self.subset.fingerprint, "seed": self.subset.seed, "sets": sets,
-        }  # fmt: skip
+    @cached_property
+    def keys(self) -> Mapping[str, list[Keys]]:
+        """Ids, patients and studies of each set, for each row."""
+        return {name: [keys_of(self.dataset, SPLIT_OF[name], row) for row in rows] for name, rows in self.rows.items()}
+
+    def patients(self, name: str) -> list[str]:
+        """The patients of a set, each once, by name."""
+        return sorted({key.patient for key in self.keys[name]})
+
+    def as_json(self) -> dict[str, Any]:
+        """`splits.json`."""
+        sets = {}
+        for name, keys in self.keys.items():
+            patients, ids = self.patients(name), [key.id for key in keys]
+            counts = {"split": SPLIT_OF[name], "pairs": len(keys)}
+            sets[name] = {**counts, "patients": patients, "sha256": hash_of(patients), "ids": ids}
+        subset = self.subset
+        return {"dataset": subset.name, "fingerprint": subset.fingerprint, "seed": subset.seed, "sets": sets}
 
     @property
     def fingerprint(self) -> str:
-        """Hash of `told()`."""
-        return hash_of(self.told())
+        return hash_of(self.as_json())
 
     def examples(self, name: str, resolution: int, count: int | None = None) -> list[Example]:
         """The first `count` pairs of a set (all by default) to train on, images squares of `resolution` pixels, in memory.
@@ -63,26 +65,26 @@ class Division:
         Raises:
             UserError: a pair without a report, an image that cannot be read.
         """
-        return [
-            Example(pair.id, pair.patient, _square(pair, resolution), _report(self.dataset, pair), _findings(pair))
-            for pair in self._pairs(name, resolution, count)
-        ]
+        return [Example(pair.id, pair.patient, *_content(pair)) for pair in self._pairs(name, resolution, count)]
 
     def cases(self, name: str, resolution: int) -> list[Case]:
-        """The pairs of a set to be tested on.
-
-        Raises:
-            UserError: a pair without a report, an image that cannot be read.
-        """
-        return [
-            Case(pair.id, pair.patient, pair.domain, _square(pair, resolution), _report(self.dataset, pair), _findings(pair))
-            for pair in self._pairs(name, resolution, None)
-        ]
+        """The pairs of a set to be tested on. Raises as `examples`."""
+        return [Case(pair.id, pair.patient, pair.domain, *_content(pair)) for pair in self._pairs(name, resolution, None)]
 
     def _pairs(self, name: str, resolution: int, count: int | None) -> Iterator[ImageReportPair]:
         drawn = at_resolution(self.dataset, resolution)
-        rows = self.rows[name] if count is None else self.rows[name][:count]
-        return (drawn.pair(SPLIT_OF[name], row) for row in rows)
+        for row in self.rows[name][:count]:
+            pair = drawn.pair(SPLIT_OF[name], row)
+            if pair.report is None or not pair.report.strip():
+                raise UserError(
+                    f"pair '{pair.id}' of data set '{self.dataset.name}' has no report: nothing can be learned from it"
+                )
+            image = read_image(pair.image) if isinstance(pair.image, Path) else pair.image
+            yield replace(pair, image=square(image, resolution))
+
+
+def _content(pair: ImageReportPair) -> tuple[Any, str, frozenset[str] | None]:
+    return pair.image, str(pair.report), None if pair.findings is None else frozenset(pair.findings)
 
 
 def divide(dataset: PairDataset, *, train: float, further: float, validation: int, test: int) -> Division:
@@ -106,25 +108,28 @@ def divide(dataset: PairDataset, *, train: float, further: float, validation: in
     real_ids = {keys_of(subset, "train", index).id for index in range(subset.size("train"))}
     keys = [keys_of(base, "train", index) for index in range(base.size("train"))]
     real = [row for row, key in enumerate(keys) if key.id in real_ids]
-    own = {keys[row].patient for row in real}
+    of_real = {keys[row].patient for row in real}
     others: dict[str, list[int]] = {}
     for row, key in enumerate(keys):
-        if key.patient not in own:
+        if key.patient not in of_real:
             others.setdefault(key.patient, []).append(row)
-    wanted = round(further * len(real))
+    joining = [row for patient in nested_order(others, seed) for row in others[patient]]
     rows = {
         REAL_SET: real,
-        OTHER_SET: [row for patient in nested_order(others, seed) for row in others[patient]][:wanted],
+        OTHER_SET: joining[: round(further * len(real))],
         VALIDATION_SET: _held_out(base, "val", validation, seed),
         TEST_SET: _held_out(base, "test", test, seed),
     }
-    named = {name: [keys_of(base, SPLIT_OF[name], row) for row in kept] for name, kept in rows.items()}
-    division = Division(
-        base, subset, {name: tuple(kept) for name, kept in rows.items()},
-        {name: tuple(key.patient for key in kept) for name, kept in named.items()},
-        {name: tuple(key.id for key in kept) for name, kept in named.items()},
-    )  # fmt: skip
-    _check_disjoint(division)
+    division = Division(base, subset, rows)
+    seen: dict[str, str] = {}
+    for name in rows:
+        for patient in division.patients(name):
+            if patient in seen:
+                raise UserError(
+                    f"patient '{patient}' of data set '{base.name}' is in {seen[patient]} and in {name}: "
+                    "augmentation needs splits without common patients (medim-bench data check)"
+                )
+            seen[patient] = name
     return division
 
 
@@ -140,34 +145,3 @@ def _held_out(dataset: PairDataset, split: str, most: int, seed: int) -> list[in
             break
         kept += studies[patient].values()
     return sorted(kept)
-
-
-def _check_disjoint(division: Division) -> None:
-    seen: dict[str, str] = {}
-    for name, patients in division.patients.items():
-        for patient in set(patients):
-            if patient in seen:
-                raise UserError(
-                    f"patient '{patient}' of data set '{division.dataset.name}' is in {seen[patient]} and in {name}: "
-                    "augmentation needs splits without common patients (medim-bench data check)"
-                )
-        seen.update(dict.fromkeys(patients, name))
-
-
-def shares(count: int, levels: Sequence[int]) -> dict[int, int]:
-    """How many pairs each level in per cent of `count` is, at least one."""
-    return {level: max(1, round(count * level / 100)) for level in levels}
-
-
-def _square(pair: ImageReportPair, resolution: int) -> Any:
-    return square(read_image(pair.image) if isinstance(pair.image, Path) else pair.image, resolution)
-
-
-def _report(dataset: PairDataset, pair: ImageReportPair) -> str:
-    if pair.report is None or not pair.report.strip():
-        raise UserError(f"pair '{pair.id}' of data set '{dataset.name}' has no report: nothing can be learned from it")
-    return pair.report
-
-
-def _findings(pair: ImageReportPair) -> frozenset[str] | None:
-    return None if pair.findings is None else frozenset(pair.findings)

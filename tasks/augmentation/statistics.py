@@ -8,8 +8,7 @@ would change is not in the intervals.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -42,10 +41,6 @@ class Effect:
     reason: str | None = None
     estimate: Estimate | None = field(default=None, compare=False, repr=False)
 
-    def told(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {name: value for name, value in vars(self).items() if name != "estimate"}
-
 
 @dataclass(frozen=True)
 class Equivalence:
@@ -59,15 +54,11 @@ class Equivalence:
 
     difference: float
     margin: float
-    low: float | None
-    high: float | None
-    p: float | None
-    equivalent: bool | None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    equivalent: bool | None = None
     reason: str | None = None
-
-    def told(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -83,10 +74,6 @@ class Exchange:
     low: float | None = None
     high: float | None = None
     reason: str | None = None
-
-    def told(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 class Crossed:
@@ -133,12 +120,12 @@ class Crossed:
         """Whether the two differ by less than `margin`, which was stated before."""
         value = self.values[arm] - self.values[against]
         if not self._drawn:
-            return Equivalence(value, margin, None, None, None, None, self.reason)
+            return Equivalence(value, margin, reason=self.reason)
         drawn = self._drawn[arm].less(self._drawn[against])
         estimate = Estimate(value, drawn.ends(), self._by_seed(arm, against))
         interval = estimate.interval(1 - 2 * ALPHA)
         if interval.low is None:
-            return Equivalence(value, margin, None, None, None, None, interval.reason)
+            return Equivalence(value, margin, reason=interval.reason)
         p = max(estimate.p_beyond(-margin, above=True), estimate.p_beyond(margin, above=False))
         return Equivalence(value, margin, interval.low, interval.high, p, p < ALPHA)
 
@@ -156,9 +143,8 @@ class Crossed:
             return Exchange(None, reason=f"{NOT_RESOLVED}: {self.reason}")
         rise = self.difference(last, first)
         if rise.low is None or rise.low <= 0:
-            return Exchange(
-                None, reason=f"{NOT_RESOLVED}: {curve[last]} further real pairs gain nothing that can be told from 0"
-            )
+            gain = f"{curve[last]} further real pairs gain nothing that can be told from 0"
+            return Exchange(None, reason=f"{NOT_RESOLVED}: {gain}")
         sizes = np.array([curve[name] for name in order], dtype=np.float64)
 
         def worth(means: Mapping[str, float]) -> float:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from benchmark.augmentation.presets import load_preset
+from benchmark.augmentation.augment import load_preset
 from benchmark.augmentation.regime import check_regime
 from medim.common.errors import UserError
 from medim.data.sources.selection import Subset

@@ -40,12 +40,12 @@ def sizes(**given):
 
 def test_no_patient_is_in_two_sets_and_patients_are_whole():
     division = divide(Clinic(), **sizes())
-    patients = {name: set(found) for name, found in division.patients.items()}
+    patients = {name: set(division.patients(name)) for name in division.rows}
     assert sum(map(len, patients.values())) == len(set().union(*patients.values()))
-    assert {name: len(rows) for name, rows in division.rows.items()} == {
-        "real": 20, "further": 20, "validation": 6, "test": 10,
-    }  # fmt: skip
-    assert all(division.patients["test"].count(patient) == 2 for patient in patients["test"])
+    sizes_of = {name: len(rows) for name, rows in division.rows.items()}
+    assert sizes_of == {"real": 20, "further": 20, "validation": 6, "test": 10}
+    tested = [key.patient for key in division.keys["test"]]
+    assert all(tested.count(patient) == 2 for patient in patients["test"])
 
 
 def test_the_low_data_set_is_that_of_the_data_expression():
@@ -58,15 +58,14 @@ def test_the_low_data_set_is_that_of_the_data_expression():
 def test_further_pairs_are_those_that_a_larger_share_would_add():
     division = divide(Clinic(), **sizes())
     larger = Subset(Clinic(), 0.5)
-    assert {larger.pair("train", index).id for index in range(larger.size("train"))} == {
-        *division.ids["real"], *division.ids["further"],
-    }  # fmt: skip
+    named = {key.id for name in ("real", "further") for key in division.keys[name]}
+    assert {larger.pair("train", index).id for index in range(larger.size("train"))} == named
 
 
 def test_images_are_squares_and_cases_carry_their_patients():
     division = divide(Clinic(), **sizes())
     assert {example.image.size for example in division.examples("real", 8)} == {(8, 8)}
-    assert [case.patient for case in division.cases("test", 8)] == list(division.patients["test"])
+    assert [case.patient for case in division.cases("test", 8)] == [key.patient for key in division.keys["test"]]
     assert len(division.examples("further", 8, 3)) == 3
 
 
