@@ -8,7 +8,6 @@ from PIL import Image
 
 from medim.canvas import Canvas
 from medim.pipeline import MeDiMPipeline
-from medim.sampling.cache import drift
 from medim.sampling.cost import active_tokens
 from medim.sampling.decoder import decode
 from medim.sampling.ending import Ending
@@ -61,11 +60,15 @@ def cache_drift(pipeline: MeDiMPipeline, seeds: Sequence[int], refreshes: Sequen
             exact, whole = filled, active
         differs = (filled != exact).float()
         canvas = Canvas(layout, filled, torch.ones_like(filled, dtype=torch.bool))
-        given = torch.ones_like(canvas.given)  # given, but for what a modality fills
-        given[:, layout.image] = given[:, layout.report] = False
-        rows.append(Drift(
-            refresh, drift(Canvas(layout, exact, given), Canvas(layout, filled, given)),
-            float(differs[:, layout.image].mean()), float(differs[:, layout.report].mean()), active / whole,
-            pipeline.images.decode_images(canvas.image_codes()), pipeline.reports.decode(canvas.report_tokens().cpu()),
-        ))  # fmt: skip
+        rows.append(
+            Drift(
+                refresh,
+                changed=float(differs[:, layout.structure == layout.vocabulary.mask].mean()),
+                image_changed=float(differs[:, layout.image].mean()),
+                report_changed=float(differs[:, layout.report].mean()),
+                active=active / whole,
+                images=pipeline.images.decode_images(canvas.image_codes()),
+                reports=pipeline.reports.decode(canvas.report_tokens().cpu()),
+            )
+        )
     return [row for row in rows if row.refresh in refreshes]

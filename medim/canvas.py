@@ -21,7 +21,7 @@ Order = Literal["image-report", "report-image"]
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each modality stands: `BOI image EOI report` or `report BOI image EOI`."""
+    """Positions of each modality: `BOI image EOI report` or `report BOI image EOI`."""
 
     vocabulary: Vocabulary
     image_length: int
@@ -81,12 +81,12 @@ class Layout:
 
 @dataclass
 class Canvas:
-    """Sequences in the making.
+    """Sequences to fill.
 
     Attributes:
-        layout: where each modality stands.
+        layout: positions of each modality.
         tokens: ids, MASK where nothing is known yet; shape (B, L).
-        given: True where the token was given and must never change (structure included); shape (B, L).
+        given: True where the token was given and never changes (structure included); shape (B, L).
     """
 
     layout: Layout
@@ -99,15 +99,16 @@ class Canvas:
         tokens = layout.structure.to(device).repeat(batch, 1)
         return cls(layout, tokens, tokens != layout.vocabulary.mask)
 
-    def give_image(self, codes: torch.Tensor) -> "Canvas":
-        """This canvas with whole images given; codes of shape (B, image_length)."""
-        return self._give(self.layout.image, self.layout.vocabulary.image_ids(codes), torch.ones_like(codes, dtype=torch.bool))
+    def give_image(self, codes: torch.Tensor, given: torch.Tensor | None = None) -> "Canvas":
+        """This canvas with image codes (B, image_length) given, all of them or those where `given` is True."""
+        return self._give(self.layout.image, self.layout.vocabulary.image_ids(codes), given)
 
     def give_report(self, tokens: torch.Tensor, given: torch.Tensor | None = None) -> "Canvas":
         """This canvas with report tokens (B, report_length) given, all of them or those where `given` is True."""
-        return self._give(self.layout.report, tokens, torch.ones_like(tokens, dtype=torch.bool) if given is None else given)
+        return self._give(self.layout.report, tokens, given)
 
-    def _give(self, where: slice, ids: torch.Tensor, given: torch.Tensor) -> "Canvas":
+    def _give(self, where: slice, ids: torch.Tensor, given: torch.Tensor | None) -> "Canvas":
+        given = torch.ones_like(ids, dtype=torch.bool) if given is None else given
         tokens, mask = self.tokens.clone(), self.given.clone()
         tokens[:, where] = torch.where(given, ids, tokens[:, where])
         mask[:, where] |= given
@@ -119,14 +120,13 @@ class Canvas:
         return self.tokens == self.layout.vocabulary.mask
 
     def masked_fraction(self) -> torch.Tensor:
-        """Share of each modality's positions that are masked: what the time embedding is fed; shape (B, 2)."""
+        """Masked share of each modality's positions, the time of a masked diffusion; shape (B, 2)."""
         masked = self.masked
         return torch.stack([masked[:, self.layout.of(m)].float().mean(1) for m in MODALITIES], dim=1)
 
     def image_codes(self) -> torch.Tensor:
-        """Codes (B, image_length). Raises ValueError while any is masked."""
+        """Codes (B, image_length). Raises ValueError while one is masked."""
         return self.layout.vocabulary.image_codes(self.tokens[:, self.layout.image])
 
     def report_tokens(self) -> torch.Tensor:
-        """Report ids (B, report_length)."""
         return self.tokens[:, self.layout.report]

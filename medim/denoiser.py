@@ -1,4 +1,4 @@
-"""MeDiM: a causal language model turned into the denoiser of an image-report diffusion (arXiv 2510.06131, section 3)."""
+"""MeDiM: a causal language model as the denoiser of an image-report diffusion (arXiv 2510.06131, section 3)."""
 
 from dataclasses import field
 from pathlib import Path
@@ -100,14 +100,14 @@ MODEL_KEYS = ("backbone", *SIZES, *CHOICES, "report_tokenizer", "image_tokenizer
 
 
 def embedding_scale(backbone: PretrainedConfig) -> float:
-    """What a family multiplies its embedding rows by on reading them."""
+    """Factor by which a family multiplies its embeddings."""
     return backbone.hidden_size**0.5 if backbone.model_type.startswith("gemma") else 1.0
 
 
 class MeDiMModel(PreTrainedModel):
-    """(tokens, t) -> distribution of the clean token at each selected position.
+    """(tokens, t) -> distribution of the clean token at each position.
 
-    The backbone's embedding rows serve the text ids as they are; MASK, BOI, EOI and the image codes have rows of their own.
+    Text ids use the backbone's embedding; MASK, BOI, EOI and the image codes have the rows `added`.
     """
 
     config_class = MeDiMConfig
@@ -157,13 +157,13 @@ class MeDiMModel(PreTrainedModel):
 
         Args:
             source: hub id, folder or GGUF file.
-            layers: its first so many blocks; all where None.
-            image_offset: for a backbone that knows image codes of the same VQGAN already (Liquid's 8,192 follow Gemma's text
-                ids): the id of code 0. Its rows then start the image embedding and the image head, and text ends there.
+            layers: first so many blocks; all where None.
+            image_offset: id of code 0 in a backbone that knows the image codes (Liquid's 8,192 follow Gemma's text ids). Its
+                rows then start the image embedding and the image head, and text ends there.
             fields: as in `MeDiMConfig`.
 
         Raises:
-            UserError: the source cannot be had, or has no `image_codes` rows from `image_offset` on.
+            UserError: the source cannot be read, or has no `image_codes` rows from `image_offset` on.
         """
         pretrained = load_pretrained(source, layers)
         text = pretrained.config.vocab_size if image_offset is None else image_offset
@@ -191,9 +191,9 @@ class MeDiMModel(PreTrainedModel):
 
     @torch.no_grad()
     def graft_codebook(self, codebook: torch.Tensor, generator: torch.Generator) -> None:
-        """Starts the image rows and the image head from the codebook (codes, d), so that codes that look alike begin alike.
+        """Starts the image rows and the image head from the codebook (codes, d), so that similar codes start similar.
 
-        The codebook is whitened per dimension and mapped to the model's width by a random matrix, at the scale of a fresh row.
+        It is whitened per dimension and mapped to the model's width by a random matrix, at the scale of random rows.
         """
         whitened = (codebook - codebook.mean(0)) / codebook.std(0).clamp_min(1e-6)
         width = self.added.weight.shape[1]
@@ -209,8 +209,8 @@ class MeDiMModel(PreTrainedModel):
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Ids (B, L) -> (B, L, width)."""
         text = self.config.text_vocabulary
-        own = self.get_input_embeddings()(tokens.clamp(max=text - 1))
-        x = torch.where((tokens < text)[..., None], own, self.added((tokens - text).clamp(min=0)))
+        rows = self.get_input_embeddings()(tokens.clamp(max=text - 1))
+        x = torch.where((tokens < text)[..., None], rows, self.added((tokens - text).clamp(min=0)))
         return x if self.place is None else x + self.place.weight
 
     def hidden(
@@ -233,7 +233,7 @@ class MeDiMModel(PreTrainedModel):
         return torch.cat([report, rest] if report_first else [rest, report])
 
     def _from_the_left(self, x: torch.Tensor, report_first: torch.Tensor | None) -> torch.Tensor:
-        """Hidden state after all that stands before each position; MASK, which no sequence holds, opens the sequence."""
+        """Hidden state after all tokens before each position; MASK opens the sequence."""
         opening = self.added.weight[0].expand(len(x), 1, -1)
         if report_first is None:
             return self.backbone(torch.cat([opening, x[:, :-1]], dim=1), None)

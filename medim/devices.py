@@ -1,4 +1,4 @@
-"""Where computing can happen on this machine."""
+"""Devices of this machine."""
 
 import os
 import sys
@@ -11,10 +11,7 @@ from medim.common.errors import UserError
 
 
 def chosen_device(name: str | None) -> torch.device:
-    """The device of a name; by default the first GPU where there is one, else the CPU.
-
-    Args:
-        name: `cpu`, `mps`, `cuda` (the first GPU) or `cuda:N`.
+    """The device named `cpu`, `mps`, `cuda` (the first GPU) or `cuda:N`; by default the first GPU, or else the CPU.
 
     Raises:
         UserError: there is no such device.
@@ -32,7 +29,7 @@ def chosen_device(name: str | None) -> torch.device:
 
 
 def can_compile(device: torch.device) -> bool:
-    """Whether what `torch.compile` builds with is here: Triton and a C compiler for a GPU, else a C++ compiler."""
+    """Whether `torch.compile` finds its tools: Triton and a C compiler for a GPU, else a C++ compiler."""
     if device.type == "cuda":
         return find_spec("triton") is not None and any(map(which, (os.environ.get("CC", "gcc"), "clang")))
     return which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")) is not None

@@ -1,4 +1,4 @@
-"""A denoiser as a checkpoint's folder holds it: its configuration checked field by field, every tensor read."""
+"""A denoiser from a checkpoint's folder: its configuration checked field by field, every tensor read."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from medim.backbones.build import config_of
+from medim.backbones.build import SCRATCH, config_of
 from medim.common.declared import checked
 from medim.common.errors import UserError, foreign, named
 from medim.common.files import read_mapping
@@ -17,13 +17,13 @@ from medim.weights.loading import load
 
 CONFIG = "config.json"
 CARD = "card.json"
-"""Of a shipped model: its hash and bytes, and the vocabularies of its tokenizers, which an older config.json does not name."""
+"""Of a shipped model: its hash and bytes, and the vocabularies of its tokenizers."""
 Dtype = Literal["float32", "float16", "bfloat16"]
 Count = Annotated[int, Field(gt=0, le=2**20)]
 
 
 class _Fields(BaseModel):
-    """What config.json may hold; a key that is not here is refused by `MeDiMConfig`, or is transformers' own."""
+    """Fields of config.json; `MeDiMConfig` refuses other keys that are not transformers' own."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -47,11 +47,7 @@ _Checked: Any = create_model(
 
 
 def read_config(folder: Path) -> MeDiMConfig:
-    """What a checkpoint's config.json says.
-
-    Raises:
-        UserError: it is missing, broken, or a field has another type, is out of all bounds or contradicts another.
-    """
+    """A checkpoint's config.json. Raises UserError where it is missing or broken, or a field is invalid."""
     file = folder / CONFIG
     values = read_mapping(file)
     checked(_Checked, values, f"'{file}'")
@@ -64,40 +60,33 @@ def read_config(folder: Path) -> MeDiMConfig:
 
 
 def read_model(folder: Path, dtype: torch.dtype) -> MeDiMModel:
-    """The denoiser in a folder, on the CPU.
-
-    Raises:
-        UserError: the configuration is wrong, or the weights are not all that it asks for.
-    """
+    """The denoiser in a folder, on the CPU. Raises UserError for a wrong configuration or incomplete weights."""
     config = read_config(folder)
     return load(MeDiMModel, folder, f"model in '{folder}'", config=config, dtype=dtype)[0]
 
 
-def refuse_strange(config: MeDiMConfig, images: ImageTokenizer, reports: ReportTokenizer, folder: Path) -> None:
-    """That a model's tokenizers are those that it was trained with.
+def refuse_other_tokenizers(config: MeDiMConfig, images: ImageTokenizer, reports: ReportTokenizer, folder: Path) -> None:
+    """Raises UserError where a model's tokenizers are not those that it was trained with.
 
-    A configuration of an older version names none: then the card of a shipped model does. Without either, sizes alone are
-    compared, that of the report's vocabulary exactly where it was trained together with the model, and as an upper bound where
-    it is that of a language model, which may have rows to spare.
-
-    Raises:
-        UserError: one is another.
+    A configuration of an older version names none: then the card of a shipped model does. Without either, sizes are compared;
+    that of the report's vocabulary is an upper bound where it is a language model's, which may have spare rows.
     """
-    own = "the model was trained with another: put that one back"
+    mend = "the model was trained with another: put that one back"
     if (images.codes, images.length) != (config.image_codes, config.image_length):
         raise UserError(
             f"image tokenizer in '{folder}' has {images.codes} codes and {images.length} tokens an image, the model "
-            f"{config.image_codes} and {config.image_length}: {own}"
+            f"{config.image_codes} and {config.image_length}: {mend}"
         )
     text = config.text_vocabulary
-    together = not config.backbone.get("_name_or_path") and config.backbone["model_type"] not in ("dit", "unidisc")
+    together = not config.backbone.get("_name_or_path") and config.backbone["model_type"] not in SCRATCH
     if reports.size != text and (config.report_tokenizer is None and together):
-        raise UserError(f"report tokenizer in '{folder}' has {reports.size} ids, the model {text}: {own}")
+        raise UserError(f"report tokenizer in '{folder}' has {reports.size} ids, the model {text}: {mend}")
     card = read_mapping(folder / CARD) if (folder / CARD).is_file() else {}
-    for part, said, found in (
-        ("report", config.report_tokenizer, reports.vocabulary), ("image", config.image_tokenizer, images.vocabulary),
-    ):  # fmt: skip
-        file, named_there = (CONFIG, said) if said is not None else (CARD, card.get(f"{part}_tokenizer"))
-        if named_there is not None and named_there != found:
-            raise UserError(f"{part} tokenizer in '{folder}' is {found}, but {file} names {named_there}: {own}")
+    for part, tokenizer in (("report_tokenizer", reports), ("image_tokenizer", images)):
+        file, expected = CONFIG, getattr(config, part)
+        if expected is None:
+            file, expected = CARD, card.get(part)
+        if expected is not None and expected != tokenizer.vocabulary:
+            name = part.replace("_", " ")
+            raise UserError(f"{name} in '{folder}' is {tokenizer.vocabulary}, but {file} names {expected}: {mend}")
     reports.refuse_beyond(text, f"model in '{folder}'")

@@ -1,4 +1,4 @@
-"""The datum everywhere: one image, its report, and where both come from."""
+"""The datum: one image, its report, and where both come from."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ class ImageReportPair:
         image: a decoded image, or the path of one (decoded by `medim.imaging.images.read_image`).
         report: the text; None where a set has images only.
         split: train, val or test.
-        study: images of one study of a patient share it; a study is scored once. Other patients may have one of the same name.
+        study: shared by the images of one study of a patient; scored once. Not unique across patients.
         patient: the independent unit of every split and interval.
         domain: `chest-xray`, `pathology`, ...
-        findings: labels, where the data set knows them (may be empty); None where it does not.
-        terms: licence or data-use terms; they travel into every derived artifact.
+        findings: labels (may be empty); None where the data set has none.
+        terms: licence or data-use terms, copied into every derived artifact.
         sections: named parts of the report (`findings`, `impression`), where the source has them.
-        extra: fields of the source that have no place here, kept as they were.
+        extra: other fields of the source.
     """
 
     id: str

@@ -17,12 +17,11 @@ from medim.data.dataset import Checker
 from medim.denoiser import MeDiMModel
 from medim.imaging.images import square
 from medim.likelihood.pairs import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
-from medim.model_folder import read_model, refuse_strange
+from medim.model_folder import read_model, refuse_other_tokenizers
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
-from medim.sampling.editing.completion import Completion, canvas_of, one_each
+from medim.sampling.editing.completion import Completion, canvas_of, canvas_of_edit, one_each, sampler_of_edit
 from medim.sampling.editing.gaps import with_gaps
-from medim.sampling.editing.pairs import canvas_of_edit, sampler_of_edit
 from medim.sampling.editing.regions import Mask, token_mask
 from medim.sampling.ending import Ending
 from medim.sampling.forward import NotFiniteError
@@ -82,7 +81,7 @@ class MeDiMPipeline:
                 raise UserError(f"model in '{folder}' is incomplete: the folder {part}/ is missing")
         images = ImageTokenizer.from_pretrained(folder / "image_tokenizer").to(device)
         reports = ReportTokenizer.from_pretrained(folder / "report_tokenizer", model.config.report_length)
-        refuse_strange(model.config, images, reports, folder)
+        refuse_other_tokenizers(model.config, images, reports, folder)
         sampler = SamplerSettings.read(folder / SAMPLER) if (folder / SAMPLER).exists() else SamplerSettings()
         weights = [*sorted(folder.glob("*.safetensors")), *sorted((folder / "image_tokenizer").glob("*.safetensors"))]
         fingerprint = hash_files(folder / "config.json", folder / "report_tokenizer" / "tokenizer.json", *weights)
@@ -294,7 +293,7 @@ class MeDiMPipeline:
     @property
     def steered(self) -> bool:
         """Whether the sampler's settings ask for checkers; see `steer`."""
-        return self.sampler.steering.asked
+        return self.sampler.steering.needs_checkers
 
     def _decode(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> Canvas:
         if len(seeds) != len(canvas.tokens):

@@ -1,7 +1,4 @@
-"""One id space for both modalities: the backbone's own text ids, then MASK, BOI, EOI and the image codes.
-
-No other module holds an id literal.
-"""
+"""One id space for both modalities: the backbone's text ids, then MASK, BOI, EOI and the image codes."""
 
 from dataclasses import dataclass
 
@@ -10,11 +7,11 @@ import torch
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Ids of every token a canvas may hold.
+    """Ids of every token of a canvas.
 
     Attributes:
-        text: number of text ids, `0 .. text - 1`; a report position may hold only these.
-        codes: number of image codes; code `c` has id `image_offset + c`, and an image position may hold only these.
+        text: number of text ids, `0 .. text - 1`, of report positions.
+        codes: number of image codes; code `c` of an image position has id `image_offset + c`.
     """
 
     text: int
@@ -46,7 +43,7 @@ class Vocabulary:
         return codes + self.image_offset
 
     def image_codes(self, ids: torch.Tensor) -> torch.Tensor:
-        """Codes of image ids, any shape. Raises ValueError where an id is no image code (a MASK left, say)."""
+        """Codes of image ids, any shape. Raises ValueError where an id is no image code, such as MASK."""
         codes = ids - self.image_offset
         if bool(((codes < 0) | (codes >= self.codes)).any()):
             raise ValueError("an image position holds a token that is no image code")

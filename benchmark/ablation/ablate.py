@@ -62,7 +62,7 @@ def execute_ablation(options: AblateOptions) -> int:
     chosen = chosen_arms(list(dict.fromkeys(names)), more)
     sampling = {key.removeprefix(SAMPLING): value for key, value in options.overrides.items() if key.startswith(SAMPLING)}
     sampler = SamplerSettings().with_overrides(sampling)  # a mistake is refused before anything is trained
-    if options.generation and sampler.steering.asked:
+    if options.generation and sampler.steering.needs_checkers:
         checkers_that_steer(dataset)
     plan = make_plan(
         chosen,

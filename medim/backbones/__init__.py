@@ -1,0 +1,1 @@
+"""Blocks of the denoiser: any Hugging Face causal LM, DiT or UniDisc, modulated by time."""

@@ -1,13 +1,13 @@
-"""Adaptive layer normalisation, by default one that starts as the identity, so that a pretrained block keeps its function.
+"""Adaptive layer normalisation.
 
     y = norm(x) * (1 + scale) + shift,      x <- x + g(gate) * branch(y)
 
 with (shift, scale, gate) a linear function of the time vector. Three gatings:
 
-* `identity`: g = 1 + gate, everything zero at initialisation. The block is the pretrained one at step 0. (Ours.)
+* `identity`: g = 1 + gate, everything zero at initialisation: the pretrained block at step 0.
 * `zero`: g = gate, everything zero at initialisation: every block is silent at step 0 (AdaLN-Zero of DiT, arXiv 2212.09748).
-* `released`: g = gate, with weights drawn from N(0, 0.02^2) as the framework initialises them: what the code that the MeDiM
-  authors released comes down to. Every pretrained branch is scaled by small numbers of random sign.
+* `released`: g = gate, weights from N(0, 0.02^2), as in the code that the MeDiM authors released: every pretrained branch is
+  scaled by small numbers of random sign.
 """
 
 from typing import Literal
@@ -28,7 +28,7 @@ class AdaLN(nn.Module):
         self.modulation = nn.Linear(width, 6 * width)
 
     def reset(self) -> None:
-        """To the state at step 0; called after all framework initialisation."""
+        """Resets to step 0; called after all framework initialisation."""
         if self.gating == "released":
             nn.init.normal_(self.modulation.weight, std=RELEASED_DEVIATION)
         else:
@@ -37,9 +37,8 @@ class AdaLN(nn.Module):
 
     def forward(self, condition: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """condition (B, width) -> six tensors (B, 1, width): attention's shift, scale and g(gate), then feed-forward's."""
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(nn.functional.silu(condition))[:, None].chunk(
-            6, -1
-        )
+        parts = self.modulation(nn.functional.silu(condition))[:, None].chunk(6, dim=-1)
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = parts
         if self.gating == "identity":
             gate_a, gate_f = 1 + gate_a, 1 + gate_f
         return shift_a, scale_a, gate_a, shift_f, scale_f, gate_f

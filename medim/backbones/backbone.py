@@ -1,4 +1,4 @@
-"""What every backbone offers the denoiser, and where one comes from by its configuration."""
+"""The interface of a backbone, and its attention mask."""
 
 from abc import ABC, abstractmethod
 from typing import Literal
@@ -15,7 +15,7 @@ Attention = Literal["bidirectional", "causal"]
 Timestep = Literal["adaln", "additive", "none"]
 
 CACHE = "cache" if tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 24) else "past_key_values"
-"""The argument by which a model of transformers takes its cache of keys and values; 5.40 knows the older name no more."""
+"""Name of the argument of transformers' attention for the cache of keys and values."""
 
 
 class Backbone(nn.Module, ABC):
@@ -40,7 +40,7 @@ class Backbone(nn.Module, ABC):
             self.add = nn.Linear(width, width)
 
     def reset_modulation(self) -> None:
-        """To the state at step 0; called after all framework initialisation."""
+        """Resets to step 0; called after all framework initialisation."""
         if self.timestep == "adaln":
             for block in (*self.adaln, self.final):
                 block.reset()
@@ -51,7 +51,7 @@ class Backbone(nn.Module, ABC):
     @property
     @abstractmethod
     def embedding(self) -> nn.Embedding:
-        """Rows of the text ids."""
+        """Embedding of the text ids."""
 
     @property
     @abstractmethod
@@ -64,7 +64,7 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def set_kernel(self, implementation: str) -> None:
-        """Which attention kernel runs; a UserError for one that is not known."""
+        """Chooses the attention kernel. Raises UserError for an unknown one."""
 
     @abstractmethod
     def forward(
@@ -74,8 +74,8 @@ class Backbone(nn.Module, ABC):
         Args:
             embeddings: shape (B, L, width).
             condition: the time vector (B, width), or None where time is ignored.
-            future: share of the future positions that a bidirectional backbone sees; 1 but for the annealing of the mask.
-            past: keys and values of the positions before these, of a causal backbone; those of these are added to it.
+            future: share of the future positions that a bidirectional backbone sees, see `hidden_from`.
+            past: keys and values of the positions before these, for a causal backbone, which extends it.
 
         Returns:
             Final hidden states (B, L, width).
@@ -85,12 +85,12 @@ class Backbone(nn.Module, ABC):
 def hidden_from(
     length: int, causal: bool, window: int, future: float, device: torch.device | str = "cpu"
 ) -> torch.Tensor | None:
-    """What a query may not see, True at (query, key), shape (L, L); None where it sees everything.
+    """The mask of attention, True where a query does not see a key, shape (L, L); None where it sees everything.
 
     Args:
         length: L.
-        causal: nothing to the right.
-        window: keys at this distance and beyond are not seen; L and more is no window.
+        causal: nothing to the right is seen.
+        window: keys at this distance and beyond are not seen.
         future: share of the keys to the right that are seen while a causal mask is annealed away (Gong et al. 2024,
             arXiv 2410.17891): each pair opens at a share of its own, in a fixed low-discrepancy order.
     """

@@ -16,19 +16,16 @@ from medim.common.errors import UserError, foreign, unknown
 
 SCRATCH = {"dit": DiTConfig, "unidisc": UniDiscConfig}
 OLDER_NAMES = ("rope_theta", "rope_scaling", "torch_dtype")
-"""Fields that transformers reads under another name now."""
+"""Former names of fields, which transformers still reads."""
 HEAD = 64
 """Dimensions of an attention head where a width is chosen."""
 
 
 def config_of(fields: dict[str, Any], where: str = "backbone") -> PretrainedConfig:
-    """A backbone's configuration from its dictionary; `model_type` names the family.
-
-    Args:
-        where: as an error names it.
+    """A backbone's configuration from its dictionary; `model_type` names the family, `where` the source in errors.
 
     Raises:
-        UserError: unknown family (the line names the nearest), or a field of another type or out of all bounds.
+        UserError: unknown family, or an invalid field.
     """
     fields = dict(fields)
     family = fields.pop("model_type", None)
@@ -46,7 +43,7 @@ def config_of(fields: dict[str, Any], where: str = "backbone") -> PretrainedConf
 
 
 def refuse_unread(fields: dict[str, Any], config: PretrainedConfig) -> None:
-    """Raises a UserError for a field that `config`, made of `fields`, has no use for, as a misspelt one."""
+    """Raises UserError for a field of which `config` has no use, such as a misspelt one."""
     known = {*type(config)().to_dict(), *OLDER_NAMES}
     for field in fields:
         if field not in known:
@@ -69,9 +66,8 @@ def matched(
 
     Args:
         family: `dit` or `unidisc`.
-        layers: blocks.
         vocabulary: text ids.
-        target: parameters of the whole model that it stands in for.
+        target: parameters of the whole model that it replaces.
         count: parameters of the whole model with a given backbone.
 
     Raises:
@@ -80,12 +76,14 @@ def matched(
     best: tuple[int, PretrainedConfig] | None = None
     for width in range(32, 16_384, 32):
         head = next(size for size in (HEAD, 32) if width % size == 0)
-        # The feed-forward branch takes up what a step of the width leaves.
         ratio = 8 / 3 if family == "unidisc" else 4
         config: PretrainedConfig = SCRATCH[family](
-            hidden_size=width, num_hidden_layers=layers, num_attention_heads=width // head,
-            intermediate_size=max(32, 8 * round(width * ratio / 8)), vocab_size=vocabulary,
-        )  # fmt: skip
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // head,
+            intermediate_size=max(32, 8 * round(width * ratio / 8)),
+            vocab_size=vocabulary,
+        )
         size = count(config)
         if best is None or abs(size - target) < abs(best[0] - target):
             best = size, config
@@ -93,6 +91,7 @@ def matched(
             break
     assert best is not None
     size, config = best
+    # The feed-forward branch takes up what a step of the width leaves.
     per_unit = (count(_wider(config, 8)) - size) / 8
     config = _wider(config, max(32 - config.intermediate_size, 8 * round((target - size) / per_unit / 8)))
     if count(config) > 1.25 * target:

@@ -26,18 +26,18 @@ from medim.common.errors import UserError, foreign, unknown
 from medim.common.files import read_mapping
 from medim.tokenizers.report import open_tokenizer
 from medim.weights.files import refuse_adapter, refuse_damaged, whole_gguf
-from medim.weights.loading import load, tell
+from medim.weights.loading import load, report_tensors
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""
 SANDWICH_NORM = ("gemma2", "gemma3_text")
 """Families that also normalise what a branch adds: the gate acts after that norm."""
 WITH_IMAGES = "gemma3"
-"""A family of image encoder and language model in one, of which the language model is taken."""
+"""A family with an image encoder, which is dropped."""
 KERNELS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
 FAMILIES = PRE_NORM + SANDWICH_NORM
 CAUSAL_LM = "causal_lm"
-"""Folder of the plain language model inside that of a model trained with objective=autoregressive."""
+"""Folder of the plain language model inside that of an autoregressive model."""
 
 
 class CausalLMBackbone(Backbone):
@@ -50,7 +50,7 @@ class CausalLMBackbone(Backbone):
         super().__init__(config, attention, timestep, gating)
         self.decoder = AutoModel.from_config(config)
         for layer in self.decoder.layers:
-            # A block runs our forward under its own call, so that what wraps blocks (FSDP, checkpointing) still does.
+            # `forward` and not `__call__` is replaced, so that wrappers of blocks (FSDP, checkpointing) still apply.
             layer.forward = partial(_block, layer)
         self.set_kernel(self.decoder.config._attn_implementation)
         self.set_attention(attention)
@@ -64,12 +64,10 @@ class CausalLMBackbone(Backbone):
         return self.decoder.layers
 
     def set_kernel(self, implementation: str) -> None:
-        """Which of transformers' attention kernels runs: `sdpa`, `eager`, `flash_attention_2`, `flash_attention_3`.
-
-        Gemma 2 caps its attention logits, which `sdpa` cannot: it runs `eager` then.
+        """Chooses one of `KERNELS`; Gemma 2, which caps its attention logits, runs `eager` for `sdpa`.
 
         Raises:
-            UserError: a kernel that would not obey `attention`, or whose package is missing.
+            UserError: a kernel that would ignore `attention`, or whose package is missing.
         """
         if implementation not in KERNELS:
             raise unknown("attention kernel", implementation, KERNELS)
@@ -93,7 +91,7 @@ class CausalLMBackbone(Backbone):
             x = x + self.add(condition)[:, None]
         kinds = self._kinds()
         positions = torch.arange(start, start + x.shape[1], device=x.device)[None]
-        by_kind = self.decoder.config.model_type == "gemma3_text"  # which turns slower in blocks that see everything
+        by_kind = self.decoder.config.model_type == "gemma3_text"  # full attention has another base
         rotaries = {kind: self.decoder.rotary_emb(x, positions, *[kind] * by_kind) for kind in set(kinds)}
         masks = {kind: self._mask(x, kind, future, start) for kind in set(kinds)}
         for index, layer in enumerate(self.decoder.layers):
@@ -112,7 +110,7 @@ class CausalLMBackbone(Backbone):
         return ["sliding_attention" if sliding else "full_attention"] * config.num_hidden_layers
 
     def _mask(self, x: torch.Tensor, kind: str, future: float, start: int) -> torch.Tensor | None:
-        """Additive mask (1, 1, L, start + L) where the kernel cannot do without: flash attention is told by flag and window."""
+        """Additive mask (1, 1, L, start + L), or None where the kernel's flag and window suffice."""
         config, length, causal = self.decoder.config, start + x.shape[1], self.attention == "causal"
         kernel = config._attn_implementation
         window = config.sliding_window if kind == "sliding_attention" else length
@@ -121,7 +119,7 @@ class CausalLMBackbone(Backbone):
                 raise UserError(f"mask_annealing needs a mask, which {kernel} does not take: choose sdpa or eager")
             return None
         if causal and kernel == "sdpa" and window >= length and (start == 0 or x.shape[1] == 1):
-            return None  # told by its flag, which one query alone does not need
+            return None  # `is_causal` suffices; a single query needs none
         hidden = hidden_from(length, causal, window, future, x.device)
         if hidden is None:
             return None
@@ -138,9 +136,9 @@ def _block(
     past: Cache | None = None,
 ) -> torch.Tensor:
     """One block: attention, then feed-forward, each modulated and gated where there is a modulation."""
-    attention_out: Any = _as_it_is
+    attention_out: Any = nn.Identity()
     feed_forward_in: Any = layer.post_attention_layernorm
-    feed_forward_out: Any = _as_it_is
+    feed_forward_out: Any = nn.Identity()
     if layer.self_attn.config.model_type in SANDWICH_NORM:
         attention_out, feed_forward_in = layer.post_attention_layernorm, layer.pre_feedforward_layernorm
         feed_forward_out = layer.post_feedforward_layernorm
@@ -155,10 +153,6 @@ def _block(
     x = torch.addcmul(x, gate_a, attend(modulate(layer.input_layernorm(x), shift_a, scale_a)))
     y = modulate(feed_forward_in(x), shift_f, scale_f)
     return torch.addcmul(x, gate_f, feed_forward_out(layer.mlp(y)))
-
-
-def _as_it_is(x: torch.Tensor) -> torch.Tensor:
-    return x
 
 
 def _locate(source: str) -> tuple[str, dict[str, Any]]:
@@ -186,7 +180,7 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
     """The causal LM at a hub id, folder or GGUF file, in float32, cut to its first `layers` blocks.
 
     Raises:
-        UserError: the source cannot be had; the message says what was tried.
+        UserError: the source cannot be read.
     """
     location, options = _locate(source)
     what = f"backbone '{source}'"
@@ -197,7 +191,7 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
         text = AutoModelForCausalLM.from_config(model.config.text_config)
         text.model, text.lm_head = model.model.language_model, model.lm_head
         inside = {f"model.language_model.{name}" for name in text.model.state_dict()} | {"lm_head.weight"}
-        tell(what, model.state_dict().keys() - inside, "left aside: of the image encoder, of which the model is cut loose")
+        report_tensors(what, model.state_dict().keys() - inside, "left aside: of the image encoder")
         model = text
     head, rows = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     if model.config.tie_word_embeddings and head is not rows and not torch.equal(head, rows):
@@ -212,10 +206,10 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
 
 
 def load_config(source: str, layers: int | None = None) -> PretrainedConfig:
-    """The configuration at a hub id, folder or GGUF file, without its weights (for a start from random ones).
+    """The configuration at a hub id, folder or GGUF file, cut to its first `layers` blocks.
 
     Raises:
-        UserError: the source cannot be had, or has fewer layers.
+        UserError: the source cannot be read, or has fewer layers.
     """
     config = _config(source)
     if config.model_type == WITH_IMAGES:
@@ -226,7 +220,7 @@ def load_config(source: str, layers: int | None = None) -> PretrainedConfig:
 
 
 def _config(source: str) -> PretrainedConfig:
-    """What config.json says, or the head of a GGUF file; its types are checked."""
+    """config.json, whose types are checked, or the head of a GGUF file."""
     location, options = _locate(source)
     if options:
         refuse_damaged(Path(location) / options["gguf_file"])
@@ -244,11 +238,7 @@ def _config(source: str) -> PretrainedConfig:
 
 
 def cut_config(config: PretrainedConfig, layers: int, source: str) -> None:
-    """Makes the configuration describe the first `layers` blocks only.
-
-    Raises:
-        UserError: there are fewer; the message names the source.
-    """
+    """Cuts the configuration to the first `layers` blocks. Raises UserError, which names the source, where it has fewer."""
     if not 0 < layers <= config.num_hidden_layers:
         raise UserError(f"layers: {layers} asked for, but '{source}' has {config.num_hidden_layers}")
     config.num_hidden_layers = layers
@@ -257,6 +247,6 @@ def cut_config(config: PretrainedConfig, layers: int, source: str) -> None:
 
 
 def load_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The backbone's own tokenizer, from the same place as its weights."""
+    """The tokenizer from the same place as the weights."""
     location, options = _locate(source)
     return open_tokenizer(location, f"tokenizer of backbone '{source}'", **options)

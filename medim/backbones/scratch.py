@@ -1,7 +1,4 @@
-"""Backbones that no language model stands behind: the diffusion transformer (DiT) and UniDisc's, for the paper's ablations.
-
-Both are trained from random weights on the same canvas. What they share is here; what differs is one flag each.
-"""
+"""Backbones from random weights: the diffusion transformer (DiT) and UniDisc's, for the paper's ablations."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What may stand in a backbone's configuration, whoever wrote it."""
+"""Checks of a backbone's configuration from an untrusted file."""
 
 import math
 from typing import Annotated, Any, Literal, Self
@@ -14,8 +14,14 @@ Count = Annotated[int, Field(gt=0, le=2**20)]
 Dtype = Literal["float32", "float16", "bfloat16"]
 ROPES = ("default", *ROPE_INIT_FUNCTIONS)
 _ROPE_NUMBERS = {
-    "rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings", "beta_fast", "beta_slow",
-}  # fmt: skip
+    "rope_theta",
+    "factor",
+    "low_freq_factor",
+    "high_freq_factor",
+    "original_max_position_embeddings",
+    "beta_fast",
+    "beta_slow",
+}
 _DEEPEST = 8
 
 
@@ -29,7 +35,7 @@ Activation = Annotated[str, AfterValidator(_known)]
 
 
 class Shape(BaseModel):
-    """What shapes a backbone of any family; its other fields are transformers' own, which checks their types."""
+    """Fields that shape a backbone of any family; transformers checks the types of others."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 

@@ -15,7 +15,7 @@ def shipped() -> dict[str, Path]:
 
 
 def names_a_folder(name: str) -> bool:
-    """Whether this can only be a path, there or not: the hub, whose ids are `owner/name`, is not asked for it."""
+    """Whether this can only be a path, existing or not, and no hub id `owner/name`."""
     return name.startswith(_LOCAL) or name.count("/") != 1
 
 
@@ -23,11 +23,10 @@ def resolve(name: str, part: str | None = None) -> Path:
     """The folder of a model (`part` None) or of one of its tokenizers.
 
     Args:
-        name: a preset with shipped weights, a folder, or a hub id `owner/name` (downloaded, or taken from the hub's cache;
-            `HF_HUB_OFFLINE=1` allows only the latter).
+        name: a preset with shipped weights, a folder, or a hub id (with `HF_HUB_OFFLINE=1` from the hub's cache alone).
 
     Raises:
-        UserError: no such preset, folder or hub id, or no weights in it; the message says which file is missing.
+        UserError: no such preset, folder or hub id, or a file is missing in it.
     """
     known = shipped()
     if name in known:
@@ -42,7 +41,7 @@ def resolve(name: str, part: str | None = None) -> Path:
         raise UserError(f"{unknown('model', name, known)}; or give a folder or a hub id")
     if part is not None and (folder / part).is_dir():
         folder = folder / part
-    if part == "image_tokenizer" and (folder / "vqgan.yaml").is_file():  # one of taming-transformers: `ImageTokenizer` reads it
+    if part == "image_tokenizer" and (folder / "vqgan.yaml").is_file():  # of taming-transformers
         return folder
     if not (folder / "config.json").exists():
         from medim.weights.files import refuse_adapter  # lazy: start-up

@@ -1,0 +1,1 @@
+"""Theory of the noise: schedules, transitions, the loss."""

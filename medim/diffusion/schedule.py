@@ -3,7 +3,7 @@ r"""How much of a sequence is noise at time t.
 A schedule is \alpha(t), the probability that a token is still itself, with \alpha(0) = 1 and \alpha(1) = 0. The
 continuous-time bound weights its terms by -\alpha'(t) / (1 - \alpha(t)) (Sahoo et al. 2024, arXiv 2406.07524, eq. 10); over a
 finite step from t to s < t the weight is (\alpha(s) - \alpha(t)) / (1 - \alpha(t)), MeDiM's eq. 6.
-The network is told the noise level 1 - \alpha(t) and not t, so that it may be sampled with another schedule than it learnt by.
+The network is fed the noise level 1 - \alpha(t) and not t, so that it can be sampled with another schedule.
 """
 
 import math
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 
 SMALLEST_T = 1e-3
-"""Training times lie in [SMALLEST_T, 1]; below it a sequence of this project's lengths has no noised token."""
+"""Training times lie in [SMALLEST_T, 1]; below it hardly a sequence has a noised token."""
 
 
 class Schedule(ABC):
@@ -28,7 +28,7 @@ class Schedule(ABC):
         """alpha'(t), negative."""
 
     def noise(self, t: torch.Tensor) -> torch.Tensor:
-        """1 - alpha(t): the share of noise, which is what the network is told."""
+        """1 - alpha(t): the noise level."""
         return 1 - self.alpha(t)
 
     def weight(self, t: torch.Tensor) -> torch.Tensor:

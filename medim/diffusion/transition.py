@@ -1,14 +1,13 @@
-r"""What noise does to a token, and how a step back undoes it.
+r"""Transitions of a token: forward noise, its posterior, and the divergence of a denoiser from it.
 
-Tokens of one modality are local ids 0 .. V - 1; the state V is MASK. A token that is no longer itself has been drawn from a
-fixed law \pi, so that
+Tokens of one modality are local ids 0 .. V - 1; the state V is MASK. Noise draws a token from a fixed law \pi, so that
 
     q(z_t | x) = \alpha_t \delta(z_t, x) + (1 - \alpha_t) \pi(z_t),        \pi = (1 - u) \delta_{MASK} + u / V.
 
 u = 0 is the absorbing process of MDLM (arXiv 2406.07524) and of the paper, u = 1 the uniform one of UDLM
-(arXiv 2412.10193), between them lies a hybrid (GIDD, arXiv 2503.04482), in which a wrong token can be seen to be wrong and
-changed again. The law x_\theta that makes every bound here tight is p(x^i | z^j, j != i): what the other positions say. The
-token's own noisy state is brought in by the posterior (a MASK says nothing, so for u = 0 this is p(x^i | z)).
+(arXiv 2412.10193), between them lies a hybrid (GIDD, arXiv 2503.04482), in which a wrong token can be changed again. Every
+bound here is tight for x_\theta = p(x^i | z^j, j != i); the posterior brings in the token's noisy state (of MASK, nothing: for
+u = 0 this is p(x^i | z)).
 """
 
 from dataclasses import dataclass
@@ -51,7 +50,7 @@ class Transition:
         return alpha[..., None] * padded + (1 - alpha[..., None]) * self.prior().to(x)
 
     def corrupt(self, x: torch.Tensor, alpha: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-        """z_t of ids x, by one number in [0, 1) for each: below 1 - alpha it is noise, and where in that range says which.
+        """z_t of ids x, by one uniform number each: below 1 - alpha it is noise, and its place in that range decides which.
 
         Args:
             x: ids, any shape.
@@ -66,14 +65,14 @@ class Transition:
         return torch.where(noise, torch.where(place < 1, token, self.mask), x)
 
     def posterior(self, z: torch.Tensor, x: torch.Tensor, alpha_t: torch.Tensor, alpha_s: torch.Tensor) -> torch.Tensor:
-        r"""q(z_s | z_t, x) for s < t: the law that a step back draws from.
+        r"""q(z_s | z_t, x) for s < t.
 
             q(z_s | z_t, x) = q(z_t | z_s) q(z_s | x) / q(z_t | x),
             q(z_t | z_s) = a \delta(z_t, z_s) + (1 - a) \pi(z_t),   a = \alpha_t / \alpha_s.
 
         Args:
             z: states (n,) in 0 .. V.
-            x: law of the clean token (n, V): one-hot, or what a denoiser believes.
+            x: law of the clean token (n, V).
             alpha_t, alpha_s: shape (n,).
 
         Returns:
@@ -86,7 +85,7 @@ class Transition:
         return joint / joint.sum(-1, keepdim=True)
 
     def divergence(self, logits: torch.Tensor, x: torch.Tensor, z: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
-        r"""What one position adds to the bound, in nats per unit of the schedule's weight; shape (n,).
+        r"""D of one position: its term of the bound before the schedule's weight, in nats; shape (n,).
 
         The continuous-time bound on -log p(x) is \int w(t) E_z \sum_i D_i dt, w = -\alpha' / (1 - \alpha), with
 
@@ -94,7 +93,7 @@ class Transition:
             r = q(z | x) / q(z | x_\theta)
 
         (GIDD, theorem 3.2, for a law \pi that does not change with t). For u = 0 it is -log p_\theta(x) where z is MASK and
-        nothing elsewhere: the cross-entropy of MDLM. For u > 0 it vanishes with \alpha, as z no longer tells of x.
+        nothing elsewhere: the cross-entropy of MDLM. For u > 0 it vanishes with \alpha.
 
         Args:
             logits: of the clean token, shape (n, V).

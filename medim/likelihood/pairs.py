@@ -1,4 +1,4 @@
-"""What a model's likelihood says of pairs: nats of each modality, and what an image tells of each sentence of its report."""
+"""The likelihood of pairs: nats of each modality, and the evidence of an image for each sentence of its report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,12 @@ class PairLikelihood:
     """Nats that a model needs for n pairs; the columns of (n, 2) tensors are (image, report).
 
     Attributes:
-        condition: what was told: `joint`, `report|image`, `image|report`, `report` or `image`.
-        nats: upper bounds on -log p (exact where `exact`), float64 (n, 2); 0 where a modality was not told. With `joint` the
+        condition: `joint`, `report|image`, `image|report`, `report` or `image`.
+        nats: upper bounds on -log p (exact where `exact`), float64 (n, 2); 0 for a modality that is no target. With `joint` the
             columns add up to the bound on -log p(image, report). NaN where the report did not fit the canvas.
-        standard_error: of `nats` over the draws, (n, 2); the draws are stratified, so that it errs on the large side. 0 where
-            exact, NaN of a single draw.
+        standard_error: of `nats` over the stratified draws, (n, 2), hence conservative. 0 where exact, NaN of a single draw.
         exact: by the chain rule of an autoregressive model, without noise.
-        estimator: how the nats were had, for signatures.
+        estimator: in words, for signatures.
         report_tokens: real tokens and the end, (n,).
         image_tokens: (n,).
         text_bytes: UTF-8 bytes of the reports, (n,).
@@ -42,19 +41,13 @@ class PairLikelihood:
 
     @property
     def log_likelihood(self) -> torch.Tensor:
-        """Lower bounds on log p of all that was told, in nats; (n,)."""
+        """Lower bounds on log p of the target, in nats; (n,)."""
         return -self.nats.sum(1)
 
 
 @dataclass(frozen=True)
 class SentenceEvidence:
-    """One sentence of a report, and what the image says for it.
-
-    Attributes:
-        text: as in the report.
-        nats: log p(sentence | image, rest) - log p(sentence | rest); positive where the image makes it likelier.
-        standard_error: over draws; 0 where exact.
-    """
+    """log p(sentence | image, rest) - log p(sentence | rest) in nats, with its standard error over draws (0 where exact)."""
 
     text: str
     nats: float
@@ -91,10 +84,16 @@ def pair_likelihood(
     nats, error = torch.cat(values), torch.cat(errors)
     nats[truncated] = error[truncated] = torch.nan
     return PairLikelihood(
-        condition, nats, error, exact, _estimator(model, draws), reports.lengths(ids),
-        torch.full((len(clean),), layout.image_length),
-        torch.tensor([len(text.encode()) for text in texts], dtype=torch.int64), truncated,
-    )  # fmt: skip
+        condition,
+        nats,
+        error,
+        exact,
+        estimator=_estimator(model, draws),
+        report_tokens=reports.lengths(ids),
+        image_tokens=torch.full((len(clean),), layout.image_length),
+        text_bytes=torch.tensor([len(text.encode()) for text in texts], dtype=torch.int64),
+        truncated=truncated,
+    )
 
 
 def sentence_evidence(
@@ -103,7 +102,7 @@ def sentence_evidence(
     """See `medim.pipeline.MeDiMPipeline.evidence`; codes of the image (1, image_length)."""
     if not reports.fits(text):
         length, room = len(reports.ids(text)), reports.report_length
-        raise UserError(f"a report of {length} tokens and its end do not fit into {room}: no evidence can be told")
+        raise UserError(f"a report of {length} tokens and its end do not fit into {room}: they have no evidence")
     parts = [(sentence, span) for sentence, span in sentence_tokens(reports, text) if span.stop > span.start]
     if not parts:
         return []

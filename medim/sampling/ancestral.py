@@ -7,10 +7,9 @@ import torch
 from medim.canvas import MODALITIES, Canvas
 from medim.diffusion.transition import Transition, transition
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Ask, Denoiser, Pass, account, broken, read, refuse_broken
-from medim.sampling.noise import fine, noise, wide
+from medim.sampling.forward import Denoiser, Pass, Request, account, non_finite, read, refuse_non_finite
 from medim.sampling.settings import SamplerSettings
-from medim.sampling.step import nucleus
+from medim.sampling.step import fine, noise, nucleus, wide
 
 
 def posterior_step(
@@ -38,15 +37,12 @@ def ancestral(
 ) -> tuple[Canvas, list[Pass]]:
     """Fills what is vacant in a canvas from pure noise, all positions at every step; noise levels fall evenly.
 
-    Where both modalities are vacant, each runs in its own part of the trajectory (`start`, `stop`). What `ending` bars is
-    impossible as a clean token x, and may stand as noise.
-
-    Returns:
-        The canvas and the passes through the model.
+    Where both modalities are vacant, each runs in its part of the trajectory (`start`, `stop`). What `ending` bars is
+    impossible as a clean token x, and may stand as noise. Returns the canvas and the passes through the model.
     """
     layout, device = canvas.layout, canvas.tokens.device
     free, vacant = canvas.masked, canvas.masked.cpu()
-    barred = None if ending is None else ending.bars(canvas, settings.report.length)
+    barred = None if ending is None else ending.barred(canvas, settings.report.length)
     active = [m for m in MODALITIES if bool(vacant[:, layout.of(m)].any())]
     rounds = max((settings.of(m).steps for m in active), default=0)
     uniform = noise(seeds, rounds + 1, layout.length).to(device)
@@ -58,39 +54,37 @@ def ancestral(
         zero = torch.zeros_like(tokens[:, where])
         alone = processes[m].corrupt(zero, torch.zeros((), device=device), fine(uniform[rounds])[:, where])
         tokens[:, where] = torch.where(free[:, where], layout.ids(alone, m), tokens[:, where])
-    asks = {m: Ask(m, _places(vacant[:, layout.of(m)]).to(device), None) for m in active}
+    requests = {m: Request(m, _places(vacant[:, layout.of(m)]).to(device), None) for m in active}
     for index in range(rounds):
         following = dict(level)
         for m in active:
-            own = settings.of(m)
-            start, stop = (own.start, own.stop) if len(active) == len(MODALITIES) else (0.0, 1.0)
+            part = settings.of(m)
+            start, stop = (part.start, part.stop) if len(active) == len(MODALITIES) else (0.0, 1.0)
             following[m] = 1 - min(max(((index + 1) / rounds - start) / (stop - start), 0.0), 1.0)
         due = [m for m in active if following[m] < level[m]]
         if not due:
             continue
-        now, wanted = Canvas(layout, tokens, canvas.given), [asks[m] for m in due]
+        now, wanted = Canvas(layout, tokens, canvas.given), [requests[m] for m in due]
         t = torch.tensor([level[m] for m in MODALITIES]).to(device).expand(len(tokens), 2)
         logits = read(model, now, model.hidden(tokens, t), wanted)
         passes.append(account(now, wanted))
-        flags += map(broken, logits.values())
+        flags += map(non_finite, logits.values())
         tokens = tokens.clone()
-        for ask in wanted:
-            m, where, own = ask.modality, layout.of(ask.modality), settings.of(ask.modality)
-            said = logits[m]
+        for request in wanted:
+            m, where, chosen = request.modality, layout.of(request.modality), settings.of(request.modality)
+            at_places = logits[m]
             if m == "report" and ending is not None and barred is not None:
-                said = ending.forbid(said, barred.gather(1, ask.place))
-            probability = nucleus(wide((said.float() / own.temperature).softmax(-1)), own.top_p)
+                at_places = ending.forbid(at_places, barred.gather(1, request.place))
+            probability = nucleus(wide((at_places.float() / chosen.temperature).softmax(-1)), chosen.top_p)
             probability = probability / probability.sum(-1, keepdim=True)
-            before = tokens[:, where].gather(1, ask.place)
-            numbers = fine(uniform[index])[:, where].gather(1, ask.place)
-            z = posterior_step(
-                processes[m], layout.states(before, m).flatten(), probability.flatten(0, 1), level[m], following[m],
-                numbers.flatten(),
-            )  # fmt: skip
-            after = torch.where(free[:, where].gather(1, ask.place), layout.ids(z.view_as(before), m), before)
-            tokens[:, where] = tokens[:, where].scatter(1, ask.place, after)
+            before = tokens[:, where].gather(1, request.place)
+            numbers = fine(uniform[index])[:, where].gather(1, request.place)
+            states = layout.states(before, m).flatten()
+            z = posterior_step(processes[m], states, probability.flatten(0, 1), level[m], following[m], numbers.flatten())
+            after = torch.where(free[:, where].gather(1, request.place), layout.ids(z.view_as(before), m), before)
+            tokens[:, where] = tokens[:, where].scatter(1, request.place, after)
         level = following
-    refuse_broken(flags)
+    refuse_non_finite(flags)
     return Canvas(layout, tokens, canvas.given), passes
 
 

@@ -1,12 +1,11 @@
 """Hidden states of a trajectory, of which not all are computed anew in every round.
 
 From one round to the next few tokens change. Between two full passes only the positions that changed, or whose logits are
-asked for, go through the blocks; they attend to keys and values of all positions, those of the others as they were when last
-computed. No training is needed and the result is approximate: `drift` tells by how much. With `refresh` 1 nothing is kept.
+requested, go through the blocks; they attend to keys and values of all positions, those of the others as last computed. The
+result is approximate (`medim-bench diagnose` measures by how much). With `refresh` 1 nothing is cached.
 
-A sample depends on nothing beside it here either. What a row keeps changes only in rounds that reveal something of that row,
-and in full passes; these come at the same rounds for every row, and one at which a row does nothing leaves it what a full pass
-at its next round would.
+A sample depends on its row alone here too. The cache of a row changes only in rounds that reveal something of that row, and in
+full passes, which come at the same rounds for every row.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +21,13 @@ from medim.backbones.causal_lm import CausalLMBackbone
 from medim.canvas import Canvas
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
-from medim.sampling.forward import Ask, Denoiser, stacked
+from medim.sampling.forward import Denoiser, Request, stacked
 from medim.sampling.plan import Round
 from medim.sampling.settings import CacheSettings
 
-States = Callable[[Canvas, Sequence[Ask], Round, torch.Tensor], tuple[torch.Tensor, int]]
-"""(canvas, asks of the round, the round, how many positions of each row changed since the call before, (B,) on the CPU) ->
-hidden states (R, L, width) of the rows of `stacked`, right at the places asked for, and how many positions of each row were
+States = Callable[[Canvas, Sequence[Request], Round, torch.Tensor], tuple[torch.Tensor, int]]
+"""(canvas, requests of the round, the round, number of positions of each row that changed since the last call, (B,) on the CPU)
+-> hidden states (R, L, width) of the rows of `stacked`, valid at the requested places, and how many positions of each row were
 computed."""
 
 
@@ -40,7 +39,7 @@ def hidden_states(model: Denoiser, settings: CacheSettings) -> Iterator[States]:
         UserError: `refresh` above 1 of a model whose blocks cannot be run for some positions alone.
     """
     if settings.refresh == 1:
-        yield lambda canvas, asks, *_: (model.hidden(*stacked(canvas, asks)), canvas.layout.length)
+        yield lambda canvas, requests, *_: (model.hidden(*stacked(canvas, requests)), canvas.layout.length)
         return
     backbone = _partial_backbone(model)
     assert isinstance(model, MeDiMModel)
@@ -73,20 +72,20 @@ def _partial_backbone(model: Denoiser) -> CausalLMBackbone:
 
 
 class _Store:
-    """Keys and values of every block, (R, heads, L, head) each, in the shape in which an attention module asks for its past.
+    """Keys and values of every block, (R, heads, L, head) each, with the interface of a `transformers.Cache`.
 
     Attributes:
         active: positions (R, A) that are being computed; None while all are.
-        taken: which of them are kept, (R, A); the others fill up rows that have fewer.
+        taken: which of them are stored, (R, A); the others pad rows that have fewer.
     """
 
     def __init__(self) -> None:
         self.active: torch.Tensor | None = None
         self.taken: torch.Tensor | None = None
-        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._stored: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def join(self, module: nn.Module, arguments: tuple, named: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-        """A hook before the attention of a block: hands it this store."""
+        """A hook before the attention of a block: passes it this store."""
         return arguments, named | {CACHE: self}
 
     def update(
@@ -96,9 +95,9 @@ class _Store:
         if self.active is not None and self.taken is not None:
             index, taken = self.active[:, None, :, None].expand_as(key), self.taken[:, None, :, None]
             key, value = (
-                _replaced(old, 2, index, new, taken) for old, new in zip(self._kept[layer], (key, value), strict=True)
+                _replaced(old, 2, index, new, taken) for old, new in zip(self._stored[layer], (key, value), strict=True)
             )
-        self._kept[layer] = key, value
+        self._stored[layer] = key, value
         return key, value
 
 
@@ -118,25 +117,27 @@ class _Cached:
         self.hidden: torch.Tensor | None = None
         self.pending: torch.Tensor | int = 0  # positions that changed in each row since it was computed, at most
 
-    def __call__(self, canvas: Canvas, asks: Sequence[Ask], entry: Round, changed: torch.Tensor) -> tuple[torch.Tensor, int]:
+    def __call__(
+        self, canvas: Canvas, requests: Sequence[Request], entry: Round, changed: torch.Tensor
+    ) -> tuple[torch.Tensor, int]:
         layout, block = canvas.layout, entry.index // self.refresh
-        tokens, t = stacked(canvas, asks)
-        guided = tuple(ask.modality for ask in asks if ask.weight is not None)
+        tokens, t = stacked(canvas, requests)
+        guided = tuple(request.modality for request in requests if request.weight is not None)
         self.pending = self.pending + changed
         if self.tokens is None or self.hidden is None or guided != self.guided or block != self.block:
             self.store.active, size, self.pending = None, layout.length, 0
             self.hidden, self.tokens = self.model.hidden(tokens, t), tokens
         else:
-            asked = torch.stack([turn.asked for turn in entry.turns]).sum(0)
-            size = min(layout.length, int((self.pending + asked)[asked > 0].max()))
-            live, wanted = _wanted(canvas, asks, tokens != self.tokens)
+            requested = torch.stack([turn.requested for turn in entry.turns]).sum(0)
+            size = min(layout.length, int((self.pending + requested)[requested > 0].max()))
+            live, wanted = _wanted(canvas, requests, tokens != self.tokens)
             active = wanted.int().argsort(dim=1, descending=True, stable=True)[:, :size]  # (R, A)
             self.store.active, self.store.taken = active, wanted.gather(1, active)
             index, new = self._some(tokens, t, active)
             self.hidden = _replaced(self.hidden, 1, index.expand_as(new), new, self.store.taken[..., None])
             self.tokens = torch.where(live[:, None], tokens, self.tokens)
             if all(turn.certain for turn in entry.turns):
-                self.pending = self.pending.masked_fill(asked > 0, 0)
+                self.pending = self.pending.masked_fill(requested > 0, 0)
         self.block, self.guided = block, guided
         return self.hidden, size
 
@@ -162,19 +163,13 @@ class _Cached:
         return index, modulate(x, *backbone.final(condition)) if backbone.timestep == "adaln" else x
 
 
-def _wanted(canvas: Canvas, asks: Sequence[Ask], changed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of which something is asked, (R,), and which of their positions are to be computed, (R, L)."""
+def _wanted(canvas: Canvas, requests: Sequence[Request], changed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of which something is requested, (R,), and which of their positions are to be computed, (R, L)."""
     copies = len(changed) // len(canvas.tokens)
     wanted, live = changed, torch.zeros_like(changed[:, 0])
-    for ask in asks:
-        idle = torch.zeros_like(ask.place, dtype=torch.bool) if ask.idle is None else ask.idle
-        index = ask.place.repeat(copies, 1) + canvas.layout.of(ask.modality).start
+    for request in requests:
+        idle = torch.zeros_like(request.place, dtype=torch.bool) if request.idle is None else request.idle
+        index = request.place.repeat(copies, 1) + canvas.layout.of(request.modality).start
         busy = ~idle.repeat(copies, 1)
         live, wanted = live | busy.any(1), wanted.scatter(1, index, wanted.gather(1, index) | busy)
     return live, wanted & live[:, None]
-
-
-def drift(exact: Canvas, cached: Canvas) -> float:
-    """Share of the generated tokens that differ between two canvases filled from the same seeds."""
-    free = ~exact.given
-    return float((exact.tokens != cached.tokens)[free].float().mean()) if bool(free.any()) else 0.0

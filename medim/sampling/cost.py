@@ -1,8 +1,7 @@
-"""Floating-point operations of a denoiser's passes, from the shapes of its weights alone.
+"""Floating-point operations of a denoiser's passes, from the shapes of its weights.
 
-Counted are matrix products, two operations a multiply-add, as `torch.utils.flop_counter` counts them (attention over all keys
-that a kernel reads, masked ones included). Norms, activations, rotary angles and the draw itself are left out: they are some
-per cent of a wide model. The image tokenizer is no part of it.
+Matrix products alone, two operations a multiply-add, as `torch.utils.flop_counter` counts them (attention over all keys that a
+kernel reads, masked ones included). Norms, activations, rotary angles, the draw and the image tokenizer are left out.
 """
 
 from collections.abc import Iterable
@@ -17,7 +16,7 @@ from medim.sampling.forward import Pass
 
 @dataclass(frozen=True)
 class Cost:
-    """What parts of a pass take, in floating-point operations.
+    """Floating-point operations of the parts of a pass.
 
     Attributes:
         row: a sequence, however long: time embedding and modulation.
@@ -34,14 +33,13 @@ class Cost:
 
     @classmethod
     def of(cls, model: MeDiMModel) -> "Cost":
-        """Of a model's own shapes."""
         backbone = model.backbone
         time: list[nn.Module] = [] if model.time is None else [model.time]
         if backbone.timestep == "adaln":
             time += [*backbone.adaln, backbone.final]
         elif backbone.timestep == "additive":
             time += [backbone.add]
-        where = "out" if isinstance(backbone, ScratchBackbone) else "self_attn.o_proj"  # reads the heads, side by side
+        where = "out" if isinstance(backbone, ScratchBackbone) else "self_attn.o_proj"  # reads the concatenated heads
         merged = [_linear(block.get_submodule(where)) for block in backbone.blocks]
         rows = model.config.text_vocabulary if model.report_head is None else model.report_head.out_features
         return cls(
@@ -53,17 +51,15 @@ class Cost:
         )
 
     def of_pass(self, one: Pass) -> int:
-        """Operations of a pass, over all its rows."""
         trunk = one.rows * (self.row + one.queries * (self.position + one.keys * self.key))
         return trunk + one.image_logits * self.image_logit + one.report_logits * self.report_logit
 
     def of_passes(self, several: Iterable[Pass]) -> int:
-        """Operations of a trajectory."""
         return sum(self.of_pass(one) for one in several)
 
 
 def active_tokens(passes: Iterable[Pass]) -> int:
-    """Positions that went through the blocks, over all rows of all passes, those of guidance included."""
+    """Positions that went through the blocks, over all rows of all passes, guidance included."""
     return sum(one.rows * one.queries for one in passes)
 
 

@@ -1,7 +1,7 @@
 """The loop: one forward a round, both modalities revealed from it, until nothing is masked."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -13,14 +13,12 @@ from medim.denoiser import MeDiMModel
 from medim.sampling.ancestral import ancestral
 from medim.sampling.autoregressive import from_the_left
 from medim.sampling.cache import hidden_states
-from medim.sampling.countdown import Countdown
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Ask, Denoiser, Pass, account, broken, read, refuse_broken
-from medim.sampling.noise import noise
+from medim.sampling.forward import Denoiser, Pass, Request, account, non_finite, read, refuse_non_finite
 from medim.sampling.plan import active, plan, rounds_of
 from medim.sampling.released import released
 from medim.sampling.settings import SamplerSettings
-from medim.sampling.step import step
+from medim.sampling.step import noise, step
 
 
 @dataclass(frozen=True)
@@ -47,38 +45,38 @@ def decode(
     """Fills a canvas.
 
     Masked diffusion is fed the true masked fraction of each modality as its time (B, 2); other noise, its level. A modality
-    that is given entirely costs nothing; when both are generated, each is revealed in its own part of the trajectory (`start`,
-    `stop`). A sample depends on its own row and seed, not on the rows beside it.
+    that is given entirely costs nothing; when both are generated, each is revealed in its part of the trajectory (`start`,
+    `stop`). A sample depends on its row and seed alone.
 
     Args:
         seeds: one for each sample.
-        ending: ids that end a report: no end is drawn before a given word, and padding follows the end. Without it the
-            report's positions are like any others.
+        ending: ids that end a report: no end is drawn before a given word, and padding follows the end. None treats report
+            positions like any others.
 
     Raises:
-        UserError: settings that this model or this canvas cannot obey; logits that are no numbers (`NotFiniteError`).
+        UserError: settings that do not suit this model or canvas; logits that are not finite (`NotFiniteError`).
     """
     started = time.perf_counter()
     refuse(model, settings)
     if settings.report.length:
         if ending is None:
             raise ValueError("report.length needs to know the ids that end a report")
-        canvas = ending.ask(canvas, settings.report.length)
+        canvas = ending.at_length(canvas, settings.report.length)
     vacant = canvas.masked.cpu()
     kinds = torch.stack([vacant[:, canvas.layout.of(m)].any(1) for m in MODALITIES], dim=1).tolist()
     tokens, passes, forwards = canvas.tokens.clone(), [], 0
-    for kind in sorted({tuple(k) for k in kinds}):  # at most four; one for all that the pipeline asks of a batch
+    for kind in sorted({tuple(k) for k in kinds}):  # at most four
         rows = torch.tensor([index for index, k in enumerate(kinds) if tuple(k) == kind])
         here = rows.to(canvas.tokens.device)
         part = Canvas(canvas.layout, canvas.tokens[here], canvas.given[here])
-        own = [seeds[int(row)] for row in rows]
+        row_seeds = [seeds[int(row)] for row in rows]
         if model.config.objective == "autoregressive" or model.config.transition != "absorbing":
             walk = from_the_left if model.config.objective == "autoregressive" else ancestral
-            filled, cost = walk(cast(MeDiMModel, model), part, settings, own, ending)
+            filled, cost = walk(cast(MeDiMModel, model), part, settings, row_seeds, ending)
         elif settings.procedure == "released":
-            filled, cost = released(model, part, settings.released, own, ending)
+            filled, cost = released(model, part, settings.released, row_seeds, ending)
         else:
-            filled, cost = _masked_diffusion(model, part, vacant[rows], settings, own, ending)
+            filled, cost = _masked_diffusion(model, part, vacant[rows], settings, row_seeds, ending)
         tokens[here] = filled.tokens
         passes += cost
         forwards = max(forwards, len(cost))
@@ -87,17 +85,17 @@ def decode(
 
 
 def refuse(model: Denoiser, settings: SamplerSettings) -> None:
-    """Raises UserError for what only masked diffusion can do, where the model is another."""
+    """Raises UserError for settings that only masked diffusion has, where the model is another."""
     if model.config.objective != "autoregressive" and model.config.transition == "absorbing":
         return
     what = "an autoregressive model" if model.config.objective == "autoregressive" else "this noise"
     if settings.procedure == "released":
         raise UserError(f"procedure: 'released' fills what is masked, and {what} has no mask: set it to own")
     for modality in MODALITIES:
-        own = settings.of(modality)
-        if own.guidance:
+        chosen = settings.of(modality)
+        if chosen.guidance:
             raise UserError(f"{modality}.guidance: {what} is not guided: set it to 0")
-        if own.remask != "none":
+        if chosen.remask != "none":
             raise UserError(f"{modality}.remask: {what} has no mask to go back to: set it to none")
     if settings.cache.refresh > 1:
         raise UserError(f"cache.refresh: {what} is computed anew in every round: set it to 1")
@@ -111,7 +109,7 @@ def _masked_diffusion(
     seeds: Sequence[int],
     ending: Ending | None,
 ) -> tuple[Canvas, list[Pass]]:
-    """Rows that have the same modalities to generate. Between the plan and the end nothing waits for the device."""
+    """Rows that have the same modalities to generate; nothing waits for the device but `Countdown` and the end."""
     layout, device = canvas.layout, canvas.tokens.device
     kinds = [settings.of(m) for m in active(layout, vacant)]
     if settings.cache.refresh > 1 and len(kinds) == 2 and any(k.order == "first-hitting" and k.guidance for k in kinds):
@@ -120,7 +118,7 @@ def _masked_diffusion(
     uniform = noise(seeds, rounds_of(layout, vacant, settings), layout.length)
     rounds = [entry.to(device) for entry in plan(layout, vacant, settings, uniform)]
     uniform = uniform.to(device)
-    barred = None if ending is None else ending.bars(canvas, settings.report.length)
+    barred = None if ending is None else ending.barred(canvas, settings.report.length)
     early = Countdown() if any(k.order == "threshold" for k in kinds) and all(k.remask == "none" for k in kinds) else None
     passes: list[Pass] = []
     flags: list[torch.Tensor] = []
@@ -132,23 +130,25 @@ def _masked_diffusion(
                 turns = []
             masked = canvas.masked
             places = [turn.places(masked[:, layout.of(turn.modality)]) for turn in turns]
-            asks = [Ask(turn.modality, place, turn.weight, idle) for turn, (place, idle) in zip(turns, places, strict=True)]
-            if asks:
-                hidden, queries = states(canvas, asks, entry, changed)
-                passes.append(account(canvas, asks, queries))
-                logits, changed = read(model, canvas, hidden, asks), nothing
-                flags += map(broken, logits.values())
+            requests = [
+                Request(turn.modality, place, turn.weight, idle) for turn, (place, idle) in zip(turns, places, strict=True)
+            ]
+            if requests:
+                hidden, queries = states(canvas, requests, entry, changed)
+                passes.append(account(canvas, requests, queries))
+                logits, changed = read(model, canvas, hidden, requests), nothing
+                flags += map(non_finite, logits.values())
                 for turn, (place, idle) in zip(turns, places, strict=True):
-                    modality, own = turn.modality, logits[turn.modality]
+                    modality, at_places = turn.modality, logits[turn.modality]
                     if modality == "report" and ending is not None and barred is not None:
-                        own = ending.forbid(own, barred.gather(1, place))
+                        at_places = ending.forbid(at_places, barred.gather(1, place))
                     numbers = uniform[entry.index][:, :, layout.of(modality)]
-                    canvas = step(canvas, modality, place, idle, own, turn.keep, numbers, settings.of(modality))
+                    canvas = step(canvas, modality, place, idle, at_places, turn.keep, numbers, settings.of(modality))
             for turn in entry.turns:
                 if turn.remask is not None:
                     canvas = _mask_again(canvas, turn.modality, turn.remask)
                 changed = changed + turn.changed
-    refuse_broken(flags)
+    refuse_non_finite(flags)
     return canvas, passes
 
 
@@ -156,3 +156,30 @@ def _mask_again(canvas: Canvas, modality: Modality, remask: torch.Tensor) -> Can
     tokens, where = canvas.tokens.clone(), canvas.layout.of(modality)
     tokens[:, where] = tokens[:, where].masked_fill(remask, canvas.layout.vocabulary.mask)
     return Canvas(canvas.layout, tokens, canvas.given)
+
+
+class Countdown:
+    """Whether modalities are finished early, without making a GPU wait: its counts are read a round later.
+
+    A round on a finished canvas changes nothing. Not for trajectories in which a token is masked again.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[dict[Modality, torch.Tensor], torch.cuda.Event]] = []
+
+    def finished(self, canvas: Canvas, modalities: Iterable[Modality]) -> bool:
+        """Whether none of the modalities has anything masked; on a GPU, before the last round."""
+        masked = canvas.masked
+        counts: dict[Modality, torch.Tensor] = {m: masked[:, canvas.layout.of(m)].sum() for m in ("image", "report")}
+        if canvas.tokens.device.type == "cuda":
+            copies = {m: torch.empty((), dtype=count.dtype, pin_memory=True) for m, count in counts.items()}
+            for m, count in counts.items():
+                copies[m].copy_(count, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record()
+            self._waiting.append((copies, event))
+            if len(self._waiting) < 2:
+                return False
+            counts, event = self._waiting.pop(0)
+            event.synchronize()
+        return all(int(counts[m]) == 0 for m in modalities)

@@ -1,4 +1,4 @@
-"""Where a report ends: what may stand before its end, and that nothing stands behind it."""
+"""Where a report ends: what may stand before its end, and nothing behind it."""
 
 from dataclasses import dataclass
 
@@ -20,9 +20,9 @@ class Ending:
     end: int
     padding: int
 
-    def bars(self, canvas: Canvas, length: int = 0) -> torch.Tensor:
-        """True where neither end nor padding may be drawn, (B, report_length): before a word that is given, before an end that
-        is given (where it is no padding too), and within a `length` that is asked for."""
+    def barred(self, canvas: Canvas, length: int = 0) -> torch.Tensor:
+        """True where neither end nor padding may be drawn, (B, report_length): before a given word or end (where it is no
+        padding too), and within a requested `length`."""
         tokens, given = canvas.report_tokens(), canvas.given[:, canvas.layout.report]
         word = (tokens != self.padding) if self.end != self.padding else (tokens != self.end)
         barred = (given & word).int().flip(1).cummax(1).values.flip(1).bool()
@@ -36,10 +36,8 @@ class Ending:
             logits[..., token] = logits[..., token].masked_fill(barred, -torch.inf)
         return logits
 
-    def ask(self, canvas: Canvas, length: int) -> Canvas:
-        """The canvas with reports of `length` tokens asked for: end and padding are given, so that words fill what is before.
-
-        Reports with nothing vacant stay as they are.
+    def at_length(self, canvas: Canvas, length: int) -> Canvas:
+        """The canvas with end and padding given behind `length` tokens of each report that has anything vacant.
 
         Raises:
             UserError: it does not fit, or a given token stands where the end would.

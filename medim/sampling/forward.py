@@ -1,4 +1,4 @@
-"""One pass through the model: logits at the places that a round looks at, guided where it is guided."""
+"""One pass through the model: logits at the places that a round reads, with or without guidance."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from medim.common.errors import UserError
 
 
 class Denoiser(Protocol):
-    """What a decoder asks of a model; `medim.denoiser.MeDiMModel` is one, and so is a table of probabilities in a test."""
+    """What a decoder needs of a model, such as `medim.denoiser.MeDiMModel`."""
 
     config: Any
 
@@ -28,10 +28,10 @@ class Pass:
 
     Attributes:
         rows: sequences, those of guidance included.
-        guided: how many of them are there for guidance alone.
+        guided: sequences that are there for guidance alone.
         queries: positions of each sequence that went through the blocks; all of them unless some came from the cache.
         keys: positions of each sequence that these attended to.
-        image_logits, report_logits: positions whose logits were made.
+        image_logits, report_logits: positions whose logits were computed.
     """
 
     rows: int
@@ -43,13 +43,13 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """Where logits of one modality are wanted.
 
     Attributes:
         place: positions within the modality, (B, K).
-        weight: of guidance (B,), or None: no second row is computed.
-        idle: True where nothing is wanted of a place, (B, K); None: everywhere something is.
+        weight: of guidance (B,); None computes no second row.
+        idle: True where a place needs nothing, (B, K); None nowhere.
     """
 
     modality: Modality
@@ -58,17 +58,17 @@ class Ask:
     idle: torch.Tensor | None = None
 
 
-def stacked(canvas: Canvas, asks: Sequence[Ask]) -> tuple[torch.Tensor, torch.Tensor]:
+def stacked(canvas: Canvas, requests: Sequence[Request]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids (R, L) and masked fractions (R, 2) of one pass: the canvas, then a copy for each guided modality.
 
     In the copy the other modality is masked throughout, as condition dropout showed it in training.
     """
     layout = canvas.layout
     tokens, t = [canvas.tokens], [canvas.masked_fraction()]
-    for ask in asks:
-        if ask.weight is None:
+    for request in requests:
+        if request.weight is None:
             continue
-        column = 1 - MODALITIES.index(ask.modality)
+        column = 1 - MODALITIES.index(request.modality)
         unknown, fractions = canvas.tokens.clone(), t[0].clone()
         unknown[:, layout.of(MODALITIES[column])] = layout.vocabulary.mask
         fractions[:, column] = 1.0
@@ -77,8 +77,8 @@ def stacked(canvas: Canvas, asks: Sequence[Ask]) -> tuple[torch.Tensor, torch.Te
     return torch.cat(tokens), torch.cat(t)
 
 
-def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, asks: Sequence[Ask]) -> Mapping[Modality, torch.Tensor]:
-    """Logits (B, K, V) of each ask from the hidden states (R, L, width) of `stacked`.
+def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, requests: Sequence[Request]) -> Mapping[Modality, torch.Tensor]:
+    """Logits (B, K, V) of each request from the hidden states (R, L, width) of `stacked`.
 
     Guided: (1 + w) log p(x | all) - w log p(x | without the other modality) (Ho and Salimans, arXiv 2207.12598), up to a
     constant in each place.
@@ -86,17 +86,17 @@ def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, asks: Sequence[A
     rows = len(canvas.tokens)
     blocks = iter(hidden[rows:].split(rows) if len(hidden) > rows else ())
     result = {}
-    for ask in asks:
-        where = canvas.layout.of(ask.modality)
+    for request in requests:
+        where = canvas.layout.of(request.modality)
 
-        def at(block: torch.Tensor, where: slice = where, ask: Ask = ask) -> torch.Tensor:
-            index = ask.place[..., None].expand(-1, -1, block.shape[-1])
-            return model.logits(block[:, where].gather(1, index), ask.modality)
+        def at(block: torch.Tensor, where: slice = where, request: Request = request) -> torch.Tensor:
+            index = request.place[..., None].expand(-1, -1, block.shape[-1])
+            return model.logits(block[:, where].gather(1, index), request.modality)
 
         logits = at(hidden[:rows])
-        if ask.weight is not None:
-            logits = logits + ask.weight[:, None, None].to(logits) * (logits - at(next(blocks)))
-        result[ask.modality] = logits
+        if request.weight is not None:
+            logits = logits + request.weight[:, None, None].to(logits) * (logits - at(next(blocks)))
+        result[request.modality] = logits
     return result
 
 
@@ -104,20 +104,23 @@ class NotFiniteError(UserError):
     """A model whose logits are NaN or infinite: nothing can be drawn from them."""
 
 
-def broken(logits: torch.Tensor) -> torch.Tensor:
-    """Whether the largest logit of some place is NaN or infinite; a tensor () for which nothing has waited."""
+def non_finite(logits: torch.Tensor) -> torch.Tensor:
+    """Whether the largest logit of some place is NaN or infinite; a tensor () on the device."""
     return ~logits.amax(-1).isfinite().all()
 
 
-def refuse_broken(flags: Sequence[torch.Tensor]) -> None:
-    """Raises `NotFiniteError` where one of the flags of `broken` is set; waits for the device, hence once, after all rounds."""
+def refuse_non_finite(flags: Sequence[torch.Tensor]) -> None:
+    """Raises `NotFiniteError` where a flag of `non_finite` is set; waits for the device, hence once, after all rounds."""
     if flags and bool(torch.stack(list(flags)).any()):
-        raise NotFiniteError("its logits are NaN or infinite: weights that are no numbers, or a dtype in which they overflow")
+        raise NotFiniteError("its logits are NaN or infinite: weights that are not finite, or a dtype in which they overflow")
 
 
-def account(canvas: Canvas, asks: Sequence[Ask], queries: int | None = None) -> Pass:
-    """What a pass for these asks computes."""
+def account(canvas: Canvas, requests: Sequence[Request], queries: int | None = None) -> Pass:
+    """What a pass for these requests computes."""
     rows, length = canvas.tokens.shape
-    guided = sum(ask.weight is not None for ask in asks)
-    made = {m: sum(ask.place.numel() * (1 + (ask.weight is not None)) for ask in asks if ask.modality == m) for m in MODALITIES}
-    return Pass(rows * (1 + guided), rows * guided, queries or length, length, made["image"], made["report"])
+    guided = sum(request.weight is not None for request in requests)
+    computed = {
+        m: sum(request.place.numel() * (1 + (request.weight is not None)) for request in requests if request.modality == m)
+        for m in MODALITIES
+    }
+    return Pass(rows * (1 + guided), rows * guided, queries or length, length, computed["image"], computed["report"])

@@ -1,17 +1,18 @@
-r"""What each round of a trajectory does, as far as it can be known before the model has said anything.
+r"""What each round of a trajectory does, as far as it is independent of the model's output.
 
-Most of it can: how many tokens are revealed when, which ones where the order is random, spread or by chance, which are masked
-again. Known beforehand, it costs the loop no look at the device, and logits are made only where a token will be drawn.
+How many tokens are revealed when, which ones in a planned order, which are masked again. Known beforehand, it costs the loop
+no synchronisation with the device, and logits are computed only where a token will be drawn.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
+import numpy as np
 import torch
 
 from medim.canvas import MODALITIES, Layout, Modality
 from medim.common.errors import UserError
-from medim.sampling.halton import halton_order
 from medim.sampling.settings import ModalitySettings, SamplerSettings
 from medim.sampling.step import RANKS, fraction, remaining
 
@@ -21,17 +22,17 @@ class Turn:
     """What a round does to one modality.
 
     Attributes:
-        asked: how many places each row looks at, (B,); never moved to the device, as `changed`.
-        changed: how many positions change in each row, (B,).
+        requested: number of places whose logits each row needs, (B,); stays on the CPU, as `changed`.
+        changed: number of positions that change in each row, (B,).
         weight: of guidance (B,), or None: not guided, or nothing of the other modality is known yet in any row.
-        keep: masked positions after the round (B,), for an order that looks at the model's output.
+        keep: masked positions after the round (B,), for an order by the model's output.
         reveal: positions to reveal (B, N), for a planned order.
         remask: positions to mask again (B, N), or None.
-        certain: False where `asked` and `changed` are the most that there can be.
+        certain: False where `requested` and `changed` are upper bounds.
     """
 
     modality: Modality
-    asked: torch.Tensor
+    requested: torch.Tensor
     changed: torch.Tensor
     weight: torch.Tensor | None
     keep: torch.Tensor | None = None
@@ -41,17 +42,13 @@ class Turn:
 
     @property
     def room(self) -> int:
-        """K, the most places that any row looks at; 0 where the round only masks again."""
-        return int(self.asked.max())
+        """K, the most places that any row reads; 0 where the round only masks again."""
+        return int(self.requested.max())
 
     def places(self, masked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions (B, K) within the modality that the round looks at, and which of them are idle.
-
-        Args:
-            masked: of the modality's positions, (B, N); asked only where the order is not planned.
-        """
+        """Positions (B, K) within the modality that the round reads, and which of them are idle; `masked` is (B, N)."""
         wanted = self.reveal
-        if wanted is None:  # a row that reveals nothing in this round looks at nothing
+        if wanted is None:  # a row that reveals nothing in this round reads nothing
             assert self.keep is not None
             wanted = masked & (masked.sum(1) > self.keep)[:, None] if self.certain else masked
         place = wanted.int().argsort(dim=1, descending=True, stable=True)[:, : self.room]
@@ -64,12 +61,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Round:
-    """One forward at most.
-
-    Attributes:
-        index: which of the random numbers are used.
-        turns: at most one for each modality.
-    """
+    """At most one forward; `index` selects its random numbers, and each modality has at most one turn."""
 
     index: int
     turns: tuple[Turn, ...]
@@ -87,7 +79,7 @@ def rounds_of(layout: Layout, vacant: torch.Tensor, settings: SamplerSettings) -
     """How many rounds a trajectory has.
 
     Raises:
-        UserError: one modality is to be revealed by first hitting and the other, vacant too, in another order.
+        UserError: one of two vacant modalities is revealed by first hitting and the other is not.
     """
     orders = {settings.of(m).order for m in active(layout, vacant)}
     if orders == {"first-hitting"}:
@@ -121,7 +113,7 @@ def plan(layout: Layout, vacant: torch.Tensor, settings: SamplerSettings, unifor
 
 
 def weight(settings: ModalitySettings, progress: torch.Tensor) -> torch.Tensor:
-    """Weight of guidance at `progress` (B,) in [0, 1) of the modality's own trajectory."""
+    """Weight of guidance at `progress` (B,) in [0, 1) of the modality's trajectory."""
     inside = (progress >= settings.guidance_start) & (progress < settings.guidance_stop)
     share = (progress - settings.guidance_start) / (settings.guidance_stop - settings.guidance_start)
     ramp = {"constant": torch.ones_like(share), "rising": share, "falling": 1 - share}[settings.guidance_ramp]
@@ -148,23 +140,25 @@ class _State:
         return min(max((done - start) / (stop - start), 0.0), 1.0)
 
     def turn(self, modality: Modality, index: int, uniform: torch.Tensor, informed: bool, rounds: int) -> Turn | None:
-        own, after = self.settings, self.progress((index + 1) / rounds)
-        guidance = _weight(own, torch.full((len(self.left),), self.progress(index / rounds), dtype=torch.float64), informed)
-        if own.order == "ancestral":
-            return self._by_chance(modality, fraction(own, after), uniform, guidance)
-        keep = remaining(own, after, self.total)
-        if own.order == "threshold" and after > 0:
+        settings, after = self.settings, self.progress((index + 1) / rounds)
+        guidance = _weight(
+            settings, torch.full((len(self.left),), self.progress(index / rounds), dtype=torch.float64), informed
+        )
+        if settings.order == "ancestral":
+            return self._by_chance(modality, fraction(settings, after), uniform, guidance)
+        keep = remaining(settings, after, self.total)
+        if settings.order == "threshold" and after > 0:
             keep = torch.minimum(keep, (self.left - 1).clamp(min=0))
         if not (self.left > keep).any():
             return None
         self.started = True
-        if own.order in RANKS:
-            asked, certain = self.left, own.order != "threshold"
+        if settings.order in RANKS:
+            requested, certain = self.left, settings.order != "threshold"
             self.left = torch.minimum(self.left, keep)
-            changed = asked - self.left if certain else asked
-            return Turn(modality, torch.where(changed > 0, asked, 0), changed, guidance, keep=keep, certain=certain)
+            changed = requested - self.left if certain else requested
+            return Turn(modality, torch.where(changed > 0, requested, 0), changed, guidance, keep=keep, certain=certain)
         count = (self.left - keep).clamp(min=0)
-        rank = _rank(own, self.masked, uniform).masked_fill(~self.masked, -torch.inf)
+        rank = _rank(settings, self.masked, uniform).masked_fill(~self.masked, -torch.inf)
         reveal = self.masked & (rank.argsort(dim=1, descending=True).argsort(dim=1) < count[:, None])
         self.masked, self.left = self.masked & ~reveal, self.left - count
         return Turn(modality, count, count, guidance, reveal=reveal)
@@ -175,11 +169,13 @@ class _State:
         masked -> revealed with probability (\alpha_s - (1 - \sigma) \alpha_t) / (1 - \alpha_t),
         revealed -> masked with probability \sigma <= (1 - \alpha_s) / \alpha_t   (ReMDM; \sigma = 0: ancestral sampling).
         """
-        t, s, own = self.level, level, self.settings
+        t, s, settings = self.level, level, self.settings
         if s >= t:
             return None
         largest = min(1.0, s / (1 - t)) if t < 1 else 0.0
-        sigma = {"none": 0.0, "cap": min(own.remask_rate, largest), "rescale": own.remask_rate * largest}[own.remask]
+        sigma = {"none": 0.0, "cap": min(settings.remask_rate, largest), "rescale": settings.remask_rate * largest}[
+            settings.remask
+        ]
         reveal = self.masked & (uniform < ((1 - s) - (1 - sigma) * (1 - t)) / t)
         remask = self.vacant & ~self.masked & (uniform < sigma)
         if s == 0:
@@ -216,9 +212,8 @@ def _by_hitting_times(
 ) -> list[Round]:
     r"""One token a round, at the times at which the reverse process first leaves MASK.
 
-    A masked token is revealed at a time that is uniform in [0, 1] (log-linear noise), whatever the others do: with n masked
-    tokens the next one comes at \tau u^{1/n}, any of them (eq. 12 of the paper). So all times are drawn at once, and a joint
-    trajectory goes through those of both modalities in order.
+    A masked token is revealed at a time uniform in [0, 1] (log-linear noise), independent of the others: with n masked tokens
+    the next one comes at \tau u^{1/n}, any of them (eq. 12 of the paper). So all times are drawn at once and sorted.
     """
     when = torch.full(vacant.shape, torch.inf)
     for m in modalities:
@@ -236,8 +231,8 @@ def _by_hitting_times(
             reveal = event[:, layout.of(m)]
             if not reveal.any():
                 continue
-            own = vacant[:, layout.of(m)]
-            progress = (known[m] & own).sum(1) / own.sum(1).clamp(min=1)
+            open_ = vacant[:, layout.of(m)]
+            progress = (known[m] & open_).sum(1) / open_.sum(1).clamp(min=1)
             informed = bool(known[_other(m)].any())
             count = reveal.sum(1)
             turns.append(Turn(m, count, count, _weight(settings.of(m), progress.double(), informed), reveal=reveal))
@@ -245,4 +240,31 @@ def _by_hitting_times(
             assert turn.reveal is not None
             known[turn.modality] = known[turn.modality] | turn.reveal
         result.append(Round(index, tuple(turns)))
+    return result
+
+
+@cache
+def halton_order(side: int) -> tuple[int, ...]:
+    """Positions of a `side` x `side` raster in the order of the Halton sequence (bases 2, 3): any first few are evenly spread.
+
+    Besnier et al. 2025, arXiv 2503.17076.
+    """
+    order: dict[int, None] = {}
+    start = 1
+    while len(order) < side * side:
+        index = np.arange(start, start + 4 * side * side)
+        row = np.floor(radical_inverse(index, 2) * side).astype(int)
+        column = np.floor(radical_inverse(index, 3) * side).astype(int)
+        order.update(dict.fromkeys((row * side + column).tolist()))
+        start += len(index)
+    return tuple(order)
+
+
+def radical_inverse(index: np.ndarray, base: int) -> np.ndarray:
+    """The digits of each index in `base`, mirrored at the point: a number in [0, 1)."""
+    result, scale, rest = np.zeros(len(index)), 1.0, index.copy()
+    while rest.any():
+        scale /= base
+        result += scale * (rest % base)
+        rest //= base
     return result

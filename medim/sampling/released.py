@@ -1,10 +1,9 @@
-"""How the code that the authors of MeDiM released fills a canvas, for comparisons on the same weights.
+"""The sampler of the code that the authors of MeDiM released, for comparisons on the same weights.
 
 One ranking of both modalities by log p(drawn) + noise t Gumbel; increments that grow as arccos does; guidance
 (1 + w) cond - w uncond with w = guidance (1 - t), all given tokens masked in uncond. A row costs a second one only where w > 0
-and something is given: not in the first step, and never where nothing is given. Logits are made at every position over the
-whole vocabulary. Its mistakes are left out: a position draws ids of its own modality, the network is told the true masked
-fraction, and no report ends before a word that is given.
+and something is given. Logits are computed at every position over the whole vocabulary. Its mistakes are left out: a position
+draws ids of its modality, the network is fed the true masked fraction, and no report ends before a given word.
 """
 
 import math
@@ -14,10 +13,9 @@ import torch
 
 from medim.canvas import MODALITIES, Canvas
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Denoiser, Pass, broken, refuse_broken
-from medim.sampling.noise import fine, noise
+from medim.sampling.forward import Denoiser, Pass, non_finite, refuse_non_finite
 from medim.sampling.settings import ReleasedSettings
-from medim.sampling.step import draw, gumbel
+from medim.sampling.step import draw, fine, gumbel, noise
 
 
 def increments(total: int, steps: int) -> list[int]:
@@ -38,23 +36,19 @@ def increments(total: int, steps: int) -> list[int]:
 def released(
     model: Denoiser, canvas: Canvas, settings: ReleasedSettings, seeds: Sequence[int], ending: Ending | None = None
 ) -> tuple[Canvas, list[Pass]]:
-    """Fills what is vacant in a canvas. A sample depends on its own row and seed; a row that is finished costs nothing.
-
-    Returns:
-        The canvas and the passes through the model.
-    """
+    """Fills what is vacant in a canvas; returns it and the passes through the model. A finished row costs nothing."""
     layout, device, tokens = canvas.layout, canvas.tokens.device, canvas.tokens.clone()
     totals = canvas.masked.sum(1).tolist()
     due = [increments(total, settings.steps) for total in totals]
     uniform = noise(seeds, max(map(len, due), default=0), layout.length).to(device)
-    barred = None if ending is None else ending.bars(canvas)
+    barred = None if ending is None else ending.barred(canvas)
     hidden = canvas.given & (layout.structure.to(device) == layout.vocabulary.mask)  # what guidance masks
-    told = hidden.any(1).tolist()
+    conditioned = hidden.any(1).tolist()
     passes, flags = list[Pass](), list[torch.Tensor]()
     for index in range(len(uniform)):
         rows = [row for row, counts in enumerate(due) if index < len(counts)]
         done = [index / min(settings.steps, totals[row]) for row in rows]  # 1 - t
-        guided = [at for at, row in enumerate(rows) if told[row] and settings.guidance * done[at] > 0]
+        guided = [at for at, row in enumerate(rows) if conditioned[row] and settings.guidance * done[at] > 0]
         here, second = torch.tensor(rows, device=device), torch.tensor(guided, dtype=torch.long, device=device)
         before = tokens[here]
         without = before[second].masked_fill(hidden[here[second]], layout.vocabulary.mask)
@@ -67,10 +61,10 @@ def released(
         numbers, drawn, sure = uniform[index][:, here], before.clone(), torch.zeros(before.shape, device=device)
         for m in MODALITIES:
             where = layout.of(m)
-            logits = model.logits(states, m)[:, where].float()  # made everywhere, as there; read where they can be drawn
+            logits = model.logits(states, m)[:, where].float()  # computed everywhere, as there
             known, unknown = logits[: len(rows)], logits[len(rows) :]
             known = known.index_put((second,), (1 + w) * known[second] - w * unknown)
-            flags.append(broken(known))
+            flags.append(non_finite(known))
             if m == "report" and ending is not None and barred is not None:
                 known = ending.forbid(known, barred[here])
             ids, log_probability = draw(known, fine(numbers[..., where]), 1.0, 1.0)
@@ -81,5 +75,5 @@ def released(
         place = sure.masked_fill(~masked, -torch.inf).argsort(dim=1, descending=True).argsort(dim=1)
         now = torch.tensor([due[row][index] for row in rows], device=device)
         tokens[here] = torch.where(masked & (place < now[:, None]), drawn, before)
-    refuse_broken(flags)
+    refuse_non_finite(flags)
     return Canvas(layout, tokens, canvas.given), passes

@@ -1,164 +1,129 @@
 """How a canvas is filled: everything that changes a sample except the model, what is given and the seed."""
 
-import reprlib
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medim.canvas import Modality
-from medim.common.declared import shown
-from medim.common.errors import UserError, unknown
+from medim.common.declared import checked, read_yaml, shown
+from medim.common.errors import UserError, named, unknown
 from medim.common.files import read_json
 
-Order = Literal[
-    "confidence", "margin", "entropy", "threshold", "random", "halton", "left", "ancestral", "first-hitting"
-]  # fmt: skip
-Ramp = Literal["constant", "rising", "falling"]
-Remask = Literal["none", "cap", "rescale"]
+Order = Literal["confidence", "margin", "entropy", "threshold", "random", "halton", "left", "ancestral", "first-hitting"]
 Procedure = Literal["own", "released"]
+Rounds = Annotated[int, Field(ge=1, le=1 << 16)]
+"""As many as the largest canvas has tokens, each a forward."""
+Share = Annotated[float, Field(ge=0, le=1)]
+Guidance = Annotated[float, Field(ge=0, le=100)]
+"""Beyond 100 one token has all the probability in any floating-point type."""
+Noise = Annotated[float, Field(ge=0, le=1e3)]
 
 
-MOST_ROUNDS = 1 << 16
-"""Rounds of revealing: as many as the largest canvas has tokens, each a forward."""
-MOST_GUIDANCE = 100
-"""Weight of guidance beyond which one token has all the probability in any type of number."""
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-@dataclass(frozen=True)
-class ModalitySettings:
+class ModalitySettings(_Settings):
     """How one modality is revealed.
 
     Attributes:
-        steps: rounds of revealing; at most one forward each. More rounds, fewer tokens decided without seeing each other.
-        temperature: of the token distribution; 1 samples the model, lower is more certain.
+        steps: rounds of revealing; at most one forward each.
+        temperature: of the token distribution.
         top_p: smallest set of tokens with this probability (nucleus sampling); 1 keeps all.
-        order: which of the masked tokens a round reveals. By what the model says of them: `confidence` the likeliest draws
-            (MaskGIT, arXiv 2202.04200), `margin` the largest gap between first and second choice, `entropy` the lowest
-            entropy, `threshold` all draws likelier than `threshold` and never fewer than the schedule asks for
-            (arXiv 2505.22618). Whatever it says: `random` any of them, `halton` evenly spread over the image
-            (arXiv 2503.17076), `left` from the left, `ancestral` each by chance, as the reverse process does, `first-hitting`
-            one token a round at the times of that process (arXiv 2409.02908), both modalities interleaved; it has as many
-            rounds as there are tokens to reveal, and no `schedule`.
+        order: which of the masked tokens a round reveals. By the model's output: `confidence` the likeliest draws (MaskGIT,
+            arXiv 2202.04200), `margin` the largest gap between first and second choice, `entropy` the lowest entropy,
+            `threshold` all draws likelier than `threshold` and never fewer than the schedule's (arXiv 2505.22618). Planned:
+            `random`, `halton` evenly spread over the image (arXiv 2503.17076), `left` from the left, `ancestral` each by
+            chance, as the reverse process does, `first-hitting` one token a round at the times of that process
+            (arXiv 2409.02908), both modalities interleaved, with as many rounds as tokens and no `schedule`.
         confidence_noise: Gumbel noise added to log-confidence, times the masked fraction; for `confidence` alone.
         threshold: probability above which `threshold` reveals a token.
-        schedule: masked fraction after a share r of the rounds: `cosine` cos(pi r / 2) reveals few tokens first,
-            `linear` 1 - r the same number in each.
+        schedule: masked fraction after a share r of the rounds: `cosine` cos(pi r / 2) or `linear` 1 - r.
         start, stop: the part of a joint trajectory in which this modality is revealed.
         remask: whether a revealed token may be masked again (ReMDM, arXiv 2503.00307), with `ancestral` only: `cap` with
             probability min(remask_rate, largest), `rescale` with remask_rate * largest, where `largest` keeps the schedule.
-        remask_rate: eta of ReMDM, in [0, 1].
+        remask_rate: eta of ReMDM.
         guidance: w of classifier-free guidance, (1 + w) log p(x | other modality) - w log p(x); 0 costs nothing.
-        guidance_start, guidance_stop: the part of the modality's own trajectory that is guided; elsewhere no forward is spent.
+        guidance_start, guidance_stop: the part of the modality's trajectory that is guided; elsewhere no forward is spent.
         guidance_ramp: `constant`, or `rising` from 0 to w or `falling` from w to 0 over that part.
         length: of the report, in tokens without its end; 0 leaves it to the model.
     """
 
-    steps: int = 16
-    temperature: float = 1.0
-    top_p: float = 1.0
+    steps: Rounds = 16
+    temperature: float = Field(1.0, ge=1e-3, le=1e3)
+    top_p: float = Field(1.0, ge=1e-6, le=1)
     order: Order = "confidence"
-    confidence_noise: float = 1.0
-    threshold: float = 0.9
+    confidence_noise: Noise = 1.0
+    threshold: Share = 0.9
     schedule: Literal["cosine", "linear"] = "cosine"
-    start: float = 0.0
-    stop: float = 1.0
-    remask: Remask = "none"
-    remask_rate: float = 0.0
-    guidance: float = 0.0
-    guidance_start: float = 0.0
-    guidance_stop: float = 1.0
-    guidance_ramp: Ramp = "constant"
-    length: int = 0
+    start: Share = 0.0
+    stop: Share = 1.0
+    remask: Literal["none", "cap", "rescale"] = "none"
+    remask_rate: Share = 0.0
+    guidance: Guidance = 0.0
+    guidance_start: Share = 0.0
+    guidance_stop: Share = 1.0
+    guidance_ramp: Literal["constant", "rising", "falling"] = "constant"
+    length: int = Field(0, ge=0, le=1 << 15)
 
-    def __post_init__(self) -> None:
-        within(self, {
-            "steps": (1, MOST_ROUNDS),
-            "temperature": (1e-3, 1e3),
-            "top_p": (1e-6, 1),
-            "confidence_noise": (0, 1e3),
-            "threshold": (0, 1),
-            "start": (0, 1),
-            "stop": (0, 1),
-            "remask_rate": (0, 1),
-            "guidance": (0, MOST_GUIDANCE),
-            "guidance_start": (0, 1),
-            "guidance_stop": (0, 1),
-            "length": (0, 1 << 15),
-        })  # fmt: skip
+    @model_validator(mode="after")
+    def _fields_agree(self) -> Self:
         for first, last in (("start", "stop"), ("guidance_start", "guidance_stop")):
             low, high = getattr(self, first), getattr(self, last)
             if low >= high:
-                raise UserError(f"sampler setting {first}: {low} is out of range: it lies below {last}, which is {high}")
-        choices = {"order": Order, "schedule": Literal["cosine", "linear"], "remask": Remask, "guidance_ramp": Ramp}
-        for name, known in choices.items():
-            if getattr(self, name) not in get_args(known):
-                raise unknown(f"sampler setting {name}:", str(getattr(self, name)), get_args(known))
+                raise ValueError(f"{first} {low} has to be less than {last}, which is {high}")
         if self.remask != "none" and self.order != "ancestral":
-            raise UserError(f"sampler setting remask: '{self.remask}' goes with order 'ancestral', not '{self.order}'")
+            raise ValueError(f"remask '{self.remask}' goes with order 'ancestral', not '{self.order}'")
+        return self
 
 
-@dataclass(frozen=True)
-class CacheSettings:
+class CacheSettings(_Settings):
     """What is not computed anew in every round.
 
     Attributes:
-        refresh: every so many forwards all positions are computed; in between only those that changed or are asked for, the
-            others lending keys and values of before (arXiv 2506.06295 and others). 1 computes everything always.
+        refresh: every so many forwards all positions are computed; in between only those that changed or are requested, with
+            keys and values of the others from before (arXiv 2506.06295 and others). 1 computes everything always.
     """
 
-    refresh: int = 1
-
-    def __post_init__(self) -> None:
-        within(self, {"refresh": (1, MOST_ROUNDS)})
+    refresh: Rounds = 1
 
 
-@dataclass(frozen=True)
-class SteeringSettings:
+class SteeringSettings(_Settings):
     """What a checker of findings may do to a sample; see `medim.sampling.steering`.
 
     Attributes:
-        candidates: samples drawn for each one that is kept, the one whose findings agree best (best of n).
+        candidates: samples drawn for each one returned, the one whose findings agree best (best of n).
         repairs: rounds in which what contradicts the wanted findings is masked and drawn again.
         share: of the image tokens that a repair masks.
-        budget: floating-point operations that a sample may take in all, 0 for no limit: of candidates and repairs, as many are
-            made as fit, and one candidate always.
+        budget: floating-point operations of a sample, 0 for no limit: as many candidates and repairs as fit, and at least one
+            candidate.
     """
 
-    candidates: int = 1
-    repairs: int = 0
-    share: float = 0.25
-    budget: float = 0.0
-
-    def __post_init__(self) -> None:
-        within(self, {"candidates": (1, 4096), "repairs": (0, 4096), "share": (1e-6, 1), "budget": (0, 1e24)})
+    candidates: int = Field(1, ge=1, le=4096)
+    repairs: int = Field(0, ge=0, le=4096)
+    share: float = Field(0.25, ge=1e-6, le=1)
+    budget: float = Field(0.0, ge=0, le=1e24)
 
     @property
-    def asked(self) -> bool:
-        """Whether checkers are needed."""
+    def needs_checkers(self) -> bool:
         return self.candidates > 1 or self.repairs > 0
 
 
-@dataclass(frozen=True)
-class EditSettings:
+class EditSettings(_Settings):
     """How an image follows its changed report.
 
     Attributes:
-        guidance: least weight of the image's guidance while an edit is drawn, for what stays of the image speaks for the old
+        guidance: least weight of the image's guidance while an edit is drawn, since what stays of the image supports the old
             report. On 96 validation pairs of phantoms 0.91 of the edits by 2 show the finding, and 0.81 of those by 0.5.
-        share: how much of what the new report says against the image lies in a region that is found; a small finding then
-            takes a few tokens, one of the whole picture most of them.
+        share: of the evidence for the new report that a region found has to hold.
     """
 
-    guidance: float = 2.0
-    share: float = 0.8
-
-    def __post_init__(self) -> None:
-        within(self, {"guidance": (0, MOST_GUIDANCE), "share": (1e-6, 1)})
+    guidance: Guidance = 2.0
+    share: float = Field(0.8, ge=1e-6, le=1)
 
 
-@dataclass(frozen=True)
-class ReleasedSettings:
+class ReleasedSettings(_Settings):
     """The procedure of the authors' released code; see `medim.sampling.released`.
 
     Attributes:
@@ -167,86 +132,82 @@ class ReleasedSettings:
         noise: Gumbel noise added to log-confidence, times t.
     """
 
-    steps: int = 128
-    guidance: float = 5.0
-    noise: float = 10.0
-
-    def __post_init__(self) -> None:
-        within(self, {"steps": (1, MOST_ROUNDS), "guidance": (0, MOST_GUIDANCE), "noise": (0, 1e3)})
+    steps: Rounds = 128
+    guidance: Guidance = 5.0
+    noise: Noise = 10.0
 
 
-def _report() -> ModalitySettings:
-    return ModalitySettings(steps=32, temperature=0.7, order="random", schedule="linear")
+UNUSED: dict[str, tuple[str, ...]] = {"own": ("released",), "released": ("image", "report", "cache")}
+"""Groups of settings that a procedure does not read."""
 
 
-IDLE: dict[str, dict[str, Callable[[], Any]]] = {
-    "own": {"released": ReleasedSettings},
-    "released": {"image": ModalitySettings, "report": _report, "cache": CacheSettings},
-}
-"""By procedure the groups of which it takes nothing, and what they are then."""
-
-
-@dataclass(frozen=True)
-class SamplerSettings:
+class SamplerSettings(_Settings):
     """One setting per modality; they share each forward.
 
     Words of a report depend on each other more than patches of an image do: they are revealed in more rounds, at a lower
     temperature, and in random order, since confidence puts the end of a report first and makes it short.
 
     Attributes:
-        procedure: `own`, as `image`, `report` and `cache` say; `released`, as `released` says, and they stay as by default.
+        procedure: `own` reads `image`, `report` and `cache`; `released` reads `released`. The others keep their defaults.
     """
 
-    image: ModalitySettings = field(default_factory=ModalitySettings)
-    report: ModalitySettings = field(default_factory=_report)
-    cache: CacheSettings = field(default_factory=CacheSettings)
-    steering: SteeringSettings = field(default_factory=SteeringSettings)
-    edit: EditSettings = field(default_factory=EditSettings)
+    image: ModalitySettings = ModalitySettings()
+    report: ModalitySettings = ModalitySettings(steps=32, temperature=0.7, order="random", schedule="linear")
+    cache: CacheSettings = CacheSettings()
+    steering: SteeringSettings = SteeringSettings()
+    edit: EditSettings = EditSettings()
     procedure: Procedure = "own"
-    released: ReleasedSettings = field(default_factory=ReleasedSettings)
+    released: ReleasedSettings = ReleasedSettings()
 
-    def __post_init__(self) -> None:
-        if self.procedure not in get_args(Procedure):
-            raise unknown("sampler setting procedure:", str(self.procedure), get_args(Procedure))
-        for name, default in IDLE[self.procedure].items():
-            if getattr(self, name) != default():
-                raise UserError(f"sampler setting {name}: not for procedure '{self.procedure}': leave it out")
+    @model_validator(mode="after")
+    def _groups_agree(self) -> Self:
+        for name in UNUSED[self.procedure]:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name}: not for procedure '{self.procedure}': leave it out")
         if self.report.order == "halton":
-            raise UserError("sampler setting report.order: 'halton' spreads tokens over an image; a report has no plane")
+            raise ValueError("report.order: 'halton' spreads tokens over an image; a report has no plane")
         if self.image.length:
-            raise UserError("sampler setting image.length: an image has all its tokens; only report.length can be asked for")
+            raise ValueError("image.length: an image has all its tokens; only report.length can be set")
+        return self
 
     def of(self, modality: Modality) -> ModalitySettings:
         return self.image if modality == "image" else self.report
 
     def with_overrides(self, overrides: dict[str, Any]) -> "SamplerSettings":
-        """Settings with `{"image.steps": "32"}` applied, all at once; values may be text.
+        """Settings with `{"image.steps": "32"}` applied, all at once; texts are read as YAML.
 
-        Another `procedure` begins with the defaults of what it takes nothing of.
+        Another `procedure` resets the groups that it does not read.
 
         Raises:
             UserError: an unknown name (with the nearest) or a value that does not fit.
         """
-        procedure = overrides.get("procedure", self.procedure)
-        groups = {group.name: getattr(self, group.name) for group in fields(self) if group.name != "procedure"}
-        if procedure != self.procedure and procedure in get_args(Procedure):
-            groups |= {name: default() for name, default in IDLE[procedure].items()}
-        changes: dict[str, dict[str, Any]] = {name: {} for name in groups}
-        for name, value in overrides.items():
+        return self._changed(
+            {
+                name: read_yaml(value, f"sampler setting {name}") if isinstance(value, str) else value
+                for name, value in overrides.items()
+            }
+        )
+
+    def _changed(self, changes: dict[str, Any]) -> "SamplerSettings":
+        values, defaults = self.model_dump(), SamplerSettings().model_dump()
+        procedure = values["procedure"] = changes.get("procedure", self.procedure)
+        unused = UNUSED.get(str(procedure), ())
+        if procedure != self.procedure:
+            values |= {name: defaults[name] for name in unused}
+        known = ["procedure", *(f"{name}.{key}" for name, group in values.items() if isinstance(group, dict) for key in group)]
+        for name, value in changes.items():
             group, _, key = name.partition(".")
-            if group in groups and hasattr(groups[group], key) and group in IDLE.get(str(procedure), ()):
+            if name not in known:
+                raise unknown("sampler setting", name, [one for one in known if one.startswith(f"{group}.")] or known)
+            if group in unused:
                 raise UserError(f"sampler setting {name}: not for procedure '{procedure}': leave it out")
-            if group in groups:
-                changes[group][key] = value
-            elif name != "procedure":
-                known = [f"{g}.{f.name}" for g, own in groups.items() for f in fields(own)]
-                raise unknown("sampler setting", name, ["procedure", *known])
-        changed = {name: override(groups[name], values) for name, values in changes.items()}
-        return replace(self, procedure=procedure, **changed)
+            if key:
+                values[group][key] = value
+        return checked(SamplerSettings, values, "sampler settings")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SamplerSettings":
-        """The defaults with what `values` says, as `to_dict` writes it; what it does not name stays as it is by default.
+        """The defaults, changed as `values` says in the form of `to_dict`.
 
         Raises:
             UserError: no groups of settings, an unknown name or a value that does not fit.
@@ -255,48 +216,16 @@ class SamplerSettings:
         if groups is None or not all(isinstance(group, dict) for group in groups.values()):
             raise UserError(f"sampler settings are groups, such as {{'image': {{'steps': 16}}}}, not {shown(values)}")
         flat = {f"{group}.{key}": value for group, inner in groups.items() for key, value in inner.items()}
-        own = cls().to_dict()
-        for name, value in flat.items():  # texts are for the command line: a file states numbers as numbers
-            group, _, key = name.partition(".")
-            kind = type(own.get(group, {}).get(key, value))
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise UserError(f"sampler setting {name}: {shown(value)} is not a {kind.__name__}")
-        return cls().with_overrides({name: values[name] for name in values if name == "procedure"} | flat)
+        return cls()._changed({name: values[name] for name in values if name == "procedure"} | flat)
 
     @classmethod
     def read(cls, path: Path) -> "SamplerSettings":
-        """Those of a JSON file, see `from_dict`. Raises UserError: it is broken; the message names it."""
+        """Those of a JSON file, see `from_dict`. Raises UserError, which names the file."""
         values = read_json(path)
-        try:
+        with named(f"'{path}' cannot be read"):
             return cls.from_dict(values)
-        except UserError as error:
-            raise UserError(f"'{path}' cannot be read: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
-        """Groups by name without those of which the procedure takes nothing, and the procedure unless it is `own`."""
-        left_out = {*IDLE[self.procedure], *(["procedure"] if self.procedure == "own" else [])}
-        return {name: value for name, value in asdict(self).items() if name not in left_out}
-
-
-def within(settings: Any, bounds: dict[str, tuple[float, float]]) -> None:
-    """Raises UserError for the first field that is not a number from its lower to its upper bound."""
-    for name, (low, high) in bounds.items():
-        value = getattr(settings, name)
-        if not low <= value <= high:
-            raise UserError(f"sampler setting {name}: {reprlib.repr(value)} is out of range: from {low:g} to {high:g}")
-
-
-def override(settings: Any, values: dict[str, Any]) -> Any:
-    """`settings` with some fields replaced, each text read as that field's type."""
-    known = {f.name: type(getattr(settings, f.name)) for f in fields(settings)}
-    read = {}
-    for key, value in values.items():
-        if key not in known:
-            raise unknown("sampler setting", key, known)
-        try:
-            read[key] = known[key](value)
-            if isinstance(value, bool) or (isinstance(value, float) and read[key] != value and value == value):
-                raise ValueError  # true is no number, and 3.7 no whole one
-        except (TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"sampler setting {key}: {reprlib.repr(value)} is not a {known[key].__name__}") from error
-    return replace(settings, **read)
+        """Groups by name without those that the procedure does not read, and the procedure unless it is `own`."""
+        left_out = {*UNUSED[self.procedure], *(["procedure"] if self.procedure == "own" else [])}
+        return self.model_dump(exclude=left_out)

@@ -1,7 +1,6 @@
-"""Findings that a sample should show: the best of several, and repair of what contradicts them.
+"""Samples steered by checkers of findings: the best of several, and repair of what contradicts them.
 
-A checker reads both modalities; what is generated should agree with what is given (of two generated ones, with each other).
-The checker that steers is never the one that scores: both stand in a signature, by name and fingerprint.
+Findings of image and report should agree. The checker that steers is never the one that scores; a signature names both.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,12 +20,12 @@ from medim.sampling.editing.regions import largest
 from medim.sampling.settings import SteeringSettings
 
 CELLS = 8
-"""An image is looked at with each of 8 x 8 parts covered, one at a time."""
+"""Parts of a side of an image, of which each is covered once."""
 
 
 @runtime_checkable
 class Graded(Protocol):
-    """A checker that tells how sure it is."""
+    """A checker with probabilities."""
 
     labels: tuple[str, ...]
 
@@ -36,17 +35,12 @@ class Graded(Protocol):
 
 @dataclass(frozen=True)
 class Steering:
-    """Who reads what is generated.
-
-    Attributes:
-        images, reports: checkers; of images one that scores nothing.
-    """
+    """The checkers of images and of reports; neither scores."""
 
     images: Checker
     reports: Checker
 
     def settings(self) -> dict[str, Any]:
-        """As they stand in a signature."""
         return {
             "image_checker": f"{self.images.name} {self.images.fingerprint}",
             "report_checker": f"{self.reports.name} {self.reports.fingerprint}",
@@ -55,7 +49,7 @@ class Steering:
     def scores(self, images: Sequence[Image.Image], wanted: Sequence[frozenset[str]]) -> np.ndarray:
         """How well images (n) show the wanted findings: mean log-probability of each label's presence or absence.
 
-        Of a checker that tells no probabilities, the share of labels that it reads as wanted.
+        For a checker without probabilities, the share of labels that it reads as wanted.
         """
         presence = np.array([[label in findings for label in self.images.labels] for findings in wanted], bool)
         presence = presence.reshape(len(images), len(self.images.labels))
@@ -66,11 +60,11 @@ class Steering:
         return (found.reshape(presence.shape) == presence).mean(1)
 
     def agreement(self, images: Sequence[Image.Image], reports: Sequence[str]) -> np.ndarray:
-        """How well each image and report tell the same findings, (n,)."""
+        """How well the findings of each image and report agree, (n,)."""
         return self.scores(images, self.reports(reports))
 
     def covered(self, image: Image.Image, report: str) -> np.ndarray:
-        """How much better the image agrees with the report when a part of it is covered by its mean colour, (CELLS, CELLS)."""
+        """Gain in agreement with the report when a part of the image is covered by its mean colour, (CELLS, CELLS)."""
         width, height = image.size
         mean = tuple(int(v) for v in np.asarray(image).reshape(-1, 3).mean(0).round())
         views = [image]
@@ -85,7 +79,7 @@ class Steering:
         return (scores[1:] - scores[0]).reshape(CELLS, CELLS)
 
     def blamed(self, image: Image.Image, sentences: Sequence[str]) -> list[int]:
-        """Which sentences contradict the image: without each of these, the rest agrees better with it."""
+        """Indices of sentences without which the rest agrees better with the image."""
         texts = [" ".join(sentences)]
         texts += [" ".join(s for k, s in enumerate(sentences) if k != i) for i in range(len(sentences))]
         scores = self.scores([image] * len(texts), self.reports(texts))
@@ -93,19 +87,20 @@ class Steering:
 
 
 def seed_of(seed: int, number: int) -> int:
-    """The seed of a sample's further candidates and repairs; number 0 is the sample's own."""
+    """The seed of a sample's candidates and repairs; number 0 is the sample's seed."""
     return seed if number == 0 else int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 @dataclass
 class Spent:
-    """What a call cost.
+    """Cost of a call.
 
     Attributes:
         decoded: every run of the decoder, with its passes.
         rows: samples in each run.
-        candidates: samples drawn for each one kept.
-        repairs: rounds of repair, and how many samples they changed for the better.
+        candidates: samples drawn for each one returned.
+        repairs: rounds of repair.
+        repaired: samples that they improved.
     """
 
     decoded: list[Decoded]
@@ -116,16 +111,15 @@ class Spent:
 
     @property
     def seconds(self) -> float:
-        """Inside the decoder."""
         return sum(run.seconds for run in self.decoded)
 
     @property
     def forwards(self) -> int:
-        """Passes that one sample took part in, at most."""
+        """Most passes of one sample."""
         return sum(run.forwards for run in self.decoded)
 
     def each(self, cost: Cost) -> dict[str, float]:
-        """What one sample took, its share of the call: forwards, active tokens (positions computed), FLOPs of the denoiser."""
+        """Share of one sample: forwards, active tokens (positions computed), FLOPs of the denoiser."""
         samples = max(1, self.rows[0] if self.rows else 0)
         passes = [one for run in self.decoded for one in run.passes]
         return {
@@ -150,15 +144,15 @@ def steer(
     sentences: Sentences,
     flops: Callable[[Decoded], float],
 ) -> tuple[Canvas, Spent]:
-    """Best of n, then repair; never worse than the first sample by the steering checker's own measure.
+    """Best of n, then repair; never worse than the first sample by the steering checkers.
 
     A budget allows as many runs of the decoder as the first one fits into it; a repair counts as one.
 
     Args:
         run: fills canvases.
-        flops: of a run of the decoder.
         show: images and reports of filled canvases.
-        sentences: of one filled canvas's row: text and places of its tokens in the report.
+        sentences: text and places of the tokens of each sentence in one row of a filled canvas.
+        flops: of a run of the decoder.
     """
     allowed, first = settings.candidates + settings.repairs, run(canvas, seeds)
     each = flops(first) / max(1, len(seeds))
@@ -190,7 +184,7 @@ def steer(
 
 
 def _keep_better(best: torch.Tensor, score: np.ndarray, tokens: torch.Tensor, other: np.ndarray) -> tuple[np.ndarray, int]:
-    """Puts rows of `tokens` into `best` where they score higher; the scores kept, and how many rows changed."""
+    """Copies rows of `tokens` into `best` where they score higher; returns the best scores and the number of rows copied."""
     better = other > score
     index = torch.from_numpy(better.nonzero()[0]).to(best.device)
     best[index] = tokens[index]
@@ -198,21 +192,20 @@ def _keep_better(best: torch.Tensor, score: np.ndarray, tokens: torch.Tensor, ot
 
 
 def reopened(
-    done: Canvas, asked: Canvas, steering: Steering, share: float, show: Show, sentences: Sentences
+    done: Canvas, requested: Canvas, steering: Steering, share: float, show: Show, sentences: Sentences
 ) -> tuple[list[int], Canvas]:
-    """Rows whose findings disagree, and their canvases with what contradicts the rest masked again.
+    """Rows whose findings disagree, and their canvases with what contradicts the rest masked again; given tokens stay.
 
-    Of an image that was generated: the `share` of its tokens whose covering raises the agreement most. Of a report beside a
-    given image: the sentences without which the rest agrees better, or, where none speaks against the image and something is
-    not told, what follows its last word. Given tokens stay.
+    Of a generated image: the `share` of its tokens whose covering raises the agreement most. Of a report beside a given image:
+    the sentences without which the rest agrees better, or, where none contradicts the image, what follows the last word.
     """
     layout = done.layout
     images, reports = show(done)
-    found, told = steering.images(images), steering.reports(reports)
-    free = ~asked.given
+    shown, stated = steering.images(images), steering.reports(reports)
+    free = ~requested.given
     rows, canvases = [], []
     for row, (image, report) in enumerate(zip(images, reports, strict=True)):
-        if found[row] == told[row]:
+        if shown[row] == stated[row]:
             continue
         open_ = torch.zeros(layout.length, dtype=torch.bool, device=done.tokens.device)
         if bool(free[row, layout.image].any()):

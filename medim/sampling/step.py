@@ -1,23 +1,48 @@
 r"""One round of revealing, as pure functions of logits, canvas and uniform random numbers.
 
 Nothing here waits for the device: shapes are known beforehand, and what depends on data is chosen by `torch.where`. A round
-looks at K places of each row; where a row has fewer to look at, the rest of its K are `idle` and never change.
+reads K places of each row; where a row has fewer, the rest of its K are `idle` and never change.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from medim.canvas import Canvas, Modality
-from medim.sampling.noise import fine, wide
+from medim.common.streams import stream
 from medim.sampling.settings import ModalitySettings
+
+GRID = 2.0**-24
+"""Step of a float32 in [0, 1): too coarse to draw among 262,000 ids."""
+
+
+def noise(seeds: Sequence[int], rounds: int, positions: int) -> torch.Tensor:
+    """Uniform numbers (rounds, 3, B, positions), each sample's from its seed: the same in any batch.
+
+    Those of a round are for the tokens, for the order, and the digits of the former below `GRID` (see `fine`).
+    """
+    first = [np.random.Generator(np.random.Philox(np.random.SeedSequence([seed]))) for seed in seeds]
+    draws = np.stack([own.random((rounds, 2, positions), dtype=np.float32) for own in first], axis=2)
+    below = np.stack([stream(seed, 6).random((rounds, 1, positions), dtype=np.float32) for seed in seeds], axis=2)
+    return torch.from_numpy(np.concatenate([draws, below], axis=1))
+
+
+def fine(uniform: torch.Tensor) -> torch.Tensor:
+    """The numbers for the tokens of one round, float64, of `noise` (3, ...); they lie on a grid of 2^-48."""
+    return wide(uniform[0]) + GRID * wide(uniform[2])
+
+
+def wide(numbers: torch.Tensor) -> torch.Tensor:
+    """In float64; on the CPU where the device has none."""
+    return (numbers.cpu() if numbers.device.type == "mps" else numbers).double()
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A token drawn for each place that a round looks at.
+    """A token drawn for each place that a round reads.
 
     Attributes:
         place: position within the modality, (B, K).
@@ -52,7 +77,7 @@ def confidence(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
 
 
 def margin(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
-    """Probability of the first choice less that of the second; (Kim et al. 2025, arXiv 2502.06768)."""
+    """Probability of the first choice less that of the second (Kim et al. 2025, arXiv 2502.06768)."""
     best = proposal.log_probability.topk(min(2, proposal.log_probability.shape[-1]), dim=-1).values.exp()
     return best[..., 0] - best[..., -1] if best.shape[-1] > 1 else best[..., 0]
 
@@ -69,7 +94,7 @@ def threshold(proposal: Proposal, settings: ModalitySettings) -> torch.Tensor:
 
 Rank = Callable[[Proposal, ModalitySettings], torch.Tensor]
 RANKS: dict[str, Rank] = {"confidence": confidence, "margin": margin, "entropy": entropy, "threshold": threshold}
-"""Orders that depend on what the model says: larger is revealed first. The others are planned: see `medim.sampling.plan`."""
+"""Orders by the model's output: larger is revealed first. The others are planned: see `medim.sampling.plan`."""
 
 
 def nucleus(probability: torch.Tensor, top_p: float) -> torch.Tensor:
@@ -82,7 +107,7 @@ def nucleus(probability: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens drawn by inverse transform, one uniform number each, summed in float64: a float32 loses the ids of a long tail.
+    """Tokens drawn by inverse transform, one uniform number each, in float64: a float32 loses the ids of a long tail.
 
     Args:
         logits: shape (..., V).
@@ -94,7 +119,6 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p:
     log_probability = logits.float().log_softmax(-1)
     probability = nucleus(wide((log_probability / temperature).softmax(-1)), top_p)
     cumulative = probability.cumsum(-1)
-    # A draw strictly above the last mass would fall off the end; clamping to the largest possible id keeps it inside.
     target = wide(uniform)[..., None] * cumulative[..., -1:]
     tokens = torch.searchsorted(cumulative, target, right=True)[..., 0].clamp(max=logits.shape[-1] - 1)
     tokens = torch.where(probability.gather(-1, tokens[..., None])[..., 0] > 0, tokens, probability.argmax(-1))
@@ -124,10 +148,7 @@ def step(
     uniform: torch.Tensor,
     settings: ModalitySettings,
 ) -> Canvas:
-    """Draws a token at each place and reveals some: all of them, or the best, so that `keep` positions stay masked.
-
-    The masked share goes from t to s. An order that looks at the model's output has s in `keep`; a planned one has chosen its
-    places already.
+    """Draws a token at each place and reveals all of them, or the best, so that `keep` positions stay masked.
 
     Args:
         place: positions within the modality, distinct in each row, (B, K).
@@ -153,7 +174,7 @@ def step(
 
 
 def best(proposal: Proposal, count: torch.Tensor, settings: ModalitySettings) -> torch.Tensor:
-    """Which places are revealed, (B, K): the `count` (B,) of highest rank, and for `threshold` all that are likely enough."""
+    """Places to reveal, (B, K): the `count` (B,) of highest rank, and for `threshold` all that are likely enough."""
     rank = RANKS[settings.order](proposal, settings).masked_fill(proposal.idle, -torch.inf)
     place = rank.argsort(dim=1, descending=True).argsort(dim=1)
     chosen = place < count[:, None]

@@ -19,7 +19,7 @@ from medim.common.files import HEAD, read_mapping, stand_in, unreadable
 
 KINDS = {".safetensors": "safetensors", ".gguf": "GGUF", **dict.fromkeys((".bin", ".pt", ".pth", ".ckpt"), "torch")}
 _NAMES = ("model.safetensors", "diffusion_pytorch_model.safetensors", "pytorch_model.bin", "diffusion_pytorch_model.bin")
-"""Of a folder's weights, in the order in which transformers and diffusers look for them; each may be an index of shards."""
+"""Weights of a folder, in the order in which transformers and diffusers look for them; each may be an index of shards."""
 WRAPPERS = {
     "_orig_mod": "a compiled model's: save the one inside (`model._orig_mod`)",
     "_fsdp_wrapped_module": "a distributed model's: gather its whole state before saving",
@@ -29,9 +29,9 @@ WRAPPERS = {
     "state_dict": "a training's state: save its state_dict alone",
     "param_groups": "an optimizer's state, not a model's",
     "exp_avg": "an optimizer's state, not a model's",
-    "qweight": "a quantised model's: take the one that it was made from",
+    "qweight": "a quantised model's: take the original",
 }
-"""Parts of tensors' names that tell what wrapped the model when it was saved, or what else was."""
+"""What a part of a tensor's name says about what was saved."""
 PICKLE = (
     "holds more than tensors, which could run code, and is not opened: where you trust it, save its state_dict alone "
     "(torch.save({'state_dict': ...})), best as safetensors"
@@ -41,11 +41,7 @@ _DTYPES = {type(np.dtype(kind)) for kind in "?bhilqBHILQefdgFDGSUMm"}
 
 
 def refuse_damaged(path: str | Path) -> None:
-    """Looks at the beginning of a weights file, and at the size that it claims.
-
-    Raises:
-        UserError: there is none, a pointer or a web page lies in its place, it is cut off, or of another kind than its name.
-    """
+    """Raises UserError where a weights file is missing, a pointer or a web page, cut off, or of another kind than its name."""
     path = Path(path)
     kind = KINDS.get(path.suffix.lower())
     try:
@@ -73,11 +69,7 @@ def refuse_damaged(path: str | Path) -> None:
 
 
 def refuse_damaged_folder(folder: str | Path) -> None:
-    """The same for the weights that a model's folder is read by, all shards included.
-
-    Raises:
-        UserError: a file is damaged, a shard is missing, or the folder holds weights under a name that nobody looks for.
-    """
+    """Raises UserError where a weights file of a model's folder is damaged, missing, or under a name that nobody looks for."""
     folder = Path(folder)
     files = weight_files(folder)
     for path in files:
@@ -90,7 +82,7 @@ def refuse_damaged_folder(folder: str | Path) -> None:
 
 
 def refuse_adapter(folder: Path) -> None:
-    """Raises a UserError where a folder holds an adapter instead of a model."""
+    """Raises UserError where a folder holds an adapter instead of a model."""
     if any((folder / name).is_file() for name in _ADAPTERS):
         raise UserError(f"what '{folder}' holds is {WRAPPERS['base_model']}")
 
@@ -99,7 +91,7 @@ def weight_files(folder: Path) -> list[Path]:
     """The files that a folder's weights are read from: one, or the shards of an index.
 
     Raises:
-        UserError: the index is no index, or names a shard that is missing.
+        UserError: a broken index, or a missing shard.
     """
     for name in _NAMES:
         if (folder / name).is_file():
@@ -119,10 +111,10 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors or torch file by their names, on the CPU; nothing in the file is run.
+    """The tensors of a safetensors or torch file by name, on the CPU; nothing in the file is run.
 
     Args:
-        key: of a torch file whose tensors are one part of what it holds: that part, where there is one.
+        key: of the part of a torch file that holds the tensors, where there is one.
 
     Raises:
         UserError: the file is missing or damaged, or holds something else than tensors.
@@ -139,11 +131,7 @@ def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
 
 
 def read_state(path: str | Path) -> Any:
-    """What `torch.save` wrote of tensors and plain values, on the CPU; nothing in the file is run.
-
-    Raises:
-        UserError: the file is missing or damaged, or holds other objects.
-    """
+    """What `torch.save` wrote, see `read_checkpoint`. Raises UserError for a damaged file or other objects."""
     refuse_damaged(path)
     try:
         return read_checkpoint(path)
@@ -154,7 +142,7 @@ def read_state(path: str | Path) -> Any:
 
 
 def _numpy_globals() -> list[Any]:
-    """What numpy's scalars and arrays are pickled by, under the names of numpy 1 and 2: it builds numbers from bytes."""
+    """The functions that numpy's scalars and arrays are unpickled by, under the names of numpy 1 and 2."""
     multiarray = import_module("numpy._core.multiarray" if int(np.__version__.split(".")[0]) > 1 else "numpy.core.multiarray")
     functions = [multiarray.scalar, multiarray._reconstruct]
     names = [(function, f"numpy.{core}.multiarray.{function.__name__}") for function in functions for core in ("core", "_core")]
@@ -162,7 +150,7 @@ def _numpy_globals() -> list[Any]:
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """What `torch.save` wrote, on the CPU: tensors, containers, and numpy scalars and arrays of numbers or texts.
+    """What `torch.save` wrote, on the CPU: tensors, containers, and numpy scalars and arrays; nothing in the file is run.
 
     Raises:
         pickle.UnpicklingError: it holds objects of another kind, which might run code.
@@ -174,11 +162,7 @@ def read_checkpoint(path: str | Path) -> Any:
 
 @contextmanager
 def whole_gguf(folder: str | Path, options: Mapping[str, Any]) -> Iterator[None]:
-    """Around what reads a GGUF file (`gguf_file` of the options, in the folder), where one is read.
-
-    Raises:
-        UserError: it was not read, and the file is cut off or damaged; other errors pass as they are.
-    """
+    """Raises UserError where reading a GGUF file (`gguf_file` of the options) failed because it is damaged."""
     try:
         yield
     except Exception as error:
@@ -189,20 +173,20 @@ def whole_gguf(folder: str | Path, options: Mapping[str, Any]) -> Iterator[None]
 
 
 def _is_whole_gguf(path: Path) -> bool:
-    """As far as the package gguf, where it is installed, can tell."""
+    """By the package gguf, where it is installed."""
     try:
-        from gguf import GGUFReader
+        from gguf import GGUFReader  # lazy: gguf
 
         GGUFReader(path)
     except ImportError:
         return True
-    except Exception:  # it raises what numpy does of a mapped file that ends too early
+    except Exception:  # numpy's errors of a mapped file that ends too early
         return False
     return True
 
 
 def _kind(head: bytes) -> str | None:
-    """What a file that begins so holds."""
+    """Kind of the file that begins so."""
     if head.startswith(b"GGUF"):
         return "GGUF"
     if head.startswith((b"PK\x03\x04", b"\x80")) and head[8:9] != b"{":

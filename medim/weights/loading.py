@@ -1,6 +1,6 @@
-"""A network gets every tensor that it has, all of them finite numbers.
+"""A network gets every tensor that it has, all of them finite.
 
-A tensor that a file lacks would stay as it was drawn at random, and what such a model says looks plausible.
+A tensor that a file lacks would stay random, and the output of such a model looks plausible.
 """
 
 import logging
@@ -27,15 +27,15 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign
     """Gives a network its tensors: every one that it has, and no others.
 
     Args:
-        what: names the weights in the error, such as "weights 'model.safetensors' of the image checker".
-        assign: the tensors themselves take the place of the network's (one on the meta device), instead of their values.
+        what: names the weights in errors, such as "weights 'model.safetensors' of the image checker".
+        assign: replace the network's tensors (of one on the meta device) instead of their values.
 
     Raises:
-        UserError: one is missing, has no place or another shape; the line names some, and the likely cause.
+        UserError: one is missing, has no place or another shape, or is not finite.
     """
     own = network.state_dict()
     refuse_incomplete(what, shapes_of(own), shapes_of(tensors))
-    _refuse_rounded(what, own, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})
+    _refuse_integers(what, own, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})
     refuse_broken(tensors, what)
     network.load_state_dict(tensors, assign=assign)
 
@@ -45,17 +45,18 @@ def load(
 ) -> tuple[Any, list[str]]:
     """A model of transformers or diffusers by its class's `from_pretrained`, with every tensor from its files.
 
-    What is tied to another tensor, and what the class declares that it leaves aside, is told with its count.
+    Tensors that are tied to another or that the class ignores are reported on stderr.
 
     Args:
+        kind: its class.
         source: a folder, or a hub id.
         what: names it in errors, such as "backbone 'owner/name'".
-        lacking: pattern of names that the files may lack, since nobody reads them.
-        without_heads: whether the files may hold heads, which stand outside the modules of this class.
+        lacking: pattern of names that the files may lack.
+        without_heads: whether the files may hold heads, outside the modules of this class.
         options: of `from_pretrained`.
 
     Returns:
-        The model, and which of the names that fit `lacking` its files do lack.
+        The model, and the names that fit `lacking` and are missing.
 
     Raises:
         UserError: a file is missing or damaged, or a tensor is missing, has no place or another shape.
@@ -69,7 +70,7 @@ def load(
         try:
             model, info = kind.from_pretrained(
                 str(source), output_loading_info=True, ignore_mismatched_sizes=True, **options
-            )  # shapes are told below
+            )  # `_refuse` compares shapes
         except pickle.UnpicklingError as error:
             raise UserError(f"{what} cannot be loaded: a file of '{source}' {PICKLE}") from error
     if vars(model).get("_hf_peft_config_loaded"):
@@ -84,21 +85,19 @@ def load(
     names = (shapes_in(Path(source)).keys() if Path(source).is_dir() else set()) - model.state_dict().keys()
     declared = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
     dropped = sorted(name for name in names if any(re.search(pattern, name) for pattern in declared))
-    for kept, says in (
-        (tied, "tied to another"), (dropped, "left aside, as its class declares"), (heads, "of a head, which is not read"),
-        (absent, "missing, which nothing reads"),
-    ):  # fmt: skip
-        if kept:
-            tell(what, kept, says)
-    _refuse_rounded(what, model.state_dict(), _no_fractions(Path(source)) if Path(source).is_dir() else ())
+    report_tensors(what, tied, "tied to another")
+    report_tensors(what, dropped, "left aside, as its class declares")
+    report_tensors(what, heads, "of a head, which is not read")
+    report_tensors(what, absent, "missing, which nothing reads")
+    _refuse_integers(what, model.state_dict(), _integers(Path(source)) if Path(source).is_dir() else ())
     refuse_broken(model.state_dict(), what)
     return model, absent
 
 
-def tell(what: str, names: Iterable[str], says: str) -> None:
-    """One line on tensors that a model does without."""
-    names = sorted(names)
-    print(f"{what}: {len(names)} of its tensors {says} ({first(names)})", file=sys.stderr)
+def report_tensors(what: str, names: Iterable[str], says: str) -> None:
+    """Prints one line on tensors that a model does without, where there are any."""
+    if names := sorted(names):
+        print(f"{what}: {len(names)} of its tensors {says} ({first(names)})", file=sys.stderr)
 
 
 def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
@@ -106,7 +105,7 @@ def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
 
 
 def shapes_in(folder: Path) -> Shapes:
-    """Those of the tensors in a folder's safetensors files."""
+    """Shapes of the tensors in a folder's safetensors files."""
     shapes: dict[str, tuple[int, ...]] = {}
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
@@ -116,16 +115,16 @@ def shapes_in(folder: Path) -> Shapes:
     return shapes
 
 
-def _no_fractions(folder: Path) -> Iterator[str]:
-    """Names of the tensors in a folder's safetensors files that hold whole or complex numbers."""
+def _integers(folder: Path) -> Iterator[str]:
+    """Names of the integer or complex tensors in a folder's safetensors files."""
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
                 yield from (name for name in file.keys() if "F" not in file.get_slice(name).get_dtype())  # noqa: SIM118
 
 
-def _refuse_rounded(what: str, own: Mapping[str, Tensor], names: Iterable[str]) -> None:
-    """Raises a UserError where one of the tensors `names`, which hold no fractions, is a weight that does."""
+def _refuse_integers(what: str, own: Mapping[str, Tensor], names: Iterable[str]) -> None:
+    """Raises UserError where one of the integer tensors `names` belongs to a floating-point weight."""
     if rounded := sorted(name for name in names if name in own and own[name].is_floating_point()):
         raise UserError(
             f"{what}: {len(rounded)} of {len(own)} tensors hold no fractions ({first(rounded)}): they are {WRAPPERS['qweight']}"
@@ -133,11 +132,7 @@ def _refuse_rounded(what: str, own: Mapping[str, Tensor], names: Iterable[str]) 
 
 
 def refuse_incomplete(what: str, own: Shapes, given: Shapes) -> None:
-    """Holds the tensors of a network against those that it is given.
-
-    Raises:
-        UserError: one is missing, has no place or another shape; the line names some, and the likely cause.
-    """
+    """Raises UserError where a tensor of a network is not given, has no place or another shape; names the likely cause."""
     other = {name: (given[name], shape) for name, shape in own.items() if name in given and given[name] != shape}
     _refuse(what, len(own), own.keys() - given.keys(), given.keys() - own.keys(), other)
 
@@ -149,7 +144,7 @@ def _refuse(
     unexpected: Iterable[str],
     other: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]],
 ) -> None:
-    """`count` tensors of the model; of those of `other` shape, that in the file and that in the model."""
+    """`count` tensors of the model; `other` maps a name to its shapes in the file and in the model."""
     missing, unexpected = sorted(missing), sorted(unexpected)
     if missing or unexpected:
         faults = []
@@ -165,7 +160,7 @@ def _refuse(
     if other:
         name, (given, own) = min(other.items())
         raise UserError(
-            f"{what}: {len(other)} of {count} tensors have another shape than the configuration makes them, such as {name}: "
+            f"{what}: {len(other)} of {count} tensors have another shape than by the configuration, such as {name}: "
             f"{given} in the file, {own} by the configuration"
         )
 
@@ -177,7 +172,7 @@ def _is_head(model: nn.Module, name: str) -> bool:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the progress bars and reports of transformers and diffusers: what their reports say is told here."""
+    """Without the progress bars and reports of transformers and diffusers."""
     from transformers.utils import logging as bars  # lazy: start-up
 
     loggers = [logging.getLogger(name) for name in ("transformers", "diffusers")]
@@ -195,13 +190,13 @@ def _quiet() -> Iterator[None]:
 
 
 def first_broken(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -> str | None:
-    """Name of the first tensor that holds a NaN or an infinite number; None where there is none. Waits for the device once."""
+    """Name of the first tensor with a NaN or an infinite number, if any. Waits for the device once."""
     pairs = tensors.items() if isinstance(tensors, Mapping) else tensors
     names, largest = [], []
     for name, tensor in pairs:
-        own = (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
-        if own.is_floating_point() and own.numel() and own.device.type != "meta":
-            low, high = own.aminmax()
+        local = (tensor.to_local() if isinstance(tensor, DTensor) else tensor).detach()
+        if local.is_floating_point() and local.numel() and local.device.type != "meta":
+            low, high = local.aminmax()
             names.append(name)
             largest.append(torch.maximum(-low, high).float())
     if not names:
@@ -211,7 +206,7 @@ def first_broken(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]) -
 
 
 def refuse_broken(tensors: Mapping[str, Tensor] | Iterable[tuple[str, Tensor]], what: str) -> None:
-    """Raises a UserError that names `what` and the first of its tensors that holds a NaN or an infinite number."""
+    """Raises UserError that names `what` and its first tensor with a NaN or an infinite number."""
     name = first_broken(tensors)
     if name is not None:
         raise UserError(

@@ -1,5 +1,6 @@
-"""Any part of an image-report pair given, the rest generated: the canvas of each wish."""
+"""Canvases with any part of an image-report pair given: completions, and edits of an image by its changed report."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,10 @@ from PIL import Image
 from medim.canvas import Canvas
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMModel
+from medim.sampling.decoder import Decoded
 from medim.sampling.editing.gaps import fill_in
+from medim.sampling.editing.regions import concerned, passes_of
+from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.report import ReportTokenizer
 
 
@@ -22,7 +26,7 @@ class Completion:
     Attributes:
         image, report: as they are now.
         codes: image tokens, (image_length,).
-        redrawn: image tokens that were not given, (grid, grid).
+        redrawn: True at image tokens that were not given, (grid, grid).
     """
 
     image: Image.Image
@@ -32,11 +36,7 @@ class Completion:
 
 
 def one_each(values: Sequence[Any] | None, count: int, name: str) -> list[Any]:
-    """One value for each sample, None where there are none.
-
-    Raises:
-        UserError: another number of values.
-    """
+    """One value for each sample, None where there are none. Raises UserError for another number of values."""
     if values is None:
         return [None] * count
     if len(values) != count:
@@ -56,7 +56,7 @@ def canvas_of(
 
     Args:
         codes: of the image (image_length,), or None where none is given.
-        redraw: tokens of it that are not given after all, (grid, grid); None for none of them.
+        redraw: True at tokens of it to generate, (grid, grid); None for none of them.
         texts: the report, with gaps or without; None where none is given.
 
     Raises:
@@ -67,14 +67,7 @@ def canvas_of(
     for code, mask, text, seed in zip(codes, redraw, texts, seeds, strict=True):
         canvas = Canvas.blank(layout, 1)
         if code is not None:
-            known = torch.ones(1, layout.image_length, dtype=torch.bool)
-            if mask is not None:
-                known &= ~torch.from_numpy(mask).flatten()
-            tokens, given = canvas.tokens.clone(), canvas.given.clone()
-            ids = layout.vocabulary.image_ids(code.cpu()[None])
-            tokens[:, layout.image] = torch.where(known, ids, tokens[:, layout.image])
-            given[:, layout.image] = known
-            canvas = Canvas(layout, tokens, given)
+            canvas = canvas.give_image(code.cpu()[None], None if mask is None else ~torch.from_numpy(mask).reshape(1, -1))
         if text is not None:
             canvas = canvas.give_report(*_report(model, reports, text, canvas, seed))
         rows.append(canvas)
@@ -92,3 +85,50 @@ def _report(
     if bool(given.all()):
         raise UserError(f"report has no gap to fill: {text!r}")
     return ids[None], given[None]
+
+
+def canvas_of_edit(
+    model: MeDiMModel,
+    reports: ReportTokenizer,
+    codes: Sequence[torch.Tensor | None],
+    old: Sequence[str],
+    new: Sequence[str],
+    regions: Sequence[np.ndarray | None],
+    share: float,
+    seeds: Sequence[int],
+) -> tuple[Canvas, Decoded | None]:
+    """Canvases with the new report given and the image's region to draw anew, and the cost of a search for regions.
+
+    Args:
+        codes: of the images, (image_length,) each.
+        old, new: each report before and after, with gaps or without.
+        regions: tokens to draw anew, (grid, grid); None for those that the change concerns (`regions.concerned`).
+        share: of the evidence that a region found has to hold.
+
+    Raises:
+        UserError: a report that does not fit, or no region for a model that cannot find one.
+    """
+    none = [None] * len(seeds)
+    after = canvas_of(model, reports, codes, none, new, seeds)
+    redraw, search = torch.zeros(len(seeds), after.layout.image_length, dtype=torch.bool), None
+    if any(region is None for region in regions):
+        if model.autoregressive:
+            raise UserError("an autoregressive model does not find what a change concerns: give the regions")
+        before = canvas_of(model, reports, codes, none, old, seeds)
+        started, looks = time.perf_counter(), passes_of(before)
+        redraw = concerned(model, before, after, share, seeds)
+        search = Decoded(before, len(looks), time.perf_counter() - started, looks)
+    for row, region in enumerate(regions):
+        if region is not None:
+            redraw[row] = torch.from_numpy(region).flatten()
+    layout, mask = after.layout, torch.zeros_like(after.given)
+    mask[:, layout.image] = redraw.to(mask.device)
+    tokens = after.tokens.masked_fill(mask, layout.vocabulary.mask)
+    return Canvas(layout, tokens, after.given & ~mask), search
+
+
+def sampler_of_edit(sampler: SamplerSettings, model: MeDiMModel) -> SamplerSettings:
+    """The sampler with at least `edit.guidance` for the image, where it can be guided so."""
+    if model.autoregressive or model.config.transition != "absorbing" or sampler.procedure == "released":
+        return sampler
+    return sampler.with_overrides({"image.guidance": max(sampler.image.guidance, sampler.edit.guidance)})

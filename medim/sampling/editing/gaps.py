@@ -1,7 +1,7 @@
 """Reports with gaps: `Heart size is normal. [[ ]] No effusion.` is a canvas whose middle is to be written.
 
-`[[12]]` is a gap of 12 tokens. The length of `[[ ]]` is drawn from what the model says of the text behind it: the probability
-that this text stands there, whatever fills the gap. A gap at the end is as long as the model makes it.
+`[[12]]` is a gap of 12 tokens. The length of `[[ ]]` is drawn by the probability that the text behind it stands there,
+whatever fills the gap. A gap at the end is as long as the model makes it.
 """
 
 import re
@@ -21,7 +21,7 @@ _GAP = re.compile(r"\s*\[\[\s*(\d*)\s*\]\]")
 LONGEST = 24
 """Tokens of the longest gap whose length is not stated."""
 DRAWS = 4
-"""Of the bound that tells one length from another."""
+"""Of the noise, for the bound of each length."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def fill_in(
         seed: of the gaps' lengths.
 
     Raises:
-        UserError: no room, or a gap whose length this model cannot tell.
+        UserError: no room, or a gap whose length this model cannot score.
     """
     size, end, padding = reports.report_length, reports.end, reports.padding
     parts = parts_of(reports, text)
@@ -120,7 +120,7 @@ def fill_in(
 def _scores(
     model: MeDiMModel, canvas: Canvas, ids: torch.Tensor, given: torch.Tensor, place: int, text: tuple[int, ...], longest: int
 ) -> torch.Tensor:
-    """log p(text stands `length` tokens behind `place` | what is given before, image) for lengths 1 .. longest, by a bound."""
+    """Bounds on log p(text `length` tokens behind `place` | what is given before, image) for lengths 1 .. longest."""
     if not text:
         return torch.zeros(longest)
     if model.config.objective == "autoregressive":
@@ -130,9 +130,9 @@ def _scores(
     known = canvas.given.cpu().repeat(longest, 1)
     clean[:, layout.report] = torch.where(given, ids, layout.vocabulary.mask)
     known[:, layout.report] = given
-    told = torch.zeros_like(known)
+    target = torch.zeros_like(known)
     for row in range(longest):
         start = layout.report.start + place + row + 1
         clean[row, start : start + len(text)] = torch.tensor(text)
-        told[row, start : start + len(text)] = True
-    return -conditional_bound(model, clean, told, ~known & ~told, DRAWS, 0, [0] * longest)[:, 1]
+        target[row, start : start + len(text)] = True
+    return -conditional_bound(model, clean, target, ~known & ~target, DRAWS, 0, [0] * longest)[:, 1]

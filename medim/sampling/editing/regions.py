@@ -15,9 +15,8 @@ Box = tuple[int, int, int, int]
 """x, y, width and height in pixels of the image as given."""
 Mask = Image.Image | np.ndarray | Box
 HIDDEN = 0.7
-"""Share of the image that is masked while a report is asked about the rest."""
+"""Share of the image that is masked in each draw of `concerned`."""
 DRAWS = 8
-"""Random parts of the image that a report is asked about."""
 
 
 def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
@@ -59,9 +58,8 @@ def concerned(
 ) -> torch.Tensor:
     """The image tokens that a change of report concerns; True there, (B, image_length).
 
-    They are the fewest that hold `share` of what the new report says against the image. Each token is weighed by log p(token |
-    some of the image, old report) - log p(token | the same, new report), the mean over `draws` random parts of the image, and
-    with its neighbourhood.
+    They are the fewest that hold `share` of the evidence for the new report. Each token is weighed by log p(token | some of the
+    image, old report) - log p(token | the same, new report), the mean over `draws` random parts of the image, and smoothed.
 
     Args:
         before, after: the image given entirely, with the old report and with the new one (which may have gaps), (B, L).
@@ -70,7 +68,7 @@ def concerned(
     layout = before.layout
     rows, positions = len(before.tokens), layout.image_length
     codes = before.image_codes()
-    weight, asked = torch.zeros(rows, positions), torch.zeros(rows, positions)
+    weight, counts = torch.zeros(rows, positions), torch.zeros(rows, positions)
     numbers = np.stack([stream(seed, 5).random((draws, positions)) for seed in seeds], axis=1)  # (draws, B, N)
     for hidden in torch.from_numpy(numbers < HIDDEN):
         parts = []
@@ -83,18 +81,18 @@ def concerned(
         log_p = model.logits(states, "image").float().log_softmax(-1)
         old, new = log_p.gather(-1, codes.repeat(2, 1)[..., None])[..., 0].cpu().split(rows)
         weight += torch.where(hidden, old - new, 0.0)
-        asked += hidden
-    return holding(weight / asked.clamp(min=1), share)
+        counts += hidden
+    return holding(weight / counts.clamp(min=1), share)
 
 
 def passes_of(canvas: Canvas, draws: int = DRAWS) -> tuple[Pass, ...]:
-    """What `concerned` computes of such a canvas: with each part of the image one pass, for the old and the new report."""
+    """The passes of `concerned`: one for each draw, with the old and the new report."""
     rows, length = 2 * len(canvas.tokens), canvas.layout.length
     return (Pass(rows, 0, length, length, rows * canvas.layout.image_length, 0),) * draws
 
 
 def holding(weight: torch.Tensor, share: float) -> torch.Tensor:
-    """The fewest tokens that hold `share` of all positive weight (B, N), each weighed with its neighbourhood; at least one."""
+    """The fewest tokens that hold `share` of all positive weight (B, N), smoothed; at least one."""
     weight = _smooth(weight)
     ordered, index = weight.sort(dim=1, descending=True)
     positive = ordered.clamp(min=0)
@@ -105,7 +103,7 @@ def holding(weight: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def largest(weight: torch.Tensor, share: float) -> torch.Tensor:
-    """The `share` of tokens of largest weight (B, N), each weighed with its neighbourhood; at least one."""
+    """The `share` of tokens of largest weight (B, N), smoothed; at least one."""
     weight = _smooth(weight)
     count = max(1, round(share * weight.shape[1]))
     chosen = torch.zeros_like(weight, dtype=torch.bool)
@@ -113,7 +111,7 @@ def largest(weight: torch.Tensor, share: float) -> torch.Tensor:
 
 
 def _smooth(weight: torch.Tensor) -> torch.Tensor:
-    """Each token's weight (B, N) and the mean of its 3 x 3 neighbourhood, halved; as it is where the image is no square."""
+    """Mean of each token's weight (B, N) and of its 3 x 3 neighbourhood; unchanged where the image is no square."""
     side = round(weight.shape[1] ** 0.5)
     if side * side != weight.shape[1]:
         return weight

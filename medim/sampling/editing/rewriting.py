@@ -8,16 +8,15 @@ from medim.data.dataset import Checker
 from medim.tokenizers.sentences import sentences
 
 SELDOM = 3
-"""A sentence seen so often without a finding, and never with it, is taken to speak against it."""
+"""A sentence seen so often without a finding, and never with it, is taken to deny it."""
 
 
 def with_finding(report: str, finding: str, present: bool, checker: Checker, donors: Sequence[str]) -> str:
-    """The report, changed so that the checker reads the finding in it, or does not; it reads all others as before, but for
-    those that no donor shows beside an added one, though by chance several would (high and low cellularity).
+    """The report, changed so that the checker reads the finding in it, or does not. All others are read as before, except for
+    those that exclude an added one among the donors (high and low cellularity).
 
-    To add: sentences without findings that no donor with the finding uses, though others do (denials, "the lungs are clear"),
-    are left out, and the commonest sentence that tells of the finding alone is put in. To remove: sentences that tell of it
-    are left out; what else they told of is told again.
+    To add: denials, which others use and no donor with the finding does, go, and the commonest sentence that states the finding
+    alone comes in. To remove: sentences that state it go; what else they stated is stated again.
 
     Args:
         checker: reads findings from reports and single sentences.
@@ -33,25 +32,25 @@ def with_finding(report: str, finding: str, present: bool, checker: Checker, don
         return report
     gone = _rivals(donors, checker, finding) & before if present else {finding}
     wanted = (before | {finding} if present else before) - gone
-    told = _told(donors, checker)
+    stating = _sentences_by_finding(donors, checker)
     parts = [report[part].strip() for part in sentences(report)]
-    against = _against(donors, checker, finding) if present else set()
+    denials = _denials(donors, checker, finding) if present else set()
     out = [
-        bool(gone & found) or (not found and part.lower() in against) for part, found in zip(parts, checker(parts), strict=True)
+        bool(gone & found) or (not found and part.lower() in denials) for part, found in zip(parts, checker(parts), strict=True)
     ]
-    kept = [part for part, goes in zip(parts, out, strict=True) if not goes]
-    place = out.index(True) if True in out else len(kept)
-    missing = sorted(wanted - frozenset().union(*checker(kept)) if kept else wanted)
-    for rank in range(max((len(told.get(label, ())) for label in missing), default=1)):
-        added = [told[label][min(rank, len(told[label]) - 1)] for label in missing if told.get(label)]
-        result = " ".join([*kept[:place], *added, *kept[place:]])
+    rest = [part for part, goes in zip(parts, out, strict=True) if not goes]
+    place = out.index(True) if True in out else len(rest)
+    missing = sorted(wanted - frozenset().union(*checker(rest)) if rest else wanted)
+    for rank in range(max((len(stating.get(label, ())) for label in missing), default=1)):
+        added = [stating[label][min(rank, len(stating[label]) - 1)] for label in missing if stating.get(label)]
+        result = " ".join([*rest[:place], *added, *rest[place:]])
         if frozenset(checker([result])[0]) == wanted:
             return result
     raise UserError(f"no sentence of {len(donors)} reports {'adds' if present else 'takes out'} '{finding}': {report!r}")
 
 
-def _told(donors: Sequence[str], checker: Checker) -> dict[str, list[str]]:
-    """Sentences that tell of one finding alone, by finding, the commonest first."""
+def _sentences_by_finding(donors: Sequence[str], checker: Checker) -> dict[str, list[str]]:
+    """Sentences that state one finding alone, by finding, the commonest first."""
     counts = Counter(part.strip() for donor in donors for part in _parts(donor))
     result: dict[str, list[str]] = {}
     ordered = [text for text, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))]
@@ -61,7 +60,7 @@ def _told(donors: Sequence[str], checker: Checker) -> dict[str, list[str]]:
     return result
 
 
-def _against(donors: Sequence[str], checker: Checker, finding: str) -> set[str]:
+def _denials(donors: Sequence[str], checker: Checker, finding: str) -> set[str]:
     """Sentences, in lower case, that no donor with the finding uses and others do."""
     beside: set[str] = set()
     without: Counter[str] = Counter()

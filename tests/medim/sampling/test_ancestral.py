@@ -56,7 +56,7 @@ def test_samples_follow_the_law(process, given):
     canvas = Canvas.blank(LAYOUT, count)
     if given:
         canvas = canvas.give_image(torch.ones(count, 1, dtype=torch.long))
-    settings = SamplerSettings(ModalitySettings(steps=STEPS), ModalitySettings(steps=STEPS))
+    settings = SamplerSettings(image=ModalitySettings(steps=STEPS), report=ModalitySettings(steps=STEPS))
     filled, passes = ancestral(Exact(process), canvas, settings, range(count))
     assert len(passes) == STEPS
     found = torch.cat([filled.image_codes(), filled.report_tokens()], dim=1)
@@ -74,7 +74,7 @@ def test_samples_follow_the_law(process, given):
 
 
 def test_a_sample_does_not_depend_on_its_batch():
-    settings = SamplerSettings(ModalitySettings(steps=8), ModalitySettings(steps=8))
+    settings = SamplerSettings(image=ModalitySettings(steps=8), report=ModalitySettings(steps=8))
     together, _ = ancestral(Exact("uniform"), Canvas.blank(LAYOUT, 5), settings, range(5))
     alone, _ = ancestral(Exact("uniform"), Canvas.blank(LAYOUT, 1), settings, [3])
     assert torch.equal(together.tokens[3:4], alone.tokens)

@@ -7,12 +7,17 @@ from medim.canvas import Canvas
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.sampling import decoder
-from medim.sampling.cache import drift, hidden_states
+from medim.sampling.cache import hidden_states
 from medim.sampling.decoder import decode
 from medim.sampling.ending import Ending
-from medim.sampling.forward import Ask
+from medim.sampling.forward import Request
 from medim.sampling.plan import Round, Turn
 from medim.sampling.settings import CacheSettings, SamplerSettings
+
+
+def drift(exact: Canvas, cached: Canvas) -> float:
+    """Share of the generated tokens that differ between two canvases filled from the same seeds."""
+    return float((exact.tokens != cached.tokens)[~exact.given].float().mean())
 
 
 def model_of(layers: int, family: str = "llama", **fields) -> MeDiMModel:
@@ -45,8 +50,8 @@ def test_what_is_computed_alone_is_what_is_computed_with_all(family, timestep):
     layout = model.config.layout
     canvas = Canvas.blank(layout, 3)
     first, second = (
-        Ask("image", torch.arange(9).repeat(3, 1), None),
-        Ask("report", torch.tensor([[3, 1], [0, 5], [7, 2]]), None),
+        Request("image", torch.arange(9).repeat(3, 1), None),
+        Request("report", torch.tensor([[3, 1], [0, 5], [7, 2]]), None),
     )
     with hidden_states(model, CacheSettings(refresh=9)) as states:
         none = torch.zeros(3, dtype=torch.long)
@@ -89,7 +94,7 @@ def test_every_so_many_rounds_all_is_computed_anew():
     """In three blocks what is kept is stale once a token has changed; a full pass is the model's own."""
     model = model_of(3)
     layout, none = model.config.layout, torch.zeros(2, dtype=torch.long)
-    canvas, ask = Canvas.blank(layout, 2), Ask("report", torch.tensor([[0, 1], [0, 1]]), None)
+    canvas, ask = Canvas.blank(layout, 2), Request("report", torch.tensor([[0, 1], [0, 1]]), None)
     computed, shown, found = [], [], []
     with hidden_states(model, CacheSettings(refresh=3)) as states:
         for index in range(7):
@@ -117,10 +122,10 @@ def test_forgetting_what_changed_is_noticed(monkeypatch):
 
     honest = cache._Cached.__call__
 
-    def forgetful(self, canvas, asks, entry, changed):
+    def forgetful(self, canvas, requests, entry, changed):
         if self.tokens is not None and self.tokens.shape == canvas.tokens.shape:
             self.tokens = canvas.tokens
-        return honest(self, canvas, asks, entry, 0 * changed)
+        return honest(self, canvas, requests, entry, 0 * changed)
 
     model = model_of(1, timestep="none")
     exact = filled(model, 1, **{"image.guidance": 0}).canvas
@@ -212,7 +217,7 @@ def test_the_loop_never_asks_the_device_for_a_value(order, refresh, monkeypatch)
     vacant = Canvas.blank(layout, 2).masked
     # The one look that there is, at how many are left, is a round late on a GPU; see `Countdown`.
     monkeypatch.setattr(decoder.Countdown, "finished", lambda self, canvas, modalities: False)
-    monkeypatch.setattr(decoder, "refuse_broken", lambda flags: None)  # asks after the last round, whether all were numbers
+    monkeypatch.setattr(decoder, "refuse_non_finite", lambda flags: None)  # asks after the last round, whether all were numbers
     canvas, passes = decoder._masked_diffusion(
         model, Canvas.blank(layout, 2, "meta"), vacant, settings, [1, 2], Ending(end=3, padding=4)
     )

@@ -8,8 +8,7 @@ import torch
 from medim.canvas import Canvas
 from medim.common.errors import UserError
 from medim.sampling import decoder, plan, step
-from medim.sampling.countdown import Countdown
-from medim.sampling.decoder import decode
+from medim.sampling.decoder import Countdown, decode
 from medim.sampling.forward import NotFiniteError
 from medim.sampling.settings import ModalitySettings, SamplerSettings
 
@@ -24,8 +23,8 @@ def one_by_one(order: str, image: dict | None = None, report: dict | None = None
     """One token a round, report first."""
     common = {"schedule": "linear", "steps": 8, "order": "left" if order == "halton" else order}
     return SamplerSettings(
-        ModalitySettings(**{**common, **APART["image"], "order": order, **(image or {})}),
-        ModalitySettings(**{**common, **APART["report"], **(report or {})}),
+        image=ModalitySettings(**{**common, **APART["image"], "order": order, **(image or {})}),
+        report=ModalitySettings(**{**common, **APART["report"], **(report or {})}),
     )
 
 
@@ -77,18 +76,18 @@ def above(least: float):
 @pytest.mark.parametrize("noise", [0.0, 0.7])
 def test_confidence_follows_its_own_law(toy, noise):
     law = toy.law_of(REPORT, by_gumbel(noise) if noise else the_surest)
-    settings = SamplerSettings(ModalitySettings(steps=4, schedule="linear", confidence_noise=noise))
+    settings = SamplerSettings(image=ModalitySettings(steps=4, schedule="linear", confidence_noise=noise))
     tokens = draw(toy, settings, REPORT).canvas.tokens
     assert toy.excess(tokens, law) < CLOSE
     assert toy.excess(tokens, toy.given(REPORT)) > FAR  # likely codes first is not sampling
-    wrong = SamplerSettings(ModalitySettings(steps=4, schedule="linear", confidence_noise=noise + 2))
+    wrong = SamplerSettings(image=ModalitySettings(steps=4, schedule="linear", confidence_noise=noise + 2))
     assert toy.excess(draw(toy, wrong, REPORT).canvas.tokens, law) > FAR
 
 
 @pytest.mark.parametrize("least", [0.6, 0.8])
 def test_threshold_follows_its_own_law_and_ends_early(toy, least, monkeypatch):
     law = toy.law_of(REPORT, above(least))
-    settings = SamplerSettings(ModalitySettings(steps=4, schedule="linear", order="threshold", threshold=least))
+    settings = SamplerSettings(image=ModalitySettings(steps=4, schedule="linear", order="threshold", threshold=least))
     done = draw(toy, settings, REPORT)
     assert toy.excess(done.canvas.tokens, law) < CLOSE
     alone = [decode(toy, toy.blank(1, REPORT), settings, [seed]).forwards for seed in range(40)]
@@ -110,17 +109,19 @@ def test_what_is_masked_again_is_revealed_again_though_the_count_is_a_round_late
     monkeypatch.setattr(decoder, "Countdown", Late)
     again = ModalitySettings(order="ancestral", steps=12, schedule="linear", remask="rescale", remask_rate=0.8)
     early = ModalitySettings(order="threshold", steps=12, schedule="linear", threshold=0.1)
-    assert not draw(toy, SamplerSettings(again, early), count=60).canvas.masked.any()
-    alone = [decode(toy, toy.blank(1), SamplerSettings(again, early), [seed]).canvas.masked.any() for seed in range(60)]
+    assert not draw(toy, SamplerSettings(image=again, report=early), count=60).canvas.masked.any()
+    alone = [
+        decode(toy, toy.blank(1), SamplerSettings(image=again, report=early), [seed]).canvas.masked.any() for seed in range(60)
+    ]
     assert not any(alone)
-    late = [decode(toy, toy.blank(1), SamplerSettings(early, early), [seed]) for seed in range(20)]
+    late = [decode(toy, toy.blank(1), SamplerSettings(image=early, report=early), [seed]) for seed in range(20)]
     assert not any(one.canvas.masked.any() for one in late)
     assert min(one.forwards for one in late) < 12  # without remasking, a finished canvas costs no further rounds
 
 
 @pytest.mark.parametrize("report", [None, REPORT])
 def test_first_hitting_interleaves_both_modalities_and_follows_the_law(toy, report):
-    settings = SamplerSettings(ModalitySettings(order="first-hitting"), ModalitySettings(order="first-hitting"))
+    settings = SamplerSettings(image=ModalitySettings(order="first-hitting"), report=ModalitySettings(order="first-hitting"))
     done = draw(toy, settings, report)
     assert toy.excess(done.canvas.tokens, toy.law if report is None else toy.given(report)) < CLOSE
     assert done.forwards == (6 if report is None else 4)
@@ -129,7 +130,7 @@ def test_first_hitting_interleaves_both_modalities_and_follows_the_law(toy, repo
 
 
 def test_first_hitting_with_two_events_at_once_is_not_the_law(toy, monkeypatch):
-    settings = SamplerSettings(ModalitySettings(order="first-hitting"), ModalitySettings(order="first-hitting"))
+    settings = SamplerSettings(image=ModalitySettings(order="first-hitting"), report=ModalitySettings(order="first-hitting"))
     honest = plan._by_hitting_times
 
     def hasty(layout, vacant, modalities, settings, uniform):
@@ -148,7 +149,7 @@ def test_first_hitting_with_two_events_at_once_is_not_the_law(toy, monkeypatch):
 
 
 def test_first_hitting_is_for_both(toy):
-    settings = SamplerSettings(ModalitySettings(order="first-hitting"))
+    settings = SamplerSettings(image=ModalitySettings(order="first-hitting"))
     with pytest.raises(UserError, match="both modalities"):
         draw(toy, settings, count=1)
     assert not draw(toy, settings, REPORT, count=2).canvas.masked.any()  # the other one has nothing to reveal
@@ -160,7 +161,7 @@ REMASKING = {"none": {}, "cap": {"remask": "cap", "remask_rate": 0.02}, "rescale
 @pytest.mark.parametrize("kind", REMASKING)
 def test_ancestral_sampling_follows_the_law_with_and_without_remasking(toy, kind):
     own = {"order": "ancestral", "schedule": "linear", "steps": 150, **REMASKING[kind]}
-    done = draw(toy, SamplerSettings(ModalitySettings(**own), ModalitySettings(**own)), count=3000)
+    done = draw(toy, SamplerSettings(image=ModalitySettings(**own), report=ModalitySettings(**own)), count=3000)
     assert toy.excess(done.canvas.tokens, toy.law) < CLOSE
     masked = torch.stack([seen.eq(toy.layout.vocabulary.mask) for seen in toy.seen])
     again = (masked[1:] & ~masked[:-1]).any()
@@ -169,7 +170,7 @@ def test_ancestral_sampling_follows_the_law_with_and_without_remasking(toy, kind
 
 def test_ancestral_steps_that_are_too_long_are_not_the_law(toy):
     own = {"order": "ancestral", "schedule": "linear", "steps": 3}
-    done = draw(toy, SamplerSettings(ModalitySettings(**own), ModalitySettings(**own)))
+    done = draw(toy, SamplerSettings(image=ModalitySettings(**own), report=ModalitySettings(**own)))
     assert toy.excess(done.canvas.tokens, toy.law) > FAR
 
 
@@ -181,13 +182,13 @@ def test_remasking_that_puts_tokens_instead_of_masks_is_not_the_law(toy, monkeyp
 
     monkeypatch.setattr(decoder, "_mask_again", careless)
     own = {"order": "ancestral", "schedule": "linear", "steps": 40, "remask": "rescale", "remask_rate": 0.1}
-    done = draw(toy, SamplerSettings(ModalitySettings(**own), ModalitySettings(**own)), count=2000)
+    done = draw(toy, SamplerSettings(image=ModalitySettings(**own), report=ModalitySettings(**own)), count=2000)
     assert toy.excess(done.canvas.tokens, toy.law) > FAR
 
 
 def test_remasking_keeps_the_share_that_the_schedule_asks_for(toy):
     own = ModalitySettings(order="ancestral", schedule="linear", steps=20, remask="rescale", remask_rate=0.5)
-    draw(toy, SamplerSettings(own, own), count=4000)
+    draw(toy, SamplerSettings(image=own, report=own), count=4000)
     shares = torch.stack([seen[:, 1:5].eq(toy.layout.vocabulary.mask).float().mean() for seen in toy.seen])
     torch.testing.assert_close(shares, 1 - torch.arange(len(shares)) / 20, atol=0.02, rtol=0)
 
@@ -225,7 +226,7 @@ def test_guidance_follows_its_own_law_and_costs_only_where_it_acts(toy, ramp, st
     own = ModalitySettings(
         order="left", steps=4, schedule="linear", guidance=1.5, guidance_start=start, guidance_stop=stop, guidance_ramp=ramp
     )
-    done = draw(toy, SamplerSettings(own), REPORT)
+    done = draw(toy, SamplerSettings(image=own), REPORT)
     assert toy.excess(done.canvas.tokens, guided_law(toy, weights)) < CLOSE
     assert [p.guided for p in done.passes] == [N if w > 0 else 0 for w in weights]
     for seen, times in zip(toy.seen, toy.times, strict=True):
@@ -288,7 +289,9 @@ def mixed(toy, kind: dict) -> Canvas:
     ids=lambda own: "-".join(str(v) for v in own.values()),
 )  # fmt: skip
 def test_a_sample_depends_on_its_seed_and_its_canvas_and_not_on_its_batch(toy, own, size):
-    settings = SamplerSettings(ModalitySettings(steps=3, **own), ModalitySettings(steps=5, schedule="linear", **own))
+    settings = SamplerSettings(
+        image=ModalitySettings(steps=3, **own), report=ModalitySettings(steps=5, schedule="linear", **own)
+    )
     rows = [mixed(toy, MIXED[k % 4]) for k in range(size)]
     seeds = [100 + k for k in range(size)]
     batch = Canvas(toy.layout, torch.cat([c.tokens for c in rows]), torch.cat([c.given for c in rows]))
@@ -338,3 +341,14 @@ def test_logits_that_are_no_numbers_are_refused(toy, monkeypatch, walk, value):
     monkeypatch.setattr(toy, "logits", logits)
     with pytest.raises(NotFiniteError, match="logits are NaN or infinite"):
         draw(toy, one_by_one("random"), count=3)
+
+
+def test_a_modality_is_finished_when_nothing_of_it_is_masked(toy):
+    blank, half = toy.blank(2), toy.blank(2, [0, 1])
+    whole = half.give_image(torch.zeros(2, 4, dtype=torch.long))
+    countdown = Countdown()
+    assert not countdown.finished(blank, ["image", "report"])
+    assert countdown.finished(half, ["report"])
+    assert not countdown.finished(half, ["report", "image"])
+    assert countdown.finished(whole, ["image", "report"])
+    assert countdown.finished(blank, [])

@@ -78,13 +78,13 @@ def modality(order: str, steps: int, **own) -> ModalitySettings:
 samplers = st.one_of(
     st.builds(
         lambda image, report, a, b, schedule, w, cut: SamplerSettings(
-            modality(image, a, schedule=schedule, guidance=w, start=cut, temperature=0.5),
-            modality(report, b, stop=1 - cut, top_p=0.8, guidance=w, guidance_stop=0.5),
+            image=modality(image, a, schedule=schedule, guidance=w, start=cut, temperature=0.5),
+            report=modality(report, b, stop=1 - cut, top_p=0.8, guidance=w, guidance_stop=0.5),
         ),
         st.sampled_from([*ORDERS, "halton"]), st.sampled_from(ORDERS), st.integers(1, 9), st.integers(1, 9),
         st.sampled_from(["cosine", "linear"]), st.sampled_from([0.0, 2.0]), st.sampled_from([0.0, 0.4]),
     ),
-    st.just(SamplerSettings(ModalitySettings(order="first-hitting"), ModalitySettings(order="first-hitting"))),
+    st.just(SamplerSettings(image=ModalitySettings(order="first-hitting"), report=ModalitySettings(order="first-hitting"))),
 )  # fmt: skip
 
 
@@ -123,15 +123,15 @@ def test_a_length_that_is_asked_for_is_had(length, kind):
 def test_lengths_that_cannot_be_had_are_refused():
     blank = Canvas.blank(LAYOUT, 1)
     with pytest.raises(UserError, match="do not fit into 8"):
-        ENDING.ask(blank, 8)
+        ENDING.at_length(blank, 8)
     prompt = blank.give_report(torch.tensor([[1, 2, 3, 0, 0, 0, 0, 0]]), torch.tensor([[True] * 3 + [False] * 5]))
     with pytest.raises(UserError, match="goes beyond the 2 tokens"):
-        ENDING.ask(prompt, 2)
+        ENDING.at_length(prompt, 2)
     short = blank.give_report(torch.tensor([report([1])]), torch.tensor([[False, True] + [False] * 6]))
     with pytest.raises(UserError, match="ends before the 4 tokens"):
-        ENDING.ask(short, 4)
+        ENDING.at_length(short, 4)
     whole = blank.give_report(torch.tensor([report([1, 2])]))
-    assert torch.equal(ENDING.ask(whole, 5).tokens, whole.tokens)  # a report that is given stays as it is
+    assert torch.equal(ENDING.at_length(whole, 5).tokens, whole.tokens)  # a report that is given stays as it is
 
 
 def test_one_id_may_be_end_and_padding():

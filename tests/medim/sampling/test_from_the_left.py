@@ -7,9 +7,8 @@ from transformers import DynamicCache
 from medim.canvas import Canvas
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.sampling.autoregressive import from_the_left
-from medim.sampling.noise import noise
 from medim.sampling.settings import SamplerSettings
-from medim.sampling.step import draw
+from medim.sampling.step import draw, noise
 
 SHAPE = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 40, "vocab_size": 50}
 WINDOW = {"sliding_window": 4, "head_dim": 8, "num_key_value_heads": 2}  # shorter than the canvas

@@ -10,7 +10,7 @@ from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import decode
-from medim.sampling.editing.pairs import sampler_of_edit
+from medim.sampling.editing.completion import sampler_of_edit
 from medim.sampling.ending import Ending
 from medim.sampling.released import increments
 from medim.sampling.settings import SamplerSettings

@@ -1,6 +1,7 @@
 """Sampler settings by name."""
 
 import pytest
+from pydantic import ValidationError
 
 from medim.common.errors import UserError
 from medim.sampling.settings import ModalitySettings, SamplerSettings
@@ -9,15 +10,15 @@ from medim.sampling.settings import ModalitySettings, SamplerSettings
 def test_settings_are_checked_by_name_and_range():
     changed = SamplerSettings().with_overrides({"image.steps": "3", "report.temperature": 0.5, "cache.refresh": "2"})
     assert (changed.image.steps, changed.report.temperature, changed.cache.refresh) == (3, 0.5, 2)
-    with pytest.raises(UserError, match=r"did you mean 'steps'"):
+    with pytest.raises(UserError, match=r"did you mean 'image\.steps'"):
         SamplerSettings().with_overrides({"image.step": 3})
     with pytest.raises(UserError, match="unknown sampler setting"):
         SamplerSettings().with_overrides({"imag.steps": 3})
-    with pytest.raises(UserError, match="out of range"):
+    with pytest.raises(UserError, match=r"field 'image\.temperature': .* greater than"):
         SamplerSettings().with_overrides({"image.temperature": 0})
-    with pytest.raises(UserError, match="is not a int"):
+    with pytest.raises(UserError, match=r"field 'image\.steps': .* valid integer"):
         SamplerSettings().with_overrides({"image.steps": "many"})
-    with pytest.raises(UserError, match="did you mean 'halton'"):
+    with pytest.raises(UserError, match=r"field 'image\.order': Input should be .*'halton'"):
         SamplerSettings().with_overrides({"image.order": "haltan"})
     assert SamplerSettings.from_dict(changed.to_dict()) == changed
 
@@ -40,7 +41,7 @@ def test_a_file_of_an_older_version_is_read():
     ],
 )
 def test_a_file_states_numbers_as_numbers(key, value):
-    with pytest.raises(UserError, match=rf"^sampler setting report\.{key}: .* is not a (int|float|str)"):
+    with pytest.raises(UserError, match=rf"^sampler settings: field 'report\.{key}': Input should be "):
         SamplerSettings.from_dict({"report": {key: value}})
     assert SamplerSettings.from_dict({"report": {"temperature": 1}}).report.temperature == 1.0
 
@@ -78,9 +79,9 @@ def test_settings_that_depend_on_each_other_are_set_at_once():
 )
 def test_every_number_has_bounds(name, values):
     for value in values:
-        with pytest.raises(UserError, match=r"out of range|is not a (int|float)") as told:
+        with pytest.raises(UserError, match=r"^sampler settings: field '") as error:
             SamplerSettings().with_overrides({name: value})
-        assert len(str(told.value)) < 200
+        assert len(str(error.value)) < 200
 
 
 def test_settings_of_the_own_procedure_are_what_they_were():
@@ -103,11 +104,11 @@ def test_the_released_procedure_takes_nothing_of_the_own_one():
             shipped.with_overrides({name: value, "procedure": "released"})
     with pytest.raises(UserError, match=r"setting released\.steps: not for procedure 'own': leave it out"):
         shipped.with_overrides({"released.steps": 64})
-    with pytest.raises(UserError, match="setting image: not for procedure 'released': leave it out"):
-        SamplerSettings(ModalitySettings(steps=8), procedure="released")
-    with pytest.raises(UserError, match="did you mean 'released'"):
+    with pytest.raises(ValidationError, match="image: not for procedure 'released': leave it out"):
+        SamplerSettings(image=ModalitySettings(steps=8), procedure="released")
+    with pytest.raises(UserError, match="field 'procedure': Input should be 'own' or 'released'"):
         shipped.with_overrides({"procedure": "releasd"})
     with pytest.raises(UserError, match="did you mean 'procedure'"):
         shipped.with_overrides({"procedur": "released"})
-    with pytest.raises(UserError, match="unknown sampler setting"):
+    with pytest.raises(UserError, match="field 'procedure': Input should be"):
         SamplerSettings.from_dict({"procedure": {"name": "released"}})

@@ -55,10 +55,10 @@ class Runs:
     """Fills what is vacant with the bits of the seed, and remembers what it was asked."""
 
     def __init__(self):
-        self.asked: list[tuple[torch.Tensor, list[int]]] = []
+        self.requested: list[tuple[torch.Tensor, list[int]]] = []
 
     def __call__(self, canvas: Canvas, seeds) -> Decoded:
-        self.asked.append((canvas.masked.clone(), list(seeds)))
+        self.requested.append((canvas.masked.clone(), list(seeds)))
         tokens = canvas.tokens.clone()
         for row, seed in enumerate(seeds):
             bits = torch.tensor([(seed >> k) & 1 for k in range(LAYOUT.length)])
@@ -92,7 +92,7 @@ def test_the_best_of_three_is_kept_for_each_sample():
     canvas = Canvas.blank(LAYOUT, 5).give_report(torch.tensor([[1, 0, 0]] * 5))
     seeds = [0, 1, 2, 3, 5]
     done, spent = steer(canvas, seeds, STEERING, SteeringSettings(candidates=3), runs, show, sentences, flops)
-    assert [asked for _, asked in runs.asked] == [seeds, [seed_of(s, 1) for s in seeds], [seed_of(s, 2) for s in seeds]]
+    assert [asked for _, asked in runs.requested] == [seeds, [seed_of(s, 1) for s in seeds], [seed_of(s, 2) for s in seeds]]
     for row, seed in enumerate(seeds):  # place 1 is the first quarter: bit 1 of the seed
         assert int(done.image_codes()[row, 0]) == max((seed_of(seed, k) >> 1) & 1 for k in range(3))
     assert torch.equal(done.report_tokens(), canvas.report_tokens())
@@ -104,7 +104,7 @@ def test_repair_opens_the_region_that_contradicts_and_keeps_what_is_better():
     canvas = Canvas.blank(LAYOUT, 2).give_report(torch.tensor([[1, 0, 0]] * 2))
     seeds = [0b01100, 0b00010]  # dark first quarter, and a bright one
     done, spent = steer(canvas, seeds, STEERING, SteeringSettings(repairs=6, share=0.25), runs, show, sentences, flops)
-    opened, again = runs.asked[1]
+    opened, again = runs.requested[1]
     assert len(again) == 1  # the second sample agreed at once
     assert opened[0].nonzero()[:, 0].tolist() == [LAYOUT.image.start]
     assert done.image_codes()[0, 0] == 1
@@ -118,7 +118,7 @@ def test_repair_opens_the_sentence_that_contradicts_a_given_image():
     canvas = Canvas.blank(LAYOUT, 1).give_image(torch.zeros(1, 4, dtype=torch.long))
     settings = SteeringSettings(repairs=8)
     done, _ = steer(canvas, [0b10000000], STEERING, settings, runs, show, sentences, flops)  # the report's second word says 1
-    assert runs.asked[1][0][0].nonzero()[:, 0].tolist() == [LAYOUT.report.start + 1]
+    assert runs.requested[1][0][0].nonzero()[:, 0].tolist() == [LAYOUT.report.start + 1]
     assert "1" not in show(done)[1][0]
 
 
@@ -127,7 +127,7 @@ def test_what_is_not_told_is_written_behind_the_last_word():
     canvas = Canvas.blank(LAYOUT, 1).give_image(torch.ones(1, 4, dtype=torch.long))
     last = lambda canvas, row: sentences(canvas, row)[:2]  # noqa: E731
     steer(canvas, [0], STEERING, SteeringSettings(repairs=1), runs, show, last, flops)
-    assert runs.asked[1][0][0].nonzero()[:, 0].tolist() == [LAYOUT.report.start + 2]
+    assert runs.requested[1][0][0].nonzero()[:, 0].tolist() == [LAYOUT.report.start + 2]
 
 
 def test_a_budget_is_counted_in_what_the_first_run_took():

@@ -4,9 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from medim.sampling.noise import GRID, fine, noise
 from medim.sampling.settings import ModalitySettings
-from medim.sampling.step import Proposal, confidence, draw, entropy, fraction, margin, nucleus, remaining, threshold
+from medim.sampling.step import (
+    GRID,
+    Proposal,
+    confidence,
+    draw,
+    entropy,
+    fine,
+    fraction,
+    margin,
+    noise,
+    nucleus,
+    remaining,
+    threshold,
+)
 
 
 def test_draw_follows_temperature_and_nucleus():
