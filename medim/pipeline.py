@@ -43,8 +43,8 @@ class MeDiMPipeline:
         name: as shown on a leaderboard.
         fingerprint: hash of configuration, weights and vocabulary.
         sampler: how canvases are filled; `configure` changes it.
-        steering: the checkers that choose between candidates and guide repair, or None; see `steer`.
-        spent: what the last call that generated anything cost.
+        steering: the checkers of `steer`, or None.
+        spent: cost of the last call that generated anything.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class MeDiMPipeline:
         """Loads a shipped model by name, or a folder that `medim-bench train model` wrote.
 
         Args:
-            dtype: of the denoiser's weights and of what it computes; the image tokenizer stays in float32.
+            dtype: of the denoiser's weights and activations; the image tokenizer stays in float32.
 
         Raises:
             UserError: unknown name, missing or unreadable file.
@@ -107,16 +107,15 @@ class MeDiMPipeline:
         self.sampler = self.sampler.with_overrides(overrides)
 
     def steer(self, images: Checker, reports: Checker) -> None:
-        """Lets checkers choose among `steering.candidates` samples and have `steering.repairs` made.
+        """Lets checkers choose among `steering.candidates` samples and guide `steering.repairs`.
 
         Args:
             images: a checker that does not score, such as `dataset.steering_image_checker()` of the phantom sets.
-            reports: reads which findings a report tells of.
         """
         self.steering = Steering(images, reports)
 
     def settings(self) -> dict[str, Any]:
-        """Sampler settings, the checkers that steer and a `dtype` other than float32, as they stand in a signature."""
+        """Sampler settings, the checkers that steer and a `dtype` other than float32, for signatures."""
         values: dict[str, Any] = self.sampler.to_dict()
         if self.model.dtype != torch.float32:
             values["dtype"] = str(self.model.dtype).removeprefix("torch.")
@@ -125,11 +124,11 @@ class MeDiMPipeline:
         return values
 
     def cost(self) -> dict[str, float]:
-        """What each sample of the last call took, its share of the batch (`Spent.each`)."""
+        """Cost of each sample of the last call (`Spent.each`)."""
         return self.spent.each(Cost.of(self.model))
 
     def tokenizers(self) -> dict[str, str]:
-        """Hashes of both tokenizers: nats per token of two models are comparable where that modality's are equal."""
+        """Hashes of both tokenizers: nats per token of two models are comparable where they are equal."""
         return {"image_tokenizer": self.images.fingerprint, "report_tokenizer": self.reports.fingerprint}
 
     @property
@@ -138,7 +137,7 @@ class MeDiMPipeline:
         return self.reports.size
 
     def report_ids(self, reports: Sequence[str]) -> torch.Tensor:
-        """Reports as the model reads them: ids, the end and padding, shape (n, report_length)."""
+        """Ids with the end and padding, shape (n, report_length)."""
         return self.reports.encode(reports)
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
@@ -147,7 +146,7 @@ class MeDiMPipeline:
         return self._images(self._decode(canvas, seeds))
 
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
-        """One report for each image; images of any size are brought to the model's geometry."""
+        """One report for each image, of any size."""
         return self._reports(self._decode(self._blank(len(images)).give_image(self._codes(images)), seeds))
 
     def has_room(self, prompt: str) -> bool:
@@ -155,7 +154,7 @@ class MeDiMPipeline:
         return len(self.reports.ids(prompt)) < self.reports.report_length
 
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
-        """One image and one report for each prompt; the report begins with the prompt, an empty prompt asks for nothing.
+        """One image and one report for each prompt; the report begins with the prompt, which may be empty.
 
         Raises:
             UserError: a prompt that leaves no room in the report.
@@ -187,10 +186,10 @@ class MeDiMPipeline:
             images: of any size; None for one to generate, or for all.
             reports: entire, or with gaps: "Heart size is normal. [[ ]] No effusion."; `[[12]]` is a gap of 12 tokens, one at
                 the end is as long as the model makes it. None for one to generate.
-            image_masks: what of each image is drawn anew: a picture or array of its size, or a box (x, y, width, height) in
-                its pixels; every token that it touches is. None keeps the image.
+            image_masks: region of each image to draw anew: a picture or array of its size, or a box (x, y, width, height) in
+                its pixels; every token that it touches is drawn. None keeps the image.
             spans: characters (start, stop) of each report to write anew, in place of gaps.
-            seeds: one for each pair; they say how many there are.
+            seeds: one for each pair.
 
         Raises:
             UserError: a mask or span that does not fit, a mask without its image, a report that does not.
@@ -220,7 +219,7 @@ class MeDiMPipeline:
 
         Args:
             new_reports: what each report becomes; gaps in it are written together with the image.
-            regions: what is drawn anew, as `image_masks` of `complete`; None finds it (`regions.concerned`).
+            regions: as `image_masks` of `complete`; None finds them (`regions.concerned`).
 
         Raises:
             UserError: a region or report that does not fit, or no region for a model that cannot find one.
@@ -240,15 +239,15 @@ class MeDiMPipeline:
 
     @property
     def finds_regions(self) -> bool:
-        """Whether `edit` finds what a changed report concerns."""
+        """Whether `edit` can find regions."""
         return not self.model.autoregressive
 
     def image_codes(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """The tokens of images of any size, (n, grid, grid): what an edit leaves of them can be told from these."""
+        """The tokens of images of any size, (n, grid, grid)."""
         return self._codes(images).view(len(images), self.images.grid, self.images.grid).cpu()
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
-        """The tokenizer's round trip: what the model could at best show."""
+        """The tokenizer's round trip: the model's ceiling."""
         return self.images.decode_images(self._codes(images))
 
     def log_likelihood(
@@ -267,7 +266,7 @@ class MeDiMPipeline:
             images: of any size; a likelihood is one of their codes.
             condition: `joint` (image and report), `report|image`, `image|report`, or a modality alone: `report`, `image`.
             draws: of the noise, for each pair; an autoregressive model needs none and is exact.
-            seeds: one for each pair, of its noise; its running number by default. Pairs of equal seeds get equal noise.
+            seeds: of the noise of each pair; its running number by default.
             batch: pairs at once; no result depends on it.
 
         Raises:
@@ -277,10 +276,7 @@ class MeDiMPipeline:
         return pair_likelihood(self.model, self.reports, self._codes(images), reports, condition, draws, seeds, batch)
 
     def evidence(self, image: Image.Image, report: str, *, draws: int = 16, seed: int = 0) -> list[SentenceEvidence]:
-        """What the image says for each sentence of the report: log p(sentence | image, rest) - log p(sentence | rest).
-
-        Of a diffusion model both terms are estimates by bounds under equal noise; of an autoregressive one they are exact, and
-        the rest is what stands before the sentence.
+        """log p(sentence | image, rest) - log p(sentence | rest) of each sentence (see `medim.likelihood.bound.evidence`).
 
         Raises:
             UserError: the report does not fit the canvas.
@@ -292,7 +288,7 @@ class MeDiMPipeline:
 
     @property
     def steered(self) -> bool:
-        """Whether the sampler's settings ask for checkers; see `steer`."""
+        """Whether the sampler's settings need checkers; see `steer`."""
         return self.sampler.steering.needs_checkers
 
     def _decode(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> Canvas:
@@ -311,16 +307,20 @@ class MeDiMPipeline:
         if self.steering is None:
             raise UserError("steering.candidates and steering.repairs need checkers: `steer` names them")
         done, self.spent = steer(
-            canvas, seeds, self.steering, self.sampler.steering, run,
+            canvas,
+            seeds,
+            self.steering,
+            self.sampler.steering,
+            run,
             show=lambda part: (self._images(part), self._reports(part)),
             sentences=lambda part, row: sentence_slices(self.reports, part.report_tokens()[row].tolist()),
             flops=lambda decoded: Cost.of(self.model).of_passes(decoded.passes),
-        )  # fmt: skip
+        )
         return done
 
     @contextmanager
     def _named(self) -> Iterator[None]:
-        """Tells of which model it is that an output is no number."""
+        """Names the model whose output is not finite."""
         try:
             yield
         except NotFiniteError as error:
@@ -341,7 +341,7 @@ class MeDiMPipeline:
         return self.images.encode_images([square(image, self.resolution) for image in images]).to(self.model.device)
 
     def _images(self, canvas: Canvas) -> list[Image.Image]:
-        one = canvas.tokens.device.type == "cpu"  # a batch rounds otherwise than its rows alone, by a grey level here and there
+        one = canvas.tokens.device.type == "cpu"  # there a batch rounds unlike its rows alone
         return self.images.decode_images(canvas.image_codes(), batch_size=1 if one else None)
 
     def _reports(self, canvas: Canvas) -> list[str]:

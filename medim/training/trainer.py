@@ -130,13 +130,12 @@ class DiffusionTrainer(Trainer):
         batch = min(count, self.recipe.per_device_train_batch_size)
         result = {}
         averaged = self.average.in_place(self.model) if self.average is not None else nullcontext()
+        draws = self.recipe.eval_draws
         with averaged, self.compute_loss_context_manager():
             bounds = {
-                condition: likelihood(
-                    self.model, self.validation, condition, self.recipe.eval_draws, limit=count, batch=batch
-                )
+                condition: likelihood(self.model, self.validation, condition, draws, limit=count, batch=batch)
                 for condition in CONDITIONS
-            }  # fmt: skip
+            }
         for condition, bound in bounds.items():
             label = condition.replace("|", "_given_")
             if condition != "report|image":

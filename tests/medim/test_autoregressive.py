@@ -10,9 +10,14 @@ from medim.likelihood.bound import conditional_bound
 
 FIELDS = {"image_codes": 16, "image_length": 9, "report_length": 7, "text_vocabulary": 50, "objective": "autoregressive"}
 LLAMA = {
-    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "vocab_size": 50,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 50,
+}
 
 
 @pytest.fixture

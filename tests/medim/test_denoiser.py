@@ -119,9 +119,7 @@ def test_the_loss_is_that_of_the_logits_at_the_noised_positions_in_any_number_of
     for column, modality in enumerate(("image", "report")):
         where = model.config.layout.of(modality)
         states = model.config.layout.states(clean[:, where], modality)
-        cost = torch.nn.functional.cross_entropy(
-            logits(model, noisy, t, modality).transpose(1, 2), states, reduction="none"
-        )  # fmt: skip
+        cost = torch.nn.functional.cross_entropy(logits(model, noisy, t, modality).transpose(1, 2), states, reduction="none")
         torch.testing.assert_close(found[:, column], weight[:, column] * (cost * noised[:, where]).sum(1))
     monkeypatch.setattr("medim.diffusion.objective.LOGITS_AT_ONCE", 100)
     torch.testing.assert_close(model(noisy, t, noised, clean, 1 - t, weight), found)
@@ -269,9 +267,13 @@ def test_a_kernel_whose_package_is_missing_is_a_mistake_of_one_line(tmp_path, mo
 def test_a_language_model_inside_one_with_images_starts_from_its_weights_and_from_random_ones(tmp_path):
     text = language_model("gemma3_text", tied=True).config.to_dict()
     vision = {
-        "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1, "image_size": 28,
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 1,
+        "image_size": 28,
         "patch_size": 14,
-    }  # fmt: skip
+    }
     both = AutoConfig.for_model("gemma3", text_config=text, vision_config=vision, mm_tokens_per_image=4)
     AutoModelForImageTextToText.from_config(both).save_pretrained(tmp_path)
     pretrained = MeDiMModel.from_backbone(str(tmp_path), layers=2, **FIELDS)

@@ -21,10 +21,14 @@ from medim.training.train import report_tokenizer, train_model
 
 WRONG = ["48", None, [1], float("nan"), float("inf"), 10**18, -1, 0, 2.5, {"a": 1}, True, [[[[[[[[[[1]]]]]]]]]]]
 FILES = {
-    "config.json": None, "config.json#backbone": "backbone", "image_tokenizer/config.json": None,
-    "image_tokenizer/image_tokenizer.json": None, "sampler.json": None, "sampler.json#image": "image",
+    "config.json": None,
+    "config.json#backbone": "backbone",
+    "image_tokenizer/config.json": None,
+    "image_tokenizer/image_tokenizer.json": None,
+    "sampler.json": None,
+    "sampler.json#image": "image",
     "sampler.json#cache": "cache",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")

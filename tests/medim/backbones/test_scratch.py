@@ -28,9 +28,8 @@ def model(family: str, **fields) -> MeDiMModel:
 
 
 def logits(built: MeDiMModel, tokens: torch.Tensor, t: float = 0.5) -> torch.Tensor:
-    return built(tokens, torch.full((len(tokens), 2), t), torch.ones_like(tokens, dtype=torch.bool)).report.view(
-        len(tokens), 7, 50
-    )
+    hidden = built.hidden(tokens, torch.full((len(tokens), 2), t))
+    return built.logits(hidden[:, built.config.layout.report], "report")
 
 
 def tokens_of(built: MeDiMModel) -> torch.Tensor:
@@ -94,8 +93,15 @@ def test_a_stand_in_has_as_many_parameters_as_the_model_it_stands_in_for(family)
         with torch.device("meta"):
             return sum(p.numel() for p in MeDiMModel(MeDiMConfig(backbone=config.to_dict(), **FIELDS)).parameters())
 
-    llama = {"model_type": "llama", "hidden_size": 192, "intermediate_size": 512, "num_attention_heads": 3, "vocab_size": 50,
-             "num_key_value_heads": 3, "num_hidden_layers": 4}  # fmt: skip
+    llama = {
+        "model_type": "llama",
+        "hidden_size": 192,
+        "intermediate_size": 512,
+        "num_attention_heads": 3,
+        "vocab_size": 50,
+        "num_key_value_heads": 3,
+        "num_hidden_layers": 4,
+    }
     target = count(config_of(llama))
     found = count(matched(family, 4, 50, target, count))
     assert abs(found / target - 1) < 0.01

@@ -71,11 +71,14 @@ def test_a_cut_weights_file_is_one_clear_line(trained, tmp_path):
 @pytest.mark.parametrize(
     ("file", "content"),
     [
-        ("sampler.json", '{"image": {"steps": 3},}'), ("sampler.json", '{"image": 3}'), ("sampler.json", "[]"),
-        ("sampler.json", '{"image": {"step": 3}}'), ("report_tokenizer/tokenizer.json", "{"),
+        ("sampler.json", '{"image": {"steps": 3},}'),
+        ("sampler.json", '{"image": 3}'),
+        ("sampler.json", "[]"),
+        ("sampler.json", '{"image": {"step": 3}}'),
+        ("report_tokenizer/tokenizer.json", "{"),
         ("report_tokenizer/tokenizer.json", "{}"),
     ],
-)  # fmt: skip
+)
 def test_a_damaged_file_of_json_is_one_clear_line(trained, tmp_path, file, content):
     folder = shutil.copytree(trained, tmp_path / "model")
     (folder / file).write_text(content)

@@ -42,9 +42,11 @@ def test_the_posterior_is_bayes_rule_on_the_matrices(share):
         expected = to_s[x] * s_to_t[:, z]
         expected = expected / expected.sum()
         found = process.posterior(
-            torch.tensor([z]), torch.eye(V, dtype=torch.float64)[x][None],
-            torch.tensor([alpha_t], dtype=torch.float64), torch.tensor([alpha_s], dtype=torch.float64),
-        )  # fmt: skip
+            torch.tensor([z]),
+            torch.eye(V, dtype=torch.float64)[x][None],
+            torch.tensor([alpha_t], dtype=torch.float64),
+            torch.tensor([alpha_s], dtype=torch.float64),
+        )
         torch.testing.assert_close(found[0], expected)
 
 
@@ -108,9 +110,7 @@ def test_the_bound_with_the_optimal_denoiser_is_the_entropy(share, schedule):
         logits = exact_logits(states, p, chance)
         weighted = chance.prod(-1) * p
         z, s = (weighted > 0).nonzero().T
-        term = sum(
-            process.divergence(logits[z, i], states[s, i], noisy[z, i], torch.full((len(z),), alpha)) for i in range(2)
-        )  # fmt: skip
+        term = sum(process.divergence(logits[z, i], states[s, i], noisy[z, i], torch.full((len(z),), alpha)) for i in range(2))
         total += weight * float(schedule.weight(t)) * float((weighted[z, s] * term).sum())
     assert total == pytest.approx(entropy(p), abs=4e-3)
 

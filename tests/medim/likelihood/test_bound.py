@@ -42,9 +42,7 @@ def split(n: int) -> TokenSplit:
     return TokenSplit(torch.randint(0, 4, (n, 6)), torch.randint(0, 5, (n, 3)), zero, zero, zero)
 
 
-@pytest.mark.parametrize(
-    ("condition", "image", "report"), [("joint", 6, 3), ("report|image", 0, 3), ("image|report", 6, 0)]
-)  # fmt: skip
+@pytest.mark.parametrize(("condition", "image", "report"), [("joint", 6, 3), ("report|image", 0, 3), ("image|report", 6, 0)])
 def test_an_independent_law_costs_its_entropy(condition, image, report):
     result = likelihood(Independent(), split(400), condition, draws=4)
     assert result.mean("image") == pytest.approx(image * 1.3863, rel=0.03, abs=1e-6)

@@ -14,9 +14,13 @@ from medim.tokenizers.report import ReportTokenizer
 from medim.tokenizers.sentences import sentence_tokens
 
 LLAMA = {
-    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
     "num_key_value_heads": 2,
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +33,14 @@ def pipeline(tokenizers, **fields) -> MeDiMPipeline:
     images, reports = tokenizers
     torch.manual_seed(0)
     config = MeDiMConfig(
-        backbone={**LLAMA, "vocab_size": reports.size}, text_vocabulary=reports.size, image_codes=8, image_length=16,
-        report_length=16, positions="learned", **fields,
-    )  # fmt: skip
+        backbone={**LLAMA, "vocab_size": reports.size},
+        text_vocabulary=reports.size,
+        image_codes=8,
+        image_length=16,
+        report_length=16,
+        positions="learned",
+        **fields,
+    )
     return MeDiMPipeline(MeDiMModel(config), images, reports, SamplerSettings(), "small", "small-1")
 
 

@@ -23,9 +23,17 @@ def drift(exact: Canvas, cached: Canvas) -> float:
 def model_of(layers: int, family: str = "llama", **fields) -> MeDiMModel:
     torch.manual_seed(0)
     backbone = {
-        "model_type": family, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": layers, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "head_dim": 16, "vocab_size": 20, "initializer_range": 0.3, "tie_word_embeddings": True,
-    }  # fmt: skip
+        "model_type": family,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "vocab_size": 20,
+        "initializer_range": 0.3,
+        "tie_word_embeddings": True,
+    }
     if family == "dit":
         backbone = {k: v for k, v in backbone.items() if k not in ("num_key_value_heads", "head_dim")}
     shape = {"text_vocabulary": 20, "image_codes": 8, "image_length": 9, "report_length": 12}

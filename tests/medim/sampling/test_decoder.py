@@ -283,11 +283,16 @@ def mixed(toy, kind: dict) -> Canvas:
 @pytest.mark.parametrize(
     "own",
     [
-        {"order": "random"}, {"order": "confidence"}, {"order": "threshold", "threshold": 0.6}, {"order": "margin"},
-        {"order": "first-hitting"}, {"order": "ancestral", "remask": "cap", "remask_rate": 0.2}, {"guidance": 1.0},
+        {"order": "random"},
+        {"order": "confidence"},
+        {"order": "threshold", "threshold": 0.6},
+        {"order": "margin"},
+        {"order": "first-hitting"},
+        {"order": "ancestral", "remask": "cap", "remask_rate": 0.2},
+        {"guidance": 1.0},
     ],
     ids=lambda own: "-".join(str(v) for v in own.values()),
-)  # fmt: skip
+)
 def test_a_sample_depends_on_its_seed_and_its_canvas_and_not_on_its_batch(toy, own, size):
     settings = SamplerSettings(
         image=ModalitySettings(steps=3, **own), report=ModalitySettings(steps=5, schedule="linear", **own)

@@ -12,9 +12,16 @@ from medim.sampling.cache import hidden_states
 from medim.sampling.settings import SamplerSettings
 
 BACKBONE = {
-    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 20, "tie_word_embeddings": True,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 20,
+    "tie_word_embeddings": True,
+}
 FIELDS = {"text_vocabulary": 20, "image_codes": 8, "image_length": 9, "report_length": 12}
 
 

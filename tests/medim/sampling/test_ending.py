@@ -81,11 +81,16 @@ samplers = st.one_of(
             image=modality(image, a, schedule=schedule, guidance=w, start=cut, temperature=0.5),
             report=modality(report, b, stop=1 - cut, top_p=0.8, guidance=w, guidance_stop=0.5),
         ),
-        st.sampled_from([*ORDERS, "halton"]), st.sampled_from(ORDERS), st.integers(1, 9), st.integers(1, 9),
-        st.sampled_from(["cosine", "linear"]), st.sampled_from([0.0, 2.0]), st.sampled_from([0.0, 0.4]),
+        st.sampled_from([*ORDERS, "halton"]),
+        st.sampled_from(ORDERS),
+        st.integers(1, 9),
+        st.integers(1, 9),
+        st.sampled_from(["cosine", "linear"]),
+        st.sampled_from([0.0, 2.0]),
+        st.sampled_from([0.0, 0.4]),
     ),
     st.just(SamplerSettings(image=ModalitySettings(order="first-hitting"), report=ModalitySettings(order="first-hitting"))),
-)  # fmt: skip
+)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

@@ -17,23 +17,58 @@ from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import draw
 
 BACKBONE = {
-    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 20, "initializer_range": 0.3, "tie_word_embeddings": True,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 20,
+    "initializer_range": 0.3,
+    "tie_word_embeddings": True,
+}
 FIELDS = {"text_vocabulary": 20, "image_codes": 8, "image_length": 9, "report_length": 12}
 THEIRS = {
     (256, 128): [(1, 34), (2, 53), (3, 38), (2, 1)],
     (1024, 128): [
-        (1, 3), (2, 4), (3, 5), (4, 8), (5, 9), (6, 11), (7, 12), (8, 13), (9, 15), (10, 15), (11, 15), (12, 16),
-        (13, 1), (12, 1),
+        (1, 3),
+        (2, 4),
+        (3, 5),
+        (4, 8),
+        (5, 9),
+        (6, 11),
+        (7, 12),
+        (8, 13),
+        (9, 15),
+        (10, 15),
+        (11, 15),
+        (12, 16),
+        (13, 1),
+        (12, 1),
     ],
     (1280, 128): [
-        (1, 2), (2, 2), (3, 4), (4, 5), (5, 6), (6, 7), (7, 8), (8, 10), (9, 9), (10, 11), (11, 11), (12, 12),
-        (13, 12), (14, 13), (15, 12), (16, 3), (12, 1),
+        (1, 2),
+        (2, 2),
+        (3, 4),
+        (4, 5),
+        (5, 6),
+        (6, 7),
+        (7, 8),
+        (8, 10),
+        (9, 9),
+        (10, 11),
+        (11, 11),
+        (12, 12),
+        (13, 12),
+        (14, 13),
+        (15, 12),
+        (16, 3),
+        (12, 1),
     ],
     (64, 16): [(1, 2), (2, 1), (3, 3), (4, 3), (5, 3), (6, 4)],
     (112, 112): [(1, 103), (2, 4), (1, 1)],
-}  # fmt: skip
+}
 """(tokens, steps): what their code reveals, in runs of (tokens a step, steps), up to where nothing is left."""
 
 
@@ -97,9 +132,12 @@ def test_a_sample_does_not_depend_on_those_beside_it():
     costs = []
     for row in range(3):
         alone = decode(
-            model, Canvas(canvas.layout, canvas.tokens[row : row + 1], canvas.given[row : row + 1]), released(), [4 + row],
+            model,
+            Canvas(canvas.layout, canvas.tokens[row : row + 1], canvas.given[row : row + 1]),
+            released(),
+            [4 + row],
             Ending(1, 0),
-        )  # fmt: skip
+        )
         assert torch.equal(alone.canvas.tokens[0], done.canvas.tokens[row])
         assert alone.forwards == len(increments(totals[row], 128))
         costs.append(Cost.of(model).of_passes(alone.passes))
@@ -148,9 +186,12 @@ def test_every_operation_is_counted():
 
 @pytest.mark.parametrize(
     ("fields", "what"),
-    [({"objective": "autoregressive"}, "an autoregressive model"), ({"transition": "uniform"}, "this noise"),
-     ({"transition": "hybrid"}, "this noise")],
-)  # fmt: skip
+    [
+        ({"objective": "autoregressive"}, "an autoregressive model"),
+        ({"transition": "uniform"}, "this noise"),
+        ({"transition": "hybrid"}, "this noise"),
+    ],
+)
 def test_a_model_without_a_mask_is_refused(fields, what):
     model = model_of(**fields)
     with pytest.raises(UserError, match=f"^procedure: 'released' fills what is masked, and {what} has no mask: set it to own$"):

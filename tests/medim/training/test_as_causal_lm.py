@@ -12,9 +12,14 @@ from medim.training.as_causal_lm import as_causal_lm
 from medim.training.train import train_model
 
 SHAPE = {
-    "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-    "head_dim": 8, "vocab_size": 50,
-}  # fmt: skip
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+    "vocab_size": 50,
+}
 FIELDS = {"image_codes": 16, "image_length": 9, "report_length": 7, "text_vocabulary": 50}
 
 
@@ -85,7 +90,7 @@ def test_a_diffusion_starts_from_it_as_from_liquid(squares, recipe_file, prior, 
     source = AutoModelForCausalLM.from_pretrained(out / CAUSAL_LM).eval()
     model = MeDiMModel.from_backbone(
         str(out), image_offset=offset, image_codes=8, image_length=16, report_length=16, attention="causal"
-    ).eval()  # fmt: skip
+    ).eval()
     layout = model.config.layout
     generator = torch.Generator().manual_seed(0)
     tokens = torch.where(
@@ -114,6 +119,10 @@ def test_codes_from_another_place_or_of_another_tokenizer_are_refused(squares, r
     other.save_pretrained(tmp_path / "other")
     with pytest.raises(UserError, match="knows the codes of image tokenizer"):
         train_model(
-            str(recipe_file), squares, tmp_path / "b", tokenizer=str(tmp_path / "other"),
-            overrides=(*settings, f"backbone_image_offset={offset}"), device="cpu",
-        )  # fmt: skip
+            str(recipe_file),
+            squares,
+            tmp_path / "b",
+            tokenizer=str(tmp_path / "other"),
+            overrides=(*settings, f"backbone_image_offset={offset}"),
+            device="cpu",
+        )

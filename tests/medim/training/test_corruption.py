@@ -64,9 +64,7 @@ def test_each_task_gives_what_it_says():
     assert any(t[0] != t[1] for _, t in draws("independent", 30))
     first = slice(LAYOUT.report.start, LAYOUT.report.start + 4)
     assert all(masked(noisy, first) == 0 for noisy, _ in draws("prompted", 60))
-    assert set(TIMES) == {
-        "joint", "independent", "image-given", "report-given", "image-masked", "report-masked", "prompted",
-    }  # fmt: skip
+    assert set(TIMES) == {"joint", "independent", "image-given", "report-given", "image-masked", "report-masked", "prompted"}
 
 
 def test_tasks_occur_as_often_as_they_weigh():

@@ -16,13 +16,32 @@ from medim.training.trainer import fit
 
 RECIPE = ModelRecipe(
     backbone={
-        "model_type": "llama", "hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "num_key_value_heads": 4, "tie_word_embeddings": True,
+        "model_type": "llama",
+        "hidden_size": 128,
+        "intermediate_size": 256,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "tie_word_embeddings": True,
     },
-    pretrained=False, report_vocabulary=600, report_length=96, positions="learned", mixture={"joint": 1.0}, largest_weight=5.0,
-    optimizer="muon", muon_learning_rate=1e-2, learning_rate=2e-3, warmup_steps=20, max_steps=500,
-    per_device_train_batch_size=32, eval_steps=500, save_steps=500, logging_steps=100, eval_pairs=8, eval_draws=32,
-)  # fmt: skip
+    pretrained=False,
+    report_vocabulary=600,
+    report_length=96,
+    positions="learned",
+    mixture={"joint": 1.0},
+    largest_weight=5.0,
+    optimizer="muon",
+    muon_learning_rate=1e-2,
+    learning_rate=2e-3,
+    warmup_steps=20,
+    max_steps=500,
+    per_device_train_batch_size=32,
+    eval_steps=500,
+    save_steps=500,
+    logging_steps=100,
+    eval_pairs=8,
+    eval_draws=32,
+)
 
 
 @pytest.mark.slow

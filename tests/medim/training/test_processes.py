@@ -105,9 +105,14 @@ def test_sharded_training_ends_in_a_model_that_loads(recipe_file, tmp_path):
     environment = {key.upper(): str(value) for key, value in config.items()}  # as `accelerate launch` passes them on
     one = train(recipe_file, tmp_path / "one", 1, "per_device_train_batch_size=8", "logging_steps=1")
     two = train(
-        recipe_file, tmp_path / "two", 2, "per_device_train_batch_size=4", "logging_steps=1", ACCELERATE_USE_FSDP="true",
+        recipe_file,
+        tmp_path / "two",
+        2,
+        "per_device_train_batch_size=4",
+        "logging_steps=1",
+        ACCELERATE_USE_FSDP="true",
         **environment,
-    )  # fmt: skip
+    )
     assert curve(one, "loss") == pytest.approx(curve(two, "loss"), rel=1e-4)
     a, b = (load_file(out / "model.safetensors") for out in (one, two))
     assert a.keys() == b.keys()

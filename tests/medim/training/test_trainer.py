@@ -13,9 +13,16 @@ from medim.training.recipe import ModelRecipe
 from medim.training.trainer import DiffusionTrainer
 
 SHAPE = {
-    "model_type": "llama", "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
-    "num_key_value_heads": 2, "vocab_size": 20, "initializer_range": 0.5, "tie_word_embeddings": True,
-}  # fmt: skip
+    "model_type": "llama",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "vocab_size": 20,
+    "initializer_range": 0.5,
+    "tie_word_embeddings": True,
+}
 LENGTHS = {"image": 9, "report": 12}
 TIMES = torch.tensor([[0.5, 0.05], [0.02, 0.9], [0.0, 0.3]])
 """Of image and report, three samples; an image is given."""
@@ -49,9 +56,10 @@ def nats_of(model: MeDiMModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         for column, modality in enumerate(MODALITIES):
             where = layout.of(modality)
             costs = F.cross_entropy(
-                model.logits(hidden[:, where], modality).transpose(1, 2), layout.states(batch["tokens"][:, where], modality),
+                model.logits(hidden[:, where], modality).transpose(1, 2),
+                layout.states(batch["tokens"][:, where], modality),
                 reduction="none",
-            )  # fmt: skip
+            )
             sums[:, column] = (costs * batch["noised"][:, where]).sum(1)
     return sums
 
@@ -71,10 +79,8 @@ def test_the_loss_is_the_mean_of_weighted_nats_per_position(weighting, image_wei
     r"""\frac 1 B \sum_b \sum_m \lambda_m / N_m * w(t_bm) \sum_i -log p(x_i)."""
     torch.manual_seed(0)
     model = MeDiMModel(
-        MeDiMConfig(
-            backbone=SHAPE, text_vocabulary=20, image_codes=8, image_length=9, report_length=12, timestep="none"
-        )
-    ).eval()  # fmt: skip
+        MeDiMConfig(backbone=SHAPE, text_vocabulary=20, image_codes=8, image_length=9, report_length=12, timestep="none")
+    ).eval()
     batch, (settings, weight) = batch_of(model), WEIGHTINGS[weighting]
     nats = nats_of(model, batch)
     expected = 0.0

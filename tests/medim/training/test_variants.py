@@ -65,9 +65,13 @@ def test_the_average_is_what_is_saved(squares, recipe_file, tmp_path):
         for n in (1, 2)
     ]
     averaged = train_model(
-        str(recipe_file), squares, tmp_path / "averaged", steps=2, device="cpu",
+        str(recipe_file),
+        squares,
+        tmp_path / "averaged",
+        steps=2,
+        device="cpu",
         overrides=("lr_scheduler_type=constant", "ema_decay=0.2", "save_steps=2"),
-    )  # fmt: skip
+    )
     start = train_model(
         str(recipe_file), squares, tmp_path / "start", steps=1, device="cpu", overrides=("learning_rate=1e-12",)
     )

@@ -11,10 +11,16 @@ import torch
 from medim.weights.files import read_checkpoint
 
 BESIDE = {
-    "epoch": np.int64(3), "loss": np.float64(0.5), "half": np.float16(1), "done": np.bool_(True), "name": np.str_("x"),
-    "curve": np.arange(3.0), "names": np.array(["a", "b"]), "when": np.datetime64("2026-01-01"),
+    "epoch": np.int64(3),
+    "loss": np.float64(0.5),
+    "half": np.float16(1),
+    "done": np.bool_(True),
+    "name": np.str_("x"),
+    "curve": np.arange(3.0),
+    "names": np.array(["a", "b"]),
+    "when": np.datetime64("2026-01-01"),
     "nested": [{"f1": np.float32(1)}],
-}  # fmt: skip
+}
 
 
 def test_numpy_beside_the_tensors_is_read(tmp_path):

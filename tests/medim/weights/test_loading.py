@@ -16,9 +16,13 @@ from medim.weights.files import read_state, read_tensors, refuse_damaged
 from medim.weights.loading import fill, first_broken, load, refuse_broken
 
 SHAPE = {
-    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 2,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
     "vocab_size": 40,
-}  # fmt: skip
+}
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 538090408\n"
 HTML = b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
 
@@ -70,7 +74,7 @@ def refused(folder) -> str:
         (prefixed("base_model.model."), "an adapter's (PEFT): merge it"),
         (lambda tensors: {**tensors, "model.layers.0.mlp.up_proj.lora_A.weight": torch.ones(2)}, "an adapter's (PEFT)"),
     ],
-)  # fmt: skip
+)
 def test_no_tensor_of_a_backbone_stays_random(backbone, change, said):
     rewrite(backbone, change)
     assert said in refused(backbone)
@@ -107,7 +111,7 @@ def test_a_head_is_left_aside_where_only_its_base_is_wanted(backbone, capsys):
         (b"\x00" * 200, "is no safetensors file"),
         (b"GGUF\x03\x00\x00\x00" + b"\x00" * 64, "is a GGUF file, not safetensors: its name has to end in .gguf"),
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_a_backbones_file_that_is_none_is_called_by_what_it_is(backbone, name, content, said):
     (backbone / name).write_bytes(content)

@@ -31,10 +31,12 @@ def test_a_pixel_larger_than_a_token_covers_all_it_covers():
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
-        ((0, 0, 65, 2), "not inside an image of 64 x 64"), ((-1, 0, 2, 2), "not inside"),
-        (np.zeros((64, 64)), "marks no pixel"), (np.ones((32, 64)), "does not fit"),
+        ((0, 0, 65, 2), "not inside an image of 64 x 64"),
+        ((-1, 0, 2, 2), "not inside"),
+        (np.zeros((64, 64)), "marks no pixel"),
+        (np.ones((32, 64)), "does not fit"),
     ],
-)  # fmt: skip
+)
 def test_masks_that_do_not_fit_are_refused(mask, message):
     with pytest.raises(UserError, match=message):
         token_mask(mask, (64, 64), 8)

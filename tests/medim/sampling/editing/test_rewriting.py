@@ -19,9 +19,12 @@ class Reader:
 
 
 DONORS = [
-    *["chest. clear lungs. large heart."] * 6, *["chest. no nodule. small heart."] * 6, *["chest. nodule seen. no edema."] * 5,
-    "chest. a nodule.", *["chest. edema present. no nodule."] * 4,
-]  # fmt: skip
+    *["chest. clear lungs. large heart."] * 6,
+    *["chest. no nodule. small heart."] * 6,
+    *["chest. nodule seen. no edema."] * 5,
+    "chest. a nodule.",
+    *["chest. edema present. no nodule."] * 4,
+]
 
 
 def test_to_add_takes_out_what_speaks_against_it():
