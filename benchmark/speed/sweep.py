@@ -102,7 +102,7 @@ def run_sample_speed(options: SampleSpeedOptions) -> int:
     pipeline = open_pipeline(options.model, options.device, options.overrides, dataset)
     own = pipeline.sampler
     samplers = sweep.settings(own)
-    if pipeline.steering is None and any(sampler.steering.asked for sampler in samplers.values()):
+    if pipeline.steering is None and any(sampler.steering.needs_checkers for sampler in samplers.values()):
         pipeline.steer(*checkers_that_steer(dataset))
     released = released_of(pipeline) if options.baselines else None  # what it cannot do is said before anything is drawn
     device = pipeline.model.device.type if options.device is None else options.device

@@ -40,8 +40,14 @@ def test_the_default_moves_one_thing_at_a_time():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title: a\nsamplers: {x: {image.step: 3}}", "sampler 'x' of the sweep: unknown sampler setting 'step'; did you mean"),
-        ("title: a\nsamplers: {x: {image.steps: 0}}", "sampler 'x' of the sweep: sampler setting steps: 0 is out of range"),
+        (
+            "title: a\nsamplers: {x: {image.step: 3}}",
+            "sampler 'x' of the sweep: unknown sampler setting 'image.step'; did you mean",
+        ),
+        (
+            "title: a\nsamplers: {x: {image.steps: 0}}",
+            "sampler 'x' of the sweep: sampler settings: field 'image.steps': Input should be",
+        ),
         (
             "title: a\ntasks: [joint-generatoin]\nsamplers: {x: {}}",
             "unknown task 'joint-generatoin'; did you mean 'joint-generation'",
