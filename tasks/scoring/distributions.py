@@ -18,8 +18,7 @@ from tasks.metrics.image import extrapolation, frechet, inception, kernel
 from tasks.metrics.image.coverage import NEIGHBOURS, coverage_of_features
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.variety import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales
-from tasks.metrics.statistics.bootstrap import Interval, too_few
-from tasks.metrics.statistics.jackknife import METHOD, standard_error, t_interval
+from tasks.metrics.statistics.bootstrap import JACKKNIFE, Interval, jackknife_error, jackknife_interval, too_few
 from tasks.protocols import Case
 from tasks.scoring.context import Context, space_signature
 from tasks.scoring.scores import Score, because, coverage_of, make_score
@@ -82,7 +81,7 @@ class _Sets:
         value: float | None,
         better: bool | None,
         interval: Interval | None = None,
-        method: str = METHOD,
+        method: str = JACKKNIFE,
         reason: str | None = None,
         **details: Any,
     ) -> Score:
@@ -164,7 +163,7 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
     value = max(frechet.frechet_distance(*moments), 0.0)
     sides = reference, generated, *sets.patients
     few = too_few(sets.patients[0]) or too_few(sets.patients[1])
-    error = None if few is not None else standard_error(frechet.frechet_jackknife(*sides, seed))
+    error = None if few is not None else jackknife_error(frechet.frechet_jackknife(*sides, seed))
     n, dimension = min(len(reference), len(generated)), reference.shape[1]
     covariance = "full rank possible" if n > dimension else "singular: n <= d"
     scores = [
@@ -173,7 +172,7 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
             estimator="unbiased, full sample", kernel="(x.y/d+1)^3", **details,
         ),
         sets.score(
-            names.frechet, value, False, few if error is None else t_interval(value, error), frechet.INTERVAL,
+            names.frechet, value, False, few if error is None else jackknife_interval(value, error), frechet.INTERVAL,
             estimator="float64, exact trace", covariance=covariance, **details,
         ),
     ]  # fmt: skip
@@ -181,7 +180,7 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
     if (problem := extrapolation.too_few_samples(n, dimension)) is not None:
         return [*scores, limit(value=None, reason=problem)]
     line = extrapolation.frechet_infinity(*sides, seed)
-    interval = few if error is None else t_interval(line.value, float(np.hypot(error, line.error)))
+    interval = few if error is None else jackknife_interval(line.value, float(np.hypot(error, line.error)))
     return [*scores, limit(value=line.value, interval=interval, method=extrapolation.INTERVAL)]
 
 

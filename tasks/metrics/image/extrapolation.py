@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tasks.metrics.image.frechet import Moments, fast_frechet_distance, frechet_distance
-from tasks.metrics.statistics.jackknife import METHOD
+from tasks.metrics.statistics.bootstrap import JACKKNIFE
 
 SIZES = 15
 SMALLEST = 0.2  # of the samples, where that leaves as many as there are dimensions
 ESTIMATOR = f"line in 1/N through {SIZES} sizes, whole patients, both sides"
 
-INTERVAL = f"{METHOD}, for the distance at this n, and the standard error of the line"
+INTERVAL = f"{JACKKNIFE}, for the distance at this n, and the standard error of the line"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tasks.metrics.statistics.jackknife import GROUPS, METHOD, patient_groups
+from tasks.metrics.statistics.bootstrap import GROUPS, JACKKNIFE, patient_groups
 
-INTERVAL = f"{METHOD}; of the expected value at this n, its bias included"
+INTERVAL = f"{JACKKNIFE}; of the expected value at this n, its bias included"
 
 
 def as_samples(features: np.ndarray, least: int = 2) -> np.ndarray:

@@ -10,12 +10,10 @@ cover 0.90), the studentised bootstrap (Efron 1981; Davison and Hinkley 1997, se
     se^2 = sum_p w_p (l_p - l)^2            l_p = s_p . grad f(sum_p w_p s_p), l their mean: the infinitesimal jackknife;
                                             on a resample at least a tenth of that of the data
 
-Of values between known bounds (0 and 1, say) an interval over few patients is Wilson's (1927) with that error instead, on the
-scale x from 0 to 1, with the effective number of patients n' (Korn and Graubard 1998), which is that of the patients with a
-share in the value where it lies at a bound, and t for z:
+Of values between known bounds an interval over few patients is Wilson's (`bootstrap.wilson`) on the scale x from 0 to 1, with t
+for z and the effective number n' of the S patients (Korn and Graubard 1998); at a bound, of those with a share in the value:
 
-    n' = x (1 - x) / (se^2 S / (S - 1));  centre = (x + c^2 / 2n') / (1 + c^2 / n'),  c the quantile of t, S patients
-    half width = c / (1 + c^2 / n') sqrt(x (1 - x) / n' + c^2 / 4n'^2)
+    n' = x (1 - x) / (se^2 S / (S - 1))
 
 Over trainings: V_i, the variance of a mean over S_i trainings, with S_i - 1 degrees of freedom. Both together:
 
@@ -33,7 +31,7 @@ from typing import Protocol
 
 import numpy as np
 
-from tasks.metrics.statistics.bootstrap import CONFIDENCE, Interval, resampling_weights
+from tasks.metrics.statistics.bootstrap import CONFIDENCE, Interval, resampling_weights, wilson
 
 MANY = 200  # patients: from here on quantiles of resampled values cover as they should
 POWER = 0.8
@@ -251,11 +249,7 @@ def score_interval(statistic: OfSums, bounds: tuple[float, float]) -> Interval:
         return Interval(value, value)
     count = x * (1 - x) / variance if inside else max(1, sharing)
     degrees = _degrees(parts - parts.mean(), sharing) if inside else max(1, sharing - 1)
-    quantile = _student(degrees, 0.5 + CONFIDENCE / 2)
-    scale = 1 + quantile**2 / count
-    centre = (x + quantile**2 / (2 * count)) / scale
-    half = quantile / scale * math.sqrt(x * (1 - x) / count + quantile**2 / (4 * count**2))
-    ends = (max(0.0, centre - half) if x > 0 else 0.0, min(1.0, centre + half) if x < 1 else 1.0)
+    ends = wilson(x, count, _student(degrees, 0.5 + CONFIDENCE / 2))
     return Interval(low + width * ends[0], low + width * ends[1])
 
 

@@ -13,7 +13,7 @@ from medim.perception.space import open_features
 from tasks.metrics.image import extrapolation, frechet, inception, kernel
 from tasks.metrics.image.coverage import coverage_of_features
 from tasks.metrics.image.frechet import Moments, frechet_distance
-from tasks.metrics.statistics.jackknife import standard_error
+from tasks.metrics.statistics.bootstrap import jackknife_error
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import Names, distribution_scores
 
@@ -128,7 +128,7 @@ def test_all_scores_are_of_their_formulae(world):
     distance = scores["Fréchet distance (pooled)"]
     expected = frechet_distance(Moments.of_features(real), Moments.of_features(fake))
     assert distance.value == pytest.approx(expected, rel=1e-12)
-    error = standard_error(frechet.frechet_jackknife(real, fake, patients, patients, 7))
+    error = jackknife_error(frechet.frechet_jackknife(real, fake, patients, patients, 7))
     assert distance.ci_high - distance.value == pytest.approx(2.1447866879 * error, rel=1e-6)
     line = extrapolation.frechet_infinity(real, fake, patients, patients, 7)
     limit = scores["FD∞ (pooled)"]

@@ -5,7 +5,7 @@ import pytest
 from scipy import linalg
 
 from tasks.metrics.image.frechet import Moments, fast_frechet_distance, frechet_distance, frechet_jackknife
-from tasks.metrics.statistics.jackknife import GROUPS, patient_groups
+from tasks.metrics.statistics.bootstrap import GROUPS, jackknife_error, patient_groups
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> float:
@@ -141,7 +141,6 @@ def test_the_fast_path_agrees(m, n):
 
 def test_jackknife_interval_has_the_spread_of_fresh_samples():
     """The standard error over samples, known from 200 of them, against the mean of those that single samples estimate."""
-    from tasks.metrics.statistics.jackknife import standard_error
 
     def pair(seed):
         generator = np.random.default_rng(seed)
@@ -149,7 +148,7 @@ def test_jackknife_interval_has_the_spread_of_fresh_samples():
 
     names = [str(i) for i in range(150)], [f"g{i}" for i in range(150)]
     true = np.std([distance(*pair(seed)) for seed in range(200)], ddof=1)
-    estimates = [standard_error(frechet_jackknife(*pair(seed), *names, seed=0)) for seed in range(40)]
+    estimates = [jackknife_error(frechet_jackknife(*pair(seed), *names, seed=0)) for seed in range(40)]
     assert np.sqrt(np.mean(np.square(estimates))) == pytest.approx(true, rel=0.2)
 
 
