@@ -6,6 +6,7 @@ is withheld, and says which file would provide them.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,7 +15,6 @@ from medim.common.errors import UserError, foreign
 from tasks.metrics.clinical import pathology_entities, radgraph
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
 from tasks.metrics.clinical.chest_labels import label_scores
-from tasks.metrics.signature import package
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
 from tasks.scoring.context import Context
@@ -91,14 +91,18 @@ def _labels(part: _Part, labeller: _Labeller) -> list[Score]:
 
 def _graphs(part: _Part) -> list[Score]:
     parser = _radgraph()
-    scores = parser.scores(part.references, part.reports)
+    columns = parser.scores(part.references, part.reports).T
+    details = {
+        "parser": f"radgraph {version('radgraph')}",
+        "parser_model": radgraph.MODELS[0],
+        "parser_weights": parser.fingerprint,
+        "aggregation": "mean",
+    }
+    additives = [Additive.mean(column, part.patients) for column in columns]
     return [
-        part.score(
-            f"{RADGRAPH}, {name}", float(column.mean()), additive=Additive.mean(column, part.patients),
-            parser=package("radgraph"), parser_model=radgraph.MODELS[0], parser_weights=parser.fingerprint, aggregation="mean",
-        )
-        for name, column in zip(radgraph.NAMES, scores.T, strict=True)
-    ]  # fmt: skip
+        part.score(f"{RADGRAPH}, {name}", float(column.mean()), additive=additive, **details)
+        for name, column, additive in zip(radgraph.NAMES, columns, additives, strict=True)
+    ]
 
 
 def _entities(part: _Part) -> Score:

@@ -9,12 +9,13 @@ from PIL import Image
 
 from medim.common.errors import ForeignError, UserError
 from medim.imaging.images import square
-from tasks.metrics.signature import signature
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import Interval
 from tasks.protocols import Case, Prediction
 from tasks.scoring.context import Context
 
+METRICS_VERSION = "1"
+"""Raised whenever a value of a metric could change on the same input."""
 FAILED = "failed"  # in the signature of a score that code which is not ours failed to give
 
 
@@ -124,7 +125,7 @@ def make_score(
         n=n,
         coverage=coverage,
         higher_is_better=higher_is_better,
-        signature=signature(metric, n, context.protocol, **details),
+        signature={"metric": metric, "version": METRICS_VERSION, "protocol": context.protocol, "n": n, **details},
         ci_low=interval.low if interval is not None and value is not None else None,
         ci_high=interval.high if interval is not None and value is not None else None,
         reason=reason,

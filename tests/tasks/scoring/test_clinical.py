@@ -71,7 +71,7 @@ def test_what_is_not_installed_says_what_would_provide_it(cases):
 def test_radgraph_is_a_mean_over_reports(cases, monkeypatch):
     graph = {"entities": {"1": {"tokens": "effusion", "label": "present", "relations": []}}}
     monkeypatch.setattr(clinical, "_radgraph", lambda: RadGraph(lambda texts: {str(i): graph for i in range(len(texts))}))
-    monkeypatch.setattr(clinical, "package", lambda name: f"{name} 0")
+    monkeypatch.setattr(clinical, "version", lambda name: "0")
     found = scores(cases, [CHEST[0], None, CHEST[2], *PATHOLOGY])
     names = [f"RadGraph F1 (radgraph-xl), {name}" for name in ("RG_E", "RG_ER", "RG_bar_ER")]
     assert [found[name].value for name in names] == pytest.approx([2 / 3] * 3)
@@ -109,7 +109,7 @@ def test_radgraph_names_its_model_and_weights(cases, monkeypatch, tmp_path):
     graph = {"entities": {"1": {"tokens": "effusion", "label": "present", "relations": []}}}
     package = SimpleNamespace(RadGraph=lambda **_: lambda texts: {str(i): graph for i in range(len(texts))}, __spec__=object())
     monkeypatch.setitem(sys.modules, "radgraph", package)
-    monkeypatch.setattr(clinical, "package", lambda name: f"{name} 0")
+    monkeypatch.setattr(clinical, "version", lambda name: "0")
     (tmp_path / "radgraph-xl").mkdir()
     signatures = []
     for weights in (b"one", b"other"):
