@@ -1,17 +1,63 @@
-"""The data card of an export, README.md: what it is, where it comes from, under which terms, and what the gate did."""
+"""What an export says of itself: gate/gate.json, and the data card README.md: source, terms, and what the gate did."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import yaml
 
 from benchmark.export.formats.form import Form
+from benchmark.export.gate import GATE_MEASURES, Gate
+from benchmark.export.shards import Work
+from benchmark.export.sources import Source
+from benchmark.provenance import command_line, commit, now
+from medim.pair import SPLITS
 
 _MEANING = {
     "agreement": "findings that the steering checker of images and the checker of reports share, over all they read",
     "nats": "upper bound on -log p(image, report) under the model",
     "distance": "to the nearest training image, mirrored or not, in units of the threshold below which it is a near-copy",
 }
+
+
+def report_of(work: Work, source: Source, gate: Gate, form: Form, title: str, terms: str) -> dict[str, Any]:
+    """The content of `gate/gate.json`."""
+    by_split, reasons = Counter(dict.fromkeys(SPLITS, 0)), Counter[str]()
+    values: dict[str, list[float]] = {name: [] for name in GATE_MEASURES}
+    synthetic = kept = judged = 0
+    for line in work.dropped():
+        judged += 1
+        reasons["no pair" if line["broken"] else line["reason"]] += 1
+    for line in work.kept():
+        judged, kept = judged + 1, kept + 1
+        fields = line["fields"]
+        by_split[fields["split"]] += 1
+        synthetic += fields["synthetic"]
+        for name in GATE_MEASURES:
+            if fields["gate"][name] is not None:
+                values[name].append(fields["gate"][name])
+    return {
+        "title": title,
+        "format": form.name,
+        "terms": terms,
+        "synthetic": synthetic == kept,
+        "source": source.describe(),
+        "gate": gate.report(),
+        "dropped": dict(reasons.most_common()),
+        "counts": {"kept": kept, "judged": judged, "synthetic": synthetic, "by_split": dict(by_split)},
+        "measures": {name: _spread(numbers) for name, numbers in values.items()},
+        "commit": commit(),
+        "command": command_line(),
+        "created": now(),
+    }
+
+
+def _spread(numbers: list[float]) -> dict[str, Any]:
+    if not numbers:
+        return {"n": 0, "least": None, "median": None, "most": None}
+    least, median, most = np.quantile(numbers, [0, 0.5, 1])
+    return {"n": len(numbers), "least": float(least), "median": float(median), "most": float(most)}
 
 
 def data_card(form: Form, report: Mapping[str, Any]) -> str:

@@ -14,9 +14,9 @@ from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, NeighbourSearch, Rules
 from benchmark.export.options import CREDENTIALED, NEAR_COPIES, UNSCREENED, ExportOptions
 from benchmark.export.prompts import Prompts
+from benchmark.export.shards import WORK, Work
 from benchmark.export.sources import Existing, Generated, Source
 from benchmark.export.twins import GROUNDING, Twins, write_grounding
-from benchmark.export.work import WORK, Work
 from benchmark.run.cache import cache_folder
 from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, steering_checkers, withheld
 from medim.common.errors import UserError

@@ -2,31 +2,29 @@
 
 import hashlib
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
-from benchmark.export.card import data_card
+from benchmark.export.card import data_card, report_of
 from benchmark.export.formats import FORMS
 from benchmark.export.formats.form import Form, write_lines
-from benchmark.export.gate import GATE_MEASURES, Gate
+from benchmark.export.gate import Gate
+from benchmark.export.shards import WORK, Shard, Work, remove
 from benchmark.export.sources import Broken, Candidate, Place, Source
 from benchmark.export.twins import GROUNDING
-from benchmark.export.work import WORK, Shard, Work, remove
-from benchmark.provenance import command_line, commit, now
 from benchmark.run.predictions import save_image
+from benchmark.sampling.sheets import write_contact_sheet
 from medim.common.files import sweep, write_json, write_text
 from medim.pair import SPLITS
 
 SHARD_SIZE = 512
-CARD, GATE, FAILURES = "README.md", "gate", "failures.jsonl"
-OWNED = (CARD, GATE, FAILURES, GROUNDING, *dict.fromkeys(name for form in FORMS.values() for name in form.owned))
+CARD, GATE, FAILURES, UNSCREENED = "README.md", "gate", "failures.jsonl", "unscreened.png"
+OWNED = (CARD, GATE, FAILURES, UNSCREENED, GROUNDING, *dict.fromkeys(name for form in FORMS.values() for name in form.owned))
 DUPLICATE, LEFT_BEHIND = "duplicate", "the pair that leaves with it does not"
 
 
@@ -149,11 +147,21 @@ def _fill_shard(
 def _measured(work: Work, gate: Gate, candidates: list[Candidate]) -> list[dict[str, Any]]:
     """The gate's measures. The training split is read once the first pairs are drawn: a model that fails says so before.
 
-    One process reads it, the others find what it kept.
+    One process reads it, the others find what it stored. Until it is read, a sheet shows the pairs that wait.
     """
     if candidates and not gate.ready:
         with work.lock("index", wait=True):
+            sheet = work.out / UNSCREENED
+            if gate.search is not None:
+                write_contact_sheet(sheet, [one.image for one in candidates], [one.report for one in candidates])
+                size = gate.search.dataset.size("train")
+                tqdm.write(
+                    f"{len(candidates)} pairs wait, shown in {sheet}: they leave once they are held against {size:,} training "
+                    "images, which are read once",
+                    file=sys.stderr,
+                )
             gate.prepare()
+            sheet.unlink(missing_ok=True)
     return gate.measure(candidates)
 
 
@@ -216,7 +224,7 @@ def _finish(work: Work, source: Source, gate: Gate, form: Form, title: str, term
     def lines() -> Iterator[dict[str, Any]]:
         return (line["fields"] for line in work.kept())
 
-    report = _report(work, source, gate, form, title, terms)
+    report = report_of(work, source, gate, form, title, terms)
     out = work.out
     _remove_strays(work, form)
     sweep(out, work.folder / "locks" / "finish")
@@ -231,38 +239,6 @@ def _finish(work: Work, source: Source, gate: Gate, form: Form, title: str, term
     write_text(out / CARD, data_card(form, report))
     counts = report["counts"]
     work.finish({"kept": counts["kept"], "dropped": counts["judged"] - counts["kept"], "failed": len(failures)})
-
-
-def _report(work: Work, source: Source, gate: Gate, form: Form, title: str, terms: str) -> dict[str, Any]:
-    """What `gate/gate.json` tells."""
-    by_split, reasons = Counter(dict.fromkeys(SPLITS, 0)), Counter[str]()
-    values: dict[str, list[float]] = {name: [] for name in GATE_MEASURES}
-    synthetic = kept = judged = 0
-    for line in work.dropped():
-        judged += 1
-        reasons["no pair" if line["broken"] else line["reason"]] += 1
-    for line in work.kept():
-        judged, kept = judged + 1, kept + 1
-        fields = line["fields"]
-        by_split[fields["split"]] += 1
-        synthetic += fields["synthetic"]
-        for name in GATE_MEASURES:
-            if fields["gate"][name] is not None:
-                values[name].append(fields["gate"][name])
-    return {
-        "title": title, "format": form.name, "terms": terms, "synthetic": synthetic == kept,
-        "source": source.describe(), "gate": gate.told(), "dropped": dict(reasons.most_common()),
-        "counts": {"kept": kept, "judged": judged, "synthetic": synthetic, "by_split": dict(by_split)},
-        "measures": {name: _spread(numbers) for name, numbers in values.items()},
-        "commit": commit(), "command": command_line(), "created": now(),
-    }  # fmt: skip
-
-
-def _spread(numbers: list[float]) -> dict[str, Any]:
-    if not numbers:
-        return {"n": 0, "least": None, "median": None, "most": None}
-    least, median, most = np.quantile(numbers, [0, 0.5, 1])
-    return {"n": len(numbers), "least": float(least), "median": float(median), "most": float(most)}
 
 
 def _failures(work: Work, source: Source) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ The checker of images is the one that steers: the one that scores never decides 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -46,10 +46,6 @@ class Rules:
     max_nats: float | None = None
     min_distance: float | None = None
     allow_near_copies: bool = False
-
-    def told(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
 
 
 class NeighbourSearch:
@@ -122,7 +118,7 @@ class NeighbourSearch:
         """Reads the training split and measures the thresholds, or finds what another command kept of them."""
         _ = self.screen.thresholds
 
-    def told(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """JSON-able: what was searched, and the thresholds."""
         screen = self.screen
         return {
@@ -215,14 +211,14 @@ class Gate:
             self.search.prepare()
         self.ready = True
 
-    def told(self) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """JSON-able: the rules and the instruments, with what the search found of the training split."""
-        return self.configuration() | {"search": None if self.search is None else self.search.told()}
+        return self.configuration() | {"search": None if self.search is None else self.search.report()}
 
     def configuration(self) -> dict[str, Any]:
         """JSON-able: all that a judgement depends on beside the pair."""
         return {
-            "rules": self.rules.told(),
+            "rules": asdict(self.rules),
             "search": None if self.search is None else self.search.configuration(),
             "image_checker": self.image_checker and {"name": self.image_checker.name, "hash": self.image_checker.fingerprint},
             "report_checker": self.report_checker

@@ -52,7 +52,7 @@ class Artifacts:
                 cls._clear(out)
             if path.exists():
                 present = json.loads(path.read_text(encoding="utf-8"))
-                _refuse_another(out, flatten(present), flatten(json.loads(json.dumps(configuration))))
+                refuse_another(out, flatten(present), flatten(json.loads(json.dumps(configuration))))
             else:
                 write_json(path, configuration)
             yield cls(out)
@@ -97,13 +97,14 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _refuse_another(out: Path, present: dict[str, Any], wanted: dict[str, Any]) -> None:
+def refuse_another(out: Path, present: dict[str, Any], wanted: dict[str, Any], kind: str = "a run") -> None:
+    """Raises a UserError that names the first key in which two flat configurations of a folder differ."""
     missing = object()
     for key in [*wanted, *(k for k in present if k not in wanted)]:
         here, there = present.get(key, missing), wanted.get(key, missing)
         if here != there:
             shown = ["unset" if value is missing else json.dumps(value) for value in (here, there)]
             raise UserError(
-                f"--out {out} belongs to a run with {key} = {shown[0]}, and now {key} = {shown[1]}: "
+                f"--out {out} belongs to {kind} with {key} = {shown[0]}, and now {key} = {shown[1]}: "
                 "choose another folder, or --overwrite to start anew"
             )

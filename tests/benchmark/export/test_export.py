@@ -177,7 +177,7 @@ def test_parts_fill_their_own_shards_and_the_last_one_finishes(world, tmp_path):
 
 def test_another_configuration_is_refused_and_overwrite_begins_anew(world, tmp_path):
     generate(world, tmp_path / "o", n=8)
-    with pytest.raises(UserError, match=r"source\.seed = 0, and now 1"):
+    with pytest.raises(UserError, match=r"source\.seed = 0, and now source\.seed = 1"):
         generate(world, tmp_path / "o", n=8, seed=1)
     (tmp_path / "o" / "grounding.jsonl").write_text("{}")
     assert generate(world, tmp_path / "o", n=8, seed=1, overwrite=True, form="parquet").kept == 8
@@ -249,16 +249,34 @@ def test_two_killed_processes_continue_to_exactly_n_unique_pairs(tmp_path):
     assert json.loads((out / "gate" / "gate.json").read_text())["dropped"]["duplicate"] > 100
 
 
-def test_the_first_pairs_are_drawn_before_the_training_split_is_read(world, tmp_path, monkeypatch, capsys):
-    model, data = world.Model(), world.Data()
+def test_the_first_pairs_are_drawn_and_shown_before_the_training_split_is_read(world, tmp_path, monkeypatch, capsys):
+    model, data, out = world.Model(), world.Data(), tmp_path / "out"
     gate = world.gate(data, model)
     drawn = []
     prepare = gate.search.prepare
-    monkeypatch.setattr(gate.search, "prepare", lambda: (drawn.append(model.calls), prepare()))
     source = world.Generated(model, 6, 2, Prompts(), 0, data, "CC0-1.0")
-    outcome = export(source, gate, FORMS["folder"](), tmp_path / "out", title="t", terms="CC0-1.0", batch_size=2)
-    assert (outcome.kept, drawn) == (6, [1])
-    assert "held-out images, for the thresholds" in capsys.readouterr().err
+
+    def look(then) -> None:
+        with Image.open(out / "unscreened.png") as sheet:
+            drawn.append((model.calls, sheet.width > 2 * 192, [path.name for path in out.iterdir()]))
+        then()
+
+    def killed() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(gate.search, "prepare", lambda: look(killed))
+    with pytest.raises(KeyboardInterrupt):
+        export(source, gate, FORMS["folder"](), out, title="t", terms="CC0-1.0", batch_size=2)
+    monkeypatch.setattr(gate.search, "prepare", lambda: look(prepare))
+    outcome = export(source, gate, FORMS["folder"](), out, title="t", terms="CC0-1.0", batch_size=2)
+    assert outcome.kept == 6
+    assert [(calls, wide, sorted(names)) for calls, wide, names in drawn] == [
+        (calls, True, [".export", "unscreened.png"]) for calls in (1, 2)
+    ]
+    assert not (out / "unscreened.png").exists()
+    said = capsys.readouterr().err
+    assert "held against 40 training images" in said
+    assert "held-out images, for the thresholds" in said
 
 
 class TwoDomains:

@@ -36,7 +36,7 @@ def test_distances_are_those_of_a_search_by_hand(world):
         table = np.array([[np.linalg.norm(query - other) for other in training] for query in queries])
         assert line["distances"]["pixels"] == pytest.approx(table.min(), rel=1e-5)
         assert line["nearest"] == f"train.{table.min(axis=0).argmin():02d}"
-    limit = gate.told()["search"]["thresholds"]["pixels"]
+    limit = gate.report()["search"]["thresholds"]["pixels"]
     assert told[0]["distance"] == pytest.approx(told[0]["distances"]["pixels"] / limit)
 
 

@@ -1,4 +1,4 @@
-"""What an export has come to, on disk: one file of outcomes a shard, appended batch by batch, shared by several processes.
+"""What an export has done so far, on disk: one file of outcomes a shard, appended batch by batch, shared by several processes.
 
 The kernel's file locks keep two processes from one shard and end with the process, however that ends.
 """
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.export.sources import Source
-from benchmark.run.artifacts import flatten
+from benchmark.run.artifacts import flatten, refuse_another
 from medim.common.errors import UserError
-from medim.common.files import write_json
+from medim.common.files import read_json, write_json
 from medim.common.locks import locked
 
 WORK = ".export"
@@ -42,14 +42,9 @@ class Shard:
 
     def read(self) -> "Shard":
         """Reads the file; what a killed process left of a line, or of slots that leave together, is cut off."""
-        self.lines = {}
-        if self.path.exists():
-            content = self.path.read_bytes()
-            whole = content[: content.rfind(b"\n") + 1]
-            for text in whole.split(b"\n"):
-                if text:
-                    line = json.loads(text)
-                    self.lines[line["slot"], line["attempt"]] = line
+        content = self.path.read_bytes() if self.path.exists() else b""
+        lines = map(json.loads, content[: content.rfind(b"\n") + 1].splitlines())
+        self.lines = {(line["slot"], line["attempt"]): line for line in lines}
         found: dict[tuple[int, int], list[bool]] = {}
         for (slot, attempt), line in self.lines.items():
             found.setdefault((slot // self.together, attempt), []).append(line["kept"])
@@ -61,12 +56,8 @@ class Shard:
         """Adds outcomes and returns when they are on disk."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a+b") as stream:
-            end = stream.seek(0, os.SEEK_END)
-            if end:
-                stream.seek(0)
-                whole = stream.read().rfind(b"\n") + 1
-                if whole < end:
-                    stream.truncate(whole)
+            stream.seek(0)
+            stream.truncate(stream.read().rfind(b"\n") + 1)
             stream.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode("utf-8"))
             stream.flush()
             os.fsync(stream.fileno())
@@ -151,28 +142,23 @@ class Work:
         path = self.folder / CONFIGURATION
         if self.out.is_dir() and not self.folder.is_dir() and any(self.out.iterdir()):
             raise UserError(f"--out {self.out} holds files that no export wrote; choose another folder")
-        self.folder.mkdir(parents=True, exist_ok=True)
         with self.lock("claim", wait=True):
             if overwrite and path.exists():
                 for name in owned:
                     remove(self.out / name)
                 remove(self.folder / "shards")
-                (self.folder / DONE).unlink(missing_ok=True)
-                path.unlink()
-            wanted = json.loads(json.dumps(configuration))
+                remove(self.folder / DONE)
+                remove(path)
             if not path.exists():
-                write_json(path, wanted)
-                return
-            here, there = flatten(json.loads(path.read_text(encoding="utf-8"))), flatten(wanted)
-            for key in [*there, *(key for key in here if key not in there)]:
-                if here.get(key) != there.get(key):
-                    values = f"{key} = {json.dumps(here.get(key))}, and now {json.dumps(there.get(key))}"
-                    raise UserError(f"--out {self.out} belongs to an export with {values}: choose another, or --overwrite")
+                write_json(path, configuration)
+            else:
+                wanted = json.loads(json.dumps(configuration))
+                refuse_another(self.out, flatten(read_json(path)), flatten(wanted), "an export")
 
     def done(self) -> dict[str, Any] | None:
-        """What the finished export told of itself; None before that."""
+        """What the finished export says of itself; None before that."""
         path = self.folder / DONE
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+        return read_json(path) if path.exists() else None
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Marks the export as written."""
