@@ -58,8 +58,7 @@ def load_dataset(expression: str) -> PairDataset:
 def parse(expression: str) -> list[Part]:
     """The terms of an expression. A string that is a path as a whole is that path, whatever characters it has.
 
-    Raises:
-        UserError: an empty term, an option without `=`, or one given twice.
+    Raises UserError: an empty term, an option without `=`, or one given twice.
     """
     if Path(expression).exists():
         return [Part(expression, {})]

@@ -83,8 +83,7 @@ def save_splits(
 def load_splits(path: str | Path) -> dict[str, str]:
     """The split of each patient, from a file of `save_splits`.
 
-    Raises:
-        UserError: no such file or form, a patient in two splits, or patients that do not have the hash stated.
+    Raises UserError: no such file or form, a patient in two splits, or patients that do not have the hash stated.
     """
     try:
         value = read_json(path)

@@ -127,8 +127,7 @@ def square(image: Image.Image, side: int, fill: int = 0) -> Image.Image:
 def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
     """Images of one size as float32 (B, 3, H, W) in [-1, 1]: x = value / 127.5 - 1.
 
-    Raises:
-        ValueError: no images, or images of different sizes.
+    Raises ValueError: no images, or images of different sizes.
     """
     sizes = {image.size for image in images}
     if len(sizes) != 1:

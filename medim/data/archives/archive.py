@@ -76,8 +76,7 @@ class PatientOptions(Options):
     def patient_in(self, name: str, shown: str = "the id") -> str:
         """Group 1 of `patient_from` in `name`.
 
-        Raises:
-            UserError: it is not found, or empty; the line calls the name as `shown`.
+        Raises UserError: it is not found, or empty; the line calls the name as `shown`.
         """
         match = re.search(self.patient_from, name)
         patient = (match[1] or "").strip() if match else ""
@@ -160,8 +159,7 @@ class Archive(ABC):
     def image(self, source: Any) -> Image.Image:
         """The picture of a record, 8-bit, mode L or RGB, at its own size; called in a worker.
 
-        Raises:
-            UserError: it cannot be read; the record becomes a line of `failures.jsonl`.
+        Raises UserError: it cannot be read; the record becomes a line of `failures.jsonl`.
         """
         return read_image(self.images / source)
 
@@ -234,8 +232,7 @@ class UniqueIds:
 def archive_class(name: str) -> type[Archive]:
     """The adapter of a name, from the entry-point group `medim.archives`.
 
-    Raises:
-        UserError: no such adapter; the line names the nearest.
+    Raises UserError: no such adapter; the line names the nearest.
     """
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name not in registered:
@@ -247,8 +244,7 @@ def archive_class(name: str) -> type[Archive]:
 def open_archive(name: str, root: Path, preset: str | None = None, overrides: Mapping[str, str] | None = None) -> Archive:
     """An archive with the options of a preset and of `key=value` overrides.
 
-    Raises:
-        UserError: unknown archive, preset or option, or a value that the option does not take.
+    Raises UserError: unknown archive, preset or option, or a value that the option does not take.
     """
     adapter = archive_class(name)
     if preset is not None and preset not in adapter.presets:

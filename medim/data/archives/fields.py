@@ -39,11 +39,7 @@ def written(text: Any) -> str:
 
 
 def report_in(value: Any, what: str) -> str:
-    """A report on one line.
-
-    Raises:
-        UserError: `what` is no text, empty, or a word for missing text, which the line names.
-    """
+    """A report on one line. Raises UserError: `what` is no text, empty, or a word for missing text, which the line names."""
     if word := missing_word(value):
         raise UserError(f"{what} is '{word}', which stands for missing text")
     if not isinstance(value, str) and value is not None:
@@ -56,8 +52,7 @@ def report_in(value: Any, what: str) -> str:
 def key_in(value: Any, what: str) -> str:
     """A text or a whole number that names something, as it is written, without white space around it; empty where it is None.
 
-    Raises:
-        UserError: `what` is anything else.
+    Raises UserError: `what` is anything else.
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise UserError(f"{what} is neither a text nor a whole number: {shown(value)}")
@@ -67,8 +62,7 @@ def key_in(value: Any, what: str) -> str:
 def labels_in(value: Any, what: str, names: list[str] | None = None) -> list[str] | None:
     """A value as a list of labels: a list, numbers of `names`, or text parted by `;`, `,` or `|`; None where it is empty.
 
-    Raises:
-        UserError: `what` is none of these.
+    Raises UserError: `what` is none of these.
     """
     if value is None or missing_word(value):
         return None

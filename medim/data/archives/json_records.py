@@ -81,8 +81,7 @@ def _has_lines(stream: BinaryIO) -> bool:
 def find_json(root: Path, given: str, patterns: tuple[str, ...], option: str) -> Path:
     """The archive's JSON file: `root` itself where it is a file, the one `given`, or the only one in `root` by pattern.
 
-    Raises:
-        UserError: there is none, or there are several; the line names them and the option.
+    Raises UserError: there is none, or there are several; the line names them and the option.
     """
     if root.is_file():
         return root

@@ -131,8 +131,7 @@ class Preparation:
     def plan(self) -> Plan:
         """Lists the archive, reads a few pictures, and writes the plan as `manifest.json` (`complete` is false).
 
-        Raises:
-            UserError: the archive is not what its adapter expects, or nothing is left of it.
+        Raises UserError: the archive is not what its adapter expects, or nothing is left of it.
         """
         if not (self.out / "images").exists():  # nothing relies on an earlier listing, and the archive may have been mended
             shutil.rmtree(self._listing, ignore_errors=True)
@@ -143,8 +142,7 @@ class Preparation:
     def dry_plan(self) -> Plan:
         """The plan, of a listing in the system's folder for temporary files: `out` need not exist, and stays as it is.
 
-        Raises:
-            UserError: as `plan`.
+        Raises UserError: as `plan`.
         """
         self._refuse_own_source()
         with tempfile.TemporaryDirectory(prefix="medim-prepare-") as folder:

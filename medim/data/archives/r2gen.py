@@ -124,11 +124,7 @@ class R2Gen(EntryArchive):
             yield Record(fields, source)
 
     def _split(self, entry: Entry) -> str | None:
-        """The entry's split; None where its key and its field contradict each other.
-
-        Raises:
-            UserError: neither is a split.
-        """
+        """The entry's split; None where its key and its field contradict each other. Raises UserError: neither is a split."""
         by_key, stated = known_split(entry.key or ""), entry.value.get("split")
         by_field = known_split(stated) if isinstance(stated, str) else None
         if by_key is None and by_field is None:

@@ -29,11 +29,7 @@ class Row:
 
 
 def read_header(path: Path, needed: Sequence[str] = ()) -> list[str]:
-    """The columns of a table.
-
-    Raises:
-        UserError: as `read_table`.
-    """
+    """The columns of a table. Raises UserError: as `read_table`."""
     return [name for name in _dialect(path, needed)[1] if name]
 
 
@@ -80,8 +76,7 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Row | Loss]:
 def decoded(data: bytes, place: str = "") -> str:
     """A text file's content: UTF-8, or UTF-16 where the file says so.
 
-    Raises:
-        UserError: it is neither; `place` begins the line.
+    Raises UserError: it is neither; `place` begins the line.
     """
     try:
         return data.decode(_encoding(data))
@@ -144,8 +139,7 @@ def _opened(path: Path) -> TextIO:
 def require_columns(place: str | Path, found: Iterable[str], needed: Iterable[str]) -> None:
     """Says which column a table lacks.
 
-    Raises:
-        UserError: the line names the table, the column and the columns that are there, the nearest one first.
+    Raises UserError: the line names the table, the column and the columns that are there, the nearest one first.
     """
     found = [name for name in found if name and not re.fullmatch(r"__\w+__", name)]  # pandas' index in a parquet file
     for column in needed:

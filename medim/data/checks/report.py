@@ -66,11 +66,7 @@ class Report:
     failures: tuple[tuple[str, str], ...]
 
     def leaks(self, allow: Collection[str] = ()) -> list[Issue]:
-        """The errors that `allow` does not name.
-
-        Raises:
-            UserError: `allow` names something else than one of `ALLOWABLE`.
-        """
+        """The errors that `allow` does not name. Raises UserError: `allow` names something else than one of `ALLOWABLE`."""
         for name in allow:
             if name not in ALLOWABLE:
                 raise unknown("leakage to allow", name, ALLOWABLE)

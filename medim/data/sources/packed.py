@@ -50,11 +50,7 @@ class CachedPictures(DerivedDataset):
         return self.base.fingerprint
 
     def pair(self, split: str, index: int) -> ImageReportPair:
-        """The pair at `index` (0-based) of a split; its image is decoded, RGB.
-
-        Raises:
-            UserError: pictures of several sizes.
-        """
+        """The pair at `index` (0-based) of a split; its image is decoded, RGB. Raises UserError: pictures of several sizes."""
         return self.packed(split).pair(checked_index(self, split, index))
 
     def packed(self, split: str) -> "_Packed":

@@ -29,8 +29,7 @@ _LOOKED_AT = 1000  # JSON entries, for the names of the columns
 def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables":
     """The tables of a source, opened once in each process.
 
-    Raises:
-        UserError: the source cannot be found, reached or read, or its configuration must be named.
+    Raises UserError: the source cannot be found, reached or read, or its configuration must be named.
     """
     try:
         import datasets
@@ -79,8 +78,7 @@ class Tables:
     def cell(self, split: str, row: int, column: str) -> Any:
         """One cell. Of a streamed source the rows before it are read too, so ask for rows in growing order.
 
-        Raises:
-            UserError: there is no such row any more.
+        Raises UserError: there is no such row any more.
         """
         key = (split, column)
         if not self.streaming:

@@ -40,8 +40,7 @@ def has_patients(folder: Path) -> bool:
 def find_table(places: Sequence[Path], kind: str) -> Path | None:
     """The one file `mimic-cxr*-KIND.csv` or `.csv.gz` in the folders; of the same name packed and unpacked, the unpacked one.
 
-    Raises:
-        UserError: two of different names: which one is meant is the user's to say.
+    Raises UserError: two of different names: which one is meant is the user's to say.
     """
     found: dict[str, Path] = {}
     for place in places:
@@ -55,8 +54,7 @@ def find_table(places: Sequence[Path], kind: str) -> Path | None:
 def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[int, list[str]]]:
     """(line number, values of the columns, stripped) of a CSV file, gzipped or not; an optional column may lack, as "".
 
-    Raises:
-        UserError: see `read_table`; also where that has a loss, as nothing is known of an image without its row.
+    Raises UserError: see `read_table`; also where that has a loss, as nothing is known of an image without its row.
     """
     for row in read_table(path, columns):
         if isinstance(row, Loss):
@@ -67,8 +65,7 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
 def number(path: Path, line: int, column: str, value: str) -> int:
     """A number, with or without its letter (`p10000032`, `s50414267`).
 
-    Raises:
-        UserError: anything else; the line names file, line and column.
+    Raises UserError: anything else; the line names file, line and column.
     """
     digits = value.removeprefix({"subject_id": "p", "study_id": "s", "study": "s"}.get(column, ""))
     if not (digits.isascii() and digits.isdigit()):

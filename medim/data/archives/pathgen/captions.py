@@ -57,8 +57,7 @@ class Captions:
     def sort(self) -> Iterator[tuple[int, str]]:
         """Reads the JSON; yields number and mistake of each entry that is left out.
 
-        Raises:
-            UserError: damaged JSON, no list, an empty one, or one of other objects; or the folder cannot be written.
+        Raises UserError: damaged JSON, no list, an empty one, or one of other objects; or the folder cannot be written.
         """
         try:
             with closing(self._database()) as database, database:

@@ -95,8 +95,7 @@ class SlideFacts:
     def field(self, tile: int, microns_per_pixel: float | None) -> tuple[float, float]:
         """Width and height, in pixels of level 0, of what a tile of `tile` pixels shows; None means level 0 as it is.
 
-        Raises:
-            UserError: the slide does not state its scale, or was scanned too coarsely.
+        Raises UserError: the slide does not state its scale, or was scanned too coarsely.
         """
         if microns_per_pixel is None:
             return float(tile), float(tile)
