@@ -22,8 +22,18 @@ LEAST = 0.1
 STEEPEST = 10
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 
-_DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, NotImplementedError, OSError, RuntimeError, struct.error,
-            TypeError, ValueError)  # fmt: skip
+_DAMAGED = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    struct.error,
+    TypeError,
+    ValueError,
+)
 _PACKAGES = {
     "JPEG-LS": "pyjpegls",
     "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg",

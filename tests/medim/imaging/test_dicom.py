@@ -87,9 +87,14 @@ def test_deeper_data_without_a_window_span_their_own_range(tmp_path):
 @pytest.mark.parametrize("rescale", [(1, 0), (2, -1000), (-1, 4095)])
 def test_windows_equal_the_standard_library_of_the_format(tmp_path, function, rescale):
     path = dicom(
-        tmp_path / "a.dcm", RAMP, WindowCenter=[1000.5, 3], WindowWidth=[700.25, 9], VOILUTFunction=function,
-        RescaleSlope=rescale[0], RescaleIntercept=rescale[1],
-    )  # fmt: skip
+        tmp_path / "a.dcm",
+        RAMP,
+        WindowCenter=[1000.5, 3],
+        WindowWidth=[700.25, 9],
+        VOILUTFunction=function,
+        RescaleSlope=rescale[0],
+        RescaleIntercept=rescale[1],
+    )
     x = RAMP * float(rescale[0]) + rescale[1]
     dataset = pydicom.dcmread(path)
     dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
@@ -158,12 +163,15 @@ def test_colour(tmp_path):
 
 def test_palette(tmp_path):
     path = dicom(
-        tmp_path / "a.dcm", np.array([[0, 1, 2]], np.uint8), 8, "PALETTE COLOR",
+        tmp_path / "a.dcm",
+        np.array([[0, 1, 2]], np.uint8),
+        8,
+        "PALETTE COLOR",
         **{f"{c}PaletteColorLookupTableDescriptor": [3, 0, 16] for c in ("Red", "Green", "Blue")},
         RedPaletteColorLookupTableData=np.array([0, 65535, 0], "<u2").tobytes(),
         GreenPaletteColorLookupTableData=np.array([0, 0, 32896], "<u2").tobytes(),
         BluePaletteColorLookupTableData=np.array([65535, 0, 0], "<u2").tobytes(),
-    )  # fmt: skip
+    )
     assert np.asarray(read_dicom(path)).tolist() == [[[0, 0, 255], [255, 0, 0], [0, 128, 0]]]
 
 

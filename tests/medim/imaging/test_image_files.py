@@ -22,14 +22,23 @@ def png_header(path, width, height):
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-                     + chunk(b"IDAT", zlib.compress(bytes(width + 1))) + chunk(b"IEND", b""))  # fmt: skip
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(bytes(width + 1)))
+        + chunk(b"IEND", b"")
+    )
     return path
 
 
-@pytest.mark.parametrize(("side", "says"), [(10_000, r"declares 10000 x 10000 = 100,000,000 pixels and 67,108,864 are allowed"),
-(13_000, "declares 169,000,000 pixels and 67,108,864 are allowed"),
-                                            (30_000, "declares 900,000,000 pixels and 67,108,864 are allowed")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("side", "says"),
+    [
+        (10_000, r"declares 10000 x 10000 = 100,000,000 pixels and 67,108,864 are allowed"),
+        (13_000, "declares 169,000,000 pixels and 67,108,864 are allowed"),
+        (30_000, "declares 900,000,000 pixels and 67,108,864 are allowed"),
+    ],
+)
 def test_a_huge_picture_is_refused_by_its_header(tmp_path, side, says, recwarn):
     with pytest.raises(UserError, match=rf"image '.*x\.png' cannot be read: it {says}; MEDIM_MAX_PIXELS=N"):
         read_image(png_header(tmp_path / "x.png", side, side))

@@ -136,9 +136,18 @@ def _splits(records: Mapping[str, Record], field: str) -> dict[str, set[str]]:
 def pathgen() -> SimpleNamespace:
     """Names of slides, and functions: `entry` and `write_captions` make captions, `opened`, `listed`, `splits` read them."""
     return SimpleNamespace(
-        uuid=UUID, first=FIRST, second=SECOND, third=THIRD, fourth=FOURTH, entries=_ENTRIES, entry=_entry,
-        write_captions=_write_captions, opened=_pathgen, listed=_pathgen_records, splits=_splits,
-    )  # fmt: skip
+        uuid=UUID,
+        first=FIRST,
+        second=SECOND,
+        third=THIRD,
+        fourth=FOURTH,
+        entries=_ENTRIES,
+        entry=_entry,
+        write_captions=_write_captions,
+        opened=_pathgen,
+        listed=_pathgen_records,
+        splits=_splits,
+    )
 
 
 # ---- MIMIC-CXR -------------------------------------------------------------------------------------------------------------
@@ -248,6 +257,10 @@ def mimic(mimic_root: Path) -> SimpleNamespace:
         return _mimic_records(root, preset, **options)
 
     return SimpleNamespace(
-        root=mimic_root, tables=_tables(mimic_root), reports=_REPORTS, listed=listed, write_csv=_write_csv,
+        root=mimic_root,
+        tables=_tables(mimic_root),
+        reports=_REPORTS,
+        listed=listed,
+        write_csv=_write_csv,
         label_rows=_label_rows,
-    )  # fmt: skip
+    )

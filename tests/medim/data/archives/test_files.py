@@ -34,13 +34,20 @@ def test_a_flat_folder_as_the_authors_code_reads(tmp_path):
     records = list(archive.records())
     assert [record.fields["id"] for record in records] == ["a.v2", "b", "c"]
     assert records[0].fields == {
-        "id": "a.v2", "report": "Lungs clear: a.v2", "split": assign("a.v2", {"val": 0.1, "test": 0.1}, 0), "patient": "a.v2",
-        "study": "a.v2", "domain": "not stated", "terms": "not stated",
-    }  # fmt: skip
+        "id": "a.v2",
+        "report": "Lungs clear: a.v2",
+        "split": assign("a.v2", {"val": 0.1, "test": 0.1}, 0),
+        "patient": "a.v2",
+        "study": "a.v2",
+        "domain": "not stated",
+        "terms": "not stated",
+    }
     assert [archive.image(record.source).getpixel((0, 0)) for record in records] == [(20,) * 3, (10,) * 3, (30,) * 3]
     assert archive.facts() == {
-        "layout": "texts", "split": {"by": "patient", "val": 0.1, "test": 0.1, "seed": 0}, "pairs_without_terms": 3,
-    }  # fmt: skip
+        "layout": "texts",
+        "split": {"by": "patient", "val": 0.1, "test": 0.1, "seed": 0},
+        "pairs_without_terms": 3,
+    }
 
 
 def test_folders_named_after_splits_are_the_splits(tmp_path):
@@ -48,8 +55,11 @@ def test_folders_named_after_splits_are_the_splits(tmp_path):
     archive = open_archive("folder", tmp_path, None, {"terms": "CC0-1.0", "domain": "chest-xray"})
     records = pairs(archive)
     assert {record.fields["id"]: record.fields["split"] for record in records} == {
-        "train/1": "train", "train/deep/2": "train", "Validation/1": "val", "test/1": "test",
-    }  # fmt: skip
+        "train/1": "train",
+        "train/deep/2": "train",
+        "Validation/1": "val",
+        "test/1": "test",
+    }
     assert len({record.fields["patient"] for record in records}) == 4
     assert {(record.fields["terms"], record.fields["domain"]) for record in records} == {("CC0-1.0", "chest-xray")}
     assert archive.facts() == {"layout": "texts", "split": "source", "pairs_without_terms": 0}
@@ -134,12 +144,23 @@ def test_links_to_folders_are_followed_but_not_in_circles(tmp_path):
 # ---- pairs.jsonl -----------------------------------------------------------------------------------------------------------
 
 ROWS = [
-    {"id": "1", "image": "images/a.png", "report": "Line one.\n Line two.", "split": "train", "patient": "p1", "study": "s1",
-     "domain": "chest-xray", "terms": "CC0-1.0", "findings": ["effusion"], "view": "PA", "sections": {"findings": "x"},
-     "own": 3},
+    {
+        "id": "1",
+        "image": "images/a.png",
+        "report": "Line one.\n Line two.",
+        "split": "train",
+        "patient": "p1",
+        "study": "s1",
+        "domain": "chest-xray",
+        "terms": "CC0-1.0",
+        "findings": ["effusion"],
+        "view": "PA",
+        "sections": {"findings": "x"},
+        "own": 3,
+    },
     {"id": "2", "image": "images/b.png", "report": "Two.", "split": "validation", "findings": None},
     {"id": "3", "image": "images/c.png", "report": "Three.", "split": "test", "study": "s3"},
-]  # fmt: skip
+]
 
 
 def write_pairs(root, rows=ROWS):
@@ -158,9 +179,15 @@ def test_pairs_keep_all_that_they_state(tmp_path, root_is_file):
     first, second, third = archive.records()
     assert first.fields == {key: value for key, value in ROWS[0].items() if key != "image"}
     assert second.fields == {
-        "id": "2", "report": "Two.", "split": "val", "patient": "2", "study": "2", "domain": "skin", "terms": "mine",
+        "id": "2",
+        "report": "Two.",
+        "split": "val",
+        "patient": "2",
+        "study": "2",
+        "domain": "skin",
+        "terms": "mine",
         "findings": None,
-    }  # fmt: skip
+    }
     assert (third.fields["patient"], third.fields["study"]) == ("s3", "s3")
     assert archive.image(second.source).getpixel((0, 0)) == (20, 20, 20)
     assert archive.facts() == {"layout": "pairs", "split": "source", "pairs_without_terms": 0}
@@ -187,7 +214,7 @@ def test_pairs_may_be_split_anew_by_patient(tmp_path):
         ("[1]", "a JSON object is needed"),
         ('{"id": ', "broken JSON"),
     ],
-)  # fmt: skip
+)
 def test_a_broken_line_is_lost_and_the_rest_kept(tmp_path, row, reason):
     first, loss, last = open_archive("folder", write_pairs(tmp_path, [ROWS[0], row, ROWS[2]])).records()
     assert (first.fields["id"], last.fields["id"]) == ("1", "3")

@@ -37,9 +37,15 @@ def test_the_answer_is_the_report(tmp_path, lines):
     assert [record.fields["report"] for record in records] == ["Clear lungs.", "Effusion.", "Nodule."]
     assert [record.fields["id"] for record in records] == ["a", "a-2", "7"]
     assert records[0].fields == {
-        "id": "a", "report": "Clear lungs.", "split": "train", "patient": "x/1", "study": "x/1", "domain": "mixed",
-        "terms": "CC BY 4.0", "prompt": "What is seen?",
-    }  # fmt: skip
+        "id": "a",
+        "report": "Clear lungs.",
+        "split": "train",
+        "patient": "x/1",
+        "study": "x/1",
+        "domain": "mixed",
+        "terms": "CC BY 4.0",
+        "prompt": "What is seen?",
+    }
     assert records[1].fields["prompt"] == "Describe."
     assert records[2].fields["domain"] == "mixed"
     assert [archive.image(record.source).getpixel((0, 0)) for record in records] == [(50,) * 3, (50,) * 3, (100,) * 3]
@@ -71,9 +77,17 @@ def test_entries_about_one_image_stay_in_one_split(tmp_path):
 
 def test_an_entrys_own_fields_are_used(tmp_path):
     row = {
-        "id": "e", "image": "x/1.png", "conversations": talk("Clear."), "patient": "p9", "study": "s3", "split": "validation",
-        "terms": "CC0-1.0", "domain": "chest-xray", "view": "PA", "findings": [],
-    }  # fmt: skip
+        "id": "e",
+        "image": "x/1.png",
+        "conversations": talk("Clear."),
+        "patient": "p9",
+        "study": "s3",
+        "split": "validation",
+        "terms": "CC0-1.0",
+        "domain": "chest-xray",
+        "view": "PA",
+        "findings": [],
+    }
     (record,) = make(tmp_path, [row]).records()
     own = {name: value for name, value in row.items() if name not in ("image", "conversations")}
     assert {name: record.fields[name] for name in own} == own | {"split": "val"}
@@ -138,11 +152,21 @@ def test_the_file_itself_may_be_the_root(tmp_path):
     assert archive.image(next(archive.records()).source).size == (4, 4)
 
 
-SHAREGPT = {"images": ["x/1.png"], "messages": [{"role": "system", "content": "You are."},
-            {"role": "User", "content": "<image>Describe"}, {"role": "assistant", "content": "Form."}]}  # fmt: skip
-PARTS = {"image": [{"path": "x/1.png"}, {"path": "x/2.png"}], "messages": [
-    {"role": "user", "content": [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Compare."}]},
-    {"role": "assistant", "content": [{"type": "text", "text": "Second is worse."}]}]}  # fmt: skip
+SHAREGPT = {
+    "images": ["x/1.png"],
+    "messages": [
+        {"role": "system", "content": "You are."},
+        {"role": "User", "content": "<image>Describe"},
+        {"role": "assistant", "content": "Form."},
+    ],
+}
+PARTS = {
+    "image": [{"path": "x/1.png"}, {"path": "x/2.png"}],
+    "messages": [
+        {"role": "user", "content": [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "Compare."}]},
+        {"role": "assistant", "content": [{"type": "text", "text": "Second is worse."}]},
+    ],
+}
 
 
 @pytest.mark.parametrize("lines", [False, True])
@@ -150,16 +174,21 @@ def test_the_dialects_of_sharegpt(tmp_path, lines):
     archive = make(tmp_path, [SHAREGPT, PARTS, {"image": "x/2.png", "conversations": SHAREGPT["messages"]}], lines)
     records = list(archive.records())
     assert [(record.fields["report"], record.fields["prompt"], record.source) for record in records] == [
-        ("Form.", "Describe", "x/1.png"), ("Second is worse.", "Compare.", "x/1.png"),
-        ("Second is worse.", "Compare.", "x/2.png"), ("Form.", "Describe", "x/2.png"),
-    ]  # fmt: skip
+        ("Form.", "Describe", "x/1.png"),
+        ("Second is worse.", "Compare.", "x/1.png"),
+        ("Second is worse.", "Compare.", "x/2.png"),
+        ("Form.", "Describe", "x/2.png"),
+    ]
 
 
 def test_the_token_of_an_image_is_no_text(tmp_path):
-    archive = make(tmp_path, [
-        {"id": "a", "image": "x/1.png", "conversations": talk("Turn <image> first.", question="<image>\n<image> What?")},
-        {"id": "b", "image": "x/1.png", "conversations": talk("<image>")},
-    ])  # fmt: skip
+    archive = make(
+        tmp_path,
+        [
+            {"id": "a", "image": "x/1.png", "conversations": talk("Turn <image> first.", question="<image>\n<image> What?")},
+            {"id": "b", "image": "x/1.png", "conversations": talk("<image>")},
+        ],
+    )
     record, lost = archive.records()
     assert (record.fields["report"], record.fields["prompt"]) == ("Turn first.", "What?")
     assert lost == Loss("data.json, entry 2 (b)", "the report is empty")

@@ -116,8 +116,10 @@ def test_a_patient_in_two_splits_stays_where_no_training_sees_it(tree, tmp_path)
 
 
 def test_an_image_in_two_splits_stays_where_no_training_sees_it(tree, tmp_path):
-    rows = [{"id": f"x{n}", "image": "a.png", "report": "clear.", "split": split, "patient": f"q{n}", "reason": "routine"}
-            for n, split in enumerate(("train", "test", "test"))]  # fmt: skip
+    rows = [
+        {"id": f"x{n}", "image": "a.png", "report": "clear.", "split": split, "patient": f"q{n}", "reason": "routine"}
+        for n, split in enumerate(("train", "test", "test"))
+    ]
     rows.append({**rows[0], "id": "other", "image": "b.png"})
     for name, source in (("a", "p0000-a"), ("b", "p0001-a")):
         shutil.copy(tree / "train" / f"{source}.png", tmp_path / f"{name}.png")
@@ -240,8 +242,20 @@ def test_continues_after_sigkill_to_the_same_result(tmp_path):
     tree = make_tree(tmp_path / "tree", count=1600, side=100)  # 7 chunks
     prepare(tree, tmp_path / "whole" / "out")
     out = tmp_path / "killed" / "out"
-    command = [sys.executable, "-m", "benchmark.cli", "data", "prepare", "folder", "--root", str(tree), "--out", str(out),
-               "--workers", "0"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "benchmark.cli",
+        "data",
+        "prepare",
+        "folder",
+        "--root",
+        str(tree),
+        "--out",
+        str(out),
+        "--workers",
+        "0",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not list((out / ".work" / "made").glob("0*.jsonl")) and time.monotonic() < deadline:

@@ -42,14 +42,23 @@ def test_every_image_of_a_study_is_a_pair(tmp_path):
     records = list(archive.records())
     assert all(isinstance(record, Record) for record in records)
     assert [record.fields["id"] for record in records] == [
-        "CXR1_IM-0001-0", "CXR1_IM-0001-1", "CXR2_IM-0002", "3-0", "3-1",
-    ]  # fmt: skip
+        "CXR1_IM-0001-0",
+        "CXR1_IM-0001-1",
+        "CXR2_IM-0002",
+        "3-0",
+        "3-1",
+    ]
     assert [record.fields["split"] for record in records] == ["train", "train", "val", "test", "test"]
     assert [record.fields["patient"] for record in records] == ["CXR1", "CXR1", "CXR2", "CXR3", "CXR3"]
     assert records[0].fields == {
-        "id": "CXR1_IM-0001-0", "report": "report of CXR1_IM-0001 .", "split": "train", "patient": "CXR1",
-        "study": "CXR1_IM-0001", "domain": "chest-xray", "terms": IU_TERMS,
-    }  # fmt: skip
+        "id": "CXR1_IM-0001-0",
+        "report": "report of CXR1_IM-0001 .",
+        "split": "train",
+        "patient": "CXR1",
+        "study": "CXR1_IM-0001",
+        "domain": "chest-xray",
+        "terms": IU_TERMS,
+    }
     assert [archive.image(record.source).getpixel((0, 0))[0] for record in records] == [0, 40, 0, 0, 40]
     assert list(archive.records()) == records
 

@@ -39,9 +39,10 @@ def test_the_line_of_excel_that_says_the_separator(tmp_path):
 def test_lines_before_the_header_are_passed_over_and_a_second_header_is_no_row(tmp_path):
     (tmp_path / "x.csv").write_text("\n,,\nid,report\n1,a\n id ,report\n2,b\n")
     assert list(read_table(tmp_path / "x.csv", ("id",))) == [
-        Row(4, {"id": "1", "report": "a"}), Loss("x.csv:5", "the header stands here again"),
+        Row(4, {"id": "1", "report": "a"}),
+        Loss("x.csv:5", "the header stands here again"),
         Row(6, {"id": "2", "report": "b"}),
-    ]  # fmt: skip
+    ]
 
 
 def test_gzipped_and_with_cells_that_spare_the_end(tmp_path):

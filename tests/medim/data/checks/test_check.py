@@ -33,8 +33,9 @@ def test_broken_lines_are_failures_and_the_rest_is_checked(folder, row):
     report = check_dataset(open_for_check(str(path)))
     assert report.sizes == {"train": 1, "val": 0, "test": 1}
     assert [reason.removeprefix(f"{path}/") for _, reason in report.failures] == [
-        "pairs.jsonl:2: image 'b.png' does not exist", "pairs.jsonl:3: field 'report' is empty",
-    ]  # fmt: skip
+        "pairs.jsonl:2: image 'b.png' does not exist",
+        "pairs.jsonl:3: field 'report' is empty",
+    ]
     assert report.issues[0].message == "2 of 4 pairs cannot be read"
 
 

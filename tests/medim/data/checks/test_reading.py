@@ -12,8 +12,11 @@ from medim.data.sources.folder import FolderDataset
 def test_splits_are_cut_into_chunks_that_cover_them():
     cut = parts({"train": 130, "val": 0, "test": 64})
     assert [(p.split, p.number, p.start, p.stop) for p in cut] == [
-        ("train", 0, 0, 64), ("train", 0, 64, 128), ("train", 0, 128, 130), ("test", 2, 0, 64),
-    ]  # fmt: skip
+        ("train", 0, 0, 64),
+        ("train", 0, 64, 128),
+        ("train", 0, 128, 130),
+        ("test", 2, 0, 64),
+    ]
 
 
 def read(path):

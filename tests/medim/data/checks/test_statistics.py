@@ -55,9 +55,10 @@ def test_flat_pictures_are_no_copies_of_each_other(checked, row):
 
 def test_damaged_short_and_unusual_texts_and_missing_terms(checked, row):
     report = checked(
-        row("a", "train", report="fever of 38 Â°C today"), row("b", "train", report="fever 38.3?C in the morning", terms=None),
+        row("a", "train", report="fever of 38 Â°C today"),
+        row("b", "train", report="fever 38.3?C in the morning", terms=None),
         row("c", "test", report="normal"),
-    )  # fmt: skip
+    )
     assert issue(report, "damaged-text").examples == ("train 'b': question marks inside words", "train 'a': mojibake")[::-1]
     assert issue(report, "short-reports").examples == ("test 'c'",)
     assert "U+00B0 DEGREE SIGN 1x" in issue(report, "unusual-characters").message

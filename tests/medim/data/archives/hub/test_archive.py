@@ -55,11 +55,15 @@ FEATURES = datasets.Features(
 def rows(count, first=0):
     return [
         {
-            "image": picture(first + n), "text": f"Report\n {first + n}.", "subject": (first + n) // 2, "labels": [n % 2],
-            "part": n % 2, "licence": "CC0-1.0" if n % 2 else None,
+            "image": picture(first + n),
+            "text": f"Report\n {first + n}.",
+            "subject": (first + n) // 2,
+            "labels": [n % 2],
+            "part": n % 2,
+            "licence": "CC0-1.0" if n % 2 else None,
         }
         for n in range(count)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -92,9 +96,15 @@ def test_rows_by_column_names(parquet, streaming):
     assert all(isinstance(record, Record) for record in records)
     assert [record.source for record in records] == [*(["train", n] for n in range(5)), ["validation", 0], ["validation", 1]]
     assert records[3].fields == {
-        "id": "train-0000003", "report": "Report 3.", "split": "train", "patient": "1", "study": "train-0000003",
-        "domain": "skin", "terms": "CC BY 4.0", "findings": ["clear"],
-    }  # fmt: skip
+        "id": "train-0000003",
+        "report": "Report 3.",
+        "split": "train",
+        "patient": "1",
+        "study": "train-0000003",
+        "domain": "skin",
+        "terms": "CC BY 4.0",
+        "findings": ["clear"],
+    }
     assert records[1].fields["terms"] == "CC0-1.0"
     assert records[1].fields["findings"] == ["effusion"]
     assert [record.fields["split"] for record in records] == ["train"] * 5 + ["val"] * 2
@@ -218,9 +228,11 @@ def test_bytes_json_lines_and_what_save_to_disk_wrote(tmp_path):
 
 def test_what_a_row_lacks_is_a_loss(tmp_path):
     table = {
-        "image": [png(1), png(2), None, b"no image"], "text": ["a", " ", "c", "d"], "who": ["x", "x", None, "x"],
+        "image": [png(1), png(2), None, b"no image"],
+        "text": ["a", " ", "c", "d"],
+        "who": ["x", "x", None, "x"],
         "uid": ["u", "v", "w", "u"],
-    }  # fmt: skip
+    }
     datasets.Dataset.from_dict(table).to_parquet(str(tmp_path / "train.parquet"))
     entries = list(open_hub(tmp_path / "train.parquet", patient="who", id="uid").records())
     assert [entry.reason for entry in entries if isinstance(entry, Loss)] == ["column 'text' is empty", "column 'who' is empty"]
@@ -283,8 +295,22 @@ def test_prepared_into_a_folder(parquet, tmp_path):
 
 # ---- tables of text --------------------------------------------------------------------------------------------------------
 
-KEYS = ["0001", "01", "1", "1e0", "1.0", "00000", "12E5", "1200000", "50000001", "1234567890123456", "1234567890123457",
-        "2020-01-01", "True", "NA"]  # fmt: skip
+KEYS = [
+    "0001",
+    "01",
+    "1",
+    "1e0",
+    "1.0",
+    "00000",
+    "12E5",
+    "1200000",
+    "50000001",
+    "1234567890123456",
+    "1234567890123457",
+    "2020-01-01",
+    "True",
+    "NA",
+]
 
 
 def text_folder(root, suffix, separator=",", encoding="utf-8", report="clear"):
@@ -325,7 +351,9 @@ def test_an_image_folders_metadata_are_text_too(tmp_path):
     archive = open_hub(tmp_path, patient="who")
     entries = list(archive.records())
     assert [entry.reason for entry in entries if isinstance(entry, Loss)] == [
-        "column 'text' is 'NA', which stands for missing text", "column 'who' is empty"] * 2  # fmt: skip
+        "column 'text' is 'NA', which stands for missing text",
+        "column 'who' is empty",
+    ] * 2
     records = [entry for entry in entries if isinstance(entry, Record)]
     assert [record.fields["patient"] for record in records] == ["0002", "0002"]
     assert {record.fields["split"] for record in records} == {"train", "test"}
@@ -346,7 +374,9 @@ def test_the_floats_of_a_typed_table_are_told(tmp_path):
     assert [entry.fields["patient"] for entry in entries if isinstance(entry, Record)] == ["1.0"]
     assert [entry.fields["id"] for entry in entries if isinstance(entry, Record)] == ["01"]
     assert [entry.reason for entry in entries if isinstance(entry, Loss)] == [
-        "column 'who' is empty", "column 'uid' holds bytes that are no text"]  # fmt: skip
+        "column 'who' is empty",
+        "column 'uid' holds bytes that are no text",
+    ]
     assert archive.facts()["keys"] == [
         "1 x 'who' is a number with a fraction, taken as Python prints it: what it was as text is lost",
         "1 x 'who' is empty: taken as if the option named no column",
@@ -373,7 +403,8 @@ def test_an_empty_key_is_told_and_whole_numbers_stay_whole(tmp_path):
 def test_a_word_for_missing_text_is_named(tmp_path, word, suffix):
     root = text_folder(tmp_path, suffix, report=word)
     assert [loss.reason for loss in open_hub(root).records()] == [
-        f"column 'text' is '{word}', which stands for missing text"] * len(KEYS)  # fmt: skip
+        f"column 'text' is '{word}', which stands for missing text"
+    ] * len(KEYS)
 
 
 def test_a_row_of_text_is_lost_alone_by_its_line(tmp_path):

@@ -90,8 +90,10 @@ def test_views(mimic, views, ids):
     assert " ".join(pairs) == ids
     if views == "frontal":
         assert sorted({item.reason for item in excluded if "view" in item.reason}) == [
-            "view LATERAL", "view LL", "view not stated",
-        ]  # fmt: skip
+            "view LATERAL",
+            "view LL",
+            "view not stated",
+        ]
         assert archive.facts()["expected"] is None
 
 

@@ -11,12 +11,16 @@ from medim.data.archives.archive import open_archive
     [
         ("findings", "a1 a2 a3 c1 e1 e2", {"a3": "Small effusion.", "c1": "Device in place."}),
         ("impression", "a1 a2 b1 b2 c1", {"a1": "Normal.", "c1": "Device in place."}),
-        ("report", "a1 a2 a3 b1 b2 c1 c2 d1 e1 e2 f2 f3", {
-            "b1": "HISTORY: Cough.\nIMPRESSION: Pneumonia.",
-            "f2": "LUNGS: Clear.\nRECOMMENDATION(S): None needed.",
-        }),
+        (
+            "report",
+            "a1 a2 a3 b1 b2 c1 c2 d1 e1 e2 f2 f3",
+            {
+                "b1": "HISTORY: Cough.\nIMPRESSION: Pneumonia.",
+                "f2": "LUNGS: Clear.\nRECOMMENDATION(S): None needed.",
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_sections(mimic, section, ids, reports):
     pairs, excluded, _, _ = mimic.listed(section=section)
     assert " ".join(pairs) == ids
@@ -106,5 +110,8 @@ def test_reports_that_cannot_be_read_are_losses_of_each_image(mimic):
     _, _, losses, _ = mimic.listed()
     begun = " cannot be read: not"
     assert [(loss.item, loss.reason.split("'")[2][:20]) for loss in losses] == [
-        ("a1", begun), ("a2", begun), ("a3", " is empty"), ("f1", " does not exist"),
-    ]  # fmt: skip
+        ("a1", begun),
+        ("a2", begun),
+        ("a3", " is empty"),
+        ("f1", " does not exist"),
+    ]

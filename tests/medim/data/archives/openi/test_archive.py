@@ -37,14 +37,16 @@ XML = """<?xml version="1.0" encoding="utf-8"?>
 # uid: indication, findings, impression, pictures with their views
 REPORTS = {
     1: (
-        "Positive TB test", "Heart is\n   normal &amp; clear.", "Normal chest x-XXXX.",
+        "Positive TB test",
+        "Heart is\n   normal &amp; clear.",
+        "Normal chest x-XXXX.",
         [("1_IM-0001-3001", "Lateral"), ("1_IM-0001-4001", "Frontal")],
     ),
     2: ("", "Enlarged heart.", "", [("2_IM-0652-1001", "Frontal")]),
     10: ("Cough", "", "No acute disease.", [("10_IM-0002-1001", "Frontal"), ("10_IM-0002-2001", "Lateral")]),
     11: ("Pain", "", "", [("11_IM-0067-1001", "Frontal")]),
     12: ("Pain", "Clear.", "", []),
-}  # fmt: skip
+}
 
 
 def picture(path, grey):
@@ -108,11 +110,16 @@ def test_xml_and_png(tmp_path, below):
     entries = list(archive.records())
     records = [entry for entry in entries if isinstance(entry, Record)]
     assert [record.fields["id"] for record in records] == [
-        "CXR1_IM-0001-3001", "CXR1_IM-0001-4001", "CXR2_IM-0652-1001", "CXR10_IM-0002-1001", "CXR10_IM-0002-2001",
-    ]  # fmt: skip
+        "CXR1_IM-0001-3001",
+        "CXR1_IM-0001-4001",
+        "CXR2_IM-0652-1001",
+        "CXR10_IM-0002-1001",
+        "CXR10_IM-0002-2001",
+    ]
     assert Counter(entry.reason for entry in entries if isinstance(entry, Excluded)) == {
-        "neither findings nor impression": 1, "report without an image": 1,
-    }  # fmt: skip
+        "neither findings nor impression": 1,
+        "report without an image": 1,
+    }
     assert records[0].fields == {
         "id": "CXR1_IM-0001-3001",
         "report": "Heart is normal & clear. Normal chest x-XXXX.",
@@ -122,19 +129,26 @@ def test_xml_and_png(tmp_path, below):
         "domain": "chest-xray",
         "terms": TERMS,
         "sections": {
-            "comparison": "None.", "indication": "Positive TB test", "findings": "Heart is normal & clear.",
+            "comparison": "None.",
+            "indication": "Positive TB test",
+            "findings": "Heart is normal & clear.",
             "impression": "Normal chest x-XXXX.",
         },
         "caption": "Xray Chest PA",
         "mesh": ["Cardiomegaly/mild"],
         "mesh_automatic": ["cardiomegaly"],
-    }  # fmt: skip
+    }
     assert [archive.image(record.source).getpixel((0, 0))[0] for record in records] == [10, 20, 30, 40, 50]
     assert archive.facts() == {
-        "form": "xml", "images": "NLMCXR_png", "reports": 5, "reports with findings": 3, "reports with impression": 2,
-        "reports with indication": 4, "reports with comparison": 5,
+        "form": "xml",
+        "images": "NLMCXR_png",
+        "reports": 5,
+        "reports with findings": 3,
+        "reports with impression": 2,
+        "reports with indication": 4,
+        "reports with comparison": 5,
         "split": {"by": "patient", "val": 0.1, "test": 0.2, "seed": 0},
-    }  # fmt: skip
+    }
 
 
 def test_both_forms_give_the_same_pairs(tmp_path):

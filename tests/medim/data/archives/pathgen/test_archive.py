@@ -42,10 +42,19 @@ def test_the_fields_of_a_pair(pathgen, pathgen_root: Path) -> None:
     fields = dict(record.fields)
     assert fields.pop("split") in ("train", "val", "test")
     assert fields == {
-        "id": f"{pathgen.first}_320_192", "report": "tissue at 320, 192", "patient": "TCGA-AA-0001", "site": "TCGA-AA",
-        "study": f"{pathgen.first}_320_192", "domain": "pathology", "terms": PathGen.terms, "wsi": pathgen.first,
-        "position": [320, 192], "level": 0, "tile": 672, "microns_per_pixel": 0.25,
-    }  # fmt: skip
+        "id": f"{pathgen.first}_320_192",
+        "report": "tissue at 320, 192",
+        "patient": "TCGA-AA-0001",
+        "site": "TCGA-AA",
+        "study": f"{pathgen.first}_320_192",
+        "domain": "pathology",
+        "terms": PathGen.terms,
+        "wsi": pathgen.first,
+        "position": [320, 192],
+        "level": 0,
+        "tile": 672,
+        "microns_per_pixel": 0.25,
+    }
     assert json.loads(json.dumps(record.source)) == record.source == [f"slides/0a/{pathgen.first}.svs", 320, 192]
 
 
@@ -189,9 +198,15 @@ def write_boundless(path: Path, side: int) -> None:
     count = (-(-side // tile)) ** 2
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
         tiff.write(
-            iter([b""] * count), shape=(side, side, 3), dtype=np.uint8, tile=(tile, tile), photometric="rgb",
-            compression="zlib", description=f"Aperio Image Library\r\n{side}x{side}|AppMag = 40|MPP = 0.2525", metadata=None,
-        )  # fmt: skip
+            iter([b""] * count),
+            shape=(side, side, 3),
+            dtype=np.uint8,
+            tile=(tile, tile),
+            photometric="rgb",
+            compression="zlib",
+            description=f"Aperio Image Library\r\n{side}x{side}|AppMag = 40|MPP = 0.2525",
+            metadata=None,
+        )
 
 
 def test_the_real_sample_on_slides_without_content(pathgen, shared_data: Path, tmp_path: Path) -> None:

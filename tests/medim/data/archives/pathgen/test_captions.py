@@ -52,7 +52,7 @@ def test_wrong_entries_are_losses_by_number(pathgen, pathgen_root: Path) -> None
         ("[]", "is an empty list"),
         ('[{"image": "a.png", "text": "b"}]', "holds no captions: entry 0 has no 'wsi_id'; its keys are: image, text"),
     ],
-)  # fmt: skip
+)
 def test_damaged_or_other_json_is_named(pathgen, pathgen_root: Path, text: str, message: str) -> None:
     (pathgen_root / "PathGen-1.6M.json").write_text(text)
     with pytest.raises(UserError, match=f"PathGen-1.6M.json.*{message}"):
@@ -91,8 +91,10 @@ def test_repetitions_and_second_captions(pathgen, pathgen_root: Path) -> None:
     )
     records, losses, excluded = pathgen.listed(pathgen.opened(pathgen_root))
     assert {name: record.fields["report"] for name, record in records.items()} == {
-        f"{pathgen.first}_0_0": "a", f"{pathgen.first}_0_0_2": "b", f"{pathgen.first}_0_0_3": "c",
-    }  # fmt: skip
+        f"{pathgen.first}_0_0": "a",
+        f"{pathgen.first}_0_0_2": "b",
+        f"{pathgen.first}_0_0_3": "c",
+    }
     assert (losses, excluded) == ([], {"entry repeated word by word": 1})
 
 
