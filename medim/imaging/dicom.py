@@ -22,18 +22,7 @@ LEAST = 0.1
 STEEPEST = 10
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 
-_DAMAGED = (
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    NotImplementedError,
-    OSError,
-    RuntimeError,
-    struct.error,
-    TypeError,
-    ValueError,
-)
+_DAMAGED = (ArithmeticError, AttributeError, EOFError, LookupError, OSError, RuntimeError, TypeError, ValueError, struct.error)
 _PACKAGES = {
     "JPEG-LS": "pyjpegls",
     "JPEG 2000": "pylibjpeg pylibjpeg-openjpeg",
@@ -83,7 +72,7 @@ def read_dicom(path: str | Path) -> Image.Image:
     except InvalidDicomError:
         raise UserError(f"image '{path}' cannot be read: no DICOM file (the mark 'DICM' is missing at byte 128)") from None
     except _DAMAGED as error:
-        raise UserError(f"image '{path}' cannot be read: {_told(error)}") from error
+        raise UserError(f"image '{path}' cannot be read: {_message(error)}") from error
     try:
         with warnings.catch_warnings(action="ignore"), np.errstate(all="ignore"):  # what matters is refused by name
             stored = _stored(dataset)
@@ -94,7 +83,7 @@ def read_dicom(path: str | Path) -> Image.Image:
     except GeometryError as error:
         raise UserError(f"image '{path}' cannot be read: {error}") from None
     except _DAMAGED as error:
-        raise UserError(f"image '{path}' cannot be read: truncated or damaged DICOM: {_told(error)}") from error
+        raise UserError(f"image '{path}' cannot be read: truncated or damaged DICOM: {_message(error)}") from error
 
 
 def _stored(dataset: Any) -> np.ndarray:
@@ -119,8 +108,8 @@ def _stored(dataset: Any) -> np.ndarray:
     try:
         return pixel_array(dataset)
     except RuntimeError as error:  # every decoder that is installed has tried
-        told = " ".join(str(error).split())
-        if "precision" in told.lower() or "12-bit" in told.lower():  # Pillow takes JPEG Extended, but only its 8-bit form
+        message = str(error).lower()
+        if "precision" in message or "12-bit" in message:  # Pillow takes JPEG Extended, but only its 8-bit form
             raise UserError(advice) from error
         raise
 
@@ -296,6 +285,6 @@ def _colour(stored: np.ndarray, dataset: Any) -> Image.Image:
     return Image.fromarray(np.rint(np.clip(values / top, 0, 1) * 255).astype(np.uint8))
 
 
-def _told(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """An error in one line, without addresses in memory, which differ from run to run."""
     return plain(re.sub(r" ?<[^<>]* at 0x[0-9a-f]+>", "", str(error))) or type(error).__name__
