@@ -1,9 +1,9 @@
 """Reads pairs, here or in worker processes, into one row of numbers each and tallies of what they hold."""
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,27 +65,25 @@ _SHA256 = "image_sha256"
 
 @dataclass
 class Tally:
-    """What the pairs of a split hold, counted; `failures` are (id, reason), `damaged` ids by kind of damage."""
+    """What the pairs of a split hold.
 
-    kinds: Counter[str] = field(default_factory=Counter)
-    vocabulary: Counter[str] = field(default_factory=Counter)
-    characters: Counter[str] = field(default_factory=Counter)
-    findings: Counter[str] = field(default_factory=Counter)
-    domains: Counter[str] = field(default_factory=Counter)
-    views: Counter[str] = field(default_factory=Counter)
-    terms: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)  # "labelled", "missing", "empty", "short"
-    damaged: dict[str, list[str]] = field(default_factory=dict)
+    Attributes:
+        of: counts of `kinds` (of files), `vocabulary`, `characters`, `findings`, `domains`, `views`, `terms`, and of `reports`
+            that are labelled, missing, empty or short.
+        damaged: ids by kind of damage.
+        failures: (id, reason) of each pair that cannot be read.
+    """
+
+    of: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    damaged: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
-        """Adds what another tally counted."""
-        for item in fields(self):
-            mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            if isinstance(mine, Counter):
-                mine.update(theirs)
+        """Adds the counts of another tally."""
+        for name, counts in other.of.items():
+            self.of[name].update(counts)
         for kind, ids in other.damaged.items():
-            self.damaged.setdefault(kind, []).extend(ids)
+            self.damaged[kind] += ids
         self.failures += other.failures
 
 
@@ -145,7 +143,7 @@ def read_part(dataset: PairDataset, part: Part, tokenizer: "ReportTokenizer | No
         except UserError as error:
             tally.failures.append((pair.id, str(error)))
             continue
-        tally.kinds[kind] += 1
+        tally.of["kinds"][kind] += 1
         _measure(image, row)
     return rows, tally
 
@@ -172,22 +170,22 @@ def name_key(name: str) -> int:
 
 def _count(pair: ImageReportPair, tally: Tally) -> None:
     """Counts all but the picture."""
-    tally.domains[pair.domain or NOT_STATED] += 1
-    tally.views[pair.view or NOT_STATED] += 1
-    tally.terms[pair.terms or NOT_STATED] += 1
+    tally.of["domains"][pair.domain or NOT_STATED] += 1
+    tally.of["views"][pair.view or NOT_STATED] += 1
+    tally.of["terms"][pair.terms or NOT_STATED] += 1
     if pair.findings is not None:
-        tally.counts["labelled"] += 1
-        tally.findings.update(set(pair.findings))
+        tally.of["reports"]["labelled"] += 1
+        tally.of["findings"].update(set(pair.findings))
     if pair.report is None:
-        tally.counts["missing"] += 1
+        tally.of["reports"]["missing"] += 1
         return
     number = len(pair.report.split())
-    tally.counts["empty"] += number == 0
-    tally.counts["short"] += 0 < number < texts.VERY_SHORT
-    tally.vocabulary.update(texts.words(pair.report))
-    tally.characters.update(texts.unusual(pair.report))
+    tally.of["reports"]["empty"] += number == 0
+    tally.of["reports"]["short"] += 0 < number < texts.VERY_SHORT
+    tally.of["vocabulary"].update(texts.words(pair.report))
+    tally.of["characters"].update(texts.unusual(pair.report))
     for kind in texts.damage(pair.report):
-        tally.damaged.setdefault(kind, []).append(pair.id)
+        tally.damaged[kind].append(pair.id)
 
 
 def _image(pair: ImageReportPair) -> tuple[Image.Image, str]:
@@ -209,7 +207,7 @@ def _image(pair: ImageReportPair) -> tuple[Image.Image, str]:
 
 
 def _measure(image: Image.Image, row: np.void) -> None:
-    """Fills in what the picture tells."""
+    """Fills in the measures of the picture."""
     grey = image.convert("L")
     histogram = np.array(grey.histogram(), dtype=np.float64)
     share = np.cumsum(histogram) / histogram.sum()

@@ -40,7 +40,7 @@ class Statistics:
 
     def _numbers(self, rows: np.ndarray, tally: Tally) -> dict[str, Any]:
         with_text, seen = rows[rows["report"] != 0], rows[rows["image"] != 0]
-        labelled = tally.counts["labelled"]
+        reports, labelled = tally.of["reports"], tally.of["reports"]["labelled"]
         lengths = with_text[self._unit]
         return {
             "pairs": len(rows),
@@ -48,32 +48,32 @@ class Statistics:
             "studies": len(np.unique(rows["study"])),
             "unreadable": len(tally.failures),
             "reports": {
-                "missing": tally.counts["missing"],
-                "empty": tally.counts["empty"],
-                f"under {texts.VERY_SHORT} words": tally.counts["short"],
+                "missing": reports["missing"],
+                "empty": reports["empty"],
+                f"under {texts.VERY_SHORT} words": reports["short"],
                 "words": _spread(with_text["words"]),
                 "tokens": _spread(with_text["tokens"]) if self._unit == "tokens" else None,
-                "vocabulary": len(tally.vocabulary),
+                "vocabulary": len(tally.of["vocabulary"]),
                 "longer": {str(most): float(np.mean(lengths > most)) if len(with_text) else 0.0 for most in self._lengths},
                 "longer in": self._unit,
-                "unusual characters": {texts.named(c): n for c, n in _ranked(tally.characters)},
+                "unusual characters": {texts.named(c): n for c, n in _ranked(tally.of["characters"])},
                 "damaged": {kind: len(ids) for kind, ids in sorted(tally.damaged.items())},
             },
             "images": {
                 "width": _spread(seen["width"]),
                 "height": _spread(seen["height"]),
                 "aspect": _spread(seen["width"] / np.maximum(seen["height"], 1)),
-                "kinds": dict(_ranked(tally.kinds)),
+                "kinds": dict(_ranked(tally.of["kinds"])),
                 "colour": int(seen["colour"].sum()),
                 "nearly empty": int(is_flat(seen).sum()),
                 "nearly black": int(is_dark(seen).sum()),
                 "cut by a DICOM window": int(is_clipped(seen).sum()),
             },
             "labelled": labelled,
-            "findings": {name: count / labelled for name, count in _ranked(tally.findings)} if labelled else {},
-            "domains": dict(_ranked(tally.domains)),
-            "views": dict(_ranked(tally.views)),
-            "terms": dict(_ranked(tally.terms)),
+            "findings": {name: count / labelled for name, count in _ranked(tally.of["findings"])} if labelled else {},
+            "domains": dict(_ranked(tally.of["domains"])),
+            "views": dict(_ranked(tally.of["views"])),
+            "terms": dict(_ranked(tally.of["terms"])),
         }
 
     def tables(self) -> Iterator[Table]:
@@ -172,11 +172,11 @@ class Statistics:
         if unseen and train["labelled"]:
             message = f"{len(unseen)} findings of held-out splits never occur in training: {', '.join(unseen[:_MOST])}"
             yield Issue("note", "unseen-findings", message)
-        characters = sum((tally.characters for tally in self._tallies.values()), Counter[str]())
+        characters = sum((tally.of["characters"] for tally in self._tallies.values()), Counter[str]())
         if characters:
             most = ", ".join(f"{texts.named(c)} {n}x" for c, n in _ranked(characters)[:8])
             yield Issue("note", "unusual-characters", f"{len(characters)} kinds beyond printable ASCII: {most}")
-        if unstated := sum(tally.terms[NOT_STATED] for tally in self._tallies.values()):
+        if unstated := sum(tally.of["terms"][NOT_STATED] for tally in self._tallies.values()):
             advice = "write licence or data-use terms into `terms`"
             yield Issue("warning", "terms", f"{unstated} pairs state no terms", advice=advice)
 

@@ -52,8 +52,7 @@ def test_a_stopped_check_reads_the_rest_and_tells_the_same(path, read, tmp_path)
     stop.append(3)
     with pytest.raises(KeyboardInterrupt):
         check(path, tmp_path / "read")
-    with (tmp_path / "read").open("ab") as stream:
-        stream.write(b"0123456789abcdef half a li")  # what a killed process may leave
+    (tmp_path / "read" / ".0123456789abcdef.0a1b2c3d.npz").write_bytes(b"half")  # what a killed process may leave
     assert seen == [("train", 0), ("train", 2), ("train", 4)]
     seen.clear()
     stop.clear()
@@ -92,14 +91,14 @@ def test_what_counts_tokens_belongs_to_what_was_read(path, read, tmp_path):
 def test_a_set_without_files_goes_by_its_fingerprint(tmp_path):
     dataset = default_world(64)
     (part,) = parts({"train": 4})
-    kept = PartStore(tmp_path / "read", dataset)
+    store = PartStore(tmp_path / "read", dataset)
     rows, tally = read_part(dataset, part, None)
-    assert kept.get(part) is None
-    kept.put(part, rows, tally)
+    assert store.get(part) is None
+    store.put(part, rows, tally)
     again, told = PartStore(tmp_path / "read", default_world(64)).get(part)
     assert np.array_equal(again, rows)
     assert told == tally
     assert PartStore(tmp_path / "read", default_world(32)).get(part) is None
-    kept.clear()
+    store.clear()
     assert not (tmp_path / "read").exists()
     assert PartStore(tmp_path / "read", dataset).get(part) is None

@@ -40,9 +40,9 @@ def test_a_row_holds_what_the_picture_and_the_report_tell(folder, row):
     assert second["spread"] == 0
     assert first["patient"] == name_key("p-a")
     assert first["image"] != second["image"]
-    assert tally.kinds == {"PNG, L": 1, "PNG, RGB": 1}
-    assert tally.counts["short"] == 1
-    assert tally.counts["labelled"] == 2
+    assert tally.of["kinds"] == {"PNG, L": 1, "PNG, RGB": 1}
+    assert tally.of["reports"]["short"] == 1
+    assert tally.of["reports"]["labelled"] == 2
 
 
 def test_a_broken_picture_is_a_failure_and_the_rest_is_kept(folder, row):
