@@ -1,25 +1,24 @@
 """Run folders in; tables, plots and one self-contained page out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from leaderboard.plots.curves import EVERY, Lengths, curve_plots, length_plot
 from leaderboard.plots.dots import table_plots
 from leaderboard.plots.style import Plot, slug
-from leaderboard.record import Record
 from leaderboard.reported import reported_records
-from leaderboard.site.gallery import Gallery, galleries
+from leaderboard.site.gallery import galleries
 from leaderboard.site.page import TableView, render
-from leaderboard.store import Run, Sample, collect, read_samples, systems_of
+from leaderboard.store import Collection, Run, Sample, collect, read_samples, systems_of
 from leaderboard.tables.boards import Board, Table, boards
 from leaderboard.tables.formats import long_csv, markdown, wide_csv
 from leaderboard.tables.pairwise import NOTHING, Comparisons
 from medim.common.errors import UserError
 from medim.common.files import file_name, read_text, write_bytes, write_text
+from medim.common.locks import held
 
-SAMPLES_PER_MODEL = 24
-SAMPLES_PER_ANCHOR = 6
+SAMPLES_PER_MODEL, SAMPLES_PER_ANCHOR = 24, 6  # most that are shown per task
 LISTING = "files.txt"  # beside the plots: the names that the build wrote, so that the next one removes no other
 PAGE_BYTES = 25_000_000
 PICTURE_BYTES = 16_000_000  # of the page, for samples; the rest is plots and text
@@ -33,7 +32,7 @@ class BuildResult:
         paths: the files, by role: csv, wide, results, markdown, page, listing, one `plot NAME` for each plot and one
             `table NAME` where it has numbers of its own.
         n_records: how many records, the reported ones included.
-        boards: what the page ranks, for those who print it elsewhere.
+        boards: what the page ranks.
     """
 
     paths: dict[str, Path]
@@ -41,14 +40,7 @@ class BuildResult:
     boards: list[Board]
 
 
-def build(
-    runs: Sequence[str | Path],
-    out: str | Path,
-    samples_per_model: int = SAMPLES_PER_MODEL,
-    samples_per_anchor: int = SAMPLES_PER_ANCHOR,
-    reported: Sequence[Record] | None = None,
-    comparisons: Comparisons = NOTHING,
-) -> BuildResult:
+def build(runs: Sequence[str | Path], out: str | Path, comparisons: Comparisons = NOTHING) -> BuildResult:
     """Builds the leaderboard of some run folders.
 
     Everything is computed before the first file is written, and each file replaces its predecessor in one step, the page last:
@@ -56,35 +48,36 @@ def build(
 
     Args:
         runs: run folders, each with `manifest.json`, `records.jsonl` and `samples/`.
-        out: where `leaderboard.csv`, `leaderboard_wide.csv`, `results.jsonl`, `comparisons.jsonl`, `seeds.jsonl`,
-            `leaderboard.md`, `plots/` and `index.html` go. Plots of an earlier build that this one has not are removed, as
+        out: where the tables, `plots/` and `index.html` go. Plots of an earlier build that this one has not are removed, as
             `plots/files.txt` lists them; nothing else is.
-        samples_per_model, samples_per_anchor: most samples shown per task.
-        reported: published numbers; by default those of the MeDiM paper.
         comparisons: of pairs of systems of these runs; where there are none, intervals say what can be told apart.
 
     Raises:
-        UserError: no runs, a run folder that cannot be read, or records that conflict.
+        UserError: no runs, a run folder that cannot be read, records that conflict, or `out` held by another process.
     """
     if not runs:
         raise UserError("no run folders given: nothing to build")
-    out = Path(out)
-    reported = reported_records() if reported is None else list(reported)
     collection = collect(runs)
-    every = [*collection.records, *reported]
-    fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
-    ranked = boards(collection.records, fingerprints, comparisons, collection.cards)
-    room = _room(ranked, reported, collection.runs)
-    views = [(board, _views(board, collection.runs)) for board in ranked]
-    room -= sum(len(plot.png) * 4 // 3 for _, tables in views for view in tables for plot in view.plots)
-    budget = max(0, min(PICTURE_BYTES, room * 4 // 5))  # the rest is for the texts of the samples
-    shown = galleries(list(collection.runs.values()), samples_per_model, samples_per_anchor, budget)
-    views = [(board, [_with_samples(view, shown) for view in tables]) for board, tables in views]
-    page = render(views, reported, collection.runs)
-    if len(page.encode()) > PAGE_BYTES:
-        raise _too_large(len(page.encode()))
+    with held(Path(out)):
+        return _build(collection, Path(out), comparisons)
 
+
+def _build(collection: Collection, out: Path, comparisons: Comparisons) -> BuildResult:
+    reported = reported_records()
+    every = [*collection.records, *reported]
+    ranked = boards(collection.records, collection.fingerprints, comparisons, collection.cards)
+    room = PAGE_BYTES - _size_of_tables(ranked, collection)
+    views = [(board, _views(board, collection.runs)) for board in ranked]
     plots = [plot for _, tables in views for view in tables for plot in view.plots]
+    room -= sum(len(plot.png) * 4 // 3 for plot in plots)
+    budget = max(0, min(PICTURE_BYTES, room * 4 // 5))  # the rest is for the texts of the samples
+    shown = galleries(list(collection.runs.values()), SAMPLES_PER_MODEL, SAMPLES_PER_ANCHOR, budget)
+    views = [
+        (board, [replace(view, galleries=[gallery for gallery in shown if gallery.task == view.table.task]) for view in tables])
+        for board, tables in views
+    ]
+    page = render(views, reported, collection.runs)
+    _check_bytes(len(page.encode()))
     texts = {
         "csv": ("leaderboard.csv", long_csv(every)),
         "wide": ("leaderboard_wide.csv", wide_csv(every)),
@@ -92,43 +85,32 @@ def build(
         "comparisons": ("comparisons.jsonl", "".join(pair.to_line() + "\n" for pair in comparisons.pairs)),
         "seeds": ("seeds.jsonl", "".join(entry.to_line() + "\n" for entry in comparisons.seeds)),
         "markdown": ("leaderboard.md", markdown(ranked, reported)),
+        "page": ("index.html", page),
     }
     paths = _write_plots(plots, out / "plots")
     for role, (name, text) in texts.items():
         paths[role] = out / name
         write_text(paths[role], text)
-    paths["page"] = out / "index.html"
-    write_text(paths["page"], page)
     return BuildResult(paths, len(every), ranked)
 
 
-def check_size(runs: Sequence[str | Path], reported: Sequence[Record] | None = None) -> None:
-    """Looks at the tables that a page of these runs would have, before anything is compared or drawn.
-
-    Raises:
-        UserError: they alone are more than a page may hold, or the runs cannot be read.
-    """
+def check_size(runs: Sequence[str | Path]) -> None:
+    """Raises UserError where the tables of these runs are more than a page may hold, before anything is compared or drawn."""
     collection = collect(runs)
-    fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
-    reported = reported_records() if reported is None else list(reported)
-    _room(boards(collection.records, fingerprints, cards=collection.cards), reported, collection.runs)
+    _size_of_tables(boards(collection.records, collection.fingerprints, cards=collection.cards), collection)
 
 
-def _room(ranked: Sequence[Board], reported: Sequence[Record], runs: Mapping[str, Run]) -> int:
-    """Bytes that the tables leave of a page for plots and samples.
-
-    Raises:
-        UserError: none.
-    """
+def _size_of_tables(ranked: Sequence[Board], collection: Collection) -> int:
+    """Bytes of a page without plots and samples."""
     tables = [(board, [TableView(table, [], []) for table in board.tables]) for board in ranked]
-    size = len(render(tables, reported, runs).encode())
+    size = len(render(tables, reported_records(), collection.runs).encode())
+    _check_bytes(size)
+    return size
+
+
+def _check_bytes(size: int) -> None:
     if size > PAGE_BYTES:
-        raise _too_large(size)
-    return PAGE_BYTES - size
-
-
-def _too_large(size: int) -> UserError:
-    return UserError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
+        raise UserError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
 
 
 def _write_plots(plots: Sequence[Plot], folder: Path) -> dict[str, Path]:
@@ -138,25 +120,17 @@ def _write_plots(plots: Sequence[Plot], folder: Path) -> dict[str, Path]:
     names = {name for name, _ in files.values()}
     listing = folder / LISTING
     before = set(read_text(listing).splitlines()) if listing.exists() else set()
-    write_text(listing, _lines(names | before))  # a build that is interrupted forgets none
+    write_text(listing, "".join(f"{name}\n" for name in sorted(names | before)))  # a build that is interrupted forgets none
     for name, content in files.values():
         write_bytes(folder / name, content)
     for name in before - names:
         if Path(name).name == name and (folder / name).is_file():
             (folder / name).unlink()
-    write_text(listing, _lines(names))
+    write_text(listing, "".join(f"{name}\n" for name in sorted(names)))
     return {role: folder / name for role, (name, _) in files.items()} | {"listing": listing}
 
 
-def _lines(names: Iterable[str]) -> str:
-    return "".join(f"{name}\n" for name in sorted(names))
-
-
-def _with_samples(view: TableView, shown: Sequence[Gallery]) -> TableView:
-    return replace(view, galleries=[gallery for gallery in shown if gallery.task == view.table.task])
-
-
-def _views(board: Board, runs: Mapping[str, Run]) -> list[TableView]:
+def _views(board: Board, runs: dict[str, Run]) -> list[TableView]:
     """The tables of a board with their plots, without samples."""
     views = []
     name = f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]}"
@@ -170,17 +144,25 @@ def _views(board: Board, runs: Mapping[str, Run]) -> list[TableView]:
     return views
 
 
-def _lengths(table: Table, runs: Mapping[str, Run], title: str, name: str) -> Plot | None:
+def _lengths(table: Table, runs: dict[str, Run], title: str, name: str) -> Plot | None:
     """Lengths of generated reports against those of the references, where a task generates reports."""
     found: dict[str, Lengths] = {}
     models = {row.label: row for row in table.rows if row.kind == "measured"}
     for label, row in models.items() if "report" in table.card.needs else ():
         run = runs[row.first.run]
         samples = _with_report(run, table.task, file_name(row.first.model))
-        lengths = _by_domain(samples)
-        if samples and not lengths.reference:
-            lengths = Lengths(lengths.generated, {EVERY: _words(_with_report(run, table.task, "real"))})
-        found[label] = lengths
+        groups = {EVERY: list(samples)}
+        for sample in samples:
+            if sample.domain and sample.reference_report is not None:
+                groups.setdefault(sample.domain, []).append(sample)
+        generated = {group: [_words(sample.report) for sample in members] for group, members in groups.items()}
+        references = {
+            group: [_words(sample.reference_report) for sample in members if sample.reference_report is not None]
+            for group, members in groups.items()
+        }
+        if not references[EVERY]:  # samples that answer no case are held against all references
+            references[EVERY] = [_words(sample.report) for sample in _with_report(run, table.task, "real")]
+        found[label] = Lengths(generated, references)
     return length_plot(title, found, list(models), name)
 
 
@@ -190,18 +172,5 @@ def _with_report(run: Run, task: str, system: str) -> list[Sample]:
     return [sample for sample in read_samples(run, task, system) if sample.report is not None] if kept else []
 
 
-def _words(samples: Iterable[Sample]) -> list[int]:
-    return [len((sample.report or "").split()) for sample in samples]
-
-
-def _by_domain(samples: Sequence[Sample]) -> Lengths:
-    """Words of generated reports and of their references, by domain; of samples that answer no case, the generated alone."""
-    generated: dict[str, list[int]] = {EVERY: []}
-    references: dict[str, list[int]] = {}
-    for sample in samples:
-        answers = sample.reference_report is not None
-        for group in (EVERY, sample.domain) if answers and sample.domain else (EVERY,):
-            generated.setdefault(group, []).append(len((sample.report or "").split()))
-            if answers:
-                references.setdefault(group, []).append(len((sample.reference_report or "").split()))
-    return Lengths(generated, references)
+def _words(report: str | None) -> int:
+    return len((report or "").split())

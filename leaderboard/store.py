@@ -1,35 +1,66 @@
 """Run folders in, one consistent collection of records out."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from leaderboard.cards import TaskCard
 from leaderboard.record import Record, read_records
-from medim.common.declared import checked
+from medim.common.declared import checked, read_table
 from medim.common.errors import UserError
-from medim.common.files import file_name, read_mapping
+from medim.common.files import file_name, read_json
 from medim.common.json_lines import read_models
 
 MANIFEST, RECORDS = "manifest.json", "records.jsonl"
+CONFIGURATION = (
+    *("model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings", "seed"),
+    *("protocol", "resolution", "limit", "features", "judge", "augmentation", "regime"),
+)
+"""What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow."""
+
+
+class TaskCard(BaseModel):
+    """What a table says of its task (`tasks.task.Task`).
+
+    Attributes:
+        title, intro: heading and first sentence of its table.
+        needs: the modalities that a system generates: image, report.
+        prompted: each sample answers its own case.
+        headline_metrics: those that speak for the task, the primary one first.
+        order: place on the page, ascending.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    title: str
+    intro: str = ""
+    needs: list[str] = []
+    prompted: bool = True
+    headline_metrics: list[str] = []
+    order: int = 1000
+
+
+def card_of(task: str, stated: Mapping[str, TaskCard]) -> TaskCard:
+    """The card of a task: `stated` by a manifest, else of `cards.yaml` (runs older than cards), else its bare name."""
+    return stated.get(task) or CARDS.get(task) or TaskCard(title=task.replace("-", " ").capitalize())
+
+
+CARDS = read_table(Path(__file__).with_name("cards.yaml"), dict[str, TaskCard])
 
 
 class Manifest(BaseModel):
     """`manifest.json` of a run folder, as far as the page needs it; other keys are kept aside.
 
     Attributes:
-        run: id of the run.
-        model, model_fingerprint: the system and the hash of its weights (or of its predictions).
-        dataset, dataset_fingerprint: the data set and the hash of its content and split.
+        model_fingerprint: hash of the model's weights, or of its predictions.
+        dataset_fingerprint: hash of the data set's content and split.
         synthetic: no patient stands behind the data.
         terms: licence or data-use terms of the data.
         withhold_samples: images and reports must not be shown.
         settings: sampler settings and limits of the run.
-        cards: what the page says of a task, by its name.
         n, failures: how many cases the run had, where it says so, and how many samples failed.
     """
 
@@ -55,11 +86,10 @@ class Manifest(BaseModel):
     cards: dict[str, TaskCard] = Field(default_factory=dict)
 
 
-# What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow.
-CONFIGURATION = (
-    "model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings", "seed", "protocol",
-    "resolution", "limit", "features", "judge", "augmentation", "regime",
-)  # fmt: skip
+def read_manifest(path: str | Path) -> Manifest:
+    """Reads `manifest.json` of a run folder. Raises UserError where it is missing, broken or incomplete."""
+    value = read_json(path, finite=True)
+    return checked(Manifest, value if isinstance(value, dict) else {}, str(path))
 
 
 def identity(manifest: Manifest, *more: str) -> dict[str, str]:
@@ -81,6 +111,17 @@ class Run:
     manifest: Manifest
     folders: tuple[Path, ...]
 
+    def joined(self, manifest: Manifest, folder: Path) -> "Run":
+        """The run with one more of its folders. Raises UserError where that is of another configuration."""
+        for name, ours, theirs in contradictions(manifest, self.manifest):
+            raise UserError(
+                f"{folder / MANIFEST}: field '{name}': {ours}, but run '{manifest.run}' has {theirs} in "
+                f"{self.folders[0] / MANIFEST}: two runs under one id; leave one of them out"
+            )
+        tasks = list(dict.fromkeys([*self.manifest.tasks, *manifest.tasks]))
+        update = {"tasks": tasks, "cards": manifest.cards | self.manifest.cards}
+        return Run(self.manifest.model_copy(update=update), tuple(dict.fromkeys([*self.folders, folder])))
+
     def samples(self, task: str, system: str) -> Path:
         """The folder of a system's samples on a task, in the first of the run's folders that has them."""
         found = [folder / "samples" / task / system for folder in self.folders]
@@ -95,16 +136,20 @@ class Collection:
     runs: dict[str, Run]
 
     @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the data, by run."""
+        return {name: run.manifest.dataset_fingerprint for name, run in self.runs.items()}
+
+    @property
     def cards(self) -> dict[str, TaskCard]:
         """The cards of tasks that the manifests state, the first run's where several do."""
         return {task: card for run in reversed(self.runs.values()) for task, card in run.manifest.cards.items()}
 
 
 def collect(folders: Sequence[str | Path]) -> Collection:
-    """Reads run folders (each with `manifest.json` and `records.jsonl`) and merges their records.
+    """Reads run folders and merges their records, in the order of the folders, then of the lines.
 
-    A record met twice is kept once. Records keep the order of the folders, then of the lines. Folders of one run id are parts
-    of one run, which has all their tasks.
+    Folders of one run id are parts of one run, which has all their tasks.
 
     Raises:
         UserError: a folder without manifest or records, a bad line, a record that belongs to another run or data set
@@ -113,26 +158,18 @@ def collect(folders: Sequence[str | Path]) -> Collection:
     runs: dict[str, Run] = {}
     found: list[tuple[str, Record]] = []
     for folder in map(Path, folders):
-        manifest = read_manifest(folder / "manifest.json")
+        manifest = read_manifest(folder / MANIFEST)
         known = runs.get(manifest.run)
-        runs[manifest.run] = Run(manifest, (folder,)) if known is None else _joined(known, folder, manifest)
-        path = folder / "records.jsonl"
+        runs[manifest.run] = known.joined(manifest, folder) if known else Run(manifest, (folder,))
+        path = folder / RECORDS
         for record in read_records(path):
-            _check_belongs(record, manifest, path)
+            for field in ("run", "dataset", "split", "synthetic"):
+                ours, theirs = getattr(record, field), getattr(manifest, field)
+                if ours != theirs:
+                    what = f"{record.task}/{record.metric} of '{record.model}'"
+                    raise UserError(f"{path}: {what}: {field} {ours!r} but the manifest says {theirs!r}")
             found.append((str(path), record))
     return Collection(merge(found), runs)
-
-
-def _joined(run: Run, folder: Path, manifest: Manifest) -> Run:
-    """A run with one more of its folders."""
-    for name, ours, theirs in contradictions(manifest, run.manifest):
-        raise UserError(
-            f"{folder}/manifest.json: field '{name}': {ours}, but run '{manifest.run}' has {theirs} in "
-            f"{run.folders[0]}/manifest.json: two runs under one id; leave one of them out"
-        )
-    tasks = list(dict.fromkeys([*run.manifest.tasks, *manifest.tasks]))
-    cards = manifest.cards | run.manifest.cards
-    return Run(run.manifest.model_copy(update={"tasks": tasks, "cards": cards}), tuple(dict.fromkeys([*run.folders, folder])))
 
 
 def run_folders(path: str | Path) -> list[Path]:
@@ -141,9 +178,9 @@ def run_folders(path: str | Path) -> list[Path]:
     What an interrupted command left begins with a dot, and is passed over.
     """
     path = Path(path)
-    if (path / "records.jsonl").is_file():
+    if (path / RECORDS).is_file():
         return [path]
-    folders = [file.parent for file in path.rglob("records.jsonl") if (file.parent / "manifest.json").is_file()]
+    folders = [file.parent for file in path.rglob(RECORDS) if (file.parent / MANIFEST).is_file()]
     return sorted(f for f in folders if not any(part.startswith(".") for part in f.relative_to(path).parts))
 
 
@@ -160,31 +197,13 @@ def merge(found: Iterable[tuple[str, Record]]) -> list[Record]:
     for where, record in found:
         first_where, first = kept.setdefault(record.key, (where, record))
         for field in ("value", "ci_low", "ci_high", "n", "coverage"):
-            before, after = first.model_dump()[field], record.model_dump()[field]
+            before, after = getattr(first, field), getattr(record, field)
             if before != after:
                 raise UserError(
                     f"{where}: conflicts with {first_where}: {record.task}/{record.metric} of '{record.model}' on "
                     f"{record.dataset}/{record.split}, seed {record.seed}, run {record.run}: {field} {after} against {before}"
                 )
     return [record for _, record in kept.values()]
-
-
-def read_manifest(path: str | Path) -> Manifest:
-    """Reads `manifest.json` of a run folder.
-
-    Raises:
-        UserError: missing, broken or incomplete; names file and field.
-    """
-    return checked(Manifest, read_mapping(path, finite=True), str(path))
-
-
-def _check_belongs(record: Record, manifest: Manifest, path: Path) -> None:
-    for field in ("run", "dataset", "split", "synthetic"):
-        ours, theirs = record.model_dump()[field], manifest.model_dump()[field]
-        if ours != theirs:
-            raise UserError(
-                f"{path}: {record.task}/{record.metric} of '{record.model}': {field} {ours!r} but the manifest says {theirs!r}"
-            )
 
 
 # --- samples -----------------------------------------------------------------------------------------------------------------
@@ -211,7 +230,7 @@ class Sample(BaseModel):
 
 
 def systems_of(run: Run) -> list[tuple[str, str]]:
-    """The (task, folder of a system) pairs that have samples, the run's own model first, then by name."""
+    """The (task, folder of a system) pairs that have samples, the run's model first, then by name."""
     files = (path for folder in run.folders for path in (folder / "samples").glob("*/*/samples.jsonl"))
     pairs = {(path.parent.parent.name, path.parent.name) for path in files}
     return sorted(pairs, key=lambda pair: (pair[0], pair[1] != file_name(run.manifest.model), pair[1]))
@@ -224,18 +243,13 @@ def read_samples(run: Run, task: str, system: str) -> list[Sample]:
         UserError: a broken line, or an image path that leaves the run folder; names file and line.
     """
     folder = run.samples(task, system)
-    return [
-        sample.model_copy(update={name: _inside(folder, sample, name, where) for name in ("image", "reference_image")})
-        for where, sample in read_models(folder / "samples.jsonl", Sample)
-    ]
-
-
-def _inside(folder: Path, sample: Sample, name: str, where: str) -> Path | None:
-    """A picture that a line in a system's folder, RUN/samples/TASK/SYSTEM, names."""
-    path: Path | None = getattr(sample, name)
-    if path is None:
-        return None
-    found = (folder / path).resolve()
-    if not found.is_relative_to(folder.parents[2].resolve()):
-        raise UserError(f"{where}: field '{name}': '{path}' leaves the run folder")
-    return found
+    root = folder.parents[2].resolve()
+    samples = []
+    for where, sample in read_models(folder / "samples.jsonl", Sample):
+        paths = {"image": sample.image, "reference_image": sample.reference_image}
+        resolved = {name: path and (folder / path).resolve() for name, path in paths.items()}
+        for name, path in resolved.items():
+            if path is not None and not path.is_relative_to(root):
+                raise UserError(f"{where}: field '{name}': '{paths[name]}' leaves the run folder")
+        samples.append(sample.model_copy(update=resolved))
+    return samples

@@ -1,24 +1,37 @@
-"""Generated samples to look at: small pictures, reports, references and scores, or the reason why they are withheld."""
+"""Generated samples to look at: which of a run are shown, as small pictures, reports, references and scores."""
 
 import base64
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 from PIL import Image, UnidentifiedImageError
+from pydantic import BaseModel, ConfigDict
 
-from leaderboard.site.choice import Choice, choose
 from leaderboard.store import Run, Sample, read_samples, systems_of
+from leaderboard.tables.boards import Row
 from medim.common.errors import UserError
 from medim.common.files import file_name
+from medim.common.json_lines import read_models
 
 THUMBNAIL = 128  # pixels, longer side
 LARGEST = 8192 * 8192  # pixels of a picture that is read
 SHEET = 1100  # pixels, width at most of the sheet of nearest training images
 WITHHELD = "Samples are withheld: the terms of this data set do not allow its images and reports on a page."
 NO_ROOM = "No samples here: this many runs leave no room on one page; build a page of fewer runs to see them."
+# A score of a single sample is known by its name, as its metric often has another, or none. A score of neither list is good
+# where there is much of it: a small distance to the training set is bad.
+DESCRIPTIVE = ("length", "nats per token (image of another case)")
+LOWER_IS_BETTER = (
+    *("nats", "flagged", "verbatim", "8-gram overlap", "longest copied run"),
+    *("contradicted findings", "repeated sentences"),
+)
+DISPUTED = "disputed"
 
 
 @dataclass(frozen=True)
@@ -50,13 +63,18 @@ class Card:
     why: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
 
+    @property
+    def scores(self) -> str:
+        """JSON, for the script that puts the cards in order."""
+        return json.dumps({name: float(f"{value:.6g}") for name, value in self.sample.scores.items()})
+
 
 @dataclass(frozen=True)
 class Gallery:
     """The samples of one system on one task.
 
     Attributes:
-        system: its folder's name: the system's own where that is a harmless file name.
+        system: its folder's name: the system's name where that is a harmless file name.
         cards: the first cases in the order of the run, each domain in turn, then the worst, the best and the most disputed.
         total: how many samples the run holds.
         withheld: why no card is shown, or None.
@@ -83,12 +101,17 @@ class Gallery:
         """The scores by which the cards can be put in order."""
         return list(dict.fromkeys(name for card in self.cards for name in card.sample.scores))
 
+    @property
+    def directions(self) -> str:
+        """JSON: whether high is good, by score."""
+        return json.dumps({name: higher_is_better(name) for name in self.scores})
+
 
 def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int) -> list[Gallery]:
     """Reads the samples of every run.
 
     Args:
-        per_model, per_anchor: most cards per task for the run's own model and for each anchor.
+        per_model, per_anchor: most cards per task for the run's model and for each anchor.
         budget: most characters that all pictures together may take; above it every gallery is shortened alike.
 
     Raises:
@@ -108,6 +131,13 @@ def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int)
     return galleries(runs, max(1, per_model * budget // size), per_anchor * budget // size, budget)
 
 
+def of_rows(galleries: Sequence[Gallery], rows: Sequence[Row]) -> list[tuple[Row, Gallery]]:
+    """Galleries in the order of the rows; of anchors that several runs share, the one that the row stands for."""
+    known = {(gallery.run.manifest.run, gallery.system): gallery for gallery in galleries}
+    places = {(row.first.run, file_name(row.first.model)): row for row in rows}
+    return [(row, known[place]) for place, row in places.items() if place in known]
+
+
 def _gallery(run: Run, task: str, system: str, limit: int, pictures: dict[Path, Picture]) -> Gallery:
     samples = read_samples(run, task, system)
     is_model = system == file_name(run.manifest.model)
@@ -115,47 +145,42 @@ def _gallery(run: Run, task: str, system: str, limit: int, pictures: dict[Path, 
         return Gallery(run, task, system, is_model, [], len(samples), WITHHELD)
     folder = run.samples(task, system)
     nearest = _nearest(folder / "nearest.jsonl")
+
+    def picture(path: Path | None) -> Picture | None:
+        if path is not None and path not in pictures:
+            pictures[path] = thumbnail(path)
+        return None if path is None else pictures[path]
+
+    cards = [
+        Card(sample, picture(sample.image), picture(sample.reference_image), why, nearest.get(sample.id, ()))
+        for sample, why in choose(samples, limit)
+    ]
     sheet = folder / "nearest.png"
-    cards = [_card(choice, nearest, pictures) for choice in choose(samples, limit)]
     drawn = thumbnail(sheet, (SHEET, 100_000)) if is_model and limit and sheet.is_file() else None
     return Gallery(run, task, system, is_model, cards, len(samples), None, drawn)
 
 
-def _card(choice: Choice, nearest: dict[str, tuple[str, ...]], pictures: dict[Path, Picture]) -> Card:
-    sample = choice.sample
-    return Card(
-        sample, _picture(sample.image, pictures), _picture(sample.reference_image, pictures), choice.why,
-        nearest.get(sample.id, ()),
-    )  # fmt: skip
+class _NearestPairs(BaseModel):
+    """A line of `nearest.jsonl`; a field `nearest (SPACE)` for each space in which the run looked."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+
+    def in_words(self) -> tuple[str, ...]:
+        """Such as `phantom-train-10376, 0.287 away (pixels)`."""
+        found: dict[str, dict[str, Any]] = {
+            name.partition("(")[2].rstrip(")"): pair
+            for name, pair in (self.model_extra or {}).items()
+            if name.startswith("nearest (") and pair["id"] is not None
+        }
+        away = {space: f", {pair['distance']:.3g} away" if "distance" in pair else "" for space, pair in found.items()}
+        return tuple(f"{pair['id']}{away[space]} ({space})" for space, pair in found.items())
 
 
 def _nearest(path: Path) -> dict[str, tuple[str, ...]]:
-    """What `nearest.jsonl` of a run says of each sample, by id: `phantom-train-10376, 0.287 away (pixels)`."""
-    if not path.is_file():
-        return {}
-    found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            entry = json.loads(line)
-            parts = {name.partition("(")[2].rstrip(")"): part for name, part in entry.items() if name.startswith("nearest (")}
-            found[entry["id"]] = tuple(
-                f"{part['id']}, {part['distance']:.3g} away ({space})" if "distance" in part else f"{part['id']} ({space})"
-                for space, part in parts.items()
-                if part["id"] is not None
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}:{number}: not a line of nearest training pairs: {error}") from error
-    return found
-
-
-def _picture(path: Path | None, pictures: dict[Path, Picture]) -> Picture | None:
-    if path is None:
-        return None
-    if path not in pictures:
-        pictures[path] = thumbnail(path)
-    return pictures[path]
+    """The training pairs nearest to each sample, by its id, where a run looked for them."""
+    return {pairs.id: pairs.in_words() for _, pairs in read_models(path, _NearestPairs)} if path.is_file() else {}
 
 
 def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Picture:
@@ -177,3 +202,80 @@ def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Pic
     stream = io.BytesIO()
     image.save(stream, "WEBP", lossless=exact, quality=80, method=4)
     return Picture("data:image/webp;base64," + base64.b64encode(stream.getvalue()).decode(), *image.size)
+
+
+# --- which samples -----------------------------------------------------------------------------------------------------------
+
+
+def higher_is_better(score: str) -> bool | None:
+    """The direction of a sample's score; None for a descriptive one, which has no worst and no best."""
+    return None if score.startswith(DESCRIPTIVE) else not score.startswith(LOWER_IS_BETTER)
+
+
+def score_behind(metric: str, scores: Sequence[str]) -> str:
+    """The score of single samples that a metric sums up, by its name: `finding F1` of `macro finding F1`; empty for none.
+
+    >>> score_behind("BLEU-4 (as given)", ["BLEU-1", "BLEU-4"])
+    'BLEU-4'
+    """
+    return max((name for name in scores if name in metric), key=len, default="")
+
+
+def choose(samples: Sequence[Sample], limit: int) -> list[tuple[Sample, tuple[str, ...]]]:
+    """At most `limit` samples: a third are the first of the run (`in_turn`), then the ends of each score in turn.
+
+    A sixth of `limit` from each end at most; what is left over goes to the next ones of the run.
+
+    Returns:
+        Each sample once, with everything that it was chosen for.
+    """
+    pool = in_turn(samples)
+    chosen: dict[int, list[str]] = {index: [] for index in range(min(-(-limit // 3), len(pool)))}
+    for index, why in _ends(pool, -(-limit // 6)):
+        if index in chosen or len(chosen) < limit:
+            chosen.setdefault(index, []).append(why)
+    for index in range(len(pool)):
+        if len(chosen) < limit:
+            chosen.setdefault(index, [])
+    return [(pool[index], tuple(why)) for index, why in chosen.items()]
+
+
+def in_turn(samples: Sequence[Sample]) -> list[Sample]:
+    """The samples with the domains taking turns, each in its own order, so that a few samples show every domain.
+
+    Where some samples kept their pictures and others did not, only the former.
+    """
+    groups: dict[str | None, list[Sample]] = {}
+    for sample in [sample for sample in samples if sample.image or sample.reference_image] or samples:
+        groups.setdefault(sample.domain, []).append(sample)
+    return [sample for turn in zip_longest(*groups.values()) for sample in turn if sample is not None]
+
+
+def _ends(pool: Sequence[Sample], turns: int) -> Iterator[tuple[int, str]]:
+    """Positions in the pool with a reason each: the worst, the best and the most disputed of each score, then the next ones.
+
+    The worst lie below the median and the best above it, where they are not the extreme itself: equal values are never both.
+    A sample is disputed where the range of its ranks by the scores, as shares of all, is a half or more.
+    """
+    signs = {name: higher_is_better(name) for sample in pool for name in sample.scores}
+    scores = pd.DataFrame(
+        {
+            name: [sample.scores.get(name, float("nan")) * (1 if better else -1) for sample in pool]
+            for name, better in signs.items()
+            if better is not None
+        }
+    )
+    scores = scores.loc[:, scores.nunique() > 1]
+    orders: dict[str, pd.Series] = {}
+    for name in scores:
+        values = scores[name].dropna().sort_values(kind="stable")
+        orders[f"worst by {name}"] = values[(values < values.median()) | (values == values.min())]
+        orders[f"best by {name}"] = values[(values > values.median()) | (values == values.max())][::-1]
+    if scores.shape[1] > 1:
+        ranks = (scores.rank() - 0.5) / scores.count()
+        spread = (ranks.max(axis=1) - ranks.min(axis=1)).sort_values(ascending=False, kind="stable")
+        orders[DISPUTED] = spread[spread >= 0.5]
+    for turn in range(turns):
+        for why, order in orders.items():
+            if turn < len(order):
+                yield int(order.index[turn]), why

@@ -1,22 +1,20 @@
 """The page: boards, reported numbers, plots and galleries rendered into one self-contained HTML file."""
 
 import base64
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from leaderboard.plots.style import Plot, slug
 from leaderboard.record import Record
 from leaderboard.reported import reported_tables
-from leaderboard.site.gallery import Gallery
-from leaderboard.site.guide import entries_for
-from leaderboard.site.provenance import free, made, signatures
-from leaderboard.site.samples import gallery_views, score_behind
-from leaderboard.site.verdicts import comparison_rows, seed_rows, verdicts
+from leaderboard.site.gallery import Gallery, of_rows, score_behind
+from leaderboard.site.verdicts import p_text, pair_rows, verdicts
 from leaderboard.store import Run
 from leaderboard.tables.boards import Board, Row, Table, breakdown
 from leaderboard.tables.formats import AS_STATED, arrow, counts, decimals, direction_of, headline, item_of, number, shares
@@ -44,64 +42,71 @@ class TableView:
 def render(boards: Sequence[tuple[Board, list[TableView]]], reported: Sequence[Record], runs: Mapping[str, Run]) -> str:
     """The whole page as HTML: no reference leaves the file, except links to the tables that lie beside it."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["inline"] = lambda png: "data:image/png;base64," + base64.b64encode(png).decode()
-    environment.globals.update(number=number, value_text=free)
+    environment.filters.update(inline=lambda png: "data:image/png;base64," + base64.b64encode(png).decode(), number=number)
+    environment.filters.update(arrow=arrow, counts=counts, decimals=decimals, p_text=p_text, shares=shares, free=free)
     site = files("leaderboard.site")
+    text = {name: site.joinpath(name).read_text("utf-8") for name in ("index.html", "style.css", "page.js")}
     records = [record for board, _ in boards for table in board.tables for row in table.rows for record in row.cells.values()]
-    return environment.from_string(site.joinpath("index.html").read_text("utf-8")).render(
-        css=Markup(site.joinpath("style.css").read_text("utf-8")),
-        js=Markup(site.joinpath("page.js").read_text("utf-8")),
-        boards=[_board(board, views, runs, f"board{i}") for i, (board, views) in enumerate(boards, start=1)],
-        reported=reported_tables(reported, [(f"board{i}", board) for i, (board, _) in enumerate(boards, start=1)]),
-        guide=entries_for(dict.fromkeys(record.metric for record in records)),
+    anchored = [(f"board{i}", board, views) for i, (board, views) in enumerate(boards, start=1)]
+    return environment.from_string(text["index.html"]).render(
+        css=text["style.css"],
+        js=text["page.js"],
+        boards=[_board(board, views, runs, anchor) for anchor, board, views in anchored],
+        reported=reported_tables(reported, [(anchor, board) for anchor, board, _ in anchored]),
+        guide=guide_entries(dict.fromkeys(record.metric for record in records)),
         runs=[run.manifest for run in runs.values()],
         newest=max((record.created for record in records), default=""),
         n_models=len({record.model for record in records if record.kind == "measured"}),
+        explained=ANCHORS,
+        as_stated=AS_STATED[0],
     )
+
+
+def free(value: float | None) -> str:
+    """A value by itself, with four significant digits."""
+    return "" if value is None else f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def guide_entries(metrics: Iterable[str]) -> list[dict[str, str]]:
+    """The explanations of `guide.json` whose regular expression `pattern` matches one of some metrics."""
+    names = list(metrics)
+    entries: list[dict[str, str]] = json.loads(files("leaderboard.site").joinpath("guide.json").read_text("utf-8"))
+    return [entry for entry in entries if any(re.search(entry["pattern"], name) for name in names)]
 
 
 def _board(board: Board, views: Sequence[TableView], runs: Mapping[str, Run], anchor: str) -> dict[str, Any]:
     ours = {r.run for table in board.tables for row in table.rows for r in row.cells.values()}
-    manifests = [runs[run].manifest for run in runs if run in ours]
     return {
         "id": anchor,
-        "dataset": board.dataset,
-        "fingerprint": board.fingerprint,
-        "split": board.split,
-        "protocol": board.protocol,
-        "synthetic": board.synthetic,
-        "terms": list(dict.fromkeys(m.terms for m in manifests if m.terms)),
+        "board": board,
+        "terms": list(dict.fromkeys(terms for run in runs if run in ours and (terms := runs[run].manifest.terms))),
         "tasks": [_task(view, f"{anchor}-{slug(view.table.task)}") for view in views],
     }
 
 
 def _task(view: TableView, anchor: str) -> dict[str, Any]:
     table = view.table
-    notes: dict[str, int] = {}
-    columns = [_column(table, metric) for metric in table.metrics]
-    galleries = gallery_views(view.galleries, table, anchor)
-    reasons = {g["withheld"] for g in galleries}
+    placed = enumerate(of_rows(view.galleries, table.rows), start=1)
+    galleries = [(f"{anchor}-samples{number}", row, gallery) for number, (row, gallery) in placed]
+    reasons = {gallery.withheld for *_, gallery in galleries}
     withheld = reasons.pop() if len(reasons) == 1 else None  # one line where no system shows anything
-    samples = {} if withheld else {(g["run"], g["system"]): g for g in galleries}
-    how = made(table)
-    rows = [_row(row, table.metrics, columns, notes, samples, _command_of(row, how)) for row in table.rows]
+    linked = {row.label: (name, gallery.scores) for name, row, gallery in galleries if not withheld}
+    how = _commands(table)
+    blank = [r.reason for row in table.rows for m in table.metrics if (r := row.cells.get(m)) and r.value is None]
     return {
         "id": anchor,
-        "title": table.card.title,
-        "intro": table.card.intro,
-        "columns": columns,
-        "models": [row for row in rows if row["kind"] == "measured"],
-        "anchors": [row for row in rows if row["kind"] == "anchor"],
-        "notes": [(number, text) for text, number in notes.items()],
+        "table": table,
+        "columns": [_column(table, metric) for metric in table.metrics],
+        "rows": [_row(row, table.metrics, linked, how) for row in table.rows],
+        "notes": list(dict.fromkeys(blank)),
         "remarks": _remarks(table),
         "verdicts": verdicts(table),
-        "comparisons": comparison_rows(table),
-        "seeds": seed_rows(table),
+        "pairs": list(pair_rows(table)),
         "details": _details(table),
         "plots": view.plots,
         "made": how,
-        "signatures": [signatures(table, metric) for metric in table.metrics],
-        "detail_signatures": [signatures(table, metric) for metric in table.details],
+        "signatures": [_signatures(table, metric) for metric in table.metrics],
+        "detail_signatures": [_signatures(table, metric) for metric in table.details],
         "galleries": galleries,
         "withheld": withheld,
     }
@@ -121,65 +126,38 @@ def _column(table: Table, metric: str) -> dict[str, Any]:
 
 
 def _row(
-    row: Row,
-    metrics: Sequence[str],
-    columns: Sequence[dict[str, Any]],
-    notes: dict[str, int],
-    samples: Mapping[tuple[str, str], Mapping[str, Any]],
-    command: int,
+    row: Row, metrics: Sequence[str], linked: Mapping[str, tuple[str, list[str]]], how: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    gallery = samples.get((row.first.run, row.first.model))
-    shown = headline(row, metrics)
-    return {
-        "label": row.label,
-        "kind": row.kind,
-        "explained": ANCHORS.get(row.first.model, "") if row.kind == "anchor" else "",
-        "href": gallery["id"] if gallery else None,
-        "command": command,
-        "n": counts(shown),
-        "fewest": min((record.n for record in shown if record.n is not None), default=""),
-        "coverage": shares(shown),
-        "lowest": min((record.coverage for record in shown if record.coverage is not None), default=""),
-        "partial": any(record.coverage is not None and record.coverage < 1 for record in shown),
-        "cells": [
-            _cell(row, metric, column, notes) | {"score": score_behind(metric, gallery["scores"]) if gallery else ""}
-            for metric, column in zip(metrics, columns, strict=True)
-        ],
-    }
-
-
-def _command_of(row: Row, made: Sequence[Mapping[str, Any]]) -> int:
-    """The place, from 1, of the command that made a row's first value."""
+    href, scores = linked.get(row.label, ("", []))
     key = (row.first.run, row.first.command, row.first.commit)
-    return 1 + next(i for i, entry in enumerate(made) if (entry["run"], entry["command"], entry["commit"]) == key)
-
-
-def _cell(row: Row, metric: str, column: Mapping[str, Any], notes: dict[str, int]) -> dict[str, Any]:
-    record = row.cells.get(metric)
-    if record is None:
-        return {"state": "absent"}
-    facts = f"n = {record.n:,}" if record.n is not None else "n not stated"
-    if record.coverage is not None:
-        facts += f", coverage {shares([record])}"
-    if record.value is None:
-        reason = record.reason or ""
-        return {"state": "withheld", "reason": reason, "note": notes.setdefault(reason, len(notes) + 1), "facts": facts}
-    standing = column["standings"].get(row.label)
-    places = column["places"]
-    interval = None
-    if record.ci_low is not None and record.ci_high is not None:
-        interval = f"{number(record.ci_low, places)} \N{EN DASH} {number(record.ci_high, places)}"
     return {
-        "state": "value",
-        "text": number(record.value, places),
-        "sort": repr(record.value),
-        "interval": interval,
-        "facts": facts,
-        "best": standing.best if standing else False,
-        "alone": standing.alone if standing else False,
-        "letters": standing.letters if standing else "",
-        "unverified": bool(record.unverified),
+        "row": row,
+        "shown": headline(row, metrics),
+        "href": href,
+        "scores": {metric: score_behind(metric, scores) for metric in metrics},
+        "command": 1 + next(i for i, entry in enumerate(how) if entry["key"] == key),
     }
+
+
+def _commands(table: Table) -> list[dict[str, Any]]:
+    """The run, command and commit behind each row, and the date of their newest value."""
+    found: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in table.rows:
+        for record in row.cells.values():
+            key = (record.run, record.command, record.commit)
+            entry = found.setdefault(key, {"key": key, "first": record, "created": "", "systems": {}})
+            entry["systems"][row.label] = None
+            entry["created"] = max(entry["created"], record.created)
+    return list(found.values())
+
+
+def _signatures(table: Table, metric: str) -> dict[str, Any]:
+    """The signatures of one column; systems that share one stand together."""
+    groups: dict[str, dict[str, Record]] = {}
+    for label, record in table.column(metric).items():
+        text = json.dumps(record.signature, indent=2, sort_keys=True, ensure_ascii=False)
+        groups.setdefault(text, {})[label] = record
+    return {"metric": metric, "groups": groups}
 
 
 def _remarks(table: Table) -> list[str]:
@@ -188,14 +166,15 @@ def _remarks(table: Table) -> list[str]:
     measured = [row for row in table.rows if row.kind == "measured"]
     if len(measured) < 2:
         remarks.append("One model measured: there is nothing to rank.")
-    if any(trained_against(metric) for metric in table.metrics):
+    if any(map(trained_against, table.metrics)):
         remarks.append("\N{DAGGER} A feature space that image tokenizers are trained against: shown, not ranked.")
     if any(record.unverified for row in table.rows for record in row.cells.values()):
         remarks.append(AS_STATED)
     if any(metric.startswith(CHANGE) for metric in table.metrics):
         remarks.append("A change is against a base, which has none itself: shown, not ranked.")
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, dict[str, None]] = {}  # labels by reason, without doubles
     unsure: dict[str, None] = {}
+    otherwise: dict[str, None] = {}
     for row in measured:
         for metric in table.metrics:
             record = row.cells.get(metric)
@@ -205,58 +184,36 @@ def _remarks(table: Table) -> list[str]:
             if reason == NO_INTERVAL:
                 unsure.setdefault(metric)
             elif reason and not trained_against(metric) and not metric.startswith(CHANGE):
-                reasons.setdefault(reason, []).append(row.label)
-    remarks += [f"Not ranked: {', '.join(dict.fromkeys(labels))} ({reason})." for reason, labels in reasons.items()]
+                reasons.setdefault(reason, {}).setdefault(row.label)
+    for metric in table.metrics:
+        column = {row.label: row.cells[metric] for row in measured if metric in row.cells}
+        alike = comparable(column)
+        otherwise |= dict.fromkeys(label for label, r in column.items() if unranked_because(r) is None and label not in alike)
+    remarks += [f"Not ranked: {', '.join(labels)} ({reason})." for reason, labels in reasons.items()]
     if unsure and len(measured) > 1:
         remarks.append(f"Not ranked, for want of an interval: {', '.join(unsure)}.")
-    other = [
-        label
-        for metric in table.metrics
-        if (column := {row.label: row.cells[metric] for row in measured if metric in row.cells})
-        for label, record in column.items()
-        if unranked_because(record) is None and label not in comparable(column)
-    ]
-    if other:
-        remarks.append(
-            f"Measured otherwise than the rest (another n or signature), so not ranked: {', '.join(dict.fromkeys(other))}."
-        )
+    if otherwise:
+        remarks.append(f"Measured otherwise than the rest (another n or signature), so not ranked: {', '.join(otherwise)}.")
     return remarks
 
 
 def _details(table: Table) -> list[dict[str, Any]]:
-    groups: dict[str, list[str]] = {}
+    """Breakdowns, one table a group: a row for each item, a column for each system that has values of it."""
+    groups: dict[str, dict[str, dict[str, Record]]] = {}
     for metric in table.details:
-        part = breakdown(metric)
-        if part:
-            groups.setdefault(part.group, []).append(metric)
+        if part := breakdown(metric):
+            groups.setdefault(part.group, {})[metric.removeprefix(f"{part.group}: ")] = table.column(metric)
     result = []
-    for group, metrics in groups.items():
-        columns = {metric: table.column(metric) for metric in metrics}
-        systems = [row.label for row in table.rows if any(row.label in column for column in columns.values())]
-        values = [record.value for column in columns.values() for record in column.values()]
-        shaded = all(value is None or 0 <= value <= 1 for value in values)
+    for group, items in groups.items():
+        records = [record for column in items.values() for record in column.values()]
         result.append(
             {
                 "group": group,
                 "item": item_of(group),
-                "systems": systems,
-                "arrow": arrow(direction_of(record for column in columns.values() for record in column.values())),
-                "rows": [
-                    (metric.removeprefix(f"{group}: "), [_detail(columns[metric].get(system), shaded) for system in systems])
-                    for metric in metrics
-                ],
+                "arrow": arrow(direction_of(records)),
+                "systems": [row.label for row in table.rows if any(row.label in column for column in items.values())],
+                "shaded": all(record.value is None or 0 <= record.value <= 1 for record in records),
+                "items": items,
             }
         )
     return result
-
-
-def _detail(record: Record | None, shaded: bool) -> dict[str, Any]:
-    if record is None or record.value is None:
-        return {"text": "\N{EN DASH}", "title": record.reason if record else "not measured", "shade": None}
-    interval = f"{free(record.ci_low)} to {free(record.ci_high)}, " if record.ci_low is not None else ""
-    stated = ", unverified" if record.unverified else ""
-    return {
-        "text": number(record.value, 3) + ("\N{DOUBLE DAGGER}" if stated else ""),
-        "title": f"{interval}n = {record.n:,}{stated}",
-        "shade": round(record.value, 3) if shaded else None,
-    }

@@ -1,74 +1,32 @@
-"""What the comparisons of a table say, in words and in rows."""
+"""What the comparisons of a table say, in sentences and in rows."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
 from leaderboard.tables.boards import Table
 from leaderboard.tables.formats import decimals, number
 from leaderboard.tables.pairwise import Comparison
 
 
-def verdicts(table: Table) -> list[str]:
-    """Sentences about the primary metric (who leads, who cannot be told apart), about every metric with a stated margin, and
-    about what all these hold for. The first headline metric that is compared is the primary one.
+@dataclass(frozen=True)
+class PairRow:
+    """One pair and metric, from the side of the better value.
+
+    Attributes:
+        places: decimals of the difference and its interval.
+        verdict: in words, with what the other side reaches at a stated margin.
     """
-    compared = [metric for metric in table.metrics if table.comparisons.of(metric)]
-    if not compared:
-        return []
-    metric = next((name for name in table.card.headline_metrics if name in compared), None)
-    named = metric is not None
-    pairs = table.comparisons.of(metric or compared[0])
-    metric = pairs[0].metric
-    sign = -1 if _higher_is_better(table, metric) else 1
-    values = {pair.model: pair.value for pair in pairs}
-    order = sorted(values, key=lambda model: (sign * values[model], model))
-    beats = {
-        model: [p.against for p in pairs if p.model == model and p.verdict == "better" and p.against in order]
-        for model in order
-    }
-    lead, others = order[0], order[1:]
-    said = []
-    if beats[lead]:
-        worst = max(pair.p_adjusted for pair in pairs if pair.model == lead and pair.verdict == "better")
-        said.append(f"{lead} is better than {_list(beats[lead])} (adjusted p {_p(worst)})")
-    if tied := [pair for pair in pairs if pair.model == lead and pair.verdict != "better"]:
-        said.append(f"{lead} cannot be told apart from {_list([_tied(pair) for pair in tied])}")
-    said += [f"{model} is better than {_list(beats[model])}" for model in others if beats[model]]
-    met = {(pair.model, pair.against) for pair in pairs}
-    all_met = all(pair in met for pair in combinations(others, 2))
-    if not all_met:
-        said.append("some pairs were not compared (other cases, too few, or no value)")
-    elif len(others) > 1 and not any(beats[model] for model in others):
-        said.append(f"{_list(others)} cannot be told apart from each other")
-    sentences = [f"{metric}: {'; '.join(said)}."]
-    if any(pair.scope == "checkpoints" for pair in pairs):
-        methods = {pair.model for pair in pairs if pair.scope == "methods"}
-        single = [model for model in order if model not in methods]
-        what = f"What is said of {_list(single)}" if methods and single else "This"
-        sentences.append(f"{what} is said of these checkpoints, not of the methods: that needs two trainings or more of each.")
-    if len(compared) > 1:
-        which = f"{metric} was named beforehand as the primary one" if named else "None was named beforehand as the primary one"
-        sentences.append(
-            f"{len(compared)} columns are compared, each with its own correction for the number of pairs and none for the "
-            f"number of columns. {which}; verdicts by the others are descriptive."
-        )
-    sentences += [
-        f"{pair.metric}: {pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g} "
-        "(by its own interval, not corrected for the number of pairs)."
-        for pair in table.comparisons.pairs
-        if pair.verdict == "non-inferior"
-    ]
-    return sentences
+
+    pair: Comparison
+    places: int
+    verdict: str
 
 
-def comparison_rows(table: Table) -> list[dict[str, Any]]:
-    """One row a pair and metric, from the side of the better value; a stated margin adds what the other side reaches."""
-    rows = []
+def pair_rows(table: Table) -> Iterator[PairRow]:
+    """One row a pair and metric."""
     for metric in table.metrics:
         pairs = table.comparisons.of(metric)
-        if not pairs:
-            continue
         places = decimals(abs(pair.difference) for pair in pairs)
         sides = {(pair.model, pair.against): pair for pair in pairs}
         for pair in _better_sides(pairs, _higher_is_better(table, metric)):
@@ -78,49 +36,7 @@ def comparison_rows(table: Table) -> list[dict[str, Any]]:
                 verdict = f"not separable; {other.model} non-inferior at a margin of {pair.margin:g}"
             if pair.smallest_found is not None:
                 verdict += f" (80 % of repetitions would find {number(pair.smallest_found, places)})"
-            rows.append(
-                {
-                    "metric": metric,
-                    "model": pair.model,
-                    "against": pair.against,
-                    "difference": number(pair.difference, places),
-                    "interval": _interval(pair.ci_low, pair.ci_high, places),
-                    "p": _p(pair.p),
-                    "p_adjusted": _p(pair.p_adjusted),
-                    "verdict": verdict,
-                    "how": f"{pair.test}; {pair.patients:,} units; Holm over {pair.family} pairs; said of these {pair.scope}",
-                }
-            )
-    return rows
-
-
-def seed_rows(table: Table) -> list[dict[str, Any]]:
-    """One row a system of several seeds and metric."""
-    rows = []
-    for entry in table.comparisons.seeds:
-        places = decimals(entry.values)
-        rows.append(
-            {
-                "metric": entry.metric,
-                "model": entry.model,
-                "seeds": ", ".join(map(str, entry.seeds)),
-                "value": number(entry.value, places),
-                "interval": _interval(entry.ci_low, entry.ci_high, places),
-                "values": ", ".join(number(value, places) for value in entry.values),
-            }
-        )
-    return rows
-
-
-def _tied(pair: Comparison) -> str:
-    if pair.smallest_found is None:
-        return pair.against
-    places = decimals([abs(pair.difference), pair.smallest_found])
-    return f"{pair.against} (80 % of repetitions would find a difference of {number(pair.smallest_found, places)})"
-
-
-def _higher_is_better(table: Table, metric: str) -> bool:
-    return next(record.higher_is_better is not False for record in table.column(metric).values())
+            yield PairRow(pair, places, verdict)
 
 
 def _better_sides(pairs: Sequence[Comparison], higher: bool) -> list[Comparison]:
@@ -132,11 +48,67 @@ def _better_sides(pairs: Sequence[Comparison], higher: bool) -> list[Comparison]
     return list(kept.values())
 
 
-def _interval(low: float | None, high: float | None, places: int) -> str:
-    return "" if low is None or high is None else f"{number(low, places)} to {number(high, places)}"
+def _higher_is_better(table: Table, metric: str) -> bool:
+    return next((record.higher_is_better is not False for record in table.column(metric).values()), True)
 
 
-def _p(value: float) -> str:
+def verdicts(table: Table) -> list[str]:
+    """Sentences about the primary metric (who leads, who cannot be told apart), about every metric with a stated margin, and
+    about what all these hold for. The first headline metric that is compared is the primary one.
+    """
+    compared = [metric for metric in table.metrics if table.comparisons.of(metric)]
+    if not compared:
+        return []
+    primary = next((name for name in table.card.headline_metrics if name in compared), None)
+    metric = primary or compared[0]
+    pairs = table.comparisons.of(metric)
+    sign = -1 if _higher_is_better(table, metric) else 1
+    values = {pair.model: pair.value for pair in pairs}
+    order = sorted(values, key=lambda model: (sign * values[model], model))
+    lead, *others = order
+    beats = {model: [p.against for p in pairs if p.model == model and p.verdict == "better"] for model in order}
+    parts = []
+    if beats[lead]:
+        worst = max(pair.p_adjusted for pair in pairs if pair.model == lead and pair.verdict == "better")
+        parts.append(f"{lead} is better than {_list(beats[lead])} (adjusted p {p_text(worst)})")
+    if tied := [_tied(pair) for pair in pairs if pair.model == lead and pair.verdict != "better"]:
+        parts.append(f"{lead} cannot be told apart from {_list(tied)}")
+    parts += [f"{model} is better than {_list(beats[model])}" for model in others if beats[model]]
+    met = {(pair.model, pair.against) for pair in pairs}
+    if not met.issuperset(combinations(others, 2)):
+        parts.append("some pairs were not compared (other cases, too few, or no value)")
+    elif len(others) > 1 and not any(beats[model] for model in others):
+        parts.append(f"{_list(others)} cannot be told apart from each other")
+    sentences = [f"{metric}: {'; '.join(parts)}."]
+    if any(pair.scope == "checkpoints" for pair in pairs):
+        methods = {pair.model for pair in pairs if pair.scope == "methods"}
+        single = [model for model in order if model not in methods]
+        what = f"What is said of {_list(single)}" if methods and single else "This"
+        sentences.append(f"{what} is said of these checkpoints, not of the methods: that needs two trainings or more of each.")
+    if len(compared) > 1:
+        sentences.append(
+            f"{len(compared)} columns are compared, each with its own correction for the number of pairs and none for the "
+            f"number of columns. {primary or 'None'} was named beforehand as the primary one; verdicts by the others are "
+            "descriptive."
+        )
+    sentences += [
+        f"{pair.metric}: {pair.model} is non-inferior to {pair.against} at the stated margin of {pair.margin:g} "
+        "(by its own interval, not corrected for the number of pairs)."
+        for pair in table.comparisons.pairs
+        if pair.verdict == "non-inferior"
+    ]
+    return sentences
+
+
+def _tied(pair: Comparison) -> str:
+    if pair.smallest_found is None:
+        return pair.against
+    places = decimals([abs(pair.difference), pair.smallest_found])
+    return f"{pair.against} (80 % of repetitions would find a difference of {number(pair.smallest_found, places)})"
+
+
+def p_text(value: float) -> str:
+    """A p value with two significant digits."""
     return f"{value:.2g}" if value >= 0.001 else "< 0.001"
 
 

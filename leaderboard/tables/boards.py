@@ -1,14 +1,14 @@
 """Which values may be compared: boards, their tables, and the rows of these."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
 from types import MappingProxyType
 
-from leaderboard.cards import TaskCard, card_of
 from leaderboard.record import Kind, Record
+from leaderboard.store import TaskCard, card_of
 from leaderboard.tables.pairwise import NOTHING, Comparisons
 from leaderboard.tables.ranking import Standing, standings, trained_against
 
@@ -82,40 +82,34 @@ def boards(
     comparisons: Comparisons = NOTHING,
     cards: Mapping[str, TaskCard] = MappingProxyType({}),
 ) -> list[Board]:
-    """Groups measured and anchor records into boards, tasks and rows. Reported records have no board.
+    """Groups measured and anchor records into boards, tasks and rows; reported ones are passed over.
 
     Args:
-        records: any records; the reported ones are passed over.
         fingerprints: data fingerprint by run id, so that two contents of one name never share a board.
         comparisons: of pairs of systems; those of no board here are passed over.
         cards: of tasks, as the manifests state them.
     """
-    groups: dict[tuple[str, str, str, str], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str], dict[str, list[Record]]] = {}
     for record in records:
         if record.kind != "reported":
             key = (record.dataset, fingerprints[record.run], record.split, record.protocol)
-            groups.setdefault(key, []).append(record)
-    return [
-        Board(*key, any(r.synthetic for r in group), _tables(group, partial(comparisons.on, *key), cards))
-        for key, group in groups.items()
-    ]
+            groups.setdefault(key, {}).setdefault(record.task, []).append(record)
+    result = []
+    for key, by_task in groups.items():
+        synthetic = any(record.synthetic for group in by_task.values() for record in group)
+        compared = partial(comparisons.on, *key)
+        tables = [_table(task, card_of(task, cards), by_task[task], compared(task)) for task in sorted(by_task)]
+        result.append(Board(*key, synthetic, sorted(tables, key=lambda table: table.card.order)))
+    return result
 
 
-def _tables(records: Sequence[Record], compared: Callable[[str], Comparisons], cards: Mapping[str, TaskCard]) -> list[Table]:
-    tables = []
-    shown = {task: card_of(task, cards) for task in sorted({record.task for record in records})}
-    for task, card in sorted(shown.items(), key=lambda item: item[1].order):
-        group = [record for record in records if record.task == task]
-        names = list(dict.fromkeys(record.metric for record in group))
-        direction = {record.metric: record.higher_is_better for record in group}
-        metrics = sorted(
-            (name for name in names if breakdown(name) is None),
-            key=lambda name: (trained_against(name), direction[name] is None),
-        )
-        details = [name for name in names if breakdown(name) is not None]
-        here = compared(task)
-        tables.append(Table(task, card, ordered(rows_of(group), metrics, here), metrics, details, here))
-    return tables
+def _table(task: str, card: TaskCard, records: Sequence[Record], comparisons: Comparisons) -> Table:
+    direction = {record.metric: record.higher_is_better for record in records}
+    details = [name for name in direction if breakdown(name) is not None]
+    metrics = [name for name in direction if breakdown(name) is None]
+    metrics.sort(key=lambda name: (trained_against(name), direction[name] is None))
+    rows = ordered(rows_of(records), metrics, comparisons)
+    return Table(task, card, rows, metrics, details, comparisons)
 
 
 def rows_of(records: Iterable[Record]) -> list[Row]:
@@ -124,31 +118,30 @@ def rows_of(records: Iterable[Record]) -> list[Row]:
     Records of one system (name, kind, seed) share a row where they agree, so that anchors measured again by a second run
     appear once; where they do not, each run has its own row and the label names it.
     """
-    by_run: dict[tuple[str, str, int | None, str], dict[str, Record]] = {}
+    by_run: dict[tuple[Kind, str, int | None, str], dict[str, Record]] = {}
     for record in records:
         by_run.setdefault((record.kind, record.model, record.seed, record.run), {})[record.metric] = record
-    by_system: dict[tuple[str, str, int | None], list[dict[str, Record]]] = {}
+    by_system: dict[tuple[Kind, str, int | None], list[dict[str, Record]]] = {}
     for (kind, model, seed, _), cells in by_run.items():
         rows = by_system.setdefault((kind, model, seed), [])
         for row in rows:
-            if all(_same(row[name], cells[name]) for name in row.keys() & cells.keys()) and row.keys() & cells.keys():
+            shared = row.keys() & cells.keys()
+            if shared and all(_same(row[name], cells[name]) for name in shared):
                 row |= {name: record for name, record in cells.items() if name not in row}
                 break
         else:
             rows.append(dict(cells))
-    seeds: dict[tuple[str, str], set[int | None]] = {}
-    for kind, model, seed in by_system:
-        seeds.setdefault((kind, model), set()).add(seed)
+    systems = [(kind, model) for kind, model, _ in by_system]
     result = []
     for (kind, model, seed), rows in by_system.items():
         length = characters_apart([next(iter(cells.values())).run for cells in rows])
         for cells in rows:
-            first = next(iter(cells.values()))
-            marks = [f"seed {seed}"] * (len(seeds[kind, model]) > 1) + [f"run {first.run[:length]}"] * (len(rows) > 1)
+            marks = [f"seed {seed}"] if systems.count((kind, model)) > 1 else []
+            marks += [f"run {next(iter(cells.values())).run[:length]}"] if len(rows) > 1 else []
             label = f"{model} ({', '.join(marks)})" if marks else model
             if kind == "anchor" and ("measured", model, seed) in by_system:
                 label += " (anchor)"
-            result.append(Row(label, first.kind, cells))
+            result.append(Row(label, kind, cells))
     return result
 
 
@@ -158,9 +151,7 @@ def characters_apart(runs: Sequence[str]) -> int:
 
 
 def _same(one: Record, other: Record) -> bool:
-    return (one.value, one.ci_low, one.ci_high, one.n, one.coverage) == (
-        other.value, other.ci_low, other.ci_high, other.n, other.coverage,
-    )  # fmt: skip
+    return all(getattr(one, name) == getattr(other, name) for name in ("value", "ci_low", "ci_high", "n", "coverage"))
 
 
 def ordered(rows: list[Row], metrics: list[str], comparisons: Comparisons) -> list[Row]:

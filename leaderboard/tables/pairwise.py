@@ -11,7 +11,7 @@ SEPARABLE = ("better", "worse")
 
 
 class _OnBoard(BaseModel):
-    """Where a value stands: one metric of one task on one board."""
+    """Where a value stands, one metric of one task on one board, and its 95 % interval."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -39,15 +39,13 @@ class Comparison(_OnBoard):
     """One system against another by one metric; each pair stands twice, once from each side.
 
     Attributes:
-        dataset, fingerprint, split, protocol: the board.
         model, against: names as in the table; `runs` and `against_runs` the runs behind them, one a seed.
-        value, against_value: the metric's, the mean over seeds where there are several.
-        difference: `value` less `against_value`; ci_low, ci_high its 95 % interval.
+        value, against_value: the mean over seeds where there are several.
+        difference: `value` less `against_value`.
         p: two-sided, of no difference; `p_adjusted` by Holm over the `family` pairs of the same column.
-        test: how p was made.
+        test: the test behind p.
         patients: the independent units (samples, where samples answer no case).
         margin: of non-inferiority, in the metric's unit, where one was stated.
-        verdict: of `model` against `against`.
         scope: `methods` where both sides have two trainings or more; else the verdict is one of these `checkpoints`.
         smallest_found: where the two are not separable, the true difference that 80 % of repetitions would find.
     """
@@ -75,7 +73,7 @@ class Comparison(_OnBoard):
 
 
 class OverSeeds(_OnBoard):
-    """One system's mean over its seeds; ci_low, ci_high over patients and, of several trainings, over these.
+    """One system's mean over its seeds, its interval over patients and, of several trainings, over these.
 
     Attributes:
         runs, seeds, values: one entry a seed.
@@ -102,7 +100,7 @@ class Comparisons:
         def here(entry: _OnBoard) -> bool:
             return (entry.dataset, entry.fingerprint, entry.split, entry.protocol, entry.task) == where
 
-        return Comparisons([pair for pair in self.pairs if here(pair)], [entry for entry in self.seeds if here(entry)])
+        return Comparisons(list(filter(here, self.pairs)), list(filter(here, self.seeds)))
 
     def of(self, metric: str) -> list[Comparison]:
         """The pairs of one metric."""

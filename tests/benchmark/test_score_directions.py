@@ -2,7 +2,7 @@
 
 import pytest
 
-from leaderboard.site.choice import higher_is_better
+from leaderboard.site.gallery import higher_is_better
 from medim.data.loading import load_dataset
 from tasks import task_named
 from tasks.cases import cases_of

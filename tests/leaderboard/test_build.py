@@ -14,6 +14,7 @@ from leaderboard.reported import reported_records
 from leaderboard.tables.formats import long_csv
 from medim.common.errors import UserError
 from medim.common.files import write_text
+from medim.common.locks import held
 
 EVIL = '</script><script>alert("x")</script><img src=x onerror=alert(1)> & "quoted"'
 
@@ -66,7 +67,7 @@ def built(tmp_path_factory, run_writer):
 def test_all_files_are_there(built):
     names = {path.relative_to(built["out"]).as_posix() for path in built["out"].rglob("*") if path.is_file()}
     assert {"index.html", "leaderboard.csv", "leaderboard_wide.csv", "leaderboard.md", "results.jsonl"} <= names
-    assert names == {path.relative_to(built["out"]).as_posix() for path in built["result"].paths.values()}
+    assert names == {".lock", *(path.relative_to(built["out"]).as_posix() for path in built["result"].paths.values())}
     assert sum(name.startswith("plots/") for name in names) >= 6
 
 
@@ -262,7 +263,7 @@ def test_tables_that_fill_the_page_are_refused_before_anything_is_drawn(make_run
     for refused in (lambda: build([run], tmp_path / "out"), lambda: leaderboard.build.check_size([run])):
         with pytest.raises(UserError, match=r"would take .* bytes \(limit 20,000\): build it of fewer runs"):
             refused()
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
 
 
 def test_samples_take_the_room_that_plots_leave(make_run, tmp_path, monkeypatch):
@@ -274,3 +275,9 @@ def test_samples_take_the_room_that_plots_leave(make_run, tmp_path, monkeypatch)
     build([make_run(samples=2)], tmp_path / "out")
     assert given[0] == leaderboard.build.PICTURE_BYTES
     assert 0 <= given[1] < 20_000
+
+
+def test_a_folder_that_another_build_writes_into_is_refused(make_run, tmp_path):
+    run = make_run(samples=0)
+    with held(tmp_path / "out"), pytest.raises(UserError, match="out' is being worked on by another process"):
+        build([run], tmp_path / "out")

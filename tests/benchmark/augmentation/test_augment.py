@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 
 from leaderboard.record import read_records
-from leaderboard.site.gallery import galleries
-from leaderboard.site.samples import gallery_views
+from leaderboard.site.gallery import galleries, of_rows
 from leaderboard.store import collect
 from leaderboard.tables.boards import boards
 from tasks.downstream import DOWNSTREAM
@@ -86,8 +85,8 @@ def test_the_page_shows_the_samples_of_every_arm(run, out):
     assert run("--set", "augmentation.seeds=0").exit_code == 0
     collection = collect([out])
     (board,) = boards(collection.records, dict.fromkeys(collection.runs, "f"))
-    views = gallery_views(galleries(list(collection.runs.values()), 2, 2, 10**7), board.tables[0].rows, "board1")
-    assert {(view["system"], view["is_model"], len(view["cards"])) for view in views} == {
+    placed = of_rows(galleries(list(collection.runs.values()), 2, 2, 10**7), board.tables[0].rows)
+    assert {(row.first.model, row.kind == "measured", len(gallery.cards)) for row, gallery in placed} == {
         ("scenist: real+synthetic 100 %", True, 2), ("real-repeated", False, 2), ("real+shuffled", False, 2),
         ("real-as-synthetic", False, 2),
     }  # fmt: skip

@@ -172,7 +172,7 @@ def test_a_build_writes_figure_and_table(run_writer, tmp_path):
         for number, line in enumerate(lines):
             line["report"] = "word " * (number + 1)
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    result = build([run], tmp_path / "board", reported=[])
+    result = build([run], tmp_path / "board")
     tables = {role: path for role, path in result.paths.items() if role.startswith("table ")}
     assert len(tables) == 2  # one for each task
     by_task = {("joint" if "joint" in role else "report"): pd.read_csv(path) for role, path in tables.items()}

@@ -219,8 +219,8 @@ def test_ten_thousand_records_stay_usable(opened, browser, make_record, tmp_path
         ]
         (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         runs.append(folder)
-    result = build(runs, tmp_path / "out", reported=[])
-    assert result.n_records == MODELS * METRICS > 10_000
+    result = build(runs, tmp_path / "out")
+    assert result.n_records > MODELS * METRICS > 10_000
     assert result.paths["page"].stat().st_size < 25_000_000
     start = time.perf_counter()
     page = opened(result.paths["page"])

@@ -3,16 +3,16 @@ import itertools
 import pytest
 
 from leaderboard.record import Record
-from leaderboard.site.verdicts import comparison_rows, seed_rows, verdicts
+from leaderboard.site.verdicts import p_text, pair_rows, verdicts
 from leaderboard.tables.boards import boards
-from leaderboard.tables.pairwise import Comparison, Comparisons, OverSeeds
+from leaderboard.tables.pairwise import Comparison, Comparisons
 
 
 @pytest.fixture
 def table(make_record):
     """A table of models by value, with comparisons: `better` names the pairs (winner, loser)."""
 
-    def make(values, better, metric="BLEU-4", up=True, margin=None, non_inferior=(), seeds=(),
+    def make(values, better, metric="BLEU-4", up=True, margin=None, non_inferior=(),
              scope="methods", smallest=None):  # fmt: skip
         board = {"dataset": "phantom", "fingerprint": "f", "split": "test", "protocol": "strict-v1"}
         records = [
@@ -35,7 +35,7 @@ def table(make_record):
                 )
             )  # fmt: skip
         fingerprints = {record.run: "f" for record in records}
-        return boards(records, fingerprints, Comparisons(pairs, seeds))[0].tables[0]
+        return boards(records, fingerprints, Comparisons(pairs))[0].tables[0]
 
     return make
 
@@ -64,33 +64,21 @@ def test_non_inferiority_is_told_with_its_margin(table):
         "BLEU-4: b is non-inferior to a at the stated margin of 0.05 "
         "(by its own interval, not corrected for the number of pairs).",
     ]
-    (row,) = comparison_rows(made)
-    assert row["verdict"] == "not separable; b non-inferior at a margin of 0.05"
+    (row,) = pair_rows(made)
+    assert row.verdict == "not separable; b non-inferior at a margin of 0.05"
 
 
 def test_each_pair_stands_once_from_the_better_side(table):
-    rows = comparison_rows(table({"a": 0.5, "b": 0.9}, {("b", "a")}))
-    assert [(row["model"], row["against"], row["difference"], row["verdict"]) for row in rows] == [
-        ("b", "a", "0.400", "better")
-    ]
-    assert (rows[0]["p"], rows[0]["interval"]) == ("< 0.001", "\N{MINUS SIGN}0.500 to 0.500")
-    assert "Holm over 3 pairs" in rows[0]["how"]
-    lower = comparison_rows(table({"a": 0.5, "b": 0.9}, {("a", "b")}, up=False))
-    assert (lower[0]["model"], lower[0]["difference"]) == ("a", "\N{MINUS SIGN}0.400")
+    (row,) = pair_rows(table({"a": 0.5, "b": 0.9}, {("b", "a")}))
+    assert (row.pair.model, row.pair.against, row.pair.difference, row.verdict) == ("b", "a", pytest.approx(0.4), "better")
+    assert (p_text(row.pair.p), row.places) == ("< 0.001", 3)
+    (lower,) = pair_rows(table({"a": 0.5, "b": 0.9}, {("a", "b")}, up=False))
+    assert (lower.pair.model, lower.pair.difference) == ("a", pytest.approx(-0.4))
 
 
 def test_nothing_compared_says_nothing(table):
     made = table({"a": 0.5}, set())
-    assert (verdicts(made), comparison_rows(made), seed_rows(made)) == ([], [], [])
-
-
-def test_means_over_seeds(table):
-    entry = OverSeeds(
-        task="report-generation", metric="BLEU-4", dataset="phantom", fingerprint="f", split="test", protocol="strict-v1",
-        model="a", runs=["x", "y"], seeds=[0, 1], values=[0.4, 0.6], value=0.5, ci_low=0.3, ci_high=0.7,
-    )  # fmt: skip
-    (row,) = seed_rows(table({"a": 0.5}, set(), seeds=[entry]))
-    assert (row["seeds"], row["value"], row["interval"], row["values"]) == ("0, 1", "0.500", "0.300 to 0.700", "0.400, 0.600")
+    assert (verdicts(made), list(pair_rows(made))) == ([], [])
 
 
 def test_what_is_said_of_checkpoints_says_so(table):
@@ -101,7 +89,7 @@ def test_what_is_said_of_checkpoints_says_so(table):
 def test_what_could_have_been_found_stands_beside_what_was_not(table):
     made = table({"a": 0.9, "b": 0.89}, set(), smallest=0.12)
     assert verdicts(made) == ["BLEU-4: a cannot be told apart from b (80 % of repetitions would find a difference of 0.120)."]
-    assert comparison_rows(made)[0]["verdict"] == "not separable (80 % of repetitions would find 0.1200)"
+    assert next(pair_rows(made)).verdict == "not separable (80 % of repetitions would find 0.1200)"
 
 
 def test_what_was_not_compared_is_not_called_equal(table):
