@@ -40,7 +40,7 @@ from tasks.generation.joint.domains import domain_scores
 from tasks.metrics.statistics.paired import System, compare_all, verdict
 from tasks.protocols import Case, Prediction
 from tasks.scoring.findings import MACRO_F1, Reading, finding_scores
-from tasks.scoring.scores import Score, aligned, coverage_of, images_of, reports_of
+from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, images_of, reports_of
 
 HEADLINES = {"joint-generation": AGREEMENT, "image-generation": MACRO_F1, "report-generation": MACRO_F1}
 """The score of each task that samplers are compared by: an F1 each."""
@@ -100,8 +100,9 @@ class Bench:
         if task == "joint-generation":
             both = [(image is not None and report is not None) or None for image, report in zip(images, reports, strict=True)]
             coverage = coverage_of(both)
-            scores, _ = agreement_scores(cases, images, reports, coverage, context)
-            scores += domain_scores(cases, images, reports, coverage, context)
+            score = Scorer(context, len(cases), coverage)
+            scores, _ = agreement_scores(cases, images, reports, score)
+            scores += domain_scores(cases, images, reports, score)
         else:
             shown: Sequence[Any] = images if task == "image-generation" else reports
             reading = Reading.of("image" if task == "image-generation" else "report", shown, context)

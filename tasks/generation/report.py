@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from tasks.baselines.anchors import anchors_of
-from tasks.metrics.statistics.additive import Additive
-from tasks.metrics.text.captioning import CaptionScore, protocol_named
+from tasks.metrics.text.captioning import protocol_named
 from tasks.metrics.text.ngrams import References
 from tasks.metrics.text.report_form import distinct, distinct_n, distinct_share, length_sums, mean_length, repetition_sums
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.clinical import clinical_scores
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
-from tasks.scoring.scores import Score, aligned, coverage_of, make_score, reports_of
+from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, reports_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
@@ -63,23 +60,20 @@ class ReportGeneration(Task):
         tokens = protocol.tokens([report or "" for report in reports]).texts
         captions = protocol.score(references, reports, tokens)
         patients = [case.patient for case in cases]
-        scores += [self._caption(caption, patients, coverage, context) for caption in captions]
+        score = Scorer(context, len(cases), coverage)
+        scores += [
+            score(caption.metric, caption.value, True, caption.reason, additive=caption.additive(patients), **caption.details)
+            for caption in captions
+        ]
         scores += clinical_scores(cases, reports, context)
-        scores += self._form(reports, tokens, references, patients, coverage, context)
+        scores += self._form(reports, tokens, references, patients, score)
         samples: list[dict[str, float]] = [{} for _ in cases]
         for caption in captions:
-            for sample, value in zip(samples, caption.per_sample, strict=False):  # empty where the metric is withheld
-                sample[caption.metric] = float(value)
+            for sample, one in zip(samples, caption.per_sample, strict=False):  # empty where the metric is withheld
+                sample[caption.metric] = float(one)
         for sample, f1 in zip(samples, sample_f1 or [], strict=False):
             sample[PER_SAMPLE_F1] = f1
         return scores, samples
-
-    @staticmethod
-    def _caption(caption: CaptionScore, patients: Sequence[str], coverage: float, context: Context) -> Score:
-        return make_score(
-            caption.metric, caption.value, context, len(patients), coverage, True, reason=caption.reason,
-            additive=caption.additive(patients), **caption.details,
-        )  # fmt: skip
 
     @staticmethod
     def _form(
@@ -87,33 +81,18 @@ class ReportGeneration(Task):
         tokens: Sequence[str],
         references: References,
         patients: Sequence[str],
-        coverage: float,
-        context: Context,
+        score: Scorer,
     ) -> list[Score]:
         """Length, variety and repetition: descriptive, so that no value is better than another."""
-        n = len(reports)
-        how = {"tokenisation": references.tokenisation}
-
-        def score(metric: str, value: float | None, **details: Any) -> Score:
-            return make_score(metric, value, context, n, coverage, None, **details)
-
-        def ratio(metric: str, sums: np.ndarray, reason: str, **details: Any) -> Score:
-            if not sums[:, 1].sum():
-                return score(metric, None, reason=reason, **details)
-            additive = Additive(sums, tuple(patients), "mean")
-            return score(metric, additive.value(), additive=additive, **details)
-
+        how: dict[str, Any] = {"tokenisation": references.tokenisation}
+        compared = {"compared": "case and spacing apart", "distinct_references": distinct(references.sources)}
+        lengths, repeated = length_sums(references.texts, tokens), repetition_sums(tokens)
+        pooled = {"counted": "within each report, pooled"} | how
         return [
-            score(
-                "distinct reports", distinct_share(reports), compared="case and spacing apart",
-                distinct_references=distinct(references.sources),
-            ),
-            score("distinct-1", distinct_n(tokens, 1), **how),
-            score("distinct-2", distinct_n(tokens, 2), **how),
-            score("mean length (tokens)", mean_length(tokens), **how),
-            ratio("length ratio", length_sums(references.texts, tokens), "the references have no tokens", **how),
-            ratio(
-                "repeated 4-grams", repetition_sums(tokens), "no report has four tokens",
-                counted="within each report, pooled", **how,
-            ),
-        ]  # fmt: skip
+            score("distinct reports", distinct_share(reports), None, **compared),
+            score("distinct-1", distinct_n(tokens, 1), None, **how),
+            score("distinct-2", distinct_n(tokens, 2), None, **how),
+            score("mean length (tokens)", mean_length(tokens), None, **how),
+            score.ratio("length ratio", lengths, patients, None, "the references have no tokens", **how),
+            score.ratio("repeated 4-grams", repeated, patients, None, "no report has four tokens", **pooled),
+        ]

@@ -7,7 +7,7 @@ is withheld, and says which file would provide them.
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from tasks.metrics.clinical.chest_labels import label_scores
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, because, coverage_of, make_score
+from tasks.scoring.scores import Score, Scorer, because, coverage_of
 
 if TYPE_CHECKING:
     from tasks.metrics.clinical.chexbert import CheXbert
@@ -43,11 +43,7 @@ class _Part(NamedTuple):
     references: list[str]
     reports: list[str | None]
     patients: list[str]
-    context: Context
-
-    def score(self, metric: str, value: float | None, **details: Any) -> Score:
-        n = len(self.references)
-        return make_score(metric, value, self.context, n, coverage_of(self.reports), True, **details)
+    score: Scorer
 
 
 def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> list[Score]:
@@ -74,44 +70,41 @@ def _part(cases: Sequence[Case], reports: Sequence[str | None], context: Context
     rows = [index for index, case in enumerate(cases) if case.domain == domain]
     if not rows:
         return None
-    return _Part([cases[i].report for i in rows], [reports[i] for i in rows], [cases[i].patient for i in rows], context)
+    ours = [reports[row] for row in rows]
+    score = Scorer(context, len(rows), coverage_of(ours))
+    return _Part([cases[row].report for row in rows], ours, [cases[row].patient for row in rows], score)
 
 
 def _labels(part: _Part, labeller: _Labeller) -> list[Score]:
     references, predictions = labeller.codes(part.references), labeller.codes(part.reports)
-    return [
-        part.score(
-            f"{labeller.name}, {score.metric}", score.value, additive=score.additive, labeller=labeller.name,
-            labeller_hash=labeller.fingerprint, reason=None if score.value is not None else "no reference shows any label",
-            **score.details,
-        )
-        for score in label_scores(references, predictions, part.patients)
-    ]  # fmt: skip
+    score = part.score.of(labeller=labeller.name, labeller_hash=labeller.fingerprint)
+    scores = []
+    for one in label_scores(references, predictions, part.patients):
+        reason = None if one.value is not None else "no reference shows any label"
+        scores.append(score(f"{labeller.name}, {one.metric}", one.value, True, reason, additive=one.additive, **one.details))
+    return scores
 
 
 def _graphs(part: _Part) -> list[Score]:
     parser = _radgraph()
+    score = part.score.of(
+        parser=f"radgraph {version('radgraph')}",
+        parser_model=radgraph.MODELS[0],
+        parser_weights=parser.fingerprint,
+        aggregation="mean",
+    )
     columns = parser.scores(part.references, part.reports).T
-    details = {
-        "parser": f"radgraph {version('radgraph')}",
-        "parser_model": radgraph.MODELS[0],
-        "parser_weights": parser.fingerprint,
-        "aggregation": "mean",
-    }
-    additives = [Additive.mean(column, part.patients) for column in columns]
     return [
-        part.score(f"{RADGRAPH}, {name}", float(column.mean()), additive=additive, **details)
-        for name, column, additive in zip(radgraph.NAMES, columns, additives, strict=True)
+        score(f"{RADGRAPH}, {name}", Additive.mean(column, part.patients), True)
+        for name, column in zip(radgraph.NAMES, columns, strict=True)
     ]
 
 
 def _entities(part: _Part) -> Score:
     additive = pathology_entities.entity_f1(part.references, part.reports, part.patients)
-    return part.score(
-        pathology_entities.NAME, None if additive is None else additive.value(), additive=additive,
-        terms=pathology_entities.fingerprint(), aggregation="micro",
-        reason=None if additive is not None else "no reference names a term of the list",
-    )  # fmt: skip
+    reason = None if additive is not None else "no reference names a term of the list"
+    score = part.score.of(terms=pathology_entities.fingerprint(), aggregation="micro")
+    return score(pathology_entities.NAME, additive, True, reason)
 
 
 def _optional(part: _Part, metric: str, scores: Callable[[], list[Score]]) -> list[Score]:
@@ -120,7 +113,7 @@ def _optional(part: _Part, metric: str, scores: Callable[[], list[Score]]) -> li
         with foreign(metric.partition(",")[0]):
             return scores()
     except UserError as error:
-        return [part.score(metric, None, reason=str(error), **{"unavailable": True} | because(error))]
+        return [part.score(metric, None, True, str(error), **{"unavailable": True} | because(error))]
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from PIL import Image
 
@@ -17,9 +17,6 @@ from tasks.metrics.text.ngrams import ReferenceCache
 from tasks.protocols import PROTOCOL
 
 NO_FINDINGS: frozenset[str] = frozenset()
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass
@@ -37,7 +34,7 @@ class Context:
         references: reference reports, tokenised and counted once for all systems.
         judge: folder of a chat model that judges pairs (`tasks.metrics.pair.judge`); None: pairs are not judged.
         dataset: for tasks that look beyond the cases; None where there is none.
-        made: what a task made once for all systems, by its own key.
+        made: what a task computed once for all systems, by its own key.
     """
 
     image_checker: Checker | None = None
@@ -68,9 +65,14 @@ class Context:
     ) -> "Context":
         """The context of one data set, with its checkers."""
         return cls(
-            image_checker=dataset.image_checker(), report_checker=dataset.report_checker(), device=device, seed=seed,
-            features=tuple(dict.fromkeys(features)), feature_folder=feature_folder, dataset=dataset,
-        )  # fmt: skip
+            dataset.image_checker(),
+            dataset.report_checker(),
+            device,
+            seed,
+            features=tuple(dict.fromkeys(features)),
+            feature_folder=feature_folder,
+            dataset=dataset,
+        )
 
     def bank(self, spec: str) -> FeatureBank:
         """The features of one space, opened at its first use.
@@ -110,9 +112,8 @@ class Context:
 
 def space_signature(space: Space) -> dict[str, Any]:
     """Name, weights hash and geometry of a feature space, for signatures."""
-    signature: dict[str, Any] = {
-        "features": space.name, "features_weights": space.fingerprint, "resize": space.resize, "geometry": GEOMETRY,
-    }  # fmt: skip
+    signature: dict[str, Any] = {"features": space.name, "features_weights": space.fingerprint}
+    signature |= {"resize": space.resize, "geometry": GEOMETRY}
     return signature | ({"trained_against": "perceptual loss of image tokenizers"} if space.trained_against else {})
 
 
@@ -123,23 +124,12 @@ def _checked(
     items: Sequence[Any],
     key: Callable[[Any], str],
 ) -> list[frozenset[str]]:
+    """What a checker reads; each content once."""
     if checker is None:
         raise ValueError(f"the data set has no {modality} checker")
-    present = [item for item in items if item is not None]
-    with foreign(f"{modality} checker '{checker.name}' failed"):
-        found = iter(_cached(cache, present, key, lambda missing: checker(missing)))
-    return [NO_FINDINGS if item is None else next(found) for item in items]
-
-
-def _cached(
-    cache: dict[str, Result],
-    items: Sequence[Item],
-    key: Callable[[Item], str],
-    compute: Callable[[list[Item]], Sequence[Result]],
-) -> list[Result]:
-    """`compute` of the items that `cache` does not hold yet, each once; the results of all, in order."""
-    keys = [key(item) for item in items]
-    missing = {k: item for k, item in zip(keys, items, strict=True) if k not in cache}
+    keys = [None if item is None else key(item) for item in items]
+    missing = {name: item for name, item in zip(keys, items, strict=True) if name is not None and name not in cache}
     if missing:
-        cache.update(zip(missing, compute(list(missing.values())), strict=True))
-    return [cache[k] for k in keys]
+        with foreign(f"{modality} checker '{checker.name}' failed"):
+            cache.update(zip(missing, checker(list(missing.values())), strict=True))
+    return [NO_FINDINGS if name is None else cache[name] for name in keys]

@@ -18,10 +18,10 @@ from tasks.metrics.image import extrapolation, frechet, inception, kernel
 from tasks.metrics.image.coverage import NEIGHBOURS, coverage_of_features
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.variety import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales
-from tasks.metrics.statistics.bootstrap import JACKKNIFE, Interval, jackknife_error, jackknife_interval, too_few
+from tasks.metrics.statistics.bootstrap import Interval, jackknife_error, jackknife_interval, too_few
 from tasks.protocols import Case
 from tasks.scoring.context import Context, space_signature
-from tasks.scoring.scores import Score, because, coverage_of, make_score
+from tasks.scoring.scores import Score, Scorer, because, coverage_of
 
 SHARES = ("precision", "recall", "density", "coverage")
 
@@ -71,22 +71,12 @@ class _Sets:
     cases: Sequence[Case]
     generated: Sequence[Image.Image]
     patients: tuple[list[str], list[str]]
-    context: Context
-    coverage: float
+    score: Scorer
     reason: str | None  # why no score can be had, whatever the metric
 
-    def score(
-        self,
-        metric: str,
-        value: float | None,
-        better: bool | None,
-        interval: Interval | None = None,
-        method: str = JACKKNIFE,
-        reason: str | None = None,
-        **details: Any,
-    ) -> Score:
-        n = len(self.generated)
-        return make_score(metric, value, self.context, n, self.coverage, better, interval, method, reason, **details)
+    @property
+    def context(self) -> Context:
+        return self.score.context
 
 
 def distribution_scores(
@@ -94,9 +84,10 @@ def distribution_scores(
 ) -> list[Score]:
     """Scores of generated images as a set against the cases' own, in every feature space of the context, and of their variety.
 
-    Each image passes each network once. Where images are missing all are withheld: a score of the rest would hide it.
-    The images of `population`, where given, stand for the generated ones (an anchor whose own images are the reference) and are
-    its patients'; an empty one withholds.
+    Where images are missing all are withheld: a score of the rest would hide it.
+
+    Args:
+        population: stands for the generated images, where these are the reference set itself; an empty one withholds.
 
     Raises:
         ValueError: `images` does not hold one entry per case.
@@ -113,7 +104,7 @@ def distribution_scores(
         reason = f"at least two images a side are needed, here are {len(generated)} against {len(cases)}"
     patients = [case.patient for case in cases]
     owners = patients if population is None else [case.patient for case in population]
-    sets = _Sets(cases, generated, (patients, owners), context, coverage_of(images), reason)
+    sets = _Sets(cases, generated, (patients, owners), Scorer(context, len(generated), coverage_of(images)), reason)
     scores: list[Score] = []
     for spec in context.features:
         scores += _in_space(spec, sets)
@@ -150,10 +141,11 @@ def _withheld(names: Names, sets: _Sets, reason: str, details: dict[str, Any], b
     """The columns that the space would have, blank; of one that could not be opened (`bank` None), those of most."""
     down = [names.kernel, names.frechet, names.extrapolated]
     neither = [names.score, names.score_whole] if bank is None or bank.classifies else []
-    better = [*((name, False) for name in down), *((name, True) for name in names.shares), *((name, None) for name in neither)]
+    directions: dict[str, bool | None] = dict.fromkeys(down, False) | dict.fromkeys(names.shares, True)
+    directions |= dict.fromkeys(neither)
     if bank is not None and _embeds(bank.space):
-        better.append((names.embedding, False))
-    return [sets.score(name, None, direction, reason=reason, **details) for name, direction in better]
+        directions[names.embedding] = False
+    return sets.score.withheld(directions, reason, **details)
 
 
 def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:
@@ -166,16 +158,14 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
     error = None if few is not None else jackknife_error(frechet.frechet_jackknife(*sides, seed))
     n, dimension = min(len(reference), len(generated)), reference.shape[1]
     covariance = "full rank possible" if n > dimension else "singular: n <= d"
+    by_patients = {"interval": kernel.kernel_interval(*sides, seed), "method": kernel.METHOD}
+    cubic = {"estimator": "unbiased, full sample", "kernel": "(x.y/d+1)^3"}
+    around = {"interval": few if error is None else jackknife_interval(value, error), "method": frechet.INTERVAL}
+    exact = {"estimator": "float64, exact trace", "covariance": covariance}
     scores = [
-        sets.score(
-            names.kernel, kid, False, kernel.kernel_interval(*sides, seed), kernel.METHOD,
-            estimator="unbiased, full sample", kernel="(x.y/d+1)^3", **details,
-        ),
-        sets.score(
-            names.frechet, value, False, few if error is None else jackknife_interval(value, error), frechet.INTERVAL,
-            estimator="float64, exact trace", covariance=covariance, **details,
-        ),
-    ]  # fmt: skip
+        sets.score(names.kernel, kid, False, **by_patients, **cubic, **details),
+        sets.score(names.frechet, value, False, **around, **exact, **details),
+    ]
     limit = partial(sets.score, names.extrapolated, better=False, estimator=extrapolation.ESTIMATOR, **details)
     if (problem := extrapolation.too_few_samples(n, dimension)) is not None:
         return [*scores, limit(value=None, reason=problem)]
@@ -189,7 +179,7 @@ def _shares(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndar
     n = min(len(reference), len(generated))
     if n <= NEIGHBOURS:
         reason = f"more than {NEIGHBOURS} images a side are needed, here are {n}"
-        return [sets.score(name, None, True, reason=reason, **details) for name in names.shares]
+        return sets.score.withheld(dict.fromkeys(names.shares, True), reason, **details)
     values = vars(coverage_of_features(reference, generated))
     return [sets.score(name, values[share], True, **details) for name, share in zip(names.shares, SHARES, strict=True)]
 

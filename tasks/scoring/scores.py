@@ -99,11 +99,10 @@ def make_score(
     """A score with its signature.
 
     Args:
-        interval: made elsewhere; `method` says how.
-        additive: the sums that the value is a function of; the interval then follows from them, and they are kept with the
-            score unless the value is withheld.
-        details: what else the signature says. `unavailable=True` where the value is withheld because a tool, a model or a
-            package is missing on this machine; whatever a rule withholds, another machine withholds too.
+        interval: computed elsewhere, by `method`.
+        additive: the sums that the value is a function of; the interval follows from them. Stored unless the value is withheld.
+        details: what else the signature says. `unavailable=True` where a tool, a model or a package is missing on this machine;
+            what a rule withholds, another machine withholds too.
 
     Raises:
         ValueError: the value is not that of its sums, or an interval is given beside them.
@@ -131,6 +130,72 @@ def make_score(
         reason=reason,
         additive=additive,
     )
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """Makes the scores of one system on one set of samples.
+
+    Attributes:
+        n, coverage: of every score.
+        details: what every signature says.
+    """
+
+    context: Context
+    n: int
+    coverage: float
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        metric: str,
+        value: float | Additive | None,
+        better: bool | None,
+        reason: str | None = None,
+        *,
+        interval: Interval | None = None,
+        method: str | None = None,
+        additive: Additive | None = None,
+        **details: Any,
+    ) -> Score:
+        """Returns a score: of sums, of a value (with its sums), or withheld (None) for a reason."""
+        if isinstance(value, Additive):
+            number, additive = value.value(), value
+        else:
+            number = value
+        return make_score(
+            metric,
+            number,
+            self.context,
+            self.n,
+            self.coverage,
+            better,
+            interval,
+            method,
+            reason,
+            additive,
+            **{**self.details, **details},
+        )
+
+    def ratio(
+        self, metric: str, sums: np.ndarray, patients: Sequence[str], better: bool | None, empty: str, **details: Any
+    ) -> Score:
+        """Returns the sum of the first column of (N, 2) over that of the second; withheld as `empty` where that is 0."""
+        additive = Additive(sums, tuple(patients), "mean") if sums[:, 1].sum() else None
+        return self(metric, additive, better, None if additive is not None else empty, **details)
+
+    def withheld(self, directions: Mapping[str, bool | None], reason: str, **details: Any) -> list[Score]:
+        """Returns scores without a value, by metric and whether higher is better."""
+        return [self(metric, None, better, reason, **details) for metric, better in directions.items()]
+
+    def of(self, n: int | None = None, coverage: float | None = None, **details: Any) -> "Scorer":
+        """Returns one for other samples, or that says more."""
+        return Scorer(
+            self.context,
+            self.n if n is None else n,
+            self.coverage if coverage is None else coverage,
+            {**self.details, **details},
+        )
 
 
 def because(error: UserError) -> dict[str, Any]:

@@ -89,6 +89,6 @@ def test_names_are_known_and_what_is_no_task_is_refused():
     with pytest.raises(UserError, match="did you mean 'colour-naming'"):
         task_named("color-naming")
     with pytest.raises(
-        UserError, match=r"task 'nameless' \(colours_for_medim:Nameless\): TypeError: gave <.*no tasks.task.Task"
+        UserError, match=r"task .nameless. \(colours_for_medim:Nameless\): TypeError: gave <.*no tasks.task.Task"
     ):
         task_named("nameless")

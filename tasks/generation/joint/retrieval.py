@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -10,6 +9,7 @@ from PIL import Image
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from tasks.cases import drawn_cases
+from tasks.generation.joint.agreement import ANCHORED
 from tasks.metrics.pair.consistency import PERMUTATIONS, Scale
 from tasks.metrics.pair.retrieval import CUTOFFS, MINIMUM_PAIRS, Alignment, align, ranks
 from tasks.metrics.statistics.additive import Additive
@@ -17,7 +17,7 @@ from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.embeddings import TextSpace, text_space
 from tasks.protocols import Case
 from tasks.scoring.context import Context, space_signature
-from tasks.scoring.scores import Score, because, make_score
+from tasks.scoring.scores import Score, Scorer, because
 
 TRAINING_PAIRS = 512
 WAYS = ("image to report", "report to image")
@@ -26,10 +26,10 @@ METHOD = "Wilson score over samples, the other pairs taken as they are"
 
 @dataclass(frozen=True)
 class Common:
-    """A space where the images and reports of a data set meet, made once for all systems.
+    """A space where the images and reports of a data set meet, fitted once for all systems.
 
     Attributes:
-        training: pairs that it was fitted on.
+        training: number of pairs that it was fitted on.
         scales: of real and shuffled pairs, by metric.
     """
 
@@ -45,69 +45,56 @@ class Common:
 
 
 def retrieval_scores(
-    cases: Sequence[Case],
-    images: Sequence[Image.Image | None],
-    reports: Sequence[str | None],
-    coverage: float,
-    context: Context,
+    cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
 ) -> list[Score]:
     """R@1, 5 and 10 both ways, each also as a share of the way from shuffled to real pairs.
 
     The space is that of the first image features of the context and of texts, fitted on real training pairs: the generator has
     no part in it. Where pairs are missing all are withheld: among fewer pairs each is easier to find.
     """
-    n = len(cases)
-    details: dict[str, Any] = {"pool": n, "ties": "against"}
-    there = [(image, report) for image, report in zip(images, reports, strict=True) if image is not None and report is not None]
-    if len(there) < n:
-        return _withheld(f"{n - len(there)} of {n} pairs are missing", n, coverage, context, details)
+    n, context = len(cases), score.context
+    score = score.of(pool=n, ties="against")
+    names = [f"retrieval R@{cutoff} ({way})" for cutoff in CUTOFFS for way in WAYS]
+    directions = {f"{prefix}{name}": True for name in names for prefix in ("", "anchored ")}
+    pairs = [(image, report) for image, report in zip(images, reports, strict=True) if image is not None and report is not None]
+    if len(pairs) < n:
+        return score.withheld(directions, f"{n - len(pairs)} of {n} pairs are missing")
     if n <= CUTOFFS[-1]:
-        return _withheld(f"more than {CUTOFFS[-1]} pairs are needed, here are {n}", n, coverage, context, details)
+        return score.withheld(directions, f"more than {CUTOFFS[-1]} pairs are needed, here are {n}")
     try:
         bank = context.bank(context.features[0])
     except UserError as error:
-        return _withheld(str(error), n, coverage, context, details | {"unavailable": True} | because(error))
-    details |= space_signature(bank.space)
+        return score.withheld(directions, str(error), **{"unavailable": True} | because(error))
+    score = score.of(**space_signature(bank.space))
     try:
-        features = bank.features([image for image, _ in there])
+        features = bank.features([image for image, _ in pairs])
         common = _common(cases, context)
-        found = common.ranks(features, [report for _, report in there])
+        found = common.ranks(features, [report for _, report in pairs])
     except UserError as error:
-        return _withheld(str(error), n, coverage, context, details | because(error))
-    details |= {
-        "texts": common.text.name, "texts_weights": common.text.fingerprint, "map": "canonical correlations",
-        "components": common.alignment.components, "training_pairs": common.training,
-    }  # fmt: skip
+        return score.withheld(directions, str(error), **because(error))
+    score = score.of(
+        texts=common.text.name,
+        texts_weights=common.text.fingerprint,
+        map="canonical correlations",
+        components=common.alignment.components,
+        training_pairs=common.training,
+    )
     ids = [case.id for case in cases]
     scores = []
     for cutoff in CUTOFFS:
         for way in WAYS:
             name = f"retrieval R@{cutoff} ({way})"
             hits = Additive.proportion((found[way] <= cutoff).tolist(), ids, paired=False)
-            scores.append(make_score(name, hits.value(), context, n, coverage, True, method=METHOD, additive=hits, **details))
-            scores.append(_anchored(name, hits, common.scales[name], n, coverage, context, details))
+            scores += [score(name, hits, True, method=METHOD), _anchored(name, hits, common.scales[name], score)]
     return scores
 
 
-def _anchored(
-    name: str, hits: Additive, scale: Scale, n: int, coverage: float, context: Context, details: dict[str, Any]
-) -> Score:
-    rule = f"(x - shuffled) / (real - shuffled), {PERMUTATIONS} permutations, real's interval above the highest of them"
-    details = details | {"anchored": rule}
+def _anchored(name: str, hits: Additive, scale: Scale, score: Scorer) -> Score:
     if scale.problem is not None:
-        return make_score(f"anchored {name}", None, context, n, coverage, True, reason=scale.problem, **details)
+        return score(f"anchored {name}", None, True, scale.problem, anchored=ANCHORED)
     put = Additive(hits.sums, hits.patients, "affine-mean", {"zero": scale.shuffled, "one": scale.real}, paired=False)
     method = f"{put.method}, the other pairs taken as they are"
-    return make_score(f"anchored {name}", put.value(), context, n, coverage, True, method=method, additive=put, **details)
-
-
-def _withheld(reason: str, n: int, coverage: float, context: Context, details: dict[str, Any]) -> list[Score]:
-    return [
-        make_score(f"{prefix}retrieval R@{cutoff} ({way})", None, context, n, coverage, True, reason=reason, **details)
-        for cutoff in CUTOFFS
-        for way in WAYS
-        for prefix in ("", "anchored ")
-    ]
+    return score(f"anchored {name}", put, True, method=method, anchored=ANCHORED)
 
 
 def _common(cases: Sequence[Case], context: Context) -> Common:
@@ -122,11 +109,10 @@ def _common(cases: Sequence[Case], context: Context) -> Common:
             context.made[key] = _fitted(cases, context)
         except UserError as error:
             context.made[key] = error
-    made = context.made[key]
-    if isinstance(made, UserError):
-        raise made
-    assert isinstance(made, Common)
-    return made
+    common: Common | UserError = context.made[key]
+    if isinstance(common, UserError):
+        raise common
+    return common
 
 
 def _fitted(cases: Sequence[Case], context: Context) -> Common:

@@ -1,19 +1,17 @@
 """Joint generation: nothing in, an image and its report out."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from tasks.baselines.anchors import anchors_of
 from tasks.generation.joint.agreement import AGREEMENT, PREVALENCE_ERROR, agreement_scores
-from tasks.generation.joint.domains import ERROR as DOMAIN_ERROR
-from tasks.generation.joint.domains import domain_scores
+from tasks.generation.joint.domains import DOMAIN_ERROR, domain_scores
 from tasks.generation.joint.judge import judge_scores
 from tasks.generation.joint.retrieval import retrieval_scores
 from tasks.metrics.text.report_form import distinct_share
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import distribution_scores
-from tasks.scoring.scores import Score, aligned, coverage_of, images_of, make_score, reports_of
+from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, images_of, reports_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
@@ -68,23 +66,16 @@ class JointGeneration(Task):
         predictions = aligned(cases, predictions)
         images, reports = images_of(cases, predictions), reports_of(predictions)
         pairs = [None if image is None or report is None else True for image, report in zip(images, reports, strict=True)]
-        coverage = coverage_of(pairs)
-        scores, samples = agreement_scores(cases, images, reports, coverage, context)
-        judged, verdicts = judge_scores(cases, images, reports, coverage, context)
+        score = Scorer(context, len(cases), coverage_of(pairs))
+        scores, samples = agreement_scores(cases, images, reports, score)
+        judged, verdicts = judge_scores(cases, images, reports, score)
         scores += judged
         samples = [sample | verdict for sample, verdict in zip(samples, verdicts, strict=True)]
-        scores += domain_scores(cases, images, reports, coverage, context)
-        scores += retrieval_scores(cases, images, reports, coverage, context)
-        scores += self._distinct(cases, reports, coverage, context)
+        scores += domain_scores(cases, images, reports, score)
+        scores += retrieval_scores(cases, images, reports, score)
+        share, real = distinct_share(reports), distinct_share([case.report for case in cases])
+        compared = {"compared": "case and spacing apart"}
+        scores.append(score("distinct reports", share, None, **compared))
+        scores.append(score("distinct reports (of the real share)", share / real, None, **compared))
         scores += distribution_scores(cases, images, context, population)
         return scores, samples
-
-    @staticmethod
-    def _distinct(cases: Sequence[Case], reports: Sequence[str | None], coverage: float, context: Context) -> list[Score]:
-        n = len(cases)
-        share, real = distinct_share(reports), distinct_share([case.report for case in cases])
-        compared: dict[str, Any] = {"compared": "case and spacing apart"}
-        return [
-            make_score("distinct reports", share, context, n, coverage, None, **compared),
-            make_score("distinct reports (of the real share)", share / real, context, n, coverage, None, **compared),
-        ]

@@ -6,6 +6,7 @@ from PIL import Image
 
 from tasks.generation.joint.domains import domain_scores
 from tasks.protocols import Case
+from tasks.scoring.scores import Scorer
 
 
 def picture(domain, number):
@@ -27,7 +28,7 @@ def cases():
 
 
 def score(world, cases, images, reports):
-    return {s.metric: s for s in domain_scores(cases, images, reports, 1.0, world.context())}
+    return {s.metric: s for s in domain_scores(cases, images, reports, Scorer(world.context(), len(cases), 1.0))}
 
 
 def test_shares_and_the_largest_error_are_those_of_what_was_generated(world, cases):

@@ -6,7 +6,7 @@ import pytest
 from tasks import task_named
 from tasks.generation.joint.judge import judge_scores
 from tasks.metrics.pair.judge import Verdict
-from tasks.scoring.scores import coverage_of
+from tasks.scoring.scores import Scorer, coverage_of
 
 TASK = task_named("joint-generation")
 FOLDER = Path("some-judge")
@@ -37,7 +37,12 @@ def score(world, predictions, judge, cases=None):
     context = replace(world.context(), judge=FOLDER)
     context.made[f"judge {FOLDER}"] = judge
     images, reports = [p.image for p in predictions], [p.report for p in predictions]
-    scores, samples = judge_scores(cases or world.cases, images, reports, coverage_of([p.report for p in predictions]), context)
+    scores, samples = judge_scores(
+        cases or world.cases,
+        images,
+        reports,
+        Scorer(context, len(cases or world.cases), coverage_of([p.report for p in predictions])),
+    )
     return {s.metric: s for s in scores}, samples, context
 
 
@@ -58,7 +63,7 @@ def test_a_judge_that_fails_withholds_its_own_scores(world, anchors, monkeypatch
 def test_a_judge_that_cannot_be_loaded_is_tried_once(world, anchors):
     context = replace(world.context(), judge=FOLDER)
     for _ in range(2):
-        scores, _ = judge_scores(world.cases, [None], [None], 0.0, context)
+        scores, _ = judge_scores(world.cases, [None], [None], Scorer(context, len(world.cases), 0.0))
         assert "is no folder" in scores[0].reason
     assert f"judge {FOLDER}" in context.made
 
@@ -86,7 +91,7 @@ def test_a_second_system_judges_no_reference_again(world, anchors):
     judge = KnowsPairs(world)
     _, _, context = score(world, anchors["real"], judge)
     first = judge.asked
-    judge_scores(world.cases, [c.image for c in world.cases], [c.report for c in world.cases], 1.0, context)
+    judge_scores(world.cases, [c.image for c in world.cases], [c.report for c in world.cases], Scorer(context, 80, 1.0))
     assert first == 240
     assert judge.asked == 320
 
@@ -124,6 +129,6 @@ def test_a_judge_that_cannot_tell_real_from_shuffled_is_no_scale(world, anchors)
 
 
 def test_without_a_judge_there_are_no_such_scores(world, anchors):
-    assert judge_scores(world.cases, [None] * 80, [None] * 80, 0.0, world.context()) == ([], [{}] * 80)
+    assert judge_scores(world.cases, [None] * 80, [None] * 80, Scorer(world.context(), 80, 0.0)) == ([], [{}] * 80)
     scores, _ = TASK.score(world.cases, anchors["real"], world.context())
     assert not any("judge" in s.metric for s in scores)

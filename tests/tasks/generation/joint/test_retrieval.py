@@ -5,6 +5,7 @@ import pytest
 from tasks import task_named
 from tasks.generation.joint.retrieval import retrieval_scores
 from tasks.protocols import Prediction
+from tasks.scoring.scores import Scorer
 
 TASK = task_named("joint-generation")
 
@@ -13,7 +14,7 @@ def score(world, predictions, dataset=True, cases=None):
     cases = world.cases if cases is None else cases
     context = replace(world.context(), dataset=world if dataset else None)
     images, reports = [p.image for p in predictions], [p.report for p in predictions]
-    return {s.metric: s for s in retrieval_scores(cases, images, reports, 1.0, context)}
+    return {s.metric: s for s in retrieval_scores(cases, images, reports, Scorer(context, len(cases), 1.0))}
 
 
 @pytest.fixture
