@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from tqdm import tqdm
 
@@ -100,10 +100,9 @@ def _start(job: Job, slot: int, at_once: int, gpus: int, command: Sequence[str])
         visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
         environment["CUDA_VISIBLE_DEVICES"] = visible[slot % gpus] if len(visible) == gpus else str(slot % gpus)
     log = (job.folder / LOG).open("a", encoding="utf-8")
-    process = subprocess.Popen(
-        list(command), stdin=subprocess.PIPE, stdout=log, stderr=log, text=True, env=environment,
-        start_new_session=True,  # Ctrl-C reaches this process alone, which then ends their input
-    )  # fmt: skip
+    # In a session of its own: Ctrl-C reaches this process alone, which then ends their input.
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "text": True}
+    process = subprocess.Popen(list(command), env=environment, start_new_session=True, **streams)
     assert process.stdin is not None
     try:
         process.stdin.write(job.to_json() + "\n")

@@ -1,0 +1,1 @@
+"""Other libraries' models and folders of predictions as systems under test."""

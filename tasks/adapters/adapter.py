@@ -8,11 +8,12 @@ from typing import Any, NoReturn
 import torch
 from PIL import Image
 
-from medim.common.errors import UserError, one_line
+from medim.common.errors import UserError, one_line, unknown
 from medim.common.files import hash_files, hash_of
 from tasks.protocols import ModelError, Request
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+_WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _HASHED = {".safetensors", ".bin", ".json", ".txt", ".model"}
 
 
@@ -39,15 +40,12 @@ class OneTask:
         return None if tuple(task.needs) == (self.modality,) and task.prompted else self._alone
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
-        """A UserError, unless this is what the model does."""
         self._refuse("images")
 
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
-        """A UserError, unless this is what the model does."""
         self._refuse("reports")
 
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
-        """A UserError, unless this is what the model does."""
         self._refuse("pairs")
 
     def _failure(self, error: Exception, hints: Mapping[str, str]) -> ModelError:
@@ -93,3 +91,34 @@ def hint(error: Exception, hints: Mapping[str, str]) -> str:
     """What may help, to be put behind the error; nothing where no hint fits."""
     text = f"{type(error).__name__}: {error}"
     return next((f"; {advice}" for pattern, advice in {**hints, **HINTS}.items() if re.search(pattern, text)), "")
+
+
+def read_settings(given: Mapping[str, str], defaults: Mapping[str, Any], system: str) -> dict[str, Any]:
+    """The defaults, with what is given in their place, read as the defaults' types; a default of None takes text.
+
+    Raises:
+        UserError: an unknown key (the nearest is named), or a value of another type.
+    """
+    settings = dict(defaults)
+    for key, text in given.items():
+        if key not in defaults:
+            raise unknown(f"setting of {system}", key, defaults)
+        settings[key] = _read(key, text, defaults[key], system)
+    return settings
+
+
+def _read(key: str, text: str, default: Any, system: str) -> Any:
+    if isinstance(default, bool):
+        if text.lower() not in _WORDS:
+            raise UserError(f"--set {key}={text}: {system} takes true or false here")
+        return _WORDS[text.lower()]
+    if isinstance(default, int | float):
+        try:
+            value = type(default)(text)
+        except ValueError:
+            kind = "a whole number" if isinstance(default, int) else "a number"
+            raise UserError(f"--set {key}={text}: {system} takes {kind} here") from None
+        if value < 0:
+            raise UserError(f"--set {key}={text}: {system} takes no negative number here")
+        return value
+    return text

@@ -13,8 +13,7 @@ from PIL import Image
 from medim.common.errors import UserError, foreign, named
 from medim.common.files import read_mapping
 from medim.weights.loading import load
-from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
-from tasks.adapters.settings import read_settings
+from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint, read_settings
 
 # Our names, and those of the pipelines' own arguments, whose defaults hold unless --set says otherwise.
 _ARGUMENTS = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
@@ -22,6 +21,11 @@ _FALLBACK = {"steps": 50, "guidance": 7.5}
 _DTYPE = {"diffusers": "torch_dtype", "transformers": "dtype"}
 """Libraries whose networks are read one by one, with the name of the option for the type of their weights."""
 REPORT = "{report}"
+SIZES = r"divisible|height|width|size mismatch|[Ss]izes? of tensor|shape"
+HINTS = {
+    r"num_inference_steps|timesteps|index \d+ is out of bounds": "try another --set steps=N",
+    r"guidance": "try another --set guidance=X",
+}
 
 
 class DiffusersTextToImage(OneTask):
@@ -87,12 +91,9 @@ class DiffusersTextToImage(OneTask):
         try:
             output = self.pipeline(prompt=prompts, generator=generators, output_type="pil", **options)
         except Exception as error:
-            raise self._failure(error, {
-                r"divisible|height|width|size mismatch|[Ss]izes? of tensor|shape": f"try another --set resolution=PIXELS than "
-                f"{self.resolution}",
-                r"num_inference_steps|timesteps|index \d+ is out of bounds": "try another --set steps=N",
-                r"guidance": "try another --set guidance=X",
-            }) from error  # fmt: skip
+            raise self._failure(
+                error, {SIZES: f"try another --set resolution=PIXELS than {self.resolution}", **HINTS}
+            ) from error
         flagged = output.get("nsfw_content_detected") or [False] * len(prompts)
         # A flagged image comes back black; as a missing one it lowers the coverage instead of posing as an answer.
         images: list[Any] = [None if bad else image.convert("RGB") for image, bad in zip(output.images, flagged, strict=True)]
@@ -116,8 +117,8 @@ def _defaults(pipeline: Any, parameters: Mapping[str, inspect.Parameter]) -> dic
     defaults: dict[str, Any] = {"prompt": REPORT, "dtype": "float32", "resolution": _native_resolution(pipeline)}
     for key, argument in _ARGUMENTS.items():
         if argument in parameters:
-            own = parameters[argument].default
-            defaults[key] = own if isinstance(own, int | float) else _FALLBACK[key]
+            default = parameters[argument].default
+            defaults[key] = default if isinstance(default, int | float) else _FALLBACK[key]
     if "negative_prompt" in parameters:
         defaults["negative_prompt"] = ""
     if "safety_checker" in pipeline.components:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medim.canvas import MODALITIES
-from medim.common.errors import UserError
+from medim.common.errors import UserError, named
 from medim.common.files import hash_files, hash_of
 from medim.imaging.images import read_image
 from tasks.adapters.predictions_file import Line, read_predictions
@@ -97,16 +97,13 @@ class FolderAnswers:
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """Those of some cases, images decoded to 8-bit RGB; a UserError names the line whose image cannot be."""
-        return [self._prediction(id, self.lines[id]) for id in ids]
-
-    @staticmethod
-    def _prediction(id: str, line: Line) -> Prediction:
-        if line.image is None:
-            return Prediction(id, report=line.report)
-        try:
-            return Prediction(id, read_image(line.image), line.report)
-        except UserError as error:
-            raise UserError(f"{line.where}: {error}") from None
+        found = []
+        for id in ids:
+            line = self.lines[id]
+            with named(line.where):
+                image = None if line.image is None else read_image(line.image)
+            found.append(Prediction(id, image, line.report))
+        return found
 
 
 def _missing(missing: int, cases: int, what: str, at_the_end: bool) -> str | None:
@@ -122,8 +119,8 @@ def _dropped(reasons: Mapping[str | None, int], given: int) -> str | None:
     """How many predictions are not scored, and why."""
     if not reasons:
         return None
-    told = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
-    return f"{sum(reasons.values())} of the {given} predictions match no case and are not scored: {told}"
+    counts = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
+    return f"{sum(reasons.values())} of the {given} predictions match no case and are not scored: {counts}"
 
 
 def _stranger(strangers: Sequence[Line], known: Collection[str]) -> str:

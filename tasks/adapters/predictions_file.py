@@ -138,10 +138,8 @@ def _from_files(folder: Path) -> list[Line]:
         raise UserError(f"--predictions {folder} holds neither {FILES[0]} nor files <id>.png or <id>.txt")
     for path in images.values():
         _check_header(str(path), path)
-    return [
-        Line(str(images.get(id) or reports[id]), id, images.get(id), _text(reports.get(id)))
-        for id in sorted({*images, *reports})
-    ]  # fmt: skip
+    ids = sorted({*images, *reports})
+    return [Line(str(images.get(id) or reports[id]), id, images.get(id), _text(reports.get(id))) for id in ids]
 
 
 def _text(path: Path | None) -> str | None:

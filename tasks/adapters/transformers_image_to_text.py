@@ -10,12 +10,12 @@ from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoPr
 
 from medim.common.errors import UserError, foreign
 from medim.weights.loading import load
-from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint
-from tasks.adapters.settings import read_settings
+from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint, read_settings
 
-DEFAULTS: dict[str, Any] = {
-    "prompt": "", "max_new_tokens": 256, "beams": 1, "sample": False, "temperature": 1.0, "top_p": 1.0, "dtype": "float32",
-}  # fmt: skip
+SAMPLING = {"sample": False, "temperature": 1.0, "top_p": 1.0}
+DEFAULTS: dict[str, Any] = {"prompt": "", "max_new_tokens": 256, "beams": 1, "dtype": "float32", **SAMPLING}
+ONE_IMAGE = {r"[Ii]mage (features and image )?tokens|number of images": "its prompt must hold one image: --set prompt=TEXT"}
+TOO_LONG = r"index out of range|IndexError|position|sequence length|max_length|device-side assert|must match"
 CHAT_PROMPT = "Write the report of this medical image."
 _FILES = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
 
@@ -80,10 +80,7 @@ class TransformersImageToText(OneTask):
             positions = _positions(self.model)
             longest = "" if positions is None else f", which ends after {positions} tokens, prompt and report together"
             tokens = f"try a --set max_new_tokens below {self._settings['max_new_tokens']}{longest}"
-            raise self._failure(error, {
-                r"[Ii]mage (features and image )?tokens|number of images": "its prompt must hold one image: --set prompt=TEXT",
-                r"index out of range|IndexError|position|sequence length|max_length|device-side assert|must match": tokens,
-            }) from error  # fmt: skip
+            raise self._failure(error, {**ONE_IMAGE, TOO_LONG: tokens}) from error
 
     @torch.inference_mode()
     def _decoded(self, images: Sequence[Image.Image]) -> list[str]:

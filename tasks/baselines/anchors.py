@@ -48,13 +48,8 @@ def anchors_of(
 
     def anchor(name: str, image: Sequence[Image.Image], report: Sequence[str], stand_in: Sequence[Case] | None) -> Anchor:
         predictions = [
-            Prediction(
-                id=case.id,
-                image=image[index] if images else None,
-                report=report[index] if reports else None,
-                prompt=case.report if not reports else None,
-            )
-            for index, case in enumerate(cases)
+            Prediction(case.id, image[i] if images else None, report[i] if reports else None, None if reports else case.report)
+            for i, case in enumerate(cases)
         ]
         return Anchor(name, predictions, None if stand_in is None else list(stand_in))
 
@@ -70,7 +65,7 @@ def anchors_of(
         other_images = own_images if reports else [own_images[index] for index in order]
         anchors.append(anchor("shuffled", other_images, other_reports, population))
     if train:
-        image, report = constant_of(train, images, reports)
+        image, report = constant_of(train, reports)
         anchors.append(anchor("constant", [image] * len(cases), [report] * len(cases), None))
         rows = _nearest(cases, train, by_report=images) if images != reports else None
         if rows is not None:
@@ -105,7 +100,7 @@ def training_population(cases: Sequence[Case], train: Sequence[Case], generator:
     return chosen
 
 
-def constant_of(train: Sequence[Case], images: bool, reports: bool) -> tuple[Image.Image, str]:
+def constant_of(train: Sequence[Case], reports: bool) -> tuple[Image.Image, str]:
     """One training pair: with reports, the first that bears the most frequent one; else that of the image nearest the mean."""
     if reports:
         report = Counter(case.report for case in train).most_common(1)[0][0]

@@ -13,7 +13,7 @@ from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT, open_features
-from tasks.adapters.settings import read_settings
+from tasks.adapters.adapter import read_settings
 from tasks.baselines.anchors import constant_of
 from tasks.baselines.retrieval import TfIdf, nearest
 from tasks.cases import cases_of, has_images, own_resolution
@@ -25,13 +25,11 @@ _BLOCK = 256
 
 
 class Baseline(ABC):
-    """A system that has only the training split to draw on.
+    """A system that has only the training split to draw on; what it is not asked to search for, it copies at random.
 
     Settings: `training`, how many training cases it knows (the first ones of the split; 0 for all).
 
     Args:
-        dataset: whose training split.
-        training: number of training cases; 0 for all.
         device: where image features are computed.
         features: folder where features of training images outlive the run; None for none.
 
@@ -60,13 +58,13 @@ class Baseline(ABC):
         """The training cases."""
         return cases_of(self.dataset, "train", self.resolution, self.training or None)
 
-    @abstractmethod
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
         """One training image per report."""
+        return [self._drawn(seed)[0].image for seed in seeds]
 
-    @abstractmethod
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
         """One training report per image."""
+        return [self._drawn(seed)[0].report for seed in seeds]
 
     @abstractmethod
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
@@ -94,11 +92,9 @@ class NearestNeighbour(Baseline):
         return None if task.prompted else "it needs an image or a report to search by"
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
-        """The image of the training case whose report is nearest."""
         return [self.cases[self._reports.nearest(report)].image for report in reports]
 
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
-        """The report of the training case whose image is nearest."""
         bank, features = self._images
         return [self.cases[row].report for row in nearest(bank.features(images), features)]
 
@@ -127,26 +123,16 @@ class TrainingCopy(Baseline):
 
     name = kind = "training-copy"
 
-    def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
-        """Images of random training cases, whatever the report."""
-        return [self._drawn(seed)[0].image for seed in seeds]
-
-    def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
-        """Reports of random training cases, whatever the image."""
-        return [self._drawn(seed)[0].report for seed in seeds]
-
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
-        """Random training pairs, whatever the prompt."""
         return [(case.image, case.report) for case in (self._drawn(seed)[0] for seed in seeds)]
 
 
-class Shuffled(TrainingCopy):
-    """As `TrainingCopy`, but image and report of a pair come from two training cases: each is real, and they are strangers."""
+class Shuffled(Baseline):
+    """The image of one random training case and the report of another: each is real, and they are strangers."""
 
     name, kind = "shuffled-training", "shuffled"
 
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
-        """The image of one random training case and the report of another."""
         return [(both[0].image, both[-1].report) for both in (self._drawn(seed, 2) for seed in seeds)]
 
 
@@ -157,24 +143,21 @@ class Constant(Baseline):
     name, kind = "constant-training", "constant"
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:
-        """The training image nearest the mean."""
         return [self._image] * len(reports)
 
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
-        """The most frequent training report."""
         return [self._pair[1]] * len(images)
 
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
-        """The first training pair with the most frequent report."""
         return [self._pair] * len(prompts)
 
     @cached_property
     def _image(self) -> Image.Image:
-        return constant_of(self.cases, images=True, reports=False)[0]
+        return constant_of(self.cases, reports=False)[0]
 
     @cached_property
     def _pair(self) -> tuple[Image.Image, str]:
-        return constant_of(self.cases, images=True, reports=True)
+        return constant_of(self.cases, reports=True)
 
 
 BASELINES: dict[str, Callable[..., Baseline]] = {

@@ -1,7 +1,7 @@
 import pytest
 
 from medim.common.errors import UserError
-from tasks.adapters.settings import read_settings
+from tasks.adapters.adapter import read_settings
 
 DEFAULTS = {"steps": 4, "guidance": 7.5, "sample": False, "prompt": "", "seed": None}
 
