@@ -7,6 +7,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -80,9 +81,61 @@ def test_the_reading_of_imports(source, names):
     assert [name for _, name in imported(ROOT / "medim" / "data" / "x.py", source)] == names
 
 
+def module_of(path: Path) -> str:
+    return ".".join(part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__")
+
+
 def modules_of(package: str) -> list[str]:
-    parts = (path.relative_to(ROOT).with_suffix("").parts for path in files(package))
-    return sorted(".".join(part for part in one if part != "__init__") for one in parts)
+    return sorted(map(module_of, files(package)))
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """The modules of ours that each module of ours imports, inside functions too."""
+    paths = {module_of(path): path for package in FORBIDDEN for path in files(package)}
+    result = {}
+    for module, path in paths.items():
+        names = [name for _, name in imported(path, path.read_text(encoding="utf-8"))]
+        targets = {name if name in paths else name.rpartition(".")[0] for name in names}
+        result[module] = (targets & paths.keys()) - {module}
+    return result
+
+
+def rooms(graph: dict[str, set[str]], depth: int) -> dict[str, set[str]]:
+    """Arrows between modules and folders side by side, `depth` names deep; what lies deeper stands for its folder."""
+    result: dict[str, set[str]] = {}
+    for module, targets in graph.items():
+        room = module.split(".")[:depth]
+        others = {tuple(target.split(".")[:depth]) for target in targets}
+        beside = {".".join(other) for other in others if list(other[:-1]) == room[:-1] and len(other) == len(room) == depth}
+        result.setdefault(".".join(room), set()).update(beside - {".".join(room)})
+    return result
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """A circle of imports; empty where there is none."""
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_no_modules_import_each_other(graph):
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize("depth", range(1, 7))
+def test_no_folders_import_each_other(graph, depth):
+    assert circle(rooms(graph, depth)) == []
+
+
+def test_a_circle_is_found():
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"a"}}) != []
+    folders = {"p.a.one": {"p.b"}, "p.b": {"p.a.two"}, "p.a.two": set(), "p.c": {"p.a.one", "q.x"}, "q.x": set()}
+    assert circle(folders) == []
+    assert set(circle(rooms(folders, 2))) == {"p.a", "p.b"}
+    assert circle(rooms(folders, 1)) == circle(rooms(folders, 3)) == []
 
 
 IMPORT_ALL = """
