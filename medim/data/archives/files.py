@@ -90,8 +90,8 @@ class Files(EntryArchive):
         if not isinstance(row, dict):
             raise UserError("a JSON object is needed")
         needed = ("id", "image", "report", *(() if self._drawn else ("split",)))
-        row = {name: value for name, value in row.items() if value != "" or name in needed}
-        for mistake in mistakes_in(row, needed):
+        stated = {name: value for name, value in row.items() if value != "" or name in needed}
+        for mistake in mistakes_in(stated, needed):
             raise UserError(mistake)
         if (place := not_finite(row)) is not None:
             raise UserError(f"{place}, which JSON does not have")

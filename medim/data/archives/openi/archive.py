@@ -76,10 +76,10 @@ class OpenI(EntryArchive):
             assert self._xml is not None
             found = xml_reports(self._xml, views_of(self._projections) if self._projections is not None else {})
         for report in found:
-            yield "", report
             if isinstance(report, Report):
                 self.counts["reports"] += 1
                 self.counts.update(f"reports with {name}" for name in report.sections)
+            yield "", report
 
     def image(self, source: Any) -> Image.Image:
         names = _file_names(source)
