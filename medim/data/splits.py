@@ -57,8 +57,7 @@ def save_splits(
     (16 hex digits): two sets with the same hash hold out the same people. `seed` and `fractions` are those of `assign`,
     null where the source came with its own split.
 
-    Raises:
-        UserError: a patient occurs in two splits.
+    Raises UserError: a patient occurs in two splits.
     """
     splits: dict[str, Any] = {}
     seen: dict[str, str] = {}

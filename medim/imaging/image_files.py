@@ -41,12 +41,7 @@ def open_image(file: BinaryIO | Path) -> Image.Image:
 
 
 def check_geometry(width: int, height: int) -> None:
-    """Refuses an image by the size that its header declares.
-
-    Raises:
-        GeometryError: more pixels than are allowed.
-        UserError: the environment's limit is no number.
-    """
+    """Refuses an image by the size that its header declares. Raises GeometryError: more pixels than are allowed."""
     if width * height > _allowed():
         raise _too_many(width * height, f"{width} x {height} = ")
 

@@ -141,8 +141,7 @@ def to_images(tensor: torch.Tensor) -> list[Image.Image]:
 
     Values are rounded half to even (truncation would darken every image by half a grey level) and clipped.
 
-    Raises:
-        ValueError: another shape, or NaN.
+    Raises ValueError: another shape, or NaN.
     """
     if tensor.ndim != 4 or tensor.shape[1] != 3:
         raise ValueError(f"shape (B, 3, H, W) is needed, not {tuple(tensor.shape)}")

@@ -90,8 +90,8 @@ class Record:
     """One pair to prepare.
 
     Attributes:
-        fields: its line in `pairs.jsonl` but `image`: `id`, `report`, `split`, `patient`, `study`, `domain`, `terms` and what
-            else the archive has (`view`, `findings`, `sections`, ...).
+        fields: its line in `pairs.jsonl` but `image`: those of `listing.REQUIRED` and what else the archive has (`view`,
+            `findings`, `sections`, ...).
         source: what `Archive.image` needs to read the picture; JSON-able (a path, or a list).
     """
 
@@ -125,16 +125,10 @@ def fewer(what: str, found: int, expected: int, where: str) -> list[Loss]:
 class Archive(ABC):
     """An archive in a folder (or a file) as its publisher lays it out.
 
-    Instances are picklable: workers get a copy. `records` is cheap for each pair (no picture is decoded), in an order that
-    depends on the archive alone, and streams: memory does not grow with the number of pairs beyond what the archive's own
-    tables take.
+    Instances are picklable: workers get a copy. `records` decodes no picture, has an order that depends on the archive
+    alone, and streams: memory grows with the archive's own tables at most.
 
-    Args:
-        root: where the archive lies.
-        options: an instance of the class's `Options`.
-
-    Raises:
-        UserError: `root` does not hold such an archive; the line names the file or the column that is missing.
+    Raises UserError: `root` does not hold such an archive; the line names the file or the column that is missing.
     """
 
     name: ClassVar[str]
@@ -230,10 +224,7 @@ class UniqueIds:
 
 
 def archive_class(name: str) -> type[Archive]:
-    """The adapter of a name, from the entry-point group `medim.archives`.
-
-    Raises UserError: no such adapter; the line names the nearest.
-    """
+    """The adapter of a name, from the entry-point group `medim.archives`. Raises UserError: there is none."""
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name not in registered:
         raise unknown("archive", name, registered)

@@ -33,11 +33,9 @@ def unpacked(value: Any, options: Any, taken: Collection[str] = (), report: str 
 
     Args:
         value: the entry, or its JSON.
-        options: a `PatientOptions` with `domain` and `terms`.
         report: where the form has the report elsewhere.
 
-    Raises:
-        UserError: an exported entry that was damaged since, or a patient that `patient_from` does not find.
+    Raises UserError: an exported entry that was damaged since, or a patient that `patient_from` does not find.
     """
     if isinstance(value, str) and value.startswith("{"):
         try:

@@ -28,7 +28,6 @@ class Entry:
     Attributes:
         key: under which of the object's keys the list stands; None where the file is one list.
         number: position in its list from 1; in a file of lines the line's number.
-        value: the element.
     """
 
     key: str | None

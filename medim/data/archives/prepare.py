@@ -44,8 +44,7 @@ class Plan:
         listing: see `make_listing`.
         bytes_needed: estimate for the pictures, from a sample; None where no picture of the sample could be read.
         bytes_free: of the disk that holds `out`.
-        tried: pictures of the sample.
-        unread: why some of them cannot be read.
+        tried, unread: number of pictures of the sample, and why some of them cannot be read.
     """
 
     listing: dict[str, Any]
@@ -88,10 +87,7 @@ class Preparation:
 
     @contextmanager
     def claimed(self, overwrite: bool = False) -> Iterator[None]:
-        """Holds `out` for this preparation, new or to be continued.
-
-        Args:
-            overwrite: remove what an earlier preparation left in `out`.
+        """Holds `out` for this preparation, new or to be continued; `overwrite` removes what an earlier one left there.
 
         Raises:
             UserError: `out` holds a preparation with other options, files of others or a part of the archive, or another
@@ -140,10 +136,7 @@ class Preparation:
         return plan
 
     def dry_plan(self) -> Plan:
-        """The plan, of a listing in the system's folder for temporary files: `out` need not exist, and stays as it is.
-
-        Raises UserError: as `plan`.
-        """
+        """The `plan`, of a listing in the system's folder for temporary files: `out` need not exist, and stays as it is."""
         self._refuse_own_source()
         with tempfile.TemporaryDirectory(prefix="medim-prepare-") as folder:
             return self._planned(Path(folder) / "listing")

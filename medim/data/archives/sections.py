@@ -85,12 +85,12 @@ def parse(text: str) -> Parsed:
         * a name of `CANONICAL` in any case (first letter upper) before a colon, with text after it on the line or below;
         * such a name alone on its line (in the middle of a sentence only where it is upper-case or a name of findings or
           impression), or upper-case before two spaces, a dash or a full stop;
-        * an upper-case phrase before a colon; one without canonical name stays text of the section that it stands in, but
-          ends a section of one paragraph (indication, history, comparison, technique, examination);
+        * an upper-case phrase before a colon; one without canonical name stays text of its section, but ends a section of one
+          paragraph (`_SHORT`);
         * the upper-case names of the usual sections before a colon within a line (flattened reports).
-    What stands before a line "FINAL REPORT" is a wet read or an addendum, whatever its headings. A line of ten or more
-    underscores ends either. An upper-case phrase that names views ("PORTABLE AP CHEST, 9:00 A.M.") is a title; where a title
-    has a colon and sentences after it and nothing is headed findings, those sentences are the findings.
+    Before a line "FINAL REPORT" stands a wet read or an addendum, whatever its headings; a line of ten or more underscores
+    ends either. An upper-case phrase that names views ("PORTABLE AP CHEST, 9:00 A.M.") is a title; where a title has a colon
+    and sentences after it and nothing is headed findings, those sentences are the findings.
     """
     lines = _INLINE.sub("\n", text.replace("\x00", " ")).splitlines()
     marker = next((n for n, line in enumerate(lines) if _MARKER.fullmatch(line)), -1)
@@ -120,10 +120,7 @@ def deidentified(text: str, policy: str) -> str:
     """One policy for the `___` that de-identification leaves (two underscores or more).
 
     `keep` leaves them, `mask` writes `[deid]` for each, `drop` removes them with the space, hyphen, comma, brackets or full
-    stop that they leave without a word. Text around them is not touched.
-
-    Raises:
-        ValueError: another policy.
+    stop that they leave without a word.
     """
     if policy not in MARKS:
         raise ValueError(f"the policy for de-identification marks is one of {', '.join(MARKS)}, not '{policy}'")
@@ -196,7 +193,7 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 def _is_title(line: str) -> bool:
-    """Whether an upper-case phrase names an examination: words for views, none for what they show."""
+    """Whether an upper-case phrase names an examination: words for views, none for findings."""
     words = line.split()
     return len(words) <= 14 and line == line.upper() and bool(_TITLE.search(line)) and not _VERB.search(line)
 

@@ -19,7 +19,6 @@ class Leakage:
     """Compares the splits of one data set.
 
     Args:
-        dataset: names the pairs of the examples.
         rows: `reading.ROW` of every pair, in order of splits.
         splits: their names, in the order of `rows["split"]`.
     """

@@ -16,7 +16,7 @@ LISTED = 1000  # and in the JSON
 
 @dataclass(frozen=True)
 class Issue:
-    """One kind of thing that was found.
+    """One kind of finding of a check.
 
     Attributes:
         severity: error (leakage: results cannot be trusted), failure (a pair is lost), warning, or note.
@@ -46,9 +46,7 @@ class Report:
     """What a check found.
 
     Attributes:
-        dataset: the name of the set.
         fingerprint: of the whole set; None where only a part was read.
-        terms: licence or data-use terms.
         sizes: pairs that were read, by split.
         statistics: numbers by split and topic, JSON-able.
         tables: the same, laid out to be read.

@@ -39,9 +39,7 @@ class FolderDataset:
         allow_leakage: open a set in which a patient or an image file occurs in two splits.
         allow_mistakes: open a set with broken lines or missing images without these; `mistakes` has a message of each.
 
-    Raises:
-        UserError: anything is wrong with the file. The line names the first mistake by file, line and field, and counts
-            the others.
+    Raises UserError: the first mistake by file, line and field, and the number of the others.
     """
 
     synthetic = False
@@ -77,7 +75,6 @@ class FolderDataset:
         return len(self._rows[split])
 
     def pair(self, split: str, index: int) -> ImageReportPair:
-        """The pair at `index` (0-based) of a split; an IndexError outside it."""
         row = self._row(split, index)
         keys = _keys(row)
         return ImageReportPair(
@@ -96,7 +93,6 @@ class FolderDataset:
         )
 
     def keys(self, split: str, index: int) -> Keys:
-        """Id, study and patient of `pair(split, index)`."""
         return _keys(self._row(split, index))
 
     def image_checker(self) -> Checker | None:

@@ -29,14 +29,10 @@ _FIELDS = tuple(field.name for field in fields(ImageReportPair) if field.name !=
 
 
 class CachedPictures(DerivedDataset):
-    """A data set whose pictures are stored in a folder as raw RGB, with their pairs; equal to it in all that it gives.
+    """A data set whose pictures are stored in `folder` as raw RGB, with their pairs; equal to it in all that it gives.
 
     A part (some hundred pairs) is written when one of its pairs is first needed, or ahead by `cache_pictures`. All
     pictures must be of one size: a set drawn on the fly, or images squared by `data prepare`.
-
-    Args:
-        base: the data set.
-        folder: gets `pictures-<hash>/`, named by the hash of data and split.
     """
 
     def __init__(self, base: PairDataset, folder: str | Path) -> None:
@@ -50,7 +46,6 @@ class CachedPictures(DerivedDataset):
         return self.base.fingerprint
 
     def pair(self, split: str, index: int) -> ImageReportPair:
-        """The pair at `index` (0-based) of a split; its image is decoded, RGB. Raises UserError: pictures of several sizes."""
         return self.packed(split).pair(checked_index(self, split, index))
 
     def packed(self, split: str) -> "_Packed":

@@ -51,7 +51,7 @@ class Index:
 def read_index(file: Path, allow_leakage: bool = False, allow_mistakes: bool = False) -> Index:
     """The index of a file without mistakes or, where they are allowed, of its sound lines if there are any.
 
-    Raises UserError: names the first mistake by file, line and field, and counts the others.
+    Raises UserError: the first mistake by file, line and field, and the number of the others.
     """
     return _Reader(file).index(allow_leakage, allow_mistakes)
 

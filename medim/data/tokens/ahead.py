@@ -31,10 +31,8 @@ class TokensAhead:
     Args:
         order: the rows in need, in the order in which the training comes to them first.
         makes: whether this process computes tokens; of several on one cache only one does.
-        workers: as of `tokenise_split`.
 
-    Raises:
-        UserError: by `row`, `known` and `finish`: a pair has no report, or an image cannot be read.
+    Raises UserError: by `row`, `known` and `finish`: a pair has no report, or an image cannot be read.
     """
 
     def __init__(

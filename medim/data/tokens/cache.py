@@ -32,8 +32,7 @@ class TokenSplit:
     Attributes:
         image: codes, shape (n, image_length).
         report: ids with EOS and padding, shape (n, report_length).
-        prompt: tokens of the report's first sentence, shape (n,).
-        text_bytes: UTF-8 bytes of each report, shape (n,).
+        prompt, text_bytes: tokens of each report's first sentence, and its UTF-8 bytes, shape (n,).
         truncated: 1 where the report did not fit the canvas, shape (n,).
     """
 
@@ -206,11 +205,10 @@ def unigram_nats(train: TokenSplit, heldout: TokenSplit, reports: ReportTokenize
 
 
 def unigram_costs(train: Iterable[np.ndarray], heldout: np.ndarray, size: int) -> tuple[float, np.ndarray]:
-    """Nats of held-out reports in the code of `unigram_nats`: of all of them, and of each, (n held out,).
+    """Nats of held-out reports (n held out, N) in the code of `unigram_nats`: of all of them, and of each, (n held out,).
 
     Args:
         train: blocks of reports as ids with end and padding, (n, N) each.
-        heldout: reports as ids, (n held out, N).
         size: V, number of ids.
     """
     positions = heldout.shape[1]

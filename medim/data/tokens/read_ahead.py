@@ -23,13 +23,7 @@ AHEAD = 2
 
 @dataclass(frozen=True)
 class Batch:
-    """Some consecutive pairs of a split.
-
-    Attributes:
-        pixels: in the one declared geometry, shape (B, side, side, 3), uint8.
-        reports: None where a pair has none.
-        ids: of the pairs.
-    """
+    """Consecutive pairs of a split: `pixels` of shape (B, side, side, 3), uint8, reports (None where missing) and ids."""
 
     pixels: np.ndarray
     reports: tuple[str | None, ...]

@@ -61,12 +61,11 @@ class TokenStore:
     """A folder of Arrow IPC files beside `tokens.json`, each of some rows of a split.
 
     A file of consecutive rows is named by them, `000000000-000004096.arrow`; any other by a hash of its column `row`.
-    Two files hold the same row only where two processes wrote them at one time: then either holds.
+    Two files hold the same row only where two processes wrote them at one time: then either holds. `files_seen` is what
+    the last call of `files` found, in an order that later calls only add to.
 
     Args:
-        folder: created if missing.
         description: written as `tokens.json`: whose tokens these are, under which terms.
-        files_seen: what the last call of `files` found, in an order that later calls only add to.
     """
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:

@@ -73,16 +73,13 @@ class _Row(NamedTuple):
 class Hub(EntryArchive):
     """Rows of a source of the `datasets` library, by column names.
 
-    By default the source is read through the library's Arrow cache (`HF_HOME`), made once: listing reads the columns of
-    text alone, a worker maps the cache into memory and finds a row by its number, so that any picture is at hand at once
-    and what was interrupted goes on. The cost is the whole source on disk, a second time where it is local.
-    `streaming=true` makes no cache: listing and each worker read the rows in order, the worker skipping those of others, so
-    that the source is read once for the listing, once for the estimate of disk space and once for each worker: for the
-    first few pairs of a large source (`--limit`), or few workers.
+    By default the source is read through the library's Arrow cache (`HF_HOME`), written once: listing reads the columns of
+    text alone, a worker maps the cache into memory and finds a row by its number. The cost is the whole source on disk, a
+    second time where it is local. `streaming=true` writes no cache: the listing, the estimate of disk space and each worker
+    read the rows in order, skipping those of others: for the first pairs of a large source (`--limit`), or few workers.
 
-    What `medim-bench export` wrote (huggingface, parquet, webdataset) comes back with every field, without options.
-
-    Nothing of a source is executed. `HF_HUB_OFFLINE=1` is respected. A path in a row must lie in `root` or the cache.
+    What `medim-bench export` wrote (huggingface, parquet, webdataset) comes back with every field, without options. Nothing
+    of a source is executed. `HF_HUB_OFFLINE=1` is respected. A path in a row must lie in `root` or the cache.
     """
 
     name: ClassVar[str] = "hub"

@@ -45,11 +45,7 @@ def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tabl
 
 
 class Tables:
-    """The splits of one source.
-
-    Attributes:
-        columns: the names of the columns by split.
-    """
+    """The splits of one source; `columns` has the names of the columns by split."""
 
     def __init__(self, root: str, splits: dict[str, Any], streaming: bool) -> None:
         self.root, self.streaming = root, streaming
@@ -129,9 +125,7 @@ class TextTables(Tables):
     The library would guess a type for each column: `0001` becomes 1, `1e0` a float, `NA` a missing cell, a date a timestamp.
 
     Args:
-        root: the source.
         files: of each split.
-        licence: that the source declares.
         image: the column of pictures of an image folder, whose files name them by `file_name` relative to themselves.
     """
 
@@ -183,7 +177,7 @@ def file_in(root: str, path: str) -> bytes:
     """The bytes of a file that a cell names.
 
     Raises:
-        UserError: it lies neither in the source's folder nor in the library's cache.
+        UserError: it is neither in the source's folder nor in the library's cache.
         OSError: it cannot be read.
     """
     from datasets import config

@@ -31,8 +31,7 @@ class ReportReader:
 
     Args:
         bases: folders with `p10/p10000032/s50414267.txt`.
-        section: findings, impression, both or report; see `Parsed.text`.
-        fallback: see `Parsed.text`.
+        section, fallback: see `Parsed.text`.
         underscores: see `deidentified`.
         exceptions: a file for `read_exceptions`, or None.
     """

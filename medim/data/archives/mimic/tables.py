@@ -113,8 +113,7 @@ def read_annotation(path: Path) -> dict[str, str]:
 
     Of several images of an entry the first, which is the one that R2Gen reads; the `id` where an entry has no `image_path`.
 
-    Raises:
-        UserError: no such file, broken JSON, a split of an unknown name, an entry without image, an image in two splits.
+    Raises UserError: no such file, broken JSON, an unknown split, an entry without image, an image in two splits.
     """
     if not path.is_file():
         raise UserError(f"mimic-cxr: option 'annotation': file '{path}' does not exist")

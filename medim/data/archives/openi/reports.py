@@ -32,7 +32,7 @@ class Report:
         uid: Indiana's number, without `CXR`.
         sections: those of `SECTIONS` that have text, as the source writes it.
         pictures: in the source's order.
-        extra: what was indexed, as lists of text.
+        extra: indexed terms, as lists of text.
         words: those that stand for missing text in findings and impression.
     """
 

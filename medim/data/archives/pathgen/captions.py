@@ -25,9 +25,7 @@ class Entry:
 
     Attributes:
         number: place in the JSON, from 0.
-        wsi: name of the slide.
         x, y: left and upper edge of the described region, pixels of level 0.
-        caption: the text, without white space around it.
         file_id: the slide's UUID at the GDC, where the JSON has it.
     """
 
@@ -45,9 +43,6 @@ class Captions:
     Args:
         path: the JSON, a list of `{"wsi_id", "position": [x, y], "caption"}`, perhaps with `file_id`.
         folder: for the database; the caller removes it.
-
-    Attributes:
-        entries: number of entries of the JSON, sound or not, counted by `sort`.
     """
 
     def __init__(self, path: Path, folder: Path) -> None:
@@ -55,7 +50,7 @@ class Captions:
         self.entries = 0
 
     def sort(self) -> Iterator[tuple[int, str]]:
-        """Reads the JSON; yields number and mistake of each entry that is left out.
+        """Reads the JSON, counting `entries`; yields number and mistake of each entry that is left out.
 
         Raises UserError: damaged JSON, no list, an empty one, or one of other objects; or the folder cannot be written.
         """

@@ -28,12 +28,10 @@ _SUFFIX = ".svs"
 
 
 class SlideIndex:
-    """Slides of a folder by name, found once; `name.svs` may lie anywhere below (the GDC client makes a folder for each file).
+    """Slides of a folder by name; `name.svs` may lie anywhere below (the GDC client makes a folder for each file).
 
     Folders that are links are followed, each folder once. Of two files of one name the first in path order counts.
-
-    Attributes:
-        partial: names of which only an unfinished download (`.svs.partial`) is there.
+    `partial` has the names of which only an unfinished download (`.svs.partial`) is there.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -68,7 +66,6 @@ class SlideFacts:
     """The header of a slide.
 
     Attributes:
-        path: its file.
         width, height: of level 0, pixels.
         downsamples: of each level against level 0; the first is 1.
         microns_per_pixel: of level 0, along x and y; None where the slide does not state it.
@@ -140,8 +137,7 @@ def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float 
         tile: side of the tile, pixels.
         microns_per_pixel: of the tile; None takes level 0 as it is.
 
-    Raises:
-        UserError: the region leaves the slide, is too large to be read, or `SlideFacts.field` refuses.
+    Raises UserError: the region leaves the slide, is too large to be read, or `SlideFacts.field` refuses.
     """
     width, height = facts.field(tile, microns_per_pixel)
     if x < 0 or y < 0 or x + width > facts.width + 0.5 or y + height > facts.height + 0.5:
@@ -163,12 +159,9 @@ def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float 
 
 
 class Slides:
-    """Open slides; of more than `capacity` the least recently used are closed.
+    """Open slides; of more than `capacity` the least recently used are closed. Each takes its tile cache, at most 32 MB.
 
     A copy in another process (pickled or forked) opens its own: two processes must not share a file position.
-
-    Args:
-        capacity: each open slide takes its tile cache, at most 32 MB.
     """
 
     def __init__(self, capacity: int = 4) -> None:
@@ -193,11 +186,9 @@ class Slides:
     def read(self, path: str | Path, region: Region) -> Image.Image:
         """A region of a slide, RGB; transparency (what was never scanned) is composited on white.
 
-        Shrinking is bicubic with widened support (antialiased); where the level has the size of the tile, pixels are as
-        stored.
+        Shrinking is bicubic with widened support (antialiased); where the level has the size of the tile, pixels are as stored.
 
-        Raises:
-            UserError: the slide cannot be read there.
+        Raises UserError: the slide cannot be read there.
         """
         path = Path(path)
         slide, facts = self._slide(path)
