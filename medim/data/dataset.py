@@ -98,7 +98,7 @@ def checked_index(dataset: PairDataset, split: str, index: int) -> int:
 
 
 class DerivedDataset:
-    """A data set made of another: its names, sizes, keys and checkers, until a subclass says otherwise."""
+    """A data set derived from another: its names, sizes, keys and checkers, until a subclass says otherwise."""
 
     def __init__(self, base: PairDataset) -> None:
         self.base = base

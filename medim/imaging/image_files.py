@@ -1,4 +1,4 @@
-"""What is asked of an image's file before its pixels are decoded: how many it declares, and whether it is there."""
+"""The header of an image's file: how many pixels it declares, checked before they are decoded."""
 
 import os
 import re

@@ -88,8 +88,8 @@ def near_pairs(hashes: np.ndarray, coarse_most: int = COARSE_MOST, fine_most: in
     if not 0 <= coarse_most <= 56:
         raise ValueError(f"the coarse threshold {coarse_most} is outside 0..56")
     bands = _bands(len(hashes), coarse_most)
-    kept = len(bands) - coarse_most
-    for chosen in combinations(range(len(bands)), kept):
+    untouched = len(bands) - coarse_most
+    for chosen in combinations(range(len(bands)), untouched):
         mask = np.bitwise_or.reduce(bands[list(chosen)])
         for first, second in _equal(hashes[:, 0] & mask):
             difference = hashes[first, 0] ^ hashes[second, 0]
@@ -109,10 +109,10 @@ def near_pairs(hashes: np.ndarray, coarse_most: int = COARSE_MOST, fine_most: in
 
 def _bands(count: int, coarse_most: int) -> np.ndarray:
     """Masks, uint64 (d + k,), that part the 64 bits."""
-    kept = 1
-    while kept < 4 and _BITS * kept / (coarse_most + kept) < np.log2(max(count, 2)):
-        kept += 1
-    number = min(coarse_most + kept, _BITS)
+    untouched = 1
+    while untouched < 4 and _BITS * untouched / (coarse_most + untouched) < np.log2(max(count, 2)):
+        untouched += 1
+    number = min(coarse_most + untouched, _BITS)
     # Every number-th bit, so that a band has low and high frequencies.
     masks = [sum(1 << bit for bit in range(band, _BITS, number)) for band in range(number)]
     return np.array(masks, dtype=np.uint64)

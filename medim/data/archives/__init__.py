@@ -1,1 +1,1 @@
-"""The archives that medical pairs come from: one module each, made into folders with `pairs.jsonl` by `prepare`."""
+"""The archives that medical pairs come from: one module each, prepared as folders with `pairs.jsonl` by `prepare`."""

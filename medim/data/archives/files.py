@@ -37,7 +37,7 @@ class FilesOptions(FractionOptions, PatientOptions):
 class Files(EntryArchive):
     """A folder of pairs, also one that `data prepare` wrote, prepared again (another size, another format, a new split).
 
-    * `pairs.jsonl`: see `medim.data.sources.folder.FolderDataset`; a line with a mistake is lost, the others are kept.
+    * `pairs.jsonl`: see `medim.data.sources.folder.FolderDataset`; a line with a mistake is lost alone.
       Texts are taken as they are.
     * texts: `a.png` and `a.txt` in one folder, as the authors' code reads; folders may be nested. The id is the path without
       its suffix; folders `train`, `val` and `test` at the top are the splits.

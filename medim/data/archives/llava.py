@@ -132,11 +132,11 @@ class Llava(EntryArchive):
         turns = value[key]
         if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
             raise UserError(f"field '{key}' must be a list of objects with 'from' and 'value', or 'role' and 'content'")
-        said = [(str(turn.get("from", turn.get("role"))).strip().lower(), _said(turn)) for turn in turns]
-        questions = [text for role, text in said if role in _HUMAN]
-        answers = [text for role, text in said if role in _MODEL]
+        texts = [(str(turn.get("from", turn.get("role"))).strip().lower(), _text_of(turn)) for turn in turns]
+        questions = [text for role, text in texts if role in _HUMAN]
+        answers = [text for role, text in texts if role in _MODEL]
         if not answers:
-            roles = ", ".join(dict.fromkeys(f"'{role}'" for role, _ in said)) or "nobody"
+            roles = ", ".join(dict.fromkeys(f"'{role}'" for role, _ in texts)) or "nobody"
             raise UserError(f"no turn is from 'gpt' or 'assistant'; the turns are from {roles}")
         chosen = {"first": answers[:1], "last": answers[-1:], "all": answers}[self.options.turn]
         self.counts["answers_with_image_token"] += any(TOKEN in text for text in chosen)
@@ -176,7 +176,7 @@ def _paths(value: Mapping[str, Any]) -> list[str]:
     return named[0] if named else []
 
 
-def _said(turn: Mapping[str, Any]) -> str:
+def _text_of(turn: Mapping[str, Any]) -> str:
     """The text of a turn; of a content in parts (`{"type": "image"}`, `{"type": "text", "text": ...}`) the parts' texts."""
     text = turn.get("value", turn.get("content"))
     if isinstance(text, list) and all(isinstance(part, dict) for part in text):

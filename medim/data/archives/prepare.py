@@ -115,7 +115,7 @@ class Preparation:
             try:
                 yield
             finally:
-                if not self.finished and not (self.out / "images").exists():  # nothing made: the next may choose anew
+                if not self.finished and not (self.out / "images").exists():  # nothing stored: the next may choose anew
                     self._clear(but=_LOST)
 
     @property

@@ -111,8 +111,8 @@ def parse(text: str) -> Parsed:
     if how == "none" and loose:
         how, sections[LAST_PARAGRAPH] = LAST_PARAGRAPH, loose[-1]
     left_out = (WET_READ, ADDENDUM, EXAMINATION)
-    kept = [block for block in blocks if block.name not in left_out or (block.title and block.is_prose())]
-    body = "\n".join(part for block in kept for part in block.written())
+    final = [block for block in blocks if block.name not in left_out or (block.title and block.is_prose())]
+    body = "\n".join(part for block in final for part in block.written())
     return Parsed(sections, how, body, len(loose), tuple(name for block in blocks for name in block.unknown))
 
 
@@ -224,7 +224,7 @@ def _heading(line: str, previous: str) -> tuple[str, str, str | None, bool] | No
 
 
 def _blocks(lines: list[str]) -> list[_Block]:
-    """The blocks of the final report, in order; those without text are kept."""
+    """The blocks of the final report, in order; also those without text."""
     blocks = [_Block(None)]
     paragraph: list[str] = []
 

@@ -51,7 +51,7 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Row | Loss]:
     try:
         with _opened(path) as stream:
             reader = csv.reader(stream, delimiter=separator, strict=True)
-            begun = False  # whether the header is behind
+            has_header = False  # whether it is behind
             while True:
                 line = reader.line_num + 1
                 try:
@@ -64,10 +64,10 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Row | Loss]:
                     yield Loss(f"{path.name}:{line}", f"broken CSV: {error} (a quote that is not closed, or not doubled){cost}")
                     continue
                 if [cell.strip() for cell in cells] == header:
-                    if begun:
+                    if has_header:
                         yield Loss(f"{path.name}:{line}", "the header stands here again")
-                    begun = True
-                elif begun and any(cell.strip() for cell in cells):
+                    has_header = True
+                elif has_header and any(cell.strip() for cell in cells):
                     yield _row(path, line, header, cells)
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         raise UserError(f"{path}: cannot be read beyond line {max(line - 1, 0)}: {error}") from error
@@ -107,8 +107,8 @@ def _dialect(path: Path, needed: Sequence[str]) -> tuple[str, list[str]]:
             first = stream.readline()
         for separator in _SEPARATORS:
             with _opened(path) as stream:
-                if said := re.fullmatch(r'"?sep=(.)"?\s*', first):
-                    separator = said[1]
+                if stated := re.fullmatch(r'"?sep=(.)"?\s*', first):
+                    separator = stated[1]
                     stream.readline()
                 header = next((row for row in csv.reader(stream, delimiter=separator) if any(map(str.strip, row))), [])
             found.append((separator, [name.strip() for name in header]))

@@ -107,10 +107,10 @@ class Leakage:
             other = (rows["patient"][first] != rows["patient"][second]) & (rows["image"][first] != rows["image"][second])
             crosses = rows["split"][first] != rows["split"][second]
             for across in (True, False):
-                kept = np.flatnonzero(other & (crosses == across))
-                counts[across] += len(kept)
-                kept = kept[np.argsort(block.fine[kept], kind="stable")[:COMPARED]]
-                columns = (block.fine[kept], np.minimum(first, second)[kept], np.maximum(first, second)[kept])
+                some = np.flatnonzero(other & (crosses == across))
+                counts[across] += len(some)
+                some = some[np.argsort(block.fine[some], kind="stable")[:COMPARED]]
+                columns = (block.fine[some], np.minimum(first, second)[some], np.maximum(first, second)[some])
                 nearest[across] = sorted([*nearest[across], *zip(*(c.tolist() for c in columns), strict=True)])[:COMPARED]
         return {across: ([(a, b) for _, a, b in nearest[across]], counts[across]) for across in (True, False)}
 

@@ -38,7 +38,7 @@ class CachedPictures(DerivedDataset):
     def __init__(self, base: PairDataset, folder: str | Path) -> None:
         super().__init__(base)
         self.folder = Path(folder)
-        self._splits: dict[str, _Packed] = {}
+        self._splits: dict[str, PackedSplit] = {}
 
     @property
     def fingerprint(self) -> str:
@@ -48,10 +48,10 @@ class CachedPictures(DerivedDataset):
     def pair(self, split: str, index: int) -> ImageReportPair:
         return self.packed(split).pair(checked_index(self, split, index))
 
-    def packed(self, split: str) -> "_Packed":
+    def packed(self, split: str) -> "PackedSplit":
         """The files of a split."""
         if split not in self._splits:
-            self._splits[split] = _Packed(self.base, split, self.folder)
+            self._splits[split] = PackedSplit(self.base, split, self.folder)
         return self._splits[split]
 
 
@@ -74,7 +74,7 @@ def cache_pictures(
     return cached
 
 
-class _Packed:
+class PackedSplit:
     """The parts of one split: Arrow files of `rows` pairs, pixels beside the rest of the pair as JSON."""
 
     def __init__(self, dataset: PairDataset, split: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Data sets made of others: a low-data subset of one, a weighted mixture of several."""
+"""Data sets derived from others: a low-data subset of one, a weighted mixture of several."""
 
 import math
 from collections.abc import Container, Iterator, Sequence
@@ -52,8 +52,8 @@ class Subset(DerivedDataset):
         numbers: dict[str, int] = {}
         patients = (keys_of(self.base, "train", index).patient for index in range(self.base.size("train")))
         of_pair = np.fromiter((numbers.setdefault(patient, len(numbers)) for patient in patients), np.int64)
-        kept = nested_order(numbers, self.seed)[: math.ceil(self.share * len(numbers))]
-        return np.flatnonzero(np.isin(of_pair, [numbers[patient] for patient in kept]))
+        chosen = nested_order(numbers, self.seed)[: math.ceil(self.share * len(numbers))]
+        return np.flatnonzero(np.isin(of_pair, [numbers[patient] for patient in chosen]))
 
     def size(self, split: str) -> int:
         return len(self._rows) if split == "train" else self.base.size(split)

@@ -83,8 +83,8 @@ class TokensAhead:
     def known(self) -> TokenSplit:
         """The stored part of the rows in need, the first piece at least."""
         self._wait(int(self.order[0]))
-        made = np.sort(self.order[self._where[self.order, 0] >= 0])
-        return assembled(self.store.files_seen, made)
+        stored = np.sort(self.order[self._where[self.order, 0] >= 0])
+        return assembled(self.store.files_seen, stored)
 
     def finish(self) -> TokenSplit:
         """All rows in need, once they are stored."""
@@ -118,10 +118,10 @@ class TokensAhead:
         self._seen = len(files)
 
     def _make(self, parts: Sequence[np.ndarray]) -> None:
-        made = tokenise(self.dataset, self.split, parts, self.images, self.reports, workers=self.workers, show=False)
+        pieces = tokenise(self.dataset, self.split, parts, self.images, self.reports, workers=self.workers, show=False)
         try:
-            with closing(made):
-                for rows, columns in made:
+            with closing(pieces):
+                for rows, columns in pieces:
                     self.store.write(rows, columns)
                     self._news.set()
                     if self._stop.is_set():

@@ -26,7 +26,7 @@ class OpenIOptions(FractionOptions, WholeOptions):
     section: Literal["findings", "impression", "both"] = Field(
         "both", description="The report: one section, or findings then impression (either, where one is missing)."
     )
-    views: Literal["all", "frontal", "lateral"] = Field("all", description="Views kept; they stand in the CSV of projections.")
+    views: Literal["all", "frontal", "lateral"] = Field("all", description="Views taken; they stand in the CSV of projections.")
     study: Literal["all", "first"] = Field("all", description="Every image (of those views) of a study, or its first.")
     xxxx: Literal["keep", "drop", "mask"] = Field(
         "keep", description="The mark of de-identification, XXXX: kept, dropped with the word it is part of, or as [deid]."
@@ -105,7 +105,7 @@ class OpenI(EntryArchive):
         parts = [sections[name] for name in _SECTIONS[self.options.section] if name in sections]
         if not value.pictures:
             yield Excluded("report without an image")
-        kept = 0
+        taken = 0
         patient = f"CXR{value.uid}"
         for picture in value.pictures:
             identity = self.unique(key_of(picture.name))
@@ -113,7 +113,7 @@ class OpenI(EntryArchive):
                 words = "', '".join(value.words)
                 yield Loss(identity, f"findings and impression hold no more than '{words}', which stands for missing text")
                 continue
-            if (reason := self._left_out(picture, parts, kept)) is not None:
+            if (reason := self._left_out(picture, parts, taken)) is not None:
                 yield Excluded(reason)
                 continue
             try:
@@ -121,7 +121,7 @@ class OpenI(EntryArchive):
             except UserError as error:
                 yield Loss(identity, str(error))
                 continue
-            kept += 1
+            taken += 1
             fields = pair_fields(
                 id=identity,
                 report=" ".join(parts),
@@ -137,14 +137,14 @@ class OpenI(EntryArchive):
             )
             yield Record(fields, source)
 
-    def _left_out(self, picture: Picture, parts: list[str], kept: int) -> str | None:
+    def _left_out(self, picture: Picture, parts: list[str], taken: int) -> str | None:
         """Why the options leave a picture out."""
         if not parts:
             wanted = self.options.section
             return "neither findings nor impression" if wanted == "both" else f"no {wanted} section"
         if self.options.views != "all" and picture.view != self.options.views:
             return f"view: {picture.view or 'not known'}"
-        return "not the first image of its study" if kept and self.options.study == "first" else None
+        return "not the first image of its study" if taken and self.options.study == "first" else None
 
     def _marked(self, text: str) -> str:
         """A section on one line, after the policy for XXXX."""
@@ -198,9 +198,9 @@ def _images(root: Path, given: str) -> Path:
 
 
 def _file_names(name: str) -> list[str]:
-    """The names under which a picture may lie: its own, then that of the other form (PNG of Open-i, or of the CSV's source)."""
+    """The names under which a picture may lie: as stated, then that of the other form (PNG of Open-i, or of the CSV's source)."""
     key = key_of(name)
     uid, separator, rest = key.removeprefix("CXR").partition("_")
-    own = name if name.lower().endswith(".png") else f"{name}.png"
+    stated = name if name.lower().endswith(".png") else f"{name}.png"
     others = [f"{key}.png", f"CXR{uid}_{uid}_{rest}.png", f"{uid}_{rest}.dcm.png"] if separator else []
-    return list(dict.fromkeys([own, *others]))
+    return list(dict.fromkeys([stated, *others]))

@@ -17,7 +17,7 @@ SECTIONS = ("findings", "impression", "indication", "comparison")
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a report: the name that the source gives it, its view (`frontal`, `lateral`) and caption where told."""
+    """One image of a report: the name that the source gives it, its view (`frontal`, `lateral`) and caption where stated."""
 
     name: str
     view: str | None = None
@@ -55,7 +55,7 @@ def key_of(name: str) -> str:
 
 
 def xml_reports(folder: Path, views: Mapping[str, str]) -> Iterator[Report | Loss]:
-    """The reports of `folder/*.xml` by growing number; `views` by `key_of`, as the XML does not tell them.
+    """The reports of `folder/*.xml` by growing number; `views` by `key_of`, as the XML does not state them.
 
     Raises UserError: there is no XML file.
     """
@@ -109,11 +109,14 @@ def csv_reports(reports: Path, projections: Path) -> Iterator[Report | Loss]:
         else:
             seen[uid] = entry.line
             caption = one_line(written(row.get("image"))) or None
-            own = tuple(Picture(picture.name, picture.view, caption) for picture in pictures.pop(uid, []))
+            shown = tuple(Picture(picture.name, picture.view, caption) for picture in pictures.pop(uid, []))
             sections = {name: text for name in SECTIONS if (text := written(row.get(name)))}
             words = tuple(dict.fromkeys(word for name in SECTIONS[:2] if (word := missing_word(row[name]))))
-            extra = {field: _items(written(row.get(column))) for field, column in (("mesh", "MeSH"), ("problems", "Problems"))}
-            yield Report(uid, sections, own, {name: items for name, items in extra.items() if items}, words)
+            extra = {
+                field: [item for part in written(row.get(column)).split(";") if (item := one_line(part))]
+                for field, column in (("mesh", "MeSH"), ("problems", "Problems"))
+            }
+            yield Report(uid, sections, shown, {name: items for name, items in extra.items() if items}, words)
     for uid, left in pictures.items():
         for picture in left:
             yield Loss(picture.name, f"{reports.name} has no report of uid '{uid}'")
@@ -156,7 +159,3 @@ def _of_tree(tree: ElementTree.Element, views: Mapping[str, str]) -> Report:
 def _uid(text: str) -> str:
     """Indiana's number, whether it is written `CXR12` or `12`."""
     return text.strip().removeprefix("CXR")
-
-
-def _items(text: str) -> list[str]:
-    return [item for part in text.split(";") if (item := one_line(part))]

@@ -1,4 +1,4 @@
-"""PathGen-1.6M: captions of places on TCGA slides, made into pairs of a tile and its caption."""
+"""PathGen-1.6M: captions of places on TCGA slides, as pairs of a tile and its caption."""
 
 import re
 import tempfile
@@ -164,7 +164,7 @@ class PathGen(Archive):
             return
         patient = barcode["patient"]
         split = self.options.drawn_split(barcode[self.options.by]) if known is None else known.get(patient)
-        kept = []
+        chosen = []
         for name, entry in with_ids(entries):
             if name is None:
                 yield Excluded("entry repeated word by word")
@@ -173,23 +173,23 @@ class PathGen(Archive):
             elif self.options.share < 1 and u_of(name, self.options.seed) >= self.options.share:
                 yield Excluded("outside the share")
             else:
-                kept.append((name, entry))
-        if not kept:
+                chosen.append((name, entry))
+        if not chosen:
             return
         path = index.find(wsi)
         if path is None:
             partly = " (its download is not finished)" if wsi.lower() in index.partial else ""
-            self._missing.append({"wsi": wsi, "file_id": kept[0][1].file_id, "pairs": len(kept)})
-            yield from (Loss(name, f"slide '{wsi}' is not below '{self.folder}'{partly}") for name, _ in kept)
+            self._missing.append({"wsi": wsi, "file_id": chosen[0][1].file_id, "pairs": len(chosen)})
+            yield from (Loss(name, f"slide '{wsi}' is not below '{self.folder}'{partly}") for name, _ in chosen)
             return
         try:
             facts = self._scaled(slides.facts(path))
         except UserError as error:
-            self._damaged.append({"wsi": wsi, "file_id": kept[0][1].file_id, "pairs": len(kept), "reason": str(error)})
-            yield from (Loss(name, str(error)) for name, _ in kept)
+            self._damaged.append({"wsi": wsi, "file_id": chosen[0][1].file_id, "pairs": len(chosen), "reason": str(error)})
+            yield from (Loss(name, str(error)) for name, _ in chosen)
             return
         self._scales["unknown" if facts.microns_per_pixel is None else f"{facts.microns_per_pixel[0]:.2f}"] += 1
-        for name, entry in kept:
+        for name, entry in chosen:
             yield self._record(name, entry, facts, {**barcode.groupdict(), "split": split})
 
     def _record(self, name: str, entry: Entry, facts: SlideFacts, who: Mapping[str, Any]) -> Record | Loss:
