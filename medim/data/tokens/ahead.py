@@ -118,10 +118,10 @@ class TokensAhead:
         self._seen = len(files)
 
     def _make(self, parts: Sequence[np.ndarray]) -> None:
-        pieces = tokenise(self.dataset, self.split, parts, self.images, self.reports, workers=self.workers, show=False)
+        parts_read = tokenise(self.dataset, self.split, parts, self.images, self.reports, workers=self.workers, show=False)
         try:
-            with closing(pieces):
-                for rows, columns in pieces:
+            with closing(parts_read):
+                for rows, columns in parts_read:
                     self.store.write(rows, columns)
                     self._news.set()
                     if self._stop.is_set():

@@ -200,7 +200,7 @@ class MimicCxr(Archive):
         return EXPECTED[options.split] if whole else None
 
     def facts(self) -> dict[str, Any]:
-        """Tables found, images listed (beside the figures that the options lead one to expect) and found, how reports parsed."""
+        """Tables, images listed (beside the figures that the options lead one to expect) and found, how reports parsed."""
         return {
             "tables": {
                 kind: path.name if path else None

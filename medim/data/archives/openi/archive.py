@@ -198,7 +198,7 @@ def _images(root: Path, given: str) -> Path:
 
 
 def _file_names(name: str) -> list[str]:
-    """The names under which a picture may lie: as stated, then that of the other form (PNG of Open-i, or of the CSV's source)."""
+    """The names that a picture may have: as stated, then that of the other form (PNG of Open-i, or of the CSV's source)."""
     key = key_of(name)
     uid, separator, rest = key.removeprefix("CXR").partition("_")
     stated = name if name.lower().endswith(".png") else f"{name}.png"
