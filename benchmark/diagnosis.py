@@ -1,12 +1,9 @@
-"""Failure signatures of a joint diffusion model, as checks that anyone can run on a checkpoint.
-
-Each check gives a figure, a verdict by a stated rule, and what to do. Some need the model alone, others pairs of a data set.
-"""
+"""Checks for known failures of a joint diffusion model: a figure, a verdict by a stated rule, and what to do."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
@@ -16,7 +13,9 @@ from medim.common.errors import UserError
 from medim.common.streams import stream
 from medim.data.dataset import PairDataset
 from medim.data.tokens.cache import TokenSplit, tokenise_split
+from medim.data.tokens.read_ahead import pixels
 from medim.denoiser import MeDiMModel
+from medim.imaging.images import to_tensor
 from medim.likelihood.bound import likelihood
 from medim.pipeline import MeDiMPipeline
 from medim.tokenizers.image import ImageTokenizer
@@ -35,10 +34,9 @@ class Check:
     """One line of a diagnosis.
 
     Attributes:
-        name: what was looked at.
         verdict: by the rule of the check; `unknown` where something it needs is missing.
-        figure: what was measured, in words and numbers; lines where it is a table.
-        advice: what to do; empty where nothing is to be done.
+        figure: the measurement in words and numbers; several lines where it is a table.
+        advice: empty where nothing is to be done.
     """
 
     name: str
@@ -47,16 +45,22 @@ class Check:
     advice: str = ""
 
 
+def _graded(name: str, figure: str, *rules: tuple[bool, Verdict, str]) -> Check:
+    """The verdict and advice of the first rule that holds, else a pass."""
+    verdict, advice = next(((verdict, advice) for holds, verdict, advice in rules if holds), ("pass", ""))
+    return Check(name, cast(Verdict, verdict), figure, advice)
+
+
 def diagnose(
     pipeline: MeDiMPipeline, dataset: PairDataset | None = None, limit: int = 64, seed: int = 0, drawn: int = 0
 ) -> Iterator[Check]:
     """The checks of a model, then those of the model on data.
 
     Args:
-        dataset: pairs to test on; its `train` split is held against its `val` split.
+        dataset: pairs to test on; its `train` split is compared with its `val` split.
         limit: pairs of each split.
         seed: of the canvases and of the noise.
-        drawn: pairs that are drawn with and without a cache; 0 leaves that out.
+        drawn: pairs sampled with and without a cache; 0 skips that check.
     """
     model = pipeline.model
     yield finite_weights(model)
@@ -86,25 +90,25 @@ def diagnose(
 
 
 def cache_drifts(pipeline: MeDiMPipeline, dataset: PairDataset | None, drawn: int, seed: int) -> Check:
-    """What `cache.refresh` changes in samples and saves; by the data's checkers also whether image and report still agree."""
+    """What `cache.refresh` changes and saves; with checkers also whether image and report still agree."""
     own, name = pipeline.sampler.cache.refresh, f"cache drift over {drawn} pairs"
     checkers = None if dataset is None else (dataset.image_checker(), dataset.report_checker())
     try:
         rows = cache_drift(pipeline, range(seed, seed + drawn), sorted({*REFRESHES, own}))
     except UserError as error:
         return Check(name, "unknown", str(error))
-    told = []
+    lines = []
     for row in rows:
         text = f"refresh {row.refresh}: {row.changed:.1%} of the tokens differ ({row.image_changed:.1%} of the image's, "
         text += f"{row.report_changed:.1%} of the report's), {row.active:.0%} of the positions computed"
         if checkers is not None and checkers[0] is not None and checkers[1] is not None:
             pairs = zip(checkers[0](row.images), checkers[1](row.reports), strict=True)
             text += f", {sum(image == report for image, report in pairs) / drawn:.0%} of the pairs agree"
-        told.append(text)
+        lines.append(text)
     used = next(row.changed for row in rows if row.refresh == own)
     bad = used > DRIFT
     advice = f"its own cache.refresh of {own} changes more than {DRIFT:.0%} of the tokens: compare agreement, or lower it"
-    return Check(name, "warn" if bad else "pass", "\n".join(told), advice if bad else "")
+    return Check(name, "warn" if bad else "pass", "\n".join(lines), advice if bad else "")
 
 
 def noisy_canvas(model: MeDiMModel, seed: int) -> torch.Tensor:
@@ -121,9 +125,8 @@ def noisy_canvas(model: MeDiMModel, seed: int) -> torch.Tensor:
 def finite_weights(model: MeDiMModel) -> Check:
     """No weight is NaN or infinite."""
     bad = [name for name, p in model.named_parameters() if not torch.isfinite(p).all()]
-    if bad:
-        return Check("finite weights", "fail", f"{len(bad)} tensors, the first: {bad[0]}", "go back to an earlier checkpoint")
-    return Check("finite weights", "pass", f"{sum(p.numel() for p in model.parameters()):,} numbers")
+    figure = f"{len(bad)} tensors, the first: {bad[0]}" if bad else f"{sum(p.numel() for p in model.parameters()):,} numbers"
+    return _graded("finite weights", figure, (bool(bad), "fail", "go back to an earlier checkpoint"))
 
 
 @torch.no_grad()
@@ -140,15 +143,14 @@ def sees_both_sides(model: MeDiMModel, tokens: torch.Tensor) -> Check:
     alignment = 0 if model.config.logit_alignment == "own" else 1
     moved = float((model.hidden(changed, t) - model.hidden(tokens, t))[:, alignment].abs().max())
     if moved == 0:
-        return Check(
-            name, "fail", "the last token does not move the first", "the attention kernel ignores attention=bidirectional"
-        )
+        figure = "the last token does not move the first"
+        return Check(name, "fail", figure, "the attention kernel ignores attention=bidirectional")
     return Check(name, "pass", f"the last token moves the first by {moved:.2g}")
 
 
 @torch.no_grad()
 def time_matters(model: MeDiMModel, tokens: torch.Tensor) -> Check:
-    """Mean KL divergence between what is told at noise levels 0.1 and 0.9 of the same canvas, in nats per masked token."""
+    """Mean KL divergence between the predictions for one canvas at t = 0.1 and 0.9, in nats per masked token."""
     name = "the timestep matters"
     if model.config.objective == "autoregressive":
         return Check(name, "pass", "an autoregressive model has no timestep")
@@ -162,11 +164,12 @@ def time_matters(model: MeDiMModel, tokens: torch.Tensor) -> Check:
         laws.append([model.logits(hidden[:, w][masked[:, w]], m).float().log_softmax(-1) for m, w in places.items()])
     nats = [float((p.exp() * (p - q)).sum(-1).mean()) for p, q in zip(*laws, strict=True)]
     figure = f"KL between t = 0.1 and 0.9: {nats[0]:.2g} nats (image), {nats[1]:.2g} (report)"
-    if max(nats) < 1e-6:
-        return Check(name, "fail", figure, "time is ignored: an untrained or disconnected modulation")
-    if max(nats) < 1e-3:
-        return Check(name, "warn", figure, "time hardly matters: train longer, or compare with timestep=none")
-    return Check(name, "pass", figure)
+    return _graded(
+        name,
+        figure,
+        (max(nats) < 1e-6, "fail", "time is ignored: an untrained or disconnected modulation"),
+        (max(nats) < 1e-3, "warn", "time hardly matters: train longer, or compare with timestep=none"),
+    )
 
 
 @torch.no_grad()
@@ -186,17 +189,17 @@ def modulation_is_sane(model: MeDiMModel) -> Iterator[Check]:
         silent = float((values.abs() < 0.05).float().mean())
         largest = float(values.abs().max())
         figure = f"mean {float(values.mean()):.2f}, {reversed_:.1%} negative, {silent:.1%} near 0, largest {largest:.1f}"
-        if largest > 50 or not math.isfinite(largest):
-            yield Check(f"{name} of the modulation", "fail", figure, "a branch blows up: lower learning_rate or max_grad_norm")
-        elif reversed_ > 0.2 or silent > 0.5:
-            advice = "branches of the backbone are reversed or silenced: "
-            if model.config.gating == "identity":
-                advice += "a lower learning_rate, or compare with timestep=additive"
-            else:
-                advice += "gating=identity starts from the backbone's function"
-            yield Check(f"{name} of the modulation", "warn", figure, advice)
+        advice = "branches of the backbone are reversed or silenced: "
+        if model.config.gating == "identity":
+            advice += "a lower learning_rate, or compare with timestep=additive"
         else:
-            yield Check(f"{name} of the modulation", "pass", figure)
+            advice += "gating=identity starts from the backbone's function"
+        yield _graded(
+            f"{name} of the modulation",
+            figure,
+            (largest > 50 or not math.isfinite(largest), "fail", "a branch blows up: lower learning_rate or max_grad_norm"),
+            (reversed_ > 0.2 or silent > 0.5, "warn", advice),
+        )
 
 
 def codebook_use(images: ImageTokenizer, split: TokenSplit) -> Check:
@@ -207,20 +210,16 @@ def codebook_use(images: ImageTokenizer, split: TokenSplit) -> Check:
     used = int((counts > 0).sum())
     figure = f"{used} of {images.codes} codes occur in {len(split)} images, perplexity {perplexity:.0f}"
     possible = min(images.codes, int(counts.sum()))
-    if used < 0.1 * possible:
-        return Check(
-            "codebook use", "fail", figure, "the codebook has collapsed: restart dead codes (restart_every), fewer codes"
-        )
-    if perplexity < 0.1 * possible:
-        return Check("codebook use", "warn", figure, "few codes carry most patches: more restarts, or a smaller codebook")
-    return Check("codebook use", "pass", figure)
+    return _graded(
+        "codebook use",
+        figure,
+        (used < 0.1 * possible, "fail", "the codebook has collapsed: restart dead codes (restart_every), fewer codes"),
+        (perplexity < 0.1 * possible, "warn", "few codes carry most patches: more restarts, or a smaller codebook"),
+    )
 
 
 def round_trip(pipeline: MeDiMPipeline, dataset: PairDataset, split: str, count: int) -> Check:
     """PSNR of the image tokenizer on the user's images, against what its training reached."""
-    from medim.data.tokens.read_ahead import pixels
-    from medim.imaging.images import to_tensor
-
     images = [pixels(dataset.pair(split, i), pipeline.resolution) for i in range(min(count, dataset.size(split)))]
     error = (to_tensor(images) - to_tensor(pipeline.reconstruct(images))).square().mean(dim=(1, 2, 3)) / 4  # of [0, 1]
     psnr = float(-10 * error.clamp_min(1e-10).log10().mean())
@@ -245,9 +244,9 @@ def truncation(split: TokenSplit, room: int) -> Check:
     """Share of reports that do not fit the canvas."""
     share = float(split.truncated[:].float().mean())
     figure = f"{share:.1%} of the reports are longer than {room - 1} tokens"
-    if share > 0.05:
-        return Check("report length", "warn", figure, "train with a larger report_length: a cut report shows no end")
-    return Check("report length", "pass", figure)
+    return _graded(
+        "report length", figure, (share > 0.05, "warn", "train with a larger report_length: a cut report has no end")
+    )
 
 
 def same_domain(images: ImageTokenizer, train: TokenSplit, val: TokenSplit) -> Check:
@@ -269,23 +268,21 @@ def same_domain(images: ImageTokenizer, train: TokenSplit, val: TokenSplit) -> C
     own = divergence(frequencies(codes[::2]), frequencies(codes[1::2]))
     between = divergence(frequencies(codes), frequencies(val.image[:]))
     figure = f"JS {between:.3f} nats between training and validation, {own:.3f} between halves of training"
-    if between > max(2 * own, 0.05):
-        return Check(name, "warn", figure, "the splits differ: see `medim-bench data check`")
-    return Check(name, "pass", figure)
+    return _graded(name, figure, (between > max(2 * own, 0.05), "warn", "the splits differ: see `medim-bench data check`"))
 
 
 def remembers(model: MeDiMModel, pipeline: MeDiMPipeline, train: TokenSplit, val: TokenSplit, seed: int) -> Check:
     """Nats per report token given the image, on training and on validation pairs."""
-    told = []
-    for split in (train, val):
-        lengths = pipeline.reports.lengths(split.report[:]).float()
-        nats = likelihood(model, split, "report|image", draws=4, seed=seed).nats[:, 1]
-        told.append(float(nats.sum() / lengths.sum()))
-    figure = f"report|image: {told[0]:.3f} nats per token on training pairs, {told[1]:.3f} on validation"
-    if told[0] < 0.5 * told[1] and told[1] - told[0] > 0.1:
-        advice = "training pairs are remembered: stop earlier, more data; screen samples with `run memorisation`"
-        return Check("memory of training pairs", "warn", figure, advice)
-    return Check("memory of training pairs", "pass", figure)
+    seen, unseen = (_report_nats(model, pipeline, split, seed) for split in (train, val))
+    figure = f"report|image: {seen:.3f} nats per token on training pairs, {unseen:.3f} on validation"
+    advice = "training pairs are remembered: stop earlier, more data; screen samples with `run memorisation`"
+    return _graded("memory of training pairs", figure, (seen < 0.5 * unseen and unseen - seen > 0.1, "warn", advice))
+
+
+def _report_nats(model: MeDiMModel, pipeline: MeDiMPipeline, split: TokenSplit, seed: int) -> float:
+    """Nats per report token given the image."""
+    nats = likelihood(model, split, "report|image", draws=4, seed=seed).nats[:, 1]
+    return float(nats.sum() / pipeline.reports.lengths(split.report[:]).float().sum())
 
 
 def image_informs(model: MeDiMModel, pipeline: MeDiMPipeline, val: TokenSplit, seed: int) -> Check:
@@ -295,11 +292,6 @@ def image_informs(model: MeDiMModel, pipeline: MeDiMPipeline, val: TokenSplit, s
         return Check(name, "unknown", "a single validation pair has no other's image", "give more pairs")
     order = torch.arange(len(val)).roll(1)
     other = TokenSplit(val.image[:][order], val.report[:], val.prompt[:], val.text_bytes[:], val.truncated[:])
-    lengths = pipeline.reports.lengths(val.report[:]).float().sum()
-    right, wrong = (
-        float(likelihood(model, split, "report|image", draws=4, seed=seed).nats[:, 1].sum() / lengths) for split in (val, other)
-    )
+    right, wrong = (_report_nats(model, pipeline, split, seed) for split in (val, other))
     figure = f"the right image saves {wrong - right:.3f} nats per report token ({right:.3f} against {wrong:.3f})"
-    if wrong - right < 0.01:
-        return Check(name, "fail", figure, "reports ignore the image: more image-given training, longer")
-    return Check(name, "pass", figure)
+    return _graded(name, figure, (wrong - right < 0.01, "fail", "reports ignore the image: more image-given training, longer"))
