@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from scipy.stats import t as student
+from scipy.stats import ttest_1samp
 
 from medim.canvas import MODALITIES
 from tasks.metrics.statistics.additive import Additive
@@ -70,13 +70,7 @@ ENDPOINTS = (
 
 @dataclass(frozen=True)
 class Value:
-    """An arm by one metric.
-
-    Attributes:
-        value: mean over seeds.
-        interval: 95 %, over patients and, of several, seeds.
-        by_seed: the values of single trainings.
-    """
+    """An arm by one metric: the mean over seeds, its 95 % interval, and the values of single trainings."""
 
     value: float
     interval: Interval
@@ -88,12 +82,9 @@ class Change:
     """An arm's value less its base's, by one metric, over the seeds that both have.
 
     Attributes:
-        interval: 95 %; without bounds, with the reason, where nothing can be said of the spread; of one training, with the
-            reason why its verdict is open.
-        p: two-sided, of no difference; None where it is not known.
-        test: how p was made; empty without one.
+        interval: 95 %; of one training, with the reason why its verdict is open.
+        p: two-sided, of no difference; None where it is not known. `test` says how it was computed.
         units: patients behind the value; 0 where the interval is over seeds alone.
-        verdict: by the interval.
     """
 
     difference: float
@@ -114,59 +105,43 @@ def value_over_seeds(by_seed: Mapping[int, Additive]) -> Value:
 def change(names: tuple[str, str], one: Additive, other: Additive, higher_is_better: bool) -> Change:
     """Compares one model under two settings, where patients are all that varies.
 
-    Args:
-        names: of the two.
-        one, other: on the same patients.
-
     Raises:
         ValueError: they were not measured on the same patients, or are different metrics.
     """
-    return _by_patients(names, {0: one}, {0: other}, higher_is_better)
+    return _by_patients(names, [one], [other], (0,), higher_is_better)
 
 
 def change_of_trainings(
     names: tuple[str, str], arm: Mapping[int, Additive], base: Mapping[int, Additive], higher_is_better: bool
 ) -> Change | None:
-    """Compares by seed of training; None where no seed is common to both.
-
-    Args:
-        names: of arm and base.
-        arm, base: by seed, on the same patients.
-
-    Raises:
-        ValueError: they were not measured on the same patients, or are different metrics.
-    """
-    seeds = sorted(arm.keys() & base.keys())
+    """Compares arm and base by seed of training; None where no seed is common to both. Raises as `change`."""
+    seeds = tuple(sorted(arm.keys() & base.keys()))
     if not seeds:
         return None
-    found = _by_patients(names, {seed: arm[seed] for seed in seeds}, {seed: base[seed] for seed in seeds}, higher_is_better)
-    if found.interval.low is None or found.interval.high is None or found.p is None:
-        return found
-    if len(seeds) == 1:
-        only_patients = Interval(found.interval.low, found.interval.high, ONE_TRAINING)
-        return replace(found, interval=only_patients, p=None, test="", verdict="not resolved")
+    found = _by_patients(names, [arm[seed] for seed in seeds], [base[seed] for seed in seeds], seeds, higher_is_better)
+    if len(seeds) == 1 and found.p is not None and found.interval.low is not None:
+        open_interval = replace(found.interval, reason=ONE_TRAINING)
+        return replace(found, interval=open_interval, p=None, test="", verdict="not resolved")
     return found
 
 
 def _by_patients(
-    names: tuple[str, str], arm: Mapping[int, Additive], base: Mapping[int, Additive], higher_is_better: bool
+    names: tuple[str, str], arm: list[Additive], base: list[Additive], seeds: tuple[int, ...], higher_is_better: bool
 ) -> Change:
-    """Of sides with the same seeds, in the same order."""
-    one, other, seeds = list(arm.values()), list(base.values()), tuple(arm)
-    difference = value_of(one) - value_of(other)
-    few = next((few for entry in (*one, *other) if (few := entry.few()) is not None), None)
+    difference = value_of(arm) - value_of(base)
+    few = next((few for entry in (*arm, *base) if (few := entry.few()) is not None), None)
     if few is not None or not math.isfinite(difference):
         interval = few or Interval(reason="no interval: the metric is undefined for one of the arms")
-        return Change(difference, interval, None, "", len(set(one[0].patients)), seeds, "not resolved")
-    found: Difference = compare_all({names[0]: System(one), names[1]: System(other)}, SEED, matched=True)[names]
-    said = verdict(found.value, found.interval, higher_is_better)
-    return Change(found.value, found.interval, found.p, found.test, found.patients, seeds, said)
+        return Change(difference, interval, None, "", len(set(arm[0].patients)), seeds, "not resolved")
+    found: Difference = compare_all({names[0]: System(arm), names[1]: System(base)}, SEED, matched=True)[names]
+    resolved = verdict(found.value, found.interval, higher_is_better)
+    return Change(found.value, found.interval, found.p, found.test, found.patients, seeds, resolved)
 
 
 def change_of_values(arm: Mapping[int, float], base: Mapping[int, float], higher_is_better: bool) -> Change | None:
-    """Compares a metric that is no function of sums (a Fréchet distance): by its values over seeds alone.
+    """Compares a metric that is no function of sums (a Fréchet distance) by Student's t over its values by seed.
 
-    d = mean(a - b), interval d +- t_{S-1} s_d / sqrt(S); None where no seed is common to both.
+    None where no seed is common to both.
     """
     seeds = tuple(sorted(arm.keys() & base.keys()))
     if not seeds:
@@ -176,10 +151,12 @@ def change_of_values(arm: Mapping[int, float], base: Mapping[int, float], higher
     if len(seeds) < 2:
         interval = Interval(reason="no interval: the spread of this metric is known over seeds alone, and here is one")
         return Change(difference, interval, None, "", 0, seeds, "not resolved")
-    error = float(differences.std(ddof=1)) / math.sqrt(len(seeds))
-    half = float(student.ppf(0.5 + CONFIDENCE / 2, len(seeds) - 1)) * error
-    interval = Interval(difference - half, difference + half)
-    p = float(2 * student.sf(abs(difference) / error, len(seeds) - 1)) if error > 0 else float(difference == 0)
+    if differences.std() > 0:
+        test = ttest_1samp(differences, 0)
+        bounds, p = test.confidence_interval(CONFIDENCE), float(test.pvalue)
+        interval = Interval(float(bounds.low), float(bounds.high))
+    else:
+        interval, p = Interval(difference, difference), float(difference == 0)
     return Change(difference, interval, p, OVER_SEEDS, 0, seeds, verdict(difference, interval, higher_is_better))
 
 
@@ -191,7 +168,7 @@ def verdict(difference: float, interval: Interval, higher_is_better: bool) -> Ve
 
 
 def sign(ours: Verdict, theirs: Verdict) -> Sign:
-    """Whether what was found here has the sign of a published change; a published change of 0 has none."""
+    """Whether a change here has the sign of a published one; a published change of 0 has none."""
     if "not resolved" in (ours, theirs):
         return "not resolved"
     return "agrees" if ours == theirs else "disagrees"

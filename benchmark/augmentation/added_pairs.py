@@ -89,9 +89,17 @@ def prompts_of(
 
 
 def generated_pairs(
-    model: Generator, count: int, division: Division, prompts: Prompts, out: Path, settings: AugmentationSettings, *,
-    terms: str, seed: int, batch_size: int,
-) -> list[Example]:  # fmt: skip
+    model: Generator,
+    count: int,
+    division: Division,
+    prompts: Prompts,
+    out: Path,
+    settings: AugmentationSettings,
+    *,
+    terms: str,
+    seed: int,
+    batch_size: int,
+) -> list[Example]:
     """Exactly `count` unique pairs of the model, from `out/synthetic/generated`; the same call again continues.
 
     Args:
@@ -113,12 +121,9 @@ def generated_pairs(
 
 def offered_pairs(real: Sequence[Example], division: Division, out: Path) -> list[Example]:
     """The low-data pairs by way of `out/synthetic/real-as-synthetic`."""
-    folder = out / SYNTHETIC / PLACEBO
-    gate = Gate(Rules())
-    outcome = export(
-        Offered(real, division.subset.terms), gate, Folder(), folder, title="The low-data pairs, offered as generated ones",
-        terms=division.subset.terms,
-    )  # fmt: skip
+    folder, terms = out / SYNTHETIC / PLACEBO, division.subset.terms
+    title = "The low-data pairs, offered as generated ones"
+    outcome = export(Offered(real, terms), Gate(Rules()), Folder(), folder, title=title, terms=terms)
     if outcome.kept < len(real):
         raise UserError(
             f"{folder}: {len(real) - outcome.kept} of {len(real)} pairs of the low-data set occur twice (gate/dropped.jsonl): "
@@ -139,10 +144,8 @@ def pseudo_pairs(
         content = json.loads(path.read_text(encoding="utf-8"))
         kept = content["reports"] if content["key"] == key else {}
     missing = [example for example in pool if example.id not in kept]
-    with tqdm(
-        total=len(pool), initial=len(pool) - len(missing), desc="reports for unlabelled images", unit="image",
-        disable=not missing, file=sys.stderr,
-    ) as progress:  # fmt: skip
+    shown = {"desc": "reports for unlabelled images", "unit": "image", "disable": not missing, "file": sys.stderr}
+    with tqdm(total=len(pool), initial=len(pool) - len(missing), **shown) as progress:
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
             seeds = [sample_seed(seed, "augmentation-pseudo", example.id) for example in batch]

@@ -32,10 +32,15 @@ def evaluation(shift: float = 0.0, seed: int = 0, noise: float = 0.0) -> dict:
     nats[:, 0] += shift
     return {
         "nats": {condition: nats.tolist() for condition in ("joint", "report|image", "image|report")},
-        "report_tokens": [10] * PATIENTS, "canvas": {"image_tokens": 64, "report_tokens": 16},
-        "patients": list(range(PATIENTS)), "settings": {"draws": 8}, "data_fingerprint": "d", "image_tokenizer": "i",
-        "report_tokenizer": "r", "truncated": 0,
-    }  # fmt: skip
+        "report_tokens": [10] * PATIENTS,
+        "canvas": {"image_tokens": 64, "report_tokens": 16},
+        "patients": list(range(PATIENTS)),
+        "settings": {"draws": 8},
+        "data_fingerprint": "d",
+        "image_tokenizer": "i",
+        "report_tokenizer": "r",
+        "truncated": 0,
+    }
 
 
 def joint(shift: float = 0.0, seed: int = 0, noise: float = 0.0) -> Additive:
@@ -44,10 +49,15 @@ def joint(shift: float = 0.0, seed: int = 0, noise: float = 0.0) -> Additive:
 
 def test_endpoints_by_hand():
     said = evaluation() | {
-        "nats": {"joint": [[10.0, 4.0], [20.0, 8.0]], "report|image": [[0.0, 3.0], [0.0, 9.0]],
-                 "image|report": [[8.0 * math.log(2), 0.0], [16.0 * math.log(2), 0.0]]},
-        "report_tokens": [2, 4], "canvas": {"image_tokens": 4, "report_tokens": 8}, "patients": [0, 1],
-    }  # fmt: skip
+        "nats": {
+            "joint": [[10.0, 4.0], [20.0, 8.0]],
+            "report|image": [[0.0, 3.0], [0.0, 9.0]],
+            "image|report": [[8.0 * math.log(2), 0.0], [16.0 * math.log(2), 0.0]],
+        },
+        "report_tokens": [2, 4],
+        "canvas": {"image_tokens": 4, "report_tokens": 8},
+        "patients": [0, 1],
+    }
     assert [endpoint.additive(said).value() for endpoint in ENDPOINTS] == pytest.approx([21.0, 12 / 6, 24 / 8])
 
 

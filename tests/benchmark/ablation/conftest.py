@@ -15,10 +15,19 @@ from medim.data.loading import load_dataset
 
 PATIENTS = 30
 TINY = (
-    "torch_compile=false", "bf16=false", "train_limit=16", "eval_pairs=4", "eval_draws=1", "per_device_train_batch_size=4",
-    "backbone.hidden_size=32", "backbone.num_hidden_layers=1", "backbone.intermediate_size=48", "save_steps=2", "eval_steps=1",
+    "torch_compile=false",
+    "bf16=false",
+    "train_limit=16",
+    "eval_pairs=4",
+    "eval_draws=1",
+    "per_device_train_batch_size=4",
+    "backbone.hidden_size=32",
+    "backbone.num_hidden_layers=1",
+    "backbone.intermediate_size=48",
+    "save_steps=2",
+    "eval_steps=1",
     "logging_steps=1",
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +47,17 @@ def pretend() -> Callable[..., None]:
 
 def _plan_in(out: Path, arms: list[str], seeds: list[int], generation: Generation | None = None, steps: int = 2) -> Plan:
     return make_plan(
-        chosen_arms(arms), seeds, TINY, preset="phantom-tiny", data="phantom", out=out, steps=steps,
-        evaluation=Evaluation(pairs=4, draws=2), generation=generation, device="cpu",
-    )  # fmt: skip
+        chosen_arms(arms),
+        seeds,
+        TINY,
+        preset="phantom-tiny",
+        data="phantom",
+        out=out,
+        steps=steps,
+        evaluation=Evaluation(pairs=4, draws=2),
+        generation=generation,
+        device="cpu",
+    )
 
 
 def _pretend(plan: Plan, fingerprint: str, shifts: dict[str, float]) -> None:
@@ -58,12 +75,23 @@ def _pretend(plan: Plan, fingerprint: str, shifts: dict[str, float]) -> None:
         write_json(
             job.folder / "evaluation.json",
             {
-                "settings": vars(job.evaluation), "data_fingerprint": fingerprint, "model_fingerprint": f"{job.name}",
-                "image_tokenizer": "i", "report_tokenizer": "r", "canvas": {"image_tokens": 64, "report_tokens": 48},
-                "patients": list(range(PATIENTS)), "report_tokens": [20] * PATIENTS, "truncated": 0,
+                "settings": vars(job.evaluation),
+                "data_fingerprint": fingerprint,
+                "model_fingerprint": f"{job.name}",
+                "image_tokenizer": "i",
+                "report_tokenizer": "r",
+                "canvas": {"image_tokens": 64, "report_tokens": 48},
+                "patients": list(range(PATIENTS)),
+                "report_tokens": [20] * PATIENTS,
+                "truncated": 0,
                 "nats": {condition: nats.tolist() for condition in ("joint", "report|image", "image|report")},
-                "training": {"parameters": 1_000_000, "steps": 2, "pairs_seen": 8, "tokens_seen": 896,
-                             "seconds_of_last_sitting": 1.5},
+                "training": {
+                    "parameters": 1_000_000,
+                    "steps": 2,
+                    "pairs_seen": 8,
+                    "tokens_seen": 896,
+                    "seconds_of_last_sitting": 1.5,
+                },
             },
-        )  # fmt: skip
+        )
         job.mark("evaluation")

@@ -85,9 +85,16 @@ def test_data_without_a_split_is_told_before_anything_is_trained(tmp_path):
             return 0 if split == "val" else 9
 
     jobs = make_plan(
-        chosen_arms(["full"]), [0], (), preset="phantom-tiny", data="half", out=tmp_path, steps=2,
-        evaluation=Evaluation(), generation=None,
-    ).jobs  # fmt: skip
+        chosen_arms(["full"]),
+        [0],
+        (),
+        preset="phantom-tiny",
+        data="half",
+        out=tmp_path,
+        steps=2,
+        evaluation=Evaluation(),
+        generation=None,
+    ).jobs
     with pytest.raises(UserError, match="'half' has no pairs in split 'val'"):
         check_inputs(jobs, Data())
 
@@ -118,10 +125,15 @@ def test_a_training_that_is_worked_on_is_not_removed(tmp_path, plan_in, pretend,
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--out", "o"], "--out"), (["--seeds", "0"], "--seeds"), (["--steps", "3"], "--steps"), (["--limit", "64"], "--limit"),
-        (["--set", "a=1"], "--set"), (["--overwrite"], "--overwrite"), (["--no-generation"], "--generation/--no-generation"),
+        (["--out", "o"], "--out"),
+        (["--seeds", "0"], "--seeds"),
+        (["--steps", "3"], "--steps"),
+        (["--limit", "64"], "--limit"),
+        (["--set", "a=1"], "--set"),
+        (["--overwrite"], "--overwrite"),
+        (["--no-generation"], "--generation/--no-generation"),
     ],
-)  # fmt: skip
+)
 def test_a_quick_check_refuses_what_it_does_not_read(arguments, told):
     result = CliRunner().invoke(main, ["ablate", "--checkpoint", "phantom-tiny", "--data", "phantom", *arguments])
     assert result.exit_code == 2

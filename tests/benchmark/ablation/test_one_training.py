@@ -91,9 +91,7 @@ def test_switching_a_part_changes_what_the_model_says_and_nothing_else(jobs, pha
 
 @pytest.mark.slow
 def test_a_process_whose_parent_stops_saves_and_continues_to_the_same_weights(tmp_path, plan_in):
-    job, whole = (
-        plan_in(tmp_path / name, ["full"], [0], steps=60).jobs[0] for name in ("stopped", "whole")
-    )  # fmt: skip
+    job, whole = (plan_in(tmp_path / name, ["full"], [0], steps=60).jobs[0] for name in ("stopped", "whole"))
     process = subprocess.Popen(COMMAND, stdin=subprocess.PIPE, text=True)
     process.stdin.write(job.to_json() + "\n")
     process.stdin.flush()

@@ -82,9 +82,16 @@ def test_notes_tell_what_differs_beside_the_choice(tmp_path, plan_in, pretend, p
 def test_notes_tell_of_random_weights_at_the_rates_of_pretrained_ones(tmp_path, setting, told):
     random = Arm(name="random", title="random", overrides={"pretrained": False, **setting})
     plan = make_plan(
-        [load_arm("full"), random], [0], (), preset="mini-liquid-diffusion", data="phantom", out=tmp_path,
-        steps=2, evaluation=Evaluation(), generation=None,
-    )  # fmt: skip
+        [load_arm("full"), random],
+        [0],
+        (),
+        preset="mini-liquid-diffusion",
+        data="phantom",
+        out=tmp_path,
+        steps=2,
+        evaluation=Evaluation(),
+        generation=None,
+    )
     rows = [Row(arm, (0,), {"parameters": 1}) for arm in plan.arms]
     assert any("random weights at the rates of the pretrained ones" in note for note in remarks(plan, rows, [])) == told
 

@@ -50,9 +50,15 @@ class Scenes:
         rng = np.random.default_rng([("train", "val", "test").index(split), index])
         findings, id = findings_of(rng), f"{split}-{index}"
         return ImageReportPair(
-            id, draw(findings, rng), write(findings), split, id, f"{split}-patient{index // 2}", domain="scene",
+            id,
+            draw(findings, rng),
+            write(findings),
+            split,
+            id,
+            f"{split}-patient{index // 2}",
+            domain="scene",
             findings=tuple(sorted(findings)),
-        )  # fmt: skip
+        )
 
     def image_checker(self):
         return None

@@ -33,8 +33,14 @@ def test_quick_settles_the_controls(run, out, scenist):
     by_seed = told(out)["by_seed"]
     assert all(arms["real-as-synthetic"] == arms["real-repeated"] for arms in by_seed.values())
     assert comparison["placebo"] | {"p": None} == {
-        "difference": 0, "margin": 0.02, "low": 0, "high": 0, "p": None, "equivalent": True, "reason": None,
-    }  # fmt: skip
+        "difference": 0,
+        "margin": 0.02,
+        "low": 0,
+        "high": 0,
+        "p": None,
+        "equivalent": True,
+        "reason": None,
+    }
     assert comparison["shuffled_less_synthetic"]["high"] < 0
     assert comparison["gains"][PRIMARY]["real+shuffled"]["value"] < 0  # two seeds resolve little more
     assert "real-as-synthetic and real-repeated are equivalent" in result.output
@@ -51,9 +57,11 @@ def test_records_are_one_row_an_arm_and_bear_the_regime(run, out):
     assert {record.signature["regime"] for record in records} == {"external-prior"}
     rows = {(record.model, record.kind) for record in records}
     assert rows == {
-        ("scenist: real+synthetic 100 %", "measured"), ("real-repeated", "anchor"), ("real+shuffled", "anchor"),
+        ("scenist: real+synthetic 100 %", "measured"),
+        ("real-repeated", "anchor"),
+        ("real+shuffled", "anchor"),
         ("real-as-synthetic", "anchor"),
-    }  # fmt: skip
+    }
     main = {record.model: record for record in records if record.metric == PRIMARY}
     assert all(record.ci_low < record.value < record.ci_high for record in main.values())
     assert all("Student's t over trainings" in record.signature["interval"] for record in main.values())
@@ -87,9 +95,11 @@ def test_the_page_shows_the_samples_of_every_arm(run, out):
     (board,) = boards(collection.records, dict.fromkeys(collection.runs, "f"))
     placed = of_rows(galleries(list(collection.runs.values()), 2, 2, 10**7), board.tables[0].rows)
     assert {(row.first.model, row.kind == "measured", len(gallery.cards)) for row, gallery in placed} == {
-        ("scenist: real+synthetic 100 %", True, 2), ("real-repeated", False, 2), ("real+shuffled", False, 2),
+        ("scenist: real+synthetic 100 %", True, 2),
+        ("real-repeated", False, 2),
+        ("real+shuffled", False, 2),
         ("real-as-synthetic", False, 2),
-    }  # fmt: skip
+    }
 
 
 def test_what_the_generator_learned_under_stands_in_its_pairs(run, out, monkeypatch):
@@ -143,10 +153,21 @@ def test_full_has_every_arm_and_an_exchange_rate(run, out):
     assert result.exit_code == 0, result.output
     comparison = told(out)["comparison"]
     arms = comparison["values"][PRIMARY]
-    assert sorted(arms) == sorted([
-        "real", "real-repeated", "real+classical", "real+synthetic 50 %", "real+synthetic 100 %", "synthetic-only",
-        "real+shuffled", "real+pseudo", "more-real 100 %", "more-real 300 %", "real-as-synthetic",
-    ])  # fmt: skip
+    assert sorted(arms) == sorted(
+        [
+            "real",
+            "real-repeated",
+            "real+classical",
+            "real+synthetic 50 %",
+            "real+synthetic 100 %",
+            "synthetic-only",
+            "real+shuffled",
+            "real+pseudo",
+            "more-real 100 %",
+            "more-real 300 %",
+            "real-as-synthetic",
+        ]
+    )
     assert set(comparison["exchange"]) == {"real+synthetic 50 %", "real+synthetic 100 %"}
     assert comparison["gains"][PRIMARY]["real+pseudo"]["value"] < 0  # its reports see nothing
 

@@ -32,22 +32,42 @@ def folder(tmp_path_factory):
     """A Stable Diffusion pipeline of 16 px."""
     torch.manual_seed(0)
     text = CLIPTextConfig(
-        vocab_size=len(WORDS), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
-        max_position_embeddings=8, bos_token_id=0, eos_token_id=1, pad_token_id=1,
-    )  # fmt: skip
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=8,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=1,
+    )
     unet = UNet2DConditionModel(
-        sample_size=8, block_out_channels=(8, 8), layers_per_block=1, cross_attention_dim=16, norm_num_groups=4,
-        attention_head_dim=4, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    )  # fmt: skip
-    vae = AutoencoderKL(
-        block_out_channels=(8, 8), down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+        sample_size=8,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        cross_attention_dim=16,
         norm_num_groups=4,
-    )  # fmt: skip
+        attention_head_dim=4,
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    )
+    vae = AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+    )
     pipeline = StableDiffusionPipeline(
-        vae=vae, text_encoder=CLIPTextModel(text), tokenizer=tokenizer(), unet=unet, scheduler=DDIMScheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
+        vae=vae,
+        text_encoder=CLIPTextModel(text),
+        tokenizer=tokenizer(),
+        unet=unet,
+        scheduler=DDIMScheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
     path = tmp_path_factory.mktemp("models") / "tiny-diffusion"
     pipeline.save_pretrained(path)
     return path
@@ -77,9 +97,16 @@ def test_settings_say_all_that_decides_an_image(system):
     settings = system.settings()
     assert json.loads(json.dumps(settings)) == settings
     assert settings == {
-        "prompt": "{report}", "dtype": "float32", "resolution": 16, "steps": 2, "guidance": 7.5, "negative_prompt": "",
-        "safety_checker": False, "pipeline": "StableDiffusionPipeline", "prompt_tokens": 8,
-    }  # fmt: skip
+        "prompt": "{report}",
+        "dtype": "float32",
+        "resolution": 16,
+        "steps": 2,
+        "guidance": 7.5,
+        "negative_prompt": "",
+        "safety_checker": False,
+        "pipeline": "StableDiffusionPipeline",
+        "prompt_tokens": 8,
+    }
     assert system.resolution == 16
 
 
@@ -157,8 +184,14 @@ def test_other_folders_are_refused(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"diffusers pipeline '.*empty' cannot be loaded"):
         opened(tmp_path / "empty")
-    unet = UNet2DModel(sample_size=8, block_out_channels=(8, 8), layers_per_block=1, norm_num_groups=4,
-                       down_block_types=("DownBlock2D",) * 2, up_block_types=("UpBlock2D",) * 2)  # fmt: skip
+    unet = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        norm_num_groups=4,
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+    )
     DDPMPipeline(unet, DDIMScheduler()).save_pretrained(tmp_path / "unconditional")
     with pytest.raises(UserError, match=r"\(DDPMPipeline\) takes no prompt: it draws no reports"):
         opened(tmp_path / "unconditional")
@@ -179,8 +212,9 @@ def test_a_failure_is_one_line_with_the_likely_option(folder, system, monkeypatc
 
 
 def test_a_single_model_is_no_pipeline(tmp_path):
-    CLIPTextModel(CLIPTextConfig(vocab_size=12, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
-                                 num_attention_heads=2)).save_pretrained(tmp_path / "one")  # fmt: skip
+    CLIPTextModel(
+        CLIPTextConfig(vocab_size=12, hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    ).save_pretrained(tmp_path / "one")
     with pytest.raises(UserError, match=r"one' cannot be loaded: it is one model, no pipeline; perhaps --model transformers:"):
         opened(tmp_path / "one")
 

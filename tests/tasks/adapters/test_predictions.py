@@ -51,8 +51,9 @@ def test_lines_answer_their_cases_whatever_their_order(folder):
 
 def test_predictions_for_the_first_cases_hint_at_the_limit(folder):
     write(folder, *({"id": id, "report": "x"} for id in CASES[:3]))
-    assert answers(folder).note.endswith("1 of 4 cases has no prediction and counts as missing (coverage 0.75); "
-                                         "--limit 3 scores the first 3 cases")  # fmt: skip
+    assert answers(folder).note.endswith(
+        "1 of 4 cases has no prediction and counts as missing (coverage 0.75); --limit 3 scores the first 3 cases"
+    )
     assert answers(folder, cases=CASES[:3]).note is None  # c4 and c5 are of the split, and not asked
 
 
@@ -68,8 +69,10 @@ def test_plain_files_are_predictions_by_their_names(folder):
     (folder / ".hidden.txt").write_text("no prediction")
     system = PredictionFolder(folder)
     assert [(line.id, line.image is not None, line.report) for line in system.lines] == [
-        ("c0", True, None), ("c1", True, "one"), ("c3", False, "three"),
-    ]  # fmt: skip
+        ("c0", True, None),
+        ("c1", True, "one"),
+        ("c3", False, "three"),
+    ]
     assert answers(folder).ids == ["c1", "c3"]
     assert answers(folder, "image-generation").ids == ["c0", "c1"]
 
@@ -193,8 +196,9 @@ def studies(folder):
     """Two studies of two images each in test, and one pair in train."""
     lines = [
         {"id": f"{study}-{image}", "study": study, "split": "test", "report": "x", "image": f"images/{image}.png"}
-        for study in ("s0", "s1") for image in (0, 1)
-    ]  # fmt: skip
+        for study in ("s0", "s1")
+        for image in (0, 1)
+    ]
     lines.append({"id": "t0", "split": "train", "report": "x", "image": "images/2.png"})
     write(folder, *lines, name="pairs.jsonl")
     return FolderDataset(folder)

@@ -33,9 +33,26 @@ from tasks.adapters.transformers_image_to_text import CHAT_PROMPT, TransformersI
 from tasks.protocols import Generator, ModelError
 
 WORDS = [
-    "<s>", "</s>", "<unk>", "<image>", "effusion", "nodule", "left", "right", "heart", "normal", "large", "small", "the", "is",
-    "Write", "report", "USER", "ASSISTANT", ":",
-]  # fmt: skip
+    "<s>",
+    "</s>",
+    "<unk>",
+    "<image>",
+    "effusion",
+    "nodule",
+    "left",
+    "right",
+    "heart",
+    "normal",
+    "large",
+    "small",
+    "the",
+    "is",
+    "Write",
+    "report",
+    "USER",
+    "ASSISTANT",
+    ":",
+]
 LAYER = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 PICTURE = {"image_size": 16, "patch_size": 8}
 SIZE = {"height": 16, "width": 16}
@@ -49,9 +66,14 @@ def tokenizer(start: bool = True):
     if start:
         fast.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
     made = PreTrainedTokenizerFast(
-        tokenizer_object=fast, bos_token="<s>", eos_token="</s>", pad_token="</s>", unk_token="<unk>", cls_token="<s>",
+        tokenizer_object=fast,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="</s>",
+        unk_token="<unk>",
+        cls_token="<s>",
         sep_token="</s>",
-    )  # fmt: skip
+    )
     made.add_special_tokens({"additional_special_tokens": ["<image>"]})
     return made
 
@@ -74,9 +96,10 @@ def blip(folder):
     BlipForConditionalGeneration(
         BlipConfig(
             text_config={**text, "encoder_hidden_size": 16, "max_position_embeddings": 64},
-            vision_config={**LAYER, **PICTURE}, projection_dim=16,
+            vision_config={**LAYER, **PICTURE},
+            projection_dim=16,
         )
-    ).save_pretrained(folder)  # fmt: skip
+    ).save_pretrained(folder)
     BlipProcessor(BlipImageProcessor(size=SIZE), tokenizer()).save_pretrained(folder)
 
 
@@ -84,14 +107,21 @@ def llava(folder):
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(**LAYER, **PICTURE, projection_dim=16),
         text_config=LlamaConfig(**LAYER, vocab_size=len(WORDS), bos_token_id=0, eos_token_id=1, pad_token_id=1),
-        image_token_index=3, vision_feature_layer=-1, image_seq_length=4,
-    )  # fmt: skip
+        image_token_index=3,
+        vision_feature_layer=-1,
+        image_seq_length=4,
+    )
     LlavaForConditionalGeneration(config).save_pretrained(folder)
     pictures = CLIPImageProcessor(size={"shortest_edge": 16}, crop_size=SIZE)
     LlavaProcessor(
-        pictures, tokenizer(start=False), patch_size=8, vision_feature_select_strategy="default", image_token="<image>",
-        num_additional_image_tokens=1, chat_template=CHAT,
-    ).save_pretrained(folder)  # fmt: skip
+        pictures,
+        tokenizer(start=False),
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        image_token="<image>",
+        num_additional_image_tokens=1,
+        chat_template=CHAT,
+    ).save_pretrained(folder)
 
 
 MAKERS = {"encoder-decoder": encoder_decoder, "blip": blip, "llava": llava}
@@ -176,9 +206,16 @@ def test_sampling_follows_the_seed_and_leaves_the_global_state_alone(folders, im
 
 def test_settings_say_how_it_was_asked(systems, folders):
     assert systems["llava"].settings() == {
-        "prompt": CHAT_PROMPT, "max_new_tokens": 6, "beams": 1, "sample": False, "temperature": 1.0, "top_p": 1.0,
-        "dtype": "float32", "architecture": "LlavaForConditionalGeneration", "chat_template": True,
-    }  # fmt: skip
+        "prompt": CHAT_PROMPT,
+        "max_new_tokens": 6,
+        "beams": 1,
+        "sample": False,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "dtype": "float32",
+        "architecture": "LlavaForConditionalGeneration",
+        "chat_template": True,
+    }
     assert systems["blip"].settings()["prompt"] == ""
     assert len({system.fingerprint for system in systems.values()}) == 3
 

@@ -75,8 +75,10 @@ def test_levels_are_nested(pools):
 
 def test_only_generated_pairs_are_the_system_under_test(settings):
     assert [arm.name for arm in arms_of(settings) if arm.generated] == [
-        "real+synthetic 25 %", "real+synthetic 400 %", "synthetic-only",
-    ]  # fmt: skip
+        "real+synthetic 25 %",
+        "real+synthetic 400 %",
+        "synthetic-only",
+    ]
 
 
 def test_needed_is_what_the_largest_arm_takes(settings):

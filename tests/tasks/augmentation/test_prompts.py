@@ -28,8 +28,11 @@ def test_every_condition_of_every_domain_is_asked_for_equally_often():
         len(prompts) // 4,
     )
     assert set(prompts[:4]) == {
-        "Chest film. There is amber.", "Chest film. Some blue is seen.", "Chest x-ray.", "Tissue. Blue everywhere.",
-    }  # fmt: skip
+        "Chest film. There is amber.",
+        "Chest film. Some blue is seen.",
+        "Chest x-ray.",
+        "Tissue. Blue everywhere.",
+    }
 
 
 def test_without_a_checker_openings_alone():

@@ -145,8 +145,14 @@ def test_a_fitted_model_is_a_generator_of_reports_alone(small, examples, tmp_pat
 def test_the_papers_sizes():
     described = open_downstream("r2gen").describe()
     assert {key: described[key] for key in ("width", "layers", "heads", "slots", "beams", "dropout", "visual_dropout")} == {
-        "width": 512, "layers": 3, "heads": 8, "slots": 3, "beams": 3, "dropout": 0.1, "visual_dropout": 0.5,
-    }  # fmt: skip
+        "width": 512,
+        "layers": 3,
+        "heads": 8,
+        "slots": 3,
+        "beams": 3,
+        "dropout": 0.1,
+        "visual_dropout": 0.5,
+    }
     recipe = open_downstream("r2gen").recipe
     assert (recipe.batch_size, recipe.learning_rate, recipe.visual_learning_rate) == (16, 1e-4, 5e-5)
     assert (recipe.optimizer, recipe.clip, recipe.weight_decay) == ("amsgrad", ("value", 0.1), 5e-5)
