@@ -119,11 +119,7 @@ def carry_out(plan: Plan, dataset: PairDataset, options: AblateOptions) -> list[
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`0,1,2` as whole numbers, each once.
-
-    Raises:
-        UserError: something else.
-    """
+    """`0,1,2` as whole numbers, each once. Raises UserError: something else."""
     try:
         seeds = [int(part) for part in text.split(",")]
     except ValueError:

@@ -26,11 +26,7 @@ CHANGE = f"change of {PRIMARY.metric}"
 
 
 def write_report(plan: Plan, dataset: PairDataset, out: Path) -> list[Row]:
-    """Tables, plots, records and manifest of all arms that have at least one seed.
-
-    Raises:
-        UserError: no arm has.
-    """
+    """Tables, plots, records and manifest of all arms that have at least one seed. Raises UserError: no arm has."""
     measured = read_plan(plan, dataset.fingerprint)
     rows = compared(measured)
     if not rows:

@@ -88,11 +88,7 @@ class Trainable(ABC, Generic[N]):
         return self.open(out)
 
     def open(self, out: Path) -> Any:
-        """What `fit` left in a folder.
-
-        Raises:
-            UserError: it holds no finished training of this model, or damaged files.
-        """
+        """What `fit` left in a folder. Raises UserError: it holds no finished training of this model, or damaged files."""
         if not (out / MODEL).is_file():
             raise UserError(f"'{out / MODEL}' is missing: no finished training of {self.name}")
         model = read_mapping(out / MODEL)
