@@ -5,8 +5,8 @@ the same for all arms (`medim.likelihood.bound`). An arm's value is the mean ove
 
 Trainings of one seed share the order of the data and the noise, so that differences are taken by seed, d_1 .. d_S, and compared
 by the one rule of `tasks.metrics.statistics.estimate`: over patients and over trainings. Where the interval holds 0 the sign is
-not resolved. One training of each tells nothing of what another seed would give: no verdict.
-No correction is made for the number of arms: each row answers a question of its own.
+not resolved. One training of each leaves open what another seed would give: no verdict.
+No correction is made for the number of arms: each row answers a separate question.
 """
 
 import math

@@ -44,7 +44,7 @@ def execute_ablation(options: AblateOptions) -> int:
 
     Raises:
         UserError: a mistake in the options, a folder that holds another training or that another command trains in, or what
-            trainings need is missing: nothing is begun or removed.
+            trainings need is missing: nothing is started or removed.
     """
     preset, out, arms = options.preset, options.out, options.arms
     assert preset is not None
@@ -106,7 +106,7 @@ def carry_out(plan: Plan, dataset: PairDataset, options: AblateOptions) -> list[
     missing = [job for job in plan.jobs if job.missing(dataset.fingerprint)]
     done = f"{len(plan.jobs) - len(missing)} of {len(plan.jobs)} trainings done"
     click.echo(f"{len(plan.arms)} arms, {len(plan.seeds)} seeds: {done}", err=True)
-    gpus = torch.cuda.device_count() if options.device in (None, "cuda") else 0  # of a GPU that is named, no share is made
+    gpus = torch.cuda.device_count() if options.device in (None, "cuda") else 0  # a GPU that is named is not shared out
     failed = run_jobs(missing, options.jobs or max(1, gpus), gpus)
     out = plan.jobs[0].out
     if failed:
@@ -130,7 +130,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def clear(folder: Path) -> None:
-    """Removes one arm's training with one seed, and what was made of it.
+    """Removes one arm's training with one seed, and what was derived from it.
 
     Raises:
         UserError: the folder holds something else than a training, or is being worked on.

@@ -78,7 +78,7 @@ def load_arm(name_or_path: str) -> Arm:
 
 def _arm(name: str, values: Mapping[str, Any]) -> Arm:
     if not _NAME.fullmatch(name):
-        raise UserError(f"arm '{name}': a name is made of letters, digits, '.', '_' and '-'")
+        raise UserError(f"arm '{name}': a name consists of letters, digits, '.', '_' and '-'")
     if "name" in values:
         raise UserError(f"arm '{name}': field 'name': an arm is named by its file")
     return checked(Arm, {"name": name, **({"base": None} if name == FULL else {}), **values}, f"arm '{name}'")
@@ -104,7 +104,7 @@ def tokenizer_arm(text: str, codes_known: bool = False) -> Arm:
 
 
 def backbone_arm(text: str) -> Arm:
-    """`smollm2=ID`: the full model from another causal language model, without image rows of its own.
+    """`smollm2=ID`: the full model from another causal language model, without image rows.
 
     Raises:
         UserError: not of the form NAME=ID.

@@ -80,7 +80,7 @@ class Measured:
 
 
 def read_plan(plan: Plan, fingerprint: str) -> list[Measured]:
-    """All arms of a plan, each with the seeds that are trained and measured as the plan says.
+    """All arms of a plan, each with the seeds that are trained and measured as planned.
 
     Raises:
         UserError: a folder holds another training, or a damaged file.
@@ -101,7 +101,7 @@ def _read(job: Job, fingerprint: str) -> Trained | None:
         if evaluation["settings"] != asdict(job.evaluation):
             return None
     except (ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged ({error}): remove it, it is made again") from error
+        raise UserError(f"{path} is damaged ({error}): remove it, it is measured again") from error
     sampled = job.generation is not None and "generation" not in missing
     return Trained(job, evaluation, job.folder / RUN if sampled else None)
 

@@ -145,7 +145,7 @@ def _filter(image: Image.Image) -> Image.Resampling:
 
 
 def _samples(one: Measured) -> Mapping[str, dict[str, object]]:
-    """The samples of an arm's first seed by id, paths of images made whole."""
+    """The samples of an arm's first seed by id, with whole paths of the images."""
     assert one.first.run is not None
     folder = one.first.run / "samples" / TASK / file_name(one.arm.name)
     found: dict[str, dict[str, object]] = {}

@@ -1,4 +1,4 @@
-"""One arm with one seed, in a process of its own: train, evaluate, generate; whatever is done already is not done again.
+"""One arm with one seed, in a separate process: train, evaluate, generate; whatever is done already is not done again.
 
 The job comes as one line of JSON (`benchmark.ablation.plan.Job`) on the standard input. When that ends, the parent is gone or
 wants to stop: the training saves a checkpoint and ends.
@@ -18,7 +18,7 @@ from medim.common.locks import LOCK, held, locked
 from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
 
-JOB_LOCK = ".job.lock"  # the training within has one of its own
+JOB_LOCK = ".job.lock"  # the training within has another
 TASKS = ("report-generation", "image-generation", "joint-generation")  # the columns of the paper's Table 4
 
 
@@ -63,7 +63,7 @@ def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
 
     place = job.folder / CACHE
     recipe = job.recipe()
-    if place.exists() or recipe.image_tokenizer is None:  # train_model says what is missing
+    if place.exists() or recipe.image_tokenizer is None:  # train_model names what is missing
         return
     with locked(cache / LOCK):
         images = ImageTokenizer.from_pretrained(resolve(recipe.image_tokenizer, "image_tokenizer"))

@@ -17,7 +17,7 @@ class Column:
         label: short, as the paper writes it.
         task: whose metric it is.
         metrics: names of the metric here, the first that has a value counts.
-        paper: its name in the published table; None for a column of our own.
+        paper: its name in the published table; None for a column that the paper lacks.
         higher_is_better: in the paper's sense.
     """
 
@@ -76,5 +76,5 @@ def paper_summary(changes: Mapping[str, float]) -> tuple[Verdict, str]:
     if not found:
         return "not resolved", ""
     worse, better = found.count("worse"), found.count("better")
-    said: Verdict = "worse" if worse == len(found) else "better" if better == len(found) else "not resolved"
-    return said, f"worse in {worse} of {len(found)}" if worse >= better else f"better in {better} of {len(found)}"
+    together: Verdict = "worse" if worse == len(found) else "better" if better == len(found) else "not resolved"
+    return together, f"worse in {worse} of {len(found)}" if worse >= better else f"better in {better} of {len(found)}"

@@ -1,4 +1,4 @@
-"""What an ablation consists of: a training for each arm and seed, what is measured of it, and where it lies."""
+"""What an ablation consists of: a training for each arm and seed, what is measured of it, and where it is stored."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,7 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """Where the training lies."""
+        """The folder of the training."""
         return self.out / self.arm / f"seed-{self.seed}"
 
     @property

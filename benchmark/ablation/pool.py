@@ -1,4 +1,4 @@
-"""Several jobs at once, each in a process of its own with its share of the machine."""
+"""Several jobs at once, each in a separate process with its share of the machine."""
 
 import json
 import os
@@ -100,7 +100,7 @@ def _start(job: Job, slot: int, at_once: int, gpus: int, command: Sequence[str])
         visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
         environment["CUDA_VISIBLE_DEVICES"] = visible[slot % gpus] if len(visible) == gpus else str(slot % gpus)
     log = (job.folder / LOG).open("a", encoding="utf-8")
-    # In a session of its own: Ctrl-C reaches this process alone, which then ends their input.
+    # A session apart: Ctrl-C reaches this process alone, which then ends their input.
     streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": log, "stderr": log, "text": True}
     process = subprocess.Popen(list(command), env=environment, start_new_session=True, **streams)
     assert process.stdin is not None
@@ -113,7 +113,7 @@ def _start(job: Job, slot: int, at_once: int, gpus: int, command: Sequence[str])
 
 
 def _stop(running: Sequence[_Running]) -> None:
-    """Ends the input of all, which makes them save and end, and waits for them."""
+    """Ends the input of all, on which they save and end, and waits for them."""
     for one in running:
         assert one.process.stdin is not None
         one.process.stdin.close()

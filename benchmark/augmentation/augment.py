@@ -91,10 +91,10 @@ def execute_augmentation(
     shows = show_samples or not withheld(terms)
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
         write_json(out / SPLITS, division.as_json())  # before anything is generated
-        begun = artifacts.get("begun", configuration)
-        if begun is None:
-            begun = {"command": command_line(), "commit": commit(), "created": now()}
-            artifacts.put("begun", configuration, begun)
+        provenance = artifacts.get("begun", configuration)
+        if provenance is None:
+            provenance = {"command": command_line(), "commit": commit(), "created": now()}
+            artifacts.put("begun", configuration, provenance)
         pools, prompts = _pools(generator, arms, division, settings, side, out, terms=terms, seed=seed, batch_size=batch_size)
         context = Context.for_dataset(division.dataset, best_device(device), seed)
         context.protocol = protocol
@@ -124,7 +124,7 @@ def execute_augmentation(
             "training": learned,
             "generated": generated,
         }
-        fields = {"dataset": subset.name, "split": "test", "seed": seed, "protocol": protocol, **begun}
+        fields = {"dataset": subset.name, "split": "test", "seed": seed, "protocol": protocol, **provenance}
         fields |= {"synthetic": subset.synthetic, "run": hash_of(configuration)}
         signature = {key: setting[key] for key in SIGNED}
         signature |= {"downstream_settings": results[0].training["fitted"]["settings"], "steps": settings.steps}

@@ -54,7 +54,7 @@ CURVES = (SYNTHETIC, MORE_REAL)
 
 @dataclass(frozen=True)
 class Identity:
-    """What every record of a run says.
+    """What every record of a run holds.
 
     Attributes:
         task: `augmentation (REGIME)`: two regimes never share a table.
@@ -99,31 +99,31 @@ def records_of(results: Sequence[Result], comparison: Comparison, identity: Iden
         firsts.setdefault(result.arm.name, result)
     records = []
     for name, first in firsts.items():
-        make = partial(_record, first, identity)
+        record = partial(_record, first, identity)
         for metric, effects in comparison.values.items():
             score = first.scores[metric]
             coverage = min(result.scores[metric]["coverage"] for result in results if result.arm.name == name)
-            records.append(make(metric, effects[name], score, coverage, score["signature"]))
+            records.append(record(metric, effects[name], score, coverage, score["signature"]))
         for metric, score in first.scores.items():  # withheld for the first seed, hence for a reason that all share
             if score["value"] is None:
-                records.append(make(metric, None, score, score["coverage"], score["signature"], score["reason"]))
+                records.append(record(metric, None, score, score["coverage"], score["signature"], score["reason"]))
         if first.arm.kind == REPEATED:
             continue
         for title, table in ((GAIN, comparison.gains), (RELATIVE, comparison.relative)):
             for metric, effects in table.items():
-                records.append(make(f"{title}: {metric}", effects[name], first.scores[metric] | HIGHER))
+                records.append(record(f"{title}: {metric}", effects[name], first.scores[metric] | HIGHER))
         primary = first.scores[comparison.primary] | HIGHER
         if name in comparison.exchange:
             exchange = comparison.exchange[name]
             effect = None if exchange.rate is None else Effect(exchange.rate, exchange.low, exchange.high)
             metric_of = {"metric_of": comparison.primary}
-            records.append(make(EXCHANGE, effect, primary, details=metric_of, reason=exchange.reason))
+            records.append(record(EXCHANGE, effect, primary, details=metric_of, reason=exchange.reason))
         if first.arm.kind == PLACEBO and comparison.placebo is not None:
             placebo = comparison.placebo
             effect = None if placebo.p is None else Effect(placebo.p)
             details = {"null": f"differs from real-repeated by {placebo.margin:g} finding F1 or more", "margin": placebo.margin}
             score = first.scores.get(MACRO_F1, primary) | {"higher_is_better": None}
-            records.append(make(PLACEBO_P, effect, score, details=details, reason=placebo.reason))
+            records.append(record(PLACEBO_P, effect, score, details=details, reason=placebo.reason))
     return records
 
 
@@ -137,7 +137,7 @@ def _record(
     details: Mapping[str, Any] = MappingProxyType({}),
     reason: str | None = None,
 ) -> Record:
-    """A record of an arm; `score` says the number of cases and which direction is better."""
+    """A record of an arm; `score` holds the number of cases and which direction is better."""
     arm = first.arm
     known = effect if effect is not None and math.isfinite(effect.value) else None
     kept = {key: value for key, value in details.items() if key not in ("statistics", "interval")}

@@ -15,11 +15,11 @@ from tasks.augmentation.splits import Division
 
 
 def check_regime(regime: str, model: str, division: Division, settings: AugmentationSettings) -> dict[str, Any]:
-    """What the signature says of the generator's training, JSON-able.
+    """What the signature holds of the generator's training, JSON-able.
 
     Raises:
         UserError: an unknown regime; or a generator under `budget-matched` that was trained on anything but the low-data set,
-            or whose training is not known; the message says how to train one.
+            or whose training is not known; the message names the commands that train one.
     """
     if regime not in REGIMES:
         raise UserError(f"unknown regime '{regime}' (known: {', '.join(REGIMES)})")

@@ -1,4 +1,4 @@
-"""`augmentation.md`: the arms as a table, and in words what their comparison allows to be said."""
+"""`augmentation.md`: the arms as a table, and in words what their comparison shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

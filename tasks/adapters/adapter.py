@@ -84,7 +84,7 @@ HINTS = {
     PRECISION: "try --set dtype=float32",
     r"CUDA|[Dd]evice": "try --device cpu",
 }
-"""For every kind of model; the first that fits is told, after the adapter's own."""
+"""For every kind of model; the first that fits is printed, after those of the adapter."""
 
 
 def hint(error: Exception, hints: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from medim.common.files import read_mapping
 from medim.weights.loading import load
 from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint, read_settings
 
-# Our names, and those of the pipelines' own arguments, whose defaults hold unless --set says otherwise.
+# Our names, and those of the pipelines' arguments, whose defaults hold unless --set says otherwise.
 _ARGUMENTS = {"steps": "num_inference_steps", "guidance": "guidance_scale"}
 _FALLBACK = {"steps": 50, "guidance": 7.5}
 _DTYPE = {"diffusers": "torch_dtype", "transformers": "dtype"}
@@ -31,12 +31,12 @@ HINTS = {
 class DiffusersTextToImage(OneTask):
     """A pipeline whose prompt is the report.
 
-    Settings: `steps`, `guidance` (the pipeline's own defaults), `resolution` (its native one), `prompt` (a template with
+    Settings: `steps`, `guidance` (the pipeline's defaults), `resolution` (its native one), `prompt` (a template with
     `{report}`), `negative_prompt`, `safety_checker` (false: medical images set it off; with true, what it flags counts as
     missing), `dtype`. A report longer than the text encoder's window conditions by its beginning; the window is in the
     settings as `prompt_tokens`.
 
-    Each image is drawn from its own CPU generator, so it does not depend on its batch or on the device's random numbers.
+    Each image is drawn from a separate CPU generator, so it does not depend on its batch or on the device's random numbers.
     """
 
     modality = "image"
@@ -127,7 +127,7 @@ def _defaults(pipeline: Any, parameters: Mapping[str, inspect.Parameter]) -> dic
 
 
 def _native_resolution(pipeline: Any) -> int:
-    """Side that the denoiser was made for, in pixels; 0 where the pipeline does not say."""
+    """Side that the denoiser was trained for, in pixels; 0 where the pipeline does not say."""
     for part in ("unet", "transformer"):
         model = pipeline.components.get(part)
         size = None if model is None else model.config.get("sample_size")

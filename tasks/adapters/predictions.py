@@ -19,11 +19,11 @@ _WANTED = "`medim-bench data ids DATA` writes the ids that are wanted"
 
 
 class PredictionFolder:
-    """The predictions of a folder (`tasks.adapters.predictions_file` says how it looks).
+    """The predictions of a folder (`tasks.adapters.predictions_file` describes its form).
 
     Args:
         folder: where they are.
-        name: of the system in the table; the folder's own by default.
+        name: of the system in the table; the folder's by default.
 
     Raises:
         UserError: a mistake in the folder, by file and line.
@@ -44,7 +44,7 @@ class PredictionFolder:
         return dict(UNKNOWN_TRAINING)
 
     def cannot(self, task: Request) -> str | None:
-        """A task is possible where the folder has what it asks for, of one case at least."""
+        """A task is possible where the folder has what it needs, of one case at least."""
         for what in task.needs:
             if all(getattr(line, what) is None for line in self.lines):
                 return f"{self.folder} holds no {what}s"
@@ -54,7 +54,7 @@ class PredictionFolder:
         """Which prediction answers which case; samples of an unprompted task stand for any, one each.
 
         Raises:
-            UserError: the task asks case by case, and a prediction's id is no pair of the split, or none is of a case.
+            UserError: the task is prompted, and a prediction's id is no pair of the split, or none is of a case.
         """
         return self._answers(task.needs, cases, known) if task.prompted else self._samples(cases)
 

@@ -152,7 +152,7 @@ def _text(path: Path | None) -> str | None:
 
 
 def _check_header(where: str, path: Path) -> None:
-    """Only the header: a thousand images are looked at in a second. What is broken behind it is told on decoding."""
+    """Only the header: a thousand images are looked at in a second. What is broken behind it shows on decoding."""
     if path.suffix.lower() == ".dcm":
         return
     try:

@@ -37,7 +37,7 @@ class TransformersImageToText(OneTask):
 
     @classmethod
     def from_pretrained(cls, name: str, device: str, overrides: Mapping[str, str]) -> "TransformersImageToText":
-        """Loads a folder that `save_pretrained` wrote, or a hub id. No code of the model's own is run.
+        """Loads a folder that `save_pretrained` wrote, or a hub id. No code from the model's repository is run.
 
         Raises:
             UserError: it cannot be loaded, turns no image into text, or a setting is wrong.

@@ -41,7 +41,7 @@ class Answers:
 
 
 def answers_of(fitted: Fitted, cases: Sequence[Case], seeds: Sequence[int]) -> Answers:
-    """What a trained model says of the cases' images.
+    """What a trained model answers to the cases' images.
 
     Raises:
         ValueError: it neither writes reports nor finds labels, or gives another number of answers.

@@ -45,7 +45,7 @@ class Arm:
 
     @property
     def generated(self) -> bool:
-        """Whether what the generator made is offered as it is: the system under test; all other arms are anchors."""
+        """Whether generated pairs are added as they are: the system under test; all other arms are anchors."""
         return self.kind in (names.SYNTHETIC, names.SYNTHETIC_ONLY)
 
     def pairs_of(self, real: int) -> int:

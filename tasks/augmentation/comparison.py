@@ -1,4 +1,4 @@
-"""From the sums of every arm and seed to what may be said: gains, controls, and what a generated pair is worth."""
+"""The comparison of the arms from the sums of every arm and seed: gains, controls, and what a generated pair is worth."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

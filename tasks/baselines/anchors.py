@@ -5,7 +5,7 @@ from it would be below what any unseen image can reach. Their distribution metri
 images, of other patients, with the cases' mixture of domains (for `reconstruction`, the round trip of these).
 
 Nearest neighbour and training copy know the training cases that a run reads for its anchors, a few for each case; the baselines
-of `tasks.baselines.systems` are systems of their own, and know more.
+of `tasks.baselines.systems` are systems under test, and know more.
 """
 
 from collections import Counter
@@ -35,9 +35,9 @@ def anchors_of(
     images: bool,
     reports: bool,
 ) -> list[Anchor]:
-    """The anchors of a task that asks for images, reports or both.
+    """The anchors of a task on images, reports or both.
 
-    A task that asks for one of them has a nearest neighbour: the training case whose other one is nearest, reports by TF-IDF,
+    A task on one of them has a nearest neighbour: the training case whose other one is nearest, reports by TF-IDF,
     images by the correlation of their 32 x 32 thumbnails. Without training cases there is neither this nor a constant nor a
     copy, and the populations are empty; with a single case nothing can be shuffled.
     """

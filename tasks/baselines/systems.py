@@ -25,7 +25,7 @@ _BLOCK = 256
 
 
 class Baseline(ABC):
-    """A system that has only the training split to draw on; what it is not asked to search for, it copies at random.
+    """A system that has only the training split to draw on; by default it copies at random.
 
     Settings: `training`, how many training cases it knows (the first ones of the split; 0 for all).
 

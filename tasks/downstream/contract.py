@@ -16,7 +16,7 @@ class Example:
 
     Attributes:
         id: unique among the examples.
-        patient: a synthetic pair is a patient of its own.
+        patient: a synthetic pair is a patient by itself.
         image: an RGB picture, or the path of one, which is opened when its turn comes.
         findings: labels present; None where they are not known.
     """

@@ -63,7 +63,7 @@ PRESETS = {
 
 
 class LanguageModelTokenizer:
-    """A language model's own tokenizer in the terms of `WordTokenizer`: its id i is i + 1, and 0 is the end."""
+    """The tokenizer of a given language model in the terms of `WordTokenizer`: its id i is i + 1, and 0 is the end."""
 
     def __init__(self, tokenizer: Any, longest: int) -> None:
         self.tokenizer, self.longest = tokenizer, longest
@@ -114,7 +114,7 @@ class LlavaNetwork(ReportNetwork):
         return token_loss(self.ours(logits), targets)
 
     def ours(self, logits: torch.Tensor) -> torch.Tensor:
-        """Logits of our ids of those of the language model's: the end first, and not again at its own place."""
+        """Logits of our ids from those of the language model's: the end comes first, and is barred at its old place."""
         barred = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
         barred[self.end] = True
         return torch.cat([logits[..., self.end, None], logits.masked_fill(barred, float("-inf"))], -1)

@@ -32,7 +32,7 @@ TURN, SHIFT, GAIN = np.deg2rad(5.0), 0.05, 0.1
 
 
 class Learner(nn.Module, ABC):
-    """A network that learns from images and targets. `visual` reads the images; it may have a learning rate of its own."""
+    """A network that learns from images and targets. `visual` reads the images; it has a separate learning rate."""
 
     visual: nn.Module
 
