@@ -192,7 +192,7 @@ class Crossed:
 def _worth(curve: np.ndarray, target: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Where a learning curve reaches a target: values (K, R) at K growing sizes, targets (R,) -> sizes (R,).
 
-    The curve is taken as rising (running maximum) and read linearly between its points: 0 at or below its start, infinity beyond
+    The curve is taken as rising (running maximum), read linearly between its points: 0 at or below its start, infinity beyond
     its end.
     """
     rising = np.maximum.accumulate(curve, axis=0)
