@@ -11,11 +11,12 @@ from medim.common.csv_text import csv_text
 from medim.common.errors import UserError
 from medim.data.phantom.probes import Lesion
 from tasks.fine_detail.limits import LEVEL, area_under_curve, crossing
+from tasks.fine_detail.pictures import heat_maps
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import MINIMUM_PATIENTS, RESAMPLES, Interval, percentile_interval
 from tasks.protocols import Case, Prediction
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, make_score
+from tasks.scoring.scores import Score, Scorer
 
 DRAWN, TOKENS, GENERATED = "drawn", "tokens", "generated"
 NONE = "without"
@@ -27,7 +28,7 @@ BY_ROWS = f"percentile bootstrap over patients, {AREAS} resamples"
 
 
 @dataclass(frozen=True)
-class Answers:
+class Stage:
     """What the checker said of one lesion's probes in one stage.
 
     Attributes:
@@ -37,6 +38,8 @@ class Answers:
         patients: N.
     """
 
+    name: str
+    lesion: Lesion
     present: np.ndarray
     absent: np.ndarray
     threshold: np.ndarray
@@ -47,6 +50,33 @@ class Answers:
         """Whether each lesion is read, of the shape of `present`."""
         return self.present >= self.threshold.reshape(-1, *[1] * (self.present.ndim - 1))
 
+    @property
+    def false_alarms(self) -> np.ndarray:
+        """Whether a lesion is read in each twin, (N,)."""
+        return self.absent >= self.threshold
+
+    def resampled(self, statistic: Callable[[np.ndarray], float], seed: int) -> Interval:
+        """The interval of a statistic of row numbers, by resampling patients, probes and twins together."""
+        groups: dict[str, list[int]] = {}
+        for row, patient in enumerate(self.patients):
+            groups.setdefault(patient, []).append(row)
+        if len(groups) < MINIMUM_PATIENTS:
+            return Interval(reason=f"no interval: {len(groups)} patients, fewer than {MINIMUM_PATIENTS}")
+        members, generator = [np.array(rows) for rows in groups.values()], np.random.default_rng(seed)
+        picks = (generator.integers(len(members), size=len(members)) for _ in range(AREAS))
+        return percentile_interval(np.array([statistic(np.concatenate([members[one] for one in pick])) for pick in picks]))
+
+    def area(self, rows: np.ndarray) -> float:
+        """AUC of all lesions of these rows against their twins."""
+        return area_under_curve(self.present[rows].ravel(), self.absent[rows])
+
+    def limit_by_area(self, contrast: int, rows: np.ndarray, censored: bool = False) -> float:
+        """The size at which the AUC of these rows reaches `APART`; where none does, NaN, or the largest where `censored`."""
+        sizes = self.lesion.sizes
+        areas = [area_under_curve(self.present[rows, contrast, place], self.absent[rows]) for place in range(len(sizes))]
+        found = float(crossing(np.array([areas]), sizes, APART)[0])
+        return sizes[-1] if censored and np.isnan(found) else found
+
 
 class DetailScores:
     """The scores of one system."""
@@ -56,215 +86,166 @@ class DetailScores:
     ) -> None:
         """
         Args:
-            predictions: one per case, `told` as `FineDetail.generate` tells.
+            predictions: one per case, `told` as `FineDetail.generate` writes it.
             probed: ids of the cases that carry a probe.
 
         Raises:
             UserError: the predictions were read by another checker than the data set now has.
         """
-        self.cases, self.predictions, self.context = cases, predictions, context
-        self.rows = [row for row, case in enumerate(cases) if case.id in probed]
-        self.told = [row for row in self.rows if predictions[row].told]
-        checker = context.image_checker
-        self.checker = None if checker is None else checker.fingerprint
-        for row in self.told:
-            if predictions[row].told["checker"] != self.checker:
-                raise UserError("fine-detail: these probes were read by another image checker: run it anew with --overwrite")
+        self.cases, self.predictions, self.seed = cases, predictions, context.seed
+        rows = [row for row, case in enumerate(cases) if case.id in probed]
+        self.answered = [row for row in rows if predictions[row].told]
+        checker = context.image_checker.fingerprint if context.image_checker is not None else None
+        if any(predictions[row].told["checker"] != checker for row in self.answered):
+            raise UserError("fine-detail: these probes were read by another image checker: run it anew with --overwrite")
+        coverage = len(self.answered) / len(rows) if rows else 0.0
+        self.scorer = Scorer(context, 0, coverage, {"image_checker": checker})
 
     def lesions(self) -> list[Lesion]:
         """Those that were probed, in order of appearance."""
-        return list({self._name(row): self._lesion(row) for row in self.told}.values())
+        found = [dict(self.predictions[row].told["lesion"]) for row in self.answered]
+        return [
+            Lesion(**one | {"sizes": tuple(one["sizes"]), "contrasts": tuple(one["contrasts"])})
+            for one in {one["name"]: one for one in found}.values()
+        ]
 
-    def _name(self, row: int) -> str:
-        return str(self.predictions[row].told["lesion"]["name"])
+    def _rows(self, lesion: Lesion) -> list[int]:
+        return [row for row in self.answered if self.predictions[row].told["lesion"]["name"] == lesion.name]
 
-    def _lesion(self, row: int) -> Lesion:
-        told = dict(self.predictions[row].told["lesion"])
-        return Lesion(**told | {"sizes": tuple(told["sizes"]), "contrasts": tuple(told["contrasts"])})
+    def stages(self, lesion: Lesion) -> list[Stage]:
+        """The stages in which the lesion was looked for."""
+        rows = self._rows(lesion)
+        answers = [self.predictions[row].told for row in rows]
+        patients = tuple(self.cases[row].patient for row in rows)
+        threshold = np.array([one["threshold"] for one in answers])
+        stages = []
+        for name in STAGES:
+            if answers and name in answers[0]:
+                values = np.array([one[name] for one in answers])
+                shape = (len(lesion.grades),) if name == GENERATED else (len(lesion.contrasts), len(lesion.sizes))
+                present = values[:, 1:].reshape(len(rows), *shape)
+                stages.append(Stage(name, lesion, present, values[:, 0], threshold, patients))
+        return stages
 
-    def _answers(self, lesion: Lesion, stage: str) -> Answers | None:
-        rows = [row for row in self.told if self._name(row) == lesion.name]
-        told = [self.predictions[row].told for row in rows]
-        if not told or stage not in told[0]:
-            return None
-        values = np.array([one[stage] for one in told])
-        shape = (len(lesion.grades),) if stage == GENERATED else (len(lesion.contrasts), len(lesion.sizes))
-        return Answers(
-            values[:, 1:].reshape(len(rows), *shape), values[:, 0], np.array([one["threshold"] for one in told]),
-            tuple(self.cases[row].patient for row in rows),
-        )  # fmt: skip
+    def _score(self, lesion: Lesion, n: int) -> Scorer:
+        return self.scorer.of(n, lesion=lesion.name, unit=lesion.unit, width_of_picture=lesion.width)
 
     def all(self) -> list[Score]:
         """Every score; where nothing was probed, one that says so."""
         scores: list[Score] = []
         for lesion in self.lesions():
-            for stage in STAGES:
-                answers = self._answers(lesion, stage)
-                if answers is None:
-                    continue
-                scores += self._any(lesion, stage, answers)
-                if stage == GENERATED:
-                    scores += self._grades(lesion, answers)
+            for stage in self.stages(lesion):
+                score = self._score(lesion, len(stage.patients))
+                scores += self._any(stage, score)
+                if stage.name == GENERATED:
+                    scores += self._grades(stage, score)
                 else:
-                    scores += self._limits(lesion, stage, answers) + self._told_apart(lesion, stage, answers)
+                    scores += self._limits(stage, score) + self._told_apart(stage, score)
             if lesion.solid:
                 scores += self._measured(lesion)
-        if not scores:
-            return [self._score("smallest lesion seen", None, False, 0, lesion=None, reason="no case has room for a probe")]
-        return scores
+        return scores or [self.scorer("smallest lesion seen", None, False, "no case has room for a probe")]
 
     def samples(self) -> list[dict[str, float]]:
         """Of each probed case the share of its lesions that is seen, by stage."""
         result: list[dict[str, float]] = [{} for _ in self.cases]
-        for row in self.told:
-            told = self.predictions[row].told
-            for stage in STAGES:
-                if stage in told:
-                    result[row][f"lesions seen {STAGES[stage]}"] = float(
-                        np.mean(np.array(told[stage][1:]) >= told["threshold"])
-                    )
+        for row in self.answered:
+            answer = self.predictions[row].told
+            for stage, where in STAGES.items():
+                if stage in answer:
+                    result[row][f"lesions seen {where}"] = float(np.mean(np.array(answer[stage][1:]) >= answer["threshold"]))
         return result
 
-    def _score(
-        self, metric: str, value: float | None, better: bool | None, n: int, lesion: Lesion | None, **details: Any
-    ) -> Score:
-        coverage = len(self.told) / len(self.rows) if self.rows else 0.0
-        if lesion is not None:
-            details |= {"lesion": lesion.name, "unit": lesion.unit, "width_of_picture": lesion.width}
-        return make_score(metric, value, self.context, n, coverage, better, image_checker=self.checker, **details)
+    def _any(self, stage: Stage, score: Scorer) -> list[Score]:
+        """AUC of all lesions of a stage against their twins, sensitivity, and false alarms."""
+        n, name = len(stage.patients), f"{stage.lesion.name} {STAGES[stage.name]}"
+        seen = stage.seen.reshape(n, -1)
+        sums = np.stack([seen.sum(axis=1), np.full(n, seen.shape[1])], axis=1).astype(np.float64)
+        over = "all grades" if stage.name == GENERATED else "all sizes and contrasts"
+        interval = stage.resampled(stage.area, self.seed)
+        return [
+            score(f"AUC: {name}", stage.area(np.arange(n)), True, interval=interval, method=BY_ROWS, over=over),
+            score(f"sensitivity: {name}", Additive(sums, stage.patients, "mean"), True, over=over),
+            score(f"false alarms: {name}", Additive.proportion(stage.false_alarms.tolist(), stage.patients), False),
+        ]
 
-    def _limits(self, lesion: Lesion, stage: str, answers: Answers) -> list[Score]:
+    def _limits(self, stage: Stage, score: Scorer) -> list[Score]:
         """The smallest size seen, for each contrast."""
-        scores = []
+        lesion, sizes, scores = stage.lesion, stage.lesion.sizes, []
         for column, contrast in enumerate(lesion.contrasts):
-            hits = answers.seen[:, column].astype(np.float64)  # (N, S)
-            name = f"smallest {lesion.name} seen {STAGES[stage]} ({lesion.unit}), contrast {contrast:g}"
-            details: dict[str, Any] = {"sizes": list(lesion.sizes), "sensitivity": LEVEL, "contrast": contrast}
-            value = float(crossing(hits.mean(axis=0, keepdims=True), lesion.sizes)[0])
-            if np.isnan(value):
-                reason = f"none is: at {lesion.sizes[-1]:g} {lesion.unit} sensitivity is {hits[:, -1].mean():.2f}"
-                scores.append(self._score(name, None, False, len(hits), lesion, reason=reason, **details))
+            hits = stage.seen[:, column].astype(np.float64)  # (N, S)
+            name = f"smallest {lesion.name} seen {STAGES[stage.name]} ({lesion.unit}), contrast {contrast:g}"
+            details: dict[str, Any] = {"sizes": list(sizes), "sensitivity": LEVEL, "contrast": contrast}
+            if np.isnan(crossing(hits.mean(axis=0, keepdims=True), sizes)[0]):
+                reason = f"none is: at {sizes[-1]:g} {lesion.unit} sensitivity is {hits[:, -1].mean():.2f}"
+                scores.append(score(name, None, False, reason, **details))
                 continue
             sums = np.concatenate([hits, np.ones((len(hits), 1))], axis=1)
-            additive = Additive(sums, answers.patients, "smallest-seen", {"sizes": list(lesion.sizes), "level": LEVEL})
-            scores.append(
-                self._score(
-                    name, value, False, len(hits), lesion, additive=additive, censored="at the largest size", **details
-                )
-            )  # fmt: skip
+            additive = Additive(sums, stage.patients, "smallest-seen", {"sizes": list(sizes), "level": LEVEL})
+            scores.append(score(name, additive, False, censored="at the largest size", **details))
         return scores
 
-    def _any(self, lesion: Lesion, stage: str, answers: Answers) -> list[Score]:
-        """AUC of all lesions of a stage against their twins, sensitivity, and false alarms."""
-        n, where = len(answers.patients), STAGES[stage]
-        shares = answers.seen.reshape(n, -1)
-        sums = np.stack([shares.sum(axis=1), np.full(n, shares.shape[1])], axis=1).astype(np.float64)
-        hits = Additive(sums, answers.patients, "mean")
-        alarms = Additive.proportion((answers.absent >= answers.threshold).tolist(), answers.patients)
-        area = area_under_curve(answers.present.ravel(), answers.absent)
-        interval = self._resampled(answers, lambda rows: area_under_curve(answers.present[rows].ravel(), answers.absent[rows]))
-        over = "all grades" if stage == GENERATED else "all sizes and contrasts"
-        return [
-            self._score(f"AUC: {lesion.name} {where}", area, True, n, lesion, interval=interval, over=over, method=BY_ROWS),
-            self._score(f"sensitivity: {lesion.name} {where}", hits.value(), True, n, lesion, additive=hits, over=over),
-            self._score(f"false alarms: {lesion.name} {where}", alarms.value(), False, n, lesion, additive=alarms),
-        ]  # fmt: skip
-
-    def _told_apart(self, lesion: Lesion, stage: str, answers: Answers) -> list[Score]:
+    def _told_apart(self, stage: Stage, score: Scorer) -> list[Score]:
         """The smallest size told from its twin, for each contrast: no threshold of the checker has a part in it."""
-        scores = []
+        lesion, scores = stage.lesion, []
         for column, contrast in enumerate(lesion.contrasts):
-            name = f"smallest {lesion.name} told from its twin {STAGES[stage]} ({lesion.unit}), contrast {contrast:g}"
-            limit = partial(_limit_by_area, answers, column, lesion.sizes)
-            value = limit(np.arange(len(answers.absent)))
+            name = f"smallest {lesion.name} told from its twin {STAGES[stage.name]} ({lesion.unit}), contrast {contrast:g}"
+            limit = partial(stage.limit_by_area, column)
+            value = limit(np.arange(len(stage.absent)))
             details: dict[str, Any] = {"sizes": list(lesion.sizes), "auc": APART, "contrast": contrast}
             if np.isnan(value):
-                reason = f"none is, up to {lesion.sizes[-1]:g} {lesion.unit}"
-                scores.append(self._score(name, None, False, len(answers.absent), lesion, reason=reason, **details))
+                scores.append(score(name, None, False, f"none is, up to {lesion.sizes[-1]:g} {lesion.unit}", **details))
                 continue
-            interval = self._resampled(answers, partial(limit, censored=True))
-            scores.append(
-                self._score(
-                    name, value, False, len(answers.absent), lesion, interval=interval, method=BY_ROWS,
-                    censored="at the largest size", **details,
-                )
-            )  # fmt: skip
+            interval = stage.resampled(partial(limit, censored=True), self.seed)
+            details |= {"censored": "at the largest size"}
+            scores.append(score(name, value, False, interval=interval, method=BY_ROWS, **details))
         return scores
 
-    def _resampled(self, answers: Answers, statistic: Callable[[np.ndarray], float]) -> Interval:
-        """The interval of a statistic of rows of `answers` by resampling patients, probes and twins together."""
-        groups: dict[str, list[int]] = {}
-        for row, patient in enumerate(answers.patients):
-            groups.setdefault(patient, []).append(row)
-        if len(groups) < MINIMUM_PATIENTS:
-            return Interval(reason=f"no interval: {len(groups)} patients, fewer than {MINIMUM_PATIENTS}")
-        members, generator = [np.array(rows) for rows in groups.values()], np.random.default_rng(self.context.seed)
-        drawn = (
-            np.concatenate([members[pick] for pick in generator.integers(len(members), size=len(members))])
-            for _ in range(AREAS)
-        )
-        return percentile_interval(np.array([statistic(rows) for rows in drawn]))
-
-    def _grades(self, lesion: Lesion, answers: Answers) -> list[Score]:
+    def _grades(self, stage: Stage, score: Scorer) -> list[Score]:
         """Sensitivity of what is generated, for each word that the report has for a size."""
-        scores = []
-        for column, (grade, size) in enumerate(lesion.grades.items()):
-            hits = Additive.proportion(answers.seen[:, column].tolist(), answers.patients)
-            scores.append(
-                self._score(
-                    f"sensitivity: {grade} {lesion.name} generated", hits.value(), True, len(answers.patients), lesion,
-                    additive=hits, stands_for=size,
-                )
-            )  # fmt: skip
-        return scores
+        return [
+            score(
+                f"sensitivity: {grade} {stage.lesion.name} generated",
+                Additive.proportion(stage.seen[:, column].tolist(), stage.patients),
+                True,
+                stands_for=size,
+            )
+            for column, (grade, size) in enumerate(stage.lesion.grades.items())
+        ]
 
     def _measured(self, lesion: Lesion) -> list[Score]:
         """Measured diameters of what the checker sees, beside those of drawn ones of the size that the word stands for."""
-        rows = [row for row in self.told if self._name(row) == lesion.name]
-        patients = [self.cases[row].patient for row in rows]
-        answers = self._answers(lesion, GENERATED)
-        if answers is None:
+        stage = next((stage for stage in self.stages(lesion) if stage.name == GENERATED), None)
+        if stage is None:
             return []
+        measured = [self.predictions[row].told["measured"] for row in self._rows(lesion)]
+        drawn, generated = (np.array([one[name] for one in measured]) for name in (DRAWN, GENERATED))  # (N, G)
         scores = []
         for column, (grade, size) in enumerate(lesion.grades.items()):
             name = f"measured diameter of a {grade} {lesion.name} generated ({lesion.unit})"
-            drawn, made = (
-                np.array([self.predictions[row].told["measured"][stage][column] for row in rows])
-                for stage in (DRAWN, GENERATED)
-            )
-            seen = answers.seen[:, column]
-            details = {"drawn_at": size, "measured_as_drawn": round(float(drawn.mean()), 3), "of": "those that are seen"}
+            seen = stage.seen[:, column]
+            usual = round(float(drawn[:, column].mean()), 3)
+            details = {"drawn_at": size, "measured_as_drawn": usual, "of": "those that are seen"}
             if not seen.any():
-                scores.append(self._score(name, None, None, len(rows), lesion, reason="none is seen", **details))
+                scores.append(self._score(lesion, len(seen))(name, None, None, "none is seen", **details))
                 continue
-            mean = Additive.mean(made[seen], [patient for patient, yes in zip(patients, seen, strict=True) if yes])
-            scores.append(self._score(name, mean.value(), None, int(seen.sum()), lesion, additive=mean, **details))
+            patients = [patient for patient, yes in zip(stage.patients, seen, strict=True) if yes]
+            mean = Additive.mean(generated[seen, column], patients)
+            scores.append(self._score(lesion, int(seen.sum()))(name, mean, None, **details))
         return scores
 
     def table(self) -> list[dict[str, Any]]:
         """One row for each cell: lesion, stage, contrast, size or grade, sensitivity, AUC against the twins, n."""
         result = []
         for lesion in self.lesions():
-            for stage in STAGES:
-                answers = self._answers(lesion, stage)
-                if answers is None:
-                    continue
-                if stage == GENERATED:
-                    cells = [{"contrast": "", "size": size, "grade": grade} for grade, size in lesion.grades.items()]
-                else:
-                    cells = [
-                        {"contrast": contrast, "size": size, "grade": ""}
-                        for contrast in lesion.contrasts
-                        for size in lesion.sizes
-                    ]
-                shown, seen = (values.reshape(len(values), -1) for values in (answers.present, answers.seen))
-                for place, cell in enumerate(cells):
-                    result.append({
-                        "lesion": lesion.name, "unit": lesion.unit, "stage": stage, **cell,
-                        "sensitivity": float(seen[:, place].mean()),
-                        "auc": area_under_curve(shown[:, place], answers.absent),
-                        "false_alarms": float((answers.absent >= answers.threshold).mean()), "n": len(shown),
-                    })  # fmt: skip
+            grid = [{"contrast": contrast, "size": size, "grade": ""} for contrast in lesion.contrasts for size in lesion.sizes]
+            grades = [{"contrast": "", "size": size, "grade": grade} for grade, size in lesion.grades.items()]
+            for stage in self.stages(lesion):
+                present, seen = (values.reshape(len(values), -1) for values in (stage.present, stage.seen))
+                for place, cell in enumerate(grades if stage.name == GENERATED else grid):
+                    row = {"lesion": lesion.name, "unit": lesion.unit, "stage": stage.name, **cell}
+                    row["sensitivity"] = float(seen[:, place].mean())
+                    row["auc"] = area_under_curve(present[:, place], stage.absent)
+                    result.append(row | {"false_alarms": float(stage.false_alarms.mean()), "n": len(present)})
         return result
 
     def pictures(self) -> dict[str, bytes]:
@@ -272,19 +253,9 @@ class DetailScores:
         table = self.table()
         if not table:
             return {}
-        from tasks.fine_detail.figure import heat_maps
-
         lesions = self.lesions()
         return {
             "detectability.csv": csv_text(list(table[0]), table).encode(),
             "detectability.png": heat_maps(lesions, table, "sensitivity", "Sensitivity of the checker that scores"),
             "detectability-auc.png": heat_maps(lesions, table, "auc", "AUC against the same pictures without the lesion"),
         }
-
-
-def _limit_by_area(answers: Answers, contrast: int, sizes: Sequence[float], rows: np.ndarray, censored: bool = False) -> float:
-    """The size at which the AUC of these rows reaches `APART`; where none does, NaN, or the largest where `censored`."""
-    absent = answers.absent[rows]
-    areas = [area_under_curve(answers.present[rows, contrast, place], absent) for place in range(len(sizes))]
-    found = float(crossing(np.array([areas]), sizes, APART)[0])
-    return sizes[-1] if censored and np.isnan(found) else found

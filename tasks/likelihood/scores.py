@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from medim.canvas import MODALITIES
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case, Prediction
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, make_score
+from tasks.scoring.scores import Score, Scorer
 
 JOINT, GIVEN, IMAGE_GIVEN, ALONE = "joint", "report|image", "image|report", "report"
 OTHER, UNIGRAM = "image of another case", "unigram code"
@@ -29,7 +28,6 @@ class LikelihoodScores:
     """
 
     def __init__(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> None:
-        self.context = context
         self.patients = tuple(case.patient for case in cases)
         self.told = [prediction.told for prediction in predictions]
         self.fits = [bool(told) and told["nats"] is not None for told in self.told]
@@ -37,6 +35,8 @@ class LikelihoodScores:
         self.any = next((told for told in self.told if told), {})
         self.sizes = {name: self._by_case(lambda told, name=name: told[name]) for name in SIZES}
         self.sizes["cases"] = self._by_case(lambda told: 1)
+        details = {"estimator": self.any.get("estimator"), "draws": self.any.get("draws")}
+        self.score = Scorer(context, len(self.told), sum(self.fits) / len(self.told), details)
 
     def all(self) -> list[Score]:
         """Every score, in the order of the table."""
@@ -96,19 +96,16 @@ class LikelihoodScores:
         if condition != UNIGRAM:
             details["padding"] = "counted"
             details["error"] = None if condition == OTHER else self._nats(condition, "report", "standard_error")
+        by_token = details | {"tokenizers": ("report",), "per": "real tokens and the end"}
         return [
-            self._ratio(
-                f"report nats per token ({condition})", nats, "report_tokens", better, why, tokenizers=("report",),
-                per="real tokens and the end", **details,
-            ),
+            self._ratio(f"report nats per token ({condition})", nats, "report_tokens", better, why, **by_token),
             self._ratio(f"report bits per byte ({condition})", nats, "text_bytes", better, why, scale=BITS, **details),
-        ]  # fmt: skip
+        ]
 
     def _image(self, condition: str, better: bool | None) -> Score:
-        return self._ratio(
-            f"image bits per token ({condition})", self._nats(condition, "image"), "image_tokens", better, scale=BITS,
-            tokenizers=("image",), condition=condition, error=self._nats(condition, "image", "standard_error"),
-        )  # fmt: skip
+        nats, error = (self._nats(condition, "image", what) for what in ("nats", "standard_error"))
+        name, details = f"image bits per token ({condition})", {"condition": condition, "error": error}
+        return self._ratio(name, nats, "image_tokens", better, scale=BITS, tokenizers=("image",), **details)
 
     def _ratio(
         self,
@@ -127,20 +124,16 @@ class LikelihoodScores:
         """sum of values * scale / sum of sizes over the cases that fit; withheld, for the reason `why`, where one has no value.
 
         Args:
-            error: standard errors of the values over the draws: of the score it stands in the signature.
+            error: standard errors of the values over the draws; that of the score stands in its signature.
         """
-        details |= {"estimator": self.any.get("estimator"), "draws": self.any.get("draws")}
         details |= {f"{modality}_tokenizer": self.any.get(f"{modality}_tokenizer") for modality in tokenizers}
-        n, coverage = len(self.told), sum(self.fits) / len(self.told)
         problem = self.problem or (why if np.isnan(values).any() else None)
         if problem is not None:
-            return make_score(metric, None, self.context, n, coverage, better, reason=problem, **details)
+            return self.score(metric, None, better, problem, **details)
         total = self.sizes[size].sum()
         if error is not None and np.isfinite(error).all():
             details["standard_error_of_draws"] = float(f"{math.sqrt((error**2).sum()) * scale / total:.3g}")
         additive = Additive(np.stack([values * scale, self.sizes[size]], axis=1), self.patients, combine)
-        score = make_score(metric, additive.value(), self.context, n, coverage, better, additive=additive, **details)
-        left_out = n - sum(self.fits)
-        return (
-            replace(score, reason=f"{left_out} reports do not fit the model's canvas and are left out") if left_out else score
-        )
+        left_out = len(self.fits) - sum(self.fits)
+        note = f"{left_out} reports do not fit the model's canvas and are left out" if left_out else None
+        return self.score(metric, additive, better, note, **details)

@@ -14,13 +14,13 @@ from medim.imaging.images import GEOMETRY
 from medim.perception.array import image_key
 from tasks.baselines.anchors import COPY, copies_of
 from tasks.generation.joint.task import JointGeneration
-from tasks.memorisation.screening import PIXELS, PLANTED, ImageScreen, Screen, Space
+from tasks.memorisation.screening import PIXELS, PLANTED, ImageScreen, Screen
 from tasks.metrics.image.memorisation import ALPHA, SIDE, correlation
 from tasks.metrics.statistics.additive import Additive
-from tasks.metrics.text.copied_text import ORDER, Copied, words
+from tasks.metrics.text.copied_text import ORDER, words
 from tasks.protocols import Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context, space_signature
-from tasks.scoring.scores import Score, aligned, coverage_of, images_of, make_score, reports_of
+from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, images_of, reports_of
 from tasks.task import Anchor, Exhibition, Pairing, Task
 
 FLAGGED, NOMINAL = "flagged images", "flagged images expected of unseen ones"
@@ -35,8 +35,7 @@ RULE = "nearer to a training image, mirrored or not, than held-out images are, i
 class Memorisation(Task):
     """Samples against every training pair: images in two or more spaces, reports by their words.
 
-    Where no samples are given it draws unprompted pairs, as joint generation does. A prediction bears a case's id only to be
-    counted: it answers no case.
+    Where no samples are given it draws unprompted pairs, as joint generation does.
 
     Args:
         alpha: share of unseen images, and of unseen reports, that the screen may flag.
@@ -115,14 +114,14 @@ class Memorisation(Task):
         images = images_of(cases, predictions)
         reports = [report if report is not None and words(report) else None for report in reports_of(predictions)]
         samples: list[dict[str, float]] = [{} for _ in cases]
-        told: list[dict[str, Any]] = [{"id": case.id} for case in cases]
-        scores, pairings = self._images(screen, images, samples, told, context)
-        scores += self._reports(screen, reports, samples, told, context)
+        lines: list[dict[str, Any]] = [{"id": case.id} for case in cases]
+        scores, pairings = _image_scores(screen, images, samples, lines, context)
+        scores += _report_scores(screen, reports, samples, lines, context)
         title = ("Samples (left) and the training image nearest to each (right)", _caption(screen))
-        return scores, samples, Exhibition(title, pairings, told)
+        return scores, samples, Exhibition(title, pairings, lines)
 
     def _screen(self, cases: Sequence[Case], context: Context) -> Screen:
-        """The screen of these cases, made at its first use and kept for the other systems of the run."""
+        """The screen of these cases, built once for all systems of the run."""
         if context.dataset is None:
             raise UserError("memorisation needs the data set whose training split is searched")
         key = hash_of([self.name, self.alpha, cases[0].image.width, [case.id for case in cases]])
@@ -133,119 +132,104 @@ class Memorisation(Task):
             context.made[key] = screen
         return context.made[key]
 
-    def _images(
-        self, screen: Screen, images: Sequence[Image.Image | None], samples: list[dict[str, float]],
-        told: list[dict[str, Any]], context: Context,
-    ) -> tuple[list[Score], list[Pairing]]:  # fmt: skip
-        places = [place for place, image in enumerate(images) if image is not None]
-        present = [image for image in images if image is not None]
-        n, coverage = len(present), coverage_of(images)
-        details = _details(screen)
 
-        def score(metric: str, value: float | None, better: bool | None, **more: Any) -> Score:
-            return make_score(metric, value, context, n, coverage, better, **details | more)
+def _image_scores(
+    screen: Screen,
+    images: Sequence[Image.Image | None],
+    samples: list[dict[str, float]],
+    lines: list[dict[str, Any]],
+    context: Context,
+) -> tuple[list[Score], list[Pairing]]:
+    """Scores, and the most severe samples beside their neighbours; adds to `samples` and `lines` what is known of each."""
+    places = [place for place, image in enumerate(images) if image is not None]
+    present = [image for image in images if image is not None]
+    score = Scorer(context, len(present), coverage_of(images), _details(screen))
+    if not present:
+        names = [PLANTED_FOUND, *(f"authenticity ({space.title})" for space in screen.spaces)]
+        return score.withheld({FLAGGED: False} | dict.fromkeys(names, True), "there are no images"), []
+    found = screen.images(present)
+    ids = [lines[place]["id"] for place in places]
 
-        if not present:
-            names = [FLAGGED, PLANTED_FOUND, *(f"authenticity ({space.title})" for space in screen.spaces)]
-            return [score(name, None, name != FLAGGED, reason="there are no images") for name in names], []
-        found = screen.images(present)
-        ids = [told[place]["id"] for place in places]
-        scores = [_share(FLAGGED, found.any_flagged, ids, False, score, _unusable(screen))]
-        scores.append(score(NOMINAL, sum(threshold.nominal for threshold in screen.thresholds), None))
-        duplicated = _duplicated(screen) if screen.duplicates > MOST_DUPLICATES else None
-        for number, space in enumerate(screen.spaces):
-            title, more = space.title, _space_details(screen, number)
-            alone = _unusable(screen, [number])
-            scores.append(_share(f"{FLAGGED} ({title})", found.flagged[number], ids, False, score, alone, **more))
-            scores.append(_share(f"authenticity ({title})", found.authentic[number], ids, None, score, duplicated, **more))
-            scores.append(_ratio(f"nearest distance / held-out ({title})", screen, found, number, score, **more))
-        scores += [
-            score(f"{FLAGGED} ({spec})", None, False, reason=problem, unavailable=True)
-            for spec, problem in screen.problems.items()
-        ]
-        planted = {"planted": "half as they are, half mirrored, brighter, darker"}
-        scores.append(score(PLANTED_FOUND, float(found.planted_found.mean()), True, **planted))
-        among = "the planted copies and the samples that are not flagged"
-        on_top = found.planted_on_top / len(found.planted_found)
-        scores.append(score(PLANTED_ON_TOP, on_top, True, among=among, **planted))
-        scores.append(score(DUPLICATES, screen.duplicates, None, compared=f"{SIDE} x {SIDE} grey levels"))
-        for number, space in enumerate(screen.spaces):
-            for place, distance, row, named in zip(
-                places, found.distances[number], found.rows[number], screen.index.ids(found.rows[number]), strict=True
-            ):
-                samples[place][f"distance ({space.title})"] = float(distance)
-                told[place][f"nearest ({space.title})"] = {"id": named, "row": int(row), "distance": float(distance)}
-        for place, flagged, severe in zip(places, found.any_flagged, found.severity, strict=True):
-            samples[place] |= {"flagged image": float(flagged), "distance / threshold": float(severe)}
-        return scores, _pairings(screen, found, present, ids)
+    def share(metric: str, hits: np.ndarray, better: bool | None, reason: str | None, **details: Any) -> Score:
+        additive = Additive.proportion(hits.tolist(), ids, paired=False) if reason is None else None
+        return score(metric, additive, better, reason, **details)
 
-    def _reports(
-        self, screen: Screen, reports: Sequence[str | None], samples: list[dict[str, float]],
-        told: list[dict[str, Any]], context: Context,
-    ) -> list[Score]:  # fmt: skip
-        places = [place for place, report in enumerate(reports) if report is not None]
-        n, coverage, limit = len(places), coverage_of(reports), screen.text_threshold
-        details: dict[str, Any] = {
-            "training": screen.index.fingerprint, "training_pairs": screen.index.size,
-            "compared": "words, case and punctuation apart",
-            "held_out": 0 if limit is None else limit.held_out,
-            "held_out_verbatim": float(screen.null.verbatim.mean()) if limit else None,
-            "held_out_overlap": float(screen.null.shares.mean()) if limit else None,
-        }  # fmt: skip
-
-        def score(metric: str, value: float | None, better: bool | None, **more: Any) -> Score:
-            return make_score(metric, value, context, n, coverage, better, **details | more)
-
-        if not places:
-            return [score(name, None, False, reason="there are no reports") for name in (VERBATIM, FLAGGED_REPORTS)]
-        found = screen.reports([report for report in reports if report is not None])
-        ids = [told[place]["id"] for place in places]
-        overlap = Additive.mean(found.share.tolist(), ids, paired=False)
-        scores = [
-            _share(VERBATIM, found.verbatim, ids, None, score),
-            score(OVERLAP, overlap.value(), None, additive=overlap),
-        ]
-        if limit is None:
-            reason = "held-out pairs have no reports"
-        elif limit.distance <= 0:
-            reason = f"{(screen.null.shares == 1).mean():.1%} of held-out reports too are made of training {ORDER}-grams wholly"
-        else:
-            reason = None
-        flagged = 1 - found.share < (limit.distance if limit else 0)
-        more = {"alpha": self.alpha, "nominal": limit.nominal, "threshold": 1 - limit.distance} if limit else {}
-        scores.append(_share(FLAGGED_REPORTS, flagged, ids, False, score, reason, **more))
-        _tell_reports(screen, found, flagged, places, samples, told)
-        return scores
+    scores = [share(FLAGGED, found.any_flagged, False, _unusable(screen))]
+    scores.append(score(NOMINAL, sum(threshold.nominal for threshold in screen.thresholds), None))
+    duplicated = _duplicated(screen) if screen.duplicates > MOST_DUPLICATES else None
+    for number, space in enumerate(screen.spaces):
+        title, more = space.title, {"space": space.title, "nominal": screen.thresholds[number].nominal}
+        scores.append(share(f"{FLAGGED} ({title})", found.flagged[number], False, _unusable(screen, [number]), **more))
+        scores.append(share(f"authenticity ({title})", found.authentic[number], None, duplicated, **more))
+        held_out = float(np.median(screen.null.distances[number]))
+        reason = None if held_out else "half of the held-out images are copies of training images"
+        ratio = float(np.median(found.distances[number])) / held_out if held_out else None
+        more |= {"compared": "medians"} if held_out else {}
+        scores.append(score(f"nearest distance / held-out ({title})", ratio, None, reason, **more))
+    for spec, problem in screen.problems.items():
+        scores.append(score(f"{FLAGGED} ({spec})", None, False, problem, unavailable=True))
+    planted = {"planted": "half as they are, half mirrored, brighter, darker"}
+    scores.append(score(PLANTED_FOUND, float(found.planted_found.mean()), True, **planted))
+    among = "the planted copies and the samples that are not flagged"
+    scores.append(score(PLANTED_ON_TOP, found.planted_on_top / len(found.planted_found), True, among=among, **planted))
+    scores.append(score(DUPLICATES, screen.duplicates, None, compared=f"{SIDE} x {SIDE} grey levels"))
+    for number, space in enumerate(screen.spaces):
+        rows, distances = found.rows[number], found.distances[number]
+        for place, distance, row, nearest_id in zip(places, distances, rows, screen.index.ids(rows), strict=True):
+            samples[place][f"distance ({space.title})"] = float(distance)
+            nearest = {"id": nearest_id, "row": int(row), "distance": float(distance)}
+            lines[place][f"nearest ({space.title})"] = nearest
+    for place, flagged, severe in zip(places, found.any_flagged, found.severity, strict=True):
+        samples[place] |= {"flagged image": float(flagged), "distance / threshold": float(severe)}
+    return scores, _pairings(screen, found, present, ids)
 
 
-def _share(
-    metric: str, hits: np.ndarray, ids: Sequence[str], better: bool | None, score: Any, reason: str | None = None, **more: Any
-) -> Score:
-    """The share of samples; each stands for itself."""
-    share = Additive.proportion(hits.tolist(), ids, paired=False)
-    if reason is not None:
-        return score(metric, None, better, reason=reason, **more)
-    return score(metric, share.value(), better, additive=share, **more)
-
-
-def _ratio(metric: str, screen: Screen, found: ImageScreen, number: int, score: Any, **more: Any) -> Score:
-    """Median distance of the samples / median distance of held-out images: about 1 where samples are as new as these."""
-    held_out = float(np.median(screen.null.distances[number]))
-    if held_out == 0:
-        return score(metric, None, None, reason="half of the held-out images are copies of training images", **more)
-    return score(metric, float(np.median(found.distances[number])) / held_out, None, compared="medians", **more)
-
-
-def _tell_reports(
-    screen: Screen, found: Copied, flagged: np.ndarray, places: Sequence[int], samples: list[dict[str, float]],
-    told: list[dict[str, Any]],
-) -> None:  # fmt: skip
-    for number, (place, named) in enumerate(zip(places, screen.index.ids(found.rows), strict=True)):
+def _report_scores(
+    screen: Screen,
+    reports: Sequence[str | None],
+    samples: list[dict[str, float]],
+    lines: list[dict[str, Any]],
+    context: Context,
+) -> list[Score]:
+    """Scores; adds to `samples` and `lines` what is known of each report."""
+    places = [place for place, report in enumerate(reports) if report is not None]
+    limit, null = screen.text_threshold, screen.null
+    details = {
+        "training": screen.index.fingerprint,
+        "training_pairs": screen.index.size,
+        "compared": "words, case and punctuation apart",
+        "held_out": 0 if limit is None else limit.held_out,
+        "held_out_verbatim": float(null.verbatim.mean()) if limit else None,
+        "held_out_overlap": float(null.shares.mean()) if limit else None,
+    }
+    score = Scorer(context, len(places), coverage_of(reports), details)
+    if not places:
+        return score.withheld({VERBATIM: False, FLAGGED_REPORTS: False}, "there are no reports")
+    found = screen.reports([report for report in reports if report is not None])
+    ids = [lines[place]["id"] for place in places]
+    scores = [
+        score(VERBATIM, Additive.proportion(found.verbatim.tolist(), ids, paired=False), None),
+        score(OVERLAP, Additive.mean(found.share.tolist(), ids, paired=False), None),
+    ]
+    if limit is None:
+        reason = "held-out pairs have no reports"
+    elif limit.distance <= 0:
+        reason = f"{(null.shares == 1).mean():.1%} of held-out reports too are made of training {ORDER}-grams wholly"
+    else:
+        reason = None
+    flagged = 1 - found.share < (limit.distance if limit else 0)
+    more = {"alpha": screen.alpha, "nominal": limit.nominal, "threshold": 1 - limit.distance} if limit else {}
+    share = Additive.proportion(flagged.tolist(), ids, paired=False)
+    scores.append(score(FLAGGED_REPORTS, None if reason else share, False, reason, **more))
+    for number, (place, nearest_id) in enumerate(zip(places, screen.index.ids(found.rows), strict=True)):
         samples[place] |= {
-            "verbatim report": float(found.verbatim[number]), f"{ORDER}-gram overlap": float(found.share[number]),
-            "longest copied run": float(found.longest[number]), "flagged report": float(flagged[number]),
-        }  # fmt: skip
-        told[place]["nearest (report)"] = {"id": named, "verbatim": bool(found.verbatim[number])}
+            "verbatim report": float(found.verbatim[number]),
+            f"{ORDER}-gram overlap": float(found.share[number]),
+            "longest copied run": float(found.longest[number]),
+            "flagged report": float(flagged[number]),
+        }
+        lines[place]["nearest (report)"] = {"id": nearest_id, "verbatim": bool(found.verbatim[number])}
+    return scores
 
 
 def _pairings(screen: Screen, found: ImageScreen, images: Sequence[Image.Image], ids: Sequence[str]) -> list[Pairing]:
@@ -254,20 +238,14 @@ def _pairings(screen: Screen, found: ImageScreen, images: Sequence[Image.Image],
     where = (found.distances / limits[:, None]).argmin(axis=0)
     order = np.argsort(found.severity, kind="stable")[:SHOWN]
     rows = [int(found.rows[where[number], number]) for number in order]
-    others, names = screen.index.images(rows), screen.index.ids(rows)
-    return [
-        Pairing(
-            images[number], other, (f"{ids[number]} | {name}", _how_near(screen.spaces[where[number]], found, where, number))
-        )
-        for number, other, name in zip(order, others, names, strict=True)
-    ]
-
-
-def _how_near(space: Space, found: ImageScreen, where: np.ndarray, number: int) -> str:
-    distance = found.distances[where[number], number]
-    near = f"r {float(correlation(distance)):.3f}" if space.title == PIXELS else f"distance {distance:.3g}"
-    flagged = "FLAGGED" if found.flagged[:, number].any() else "not flagged"
-    return f"{flagged}: {found.severity[number]:.2f} of the threshold in {space.title}, {near}"
+    pairings = []
+    for number, other, name in zip(order, screen.index.images(rows), screen.index.ids(rows), strict=True):
+        title, distance = screen.spaces[where[number]].title, found.distances[where[number], number]
+        near = f"r {float(correlation(distance)):.3f}" if title == PIXELS else f"distance {distance:.3g}"
+        flagged = "FLAGGED" if found.flagged[:, number].any() else "not flagged"
+        severity = f"{flagged}: {found.severity[number]:.2f} of the threshold in {title}, {near}"
+        pairings.append(Pairing(images[number], other, (f"{ids[number]} | {name}", severity)))
+    return pairings
 
 
 def _caption(screen: Screen) -> str:
@@ -279,21 +257,18 @@ def _caption(screen: Screen) -> str:
 
 
 def _details(screen: Screen) -> dict[str, Any]:
+    pixels = f"{SIDE} x {SIDE} grey, correlation, {GEOMETRY}"
     return {
-        "training": screen.index.fingerprint, "training_pairs": screen.index.size, "alpha": screen.alpha, "rule": RULE,
-        "spaces": {space.title: _measure(space) for space in screen.spaces},
+        "training": screen.index.fingerprint,
+        "training_pairs": screen.index.size,
+        "alpha": screen.alpha,
+        "rule": RULE,
+        "spaces": {one.title: pixels if one.bank is None else space_signature(one.bank.space) for one in screen.spaces},
         "thresholds": {space.title: limit.distance for space, limit in zip(screen.spaces, screen.thresholds, strict=True)},
-        "nominal": sum(limit.nominal for limit in screen.thresholds), "held_out": screen.null.distances.shape[1],
+        "nominal": sum(limit.nominal for limit in screen.thresholds),
+        "held_out": screen.null.distances.shape[1],
         "held_out_are_cases": screen.null.overlaps,
-    }  # fmt: skip
-
-
-def _measure(space: Space) -> Any:
-    return f"{SIDE} x {SIDE} grey, correlation, {GEOMETRY}" if space.bank is None else space_signature(space.bank.space)
-
-
-def _space_details(screen: Screen, number: int) -> dict[str, Any]:
-    return {"space": screen.spaces[number].title, "nominal": screen.thresholds[number].nominal}
+    }
 
 
 def _unusable(screen: Screen, numbers: Sequence[int] | None = None) -> str | None:

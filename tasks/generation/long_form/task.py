@@ -27,9 +27,9 @@ from tasks.metrics.text.report_form import distinct_n, length_sums, repetition_s
 from tasks.protocols import Case, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, checker_details, finding_scores, reference_findings
-from tasks.scoring.scores import Score, aligned, because, coverage_of, make_score, reports_of
+from tasks.scoring.scores import Score, Scorer, aligned, because, coverage_of, reports_of
 
-CONTRADICTIONS = "reports that contradict themselves"
+CONTRADICTIONS, CONTRADICTED = "reports that contradict themselves", "contradicted findings"
 REPEATED = "repeated sentences"
 BY_QUARTER = "finding F1 in the {} quarter"
 
@@ -67,30 +67,21 @@ class _Reading:
     def __init__(self, cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> None:
         self.cases, self.reports, self.context = cases, reports, context
         self.patients = tuple(case.patient for case in cases)
-        self.coverage = coverage_of(reports)
+        self.score = Scorer(context, len(cases), coverage_of(reports))
         self.sentences = [sentences_of(report or "") for report in reports]
         protocol = protocol_named(context.protocol)
         self.references = protocol.references([case.report for case in cases], context.references)
         self.tokens = protocol.tokens([report or "" for report in reports]).texts
-        self.how = {"tokenisation": self.references.tokenisation}
+        self.how: dict[str, Any] = {"tokenisation": self.references.tokenisation}
         self.samples: list[dict[str, float]] = [{} for _ in cases]
 
     def all(self) -> tuple[list[Score], list[dict[str, float]]]:
-        """Every score, and what is told of each sample."""
+        """Every score, and the per-sample scores."""
         scores = [*self._findings(), *self._contradictions(), *self._repetition(), *self._length()]
         return scores, self.samples
 
-    def _score(self, metric: str, value: float | None, better: bool | None, **details: Any) -> Score:
-        return make_score(metric, value, self.context, len(self.cases), self.coverage, better, **details)
-
-    def _ratio(self, metric: str, sums: np.ndarray, better: bool | None, reason: str, **details: Any) -> Score:
-        """Sum of the first column over that of the second; (N, 2)."""
-        if not sums[:, 1].sum():
-            return self._score(metric, None, better, reason=reason, **details)
-        additive = Additive(sums, self.patients, "mean")
-        return self._score(metric, additive.value(), better, additive=additive, **details)
-
-    def _tell(self, name: str, values: Iterable[float]) -> None:
+    def _add(self, name: str, values: Iterable[float]) -> None:
+        """Adds a per-sample score."""
         for sample, value in zip(self.samples, values, strict=True):
             sample[name] = float(value)
 
@@ -98,94 +89,85 @@ class _Reading:
         """Finding F1 of whole reports, and by quarter."""
         cases, context = self.cases, self.context
         whole = Reading.of("report", self.reports, context)
-        scores, each = finding_scores(cases, whole, context, self.coverage)
+        scores, each = finding_scores(cases, whole, context, self.score.coverage)
         shown, source = reference_findings(cases, context)
         references = [sentences_of(case.report) for case in cases]
         texts = list(dict.fromkeys(text for side in (self.sentences, references) for one in side for text in one))
         sentences = whole if whole.found is None or shown is None else Reading.of("report", texts, context)
-        if sentences.found is None or shown is None:
-            reason, why = (sentences.reason, sentences.details) if sentences.found is None else (source, {})
-            return [*scores, *(self._score(BY_QUARTER.format(name), None, True, reason=reason, **why) for name in QUARTERS)]
-        details = sentences.details
+        quarters = {BY_QUARTER.format(name): True for name in QUARTERS}
+        if sentences.found is None:
+            return [*scores, *self.score.withheld(quarters, sentences.reason, **sentences.details)]
+        if shown is None:
+            return [*scores, *self.score.withheld(quarters, source)]
         if each is not None:
-            self._tell(PER_SAMPLE_F1, each)
+            self._add(PER_SAMPLE_F1, each)
         read = dict(zip(texts, sentences.found, strict=True))
-        counts = np.stack([
-            quarter_counts(labels, [read[text] for text in theirs], [read[text] for text in ours])
-            for labels, theirs, ours in zip(shown, references, self.sentences, strict=True)
-        ])  # fmt: skip
-        for row, name in enumerate(QUARTERS):
+        rows = zip(shown, references, self.sentences, strict=True)
+        counts = np.stack(
+            [quarter_counts(labels, [read[t] for t in theirs], [read[t] for t in ours]) for labels, theirs, ours in rows]
+        )
+        score = self.score.of(**sentences.details, reference_findings=source)
+        missed = "told in that quarter of the reference, and nowhere in the report"
+        for row, metric in enumerate(quarters):
             sums = counts[:, row]
-            metric, more = BY_QUARTER.format(name), details | {"reference_findings": source}
-            if not sums.sum():
-                scores.append(self._score(metric, None, True, reason="no finding is told there, or missed", **more))
-                continue
-            additive = Additive(sums, self.patients, "micro-f1")
-            scores.append(
-                self._score(
-                    metric, additive.value(), True, additive=additive, **more,
-                    missed="told in that quarter of the reference, and nowhere in the report",
-                )
-            )  # fmt: skip
+            if sums.sum():
+                scores.append(score(metric, Additive(sums, self.patients, "micro-f1"), True, missed=missed))
+            else:
+                scores.append(score(metric, None, True, "no finding is told there, or missed"))
         return scores
 
     def _contradictions(self) -> list[Score]:
         """Reports, and labels spoken of, that one sentence asserts and another denies."""
-        names = (CONTRADICTIONS, "contradicted findings")
+        names = {CONTRADICTIONS: False, CONTRADICTED: False}
         checker = None if self.context.dataset is None else self.context.dataset.report_checker()
         if not isinstance(checker, ReadsStatements):
-            reason = "the data set has no report checker that tells denials"
-            return [self._score(name, None, False, reason=reason) for name in names]
+            return self.score.withheld(names, "the data set has no report checker that tells denials")
         try:
             with foreign(f"report checker '{checker.name}' failed"):
-                told = [[checker.read(text) for text in one] for one in self.sentences]
+                states = [[checker.read(text) for text in one] for one in self.sentences]
         except UserError as error:
-            return [self._score(name, None, False, reason=str(error), **because(error)) for name in names]
-        each = [contradicted(states) for states in told]
-        spoken = [len(frozenset().union(*states)) for states in told]
-        self._tell("contradicted findings", [len(labels) for labels in each])
-        details = {**checker_details("report", checker), "between": "sentences of one report"}
-        reports = Additive.proportion([bool(labels) for labels in each], self.patients)
+            return self.score.withheld(names, str(error), **because(error))
+        each = [contradicted(one) for one in states]
+        spoken = [len(frozenset().union(*one)) for one in states]
+        self._add(CONTRADICTED, [len(labels) for labels in each])
+        score = self.score.of(**checker_details("report", checker), between="sentences of one report")
         sums = np.array([(len(labels), count) for labels, count in zip(each, spoken, strict=True)], dtype=np.float64)
         return [
-            self._score(names[0], reports.value(), False, additive=reports, **details),
-            self._ratio(names[1], sums, False, "no report speaks of a finding", **details),
+            score(CONTRADICTIONS, Additive.proportion([bool(labels) for labels in each], self.patients), False),
+            score.ratio(CONTRADICTED, sums, self.patients, False, "no report speaks of a finding"),
         ]
 
     def _repetition(self) -> list[Score]:
         sums = np.array([repeated_sentences(report or "") for report in self.reports], dtype=np.float64)
-        self._tell(REPEATED, sums[:, 0])
-        tokens, how = self.tokens, self.how
-        ended = Additive.proportion(
-            [(report or "").rstrip().endswith((".", "!", "?")) for report in self.reports], self.patients
-        )
+        self._add(REPEATED, sums[:, 0])
+        score, tokens, patients = self.score, self.tokens, self.patients
+        pooled = {"counted": "within each report, pooled"}
+        grams = repetition_sums(tokens)
+        ended = [(report or "").rstrip().endswith((".", "!", "?")) for report in self.reports]
         return [
-            self._ratio(REPEATED, sums, False, "no report has a sentence", counted="within each report, pooled"),
-            self._ratio("repeated 4-grams", repetition_sums(tokens), None, "no report has four tokens",
-                        counted="within each report, pooled", **how),
-            self._score("distinct-1", distinct_n(tokens, 1), None, **how),
-            self._score("distinct-2", distinct_n(tokens, 2), None, **how),
-            self._score("reports that end with a stop", ended.value(), None, additive=ended),
-        ]  # fmt: skip
+            score.ratio(REPEATED, sums, patients, False, "no report has a sentence", **pooled),
+            score.ratio("repeated 4-grams", grams, patients, None, "no report has four tokens", **pooled, **self.how),
+            score("distinct-1", distinct_n(tokens, 1), None, **self.how),
+            score("distinct-2", distinct_n(tokens, 2), None, **self.how),
+            score("reports that end with a stop", Additive.proportion(ended, patients), None),
+        ]
 
     def _length(self) -> list[Score]:
         """How long reports are, and whether they are long where the reference is."""
-        how = self.how
         lengths = length_sums(self.references.texts, self.tokens)
-        self._tell("length (tokens)", lengths[:, 0])
+        self._add("length (tokens)", lengths[:, 0])
         errors = np.stack([np.abs(lengths[:, 0] - lengths[:, 1]), lengths[:, 1]], axis=1)
-        moments = length_moments(lengths)
-        r = float(correlation(moments.sum(axis=0, keepdims=True))[0])
-        none = "the references have no tokens"
-        together = {"reason": "all lengths are equal"} if np.isnan(r) else {
-            "additive": Additive(moments, tuple(self.patients), "length-correlation")
-        }  # fmt: skip
         counts = np.array([(len(sentences), 1) for sentences in self.sentences], dtype=np.float64)
+        moments = length_moments(lengths)
+        together = None
+        if np.isfinite(correlation(moments.sum(axis=0, keepdims=True))[0]):
+            together = Additive(moments, self.patients, "length-correlation")
+        score, patients, none = self.score, self.patients, "the references have no tokens"
+        how = self.how | {"of": "sum of absolute differences over the references' tokens"}
+        equal = "all lengths are equal" if together is None else None
         return [
-            self._ratio("mean length (sentences)", counts, None, none),
-            self._ratio("length ratio", lengths, None, none, **how),
-            self._ratio(
-                "length error", errors, False, none, of="sum of absolute differences over the references' tokens", **how
-            ),
-            self._score("length correlation", None if np.isnan(r) else r, True, **together, **how),
+            score.ratio("mean length (sentences)", counts, patients, None, none),
+            score.ratio("length ratio", lengths, patients, None, none, **self.how),
+            score.ratio("length error", errors, patients, False, none, **how),
+            score("length correlation", together, True, equal, **self.how),
         ]
