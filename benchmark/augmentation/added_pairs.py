@@ -14,8 +14,7 @@ from tqdm import tqdm
 from benchmark.export.export import export
 from benchmark.export.formats.json_files import Folder
 from benchmark.export.gate import Gate, Rules
-from benchmark.export.prompts import Prompts
-from benchmark.export.sources import Broken, Candidate, Generated, Place
+from benchmark.export.sources import Broken, Candidate, Generated, Place, Prompts
 from benchmark.run.generation import sample_seed
 from benchmark.systems import steering_checkers
 from medim.common.errors import UserError

@@ -12,11 +12,11 @@ from benchmark import DONE, WITH_FAILURES
 from benchmark.export.export import CARD, FAILURES, GATE, Outcome, Part, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, NeighbourSearch, Rules
+from benchmark.export.grounding import GROUNDING, write_grounding
 from benchmark.export.options import CREDENTIALED, NEAR_COPIES, UNSCREENED, ExportOptions
-from benchmark.export.prompts import Prompts
 from benchmark.export.shards import WORK, Work
-from benchmark.export.sources import Existing, Generated, Source
-from benchmark.export.twins import GROUNDING, Twins, write_grounding
+from benchmark.export.sources import Existing, Generated, Prompts, Source
+from benchmark.export.twins import Twins
 from benchmark.run.cache import cache_folder
 from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, steering_checkers, withheld
 from medim.common.errors import UserError

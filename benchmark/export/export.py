@@ -14,9 +14,9 @@ from benchmark.export.card import data_card, report_of
 from benchmark.export.formats import FORMS
 from benchmark.export.formats.form import Form, write_lines
 from benchmark.export.gate import Gate
+from benchmark.export.grounding import GROUNDING
 from benchmark.export.shards import WORK, Shard, Work, remove
 from benchmark.export.sources import Broken, Candidate, Place, Source
-from benchmark.export.twins import GROUNDING
 from benchmark.run.predictions import save_image
 from benchmark.sampling.sheets import write_contact_sheet
 from medim.common.files import sweep, write_json, write_text

@@ -7,7 +7,7 @@
 The checker of images is the one that steers: the one that scores never decides what is scored.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -27,8 +27,7 @@ from tasks.protocols import Scorable
 from tasks.scoring.context import Context
 
 GATE_MEASURES = ("agreement", "nats", "distance")
-_IN_MEMORY = 1 << 30  # bytes of a space's training rows that are kept between batches; larger sets are read again
-DRAWS = 8
+_IN_MEMORY = 1 << 30  # bytes of a space's training rows that stay in memory between batches; larger sets are read again
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class NeighbourSearch:
     Args:
         dataset: whose training split is searched, and whose other splits give the thresholds.
         side: of the images compared, in pixels.
-        context: feature spaces, device, seed and where the index is kept.
+        context: feature spaces, device, seed and where the index is stored.
         alpha: share of unseen images that may be taken for copies.
 
     Raises:
@@ -63,11 +62,11 @@ class NeighbourSearch:
 
     def __init__(self, dataset: PairDataset, side: int, context: Context, alpha: float) -> None:
         self.dataset, self.side, self.context, self.alpha = dataset, side, context, alpha
-        self._kept: dict[str, list[Rows]] = {}
+        self._blocks: dict[str, list[Rows]] = {}
 
     @cached_property
     def screen(self) -> Screen:
-        """Made at its first use, when the training split is read."""
+        """Built at its first use, when the training split is read."""
         return Screen(self.dataset, cases_of(self.dataset, "train", self.side, 1), self.context, self.alpha)
 
     def configuration(self) -> dict[str, Any]:
@@ -83,62 +82,62 @@ class NeighbourSearch:
     def __call__(self, images: Sequence[Image.Image]) -> list[dict[str, Any]]:
         """For each image: `distance` (in units of the threshold, over all spaces), `nearest` and, by space, the distances."""
         shown = [image if image.size == (self.side, self.side) else square(image, self.side) for image in images]
-        found: list[Nearest] = []
-        for space in self.screen.spaces:
-            views = space.views(shown)
-            found.append(nearest_of_views(views, partial(self._nearest, space.bank))[0])
+        spaces = self.screen.spaces
+        found = [nearest_of_views(space.views(shown), partial(self._nearest, space.bank))[0] for space in spaces]
         table = np.stack([one.distances for one in found])
         limits = np.array([threshold.distance for threshold in self.screen.thresholds])
         severe = severity(table, limits.tolist())
         where = (table / np.maximum(limits, np.finfo(np.float32).tiny)[:, None]).argmin(axis=0)
-        rows = [int(found[space].rows[number]) for number, space in enumerate(where)]
-        names = self.screen.index.ids(rows)
-        titles = [space.title for space in self.screen.spaces]
+        names = self.screen.index.ids([int(found[space].rows[number]) for number, space in enumerate(where)])
         return [
             {
-                "distance": float(severe[number]), "nearest": names[number],
-                "distances": {title: float(table[place, number]) for place, title in enumerate(titles)},
+                "distance": float(severe[number]),
+                "nearest": names[number],
+                "distances": {space.title: float(table[place, number]) for place, space in enumerate(spaces)},
             }
             for number in range(len(shown))
-        ]  # fmt: skip
+        ]
 
     def _nearest(self, bank: FeatureBank | None, queries: np.ndarray) -> Nearest:
-        return nearest(queries, self._rows(bank))
-
-    def _rows(self, bank: FeatureBank | None) -> Iterator[Rows] | list[Rows]:
-        key = "pixels" if bank is None else bank.space.fingerprint
-        if key not in self._kept:
-            first = next(iter(self.screen.index.rows(bank)))
-            if first.values.shape[1] * 4 * self.screen.index.size > _IN_MEMORY:
-                return self.screen.index.rows(bank)
-            self._kept[key] = list(self.screen.index.rows(bank))
-        return self._kept[key]
+        key, index = "pixels" if bank is None else bank.space.fingerprint, self.screen.index
+        if key not in self._blocks:
+            first = next(iter(index.rows(bank)))
+            if first.values.shape[1] * 4 * index.size > _IN_MEMORY:
+                return nearest(queries, index.rows(bank))
+            self._blocks[key] = list(index.rows(bank))
+        return nearest(queries, self._blocks[key])
 
     def prepare(self) -> None:
-        """Reads the training split and measures the thresholds, or finds what another command kept of them."""
+        """Reads the training split and measures the thresholds, or finds what another command stored of them."""
         _ = self.screen.thresholds
 
     def report(self) -> dict[str, Any]:
         """JSON-able: what was searched, and the thresholds."""
         screen = self.screen
         return {
-            "training": screen.index.fingerprint, "training_pairs": screen.index.size, "alpha": screen.alpha,
-            "thresholds": {space.title: limit.distance for space, limit in zip(screen.spaces, screen.thresholds, strict=True)},
-            "unusable_spaces": dict(screen.problems), "held_out": int(screen.null.distances.shape[1]),
-        }  # fmt: skip
+            "training": screen.index.fingerprint,
+            "training_pairs": screen.index.size,
+            "alpha": screen.alpha,
+            "thresholds": {space.title: one.distance for space, one in zip(screen.spaces, screen.thresholds, strict=True)},
+            "unusable_spaces": dict(screen.problems),
+            "held_out": int(screen.null.distances.shape[1]),
+        }
 
 
 @dataclass
 class Gate:
-    """Measures and judges. Any of its three instruments may be missing; a rule that needs one then says so.
+    """Measures and judges. Any of its three instruments may be missing; a rule that needs one is then refused.
 
     Attributes:
         search: None where the pairs leave unscreened, by name.
         image_checker: one that steers.
         report_checker: reads findings from reports.
-        model: tells the likelihood; `model_hash` is its own.
+        model: gives the likelihood; `model_hash` is that of its weights.
         draws: of its noise, for each pair; 0 for none.
         ready: the training split was read.
+
+    Raises:
+        UserError: a rule without its instrument.
     """
 
     rules: Rules
@@ -147,23 +146,20 @@ class Gate:
     report_checker: Checker | None = None
     model: Scorable | None = None
     model_hash: str | None = None
-    draws: int = DRAWS
+    draws: int = 8
     ready: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        if self.rules.min_agreement is not None and not self._checks:
+        rules = self.rules
+        if rules.min_agreement is not None and (self.image_checker is None or self.report_checker is None):
             raise UserError("--min-agreement needs a data set with a checker of reports and one of images that steers")
-        if self.rules.max_nats is not None and not self._scores:
+        if rules.max_nats is not None and not self._scores:
             raise UserError("--max-nats needs a --model that tells likelihoods, and --draws above 0")
-        if self.rules.min_distance is not None:
+        if rules.min_distance is not None:
             if self.search is None:
                 raise UserError("--min-distance needs --data, whose training split is searched")
-            if self.rules.min_distance < 1 and not self.rules.allow_near_copies:
-                raise UserError(f"--min-distance {self.rules.min_distance:g} lets near-copies out: --allow near-copies says so")
-
-    @cached_property
-    def _checks(self) -> bool:
-        return self.image_checker is not None and self.report_checker is not None
+            if rules.min_distance < 1 and not rules.allow_near_copies:
+                raise UserError(f"--min-distance {rules.min_distance:g} lets near-copies out: --allow near-copies says so")
 
     @property
     def _scores(self) -> bool:
@@ -171,38 +167,40 @@ class Gate:
 
     def measure(self, candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
         """What the metadata of each pair say of it: `agreement` and the findings, `nats`, `distance`; None where unknown."""
-        told: list[dict[str, Any]] = [{"agreement": None, "nats": None, "distance": None} for _ in candidates]
+        measures: list[dict[str, Any]] = [{"agreement": None, "nats": None, "distance": None} for _ in candidates]
         if not candidates:
-            return told
+            return measures
         images, reports = [one.image for one in candidates], [one.report for one in candidates]
         if self.search is not None:
-            for line, found in zip(told, self.search(images), strict=True):
+            for line, found in zip(measures, self.search(images), strict=True):
                 line.update(found)
         if self.image_checker is not None and self.report_checker is not None:
             seen, read = self.image_checker(images), self.report_checker(reports)
-            for line, shown, stated in zip(told, seen, read, strict=True):
+            for line, shown, stated in zip(measures, seen, read, strict=True):
                 line.update(agreement=agreement(shown, stated), image_findings=sorted(shown), report_findings=sorted(stated))
         if self.model is not None and self.draws > 0:
             seeds = [int(one.content[:12], 16) for one in candidates]  # no result depends on slot or batch
             bound = self.model.log_likelihood(images, reports, "joint", draws=self.draws, seeds=seeds)
             totals = np.asarray(bound.nats, dtype=np.float64).sum(axis=1)
-            for line, total in zip(told, totals, strict=True):
+            for line, total in zip(measures, totals, strict=True):
                 line["nats"] = float(total) if np.isfinite(total) else None
-        return told
+        return measures
 
-    def reason(self, report: str, told: dict[str, Any]) -> str | None:
+    def reason(self, report: str, measures: dict[str, Any]) -> str | None:
         """Why a pair of these measures does not leave; None where it does."""
         rules = self.rules
         if not report.strip():
             return "empty report"
-        if self.search is not None and told["distance"] < 1 and not rules.allow_near_copies:
+        if self.search is not None and measures["distance"] < 1 and not rules.allow_near_copies:
             return "near-copy of a training image"
-        if rules.min_distance is not None and told["distance"] < rules.min_distance:
+        if rules.min_distance is not None and measures["distance"] < rules.min_distance:
             return "below --min-distance"
-        if rules.min_agreement is not None and told["agreement"] < rules.min_agreement:
+        if rules.min_agreement is not None and measures["agreement"] < rules.min_agreement:
             return "below --min-agreement"
-        if rules.max_nats is not None and (told["nats"] is None or told["nats"] > rules.max_nats):
-            return "above --max-nats" if told["nats"] is not None else "no likelihood: the report does not fit the model"
+        if rules.max_nats is not None and measures["nats"] is None:
+            return "no likelihood: the report does not fit the model"
+        if rules.max_nats is not None and measures["nats"] > rules.max_nats:
+            return "above --max-nats"
         return None
 
     def prepare(self) -> None:
@@ -217,18 +215,18 @@ class Gate:
 
     def configuration(self) -> dict[str, Any]:
         """JSON-able: all that a judgement depends on beside the pair."""
+        images, reports = self.image_checker, self.report_checker
         return {
             "rules": asdict(self.rules),
             "search": None if self.search is None else self.search.configuration(),
-            "image_checker": self.image_checker and {"name": self.image_checker.name, "hash": self.image_checker.fingerprint},
-            "report_checker": self.report_checker
-            and {"name": self.report_checker.name, "hash": self.report_checker.fingerprint},
+            "image_checker": images and {"name": images.name, "hash": images.fingerprint},
+            "report_checker": reports and {"name": reports.name, "hash": reports.fingerprint},
             "likelihood": {"model_hash": self.model_hash, "condition": "joint", "draws": self.draws} if self._scores else None,
         }
 
 
 def agreement(image: frozenset[str], report: frozenset[str]) -> float:
-    """Findings that both tell of, over those that either does (Jaccard); 1 where there are none.
+    """Findings that both state, over those that either does (Jaccard); 1 where there are none.
 
     >>> agreement(frozenset({"a", "b"}), frozenset({"b"}))
     0.5

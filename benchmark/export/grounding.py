@@ -18,7 +18,7 @@ import click
 from tqdm import tqdm
 
 from benchmark import DONE
-from benchmark.export.twins import GROUNDING
+from benchmark.export.formats.form import write_lines
 from benchmark.run.options import ScoreOptions
 from benchmark.systems import open_pipeline
 from medim.common.errors import UserError, unknown
@@ -28,10 +28,41 @@ from medim.imaging.images import read_image
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Scorable
 
+GROUNDING = "grounding.jsonl"
 RESULT, PREDICTIONS, ANSWERED = "grounding.json", "predictions.jsonl", "answered.json"
 TEXTS = ("id", "couple", "image", "finding")
 NEEDED = (*TEXTS, "reports", "right")
 BATCH, DRAWS = 16, 8
+
+
+def grounding_items(lines: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Two questions of each couple whose twins came of one attempt: which of two reports is this image's?
+
+    Args:
+        lines: `fields` of the exported pairs.
+    """
+    by_id = {line["id"]: line for line in lines}
+    for line in lines:
+        twin = by_id.get(line.get("twin_of", ""))
+        if twin is None or twin["seed"] != line["seed"]:
+            continue
+        right = hashlib.sha256(line["id"].encode()).digest()[0] % 2
+        reports = [twin["report"], twin["report"]]
+        reports[right] = line["report"]
+        yield {
+            "id": line["id"],
+            "couple": line["patient"],
+            "image": line["image"],
+            "reports": reports,
+            "right": right,
+            "finding": line["finding"],
+            "shown": line["change"] == "added",
+        }
+
+
+def write_grounding(out: Path, lines: Sequence[Mapping[str, Any]]) -> int:
+    """Writes `grounding.jsonl`; returns how many questions it has."""
+    return write_lines(out / GROUNDING, grounding_items(lines))
 
 
 class Answering(Scorable, Protocol):

@@ -1,18 +1,24 @@
-"""Where the pairs of an export come from: a model's slots, each with as many attempts as it needs, or pairs that exist."""
+"""Where the pairs of an export come from: a model's slots, each with as many attempts as it needs, or pairs that exist.
+
+Prompts come from a file of templates: every value of every placeholder equally often, whichever slots are looked at.
+"""
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import math
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from benchmark.export.prompts import Prompts
 from benchmark.run.generation import sample_seed
-from medim.common.errors import UserError
+from medim.common.declared import read_yaml
+from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
 from medim.imaging.images import read_image, to_rgb
@@ -20,7 +26,7 @@ from medim.pair import SPLITS
 from tasks.metrics.pair.domains import DomainReader
 from tasks.protocols import Generator
 
-TASK = "export"
+TASK, TEMPLATES = "export", "templates"
 _IN_A_ROW = 4  # slots that fail, at least, before a model counts as broken
 _DOMAIN_REPORTS = 256  # training reports by which the domains are told apart
 Drawn = TypeVar("Drawn")
@@ -98,22 +104,21 @@ def one_by_one(
     """What `draw` gives for each place; a batch that fails is tried again one by one, and what fails alone gives its error.
 
     Args:
-        failed: slots that failed since one did not, kept from call to call.
+        failed: slots that failed since one did not, from call to call.
 
     Raises:
         UserError: at once.
         Exception: when `max(len(places), 4)` slots in a row failed: the model itself is broken.
     """
-    outcomes: list[Drawn | str] = []
     try:
-        outcomes += draw(places)
+        together = list(draw(places))
     except UserError:
         raise
     except Exception:
-        outcomes.clear()
+        outcomes: list[Drawn | str] = []
     else:
         failed.clear()
-        return outcomes
+        return [*together]
     for place in places:
         try:
             outcomes += draw([place])
@@ -129,40 +134,50 @@ def one_by_one(
     return outcomes
 
 
-class LearnedDomains:
-    """Tells the domain of generated reports by those of the data that the model learned from."""
+def drawn_fields(model: Generator, id: str, terms: str, domain: str | None, prompt: str, seed: int) -> dict[str, Any]:
+    """The metadata of a pair that a model drew: its own patient, in the training split."""
+    return {
+        "id": id,
+        "split": "train",
+        "patient": id,
+        "study": id,
+        "domain": domain,
+        "terms": terms,
+        "synthetic": True,
+        "prompt": prompt,
+        "seed": seed,
+        "model": model.name,
+        "model_hash": model.fingerprint,
+    }
 
-    def __init__(self, dataset: PairDataset) -> None:
-        self.dataset = dataset
 
-    @cached_property
-    def _read(self) -> DomainReader:
-        size = 0 if len(self.dataset.domains) == 1 else self.dataset.size("train")
-        rows = np.random.default_rng(0).permutation(size)[:_DOMAIN_REPORTS]
-        pairs = [self.dataset.pair("train", int(row)) for row in rows]
-        there = [pair for pair in pairs if pair.report]
-        return DomainReader([pair.report or "" for pair in there], [pair.domain for pair in there])
-
-    def __call__(self, reports: Sequence[str]) -> list[str | None]:
-        """One for each report."""
-        return [self.dataset.domains[0]] * len(reports) if len(self.dataset.domains) == 1 else self._read(reports)
+def described(model: Generator, slots: int, seed: int, attempts: int) -> dict[str, Any]:
+    """What an export says of a model that draws its pairs."""
+    return {
+        "model": model.name,
+        "model_hash": model.fingerprint,
+        "settings": model.settings(),
+        "n": slots,
+        "seed": seed,
+        "attempts": attempts,
+    }
 
 
 class Generated:
     """Pairs that a model draws from noise or from prompts.
 
     Args:
-        dataset: by whose reports the domain of a pair is told.
+        dataset: whose reports tell the domain of a pair.
         terms: of the data that the model learned from.
     """
 
     generates, together = True, 1
 
     def __init__(
-        self, model: Generator, slots: int, attempts: int, prompts: Prompts, seed: int, dataset: PairDataset, terms: str
+        self, model: Generator, slots: int, attempts: int, prompts: "Prompts", seed: int, dataset: PairDataset, terms: str
     ) -> None:
         self.model, self.slots, self.attempts, self.prompts, self.seed = model, slots, attempts, prompts, seed
-        self.terms, self.domains = terms, LearnedDomains(dataset)
+        self.dataset, self.terms = dataset, terms
         self._failed: set[int] = set()
         self.prefix = hash_of([model.fingerprint, model.settings(), prompts.fingerprint])[:8]
 
@@ -170,48 +185,44 @@ class Generated:
         drawn = one_by_one(self._draw, places, self._failed)
         return [Broken(p, self._id(p), one) if isinstance(one, str) else one for p, one in zip(places, drawn, strict=True)]
 
-    def _draw(self, places: Sequence[Place]) -> list[Candidate]:
+    def _draw(self, places: Sequence[Place]) -> Iterator[Candidate]:
         prompts = [self.prompts[place.slot] for place in places]
         seeds = [sample_seed(self.seed, TASK, f"{place.slot}/{place.attempt}") for place in places]
         pairs = self.model.generate_pairs(prompts, seeds=seeds)
         if len(pairs) != len(places):
             raise ValueError(f"{len(pairs)} pairs for {len(places)} prompts")
-        return [
-            Candidate(place, to_rgb(image), report, self._fields(place, prompt, seed, domain))
-            for place, prompt, seed, (image, report), domain in zip(
-                places, prompts, seeds, pairs, self.domains([report for _, report in pairs]), strict=True
-            )
-        ]
+        domains = self._domains([report for _, report in pairs])
+        for place, prompt, seed, (image, report), domain in zip(places, prompts, seeds, pairs, domains, strict=True):
+            fields = drawn_fields(self.model, self._id(place), self.terms, domain, prompt, seed)
+            yield Candidate(place, to_rgb(image), report, fields)
 
-    def _fields(self, place: Place, prompt: str, seed: int, domain: str | None) -> dict[str, Any]:
-        name = self._id(place)
-        return {
-            "id": name, "split": "train", "patient": name, "study": name, "domain": domain, "terms": self.terms,
-            "synthetic": True, "prompt": prompt, "seed": seed, "model": self.model.name, "model_hash": self.model.fingerprint,
-        }  # fmt: skip
+    def _domains(self, reports: Sequence[str]) -> Sequence[str | None]:
+        """The domain of each report."""
+        known = self.dataset.domains
+        return [known[0]] * len(reports) if len(known) == 1 else self._domain_reader(reports)
+
+    @cached_property
+    def _domain_reader(self) -> DomainReader:
+        rows = np.random.default_rng(0).permutation(self.dataset.size("train"))[:_DOMAIN_REPORTS]
+        pairs = [pair for pair in (self.dataset.pair("train", int(row)) for row in rows) if pair.report]
+        return DomainReader([pair.report or "" for pair in pairs], [pair.domain for pair in pairs])
 
     def _id(self, place: Place) -> str:
         return f"{self.prefix}-{self.seed}-{place.slot:07d}"
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "model": self.model.name, "model_hash": self.model.fingerprint, "settings": self.model.settings(), "n": self.slots,
-            "seed": self.seed, "attempts": self.attempts, "prompts": self.prompts.fingerprint,
-        }  # fmt: skip
+        return {**described(self.model, self.slots, self.seed, self.attempts), "prompts": self.prompts.fingerprint}
 
 
 class Existing:
-    """The pairs of a data set or folder, all splits; what they know of themselves stays with them."""
+    """The pairs of a data set or folder, all splits, with all their fields."""
 
     generates, attempts, together = False, 1, 1
 
     def __init__(self, dataset: PairDataset) -> None:
         self.dataset = dataset
-        self.starts = {}
-        self.slots = 0
-        for split in SPLITS:
-            self.starts[split] = self.slots
-            self.slots += dataset.size(split)
+        ends = list(accumulate(dataset.size(split) for split in SPLITS))
+        self.starts, self.slots = dict(zip(SPLITS, [0, *ends], strict=False)), ends[-1]
         if not self.slots:
             raise UserError(f"--pairs '{dataset.name}' holds no pairs")
 
@@ -224,12 +235,12 @@ class Existing:
         known = dict(pair.extra)
         known.pop("gate", None)  # judged anew
         known.pop("image_sha256", None)
-        stated = {
-            "id": pair.id, "split": pair.split, "patient": pair.patient, "study": pair.study, "domain": pair.domain,
-            "view": pair.view, "terms": pair.terms or self.dataset.terms,
-            "findings": None if pair.findings is None else list(pair.findings), "sections": dict(pair.sections) or None,
+        stated = {key: getattr(pair, key) for key in ("id", "split", "patient", "study", "domain", "view")} | {
+            "terms": pair.terms or self.dataset.terms,
+            "findings": None if pair.findings is None else list(pair.findings),
+            "sections": dict(pair.sections) or None,
             "synthetic": bool(known.get("synthetic", self.dataset.synthetic)),
-        }  # fmt: skip
+        }
         fields = {**known, **{key: value for key, value in stated.items() if value is not None}}
         try:
             image = read_image(pair.image) if isinstance(pair.image, Path) else to_rgb(pair.image)
@@ -239,3 +250,97 @@ class Existing:
 
     def describe(self) -> dict[str, Any]:
         return {"pairs": self.dataset.name, "pairs_fingerprint": self.dataset.fingerprint, "n": self.slots}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The prompt of each slot of an export, a function of the slot alone.
+
+    Template k mod T serves slot k. Its placeholders run through their values side by side, shifted once all that lies between
+    two equal combinations has been seen: any run of slots has each value equally often but one, and a run as long as the
+    product of the lists has every combination once.
+
+    Attributes:
+        templates: texts with `{name}` placeholders.
+        values: by placeholder, in a shuffled order.
+        fingerprint: hash of the file's content and the seed; empty for no prompts.
+    """
+
+    templates: tuple[str, ...] = ("",)
+    values: Mapping[str, tuple[str, ...]] | None = None
+    fingerprint: str = ""
+
+    def __getitem__(self, slot: int) -> str:
+        """The prompt of a slot (from 0)."""
+        turn, number = divmod(slot, len(self.templates))
+        template = self.templates[number]
+        names = _placeholders(template)
+        lists = [(self.values or {})[name] for name in names]
+        digits = diagonal(turn, [len(values) for values in lists])
+        chosen = {name: values[digit] for name, values, digit in zip(names, lists, digits, strict=True)}
+        return template.format_map(chosen)
+
+    @classmethod
+    def read(cls, path: Path, seed: int = 0) -> "Prompts":
+        """The prompts of a YAML file: `templates`, a list of texts, and one list of texts for each placeholder.
+
+        Raises:
+            UserError: the file cannot be read, or a template names a placeholder that has no list.
+        """
+        try:
+            content = read_yaml(path.read_bytes(), str(path))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        if not isinstance(content, dict) or TEMPLATES not in content:
+            raise UserError(f"{path}: needs 'templates', a list of texts such as 'A {{modality}} of the {{region}}'")
+        lists = {str(key): _texts(path, str(key), value) for key, value in content.items()}
+        templates = lists.pop(TEMPLATES)
+        used: set[str] = set()
+        for template in templates:
+            for name in _placeholders(template, path):
+                if name not in lists:
+                    raise UserError(f"{path}: template {template!r}: {unknown('placeholder', name, lists)}")
+                used.add(name)
+        if idle := sorted(set(lists) - used):
+            raise UserError(f"{path}: no template uses {{{idle[0]}}}")
+        values = {name: _shuffled(lists[name], [seed, number]) for number, name in enumerate(sorted(lists))}
+        return cls(tuple(templates), values, hash_of([templates, lists, seed]))
+
+
+def diagonal(number: int, sizes: Sequence[int]) -> list[int]:
+    """Digits d_i in [0, sizes[i]) of a number: each digit cycles, and the product of the sizes covers every combination.
+
+    >>> [diagonal(number, [2, 2]) for number in range(4)]
+    [[0, 0], [1, 1], [0, 1], [1, 0]]
+    """
+    number %= math.prod(sizes)
+    digits, period = [], 1
+    for size in sizes:
+        shift = number % (period * size) // math.lcm(period, size)  # what stands before repeats after `period`
+        digits.append((number + shift) % size)
+        period *= size
+    return digits
+
+
+def _placeholders(template: str, path: Path | None = None) -> list[str]:
+    try:
+        fields = [(name, spec, conversion) for _, name, spec, conversion in string.Formatter().parse(template)]
+    except ValueError as error:
+        raise UserError(f"{path}: template {template!r}: {error}") from None
+    names = [name for name, spec, conversion in fields if name is not None]
+    if any(name is not None and (not name.isidentifier() or spec or conversion) for name, spec, conversion in fields):
+        raise UserError(f"{path}: template {template!r}: a placeholder is a plain name in braces")
+    return list(dict.fromkeys(names))
+
+
+def _texts(path: Path, key: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+        raise UserError(f"{path}: field '{key}' must be a list of texts that is not empty")
+    if len(set(value)) < len(value):
+        raise UserError(f"{path}: field '{key}' names a text twice")
+    return value
+
+
+def _shuffled(values: Sequence[str], seed: Sequence[int]) -> tuple[str, ...]:
+    order = np.random.default_rng(list(seed)).permutation(len(values))
+    return tuple(values[index] for index in order)

@@ -5,12 +5,10 @@ positive and a hard negative for each image, and a question for any model that r
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmark.export.formats.form import write_lines
-from benchmark.export.sources import Broken, Candidate, Place, one_by_one
+from benchmark.export.sources import Broken, Candidate, Place, described, drawn_fields, one_by_one
 from benchmark.run.generation import sample_seed
 from medim.common.errors import UserError
 from medim.common.files import hash_of
@@ -19,9 +17,9 @@ from medim.imaging.images import to_rgb
 from tasks.editing.reports import Change, Rewriter
 from tasks.protocols import Edits, Generator
 
-TASK, GROUNDING = "twins", "grounding.jsonl"
+TASK = "twins"
 APART = "the checkers do not read from both images what both reports tell"
-_KEPT = 512  # couples remembered, so that the second twin is not drawn again
+_REMEMBERED = 512  # couples remembered, so that the second twin is not drawn again
 
 Couple = tuple[Candidate, Candidate] | str
 
@@ -42,9 +40,15 @@ class Twins:
     generates, together = True, 2
 
     def __init__(
-        self, model: Generator, couples: int, attempts: int, seed: int, dataset: PairDataset, terms: str,
+        self,
+        model: Generator,
+        couples: int,
+        attempts: int,
+        seed: int,
+        dataset: PairDataset,
+        terms: str,
         images: Checker | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not isinstance(model, Edits) or not model.finds_regions:
             raise UserError(f"--twins: '{model.name}' cannot find and redraw what a changed report concerns")
         if images is None:
@@ -65,7 +69,7 @@ class Twins:
         for place in places:
             couple = self._couples[Place(place.slot // 2, place.attempt)]
             outcomes.append(Broken(place, self._id(place.slot), couple) if isinstance(couple, str) else couple[place.slot % 2])
-        for key in list(self._couples)[: max(0, len(self._couples) - _KEPT)]:
+        for key in list(self._couples)[: max(0, len(self._couples) - _REMEMBERED)]:
             del self._couples[key]
         return outcomes
 
@@ -74,11 +78,10 @@ class Twins:
         pairs = self.model.generate_pairs([""] * len(keys), seeds=seeds)
         changes = [self._change(report, key.slot) for key, (_, report) in zip(keys, pairs, strict=True)]
         rows = [row for row, change in enumerate(changes) if change is not None]
-        edited = self.editor.edit(
-            [pairs[row][0] for row in rows], [pairs[row][1] for row in rows],
-            [change.report for change in changes if change is not None], regions=[None] * len(rows),
-            seeds=[seeds[row] for row in rows],
-        ) if rows else []  # fmt: skip
+        images, reports = [pairs[row][0] for row in rows], [pairs[row][1] for row in rows]
+        new = [change.report for change in changes if change is not None]
+        regions, same = [None] * len(rows), [seeds[row] for row in rows]
+        edited = self.editor.edit(images, reports, new, regions=regions, seeds=same) if rows else []
         after = dict(zip(rows, edited, strict=True))
         for row, (key, (image, report)) in enumerate(zip(keys, pairs, strict=True)):
             change = changes[row]
@@ -86,68 +89,38 @@ class Twins:
                 yield "no training sentence adds a finding to this report"
                 continue
             domain = self.rewriter.domain_like(report)
-            images, reports = [to_rgb(image), to_rgb(after[row].image)], [report, change.report]
-            told = [self.rewriter.read(text) for text in reports]
-            if self.checker(images) != told:
+            both = [(to_rgb(image), report), (to_rgb(after[row].image), change.report)]
+            findings = [self.rewriter.read(text) for _, text in both]
+            if self.checker([shown for shown, _ in both]) != findings:
                 yield APART
                 continue
             first, second = (
-                Candidate(
-                    Place(2 * key.slot + which, key.attempt), images[which], reports[which],
-                    self._fields(2 * key.slot + which, seeds[row], change, told[which], domain),
-                )
-                for which in (0, 1)
-            )  # fmt: skip
+                Candidate(Place(slot, key.attempt), *pair, self._fields(slot, seeds[row], change, stated, domain))
+                for slot, pair, stated in zip((2 * key.slot, 2 * key.slot + 1), both, findings, strict=True)
+            )
             yield first, second
 
     def _change(self, report: str, couple: int) -> Change | None:
         domain = self.rewriter.domain_like(report)
-        told = self.rewriter.read(report)
-        lacking = [finding for finding in self.rewriter.findings.get(domain, ()) if finding not in told]
+        stated = self.rewriter.read(report)
+        lacking = [finding for finding in self.rewriter.findings.get(domain, ()) if finding not in stated]
         for finding in sorted(lacking, key=lambda one: hashlib.sha256(f"{self.seed}/{couple}/{one}".encode()).digest()):
             change = self.rewriter.change(report, domain, finding, True)
-            if change is not None and self.rewriter.read(change.report) == told | {finding}:
+            if change is not None and self.rewriter.read(change.report) == stated | {finding}:
                 return change
         return None
 
     def _fields(self, slot: int, seed: int, change: Change, findings: frozenset[str], domain: str | None) -> dict[str, Any]:
-        return {
-            "id": self._id(slot), "split": "train", "patient": self._id(slot - slot % 2), "study": self._id(slot),
-            "domain": domain, "terms": self.terms, "synthetic": True, "prompt": "", "seed": seed, "model": self.model.name,
-            "model_hash": self.model.fingerprint, "findings": sorted(findings), "twin_of": self._id(slot ^ 1),
-            "finding": change.finding, "change": "added" if slot % 2 else "original",
-        }  # fmt: skip
+        return drawn_fields(self.model, self._id(slot), self.terms, domain, "", seed) | {
+            "patient": self._id(slot - slot % 2),
+            "findings": sorted(findings),
+            "twin_of": self._id(slot ^ 1),
+            "finding": change.finding,
+            "change": "added" if slot % 2 else "original",
+        }
 
     def _id(self, slot: int) -> str:
         return f"{self.prefix}-{self.seed}-{slot // 2:07d}{'ab'[slot % 2]}"
 
     def describe(self) -> dict[str, Any]:
-        return {
-            "model": self.model.name, "model_hash": self.model.fingerprint, "settings": self.model.settings(), "n": self.slots,
-            "seed": self.seed, "attempts": self.attempts, "twins": self.checker.fingerprint,
-        }  # fmt: skip
-
-
-def grounding_items(lines: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Two questions of each couple whose twins came of one attempt: which of two reports is this image's?
-
-    Args:
-        lines: `fields` of the exported pairs.
-    """
-    by_id = {line["id"]: line for line in lines}
-    for line in lines:
-        twin = by_id.get(line.get("twin_of", ""))
-        if twin is None or twin["seed"] != line["seed"]:
-            continue
-        right = hashlib.sha256(line["id"].encode()).digest()[0] % 2
-        reports = [twin["report"], twin["report"]]
-        reports[right] = line["report"]
-        yield {
-            "id": line["id"], "couple": line["patient"], "image": line["image"], "reports": reports, "right": right,
-            "finding": line["finding"], "shown": line["change"] == "added",
-        }  # fmt: skip
-
-
-def write_grounding(out: Path, lines: Sequence[Mapping[str, Any]]) -> int:
-    """Writes `grounding.jsonl`; returns how many questions it has."""
-    return write_lines(out / GROUNDING, grounding_items(lines))
+        return {**described(self.model, self.slots, self.seed, self.attempts), "twins": self.checker.fingerprint}

@@ -11,7 +11,7 @@ from PIL import Image
 from benchmark.export.export import Outcome, Part, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
-from benchmark.export.prompts import Prompts
+from benchmark.export.sources import Prompts
 from medim.common.errors import UserError
 from medim.data.sources.folder import FolderDataset
 from medim.imaging.images import read_image
@@ -209,7 +209,7 @@ spec.loader.exec_module(world)
 from benchmark.export.export import Part, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
-from benchmark.export.prompts import Prompts
+from benchmark.export.sources import Prompts
 data, model = world.NoiseData(), world.NoiseModel(pool=6000, delay=float(sys.argv[5]))
 source = world.Generated(model, int(sys.argv[3]), 20, Prompts(), 0, data, "CC0-1.0")
 export(source, world.open_gate(data, model), FORMS["folder"](), Path(sys.argv[2]), title="noise", terms="CC0-1.0",

@@ -14,9 +14,9 @@ from benchmark.cli import main
 from benchmark.export.export import LEFT_BEHIND, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
-from benchmark.export.grounding import answer, grade, read_choices, read_questions, take
+from benchmark.export.grounding import answer, grade, grounding_items, read_choices, read_questions, take, write_grounding
 from benchmark.export.sources import Broken, Place
-from benchmark.export.twins import Twins, grounding_items, write_grounding
+from benchmark.export.twins import Twins
 from medim.common.errors import UserError
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.export.prompts import Prompts, diagonal
+from benchmark.export.sources import Prompts, diagonal
 from medim.common.errors import UserError
 
 FILE = """
