@@ -64,6 +64,14 @@ def read_entries(file: Path) -> Iterator[Entry | Loss]:
         yield from _lines(file, plain) if file.suffix == ".jsonl" or _has_lines(plain) else _elements(file, plain)
 
 
+def read_list(file: Path) -> Iterator[Entry | Loss]:
+    """`read_entries` of a file that is one list, or lines. Raises UserError: as that, or it is an object of lists."""
+    for entry in read_entries(file):
+        if isinstance(entry, Entry) and entry.key is not None:
+            raise UserError(f"{file}: an object with the key '{entry.key}'; a list of entries, or one a line, is needed")
+        yield entry
+
+
 def _has_lines(stream: BinaryIO) -> bool:
     """Whether there is an object a line, whatever the file is called: its first two lines are. The stream stays as it is."""
     start = stream.tell()

@@ -22,7 +22,7 @@ from medim.data.archives.fields import (
     split_in,
     written,
 )
-from medim.data.archives.json_records import find_json, read_entries
+from medim.data.archives.json_records import find_json, read_list
 from medim.data.sources.pairs_file import NOT_STATED
 
 TAKEN = ("conversations",)
@@ -69,12 +69,10 @@ class Llava(EntryArchive):
             raise UserError(f"llava: '{self.images}' is no folder (option images)")
 
     def entries(self) -> Iterator[tuple[str, Any]]:
-        for entry in read_entries(self.file):
+        for entry in read_list(self.file):
             if isinstance(entry, Loss):
                 yield entry.item, entry
                 continue
-            if entry.key is not None:
-                raise UserError(f"{self.file}: an object with the key '{entry.key}'; LLaVA's form is one list of entries")
             identity = entry.value.get("id") if isinstance(entry.value, dict) else None
             yield entry.name(self.file) + (f" ({identity})" if identity is not None else ""), entry.value
 

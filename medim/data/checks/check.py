@@ -18,7 +18,7 @@ from medim.data.sources.folder import FolderDataset
 from medim.pair import SPLITS
 
 if TYPE_CHECKING:
-    from medim.tokenizers.report import ReportTokenizer
+    from medim.tokenizers.report import ReportTokenizer  # lazy: start-up
 
 LENGTHS = (64, 128, 256)
 """Lengths that reports are held against where no model is named, in words."""

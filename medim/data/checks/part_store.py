@@ -14,7 +14,7 @@ from medim.data.dataset import PairDataset
 from medim.data.sources.folder import FolderDataset
 
 if TYPE_CHECKING:
-    from medim.tokenizers.report import ReportTokenizer
+    from medim.tokenizers.report import ReportTokenizer  # lazy: start-up
 
 
 class PartStore:

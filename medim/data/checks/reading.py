@@ -22,7 +22,7 @@ from medim.imaging.near_duplicates import WORDS, perceptual_hash
 from medim.pair import ImageReportPair
 
 if TYPE_CHECKING:  # a worker without a tokenizer starts sooner
-    from medim.tokenizers.report import ReportTokenizer
+    from medim.tokenizers.report import ReportTokenizer  # lazy: start-up
 
 CHUNK = 64
 """Pairs that a worker reads at once."""

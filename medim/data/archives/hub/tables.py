@@ -11,7 +11,7 @@ from typing import Any
 from medim.common.errors import UserError
 from medim.data.archives.archive import Loss
 from medim.data.archives.fields import inside, known_split, labels_in
-from medim.data.archives.json_records import read_entries
+from medim.data.archives.json_records import read_list
 from medim.data.archives.tables import Row, read_header, read_table
 
 BATCH = 256
@@ -139,14 +139,14 @@ class TextTables(Tables):
         if path.suffix in (".csv", ".tsv"):
             names = read_header(path, self._stored(needed))
         else:
-            values = (entry.value for entry in islice(_json(path), _LOOKED_AT) if not isinstance(entry, Loss))
+            values = (entry.value for entry in islice(read_list(path), _LOOKED_AT) if not isinstance(entry, Loss))
             names = list(dict.fromkeys(key for value in values if isinstance(value, dict) for key in value))
         return [self._image if self._image and name == _FILE_NAME else name for name in names]
 
     def entries(self, split: str, columns: Sequence[str]) -> Iterator[tuple[str, dict[str, Any] | Loss]]:
         stored = self._stored(columns)
         for path in self._files[split]:
-            for entry in read_table(path, stored) if path.suffix in (".csv", ".tsv") else _json(path):
+            for entry in read_table(path, stored) if path.suffix in (".csv", ".tsv") else read_list(path):
                 if isinstance(entry, Loss):
                     yield entry.item, entry
                 elif isinstance(entry, Row):
@@ -280,10 +280,3 @@ def _samples(files: list[tuple[str, int, int]]) -> Iterator[dict[str, Any]]:
                     image = {"bytes": parts["png"], "path": None}
                     yield {"image": image, "report": parts["txt"].decode(), "extra": parts["json"].decode()}
                     parts = {}
-
-
-def _json(path: Path) -> Iterator[Any]:
-    for entry in read_entries(path):
-        if not isinstance(entry, Loss) and entry.key is not None:
-            raise UserError(f"hub: {path}: an object with the key '{entry.key}'; a list of objects, or one a line, is needed")
-        yield entry

@@ -13,7 +13,7 @@ from typing import Any
 from medim.common.errors import UserError
 from medim.data.archives.archive import Loss
 from medim.data.archives.fields import missing_word
-from medim.data.archives.json_records import read_entries
+from medim.data.archives.json_records import read_list
 
 BUCKETS = 128
 KEYS = ("wsi_id", "position", "caption")
@@ -57,7 +57,8 @@ class Captions:
         try:
             with closing(self._database()) as database, database:
                 database.execute("CREATE TABLE captions (bucket, number, wsi, x, y, caption, file_id)")
-                for number, value in _values(self.path):
+                for number, found in enumerate(read_list(self.path)):
+                    value = found if isinstance(found, Loss) else found.value
                     self.entries = number + 1
                     entry = _entry(number, value)
                     if isinstance(entry, Entry):
@@ -117,11 +118,3 @@ def _entry(number: int, value: Any) -> Entry | str:
         return f"has a 'position' that is not two whole numbers of pixels: {str(position)[:40]}"
     x, y = map(int, position)
     return Entry(number, wsi, x, y, caption.strip(), file_id if isinstance(file_id, str) else None)
-
-
-def _values(path: Path) -> Iterator[tuple[int, Any]]:
-    """The values of a JSON list, numbered from 0; in place of a broken one its `Loss`."""
-    for number, entry in enumerate(read_entries(path)):
-        if not isinstance(entry, Loss) and entry.key is not None:
-            raise UserError(f"'{path}' is no JSON list but an object with the key '{entry.key}'")
-        yield number, entry if isinstance(entry, Loss) else entry.value

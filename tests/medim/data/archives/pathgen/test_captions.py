@@ -47,7 +47,7 @@ def test_wrong_entries_are_losses_by_number(pathgen, pathgen_root: Path) -> None
         (json.dumps([ENTRY])[:-1], "broken JSON after entry 1: "),
         ("[nonsense]", "broken JSON: Expecting value"),
         ('{"wsi_id": "a"}', "'wsi_id' holds no list"),
-        ('{"train": [1]}', "is no JSON list but an object with the key 'train'"),
+        ('{"train": [1]}', "an object with the key 'train'; a list of entries"),
         ("", "broken JSON: it breaks off"),
         ("[]", "is an empty list"),
         ('[{"image": "a.png", "text": "b"}]', "holds no captions: entry 0 has no 'wsi_id'; its keys are: image, text"),
