@@ -200,7 +200,6 @@ def _window(dataset: Any) -> tuple[float, float] | None:
 
 
 def _square_pixels(picture: Image.Image, dataset: Any) -> Image.Image:
-    """The picture with pixels as high as they are wide."""
     ratio = next((ratio for name in _SPACINGS if (ratio := _height_by_width(name, dataset.get(name))) is not None), 1.0)
     if abs(ratio - 1) < 0.01:
         return picture

@@ -79,14 +79,8 @@ def near_pairs(hashes: np.ndarray, coarse_most: int = COARSE_MOST, fine_most: in
 
     Args:
         hashes: uint64 (n, 5) of `perceptual_hash`.
-
-    Raises:
-        ValueError: hashes of another shape, or a threshold outside 0..56.
+        coarse_most: from 0 to 56.
     """
-    if hashes.ndim != 2 or hashes.shape[1] != WORDS:
-        raise ValueError(f"hashes of shape (n, {WORDS}) are needed, not {hashes.shape}")
-    if not 0 <= coarse_most <= 56:
-        raise ValueError(f"the coarse threshold {coarse_most} is outside 0..56")
     bands = _bands(len(hashes), coarse_most)
     untouched = len(bands) - coarse_most
     for chosen in combinations(range(len(bands)), untouched):

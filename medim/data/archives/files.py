@@ -20,8 +20,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", "
 
 
 class FilesOptions(FractionOptions, PatientOptions):
-    """Options of `Files`."""
-
     layout: Literal["auto", "pairs", "texts"] = Field(
         "auto", description="pairs: pairs.jsonl; texts: a .txt beside each picture; auto: pairs where there is pairs.jsonl."
     )
@@ -109,7 +107,6 @@ class Files(EntryArchive):
         return Record(fields, source)
 
     def _patient(self, path: str, otherwise: str) -> str:
-        """The patient that `patient_from` finds in a path."""
         pattern = self.options.patient_from
         name = path if "/" in pattern else path.rsplit("/", 1)[-1]
         return self.options.patient_in(name, f"'{name}'") if pattern else otherwise

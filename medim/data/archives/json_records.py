@@ -35,7 +35,6 @@ class Entry:
     value: Any
 
     def name(self, file: Path) -> str:
-        """How messages call it."""
         return f"{file.name}{f', {self.key!r}' if self.key is not None else ''}, entry {self.number}"
 
 

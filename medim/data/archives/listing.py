@@ -128,12 +128,10 @@ def unit_keys(fields: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def read_chunk(folder: Path, chunk: int) -> list[Record]:
-    """The records of one chunk of a listing."""
     return [Record(**line) for line in read_lines(folder / f"{chunk:05d}.jsonl")]
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a file of lines."""
     with path.open(encoding="utf-8") as file:
         yield from map(json.loads, file)
 

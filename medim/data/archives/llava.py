@@ -33,8 +33,6 @@ _HUMAN, _MODEL = ("human", "user"), ("gpt", "assistant", "model", "bot")
 
 
 class LlavaOptions(FractionOptions, PatientOptions):
-    """Options of `Llava`."""
-
     file: str = Field("", description="The JSON or JSONL file, relative to root; without it the only one there.")
     images: str = Field("", description="Folder that the entries' image is relative to, itself relative to root.")
     turn: Literal["first", "last", "all"] = Field("first", description="The report: the first or last answer, or all of them.")

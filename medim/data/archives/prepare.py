@@ -179,7 +179,6 @@ class Preparation:
         return self._merge(plan)
 
     def prepared(self) -> Prepared:
-        """What a finished preparation did."""
         manifest = read_json(self.out / _MANIFEST)
         failures = sum(manifest["failures"].values())
         return Prepared(manifest["splits"], failures, self._first_loss() if failures else "")
@@ -213,7 +212,6 @@ class Preparation:
                 raise UserError(f"'{path}', which is read, lies in --out '{self.out}'; choose another --out")
 
     def _clear(self, but: str = "") -> None:
-        """Removes what a preparation writes."""
         for path in (self.out / name for name in _WRITTEN if name != but):
             if path.is_dir():
                 shutil.rmtree(path)

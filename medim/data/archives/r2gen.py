@@ -24,8 +24,6 @@ _NOT_FIRST = Excluded("not the first image of its study")
 
 
 class R2GenOptions(PatientOptions):
-    """Options of `R2Gen`."""
-
     annotation: str = Field("", description="The JSON file, relative to root; without it the only annotation*.json there.")
     images: str = Field("images", description="Folder that image_path is relative to, itself relative to root.")
     study: Literal["all", "first"] = Field("all", description="Every image of a study, or its first.")

@@ -45,7 +45,6 @@ class PartStore:
             return stored["rows"], tally
 
     def put(self, part: Part, rows: np.ndarray, tally: Tally) -> None:
-        """Stores a part, atomically."""
         with atomic_path(self._path(part)) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, rows=rows, tally=json.dumps([tally.of, tally.damaged, tally.failures]))
 

@@ -79,7 +79,6 @@ class Tally:
     failures: list[tuple[str, str]] = field(default_factory=list)
 
     def add(self, other: "Tally") -> None:
-        """Adds the counts of another tally."""
         for name, counts in other.of.items():
             self.of[name].update(counts)
         for kind, ids in other.damaged.items():
@@ -98,7 +97,6 @@ class Part:
 
 
 def parts(sizes: dict[str, int]) -> list[Part]:
-    """Every split cut into chunks."""
     return [
         Part(split, number, start, min(start + CHUNK, size))
         for number, (split, size) in enumerate(sizes.items())
@@ -149,7 +147,6 @@ def read_part(dataset: PairDataset, part: Part, tokenizer: "ReportTokenizer | No
 
 
 def is_flat(rows: np.ndarray) -> np.ndarray:
-    """Nearly empty pictures, bool (n,)."""
     return (rows["image"] != 0) & (rows["spread"] < np.where(rows["high"] < DARK, FLAT_IN_THE_DARK, FLAT))
 
 
@@ -164,12 +161,10 @@ def is_clipped(rows: np.ndarray) -> np.ndarray:
 
 
 def name_key(name: str) -> int:
-    """64 bits of a name."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little")
 
 
 def _count(pair: ImageReportPair, tally: Tally) -> None:
-    """Counts all but the picture."""
     tally.of["domains"][pair.domain or NOT_STATED] += 1
     tally.of["views"][pair.view or NOT_STATED] += 1
     tally.of["terms"][pair.terms or NOT_STATED] += 1
@@ -207,7 +202,6 @@ def _image(pair: ImageReportPair) -> tuple[Image.Image, str]:
 
 
 def _measure(image: Image.Image, row: np.void) -> None:
-    """Fills in the measures of the picture."""
     grey = image.convert("L")
     histogram = np.array(grey.histogram(), dtype=np.float64)
     share = np.cumsum(histogram) / histogram.sum()

@@ -95,7 +95,6 @@ class Report:
 
 
 def _laid_out(table: Table, splits: tuple[str, ...]) -> list[str]:
-    """A table in columns."""
     rows = [(table.title, splits), *table.rows]
     first = max(len(name) for name, _ in rows)
     widths = [max(len(cells[column]) for _, cells in rows) for column in range(len(splits))]

@@ -77,7 +77,6 @@ class Statistics:
         }
 
     def tables(self) -> Iterator[Table]:
-        """The numbers, laid out."""
         numbers, unit = list(self.numbers.values()), self._unit
 
         def table(title: str, cells: dict[str, Callable[[dict[str, Any]], Any]]) -> Table:

@@ -111,7 +111,6 @@ class FolderDataset:
 
     @classmethod
     def _file_in(cls, path: Path) -> Path:
-        """The file of pairs that `path` is or holds."""
         if path.is_file():
             return path
         if not path.exists():
@@ -140,7 +139,6 @@ class ReportsOnly(FolderDataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash over every line's content."""
         return hash_of({split: [self._row(split, index) for index in range(self.size(split))] for split in SPLITS})
 
     def _image(self, row: dict[str, Any]) -> Path | Image.Image:

@@ -49,7 +49,6 @@ class CachedPictures(DerivedDataset):
         return self.packed(split).pair(checked_index(self, split, index))
 
     def packed(self, split: str) -> "PackedSplit":
-        """The files of a split."""
         if split not in self._splits:
             self._splits[split] = PackedSplit(self.base, split, self.folder)
         return self._splits[split]

@@ -43,7 +43,6 @@ class Subset(DerivedDataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash over the whole set's, share and seed."""
         return hash_of(["subset", self.base.fingerprint, str(self.share), self.seed])
 
     @cached_property
@@ -84,8 +83,6 @@ class MixedDataset:
     """
 
     def __init__(self, parts: Sequence[PairDataset], weights: Sequence[Fraction | float]) -> None:
-        if len(parts) < 2 or len(parts) != len(weights):
-            raise ValueError(f"{len(parts)} parts and {len(weights)} weights make no mixture")
         self.parts, self.weights = tuple(parts), tuple(Fraction(weight) for weight in weights)
         names = [part.name for part in parts]
         bases = [part.base.fingerprint if isinstance(part, Subset) else part.fingerprint for part in parts]
@@ -101,7 +98,6 @@ class MixedDataset:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hash over the parts' and the weights."""
         return hash_of(["mixture", [[p.fingerprint, str(w)] for p, w in zip(self.parts, self.weights, strict=True)]])
 
     def size(self, split: str) -> int:
@@ -170,7 +166,6 @@ def _key_hashes(part: PairDataset) -> np.ndarray:
 
 
 def _places(part: PairDataset) -> Iterator[tuple[str, int]]:
-    """Split and index of every pair."""
     return ((split, index) for split in SPLITS for index in range(part.size(split)))
 
 

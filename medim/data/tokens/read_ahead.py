@@ -33,7 +33,6 @@ class Batch:
         return len(self.ids)
 
     def images(self) -> list[Image.Image]:
-        """The pixels as RGB images."""
         return [Image.fromarray(pixels) for pixels in self.pixels]
 
 
@@ -43,7 +42,6 @@ def pixels(pair: ImageReportPair, side: int) -> Image.Image:
 
 
 def read_batch(dataset: PairDataset, split: str, rows: Sequence[int], side: int) -> Batch:
-    """The pairs at `rows`, decoded."""
     pairs = [dataset.pair(split, int(row)) for row in rows]
     values = np.stack([np.asarray(pixels(pair, side)) for pair in pairs])
     return Batch(values, tuple(pair.report for pair in pairs), tuple(pair.id for pair in pairs))

@@ -27,8 +27,6 @@ _SKIP = "none"
 
 
 class HubOptions(FractionOptions, PatientOptions):
-    """Options of `Hub`."""
-
     config: str = Field("", description="The configuration (subset), where the source has several.")
     revision: str = Field("", description="Branch, tag or commit of a hub id.")
     streaming: bool = Field(False, description="Read rows as they arrive instead of through the Arrow cache; see Hub.")
@@ -236,7 +234,6 @@ class Hub(EntryArchive):
         return key
 
     def _read(self, value: Any, place: str) -> bytes:
-        """The bytes of a cell with a picture."""
         if isinstance(value, Mapping):
             value = value.get("bytes") or value.get("path")
         if isinstance(value, bytes):

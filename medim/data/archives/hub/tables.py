@@ -64,7 +64,6 @@ class Tables:
             raise UserError(f"hub: '{self.root}', split '{split}' cannot be read: {' '.join(str(error).split())}") from None
 
     def header(self, split: str, needed: Sequence[str]) -> list[str]:
-        """The columns of a split."""
         return self.columns[split]
 
     def entries(self, split: str, columns: list[str]) -> Iterator[tuple[str, dict[str, Any] | Loss]]:
@@ -96,7 +95,6 @@ class Tables:
         return value
 
     def is_list(self, split: str, column: str) -> bool:
-        """Whether the cells of a column are lists."""
         feature = self._feature(split, column)
         return isinstance(feature, list) or type(feature).__name__ in ("List", "LargeList", "Sequence")
 

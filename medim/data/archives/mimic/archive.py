@@ -30,8 +30,6 @@ _IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class MimicOptions(WholeOptions):
-    """What may be chosen for MIMIC-CXR."""
-
     split: Literal["official", "r2gen"] = Field(
         "official", description="The archive's own split, or that of R2Gen's annotation.json (needs `annotation`)."
     )
@@ -217,7 +215,6 @@ class MimicCxr(Archive):
         return {**self.__dict__, "_reader": None}
 
     def _find_reports(self, root: Path, places: list[Path]) -> list[Path]:
-        """The folders of patients that hold reports."""
         where = self.options.reports or root
         if self.options.reports is not None:
             if not where.is_dir():

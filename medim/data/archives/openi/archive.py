@@ -20,8 +20,6 @@ _IMAGES = ("NLMCXR_png", "images/images_normalized", "images_normalized", "image
 
 
 class OpenIOptions(FractionOptions, WholeOptions):
-    """Options of `OpenI`."""
-
     form: Literal["auto", "xml", "csv"] = Field("auto", description="Where the reports are read; auto: XML where there is any.")
     section: Literal["findings", "impression", "both"] = Field(
         "both", description="The report: one section, or findings then impression (either, where one is missing)."
@@ -138,7 +136,6 @@ class OpenI(EntryArchive):
             yield Record(fields, source)
 
     def _left_out(self, picture: Picture, parts: list[str], taken: int) -> str | None:
-        """Why the options leave a picture out."""
         if not parts:
             wanted = self.options.section
             return "neither findings nor impression" if wanted == "both" else f"no {wanted} section"
@@ -184,7 +181,6 @@ def _find(root: Path, name: str) -> Path | None:
 
 
 def _images(root: Path, given: str) -> Path:
-    """The folder of the pictures."""
     if given:
         if not (root / given).is_dir():
             raise UserError(f"openi: '{root / given}' is no folder (option images)")

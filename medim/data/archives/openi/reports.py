@@ -123,7 +123,6 @@ def csv_reports(reports: Path, projections: Path) -> Iterator[Report | Loss]:
 
 
 def views_of(projections: Path) -> dict[str, str]:
-    """The view of each picture by `key_of`."""
     views = {}
     for row in read_table(projections, ("filename", "projection")):
         if isinstance(row, Loss):

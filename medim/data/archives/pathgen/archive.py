@@ -111,7 +111,6 @@ class PathGen(Archive):
         return self._slides.read(facts.path, plan(facts, x, y, self.options.tile, self.options.microns_per_pixel))
 
     def shortfall(self) -> list[Loss]:
-        """Captions read beside those of PathGen-1.6M."""
         return [] if self.options.part else fewer("captions", self._entries, _CAPTIONS, f"'{self.captions}'")
 
     def facts(self) -> dict[str, Any]:
@@ -156,7 +155,6 @@ class PathGen(Archive):
     def _slide(
         self, wsi: str, entries: list[Entry], index: SlideIndex, slides: Slides, known: Mapping[str, str] | None
     ) -> Iterator[Record | Loss | Excluded]:
-        """The pairs of one slide."""
         self._seen += 1
         barcode = BARCODE.fullmatch(wsi)
         if barcode is None:
