@@ -19,8 +19,8 @@ class Case:
         id: unique within the data set.
         patient: the independent unit of every interval.
         domain: `chest-xray`, `pathology`, ...
-        image: RGB in the task's geometry (square, padded); side = the task's resolution in pixels. Of a set of
-            reports alone it is a single black pixel, and no task that looks at images is asked.
+        image: RGB in the task's geometry (square, padded); side = the task's resolution in pixels. A single black pixel where
+            the data set holds reports alone.
         report: the reference text.
         findings: labels present; None where the data set does not know them.
     """
@@ -35,13 +35,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a system gave for one case; a modality that it was not asked for, or failed to give, is None.
+    """What a system gave for one case; a modality that was not requested, or that failed, is None.
 
     Attributes:
         id: the case's id.
         prompt: the text the system was conditioned on, where it was.
-        cost: what the sample took: `seconds` of wall time (its share of the batch), `forwards`, ...
-        told: what the system told of the case itself, where that was asked: JSON-able numbers (nats) and names.
+        cost: of the sample: `seconds` of wall time (its share of the batch), `forwards`, ...
+        told: what else the system reported of the case: JSON-able numbers (nats) and names.
     """
 
     id: str
@@ -100,55 +100,32 @@ class Reconstructs(Protocol):
         """The tokenizer's round trip, one image for each image."""
 
 
-class Nats(Protocol):
-    """What a model needs to tell n pairs; the columns of (n, 2) arrays are (image, report).
+@runtime_checkable
+class Scorable(Protocol):
+    """A system with a likelihood.
 
     Attributes:
-        nats: -log p or upper bounds on it, (n, 2); 0 where a modality was not told, NaN where the model has no number.
-        standard_error: of `nats` over draws, (n, 2); 0 where exact.
-        estimator: how they were had, for signatures.
-        report_tokens: real tokens and the end, (n,).
-        image_tokens: (n,).
-        text_bytes: UTF-8 bytes of the reports, (n,).
+        report_vocabulary: number of report ids.
     """
 
     @property
-    def nats(self) -> Any: ...
-
-    @property
-    def standard_error(self) -> Any: ...
-
-    @property
-    def estimator(self) -> str: ...
-
-    @property
-    def report_tokens(self) -> Any: ...
-
-    @property
-    def image_tokens(self) -> Any: ...
-
-    @property
-    def text_bytes(self) -> Any: ...
-
-
-@runtime_checkable
-class Scorable(Protocol):
-    """A system that can say how likely a pair is."""
+    def report_vocabulary(self) -> int: ...
 
     def log_likelihood(
         self, images: Sequence[Image.Image], reports: Sequence[str], condition: str, *, draws: int, seeds: Sequence[int]
-    ) -> Nats:
+    ) -> Any:
         """Nats of n pairs. `condition`: `joint`, `report|image`, `image|report`, or a modality alone: `report`, `image`.
 
         One seed for each pair: its noise depends on nothing else.
+
+        Returns:
+            An object with `nats`, -log p or upper bounds on it, (n, 2) for (image, report): 0 where a modality is not part of
+            the condition, NaN where the model has no number; `standard_error` over the draws, (n, 2); `estimator`, for
+            signatures; `report_tokens` (real tokens and the end), `image_tokens` and `text_bytes` (UTF-8), each (n,).
         """
 
     def tokenizers(self) -> Mapping[str, str]:
         """Hashes `report_tokenizer` and `image_tokenizer`: nats per token are comparable where that modality's are equal."""
-
-    @property
-    def report_vocabulary(self) -> int:
-        """Number of report ids."""
 
     def report_ids(self, reports: Sequence[str]) -> Any:
         """Reports as the model reads them: ids, the end and padding, (n, length) integers."""
@@ -162,31 +139,16 @@ class Roomy(Protocol):
         """Whether `generate_pairs` takes this prompt: something of the report is left to write."""
 
 
-class Edited(Protocol):
-    """An edited pair.
+@runtime_checkable
+class Edits(Protocol):
+    """A system that changes a part of an image as its report is changed, and leaves all other tokens.
 
     Attributes:
-        image, report: as they are now.
-        codes: image tokens (N,) now.
-        redrawn: tokens that were drawn anew, N booleans in any shape.
+        finds_regions: whether a region may be None.
     """
 
     @property
-    def image(self) -> Image.Image: ...
-
-    @property
-    def report(self) -> str: ...
-
-    @property
-    def codes(self) -> Any: ...
-
-    @property
-    def redrawn(self) -> Any: ...
-
-
-@runtime_checkable
-class Edits(Protocol):
-    """A system that changes a part of an image as its report is changed, and leaves all other tokens."""
+    def finds_regions(self) -> bool: ...
 
     def edit(
         self,
@@ -196,15 +158,15 @@ class Edits(Protocol):
         *,
         regions: Sequence[Any],
         seeds: Sequence[int],
-    ) -> Sequence[Edited]:
-        """One edited pair for each; a region is a boolean array (height, width), or None for the system to find it."""
+    ) -> Sequence[Any]:
+        """One edited pair for each; a region is a boolean array (height, width), or None for the system to find it.
+
+        Returns:
+            Objects with `image` and `report`, `codes` (image tokens (N,) now) and `redrawn` (N booleans in any shape).
+        """
 
     def image_codes(self, images: Sequence[Image.Image]) -> Any:
-        """Image tokens (n, ...) before any edit, to hold `Edited.codes` against."""
-
-    @property
-    def finds_regions(self) -> bool:
-        """Whether a region may be None."""
+        """Image tokens (n, ...) before any edit, to compare with those after it."""
 
 
 class Request(Protocol):
@@ -236,7 +198,7 @@ class Limited(Protocol):
 
 @runtime_checkable
 class Answered(Protocol):
-    """A system whose predictions are there already: it is asked by case, and neither shown nor told anything.
+    """A system whose predictions exist already: they are looked up by case.
 
     Attributes:
         name, fingerprint: as of a `Generator`.
@@ -256,8 +218,8 @@ class Answered(Protocol):
 
         Args:
             cases: ids of the cases to be scored, in their order.
-            known: ids of all pairs of the split (`tasks.cases.SplitIds` tells why one is no case); a prediction of an id that
-                no split has is a mistake where a task asks case by case.
+            known: ids of all pairs of the split (`tasks.cases.SplitIds` says why one is no case). A prediction of an id that no
+                split has is a mistake, unless samples answer no case.
 
         Raises:
             UserError: predictions that answer nothing.
@@ -275,7 +237,7 @@ class Answers(Protocol):
     ids: list[str]
     note: str | None
 
-    def predictions(self, ids: Sequence[str]) -> list["Prediction"]:
+    def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """The predictions for some of these ids, images decoded.
 
         Raises:

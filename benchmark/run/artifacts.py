@@ -1,4 +1,4 @@
-"""What an `--out` folder holds already: one configuration, and stages named by the hash of their inputs."""
+"""What an `--out` folder holds: one configuration, and stages, each with the hash of its inputs."""
 
 import json
 import shutil
@@ -15,11 +15,11 @@ STAGES, TRAINING_INDEX = "stages", "training-index"
 CONFIGURATION = "configuration.json"
 # All that a command of this package writes into an --out beside its stages; --overwrite removes both and nothing else.
 OWNED = (
-    "manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png",
-    "images", "samples", "statistics", "leaderboard", TRAINING_INDEX,
-    "before", "sample_speed.json", "sample_speed.csv", "pareto.png",
-    "splits.json", "synthetic", "arms", "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png",
-)  # fmt: skip
+    *("manifest.json", "records.jsonl", "failures.jsonl", "samples.jsonl", "generated.jsonl", "contact_sheet.png"),
+    *("images", "samples", "statistics", "leaderboard", TRAINING_INDEX),
+    *("before", "sample_speed.json", "sample_speed.csv", "pareto.png"),
+    *("splits.json", "synthetic", "arms", "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png"),
+)
 
 
 class Artifacts:

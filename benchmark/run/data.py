@@ -42,9 +42,8 @@ class Data:
     Attributes:
         protocol: how reports are scored.
         features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
-        cache: what other runs left and will find; None for none.
-        scratch: where an index of the training split is kept without a cache: inside the run's own folder.
-        judge: folder of a chat model that judges generated pairs; None for none.
+        scratch: where an index of the training split is stored without a cache: inside the run's own folder.
+        judge: folder of a chat model that judges generated pairs.
         shows: whether the data's terms, or the user by name, allow images of the training split to be shown.
     """
 
@@ -97,18 +96,17 @@ class Data:
     def inputs(self) -> dict[str, Any]:
         """What every score depends on, beside the predictions."""
         checkers = [self.dataset.image_checker(), self.dataset.report_checker()]
-        return {
-            "data": self.dataset.fingerprint, "split": self.split, "resolution": self.resolution, "seed": self.seed,
-            "cases": self.ids, "checkers": [checker and checker.fingerprint for checker in checkers],
-            "protocol": self.protocol, "features": [_feature_files(spec) for spec in self.features],
-            "metrics": [code_fingerprint("tasks"), *extensions()], "texts": text_encoder(),
-            "reports": report_files(self.protocol),
-            **({} if self.judge is None else {"judge": _feature_files(f"judge:{self.judge}")}),
-        }  # fmt: skip
+        inputs: dict[str, Any] = {"data": self.dataset.fingerprint, "split": self.split, "cases": self.ids}
+        inputs |= {"resolution": self.resolution, "seed": self.seed, "protocol": self.protocol}
+        inputs |= {"checkers": [checker and checker.fingerprint for checker in checkers]}
+        inputs |= {"features": [_feature_files(spec) for spec in self.features]}
+        inputs |= {"metrics": [code_fingerprint("tasks"), *extensions()], "texts": text_encoder()}
+        inputs |= {"reports": report_files(self.protocol)}
+        return inputs | ({} if self.judge is None else {"judge": _feature_files(f"judge:{self.judge}")})
 
 
 def check_features(specs: Sequence[str]) -> None:
-    """Opens every feature space but the default once, on the CPU: what is wrong is told before anything is generated.
+    """Opens every feature space but the default once, on the CPU, before anything is generated.
 
     Where the released Inception weights alone are missing, a line on the standard error says so, and its columns stay blank.
 
@@ -147,36 +145,34 @@ def _feature_files(spec: str) -> list[str | None]:
 
 
 class RememberingChecker:
-    """Answers for the references from a file, once one run has asked for all of them; reads everything else.
+    """Answers for the references from a file, once one run has read all of them; reads everything else.
 
     Args:
-        checker: reads.
-        references: images or reports of the cases; only what was read from these is kept.
+        references: images or reports of the cases; only what was read from these is stored.
         folder: where; the file is named by the checker's hash and the references'.
     """
 
     def __init__(self, checker: Checker, references: Sequence[Image.Image] | Sequence[str], folder: Path) -> None:
         self.checker = checker
         self.name, self.fingerprint, self.labels = checker.name, checker.fingerprint, checker.labels
-        self._references = references
-        self._folder = folder
+        self._references, self._folder = references, folder
         self._found: dict[str, frozenset[str]] = {}
 
     def __call__(self, items: Sequence[Image.Image] | Sequence[str]) -> list[frozenset[str]]:
         """The labels present in each item."""
         keys = [_key(item) for item in items]
-        if self._wanted.intersection(keys) and not self._found:
-            self._found = self._read_file()
+        if not self._found and self._wanted.intersection(keys) and self._file.is_file():
+            content = json.loads(self._file.read_text(encoding="utf-8"))
+            self._found = {key: frozenset(labels) for key, labels in content.items()}
         missing = {key: item for key, item in zip(keys, items, strict=True) if key not in self._found}
         read: dict[str, frozenset[str]] = {}
         if missing:
             unread: Any = list(missing.values())  # images or reports, as the checker's own
             read = dict(zip(missing, self.checker(unread), strict=True))
-            known = {key: labels for key, labels in read.items() if key in self._wanted}
-            if known:
-                self._found |= known
-                if len(self._found) == len(self._wanted):
-                    write_json(self._file, {key: sorted(labels) for key, labels in self._found.items()})
+            references = {key: labels for key, labels in read.items() if key in self._wanted}
+            self._found |= references
+            if references and len(self._found) == len(self._wanted):
+                write_json(self._file, {key: sorted(labels) for key, labels in self._found.items()})
         return [self._found[key] if key in self._found else read[key] for key in keys]
 
     @cached_property
@@ -186,12 +182,6 @@ class RememberingChecker:
     @cached_property
     def _file(self) -> Path:
         return self._folder / f"{self.fingerprint}-{hash_of(sorted(self._wanted))}.json"
-
-    def _read_file(self) -> dict[str, frozenset[str]]:
-        if not self._file.is_file():
-            return {}
-        content = json.loads(self._file.read_text(encoding="utf-8"))
-        return {key: frozenset(labels) for key, labels in content.items()}
 
 
 def _key(item: Image.Image | str) -> str:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 from tqdm import tqdm
@@ -68,18 +68,14 @@ def generate_missing(
     missing = [item for item in items if item.id not in store]
     failures: list[Failure] = []
     in_a_row = 0
-    progress = tqdm(
-        total=len(items), initial=len(items) - len(missing), desc=f"{task}: {system}", unit="sample", disable=not missing,
-        file=sys.stderr,
-    )  # fmt: skip
-    with progress:
+    with _progress(f"{task}: {system}", len(items), len(missing)) as progress:
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
             seeds = {item.id: sample_seed(seed, task, item.id) for item in batch}
             for part in _parts(batch, generate, seeds):
                 if isinstance(part, _Failed):
                     in_a_row += 1
-                    failures.append(Failure(task, system, part.id, _told(part.error)))
+                    failures.append(Failure(task, system, part.id, _line(part.error)))
                     if in_a_row >= max(batch_size, 4) or len(failures) == len(items):
                         if isinstance(part.error, ModelError):
                             raise UserError(f"{task}: {part.error}") from part.error
@@ -98,19 +94,15 @@ def copy_missing(store: PredictionStore, answers: Answers, *, task: str, system:
         UserError: one cannot be read.
     """
     missing = [id for id in answers.ids if id not in store]
-    done = len(answers.ids) - len(missing)
-    with tqdm(
-        total=len(answers.ids),
-        initial=done,
-        desc=f"{task}: reading {system}",
-        unit="sample",
-        disable=not missing,
-        file=sys.stderr,
-    ) as progress:
+    with _progress(f"{task}: reading {system}", len(answers.ids), len(missing)) as progress:
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]
             store.append(answers.predictions(batch), dict.fromkeys(batch))
             progress.update(len(batch))
+
+
+def _progress(what: str, total: int, missing: int) -> "tqdm[Any]":
+    return tqdm(total=total, initial=total - missing, desc=what, unit="sample", disable=not missing, file=sys.stderr)
 
 
 def write_failures(path: Path, failures: Sequence[Failure]) -> None:
@@ -129,7 +121,7 @@ def exit_status(out: Path, failures: int) -> int:
     return WITH_FAILURES
 
 
-def _told(error: Exception) -> str:
+def _line(error: Exception) -> str:
     return str(error) if isinstance(error, ModelError) else f"{type(error).__name__}: {error}"
 
 
@@ -164,5 +156,5 @@ def _parts(batch: Sequence[Item], generate: GenerateBatch, seeds: dict[str, int]
 def _checked(batch: Sequence[Item], predictions: list[Prediction]) -> list[Prediction]:
     ids, wanted = [prediction.id for prediction in predictions], [item.id for item in batch]
     if ids != wanted:
-        raise ValueError(f"predictions for {wanted} were asked for, and came for {ids}")
+        raise ValueError(f"predictions for {wanted} were requested, and came for {ids}")
     return predictions

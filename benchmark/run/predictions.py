@@ -70,11 +70,9 @@ class PredictionStore:
         if prediction.image is not None:
             name = f"{IMAGES}/{file_name(prediction.id)}.png"
             save_image(prediction.image, self.folder / name)
-        return {
-            "id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt,
-            "seed": seed, "cost": dict(prediction.cost), "commit": self.commit,
-            **({"told": dict(prediction.told)} if prediction.told else {}),
-        }  # fmt: skip
+        line = {"id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt}
+        line |= {"seed": seed, "cost": dict(prediction.cost), "commit": self.commit}
+        return line | ({"told": dict(prediction.told)} if prediction.told else {})
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """The predictions of `ids`, images decoded; an id without one gives an empty prediction."""
@@ -119,32 +117,27 @@ def write_samples(
 
     Args:
         folder: `<out>/samples/<task>/<system>`.
-        paired: each sample answers its own case, so the case stands beside it as the reference; in unprompted joint
-            generation it does not.
-        images: how many samples keep their image; None for all.
+        paired: each sample answers its own case, which then stands beside it as the reference.
+        images: how many samples have their image stored; None for all.
         domains: of the samples; None takes those of their cases.
     """
     if domains is None:
         domains = [case.domain for case in cases]
     lines: list[dict[str, Any]] = []
     for position, (case, prediction, values) in enumerate(zip(cases, predictions, scores, strict=True)):
-        keeps_images = images is None or position < images
+        shown = images is None or position < images
         name = file_name(case.id)
         image = reference = None
-        if prediction.image is not None and keeps_images:
+        if prediction.image is not None and shown:
             image = f"{IMAGES}/{name}.png"
             if not (folder / image).exists():
                 save_image(prediction.image, folder / image)
-        if paired and keeps_images:
+        if paired and shown:
             reference = f"../{REFERENCES}/{name}.png"
             path = folder.parent / REFERENCES / f"{name}.png"
             if not path.exists():
                 save_image(case.image, path)
-        lines.append(
-            {
-                "id": case.id, "image": image, "report": prediction.report, "prompt": prediction.prompt,
-                "reference_image": reference, "reference_report": case.report if paired else None,
-                "scores": dict(values), "domain": domains[position],
-            }
-        )  # fmt: skip
+        line = {"id": case.id, "image": image, "report": prediction.report, "prompt": prediction.prompt}
+        line |= {"reference_image": reference, "reference_report": case.report if paired else None}
+        lines.append(line | {"scores": dict(values), "domain": domains[position]})
     write_text(folder / SAMPLES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -15,7 +15,7 @@ from benchmark.run.cache import SharedCache
 from benchmark.run.data import Data, check_features
 from benchmark.run.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
 from benchmark.run.predictions import REFERENCES, PredictionStore
-from benchmark.run.scoring import Scored, Scoring
+from benchmark.run.scoring import RECONSTRUCTION, Scored, Scoring
 from benchmark.systems import check_generator, joined, withheld
 from leaderboard.record import Record, write_records
 from medim.common.errors import UserError
@@ -28,6 +28,7 @@ from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Limited, Rec
 from tasks.task import Task
 
 ALL = "all"
+FIRST_COMMAND = "first-command"  # the stage
 RECORDS, MANIFEST, LEADERBOARD = "records.jsonl", "manifest.json", "leaderboard"
 ANCHORS = ("real", "reconstruction", "training copy", "shuffled", "constant", REFERENCES)  # folders beside the model's own
 
@@ -121,29 +122,26 @@ def run(
     judge: Path | None = None,
     learned: str | None = None,
 ) -> RunResult:
-    """Generates, scores and ranks; what `out` holds already is used again, and so is what another run left in `cache`.
+    """Generates, scores and ranks; results already in `out` are used again, and so is what another run left in `cache`.
 
-    Tasks may come in several commands: they gather in one `out`. Everything else of the configuration is fixed by the
-    first command.
+    Several commands may add tasks to one `out`; everything else of the configuration is fixed by the first.
 
     Args:
-        tasks: names; a task that the system cannot do is refused, of `all` it is skipped.
-        model: the system under test, or a folder of its predictions; where it also satisfies `Reconstructs`, its tokenizer
-            becomes an anchor.
+        tasks: names; a task that the system cannot do is refused, under `all` it is skipped.
+        model: the system under test, or a folder of its predictions; where it `Reconstructs`, its tokenizer is an anchor.
         resolution: side of the cases' images in pixels; None for a set of reports alone.
         limit: the first N cases of the split; None for all.
         batch_size: cases given to the model at once; no result depends on it.
         show_samples: allows the page to show samples where the terms of data set or model restrict them.
         command: the command line for the records; the process's own by default.
-        protocol: how reports are scored.
         features: the feature spaces of the image metrics.
-        judge: folder of a chat model that judges generated pairs; None for none.
-        cache: folder that runs share (`benchmark.run.cache`); None for none.
+        judge: folder of a chat model that judges generated pairs.
+        cache: folder that runs share (`benchmark.run.cache`).
         learned: the terms of the data that the model learned from; they hold for its samples too.
 
     Raises:
-        UserError: an object that is no generator, unknown task, split or feature space, a task that cannot be done, unreadable
-            data, or an `out` of another configuration.
+        UserError: an object that is no generator, an unknown name, a task that cannot be done, unreadable data, or an `out` of
+            another configuration.
     """
     check_generator(model, f"a model of type {type(model).__name__}")
     chosen, skipped = choose(tasks, model, dataset)
@@ -151,55 +149,40 @@ def run(
     features = tuple(dict.fromkeys(features))
     check_features(features)
     settings = json.loads(json.dumps(model.settings()))
-    configuration = {
-        "model": system, "model_fingerprint": model.fingerprint, "dataset": dataset.name,
-        "dataset_fingerprint": dataset.fingerprint, "split": split, "limit": limit, "seed": seed,
-        "resolution": resolution, "settings": settings, "protocol": protocol, "features": list(features),
-        **({} if judge is None else {"judge": judge.resolve().name}),
-    }  # fmt: skip
+    configuration: dict[str, Any] = {"model": system, "model_fingerprint": model.fingerprint}
+    configuration |= {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": split, "limit": limit}
+    configuration |= {"seed": seed, "resolution": resolution, "settings": settings, "protocol": protocol}
+    configuration |= {"features": list(features)} | ({} if judge is None else {"judge": judge.resolve().name})
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
     shared = None if cache is None else SharedCache(cache)
     terms = joined(dataset.terms, learned)
     shows = show_samples or not withheld(terms)
     data = Data(dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows, judge)
-    answers = _answers(model, chosen, data)
+    answers: dict[str, Answers] = {}
+    if isinstance(model, Answered):
+        known = SplitIds(dataset, split, data.ids)
+        answers = {task.name: model.answers(task, data.ids, known) for task in chosen}
     command = command_line() if command is None else command
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
         scoring = Scoring(artifacts, data, command=command, commit=commit())
-        begun = artifacts.get("begun", configuration)
-        if begun is None:
-            begun = {"command": command, "commit": scoring.commit, "created": now()}
-            artifacts.put("begun", configuration, begun)
+        first = artifacts.get(FIRST_COMMAND, configuration)
+        if first is None:
+            first = {"command": command, "commit": scoring.commit, "created": now()}
+            artifacts.put(FIRST_COMMAND, configuration, first)
         for name, reason in skipped.items():
             click.echo(f"{name}: skipped: {reason}", err=True)
         results, failures = _results(model, system, chosen, scoring, batch_size, answers)
         identity = {**configuration, "run": hash_of(configuration), "synthetic": dataset.synthetic}
-        records = [
-            _record(identity, protocol, scored, score)
-            for found in results.values()
-            for scored in found
-            for score in scored.scores
-        ]
+        found = [scored for of_task in results.values() for scored in of_task]
+        records = [_record(identity, scored, score) for scored in found for score in scored.scores]
         write_records(out / RECORDS, records)
-        write_json(
-            out / MANIFEST,
-            {
-                **identity, **begun, "terms": terms, "withhold_samples": not shows,
-                "tasks": list(results), "cards": {name: task_named(name).card() for name in results},
-                "n": len(cases), "failures": len(failures), "versions": versions(),
-            },
-        )  # fmt: skip
+        cards = {name: task_named(name).card() for name in results}
+        counts = {"n": len(cases), "failures": len(failures)}
+        manifest = {**identity, **first, "terms": terms, "withhold_samples": not shows, "tasks": list(results), "cards": cards}
+        write_json(out / MANIFEST, {**manifest, **counts, "versions": versions()})
         write_failures(out / FAILURES, failures)
         return RunResult(records, failures, _page(artifacts), skipped)
-
-
-def _answers(model: Generator | Answered, chosen: Sequence[Task], data: Data) -> dict[str, Answers]:
-    """What a system whose predictions are there already has for each task; nothing of any other system."""
-    if not isinstance(model, Answered):
-        return {}
-    known = SplitIds(data.dataset, data.split, data.ids)
-    return {task.name: model.answers(task, data.ids, known) for task in chosen}
 
 
 def _results(
@@ -210,25 +193,24 @@ def _results(
     batch_size: int,
     answers: Mapping[str, Answers],
 ) -> tuple[dict[str, list[Scored]], list[Failure]]:
-    """Generates and scores the chosen tasks; adds those that earlier commands finished. By task, in the registry's order."""
+    """Generates and scores the chosen tasks; adds those that earlier commands finished. By task, in the tasks' order."""
     reconstructs = model if isinstance(model, Reconstructs) else None
     tokenizer = model.fingerprint if reconstructs is not None else None
+    data = scoring.data
     results: dict[str, list[Scored]] = {}
     failures: list[Failure] = []
     for task in chosen:
+        names = {"task": task.name, "system": system}
         folder = scoring.folder(task.name, system)
         if isinstance(model, Answered):
             if (note := answers[task.name].note) is not None:
                 click.echo(f"{task.name}: {note}", err=True)
             store = PredictionStore(folder)
-            copy_missing(store, answers[task.name], task=task.name, system=system, batch_size=batch_size)
+            copy_missing(store, answers[task.name], **names, batch_size=batch_size)
         else:
             store = PredictionStore(folder, commit=scoring.commit)
-            prepared = task.prepared(scoring.data.cases, scoring.data.dataset)
-            failures += generate_missing(
-                store, scoring.data.cases, partial(prepared.generate, model), task=task.name, system=system,
-                seed=scoring.data.seed, batch_size=batch_size,
-            )  # fmt: skip
+            generate = partial(task.prepared(data.cases, data.dataset).generate, model)
+            failures += generate_missing(store, data.cases, generate, **names, seed=data.seed, batch_size=batch_size)
         results[task.name] = [scoring.model(task, system, store), *scoring.anchors(task, reconstructs, tokenizer)]
     for name in task_names():
         if name not in results:
@@ -239,22 +221,17 @@ def _results(
     return {name: results[name] for name in in_order}, failures
 
 
-def _record(identity: dict[str, Any], protocol: str, scored: Scored, score: dict[str, Any]) -> Record:
-    signature = {
-        **score["signature"], "data": identity["dataset_fingerprint"], "resolution": identity["resolution"],
-    }  # fmt: skip
-    if scored.system == "reconstruction" and scored.anchor:
-        signature["tokenizer_of"] = identity["model_fingerprint"]
+def _record(identity: Mapping[str, Any], scored: Scored, score: Mapping[str, Any]) -> Record:
+    signature = {**score["signature"], "data": identity["dataset_fingerprint"], "resolution": identity["resolution"]}
     if not scored.anchor:
-        signature |= {
-            "model": identity["model_fingerprint"], "settings": identity["settings"], "generated_by": scored.generated_by,
-        }  # fmt: skip
-    return Record(
-        **{key: value for key, value in score.items() if key != "signature"},
-        task=scored.task, model=scored.system, dataset=identity["dataset"], split=identity["split"], seed=identity["seed"],
-        protocol=protocol, signature=signature, kind="anchor" if scored.anchor else "measured", commit=scored.commit,
-        command=scored.command, created=scored.created, synthetic=identity["synthetic"], run=identity["run"],
-    )  # fmt: skip
+        signature |= {"model": identity["model_fingerprint"], "settings": identity["settings"]}
+        signature["generated_by"] = scored.generated_by
+    elif scored.system == RECONSTRUCTION:
+        signature["tokenizer_of"] = identity["model_fingerprint"]
+    shared = {name: identity[name] for name in ("dataset", "split", "seed", "protocol", "synthetic", "run")}
+    origin = {"commit": scored.commit, "command": scored.command, "created": scored.created}
+    names = {"task": scored.task, "model": scored.system, "kind": "anchor" if scored.anchor else "measured"}
+    return Record(**{**score, **names, **shared, **origin, "signature": signature})
 
 
 def _page(artifacts: Artifacts) -> Path:
@@ -264,7 +241,7 @@ def _page(artifacts: Artifacts) -> Path:
     parts = [out / RECORDS, out / MANIFEST, *sorted((out / "samples").glob("*/*/samples.jsonl"))]
     inputs = {"files": hash_files(*parts), "code": code_fingerprint("leaderboard")}
     if not (page.exists() and artifacts.get("page", inputs)):
-        from leaderboard.build import build
+        from leaderboard.build import build  # lazy: start-up
 
         build([out], out / LEADERBOARD)
         artifacts.put("page", inputs, True)

@@ -80,16 +80,16 @@ class Scoring:
     def anchors(self, task: Task, reconstructs: Reconstructs | None, tokenizer: str | None) -> list[Scored]:
         """The anchors' scores; `tokenizer` is the fingerprint of what `reconstructs`.
 
-        They come from this folder, else from the cache of other runs, else they are made: the reconstruction for its
+        They come from this folder, else from the cache of other runs, else they are computed: the reconstruction for its
         tokenizer, all others once for every system.
         """
         bundles = [self._bundle_if_there(task.name, tokenizer, own) for own in (False, True)]
         again = [bundle is None or any(anchor.failed for anchor in bundle) for bundle in bundles]
         if any(again):
-            made = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed)
+            built = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed)
             for own in (False, True):
                 if again[own]:
-                    chosen = [anchor for anchor in made if (anchor.name == RECONSTRUCTION) == own]
+                    chosen = [anchor for anchor in built if (anchor.name == RECONSTRUCTION) == own]
                     bundles[own] = self._scored_bundle(task, tokenizer, own, chosen)
         return _in_order(*(bundle or [] for bundle in bundles))
 
@@ -146,11 +146,6 @@ class Scoring:
             self.data.cache.keep(_entry(task.name, own, inputs), self.artifacts.out, files, values)
         return scored
 
-    def _images_kept(self, anchor: bool) -> int | None:
-        if not has_images(self.data.dataset):
-            return 0
-        return ANCHOR_IMAGES if anchor else None
-
     def _files(self, task: str, anchor: str) -> Iterator[Path]:
         """All that scoring an anchor wrote: samples, those references that they show, statistics."""
         folder = self.folder(task, anchor)
@@ -183,25 +178,22 @@ class Scoring:
         anchor: bool,
     ) -> Scored:
         click.echo(f"{task.name}: scoring {system}", err=True)
-        scores, samples = task.score(self.data.cases, predictions, self.data.context, population)
-        scores = [*scores, *extra_scores(task.name, self.data.cases, predictions, self.data.context, scores)]
+        data, folder = self.data, self.folder(task.name, system)
+        scores, samples = task.score(data.cases, predictions, data.context, population)
+        scores = [*scores, *extra_scores(task.name, data.cases, predictions, data.context, scores)]
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
-        write_samples(
-            self.folder(task.name, system), self.data.cases, predictions, finite,
-            paired=task.prompted, images=self._images_kept(anchor),
-            domains=None if task.prompted else self.data.read_domains([one.report for one in predictions]),
-        )  # fmt: skip
-        exhibition = task.exhibit(self.data.cases, predictions, self.data.context)
+        domains = None if task.prompted else data.read_domains([one.report for one in predictions])
+        images = 0 if not has_images(data.dataset) else ANCHOR_IMAGES if anchor else None
+        write_samples(folder, data.cases, predictions, finite, paired=task.prompted, images=images, domains=domains)
+        exhibition = task.exhibit(data.cases, predictions, data.context)
         if exhibition is not None:
-            write_exhibition(self.folder(task.name, system), exhibition, self.data.shows)
-        for name, content in task.pictures(self.data.cases, predictions, self.data.context).items():
-            with atomic_path(self.folder(task.name, system) / name) as temporary:
+            write_exhibition(folder, exhibition, data.shows)
+        for name, content in task.pictures(data.cases, predictions, data.context).items():
+            with atomic_path(folder / name) as temporary:
                 temporary.write_bytes(content)
-        kept = write_statistics(self.artifacts.out, self.data.cases, scores, self.data.seed, system, task.name)
-        value: dict[str, Any] = {
-            "scores": [plain_score(score, kept.get(score.metric)) for score in scores], "command": self.command,
-            "commit": self.commit, "created": now(), "generated_by": generated_by,
-        }  # fmt: skip
+        stored = write_statistics(self.artifacts.out, data.cases, scores, data.seed, system, task.name)
+        value: dict[str, Any] = {"scores": [plain_score(score, stored.get(score.metric)) for score in scores]}
+        value |= {"command": self.command, "commit": self.commit, "created": now(), "generated_by": generated_by}
         value = json.loads(json.dumps(value, sort_keys=True))  # as a later command will read it: records do not depend on which
         self.artifacts.put(_stage(task.name, system), inputs, value)
         return Scored(task.name, system, anchor, **value)
@@ -224,15 +216,19 @@ def _in_order(shared: list[Scored], own: list[Scored]) -> list[Scored]:
     return [*shared[:1], *own, *shared[1:]]
 
 
-def plain_score(score: Score, kept: dict[str, str] | None) -> dict[str, Any]:
-    """The score as JSON-able fields; a value that is no number is withheld and says so. `kept`: where its sums are."""
+def plain_score(score: Score, stored: dict[str, str] | None) -> dict[str, Any]:
+    """The score as JSON-able fields; a value that is no number is withheld and says so. `stored`: where its sums are."""
     value, reason = score.value, score.reason
     if value is not None and not math.isfinite(value):
         value, reason = None, f"the metric gave {value}"
-    signature = dict(score.signature) | ({SIGNATURE: kept} if kept else {})
-    interval = [None if value is None or end is None else float(end) for end in (score.ci_low, score.ci_high)]
+    ends = {"ci_low": score.ci_low, "ci_high": score.ci_high}
     return {
-        "metric": score.metric, "value": None if value is None else float(value), "n": int(score.n),
-        "coverage": float(score.coverage), "higher_is_better": score.higher_is_better, "signature": signature,
-        "ci_low": interval[0], "ci_high": interval[1], "reason": reason,
-    }  # fmt: skip
+        "metric": score.metric,
+        "value": None if value is None else float(value),
+        "n": int(score.n),
+        "coverage": float(score.coverage),
+        "higher_is_better": score.higher_is_better,
+        "signature": dict(score.signature) | ({SIGNATURE: stored} if stored else {}),
+        **{name: None if value is None or end is None else float(end) for name, end in ends.items()},
+        "reason": reason,
+    }

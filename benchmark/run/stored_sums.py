@@ -30,9 +30,9 @@ INDEX = "index"
 VERSION = 1
 # What an altered file may raise: an index of another form, arrays or parameters that their function cannot take.
 DAMAGED = (
-    OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, TypeError, AttributeError, LookupError, ArithmeticError,
-    RuntimeError,
-)  # fmt: skip
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, ValueError, TypeError),
+    *(AttributeError, LookupError, ArithmeticError, RuntimeError),
+)
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,9 @@ def write_statistics(
         by_patient = score.additive.by_patient()
         key = f"sums-{hash_of([by_patient.sums.shape, by_patient.sums.tobytes().hex()])}"  # BLEU-1..4 share theirs
         arrays[key] = by_patient.sums
-        index[score.metric] = {
-            "sums": key, "combine": by_patient.combine, "parameters": dict(by_patient.parameters),
-            "paired": by_patient.paired, "seed": seed, "units": hash_of([cases_hash, list(score.additive.patients)]),
-        }  # fmt: skip
+        function = {"combine": by_patient.combine, "parameters": dict(by_patient.parameters), "paired": by_patient.paired}
+        units = hash_of([cases_hash, list(score.additive.patients)])
+        index[score.metric] = {"sums": key, **function, "seed": seed, "units": units}
     file = path / name
     if not index:
         file.unlink(missing_ok=True)

@@ -64,5 +64,5 @@ def test_a_mistake_of_the_user_is_never_a_failed_sample(tmp_path):
 
 def test_predictions_must_answer_what_was_asked(tmp_path):
     store = PredictionStore(tmp_path)
-    with pytest.raises(ValueError, match="were asked for"):
+    with pytest.raises(ValueError, match="were requested"):
         generate_missing(store, ITEMS[:1], lambda items, seeds: [Prediction("x")], task="t", system="s", seed=0, batch_size=1)
