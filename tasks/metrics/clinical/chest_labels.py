@@ -5,12 +5,11 @@ moves F1 by several points, and published values differ in it, so that the polic
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tasks.metrics.clinical.findings import Counts, f1, supported
+from tasks.metrics.clinical.findings import Counts
 from tasks.metrics.clinical.terms import read_terms
 from tasks.metrics.statistics.additive import Additive
 
@@ -23,33 +22,22 @@ POLICIES = ("positive", "negative", "omit")
 """What an uncertain label counts as: present, absent, or left out on both sides."""
 
 
-@dataclass(frozen=True)
-class LabelScore:
-    """One F1 over a corpus.
-
-    Attributes:
-        metric: "micro-F1-14, uncertain positive", "macro-F1-14 over all labels, uncertain positive" and the like.
-        value: None where no reference shows any label.
-        details: labels averaged over, and how many references show each.
-        additive: the sums it follows from.
-    """
+class LabelScore(NamedTuple):
+    """One F1 over a corpus; without `additive` where no reference shows any label."""
 
     metric: str
-    value: float | None
     details: Mapping[str, Any]
     additive: Additive | None
 
+    @property
+    def value(self) -> float | None:
+        return None if self.additive is None else self.additive.value()
+
 
 def label_counts(references: np.ndarray, predictions: np.ndarray, policy: str) -> Counts:
-    """Counts of codes (N, 14) against codes (N, 14) under an uncertainty policy.
-
-    Raises:
-        ValueError: another policy, or shapes that differ.
-    """
+    """Counts of codes (N, 14) against codes (N, 14) under an uncertainty policy; a ValueError for another one."""
     if policy not in POLICIES:
         raise ValueError(f"uncertain labels count as one of {POLICIES}, not '{policy}'")
-    if references.shape != predictions.shape or references.shape[1:] != (len(LABELS),):
-        raise ValueError(f"codes of shape {predictions.shape} against {references.shape}; (N, {len(LABELS)}) are needed")
     shown, found = _present(references, policy), _present(predictions, policy)
     kept = np.ones_like(shown)
     if policy == "omit":
@@ -63,8 +51,8 @@ def label_scores(
 ) -> list[LabelScore]:
     """Micro and macro F1 over the 14 labels and over the 5 of CheXpert's competition, of codes (N, 14).
 
-    There are two macro means, and their names say which. Over the supported labels, those that the references show, each term
-    is defined. Over all labels, as published values have it, a label on neither side counts as 0.
+    Macro means run over the labels that the references show or, as in published values, over all: a label on neither side then
+    counts as 0.
     """
     every = label_counts(references, predictions, policy)
     scores = []
@@ -82,12 +70,8 @@ def label_scores(
             (f"macro-F1-{size} {SUPPORTED}", by_label, "macro-f1", {"labels": size}, supported_only),
             (f"macro-F1-{size} {ALL}", by_label, "macro-f1-all", {"labels": size}, all_of_them),
         ):
-            name = f"{kind}, uncertain {policy}"
-            if not shown:
-                scores.append(LabelScore(name, None, details, None))
-                continue
-            additive = Additive(sums, tuple(patients), combine, parameters)
-            scores.append(LabelScore(name, additive.value(), details | more, additive))
+            additive = Additive(sums, tuple(patients), combine, parameters) if shown else None
+            scores.append(LabelScore(f"{kind}, uncertain {policy}", details | (more if shown else {}), additive))
     return scores
 
 
@@ -95,18 +79,6 @@ def as_findings(codes: np.ndarray, policy: str = "positive") -> list[frozenset[s
     """Labels that count as present, one set per row of codes (N, 14); `omit` keeps the positive ones only."""
     rows = _present(codes, policy)
     return [frozenset(label for label, is_there in zip(LABELS, row, strict=True) if is_there) for row in rows]
-
-
-def agreement(references: np.ndarray, predictions: np.ndarray, policy: str = "positive") -> dict[str, float]:
-    """F1 of each label that the references show, and "micro" and "macro" over them: how well two labellers agree."""
-    counts = label_counts(references, predictions, policy)
-    shown = supported(as_findings(references, policy), LABELS)
-    by_label = dict(zip(LABELS, f1(counts.totals()).tolist(), strict=True))
-    tp, fp, fn = counts.totals().sum(axis=1)
-    return {label: by_label[label] for label in shown} | {
-        "micro": float(2 * tp / (2 * tp + fp + fn)),
-        "macro": float(np.mean([by_label[label] for label in shown])),
-    }
 
 
 def _present(codes: np.ndarray, policy: str) -> np.ndarray:

@@ -52,9 +52,8 @@ class CheXbert:
         state = _state(folder / CHECKPOINT)
         self.bert, self.heads = _network(state, folder / CHECKPOINT)
         if len(self.tokenizer) > self.bert.config.vocab_size:
-            raise UserError(
-                f"CheXbert: '{folder / VOCABULARY}' has more words than the checkpoint's {self.bert.config.vocab_size}"
-            )
+            size = self.bert.config.vocab_size
+            raise UserError(f"CheXbert: '{folder / VOCABULARY}' has more words than the checkpoint's {size}")
         self.bert.to(device).eval()  # type: ignore[arg-type]
         self.heads.to(device).eval()
         with (folder / CHECKPOINT).open("rb") as stream:
@@ -68,23 +67,16 @@ class CheXbert:
         new = sorted({text for text in texts if text not in self._known}, key=len)
         for start in range(0, len(new), _BATCH):
             batch = new[start : start + _BATCH]
-            inputs = self.tokenizer(batch, padding=True, truncation=True, max_length=_LENGTH, return_tensors="pt").to(
-                self.device
-            )
-            first = self.bert(**inputs).last_hidden_state[:, 0]  # (B, H)
+            inputs = self.tokenizer(batch, padding=True, truncation=True, max_length=_LENGTH, return_tensors="pt")
+            first = self.bert(**inputs.to(self.device)).last_hidden_state[:, 0]  # (B, H)
             found = torch.stack([head(first).argmax(dim=1) for head in self.heads], dim=1)  # (B, 14)
             self._known.update(zip(batch, map(tuple, found.tolist()), strict=True))
         return np.array([self._known[text] for text in texts], dtype=np.int8).reshape(-1, len(LABELS))
 
 
-def find_folder(given: str | Path | None = None) -> Path:
-    """The folder of the two files: as given, else as the environment names it.
-
-    Raises:
-        UserError: nothing names one; the message says what to put where.
-    """
-    folder = weights_folder("chexbert") if given is None else Path(given)
-    if folder is not None:
+def find_folder() -> Path:
+    """The folder of the two files that the environment names; a UserError that says what to put where it names none."""
+    if (folder := weights_folder("chexbert")) is not None:
         return folder
     raise UserError(
         f"CheXbert's weights are missing: put '{CHECKPOINT}' (the authors' checkpoint) and '{VOCABULARY}' (of "

@@ -34,7 +34,7 @@ class RadGraph:
     """Graphs of reports, each different text parsed once.
 
     Args:
-        parser: texts to graphs by number ("0", "1", ...): `open_parser`'s, or any of that form.
+        parser: texts to graphs by number ("0", "1", ...).
         fingerprint: hash of the model's weights, for signatures.
     """
 
@@ -71,11 +71,7 @@ def graph_f1(reference: Graph, hypothesis: Graph) -> tuple[float, float, float]:
 
 
 def open_parser(folder: str | Path | None = None, model: str = MODELS[0]) -> Parser:
-    """The package's parser, with its model from a local folder.
-
-    Raises:
-        UserError: the package or the folder is missing, or the package fails; the message says what to do.
-    """
+    """The package's parser, with its model from a local folder; a UserError where either is missing or fails."""
     if find_spec("radgraph") is None:
         raise UserError("RadGraph F1 needs the package radgraph: pip install radgraph")
     place = model_folder(folder)
@@ -90,11 +86,7 @@ def open_parser(folder: str | Path | None = None, model: str = MODELS[0]) -> Par
 
 
 def model_folder(given: str | Path | None = None) -> Path:
-    """The folder that holds a folder of each model: as given, else as the environment names it.
-
-    Raises:
-        UserError: nothing names one, or it is not there.
-    """
+    """The folder that holds a folder of each model: as given, else of the environment; a UserError where there is none."""
     place = given or weights_folder("radgraph")
     if place is None:
         raise UserError(f"RadGraph's model is missing: put its files into a folder and name it by {FOLDERS['radgraph']}")

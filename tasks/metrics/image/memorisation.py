@@ -43,13 +43,7 @@ def correlation(distance: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Rows:
-    """A block of consecutive training rows.
-
-    Attributes:
-        start: index of the first.
-        values: (B, D) float32.
-        patients: (B,) whose each row is, as numbers; None where nobody asks.
-    """
+    """A block of consecutive training rows from index `start`: values (B, D) float32, patients (B,) as numbers if known."""
 
     start: int
     values: np.ndarray
@@ -58,11 +52,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest training row of each of Q queries.
+    """The nearest training row of each of Q queries: distances (Q,) float64 and rows (Q,) int64.
 
-    Attributes:
-        distances: (Q,) float64; infinite where every row was left out.
-        rows: (Q,) int64 index of the training row; -1 where there is none.
+    Infinity and -1 where every row was left out.
     """
 
     distances: np.ndarray
@@ -76,15 +68,15 @@ def nearest(
     patients: np.ndarray | None = None,
     own: np.ndarray | None = None,
 ) -> Nearest:
-    """The nearest training row by Euclidean distance, block by block: memory is that of one block.
+    """The nearest training row by Euclidean distance, in the memory of one block.
 
-    Candidates are found in float32 by |x|^2 + |y|^2 - 2 x.y, whose rounding hides small distances (about 3e-4 |x|); the
-    distance of each block's best is then computed anew from the difference in float64, so that a copy is at 0 exactly.
+    Candidates are found in float32 by |x|^2 + |y|^2 - 2 x.y, whose rounding hides distances below some 3e-4 |x|; that of each
+    block's best is computed again from the difference in float64, so that a copy is at 0 exactly.
 
     Args:
         queries: (Q, D) float32.
         patients: (Q,) rows of the same patient are left out.
-        own: (Q,) index of the training row that the query itself is; left out.
+        own: (Q,) index of the training row that is the query itself; left out.
     """
     best = np.full(len(queries), np.inf)
     rows = np.full(len(queries), -1, dtype=np.int64)
@@ -117,12 +109,7 @@ def _leave_out(table: np.ndarray, block: Rows, patients: np.ndarray | None, own:
 
 
 def nearest_of_views(views: np.ndarray, search: Callable[[np.ndarray], Nearest]) -> tuple[Nearest, Nearest]:
-    """The nearest row of any view of each image, and that of its first view.
-
-    Args:
-        views: (Q, O, D): an image as it is, then turned otherwise.
-        search: `nearest` for (Q * O, D); the queries of one image follow each other.
-    """
+    """The nearest row of any of the views (Q, O, D) of each image, and that of its first view; `search` takes (Q * O, D)."""
     count, turns, width = views.shape
     found = search(views.reshape(count * turns, width))
     distances, rows = found.distances.reshape(count, turns), found.rows.reshape(count, turns)
@@ -136,9 +123,7 @@ class Threshold:
 
     Attributes:
         distance: see the head of this file; 0 where held-out images are copies of training images themselves.
-        nominal: share of unseen images expected below it; above alpha where there are too few held-out images for alpha.
-        alpha: what was asked for, in this space.
-        held_out: number of held-out images H.
+        nominal: share of unseen images expected below it; above the requested alpha where the H held-out images are too few.
     """
 
     distance: float
@@ -148,11 +133,7 @@ class Threshold:
 
 
 def threshold_of(null: np.ndarray, alpha: float) -> Threshold:
-    """The threshold from the distances (H,) of held-out images.
-
-    Raises:
-        ValueError: no held-out images, or alpha outside (0, 1).
-    """
+    """The threshold from the distances (H,) of held-out images; a ValueError for none, or alpha outside (0, 1)."""
     if not len(null) or not 0 < alpha < 1:
         raise ValueError(f"{len(null)} held-out distances and alpha {alpha} give no threshold")
     rank = max(1, math.floor(alpha * (len(null) + 1)))
@@ -164,7 +145,7 @@ def authentic(generated: np.ndarray, own: np.ndarray) -> np.ndarray:
 
     Args:
         generated: (N,) distance of each sample from its nearest training point y.
-        own: (N,) distance of that y from its own nearest other training point.
+        own: (N,) distance of that y from its nearest other training point.
     """
     return generated > own
 
@@ -196,20 +177,13 @@ def mirrored(image: Image.Image) -> Image.Image:
 
 
 def severity(distances: np.ndarray, thresholds: Sequence[float]) -> np.ndarray:
-    """How near a training image is, on one scale for S spaces: min over them of distance / threshold, (S, N) -> (N,).
-
-    Below 1: flagged in some space.
-    """
+    """Nearness to training images: min over S spaces of distance / threshold, (S, N) -> (N,); below 1: flagged."""
     scale = np.maximum(np.asarray(thresholds, dtype=np.float64), _TINY)
     return (distances / scale[:, None]).min(axis=0)
 
 
 def found_on_top(planted: np.ndarray, others: np.ndarray) -> int:
-    """How many of P planted copies are among the P most severe of all: at most P - 1 others and planted ones precede them.
-
-    Args:
-        planted, others: (P,), (N,) severities; equal ones count for the planted.
-    """
+    """How many of P planted copies are among the P most severe of all, by severities (P,) and (N,); ties favour the planted."""
     order = np.sort(planted)
     before = np.searchsorted(np.sort(others), order) + np.arange(len(order))
     return int((before < len(planted)).sum())

@@ -1,23 +1,21 @@
 """Do the image and the report of a generated pair say the same?
 
-Agreement is the macro F1 between the findings that one checker reads from the images and another reads from the reports of the
-same pairs; F1 is symmetric, so neither is the reference. The macro mean runs over a given set of labels (those that the data
-shows), and a label that neither modality of any sample shows scores 0: pairs that are all normal agree on nothing.
+Agreement is the macro F1 between the findings that one checker reads from the images and another from the reports of the same
+pairs; F1 is symmetric, so neither is the reference. The mean runs over given labels (those that the data shows); a label that
+no sample shows scores 0: pairs that are all normal agree on nothing.
 
 The Matthews correlation of the two readings (MCC, Matthews 1975) does not rise with prevalence as F1 does,
 
     MCC = (TP TN - FP FN) / sqrt((TP + FP) (TP + FN) (TN + FP) (TN + FN)),
 
-and is 0 where one modality shows a label in all samples or in none: it then says nothing of the other.
+and is 0 where one modality shows a label in all samples or in none.
 
-Alone, neither has a scale. Each is also given as (x - shuffled) / (real - shuffled), with
+Each is also given as (x - shuffled) / (real - shuffled), with
 
-    real      the value of the reference cases' own pairs (below 1, as the checkers err), and
-    shuffled  the same with the reports permuted among all of these cases, whatever their domain, without fixed points;
-              the mean over `PERMUTATIONS` seeded permutations.
+    real      the value of the reference cases (below 1, as the checkers err), and
+    shuffled  the mean over `PERMUTATIONS` seeded permutations of the reports among these cases, without fixed points.
 
-Nothing is put on a scale whose ends cannot be told apart: the 95 % interval of `real` over patients has to lie above the
-highest of the shuffles.
+Such a scale needs ends that differ: the 95 % interval of `real` over patients has to lie above the highest of the shuffles.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +37,7 @@ class Scale:
 
     Attributes:
         real, shuffled: 1 and 0 of the scale.
-        low: lower end of the 95 % interval of `real`; None where there is none, for the reason `why`.
+        low: lower end of the 95 % interval of `real`; None for the reason `why`.
         high: the highest of the shuffles.
     """
 
@@ -51,7 +49,7 @@ class Scale:
 
     @classmethod
     def of(cls, real: Additive, shuffled: Sequence[float], seed: int) -> "Scale":
-        """From the real pairs' sums, by patient, and from the values of the shuffles."""
+        """From the sums of the real pairs and the values of the shuffles."""
         interval = real.interval(seed)
         return cls(real.value(), float(np.mean(shuffled)), interval.low, float(max(shuffled)), interval.reason)
 
@@ -72,7 +70,7 @@ class Scale:
         return (value - self.shuffled) / (self.real - self.shuffled)
 
     def put(self, plain: Additive) -> Additive:
-        """A statistic on this scale, which is taken as known."""
+        """A statistic on this scale, whose ends are taken as exact."""
         parameters = {**plain.parameters, "of": plain.combine, "zero": self.shuffled, "one": self.real}
         return Additive(plain.sums, plain.patients, "anchored", parameters, paired=plain.paired)
 
@@ -158,9 +156,11 @@ def scales_of(
         order = derangement(len(report_findings), generator)
         permuted.append(agreement(image_findings, [report_findings[index] for index in order], labels))
     own = agreement(image_findings, report_findings, labels)
-    made = {"agreement": additive_agreement, "macro-mcc": additive_mcc}
-    return {name: Scale.of(make(own, patients), [make(one, patients).value() for one in permuted], seed)
-            for name, make in made.items()}  # fmt: skip
+    statistics = {"agreement": additive_agreement, "macro-mcc": additive_mcc}
+    return {
+        name: Scale.of(additive(own, patients), [additive(one, patients).value() for one in permuted], seed)
+        for name, additive in statistics.items()
+    }
 
 
 def prevalence_errors(samples: Findings, data: Findings, labels: Sequence[str]) -> np.ndarray:

@@ -3,8 +3,7 @@
 Any vision-language model that transformers loads from a folder and that has a chat template (Qwen2-VL, LLaVA, ...). It runs on
 this machine alone: no image and no report leaves it, so that credentialed data may be judged too. It decodes greedily.
 
-An answer that is not plainly one number from 0 to 1 is refused, never guessed at: to take the first number anywhere makes 0 of
-"score (0 to 1) is 0.9" and 1 of "10".
+An answer that is not plainly one number from 0 to 1 is refused.
 """
 
 import re
@@ -35,19 +34,14 @@ _LEAD = re.compile(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the judge said of one pair.
-
-    Attributes:
-        score: in [0, 1]; None where the answer was refused.
-        answer: word for word.
-    """
+    """The score of one pair in [0, 1], None where the answer was refused; and the answer word for word."""
 
     score: float | None
     answer: str
 
 
 class Judge:
-    """Scores pairs, one after the other: no score depends on its company.
+    """Scores pairs one by one: no score depends on the others of a batch.
 
     Attributes:
         name: of the folder.
@@ -55,14 +49,13 @@ class Judge:
 
     Args:
         folder: a model as transformers saves it, with its processor and chat template.
-        device: where it runs.
 
     Raises:
         UserError: no such folder, or what is in it cannot be loaded or has no chat template.
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
-        from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers import AutoModelForImageTextToText, AutoProcessor  # lazy: start-up
 
         folder = Path(folder)
         if not folder.is_dir():
@@ -81,25 +74,20 @@ class Judge:
     def __call__(self, images: Sequence[Image.Image], reports: Sequence[str]) -> list[Verdict]:
         """One verdict for each pair."""
         pairs = list(zip(images, reports, strict=True))
-        answers = [
-            self._answer(image, report) for image, report in tqdm(pairs, desc="judge", unit="pair", disable=len(pairs) < 8)
-        ]
+        progress = tqdm(pairs, desc="judge", unit="pair", disable=len(pairs) < 8)
+        answers = [self._answer(image, report) for image, report in progress]
         return [Verdict(parse(answer), answer) for answer in answers]
 
     @torch.no_grad()
     def _answer(self, image: Image.Image, report: str) -> str:
         content = [{"type": "image", "image": image.convert("RGB")}, {"type": "text", "text": PROMPT.format(report=report)}]
-        inputs = self._processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=True, return_dict=True,
-            return_tensors="pt",
-        ).to(self._device)  # fmt: skip
-        inputs = {
-            name: value.to(self._model.dtype) if torch.is_floating_point(value) else value for name, value in inputs.items()
-        }
-        told = self._model.generate(
-            **inputs, do_sample=False, num_beams=1, temperature=None, top_p=None, top_k=None, max_new_tokens=NEW_TOKENS
-        )
-        new = told[:, inputs["input_ids"].shape[1] :]
+        options = {"add_generation_prompt": True, "tokenize": True, "return_dict": True, "return_tensors": "pt"}
+        found = self._processor.apply_chat_template([{"role": "user", "content": content}], **options).to(self._device)
+        dtype = self._model.dtype
+        inputs = {name: value.to(dtype) if torch.is_floating_point(value) else value for name, value in found.items()}
+        greedy = {"do_sample": False, "num_beams": 1, "temperature": None, "top_p": None, "top_k": None}
+        generated = self._model.generate(**inputs, **greedy, max_new_tokens=NEW_TOKENS)
+        new = generated[:, inputs["input_ids"].shape[1] :]
         answer: str = self._processor.batch_decode(new, skip_special_tokens=True)[0]
         return answer.strip()
 
@@ -110,9 +98,8 @@ _HASHED = {".safetensors", ".bin", ".json", ".jinja", ".model", ".txt"}
 def parse(answer: str) -> float | None:
     """The number that an answer is, or None where it is not plainly one.
 
-    Accepted: a single number from 0 to 1 in ordinary notation, at the very beginning or after no more than "Score:", "The final
-    answer is" or the like. Refused: two numbers, a fraction, a percentage, a range, a decimal comma, a sign, a number outside
-    [0, 1], and a number that other words stand before, such as "not 0.9".
+    Accepted: one number from 0 to 1 in ordinary notation, first or after "Score:", "The final answer is" or the like. Refused:
+    two numbers, a fraction, a percentage, a range, a decimal comma, a sign, and a number after other words ("not 0.9").
 
     >>> parse("Score: 0.85"), parse("score (0 to 1) is 0.9"), parse("8/10"), parse("10")
     (0.85, None, None, None)

@@ -45,12 +45,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Alignment:
-    """A common space of images and texts, fitted on real pairs.
-
-    Attributes:
-        components: p.
-        correlations: rho of each canonical direction.
-    """
+    """A common space of images and texts, fitted on real pairs, of p `components`; `correlations` are rho."""
 
     components: int
     image: Side
@@ -72,10 +67,9 @@ class Alignment:
 
 
 def align(images: np.ndarray, texts: np.ndarray, patients: Sequence[str], seed: int) -> Alignment:
-    """The alignment of real training pairs, with the p that finds most pairs held out of the fit; of equal ones the smallest.
+    """The alignment of training pairs, features (N, D) and (N, E), with the p that finds most held-out pairs.
 
     Args:
-        images, texts: (N, D) and (N, E) features, row by row of one pair.
         patients: N; a patient is held out with all pairs.
         seed: which quarter of the patients is held out.
     """
@@ -92,10 +86,9 @@ def align(images: np.ndarray, texts: np.ndarray, patients: Sequence[str], seed: 
 
 
 def ranks(similarities: np.ndarray, partners: np.ndarray | None = None) -> np.ndarray:
-    """Rank of each row's partner among the columns, 1 for the most similar; ties count against it. (N, M) -> (N,).
+    """Rank of each row's partner (by default the column of its number), 1 for the most similar: (N, M) -> (N,).
 
-    Args:
-        partners: the column of each row; the row's own number by default.
+    Ties count against it.
     """
     rows = np.arange(len(similarities))
     own = similarities[rows, rows if partners is None else partners]

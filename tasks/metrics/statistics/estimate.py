@@ -1,7 +1,6 @@
-"""How far a value may lie from the true one, over patients and over trainings together: the one rule behind every verdict.
+"""The uncertainty of a value over patients and over trainings together: the one rule behind every verdict.
 
-theta is a function of sums over patients (`additive`), theta*_b its value on resample b of the patients,
-w ~ Multinomial(P; 1/P). Trainings are what another seed would change.
+theta is a function of sums over patients (`additive`), theta*_b its value on resample b, w ~ Multinomial(P; 1/P).
 
 Over patients, from `MANY` on: quantiles of theta*_b. Below, where these are too close together (at 15 patients they
 cover 0.90), the studentised bootstrap (Efron 1981; Davison and Hinkley 1997, section 5.2):
@@ -19,8 +18,7 @@ Over trainings: V_i, the variance of a mean over S_i trainings, with S_i - 1 deg
 
     half width^2 = (half width over patients)^2 + sum_i t_{S_i - 1}^2 V_i
 
-which covers at least its level where all parts are normal and independent (Banerjee 1960); the wider of the two half widths
-alone does not. `medim-bench selftest --statistics` simulates it.
+which covers at least its level where all parts are normal and independent (Banerjee 1960; `selftest --statistics`).
 """
 
 import math
@@ -44,18 +42,15 @@ _SIMULATED = 4000
 
 
 class OfSums(Protocol):
-    """A statistic that is a function of sums: `tasks.metrics.statistics.additive.Additive` with one row a patient."""
+    """An `additive.Additive` with one row per patient."""
 
     @property
-    def sums(self) -> np.ndarray:
-        """(P, K)."""
+    def sums(self) -> np.ndarray: ...
 
     @property
-    def smooth(self) -> bool:
-        """Whether its standard error follows from its slope."""
+    def smooth(self) -> bool: ...
 
-    def evaluate(self, sums: np.ndarray) -> np.ndarray:
-        """The statistic of sums (R, K) -> (R,)."""
+    def evaluate(self, sums: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,11 +58,10 @@ class Resampled:
     """A statistic on the data and on R resamples of P patients.
 
     Attributes:
-        value: theta.
-        drawn: theta*_b, (R,).
+        value, drawn: theta, and theta*_b (R,).
         parts: l_p of each resample and, in the last row, of the data: (R + 1, P); None from `MANY` patients on.
         weights: of the patients, (R + 1, P), the last row 1; None without `parts`.
-        squared_errors: se^2, (R + 1,), where they are not those of `parts`: of differences between independent samples.
+        squared_errors: se^2, (R + 1,), of differences between independent samples, which have no `parts`.
     """
 
     value: float
@@ -139,19 +133,14 @@ class Trainings:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A value and all that is known of its spread.
-
-    Attributes:
-        ends: of `Resampled.ends`.
-        trainings: none where the statement is about these trainings alone.
-    """
+    """A value and its spread: `Resampled.ends`, and `trainings` unless the statement is about these trainings alone."""
 
     value: float
     ends: np.ndarray
     trainings: tuple[Trainings, ...] = field(default=())
 
     def interval(self, confidence: float = CONFIDENCE) -> Interval:
-        """The central interval; without bounds where the statistic is undefined on every resample, or for a training."""
+        """The central interval; without bounds where the statistic is undefined."""
         if not len(self.ends):
             return Interval(reason="no interval: undefined on every resample")
         if not self._known:
@@ -179,10 +168,8 @@ class Estimate:
         return half if (self.value > null) == above else 1 - half
 
     def smallest_found(self, level: float) -> float | None:
-        """The true difference that 80 % of repetitions find at this two-sided level, if the spread is as estimated here.
-
-        None where none was seen (all cases equal) or is known, or where no p of so few resamples lies below the level.
-        """
+        """The true difference that 80 % of repetitions find at this two-sided level; None where the spread is 0 or unknown, or
+        where no p of so few resamples lies below the level."""
         if not len(self.ends) or not self._known or level <= 2 / (1 + len(self.ends)):
             return None
         low, high = self._bounds(1 - CONFIDENCE, patients_alone=True)
@@ -207,9 +194,8 @@ class Estimate:
             return low, high
         parts = [_student(part.degrees, level / 2) ** 2 * part.variance for part in self.trainings]
         half = math.sqrt(sum(parts))
-        return self.value - math.hypot(max(0.0, self.value - low), half), self.value + math.hypot(
-            max(0.0, high - self.value), half
-        )
+        below, above = (math.hypot(max(0.0, side), half) for side in (self.value - low, high - self.value))
+        return self.value - below, self.value + above
 
 
 def _student(degrees: float, share: float) -> float:
@@ -254,7 +240,7 @@ def score_interval(statistic: OfSums, bounds: tuple[float, float]) -> Interval:
 
 
 def _degrees(deviations: np.ndarray, sharing: int) -> float:
-    """Degrees of freedom with which the variance of S patients' parts is known: 2 S / (kurtosis - 1), S - 1 at most.
+    """Degrees of freedom of the variance of S patients' parts: 2 S / (kurtosis - 1), S - 1 at most.
 
     Var(s^2) = sigma^4 (kurtosis - 1) / S for large S, and 2 sigma^4 / v of chi-squared with v degrees.
     """
@@ -263,12 +249,7 @@ def _degrees(deviations: np.ndarray, sharing: int) -> float:
 
 
 def resampled(system: Sequence[OfSums], seed: int | tuple[int, ...], resamples: int) -> Resampled:
-    """The mean over entries of one metric, on resamples of the patients that all entries share.
-
-    Args:
-        system: with one row a patient, of the same patients in the same rows.
-        seed: systems with equal seeds draw the same patients.
-    """
+    """The mean over entries of one metric, which have the same patients in the same rows; equal seeds draw equal patients."""
     columns = np.concatenate([additive.sums for additive in system], axis=1)  # (P, S K): one product for all entries
     patients = len(columns)
     blocks = resampling_weights(patients, seed, resamples)
@@ -303,11 +284,7 @@ def _gradients(additive: OfSums, sums: np.ndarray) -> np.ndarray:
 
 
 def of_mean(values: Sequence[float], entries: Sequence[int] | None = None) -> tuple[Trainings, ...]:
-    """What S trainings with these values (or differences by seed) add to the uncertainty of their mean; nothing for one.
-
-    Args:
-        entries: with how many each weighs in the mean; equally by default.
-    """
+    """What S trainings with these values add to the uncertainty of their mean, weighted by `entries`; nothing for one."""
     if len(values) < 2:
         return ()
     shares = np.ones(len(values)) if entries is None else np.asarray(entries, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Comparing systems on the same cases, from their sums by patient alone.
+"""Comparing systems on the same cases, from their sums by patient.
 
 Of systems a and b, with f the metric and s_a, s_b in R^(P x K) their sums by patient (`tasks.metrics.statistics.additive`):
 
@@ -7,8 +7,8 @@ Of systems a and b, with f the metric and s_a, s_b in R^(P x K) their sums by pa
     its p-value     (1 + #{b : |d_b| >= |d|}) / (1 + B), where in d_b each patient's rows are swapped between the systems with
                     probability 1/2, which changes nothing if the systems are exchangeable (Fisher 1935; Noreen 1989)
 
-A system of several entries is their mean. Where both sides have two trainings or more, the difference is one of methods: its
-interval and p know the spread between trainings. Otherwise it is one of checkpoints: these trainings are taken as they are.
+A system of several entries is their mean. Where both sides have two trainings or more, the difference is one of methods, and
+interval and p include the spread between trainings; otherwise it is one of these checkpoints.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,11 +38,11 @@ Scope = Literal["checkpoints", "methods"]
 
 @dataclass(frozen=True)
 class System:
-    """What is compared.
+    """One side of a comparison.
 
     Attributes:
-        entries: one a run, each with the same patients in the same rows.
-        trainings: of which training each entry is, such as a hash of its weights; each of its own by default.
+        entries: one per run, each with the same patients in the same rows.
+        trainings: the training of each entry, such as a hash of its weights; by default all differ.
     """
 
     entries: Sequence[Additive]
@@ -62,22 +62,19 @@ class System:
         return of_mean([float(np.mean(values)) for values in found], [len(values) for values in found])
 
     def few(self) -> Interval | None:
-        """Why nothing is said of the spread over patients: of the entry with the fewest."""
+        """An interval without bounds where an entry has too few patients, else None."""
         return next((few for entry in self.entries if (few := entry.few()) is not None), None)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of two systems, the first's value less the second's.
+    """The first system's value less the second's, in the metric's unit.
 
     Attributes:
-        value: in the metric's unit.
         interval: 95 %.
-        p: two-sided, of no difference.
-        test: how p was made.
+        p: two-sided, of no difference, by `test`.
         patients: P.
-        scope: `methods` where both sides have two trainings or more; else what is said is said of these `checkpoints`.
-        estimate: the value with its spread; not part of an equality.
+        scope: `methods` where both sides have two trainings or more, else `checkpoints`.
     """
 
     value: float
@@ -89,7 +86,7 @@ class Difference:
     estimate: Estimate | None = field(default=None, compare=False, repr=False)
 
     def smallest_found(self, level: float) -> float | None:
-        """The true difference that 80 % of repetitions would find at this level; None where the spread is not known."""
+        """See `Estimate.smallest_found`."""
         return None if self.estimate is None else self.estimate.smallest_found(level)
 
 
@@ -117,13 +114,12 @@ def compare_all(
     permutations: int = PERMUTATIONS,
     matched: bool = False,
 ) -> dict[tuple[str, str], Difference]:
-    """All pairs of some systems' values of one metric, each pair once, in the order of `systems`.
+    """All pairs of systems by one metric, each pair once, in the order of `systems`.
 
     Args:
-        systems: by name; rows of one number are of one patient in all of them (or of none, where they are not `paired`).
-        seed: of resampling and randomisation; equal seeds give equal results, whatever other systems stand beside a pair.
-        matched: the systems' entries are trainings of the same seeds in the same order, which share data and noise: their
-            differences by seed are what varies.
+        systems: by name; row i is of the same patient in all of them, unless they are not `paired`.
+        seed: of resampling and randomisation; a pair's result does not depend on the other systems.
+        matched: entries are trainings of the same seeds in the same order: their differences by seed are what varies.
 
     Raises:
         ValueError: systems of different patients or metrics, or fewer patients than an interval needs.
@@ -156,7 +152,7 @@ def compare_all(
 
 
 def _trainings(one: System, other: System, matched: bool) -> tuple[Trainings, ...]:
-    """What the trainings of both sides add to the spread of a difference; nothing where either has fewer than two."""
+    """What the trainings of both sides add to the spread; nothing where either has fewer than two."""
     if matched:
         return of_mean([a.value() - b.value() for a, b in zip(one.entries, other.entries, strict=True)])
     spread, against = one.spread(), other.spread()
@@ -164,10 +160,7 @@ def _trainings(one: System, other: System, matched: bool) -> tuple[Trainings, ..
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """P-values adjusted so that the chance of any false claim in the family stays below the level (Holm 1979), in their order.
-
-    p~_(i) = max_{j <= i} min(1, (m - j + 1) p_(j))
-    """
+    """P-values adjusted for their family (Holm 1979), in their order: p~_(i) = max_{j <= i} min(1, (m - j + 1) p_(j))."""
     order = sorted(range(len(p)), key=lambda index: p[index])
     adjusted, highest = [0.0] * len(p), 0.0
     for rank, index in enumerate(order):
@@ -177,15 +170,12 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def verdict(difference: Difference, p: float, higher_is_better: bool, margin: float | None = None) -> Verdict:
-    """What may be said of the first system against the second.
+    """The verdict on the first system against the second.
 
     Args:
         p: adjusted for the family (`holm`).
-        margin: > 0, in the metric's unit, stated beforehand: how much worse would not matter. The first is non-inferior where
-            the whole 95 % interval lies on the better side of it (one-sided at 2.5 %). A significant difference is named first.
-
-    Raises:
-        ValueError: a margin that is not positive.
+        margin: > 0, in the metric's unit, stated beforehand. The first is non-inferior where the whole 95 % interval lies on
+            its better side (one-sided at 2.5 %). A significant difference is named first.
     """
     if margin is not None and not margin > 0:
         raise ValueError(f"a margin of non-inferiority is positive, not {margin}")
@@ -205,12 +195,11 @@ def reverse(difference: Difference) -> Difference:
 
 
 def _checked(systems: Mapping[str, System]) -> dict[str, list[Additive]]:
-    """By patient; the same patients and metric everywhere."""
+    """By patient; a ValueError unless patients and metric are the same everywhere."""
     found = {name: [additive.by_patient() for additive in system.entries] for name, system in systems.items()}
     every = [(name, additive) for name, system in found.items() for additive in system]
-    for name, system in found.items():
-        if not system:
-            raise ValueError(f"'{name}' has no values")
+    if empty := [name for name, system in found.items() if not system]:
+        raise ValueError(f"'{empty[0]}' has no values")
     for name, additive in every:
         first_name, first = every[0]
         for what in ("combine", "paired"):
@@ -225,12 +214,12 @@ def _checked(systems: Mapping[str, System]) -> dict[str, list[Additive]]:
 
 
 def _replicates(name: str, entries: Sequence[Additive], seed: int, resamples: int) -> Resampled:
-    """Of paired systems all draw the same patients, those that intervals draw."""
+    """Paired systems all draw the same patients, those that intervals draw."""
     return resampled(entries, seed if entries[0].paired else (seed, int(hash_of(name), 16)), resamples)
 
 
 def _swaps(count: int, seed: int, permutations: int) -> Iterator[np.ndarray]:
-    """Which patients change sides: blocks (B', count) of 0 and 1, `permutations` rows in all."""
+    """Which patients swap sides: blocks (B', count) of 0 and 1, `permutations` rows in all."""
     generator = np.random.default_rng([seed, 1])
     block = max(1, _CHUNK // count)
     for start in range(0, permutations, block):
@@ -239,7 +228,7 @@ def _swaps(count: int, seed: int, permutations: int) -> Iterator[np.ndarray]:
 
 
 def _swapped(sums: Sequence[np.ndarray], seed: int, permutations: int) -> list[np.ndarray]:
-    """Of each system, the sums over the patients that change sides: (B, K). One product for all of them."""
+    """Of each system, the sums over the patients that swap sides: (B, K)."""
     columns = np.concatenate(sums, axis=1)
     moved = np.concatenate([swaps @ columns for swaps in _swaps(len(columns), seed, permutations)])
     return np.split(moved, len(sums), axis=1)

@@ -1,8 +1,7 @@
 """Whether reports were copied from a training set: whole ones, and runs of eight words.
 
-Texts are compared as sequences of words, case and punctuation apart, through 64-bit hashes: what is kept of the training
-reports is no text. Of N training and Q queried 8-grams some pair collides with probability of about N Q / 2^64: 1e-5 for 6e7
-and 3e6.
+Texts are compared as sequences of words, case and punctuation apart, through 64-bit hashes: no training text is stored. Some
+pair of N training and Q queried 8-grams collides with probability of about N Q / 2^64: 1e-5 for 6e7 and 3e6.
 """
 
 import hashlib
@@ -47,8 +46,8 @@ class Hashed:
 
     Attributes:
         whole: (N,) uint64, of the whole text; `NO_TEXT` where there is none.
-        rows: (G,) int64, the text of each 8-gram, growing.
-        grams: (G,) uint64, the 8-grams in the order of the text; h = sum_i w_i m^i mod 2^64 of its words w_0..w_7.
+        rows: (G,) int64, the text of each 8-gram, ascending.
+        grams: (G,) uint64, the 8-grams in the order of the text: sum_i w_i m^i mod 2^64 of the words w_0..w_7.
     """
 
     whole: np.ndarray
@@ -79,12 +78,11 @@ class Copied:
     """What of Q reports is in the training reports.
 
     Attributes:
-        verbatim: (Q,) bool: the whole report is one of them, word for word.
-        share: (Q,) float64: of its 8-grams that occur in any of them; of a report of fewer than 8 words 1 where it is one of
-            them, else 0. NaN where there is no report.
-        longest: (Q,) int64: most consecutive words all of whose 8-grams occur there; 0 where none does.
-        rows: (Q,) int64: the training report that is equal, else the first that shares most distinct 8-grams; -1 where none
-            shares any.
+        verbatim: (Q,) bool: the whole report is one of them.
+        share: (Q,) float64: of its 8-grams that occur in any of them; below 8 words 1 where it is verbatim, else 0. NaN where
+            there is no report.
+        longest: (Q,) int64: most consecutive words all of whose 8-grams occur there.
+        rows: (Q,) int64: the equal training report, else the first that shares most distinct 8-grams; -1 where none does.
     """
 
     verbatim: np.ndarray
@@ -103,11 +101,7 @@ class TextRows:
 
 
 def copied(queries: Hashed, training: Iterable[TextRows], *, patients: np.ndarray | None = None) -> Copied:
-    """Looks for Q reports in training reports, block by block.
-
-    Args:
-        patients: (Q,) training reports of the same patient are left out.
-    """
+    """Looks for Q reports in training reports, block by block; those of the same patient, (Q,), are left out."""
     count = len(queries)
     known, place = np.unique(queries.grams, return_inverse=True)  # (K,), (G,)
     wanted = _binary(queries.rows, place, (count, len(known)))

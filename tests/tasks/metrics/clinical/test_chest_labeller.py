@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
-from tasks.metrics.clinical.chest_labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN, agreement
+from tasks.metrics.clinical.chest_labels import BLANK, LABELS, NEGATIVE, POSITIVE, UNCERTAIN, as_findings, label_counts
+from tasks.metrics.clinical.findings import f1, supported
 
 P, N, U = POSITIVE, NEGATIVE, UNCERTAIN
 LABELLER = ChestLabeller()
@@ -117,6 +118,18 @@ def test_published_examples_of_chexbert(shared_data):
     expected = [[codes[row[label]] for label in LABELS] for row in rows]
     assert len(rows) == 4
     assert LABELLER.codes([row["Report Impression"] for row in rows]).tolist() == expected
+
+
+def agreement(references: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """F1 of each label that the references show, and "micro" and "macro" over them: how well two labellers agree."""
+    counts = label_counts(references, predictions, "positive")
+    shown = supported(as_findings(references), LABELS)
+    by_label = dict(zip(LABELS, f1(counts.totals()).tolist(), strict=True))
+    tp, fp, fn = counts.totals().sum(axis=1)
+    return {label: by_label[label] for label in shown} | {
+        "micro": float(2 * tp / (2 * tp + fp + fn)),
+        "macro": float(np.mean([by_label[label] for label in shown])),
+    }
 
 
 def test_agreement_with_given_labels(shared_data):
