@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from operator import itemgetter
 from typing import Any
 
@@ -85,18 +85,20 @@ class Statistics:
         yield table("pairs", {("read" if key == "pairs" else key): itemgetter(key) for key in _COUNTS})
         if any(rows["report"].any() for rows in self._rows.values()):
             cells: dict[str, Callable[[dict[str, Any]], Any]] = {
-                "missing or empty": lambda n: n["reports"]["missing"] + n["reports"]["empty"]
+                "missing or empty": lambda n: n["reports"]["missing"] + n["reports"]["empty"],
+                "words: median (5-95 %, most)": lambda n: _laid_out(n["reports"]["words"]),
             }
-            for measure in ("words", "tokens")[: 2 if unit == "tokens" else 1]:
-                cells[f"{measure}: median (5-95 %, most)"] = lambda n, measure=measure: _laid_out(n["reports"][measure])
+            if unit == "tokens":
+                cells["tokens: median (5-95 %, most)"] = lambda n: _laid_out(n["reports"]["tokens"])
             cells["vocabulary"] = lambda n: n["reports"]["vocabulary"]
-            for most in self._lengths:
-                cells[f"longer than {most} {unit}"] = lambda n, most=most: f"{n['reports']['longer'][str(most)]:.1%}"
+            cells |= {f"longer than {most} {unit}": partial(_share_longer, most=most) for most in self._lengths}
             yield table("reports", cells)
         cells = {
-            f"{side}: median (5-95 %, most)": lambda n, side=side: _laid_out(n["images"][side]) for side in ("width", "height")
+            "width: median (5-95 %, most)": lambda n: _laid_out(n["images"]["width"]),
+            "height: median (5-95 %, most)": lambda n: _laid_out(n["images"]["height"]),
+            "in colour": lambda n: n["images"]["colour"],
         }
-        yield table("pictures", {**cells, "in colour": lambda n: n["images"]["colour"]})
+        yield table("pictures", cells)
         for title, key in (("file kinds", "kinds"), ("domains", "domains"), ("views", "views"), ("terms", "terms")):
             counts = [n["images"]["kinds"] if key == "kinds" else n[key] for n in numbers]
             names = _most(counts)
@@ -140,7 +142,7 @@ class Statistics:
             shares = ", ".join(f"{split} {share:.1%}" for split, share in cut.items())
             message = f"longer than the model's {most} tokens, the end included: {shares}"
             advice = "training sees only their beginning; references are never cut"
-            yield from flagged("warning", "truncated-reports", message, lambda rows, most=most: rows["tokens"] > most, advice)
+            yield from flagged("warning", "truncated-reports", message, partial(_is_longer, most=most), advice)
         message = f"{{n}} pictures are nearly empty (standard deviation below {FLAT:g} of 255 levels)"
         yield from flagged("warning", "flat-images", message, is_flat, "drop them")
         message = f"{{n}} pictures are nearly black (99.5 % of the pixels below {DARK} of 255)"
@@ -150,7 +152,7 @@ class Statistics:
         yield from flagged("warning", "clipped-images", message, is_clipped, "the files' own choice: look at them")
         if (side := self._resolution) is not None:
             message = f"{{n}} pictures are smaller than {side} pixels and would be enlarged"
-            yield from flagged("warning", "small-images", message, lambda rows: _is_smaller(rows, side))
+            yield from flagged("warning", "small-images", message, partial(_is_smaller, side=side))
         yield from self._of_the_whole()
 
     def _damaged(self) -> Iterator[Issue]:
@@ -204,3 +206,11 @@ def _most(counts: list[dict[str, Any]]) -> list[str]:
 
 def _is_smaller(rows: np.ndarray, side: int) -> np.ndarray:
     return (rows["image"] != 0) & (np.maximum(rows["width"], rows["height"]) < side)
+
+
+def _is_longer(rows: np.ndarray, most: int) -> np.ndarray:
+    return rows["tokens"] > most
+
+
+def _share_longer(numbers: dict[str, Any], most: int) -> str:
+    return f"{numbers['reports']['longer'][str(most)]:.1%}"
