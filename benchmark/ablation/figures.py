@@ -4,6 +4,7 @@ import json
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -45,7 +46,7 @@ def draw_curves(measured: Sequence[Measured], path: Path) -> None:
             colour = "black" if first else colours[(index - 1) % 10]
             other = comparable(endpoint, one.first.evaluation, shown[0].first.evaluation) is not None
             title += "\n(dotted: of other tokens)" * (other and "dotted" not in title)
-            style = {"linewidth": 2, "zorder": 3} if first else {"linewidth": 1.4, "zorder": 2}
+            style: dict[str, Any] = {"linewidth": 2, "zorder": 3} if first else {"linewidth": 1.4, "zorder": 2}
             dashes = ":" if other else DASHES[max(0, index - 1) // 10 % 3]
             axis.plot(steps, table.mean(axis=0), color=colour, label=one.arm.title, linestyle=dashes, **style)
             axis.fill_between(steps, table.min(axis=0), table.max(axis=0), color=colour, alpha=0.15, linewidth=0)

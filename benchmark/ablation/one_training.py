@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from benchmark import DONE, INTERRUPTED, STOPPED, WITH_FAILURES
 from benchmark.ablation.plan import CACHE, RUN, Job, train_command
@@ -89,9 +90,9 @@ def generate(job: Job, dataset: PairDataset, cache: Path) -> int:
         str(job.folder), job.device, {SAMPLING + key: value for key, value in wanted.sampling.items()}, dataset
     )
     pipeline.name = job.arm
-    sampled = {"split": wanted.split, "limit": wanted.limit, "batch_size": wanted.batch_size, "seed": job.seed}
-    where = {"device": job.device, "cache": cache, "command": job.command or None}
-    result = run(pipeline, dataset, TASKS, job.folder / RUN, resolution=pipeline.resolution, **sampled, **where)
+    options: dict[str, Any] = {"split": wanted.split, "limit": wanted.limit, "batch_size": wanted.batch_size, "seed": job.seed}
+    options |= {"device": job.device, "cache": cache, "command": job.command or None}
+    result = run(pipeline, dataset, TASKS, job.folder / RUN, resolution=pipeline.resolution, **options)
     return len(result.failures)
 
 

@@ -109,7 +109,7 @@ def _records(rows: Sequence[Row], measured: Sequence[Measured], manifest: dict[s
     """A record for each arm, seed and endpoint, and one for each arm's change of the primary endpoint."""
     names = ("dataset", "split", "commit", "command", "created", "synthetic", "run")
     fixed = {"task": TASK, "coverage": 1.0, "protocol": PROTOCOL, "kind": "measured", "higher_is_better": False}
-    shared = fixed | {name: manifest[name] for name in names}
+    shared: dict[str, Any] = fixed | {name: manifest[name] for name in names}
     fields = [*_likelihoods(measured, manifest["dataset_fingerprint"]), *map(_change, rows)]
     return [Record(**shared, **one) for one in fields if one]
 

@@ -143,7 +143,12 @@ def pseudo_pairs(
         content = json.loads(path.read_text(encoding="utf-8"))
         kept = content["reports"] if content["key"] == key else {}
     missing = [example for example in pool if example.id not in kept]
-    shown = {"desc": "reports for unlabelled images", "unit": "image", "disable": not missing, "file": sys.stderr}
+    shown: dict[str, Any] = {
+        "desc": "reports for unlabelled images",
+        "unit": "image",
+        "disable": not missing,
+        "file": sys.stderr,
+    }
     with tqdm(total=len(pool), initial=len(pool) - len(missing), **shown) as progress:
         for start in range(0, len(missing), batch_size):
             batch = missing[start : start + batch_size]

@@ -21,6 +21,7 @@ from tasks.downstream.report_models import (
     WordTokenizer,
     after_begin,
     cut,
+    generate_options,
     padded,
     token_loss,
     until_end,
@@ -122,15 +123,13 @@ class LlavaNetwork(ReportNetwork):
     def write(self, images: torch.Tensor) -> list[list[int]]:
         """By beam search without a penalty on length."""
         begin = torch.full((len(images), 1), END, device=images.device)
-        beams = {"num_beams": self.preset.beams, "length_penalty": 0.0, "do_sample": False, "renormalize_logits": True}
-        ids = {"eos_token_id": self.end, "pad_token_id": self.end}
+        options = generate_options(self.preset.beams, self.preset.longest)
+        options |= {"eos_token_id": self.end, "pad_token_id": self.end}
         if self.unknown is not None:
-            ids["suppress_tokens"] = [self.unknown]
+            options["suppress_tokens"] = [self.unknown]
         rows = self.rows(images, begin)
         attended = torch.ones(rows.shape[:2], dtype=torch.long, device=images.device)
-        written = self.language_model.generate(
-            inputs_embeds=rows, attention_mask=attended, max_new_tokens=self.preset.longest, **beams, **ids
-        )
+        written = self.language_model.generate(inputs_embeds=rows, attention_mask=attended, **options)
         return [list(until_end(row)) for row in torch.where(written == self.end, END, written + 1).tolist()]
 
 

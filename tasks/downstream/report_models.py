@@ -147,6 +147,17 @@ def beam_search(texts: Stepping, batch: int, beams: int, longest: int, device: t
     return [list(until_end(row)) for row in written[:, 0].tolist()]
 
 
+def generate_options(beams: int, longest: int) -> dict[str, Any]:
+    """The same search by transformers' `generate`."""
+    return {
+        "num_beams": beams,
+        "max_new_tokens": longest,
+        "length_penalty": 0.0,
+        "do_sample": False,
+        "renormalize_logits": True,
+    }
+
+
 class ReportNetwork(Learner):
     """A network that writes reports. Its targets are ids (B, T): a text, then `END` to the row's end."""
 
@@ -169,7 +180,7 @@ class ReportWriter(OneTask):
         self, network: ReportNetwork, tokenizer: Any, side: int, name: str, fingerprint: str, settings: Mapping[str, Any]
     ) -> None:
         super().__init__(name, fingerprint, settings)
-        self.network, self.tokenizer, self.resolution = network, tokenizer, side
+        self.network, self.tokenizer, self.side, self.resolution = network, tokenizer, side, side
 
     @torch.inference_mode()
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
@@ -177,7 +188,7 @@ class ReportWriter(OneTask):
         reports: list[str] = []
         device = next(self.network.parameters()).device
         for start in range(0, len(images), BATCH):
-            pixels = to_tensor([square(image, self.resolution) for image in images[start : start + BATCH]])
+            pixels = to_tensor([square(image, self.side) for image in images[start : start + BATCH]])
             reports += [self.tokenizer.decode(ids) for ids in self.network.write(pixels.to(device))]
         return reports
 

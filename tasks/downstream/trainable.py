@@ -68,7 +68,7 @@ class Trainable(ABC, Generic[N]):
         if steps < 1 or (evaluate_every is not None and evaluate_every < 1):
             raise UserError(f"{self.name}: steps and evaluate_every must be at least 1, not {steps} and {evaluate_every}")
         out = Path(out)
-        length = {"steps": steps, "seed": seed, "augment": augment, "evaluate_every": evaluate_every}
+        length: dict[str, Any] = {"steps": steps, "seed": seed, "augment": augment, "evaluate_every": evaluate_every}
         sets = {"train": train, "validation": validation}
         hashes = {name: {"n": len(examples), "hash": hash_of_examples(examples)} for name, examples in sets.items()}
         run = {**self._configuration(), **length, **hashes}

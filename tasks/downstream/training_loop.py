@@ -177,7 +177,7 @@ def fit_network(
                     save_file({key: tensor.clone(memory_format=torch.contiguous_format) for key, tensor in weights}, temporary)
             write_text(out / CURVE, "".join(f"{json.dumps(line)}\n" for line in state["curve"]))
             with atomic_path(out / CHECKPOINT) as temporary:
-                parts = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+                parts: dict[str, Any] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
                 torch.save({"state": state, **{name: part.state_dict() for name, part in parts.items()}}, temporary)
     return {"best_step": state["best_step"], "validation_loss": state["best"], "curve": state["curve"]}
 

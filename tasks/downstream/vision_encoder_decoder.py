@@ -7,7 +7,16 @@ import torch
 from torch import nn
 from transformers import GPT2Config, VisionEncoderDecoderConfig, VisionEncoderDecoderModel, ViTConfig
 
-from tasks.downstream.report_models import END, ReportModel, ReportNetwork, after_begin, cut, token_loss, until_end
+from tasks.downstream.report_models import (
+    END,
+    ReportModel,
+    ReportNetwork,
+    after_begin,
+    cut,
+    generate_options,
+    token_loss,
+    until_end,
+)
 from tasks.downstream.training_loop import Recipe
 
 
@@ -57,7 +66,7 @@ class VisionEncoderDecoderNetwork(ReportNetwork):
             hidden_dropout_prob=dropout,
             attention_probs_dropout_prob=dropout,
         )
-        dropouts = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
+        dropouts: dict[str, Any] = {"resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout}
         decoder = GPT2Config(
             vocab_size=size,
             n_positions=preset.longest + 1,
@@ -69,8 +78,8 @@ class VisionEncoderDecoderNetwork(ReportNetwork):
             add_cross_attention=True,
             **dropouts,
         )
-        self.preset = preset
-        self.model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder))
+        self.preset, self.size = preset, size
+        self.model: Any = VisionEncoderDecoderModel(VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder))
         self.visual: nn.Module = self.model.encoder
 
     def loss(self, images: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -81,13 +90,11 @@ class VisionEncoderDecoderNetwork(ReportNetwork):
 
     def write(self, images: torch.Tensor) -> list[list[int]]:
         """By beam search without a penalty on length; `<unk>`, the last id, is never written."""
-        source, unknown = self.model.encoder(pixel_values=images), self.model.config.decoder.vocab_size - 1
+        source = self.model.encoder(pixel_values=images)
         every_patch = torch.ones(source.last_hidden_state.shape[:2], device=images.device)
-        beams = {"num_beams": self.preset.beams, "length_penalty": 0.0, "do_sample": False, "renormalize_logits": True}
-        ids = {"decoder_start_token_id": END, "pad_token_id": END, "eos_token_id": END, "suppress_tokens": [unknown]}
-        written = self.model.generate(
-            encoder_outputs=source, attention_mask=every_patch, max_new_tokens=self.preset.longest, **beams, **ids
-        )
+        ids = {"decoder_start_token_id": END, "pad_token_id": END, "eos_token_id": END, "suppress_tokens": [self.size - 1]}
+        options = generate_options(self.preset.beams, self.preset.longest) | ids
+        written = self.model.generate(encoder_outputs=source, attention_mask=every_patch, **options)
         return [list(until_end(row)) for row in written[:, 1:].tolist()]
 
 

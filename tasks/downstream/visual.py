@@ -94,7 +94,7 @@ class ResNetPatches(nn.Module):
         with foreign(what):
             config = ResNetConfig.from_dict(values)
         self.network, _ = load(ResNetModel, folder, what, without_heads=True, config=config, use_safetensors=True)
-        self.features = int(config.hidden_sizes[-1])
+        self.features = int(self.network.config.hidden_sizes[-1])
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         maps = self.network(normalised(images, _MEAN, _DEVIATION)).last_hidden_state
