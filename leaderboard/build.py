@@ -7,7 +7,7 @@ from pathlib import Path
 from leaderboard.plots.curves import EVERY, Lengths, curve_plots, length_plot
 from leaderboard.plots.dots import table_plots
 from leaderboard.plots.style import Plot, slug
-from leaderboard.reported import reported_records
+from leaderboard.reported import reported_records, reported_tables
 from leaderboard.site.gallery import galleries
 from leaderboard.site.page import TableView, render
 from leaderboard.store import Collection, Run, Sample, collect, read_samples, systems_of
@@ -84,7 +84,7 @@ def _build(collection: Collection, out: Path, comparisons: Comparisons) -> Build
         "results": ("results.jsonl", "".join(record.to_line() + "\n" for record in every)),
         "comparisons": ("comparisons.jsonl", "".join(pair.to_line() + "\n" for pair in comparisons.pairs)),
         "seeds": ("seeds.jsonl", "".join(entry.to_line() + "\n" for entry in comparisons.seeds)),
-        "markdown": ("leaderboard.md", markdown(ranked, reported)),
+        "markdown": ("leaderboard.md", markdown(ranked, reported_tables(reported, []))),
         "page": ("index.html", page),
     }
     paths = _write_plots(plots, out / "plots")

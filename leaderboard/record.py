@@ -20,21 +20,15 @@ class Record(BaseModel):
     """One value of one metric for one system, with all that is needed to read it.
 
     Attributes:
-        task: image-generation, report-generation, joint-generation, ...
         model: the system as the page shows it; for an anchor its name (real, reconstruction, shuffled, constant).
-        dataset: name of the data set.
-        split: train, val or test.
-        metric: name of the metric. `group: item` or `group: item (modality)` marks one item of a breakdown, such as
-            `prevalence: left effusion (image)`.
-        value: the value in the metric's own unit, or None where it was withheld; `reason` then says why.
+        metric: `group: item` or `group: item (modality)` marks one item of a breakdown: `prevalence: left effusion (image)`.
+        value: in the metric's unit, or None where it was withheld; `reason` then says why.
         ci_low, ci_high: ends of the 95 % interval; both or neither.
-        n: number of cases behind the value; None only where a published table does not say.
-        coverage: share of the cases that the system answered, in [0, 1]; None only where a published table does not say.
-        seed: seed of the run; None only for published numbers.
+        n, coverage, seed: cases behind the value, the share of them that the system answered, in [0, 1], and the seed of the
+            run; None only for published numbers.
         protocol: strict-v1, medim-paper-v1, or `paper` for published numbers.
         signature: metric, version, tokenisation, feature extractor and weights hash, resize, ...; JSON-able.
-        kind: measured, anchor or reported.
-        commit, command, created: what made it, and when (ISO 8601).
+        created: ISO 8601.
         reason: why there is no value, or what a reader of the value must know.
         higher_is_better: None for a descriptive value (a prevalence, a length), which has no best.
         synthetic: no patient stands behind the data set.
@@ -86,9 +80,8 @@ class Record(BaseModel):
     @property
     def key(self) -> tuple[str | int | None, ...]:
         """What identifies a record: two records of one key must hold the same value."""
-        return (
-            self.run, self.task, self.model, self.dataset, self.split, self.metric, self.seed, self.kind, self.protocol,
-        )  # fmt: skip
+        place = (self.dataset, self.split, self.protocol)
+        return (self.run, self.task, self.model, *place, self.metric, self.seed, self.kind)
 
     @property
     def unverified(self) -> bool | None:

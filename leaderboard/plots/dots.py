@@ -68,8 +68,7 @@ def _metrics_plot(where: str, table: Table, metrics: Sequence[str], name: str) -
                 if record.ci_low is not None and record.ci_high is not None:
                     axes.hlines(height, record.ci_low, record.ci_high, color=colour, linewidth=1.8, alpha=0.75)
                 axes.plot(value, height, marker=marker, color=colour, markersize=6, linestyle="none")
-        title = f"{metric} {arrow(direction_of(table.column(metric).values()))}".rstrip()
-        axes.set_title(textwrap.fill(title, 30))
+        axes.set_title(textwrap.fill(f"{metric} {arrow(direction_of(table.column(metric).values()))}".rstrip(), 30))
         axes.margins(x=0.1)
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, prune=None, steps=[1, 2, 5, 10]))
         _name_rows(axes, [row.label for row in rows])

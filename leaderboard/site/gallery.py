@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
@@ -167,20 +166,18 @@ class _NearestPairs(BaseModel):
 
     id: str
 
-    def in_words(self) -> tuple[str, ...]:
-        """Such as `phantom-train-10376, 0.287 away (pixels)`."""
-        found: dict[str, dict[str, Any]] = {
-            name.partition("(")[2].rstrip(")"): pair
-            for name, pair in (self.model_extra or {}).items()
-            if name.startswith("nearest (") and pair["id"] is not None
-        }
-        away = {space: f", {pair['distance']:.3g} away" if "distance" in pair else "" for space, pair in found.items()}
-        return tuple(f"{pair['id']}{away[space]} ({space})" for space, pair in found.items())
-
 
 def _nearest(path: Path) -> dict[str, tuple[str, ...]]:
-    """The training pairs nearest to each sample, by its id, where a run looked for them."""
-    return {pairs.id: pairs.in_words() for _, pairs in read_models(path, _NearestPairs)} if path.is_file() else {}
+    """The training pairs nearest to each sample, by its id and in words: `phantom-train-10376, 0.287 away (pixels)`."""
+    found: dict[str, tuple[str, ...]] = {}
+    for _, line in read_models(path, _NearestPairs) if path.is_file() else ():
+        pairs = {name.removeprefix("nearest "): pair for name, pair in (line.model_extra or {}).items() if "nearest (" in name}
+        found[line.id] = tuple(
+            f"{pair['id']}, {pair['distance']:.3g} away {space}" if "distance" in pair else f"{pair['id']} {space}"
+            for space, pair in pairs.items()
+            if pair["id"] is not None
+        )
+    return found
 
 
 def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Picture:

@@ -17,7 +17,19 @@ from leaderboard.site.gallery import Gallery, of_rows, score_behind
 from leaderboard.site.verdicts import p_text, pair_rows, verdicts
 from leaderboard.store import Run
 from leaderboard.tables.boards import Board, Row, Table, breakdown
-from leaderboard.tables.formats import AS_STATED, arrow, counts, decimals, direction_of, headline, item_of, number, shares
+from leaderboard.tables.formats import (
+    AS_STATED,
+    arrow,
+    blanks,
+    columns_of,
+    counts,
+    decimals,
+    direction_of,
+    headline,
+    item_of,
+    number,
+    shares,
+)
 from leaderboard.tables.ranking import CHANGE, NO_INTERVAL, comparable, trained_against, unranked_because
 
 ANCHORS = {
@@ -58,7 +70,7 @@ def render(boards: Sequence[tuple[Board, list[TableView]]], reported: Sequence[R
         newest=max((record.created for record in records), default=""),
         n_models=len({record.model for record in records if record.kind == "measured"}),
         explained=ANCHORS,
-        as_stated=AS_STATED[0],
+        trained_against=trained_against,
     )
 
 
@@ -92,13 +104,12 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
     withheld = reasons.pop() if len(reasons) == 1 else None  # one line where no system shows anything
     linked = {row.label: (name, gallery.scores) for name, row, gallery in galleries if not withheld}
     how = _commands(table)
-    blank = [r.reason for row in table.rows for m in table.metrics if (r := row.cells.get(m)) and r.value is None]
     return {
         "id": anchor,
         "table": table,
-        "columns": [_column(table, metric) for metric in table.metrics],
+        "columns": columns_of(table),
         "rows": [_row(row, table.metrics, linked, how) for row in table.rows],
-        "notes": list(dict.fromkeys(blank)),
+        "notes": blanks(table),
         "remarks": _remarks(table),
         "verdicts": verdicts(table),
         "pairs": list(pair_rows(table)),
@@ -109,19 +120,6 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
         "detail_signatures": [_signatures(table, metric) for metric in table.details],
         "galleries": galleries,
         "withheld": withheld,
-    }
-
-
-def _column(table: Table, metric: str) -> dict[str, Any]:
-    column = table.column(metric)
-    direction = direction_of(column.values())
-    return {
-        "name": metric,
-        "arrow": arrow(direction),
-        "direction": {True: "higher is better", False: "lower is better", None: "descriptive"}[direction],
-        "places": decimals(record.value for record in column.values()),
-        "standings": table.standings(metric),
-        "unranked": trained_against(metric),
     }
 
 

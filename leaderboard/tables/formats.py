@@ -3,11 +3,13 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from leaderboard.record import Record
 from leaderboard.tables.boards import Board, Row, Table
+from leaderboard.tables.ranking import Standing
 from medim.common.csv_text import csv_text
 
 UNVERIFIED = "unverified"
@@ -81,8 +83,45 @@ def item_of(group: str) -> Literal["domain", "metric", "finding"]:
     return "metric" if "gain over" in group else "finding"
 
 
-def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:
-    """The leaderboard as Markdown: one table per data set and task, then what the paper reports."""
+@dataclass(frozen=True)
+class Column:
+    """One metric of a table as people read it.
+
+    Attributes:
+        records: by row label.
+        places: decimals.
+        standings: by row label, of those that are ranked.
+    """
+
+    name: str
+    records: dict[str, Record]
+    direction: bool | None
+    places: int
+    standings: dict[str, Standing]
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} {arrow(self.direction)}".rstrip()
+
+
+def columns_of(table: Table) -> list[Column]:
+    """The columns of a table, without breakdowns."""
+    columns = []
+    for metric in table.metrics:
+        records = table.column(metric)
+        places = decimals(record.value for record in records.values())
+        columns.append(Column(metric, records, direction_of(records.values()), places, table.standings(metric)))
+    return columns
+
+
+def blanks(table: Table) -> list[str]:
+    """The reasons of the values that are missing in a table, each once, in the order of its cells."""
+    cells = (row.cells.get(metric) for row in table.rows for metric in table.metrics)
+    return list(dict.fromkeys(record.reason or "" for record in cells if record is not None and record.value is None))
+
+
+def markdown(boards: Sequence[Board], reported: Sequence[Mapping[str, Any]]) -> str:
+    """The leaderboard as Markdown: one table per data set and task, then what the paper reports (`reported_tables`)."""
     parts = ["# Leaderboard\n"]
     for board in boards:
         parts.append(f"## {board.dataset}, split {board.split}, protocol {board.protocol}\n")
@@ -92,56 +131,41 @@ def markdown(boards: Sequence[Board], reported: Sequence[Record]) -> str:
             parts += [f"### {table.task}\n", table_markdown(table)]
     if reported:
         parts.append("## Reported by the paper, on other data: not comparable\n")
-        tables: dict[tuple[str, str], dict[str, dict[str, float | None]]] = {}
-        for r in reported:
-            methods = tables.setdefault((r.task, r.dataset), {})
-            methods.setdefault(r.model, {})[f"{r.metric} {arrow(r.higher_is_better)}"] = r.value
-        for (task, dataset), methods in tables.items():
-            metrics = list(dict.fromkeys(metric for cells in methods.values() for metric in cells))
-            body = [
-                [f"{name} (reported)", *("" if cells.get(m) is None else f"{cells[m]:g}" for m in metrics)]
-                for name, cells in methods.items()
-            ]
-            parts += [f"### {task}, {dataset}\n", _lines(["method", *metrics], body)]
+    for paper in reported:
+        head = ["method", *(f"{metric} {direction}" for metric, direction in paper["columns"])]
+        parts += [f"### {paper['title']}\n", _lines(head, [[f"{name} (reported)", *cells] for name, cells in paper["rows"]])]
     return "\n".join(parts)
 
 
 def table_markdown(table: Table) -> str:
     """One table, its anchors and the reasons of its blanks as Markdown."""
-    columns = {metric: table.column(metric) for metric in table.metrics}
-    places = {metric: decimals(r.value for r in column.values()) for metric, column in columns.items()}
-    ranks = {metric: table.standings(metric) for metric in table.metrics}
-    head = ["system", "n", "coverage", *(f"{m} {arrow(direction_of(columns[m].values()))}".rstrip() for m in table.metrics)]
-    reasons: dict[str | None, int] = {}
+    columns = columns_of(table)
+    reasons = blanks(table)
     body = []
     for row in table.rows:
-        cells = []
-        for metric in table.metrics:
-            record = columns[metric].get(row.label)
-            if record is None:
-                cells.append("")
-            elif record.value is None:
-                cells.append(f"[{reasons.setdefault(record.reason, len(reasons) + 1)}]")
-            else:
-                text = number(record.value, places[metric])
-                standing = ranks[metric].get(row.label)
-                text = f"**{text}**" if standing and standing.best else text
-                text += f" {standing.letters}" if standing and standing.letters else ""
-                if record.ci_low is not None and record.ci_high is not None:
-                    text += f" ({number(record.ci_low, places[metric])} to {number(record.ci_high, places[metric])})"
-                text += " \N{DOUBLE DAGGER}" if record.unverified else ""
-                cells.append(text)
-        body.append(
-            [
-                row.label if row.kind == "measured" else f"*{row.label}* (anchor)",
-                counts(shown := headline(row, table.metrics)),
-                shares(shown),
-                *cells,
-            ]
-        )
-    notes = "".join(f"- [{number}] {reason}\n" for reason, number in reasons.items())
-    notes += f"- {AS_STATED}\n" if any(r.unverified for column in columns.values() for r in column.values()) else ""
+        shown = headline(row, table.metrics)
+        label = row.label if row.kind == "measured" else f"*{row.label}* (anchor)"
+        body.append([label, counts(shown), shares(shown), *(_cell(row, column, reasons) for column in columns)])
+    notes = "".join(f"- [{number}] {reason}\n" for number, reason in enumerate(reasons, start=1))
+    notes += f"- {AS_STATED}\n" if any(r.unverified for column in columns for r in column.records.values()) else ""
+    head = ["system", "n", "coverage", *(column.title for column in columns)]
     return _lines(head, body) + (f"\n{notes}" if notes else "")
+
+
+def _cell(row: Row, column: Column, reasons: list[str]) -> str:
+    record = column.records.get(row.label)
+    if record is None:
+        return ""
+    if record.value is None:
+        return f"[{reasons.index(record.reason or '') + 1}]"
+    text = number(record.value, column.places)
+    standing = column.standings.get(row.label)
+    if standing:
+        text = f"**{text}**" if standing.best else text
+        text += f" {standing.letters}" if standing.letters else ""
+    if record.ci_low is not None and record.ci_high is not None:
+        text += f" ({number(record.ci_low, column.places)} to {number(record.ci_high, column.places)})"
+    return text + (" \N{DOUBLE DAGGER}" if record.unverified else "")
 
 
 def headline(row: Row, metrics: Sequence[str]) -> list[Record]:

@@ -23,13 +23,28 @@ NO_JAVA = "METEOR 1.5 needs Java (no `java` on the PATH)"
 def record(**changes: Any) -> dict[str, Any]:
     """One record as a dict, valid as it stands."""
     return {
-        "task": "report-generation", "model": "phantom-tiny", "dataset": "phantom", "split": "test", "metric": "BLEU-4",
-        "value": 0.5, "ci_low": None, "ci_high": None, "n": 256, "coverage": 1.0, "seed": 0, "protocol": "strict-v1",
-        "signature": {"metric": "BLEU-4", "version": "1", "n": 256}, "kind": "measured", "commit": "0123abc",
+        "task": "report-generation",
+        "model": "phantom-tiny",
+        "dataset": "phantom",
+        "split": "test",
+        "metric": "BLEU-4",
+        "value": 0.5,
+        "ci_low": None,
+        "ci_high": None,
+        "n": 256,
+        "coverage": 1.0,
+        "seed": 0,
+        "protocol": "strict-v1",
+        "signature": {"metric": "BLEU-4", "version": "1", "n": 256},
+        "kind": "measured",
+        "commit": "0123abc",
         "command": "medim-bench run all --model phantom-tiny --data phantom --out runs/demo",
-        "created": "2026-01-02T03:04:05+00:00", "reason": None, "higher_is_better": True, "synthetic": True,
+        "created": "2026-01-02T03:04:05+00:00",
+        "reason": None,
+        "higher_is_better": True,
+        "synthetic": True,
         "run": "aaaa1111bbbb2222",
-    } | changes  # fmt: skip
+    } | changes
 
 
 def scores(task: str, quality: float, checkers: bool, rng: np.random.Generator) -> list[dict[str, Any]]:
@@ -126,11 +141,22 @@ def write_run(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     manifest = {
-        "run": run, "model": model, "model_fingerprint": f"{model}-hash", "dataset": dataset,
-        "dataset_fingerprint": fingerprint, "split": "test", "synthetic": synthetic, "terms": terms,
-        "withhold_samples": withhold, "tasks": list(tasks), "command": command, "commit": "0123abc",
-        "created": "2026-01-02T03:04:05+00:00", "versions": {"torch": "2"}, "settings": {},
-    }  # fmt: skip
+        "run": run,
+        "model": model,
+        "model_fingerprint": f"{model}-hash",
+        "dataset": dataset,
+        "dataset_fingerprint": fingerprint,
+        "split": "test",
+        "synthetic": synthetic,
+        "terms": terms,
+        "withhold_samples": withhold,
+        "tasks": list(tasks),
+        "command": command,
+        "commit": "0123abc",
+        "created": "2026-01-02T03:04:05+00:00",
+        "versions": {"torch": "2"},
+        "settings": {},
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     return folder
 
@@ -150,11 +176,16 @@ def write_samples(folder: Path, task: str, system: str, count: int, report: str,
             picture(folder / "references" / f"{name}.png", domain, rng, side)
         lines.append(
             {
-                "id": name, "image": image, "report": None if task == "image-generation" else report, "prompt": None,
-                "reference_image": reference, "scores": {"finding F1": 0.75}, "domain": domain,
+                "id": name,
+                "image": image,
+                "report": None if task == "image-generation" else report,
+                "prompt": None,
+                "reference_image": reference,
+                "scores": {"finding F1": 0.75},
+                "domain": domain,
                 "reference_report": None if task == "joint-generation" else f"Case {index}: small left effusion.",
             }
-        )  # fmt: skip
+        )
     (folder / system).mkdir(parents=True, exist_ok=True)
     (folder / system / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 

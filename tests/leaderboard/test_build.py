@@ -54,11 +54,22 @@ def built(tmp_path_factory, run_writer):
     runs = [
         run_writer(root / "a", report=EVIL, samples=3),
         run_writer(root / "b", run="bbbb", model="other<b>", quality=0.5, tasks=two, samples=1, terms="CC0"),
-        run_writer(root / "c", run="cccc", dataset="cxr", fingerprint="c", synthetic=False, n=40, tasks=two,
-                   samples=1, side=200),
-        run_writer(root / "d", run="dddd", dataset="mimic-cxr", fingerprint="d", synthetic=False, tasks=two[1:],
-                   samples=2, withhold=True, report="PRIVATE WORDS", terms="PhysioNet credentialed"),
-    ]  # fmt: skip
+        run_writer(
+            root / "c", run="cccc", dataset="cxr", fingerprint="c", synthetic=False, n=40, tasks=two, samples=1, side=200
+        ),
+        run_writer(
+            root / "d",
+            run="dddd",
+            dataset="mimic-cxr",
+            fingerprint="d",
+            synthetic=False,
+            tasks=two[1:],
+            samples=2,
+            withhold=True,
+            report="PRIVATE WORDS",
+            terms="PhysioNet credentialed",
+        ),
+    ]
     result = build(runs, root / "out")
     page = result.paths["page"].read_text(encoding="utf-8")
     return {"runs": runs, "out": root / "out", "result": result, "html": page, "page": Page(page)}
@@ -236,10 +247,11 @@ def test_lengths_are_of_the_rows_of_their_table(run_writer, tmp_path, lengths_dr
     runs = [
         run_writer(tmp_path / "a", run="a" * 16, model="bad", quality=0.2, tasks=task, report="one"),
         run_writer(tmp_path / "b", run="b" * 16, model="good", quality=0.9, tasks=task, report="one two"),
-        run_writer(tmp_path / "c", run="c" * 16, model="bad", quality=0.1, tasks=task, report="one two three", seed=1,
-                   anchors={}),
+        run_writer(
+            tmp_path / "c", run="c" * 16, model="bad", quality=0.1, tasks=task, report="one two three", seed=1, anchors={}
+        ),
         run_writer(tmp_path / "d", run="d" * 16, model="bad", quality=0.3, tasks=task, report="one two three four"),
-    ]  # fmt: skip
+    ]
     records = runs[3] / "records.jsonl"
     records.write_text(records.read_text().replace('"strict-v1"', '"medim-paper-v1"'))
     result = build(runs, tmp_path / "out")

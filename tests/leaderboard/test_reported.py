@@ -43,15 +43,18 @@ def test_gains_stand_beside_the_papers_gains_and_no_absolute_score_does(beside):
     title, arm = "downstream text and Fig. 5c: PathGen", "m: real+synthetic 100 %"
     prior, matched = "augmentation (external-prior)", "augmentation (budget-matched)"
     found = beside(
-        (prior, arm, f"{RELATIVE}BLEU-1", 2.5), (prior, arm, "BLEU-1", 0.3), (prior, arm, f"{RELATIVE}METEOR (own)", -1.5),
+        (prior, arm, f"{RELATIVE}BLEU-1", 2.5),
+        (prior, arm, "BLEU-1", 0.3),
+        (prior, arm, f"{RELATIVE}METEOR (own)", -1.5),
         (matched, arm, f"{RELATIVE}BLEU-1", 9.5),
-    )[title]  # fmt: skip
+    )[title]
     assert [row["where"] for row in found] == [
         f"phantom, test, strict-v1, {regime}" for regime in ("budget-matched", "external-prior")
     ]
     assert [[cell["text"] for cell in row["cells"]] for row in found] == [
-        ["9.500", "", "", ""], ["2.500", "", "", "\N{MINUS SIGN}1.500"],
-    ]  # fmt: skip
+        ["9.500", "", "", ""],
+        ["2.500", "", "", "\N{MINUS SIGN}1.500"],
+    ]
     assert found[1]["cells"][0]["metric"] == f"{RELATIVE}BLEU-1"
     assert beside((prior, arm, "BLEU-1", 0.3))[title] == []
 

@@ -405,7 +405,7 @@ def test_a_whole_run_is_read_from_its_folder_or_its_records(run):
         ({"value": 7.3, "ci_low": 0.1, "ci_high": 0.2}, "field 'value': 7.3 lies outside of its interval, 0.1 to 0.2"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_one_bad_record_is_refused_by_line_and_field(run, fields, reason):
     change(run / "records.jsonl", 2, **fields)
     with pytest.raises(RefusedError) as refused:

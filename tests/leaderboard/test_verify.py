@@ -32,9 +32,21 @@ def scored(tmp_path_factory):
     (root / "predictions").mkdir()
     (root / "predictions" / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = call(
-        "score", "report-generation", "--predictions", root / "predictions", "--data", DATA, "--limit", LIMIT, "--name", "next",
-        "--out", root / "run", "--cache", "none",
-    )  # fmt: skip
+        "score",
+        "report-generation",
+        "--predictions",
+        root / "predictions",
+        "--data",
+        DATA,
+        "--limit",
+        LIMIT,
+        "--name",
+        "next",
+        "--out",
+        root / "run",
+        "--cache",
+        "none",
+    )
     assert done.exit_code == 0, done.output
     return root
 
@@ -166,9 +178,21 @@ def judged(tmp_path, monkeypatch):
         lines.append(json.dumps({"id": case.id, "report": case.report, "image": f"{case.id}.png"}) + "\n")
     (tmp_path / "predictions" / "predictions.jsonl").write_text("".join(lines))
     done = call(
-        "score", "joint-generation", "--predictions", tmp_path / "predictions", "--data", DATA, "--limit", LIMIT,
-        "--judge", tmp_path / "judge", "--out", tmp_path / "run", "--cache", tmp_path / "cache",
-    )  # fmt: skip
+        "score",
+        "joint-generation",
+        "--predictions",
+        tmp_path / "predictions",
+        "--data",
+        DATA,
+        "--limit",
+        LIMIT,
+        "--judge",
+        tmp_path / "judge",
+        "--out",
+        tmp_path / "run",
+        "--cache",
+        tmp_path / "cache",
+    )
     assert done.exit_code == 0, done.output
     return tmp_path
 

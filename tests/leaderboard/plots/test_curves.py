@@ -33,9 +33,11 @@ def test_tornado_has_the_largest_change_on_top_with_its_verdict(plots):
 
     def change(value, verdict):
         return value, {
-            "ci_low": value - 1.0, "ci_high": value + 1.0, "higher_is_better": False,
+            "ci_low": value - 1.0,
+            "ci_high": value + 1.0,
+            "higher_is_better": False,
             "signature": {"metric": metric, "base": "full", "verdict": verdict},
-        }  # fmt: skip
+        }
 
     task, plot = plots(
         ("ablation", "shift", metric, *change(0.5, "not resolved")), ("ablation", "dit", metric, *change(9.0, "worse"))
@@ -76,9 +78,10 @@ def test_tornado_keeps_the_arms_of_two_ablations_apart(plots, drawn):
     entries = [arm("shift", 2.0, first), arm("no-pretrained", 35.6, first), arm("no-pretrained", 17.2, second)]
     _, plot = plots(*entries)["tornado"]
     assert drawn["names"] == [
-        "no-pretrained (against full, run aaaaaaaa)", "shift (against full, run aaaaaaaa)",
+        "no-pretrained (against full, run aaaaaaaa)",
+        "shift (against full, run aaaaaaaa)",
         "no-pretrained (against full, run bbbbbbbb)",
-    ]  # fmt: skip
+    ]
     assert [(height, width) for height, width in drawn["bars"] if width] == [(0, 35.6), (1, 2.0), (2, 17.2)]
     assert [(height, low) for low, height in drawn["intervals"]] == [(0, 34.6), (1, 1.0), (2, pytest.approx(16.2))]
     assert "no-pretrained (against full, run bbbbbbbb): 17.20, worse" in plot.alt
@@ -126,9 +129,10 @@ def test_utility_starts_from_nothing_added(plots):
 
 def test_fidelity_needs_memorisation_and_coverage_of_the_same_run(plots):
     entries = [
-        ("memorisation", "m", "flagged images", 0.02), ("joint-generation", "m", "image precision (x)", 0.8),
+        ("memorisation", "m", "flagged images", 0.02),
+        ("joint-generation", "m", "image precision (x)", 0.8),
         ("joint-generation", "m", "image coverage (x)", 0.6),
-    ]  # fmt: skip
+    ]
     task, plot = plots(*entries)["fidelity"]
     assert task == "memorisation"
     assert "m: 0.020, 0.800, 0.600" in plot.alt

@@ -154,9 +154,12 @@ def test_samples_are_ordered_by_the_direction_of_each_score(opened, run_writer, 
     page.locator("details.gallery summary").click()
     select = page.locator("details.gallery select")
     assert select.locator("option").all_inner_texts() == [
-        "as chosen", "worst by repeated sentences first", "best by repeated sentences first",
-        "lowest by length (tokens) first", "highest by length (tokens) first",
-    ]  # fmt: skip
+        "as chosen",
+        "worst by repeated sentences first",
+        "best by repeated sentences first",
+        "lowest by length (tokens) first",
+        "highest by length (tokens) first",
+    ]
 
     def first(order):
         select.select_option(order)

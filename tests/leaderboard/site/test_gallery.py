@@ -130,8 +130,13 @@ def test_the_next_ones_follow_until_the_limit():
     assert chosen == {"s0": [], "s1": ["best by F1"], "s2": ["worst by F1"], "s3": [], "s4": []}
     more = reasons(choose(samples(F1=[0.5, 0.9, 0.1, 0.5, 0.8, 0.2]), 12))
     assert more == {
-        "s0": [], "s1": ["best by F1"], "s2": ["worst by F1"], "s3": [], "s4": ["best by F1"], "s5": ["worst by F1"],
-    }  # fmt: skip
+        "s0": [],
+        "s1": ["best by F1"],
+        "s2": ["worst by F1"],
+        "s3": [],
+        "s4": ["best by F1"],
+        "s5": ["worst by F1"],
+    }
 
 
 def test_little_is_good_of_some_scores():
@@ -145,8 +150,10 @@ def test_little_is_good_of_some_scores():
 @pytest.mark.parametrize("score", ["contradicted findings", "repeated sentences", "flagged report"])
 def test_few_faults_are_the_best(score):
     assert reasons(choose(samples(**{score: [2.0, 0.0, 1.0]}), 3)) == {
-        "s0": [f"worst by {score}"], "s1": [f"best by {score}"], "s2": [],
-    }  # fmt: skip
+        "s0": [f"worst by {score}"],
+        "s1": [f"best by {score}"],
+        "s2": [],
+    }
 
 
 @pytest.mark.parametrize("score", ["length (tokens)", "nats per token (image of another case)"])

@@ -101,8 +101,10 @@ def test_breakdowns_say_what_their_items_are(make_record):
         group = metric.partition(":")[0]
         assert re.search(rf"<summary>{group} by {item} ", html, re.IGNORECASE)
     assert re.findall(r'<table class="heat">\s*<thead><tr><th scope="col" class="system">(\w+)</th>', html) == [
-        "Metric", "Domain", "Finding",
-    ]  # fmt: skip
+        "Metric",
+        "Domain",
+        "Finding",
+    ]
 
 
 def test_an_ablations_arms_are_not_said_to_be_measured_otherwise(make_record):
@@ -153,16 +155,24 @@ def test_only_what_the_page_shows_is_explained():
 @pytest.mark.parametrize(
     ("metric", "title"),
     [
-        ("FID", "FID"), ("FID (clean resize)", "FID"), ("FID∞", "FD∞, FID∞"), ("FID∞ (clean resize)", "FD∞, FID∞"),
-        ("FD∞ (RadDINO)", "FD∞, FID∞"), ("Inception Score", "IS, Inception Score"),
-        ("Inception Score (whole set)", "IS, Inception Score"), ("IS (EfficientNet-Lite0 logits)", "IS, Inception Score"),
-        ("CMMD (clip)", "CMMD"), ("judge score", "Judge score, judge refusals"),
+        ("FID", "FID"),
+        ("FID (clean resize)", "FID"),
+        ("FID∞", "FD∞, FID∞"),
+        ("FID∞ (clean resize)", "FD∞, FID∞"),
+        ("FD∞ (RadDINO)", "FD∞, FID∞"),
+        ("Inception Score", "IS, Inception Score"),
+        ("Inception Score (whole set)", "IS, Inception Score"),
+        ("IS (EfficientNet-Lite0 logits)", "IS, Inception Score"),
+        ("CMMD (clip)", "CMMD"),
+        ("judge score", "Judge score, judge refusals"),
         ("judge refusals", "Judge score, judge refusals"),
-        ("anchored judge score", "Judge score, judge refusals"), ("KID (Inception-v3)", "KID"),
-        ("KID (EfficientNet-Lite0)", "KID (EfficientNet-Lite0)"), ("Fréchet distance (RadDINO)", "Fréchet distance"),
+        ("anchored judge score", "Judge score, judge refusals"),
+        ("KID (Inception-v3)", "KID"),
+        ("KID (EfficientNet-Lite0)", "KID (EfficientNet-Lite0)"),
+        ("Fréchet distance (RadDINO)", "Fréchet distance"),
         ("Fréchet distance (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)"),
     ],
-)  # fmt: skip
+)
 def test_each_metric_of_sets_and_judges_has_its_own_explanation(metric, title):
     assert [entry["title"] for entry in guide_entries([metric])] == [title]
 

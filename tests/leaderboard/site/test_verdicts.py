@@ -12,28 +12,45 @@ from leaderboard.tables.pairwise import Comparison, Comparisons
 def table(make_record):
     """A table of models by value, with comparisons: `better` names the pairs (winner, loser)."""
 
-    def make(values, better, metric="BLEU-4", up=True, margin=None, non_inferior=(),
-             scope="methods", smallest=None):  # fmt: skip
+    def make(values, better, metric="BLEU-4", up=True, margin=None, non_inferior=(), scope="methods", smallest=None):
         board = {"dataset": "phantom", "fingerprint": "f", "split": "test", "protocol": "strict-v1"}
         records = [
-            Record(**make_record(model=m, value=v, ci_low=v - 0.01, ci_high=v + 0.01, run=f"r-{m}", metric=metric,
-                                 higher_is_better=up))
+            Record(
+                **make_record(
+                    model=m, value=v, ci_low=v - 0.01, ci_high=v + 0.01, run=f"r-{m}", metric=metric, higher_is_better=up
+                )
+            )
             for m, v in values.items()
-        ]  # fmt: skip
+        ]
         pairs = []
         for one, other in itertools.permutations(values, 2):
             verdict = "better" if (one, other) in better else "worse" if (other, one) in better else "not separable"
             verdict = "non-inferior" if (one, other) in non_inferior else verdict
             pairs.append(
                 Comparison(
-                    task="report-generation", metric=metric, **board, model=one, runs=[f"r-{one}"], value=values[one],
-                    against=other, against_runs=[f"r-{other}"], against_value=values[other],
-                    difference=values[one] - values[other], ci_low=-0.5, ci_high=0.5,
+                    task="report-generation",
+                    metric=metric,
+                    **board,
+                    model=one,
+                    runs=[f"r-{one}"],
+                    value=values[one],
+                    against=other,
+                    against_runs=[f"r-{other}"],
+                    against_value=values[other],
+                    difference=values[one] - values[other],
+                    ci_low=-0.5,
+                    ci_high=0.5,
                     p=0.0001 if verdict in ("better", "worse") else 0.4,
-                    p_adjusted=0.0004 if verdict in ("better", "worse") else 0.4, family=3, test="swaps", patients=100,
-                    margin=margin, verdict=verdict, scope=scope, smallest_found=smallest,
+                    p_adjusted=0.0004 if verdict in ("better", "worse") else 0.4,
+                    family=3,
+                    test="swaps",
+                    patients=100,
+                    margin=margin,
+                    verdict=verdict,
+                    scope=scope,
+                    smallest_found=smallest,
                 )
-            )  # fmt: skip
+            )
         fingerprints = {record.run: "f" for record in records}
         return boards(records, fingerprints, Comparisons(pairs))[0].tables[0]
 
@@ -95,8 +112,9 @@ def test_what_could_have_been_found_stands_beside_what_was_not(table):
 def test_what_was_not_compared_is_not_called_equal(table):
     made = table({"a": 0.9, "b": 0.8, "c": 0.5}, {("a", "b")})
     made.comparisons.pairs[:] = [pair for pair in made.comparisons.pairs if "c" not in (pair.model, pair.against)]
-    made.comparisons.pairs.append(made.comparisons.pairs[0].model_copy(update={"model": "c", "against": "a", "value": 0.5,
-                                                                               "verdict": "worse"}))  # fmt: skip
+    made.comparisons.pairs.append(
+        made.comparisons.pairs[0].model_copy(update={"model": "c", "against": "a", "value": 0.5, "verdict": "worse"})
+    )
     assert verdicts(made)[0].endswith("some pairs were not compared (other cases, too few, or no value).")
 
 

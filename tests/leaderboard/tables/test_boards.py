@@ -32,14 +32,21 @@ def test_a_metric_by_itself_is_no_breakdown():
 
 def test_boards_keep_data_split_and_protocol_apart(cell):
     records = [
-        cell(), cell(split="val"), cell(protocol="medim-paper-v1"), cell(dataset="cxr"),
-        cell(run="other-content"), cell(kind="reported"),
-    ]  # fmt: skip
+        cell(),
+        cell(split="val"),
+        cell(protocol="medim-paper-v1"),
+        cell(dataset="cxr"),
+        cell(run="other-content"),
+        cell(kind="reported"),
+    ]
     found = boards(records, {"aaaa1111bbbb2222": "f1", "other-content": "f2"})
     assert [(b.dataset, b.fingerprint, b.split, b.protocol) for b in found] == [
-        ("phantom", "f1", "test", "strict-v1"), ("phantom", "f1", "val", "strict-v1"),
-        ("phantom", "f1", "test", "medim-paper-v1"), ("cxr", "f1", "test", "strict-v1"), ("phantom", "f2", "test", "strict-v1"),
-    ]  # fmt: skip
+        ("phantom", "f1", "test", "strict-v1"),
+        ("phantom", "f1", "val", "strict-v1"),
+        ("phantom", "f1", "test", "medim-paper-v1"),
+        ("cxr", "f1", "test", "strict-v1"),
+        ("phantom", "f2", "test", "strict-v1"),
+    ]
     assert all(row.kind != "reported" for board in found for table in board.tables for row in table.rows)
 
 
@@ -54,8 +61,10 @@ def test_run_ids_that_begin_alike_are_shown_until_they_differ(cell):
     values = {"submission-1": 0.5, "submission-2": 0.6, "submission-10": 0.7}
     table = boards([cell(value, model="m", run=run) for run, value in values.items()], dict.fromkeys(values, "f"))[0].tables[0]
     assert {row.label: row.first.value for row in table.rows} == {
-        "m (run submission-1)": 0.5, "m (run submission-2)": 0.6, "m (run submission-10)": 0.7,
-    }  # fmt: skip
+        "m (run submission-1)": 0.5,
+        "m (run submission-2)": 0.6,
+        "m (run submission-10)": 0.7,
+    }
     assert len(table.column("BLEU-4")) == 3
 
 
@@ -71,9 +80,12 @@ def test_seeds_are_told_apart(cell):
 
 def test_rows_are_ordered_by_place_then_the_anchors(cell):
     records = [
-        cell(0.1, kind="anchor", model="constant"), cell(0.4, 0.01, model="weak"), cell(0.9, kind="anchor", model="real"),
-        cell(0.6, 0.01, model="strong"), cell(0.3, kind="anchor", model="shuffled"),
-    ]  # fmt: skip
+        cell(0.1, kind="anchor", model="constant"),
+        cell(0.4, 0.01, model="weak"),
+        cell(0.9, kind="anchor", model="real"),
+        cell(0.6, 0.01, model="strong"),
+        cell(0.3, kind="anchor", model="shuffled"),
+    ]
     table = boards(records, {"aaaa1111bbbb2222": "f"})[0].tables[0]
     assert [row.label for row in table.rows] == ["strong", "weak", "real", "shuffled", "constant"]
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from leaderboard.record import Record
-from leaderboard.reported import reported_records
+from leaderboard.reported import reported_records, reported_tables
 from leaderboard.tables.boards import boards
 from leaderboard.tables.formats import (
     counts,
@@ -147,8 +147,8 @@ def test_markdown_marks_best_anchors_and_reasons(make_record):
         Record(**make_record(model="weak|er", value=0.5, ci_low=0.48, ci_high=0.52)),
         Record(**make_record(model="real", kind="anchor", value=0.9)),
         Record(**make_record(metric="METEOR", value=None, reason="needs Java")),
-    ]  # fmt: skip
-    text = markdown(boards(rows, {"aaaa1111bbbb2222": "f"}), reported_records()[:2])
+    ]
+    text = markdown(boards(rows, {"aaaa1111bbbb2222": "f"}), reported_tables(reported_records()[:2], []))
     assert "| phantom-tiny | 256 | 100 % | **0.700** a (0.680 to 0.720) ‡ | [1] |" in text
     assert "| weak\\|er | 256 | 100 % | 0.500 b (0.480 to 0.520) ‡ |  |" in text
     assert "| *real* (anchor) | 256 | 100 % | 0.900 ‡ |  |" in text

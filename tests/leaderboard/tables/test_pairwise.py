@@ -4,11 +4,29 @@ from leaderboard.tables.pairwise import Comparison, Comparisons
 from medim.common.json_lines import read_models
 
 FIELDS = {
-    "task": "report-generation", "metric": "BLEU-4", "dataset": "phantom", "fingerprint": "f", "split": "test",
-    "protocol": "strict-v1", "model": "m", "runs": ["r1"], "value": 0.5, "against": "n", "against_runs": ["r2"],
-    "against_value": 0.4, "difference": 0.1, "ci_low": 0.05, "ci_high": 0.15, "p": 0.01, "p_adjusted": 0.02, "family": 3,
-    "test": "paired randomisation by patient", "patients": 100, "margin": None, "verdict": "better",
-}  # fmt: skip
+    "task": "report-generation",
+    "metric": "BLEU-4",
+    "dataset": "phantom",
+    "fingerprint": "f",
+    "split": "test",
+    "protocol": "strict-v1",
+    "model": "m",
+    "runs": ["r1"],
+    "value": 0.5,
+    "against": "n",
+    "against_runs": ["r2"],
+    "against_value": 0.4,
+    "difference": 0.1,
+    "ci_low": 0.05,
+    "ci_high": 0.15,
+    "p": 0.01,
+    "p_adjusted": 0.02,
+    "family": 3,
+    "test": "paired randomisation by patient",
+    "patients": 100,
+    "margin": None,
+    "verdict": "better",
+}
 
 
 def test_a_line_is_read_as_it_was_written(tmp_path):

@@ -20,11 +20,29 @@ def cell(make_record):
 def pair(run, against, verdict, **changes):
     """From one side; `both` gives the two."""
     fields = {
-        "task": "report-generation", "metric": "BLEU-4", "dataset": "phantom", "fingerprint": "f", "split": "test",
-        "protocol": "strict-v1", "model": f"model-{run}", "runs": [run], "value": 0.5, "against": f"model-{against}",
-        "against_runs": [against], "against_value": 0.4, "difference": 0.1, "ci_low": 0.0, "ci_high": 0.2, "p": 0.01,
-        "p_adjusted": 0.02, "family": 3, "test": "paired", "patients": 100, "margin": None, "verdict": verdict,
-    }  # fmt: skip
+        "task": "report-generation",
+        "metric": "BLEU-4",
+        "dataset": "phantom",
+        "fingerprint": "f",
+        "split": "test",
+        "protocol": "strict-v1",
+        "model": f"model-{run}",
+        "runs": [run],
+        "value": 0.5,
+        "against": f"model-{against}",
+        "against_runs": [against],
+        "against_value": 0.4,
+        "difference": 0.1,
+        "ci_low": 0.0,
+        "ci_high": 0.2,
+        "p": 0.01,
+        "p_adjusted": 0.02,
+        "family": 3,
+        "test": "paired",
+        "patients": 100,
+        "margin": None,
+        "verdict": verdict,
+    }
     return Comparison(**(fields | changes))
 
 
@@ -35,8 +53,10 @@ def both(run, against, verdict):
 
 def test_higher_and_lower_are_ranked_each_their_way(cell):
     assert standings({"a": cell(0.5), "b": cell(0.7), "c": cell(0.6)}) == {
-        "b": Standing(1, True, True, "a"), "c": Standing(2, False, False, "b"), "a": Standing(3, False, False, "c"),
-    }  # fmt: skip
+        "b": Standing(1, True, True, "a"),
+        "c": Standing(2, False, False, "b"),
+        "a": Standing(3, False, False, "c"),
+    }
     lower = standings({"a": cell(5.0, higher_is_better=False), "b": cell(7.0, higher_is_better=False)})
     assert lower["a"] == Standing(1, True, True, "a")
 
@@ -71,15 +91,18 @@ def test_places_count_systems_that_are_better_and_not_values(cell):
     compared = [*both("a", "b", "not separable"), *both("b", "c", "not separable"), *both("a", "c", "better")]
     found = standings(column, compared)
     assert [(found[n].place, found[n].letters, found[n].best) for n in "abc"] == [
-        (1, "a", True), (1, "ab", True), (2, "b", False),
-    ]  # fmt: skip
+        (1, "a", True),
+        (1, "ab", True),
+        (2, "b", False),
+    ]
 
 
 def test_seeds_of_a_system_are_one_and_are_not_told_apart(cell):
     column = {"m (seed 0)": cell(0.9, run="m0"), "m (seed 1)": cell(0.7, run="m1"), "n": cell(0.5, run="n")}
     compared = [
-        pair("m", "n", "better", runs=["m0", "m1"]), pair("n", "m", "worse", against_runs=["m0", "m1"]),
-    ]  # fmt: skip
+        pair("m", "n", "better", runs=["m0", "m1"]),
+        pair("n", "m", "worse", against_runs=["m0", "m1"]),
+    ]
     found = standings(column, compared)
     assert [(s.place, s.best) for s in found.values()] == [(1, True), (1, True), (2, False)]
 
@@ -140,11 +163,12 @@ def arm(cell, value, metric="nats per pair (joint)", **signature):
 
 def test_the_arms_of_an_ablation_are_ranked_against_each_other(cell):
     column = {
-        "full (seed 0)": arm(cell, 226.2), "full (seed 1)": arm(cell, 226.4),
+        "full (seed 0)": arm(cell, 226.2),
+        "full (seed 1)": arm(cell, 226.4),
         "no-adaln": arm(cell, 226.1, overrides={"timestep": "additive"}),
         "report-image": arm(cell, 226.3, overrides={"order": "report-image"}),
         "no-pretrained": arm(cell, 240.0, overrides={"pretrained": False}),
-    }  # fmt: skip
+    }
     found = standings(column)
     assert set(found) == set(column)
     assert {label for label, standing in found.items() if standing.best} == set(column) - {"no-pretrained"}
@@ -155,9 +179,10 @@ def test_the_arms_of_an_ablation_are_ranked_against_each_other(cell):
 )
 def test_arms_of_other_tokens_or_steps_are_not(cell, other):
     column = {
-        "full": arm(cell, 226.2), "no-adaln": arm(cell, 227.1, overrides={"timestep": "additive"}),
+        "full": arm(cell, 226.2),
+        "no-adaln": arm(cell, 227.1, overrides={"timestep": "additive"}),
         "other": arm(cell, 9.0, overrides={"some": "thing"}, **other),
-    }  # fmt: skip
+    }
     assert set(standings(column)) == {"full", "no-adaln"}
 
 

@@ -6,9 +6,17 @@ import pytest
 from medim.common.csv_text import csv_text
 
 FORMULAS = (
-    '=HYPERLINK("http://x","y")', "+1+1", "-2+3", "@SUM(1)", "\tcell", "\ncell", " =1+1", "'=1+1", "=cmd|' /C calc'!A0",
+    '=HYPERLINK("http://x","y")',
+    "+1+1",
+    "-2+3",
+    "@SUM(1)",
+    "\tcell",
+    "\ncell",
+    " =1+1",
+    "'=1+1",
+    "=cmd|' /C calc'!A0",
     "\uff1dSUM(1)",
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("text", FORMULAS)
