@@ -26,14 +26,7 @@ PICTURE_BYTES = 16_000_000  # of the page, for samples; the rest is plots and te
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build wrote.
-
-    Attributes:
-        paths: the files, by role: csv, wide, results, markdown, page, listing, one `plot NAME` for each plot and one
-            `table NAME` where it has numbers of its own.
-        n_records: how many records, the reported ones included.
-        boards: what the page ranks.
-    """
+    """What a build wrote: `paths` by role, records (the reported ones included), and the boards that the page ranks."""
 
     paths: dict[str, Path]
     n_records: int
@@ -167,9 +160,9 @@ def _lengths(table: Table, runs: dict[str, Run], title: str, name: str) -> Plot 
 
 
 def _with_report(run: Run, task: str, system: str) -> list[Sample]:
-    """The samples of a system that have a report; none where the run kept none."""
-    kept = (task, system) in systems_of(run)
-    return [sample for sample in read_samples(run, task, system) if sample.report is not None] if kept else []
+    """The samples of a system that have a report; none where the run has no samples of it."""
+    samples = read_samples(run, task, system) if (task, system) in systems_of(run) else []
+    return [sample for sample in samples if sample.report is not None]
 
 
 def _words(report: str | None) -> int:

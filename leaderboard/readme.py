@@ -1,4 +1,4 @@
-"""The tables and the picture that a README shows: made from a store of runs, never typed."""
+"""The tables and the picture that a README shows: built from a store of runs."""
 
 import os
 from collections.abc import Sequence
@@ -21,28 +21,18 @@ MOST = 5  # columns of a table
 
 
 def rewrite(file: str | Path, runs: Sequence[str | Path], picture: str | Path, comparisons: Comparisons = NOTHING) -> None:
-    """Replaces what stands between the two marks of a Markdown file by the tables and one picture of some runs.
+    """Replaces what stands between the marks `BEGIN` and `END` of a Markdown file by the tables and one picture of some runs.
 
-    Args:
-        file: with the lines `BEGIN` and `END`.
-        picture: where the picture goes (PNG), linked relative to `file`.
-
-    Raises:
-        UserError: no marks, no runs, or nothing in them to show.
+    The picture (PNG) is linked relative to the file. Raises UserError where there are no marks, or nothing to show.
     """
     file, picture = Path(file), Path(picture)
     before, found, rest = read_text(file).partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:
         raise UserError(f"{file}: the block to rewrite begins with the line {BEGIN} and ends with the line {END}")
-    collection = collect(runs)
-    fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
-    ranked = [
-        _reduced(board)
-        for board in boards(collection.records, fingerprints, comparisons, collection.cards)
-        if board.protocol == PROTOCOL
-    ]
-    ranked = [board for board in ranked if board.tables]
+    found_runs = collect(runs)
+    every = boards(found_runs.records, found_runs.fingerprints, comparisons, found_runs.cards)
+    ranked = [board for board in map(_reduced, every) if board.protocol == PROTOCOL and board.tables]
     if not ranked:
         raise UserError(f"nothing to show in {file}: these runs have no headline metric by {PROTOCOL}")
     plot = _picture(ranked)

@@ -29,7 +29,7 @@ class TaskCard(BaseModel):
         title, intro: heading and first sentence of its table.
         needs: the modalities that a system generates: image, report.
         prompted: each sample answers its own case.
-        headline_metrics: those that speak for the task, the primary one first.
+        headline_metrics: the primary one first.
         order: place on the page, ascending.
     """
 
@@ -57,10 +57,8 @@ class Manifest(BaseModel):
     Attributes:
         model_fingerprint: hash of the model's weights, or of its predictions.
         dataset_fingerprint: hash of the data set's content and split.
-        synthetic: no patient stands behind the data.
         terms: licence or data-use terms of the data.
         withhold_samples: images and reports must not be shown.
-        settings: sampler settings and limits of the run.
         n, failures: how many cases the run had, where it says so, and how many samples failed.
     """
 
@@ -106,7 +104,7 @@ def contradictions(ours: Manifest, theirs: Manifest) -> list[tuple[str, str | No
 
 @dataclass(frozen=True)
 class Run:
-    """One run and its folders: mostly one, but a run may have measured each task into a folder of its own."""
+    """One run and its folders: mostly one, but a run may have a folder for each task."""
 
     manifest: Manifest
     folders: tuple[Path, ...]
@@ -173,10 +171,7 @@ def collect(folders: Sequence[str | Path]) -> Collection:
 
 
 def run_folders(path: str | Path) -> list[Path]:
-    """The run folders in and below a folder, by name; only itself where it is one.
-
-    What an interrupted command left begins with a dot, and is passed over.
-    """
+    """The run folders in and below a folder, by name; only itself where it is one. Names with a dot are passed over."""
     path = Path(path)
     if (path / RECORDS).is_file():
         return [path]
@@ -185,13 +180,10 @@ def run_folders(path: str | Path) -> list[Path]:
 
 
 def merge(found: Iterable[tuple[str, Record]]) -> list[Record]:
-    """Drops records met before; two records of one key must agree in value, interval, n and coverage.
-
-    Args:
-        found: pairs of (where the record stands, record).
+    """Drops records met before, of pairs of (where the record stands, record).
 
     Raises:
-        UserError: two records of one key disagree; names both places.
+        UserError: two records of one key disagree in value, interval, n or coverage; names both places.
     """
     kept: dict[tuple[str | int | None, ...], tuple[str, Record]] = {}
     for where, record in found:
@@ -237,11 +229,7 @@ def systems_of(run: Run) -> list[tuple[str, str]]:
 
 
 def read_samples(run: Run, task: str, system: str) -> list[Sample]:
-    """Reads the samples of one system on one task, in the order of the file.
-
-    Raises:
-        UserError: a broken line, or an image path that leaves the run folder; names file and line.
-    """
+    """The samples of one system on one task. Raises UserError for a broken line, or a path that leaves the run folder."""
     folder = run.samples(task, system)
     root = folder.parents[2].resolve()
     samples = []

@@ -35,11 +35,7 @@ Recompute = Callable[[Path], Sequence[str]]
 
 
 class RefusedError(UserError):
-    """A submission that may not enter a store.
-
-    Attributes:
-        reasons: every reason, one line each, with file, line and field.
-    """
+    """A submission that may not enter a store; `reasons` has every reason, one line each, with file, line and field."""
 
     def __init__(self, what: str, reasons: list[str]) -> None:
         self.reasons = reasons
@@ -57,11 +53,7 @@ def _refusing(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Submission:
-    """A run's folder as handed in.
-
-    Attributes:
-        found: (file and line, record) in the order of the file.
-    """
+    """A run's folder as handed in; `found` has (file and line, record) in the order of the file."""
 
     folder: Path
     manifest: Manifest
@@ -79,13 +71,7 @@ class Submission:
 
 @dataclass(frozen=True)
 class Added:
-    """What became of a submission.
-
-    Attributes:
-        folder: of the run in the store.
-        new, known: how many records were added, and how many stood there already.
-        without_sums: how many of the submission's values have no sums by patient: they are taken as stated.
-    """
+    """What became of a submission: records that are `new` or were `known` in the run's `folder`, values taken as stated."""
 
     folder: Path
     new: int
@@ -122,12 +108,7 @@ def add(source: str | Path, store: str | Path, recompute: Recompute) -> Added:
 
 
 def read_submission(path: str | Path) -> Submission:
-    """Reads a run's folder, or the `records.jsonl` in it, and examines it.
-
-    Raises:
-        RefusedError: it is malformed, contradicts itself, or names files that it lacks.
-        UserError: there is no such folder.
-    """
+    """Reads and examines a run's folder, or the `records.jsonl` in it. Raises as `add`, but for what only a store can tell."""
     path = Path(path)
     folder = path if path.is_dir() else path.parent
     if not path.exists():

@@ -35,7 +35,7 @@ DISPUTED = "disputed"
 
 @dataclass(frozen=True)
 class Picture:
-    """A thumbnail: a data URI and its size in pixels."""
+    """A data URI and its size in pixels; the page enlarges a `tiny` one with its pixels kept apart."""
 
     uri: str
     width: int
@@ -43,18 +43,12 @@ class Picture:
 
     @property
     def tiny(self) -> bool:
-        """Smaller than a thumbnail: the page enlarges it with its pixels kept apart."""
         return max(self.width, self.height) < THUMBNAIL
 
 
 @dataclass(frozen=True)
 class Card:
-    """One sample as the page shows it.
-
-    Attributes:
-        why: what it was chosen for, such as `worst by BLEU-4`; empty for one of the first of the run.
-        nearest: the training pairs nearest to it, in words, where the run looked for them.
-    """
+    """One sample as the page shows it: `why` it was chosen, and in words the training pairs `nearest` to it, where known."""
 
     sample: Sample
     image: Picture | None
@@ -73,8 +67,7 @@ class Gallery:
     """The samples of one system on one task.
 
     Attributes:
-        system: its folder's name: the system's name where that is a harmless file name.
-        cards: the first cases in the order of the run, each domain in turn, then the worst, the best and the most disputed.
+        system: its folder's name.
         total: how many samples the run holds.
         withheld: why no card is shown, or None.
         sheet: samples beside their nearest training images, where the run drew them.
@@ -107,14 +100,11 @@ class Gallery:
 
 
 def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int) -> list[Gallery]:
-    """Reads the samples of every run.
+    """Reads the samples of every run; UserError for a broken `samples.jsonl` or a picture that cannot be read.
 
     Args:
         per_model, per_anchor: most cards per task for the run's model and for each anchor.
         budget: most characters that all pictures together may take; above it every gallery is shortened alike.
-
-    Raises:
-        UserError: a broken `samples.jsonl` or a picture that cannot be read.
     """
     pictures: dict[Path, Picture] = {}
     result = [
@@ -181,11 +171,7 @@ def _nearest(path: Path) -> dict[str, tuple[str, ...]]:
 
 
 def thumbnail(path: Path, most: tuple[int, int] = (THUMBNAIL, THUMBNAIL)) -> Picture:
-    """A picture, at most 128 pixels on its longer side (or `most` wide and high): small ones exactly, larger ones reduced.
-
-    Raises:
-        UserError: the file is missing or no picture.
-    """
+    """A picture, small ones exactly, others reduced to at most `most` pixels. Raises UserError where the file is none."""
     try:
         with Image.open(path) as opened:
             if opened.width * opened.height > LARGEST:
@@ -219,12 +205,10 @@ def score_behind(metric: str, scores: Sequence[str]) -> str:
 
 
 def choose(samples: Sequence[Sample], limit: int) -> list[tuple[Sample, tuple[str, ...]]]:
-    """At most `limit` samples: a third are the first of the run (`in_turn`), then the ends of each score in turn.
+    """At most `limit` samples, each with all that it was chosen for (nothing for the first of the run).
 
-    A sixth of `limit` from each end at most; what is left over goes to the next ones of the run.
-
-    Returns:
-        Each sample once, with everything that it was chosen for.
+    A third are the first of the run (`in_turn`), then the ends of each score in turn, a sixth of `limit` from each end at
+    most; what is left over goes to the next ones of the run.
     """
     pool = in_turn(samples)
     chosen: dict[int, list[str]] = {index: [] for index in range(min(-(-limit // 3), len(pool)))}
@@ -238,10 +222,7 @@ def choose(samples: Sequence[Sample], limit: int) -> list[tuple[Sample, tuple[st
 
 
 def in_turn(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples with the domains taking turns, each in its own order, so that a few samples show every domain.
-
-    Where some samples kept their pictures and others did not, only the former.
-    """
+    """The samples with the domains taking turns; where only some samples kept their pictures, those."""
     groups: dict[str | None, list[Sample]] = {}
     for sample in [sample for sample in samples if sample.image or sample.reference_image] or samples:
         groups.setdefault(sample.domain, []).append(sample)

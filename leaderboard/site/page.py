@@ -115,7 +115,7 @@ def _task(view: TableView, anchor: str) -> dict[str, Any]:
         "pairs": list(pair_rows(table)),
         "details": _details(table),
         "plots": view.plots,
-        "made": how,
+        "commands": how,
         "signatures": [_signatures(table, metric) for metric in table.metrics],
         "detail_signatures": [_signatures(table, metric) for metric in table.details],
         "galleries": galleries,

@@ -169,7 +169,7 @@ def _cell(row: Row, column: Column, reasons: list[str]) -> str:
 
 
 def headline(row: Row, metrics: Sequence[str]) -> list[Record]:
-    """The records that a row's n and coverage sum up: of the table's own columns, as far as a case was asked."""
+    """The records that a row's n and coverage sum up: of the columns without breakdowns, as far as they have cases."""
     shown = [row.cells[metric] for metric in metrics if metric in row.cells] or list(row.cells.values())
     return [record for record in shown if record.n != 0] or shown
 

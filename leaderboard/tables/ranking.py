@@ -45,9 +45,8 @@ class Standing:
 
     Attributes:
         place: 1 + the number of systems that are better and can be told apart.
-        best: cannot be told apart from the best value (or is it).
-        alone: best, and no other cell is.
-        letters: of its groups; cells that share a letter cannot be told apart. Empty where there is one group.
+        best, alone: cannot be told apart from the best value (or is it), and no other cell is.
+        letters: cells that share one cannot be told apart. Empty where there is one group.
     """
 
     place: int
@@ -83,7 +82,7 @@ def unranked_because(record: Record) -> str | None:
 
 
 def measure(record: Record) -> str:
-    """What has to be equal for two values to be compared: `n`, the direction, the signature without the system's own part."""
+    """What two values must share to be compared: `n`, the direction, the signature without what describes the system."""
     shared = {name: value for name, value in record.signature.items() if name not in OF_THE_SYSTEM}
     return json.dumps([record.n, record.higher_is_better, shared], sort_keys=True, ensure_ascii=False)
 

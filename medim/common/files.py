@@ -39,7 +39,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     mode = temporary.stat().st_mode
     try:
         yield temporary
-        temporary.chmod(mode)  # safetensors puts a file of its own in its place, for the owner alone
+        temporary.chmod(mode)  # safetensors replaces it by a file that only the owner may read
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -121,7 +121,7 @@ def read_json(path: str | Path, finite: bool = False) -> Any:
     """The value of a JSON file, with or without a byte order mark; `finite` refuses NaN and infinity.
 
     Raises:
-        UserError: it cannot be read, something else lies in its place, or it is no JSON, see `parse_json`.
+        UserError: it cannot be read, something else stands in its place, or it is no JSON, see `parse_json`.
     """
     path = Path(path)
     try:

@@ -7,5 +7,5 @@ GOLDEN = 0.6180339887498949
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """A generator of its own for each key."""
+    """A generator that depends on the key alone."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, *key])))
