@@ -281,7 +281,7 @@ def remembers(model: MeDiMModel, pipeline: MeDiMPipeline, train: TokenSplit, val
 
 def _report_nats(model: MeDiMModel, pipeline: MeDiMPipeline, split: TokenSplit, seed: int) -> float:
     """Nats per report token given the image."""
-    nats = likelihood(model, split, "report|image", draws=4, seed=seed).nats[:, 1]
+    nats = likelihood(model, split, "report|image", draws=4, seed=seed)[:, 1]
     return float(nats.sum() / pipeline.reports.lengths(split.report[:]).float().sum())
 
 

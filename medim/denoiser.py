@@ -9,11 +9,10 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from medim.backbones.adaln import Gating
+from medim.backbones.adaln import Gating, TimestepEmbedding
 from medim.backbones.backbone import Attention, Timestep
 from medim.backbones.build import build_backbone, config_of
 from medim.backbones.causal_lm import load_pretrained
-from medim.backbones.timestep import TimestepEmbedding
 from medim.canvas import Layout, Modality, Order
 from medim.common.errors import UserError, unknown
 from medim.common.files import share_weights

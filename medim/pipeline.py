@@ -1,7 +1,6 @@
 """A trained model with both tokenizers: reports, images and pairs in, reports, images and pairs out."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from PIL import Image
 
 from medim.canvas import Canvas
 from medim.checkpoints import resolve
-from medim.common.errors import UserError
+from medim.common.errors import UserError, named
 from medim.common.files import hash_files, write_json
 from medim.data.dataset import Checker
 from medim.denoiser import MeDiMModel
@@ -24,7 +23,6 @@ from medim.sampling.editing.completion import Completion, canvas_of, canvas_of_e
 from medim.sampling.editing.gaps import with_gaps
 from medim.sampling.editing.regions import Mask, token_mask
 from medim.sampling.ending import Ending
-from medim.sampling.forward import NotFiniteError
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.steering import Spent, Steering, steer
 from medim.tokenizers.image import ImageTokenizer
@@ -297,7 +295,7 @@ class MeDiMPipeline:
         ending = Ending(self.reports.end, self.reports.padding)
 
         def run(part: Canvas, numbers: Sequence[int]) -> Decoded:
-            with self._named():
+            with named(f"model '{self.name}'"):
                 return decode(self.model, part, sampler or self.sampler, numbers, ending)
 
         if not self.steered:
@@ -317,14 +315,6 @@ class MeDiMPipeline:
             flops=lambda decoded: Cost.of(self.model).of_passes(decoded.passes),
         )
         return done
-
-    @contextmanager
-    def _named(self) -> Iterator[None]:
-        """Names the model whose output is not finite."""
-        try:
-            yield
-        except NotFiniteError as error:
-            raise UserError(f"model '{self.name}': {error}") from error
 
     def _completed(self, canvas: Canvas, seeds: Sequence[int], sampler: SamplerSettings | None = None) -> list[Completion]:
         done = self._decode(canvas, seeds, sampler)

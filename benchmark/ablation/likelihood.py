@@ -51,7 +51,7 @@ def measured(pipeline: MeDiMPipeline, dataset: PairDataset, split: TokenSplit, s
     patients = [keys_of(dataset, settings.split, index).patient for index in range(count)]
     numbers = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
     nats = {
-        condition: likelihood(model, split, condition, settings.draws, settings.seed, count, BATCH).nats.tolist()
+        condition: likelihood(model, split, condition, settings.draws, settings.seed, count, BATCH).tolist()
         for condition in CONDITIONS
     }
     return {

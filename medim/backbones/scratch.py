@@ -9,11 +9,12 @@ from transformers import Cache, PretrainedConfig
 
 from medim.backbones.adaln import Gating, modulate
 from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
-from medim.backbones.rotary import canvas_angles, rotate, sequence_angles
 from medim.canvas import Layout
 from medim.common.errors import unknown
 
 KERNELS = ("sdpa",)
+BASE = 10_000.0
+"""Of rotary positions (Su et al. 2021, arXiv 2104.09864)."""
 
 
 class ScratchConfig(PretrainedConfig):
@@ -169,3 +170,32 @@ class ScratchBackbone(Backbone):
 
 def _norm(width: int, rms: bool) -> nn.Module:
     return nn.RMSNorm(width, eps=1e-6) if rms else nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+
+
+def angles(positions: torch.Tensor, dimensions: int) -> torch.Tensor:
+    """positions (L,) -> angles (L, dimensions / 2), from one radian a position down to 1 / BASE."""
+    frequencies = BASE ** -(torch.arange(0, dimensions, 2, device=positions.device) / dimensions)
+    return positions[:, None].float() * frequencies
+
+
+def sequence_angles(length: int, head: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Angles (length, head / 2) of a plain sequence."""
+    return angles(torch.arange(length, device=device), head)
+
+
+def canvas_angles(length: int, image: slice, head: int, device: torch.device | str = "cpu") -> torch.Tensor:
+    """Angles (length, head / 2) of a canvas: of an image token half by its row, half by its column; of others by place."""
+    count = image.stop - image.start
+    side = round(count**0.5)
+    rows, columns = torch.arange(length, device=device), torch.arange(length, device=device)
+    if side * side == count:
+        place = torch.arange(count, device=device)
+        rows[image], columns[image] = image.start + place // side, image.start + place % side
+    return torch.cat([angles(rows, head // 2), angles(columns, head // 2)], dim=-1)
+
+
+def rotate(x: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
+    """x (B, heads, L, head) turned by angles (L, head / 2)."""
+    first, second = x.chunk(2, dim=-1)
+    cos, sin = turn.cos().to(x.dtype), turn.sin().to(x.dtype)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

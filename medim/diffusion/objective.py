@@ -54,7 +54,7 @@ def nelbo(
         chosen = noised[:, where]  # (B, N)
         rows = chosen.nonzero()[:, 0]
         x, z = (layout.states(ids[:, where][chosen], modality) for ids in (clean, noisy))
-        piece = partial(_divergence, partial(head, modality=modality), transition(process, layout.size(modality)))
+        piece = partial(_divergence, head, modality, transition(process, layout.size(modality)))
         tensors = (hidden[:, where][chosen], x, z, alpha[rows, column])
         at_once = max(1, LOGITS_AT_ONCE // layout.size(modality))
         if len(x) <= at_once:
@@ -67,7 +67,8 @@ def nelbo(
 
 
 def _divergence(
-    head: Callable[[torch.Tensor], torch.Tensor],
+    head: Head,
+    modality: Modality,
     process: Transition,
     hidden: torch.Tensor,
     x: torch.Tensor,
@@ -75,4 +76,4 @@ def _divergence(
     alpha: torch.Tensor,
 ) -> torch.Tensor:
     """D_i of n positions, shape (n,)."""
-    return process.divergence(head(hidden), x, z, alpha)
+    return process.divergence(head(hidden, modality), x, z, alpha)

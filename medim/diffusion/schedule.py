@@ -47,22 +47,6 @@ class Schedule(ABC):
         return torch.where(t > 0, -self.slope(inside) / (1 - alpha + alpha / gamma), torch.zeros_like(t))
 
 
-class LogLinear(Schedule):
-    r"""\alpha(t) = 1 - t, hence weight 1 / t. (\sigma(t) = -log \alpha(t) is the log-linear noise of MDLM.)"""
-
-    def alpha(self, t: torch.Tensor) -> torch.Tensor:
-        return 1 - t
-
-    def noise(self, t: torch.Tensor) -> torch.Tensor:
-        return t
-
-    def slope(self, t: torch.Tensor) -> torch.Tensor:
-        return -torch.ones_like(t)
-
-    def weight(self, t: torch.Tensor) -> torch.Tensor:
-        return torch.where(t > 0, 1 / t.clamp_min(SMALLEST_T), torch.zeros_like(t))
-
-
 class Cosine(Schedule):
     r"""\alpha(t) = cos(\pi t / 2): little noise for most of the time."""
 
@@ -92,6 +76,16 @@ class Polynomial(Schedule):
 
     def weight(self, t: torch.Tensor) -> torch.Tensor:
         return torch.where(t > 0, self.power / t.clamp_min(SMALLEST_T), torch.zeros_like(t))
+
+
+class LogLinear(Polynomial):
+    r"""\alpha(t) = 1 - t, hence weight 1 / t. (\sigma(t) = -log \alpha(t) is the log-linear noise of MDLM.)"""
+
+    def __init__(self) -> None:
+        super().__init__(power=1.0)
+
+    def noise(self, t: torch.Tensor) -> torch.Tensor:
+        return t
 
 
 SCHEDULES = {"log-linear": LogLinear, "cosine": Cosine, "polynomial": Polynomial}

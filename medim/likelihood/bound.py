@@ -10,7 +10,6 @@ itself is drawn, under the log-linear schedule. An autoregressive model has an e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -34,16 +33,6 @@ _REPORT_FIRST = {"joint": False, "report|image": False, "image": False, "image|r
 """Which modality an autoregressive model reads first: what is given before the target, what is hidden after it."""
 
 
-@dataclass(frozen=True)
-class Likelihood:
-    """Upper bounds on -log p, in nats per sequence, one estimate per sample; shape (n, 2) for (image, report)."""
-
-    nats: torch.Tensor
-
-    def mean(self, modality: Modality) -> float:
-        return float(self.nats[:, MODALITIES.index(modality)].mean())
-
-
 @torch.no_grad()
 def likelihood(
     model: MeDiMModel,
@@ -53,8 +42,8 @@ def likelihood(
     seed: int = 0,
     limit: int | None = None,
     batch: int = 64,
-) -> Likelihood:
-    """The bound of each sample of a split, see `conditional_bound`.
+) -> torch.Tensor:
+    """Upper bounds on -log p of each sample of a split, see `conditional_bound`; nats of shape (n, 2) for (image, report).
 
     Args:
         condition: `joint` bounds -log p(image, report), the sum of its columns; `report|image`, `image|report`; `report` and
@@ -68,7 +57,7 @@ def likelihood(
         rows = range(start, min(start + batch, count))
         clean = layout.join(split.image[rows.start : rows.stop], split.report[rows.start : rows.stop])
         parts.append(conditional_bound(model, clean, *target_and_hidden(layout, condition, len(rows)), draws, seed, rows))
-    return Likelihood(torch.cat(parts))
+    return torch.cat(parts)
 
 
 def target_and_hidden(layout: Layout, condition: str, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -179,15 +168,14 @@ def evidence(
         return blind - seen, torch.zeros(len(spans))
     image = torch.zeros(layout.length, dtype=torch.bool)
     image[layout.image] = True
+    sequences, nothing = clean.expand(draws, -1), torch.zeros_like(image)
     differences = []
     for number, target in enumerate(targets):
         # Each draw is a sample with its own number: draw j masks another number of the sentence's tokens.
         numbers = range(number * draws, (number + 1) * draws)
         seen, blind = (
-            conditional_bound(
-                model, *(row.expand(draws, -1) for row in (clean, target, hidden)), draws=1, seed=seed, numbers=numbers
-            )[:, 1]
-            for hidden in (torch.zeros_like(image), image)
+            conditional_bound(model, sequences, target.expand(draws, -1), hidden.expand(draws, -1), 1, seed, numbers)[:, 1]
+            for hidden in (nothing, image)
         )
         differences.append(blind - seen)
     table = torch.stack(differences)  # (S, draws)

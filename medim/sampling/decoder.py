@@ -54,7 +54,7 @@ def decode(
             positions like any others.
 
     Raises:
-        UserError: settings that do not suit this model or canvas; logits that are not finite (`NotFiniteError`).
+        UserError: settings that do not suit this model or canvas; logits that are not finite.
     """
     started = time.perf_counter()
     refuse(model, settings)

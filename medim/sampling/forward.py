@@ -100,19 +100,15 @@ def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, requests: Sequen
     return result
 
 
-class NotFiniteError(UserError):
-    """A model whose logits are NaN or infinite: nothing can be drawn from them."""
-
-
 def non_finite(logits: torch.Tensor) -> torch.Tensor:
     """Whether the largest logit of some place is NaN or infinite; a tensor () on the device."""
     return ~logits.amax(-1).isfinite().all()
 
 
 def refuse_non_finite(flags: Sequence[torch.Tensor]) -> None:
-    """Raises `NotFiniteError` where a flag of `non_finite` is set; waits for the device, hence once, after all rounds."""
+    """Raises UserError where a flag of `non_finite` is set; waits for the device, hence once, after all rounds."""
     if flags and bool(torch.stack(list(flags)).any()):
-        raise NotFiniteError("its logits are NaN or infinite: weights that are not finite, or a dtype in which they overflow")
+        raise UserError("its logits are NaN or infinite: weights that are not finite, or a dtype in which they overflow")
 
 
 def account(canvas: Canvas, requests: Sequence[Request], queries: int | None = None) -> Pass:

@@ -51,8 +51,8 @@ class ModalitySettings(_Settings):
     """
 
     steps: Rounds = 16
-    temperature: float = Field(1.0, ge=1e-3, le=1e3)
-    top_p: float = Field(1.0, ge=1e-6, le=1)
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
+    top_p: float = Field(default=1.0, ge=1e-6, le=1)
     order: Order = "confidence"
     confidence_noise: Noise = 1.0
     threshold: Share = 0.9
@@ -65,7 +65,7 @@ class ModalitySettings(_Settings):
     guidance_start: Share = 0.0
     guidance_stop: Share = 1.0
     guidance_ramp: Literal["constant", "rising", "falling"] = "constant"
-    length: int = Field(0, ge=0, le=1 << 15)
+    length: int = Field(default=0, ge=0, le=1 << 15)
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -100,10 +100,10 @@ class SteeringSettings(_Settings):
             candidate.
     """
 
-    candidates: int = Field(1, ge=1, le=4096)
-    repairs: int = Field(0, ge=0, le=4096)
-    share: float = Field(0.25, ge=1e-6, le=1)
-    budget: float = Field(0.0, ge=0, le=1e24)
+    candidates: int = Field(default=1, ge=1, le=4096)
+    repairs: int = Field(default=0, ge=0, le=4096)
+    share: float = Field(default=0.25, ge=1e-6, le=1)
+    budget: float = Field(default=0.0, ge=0, le=1e24)
 
     @property
     def needs_checkers(self) -> bool:
@@ -120,7 +120,7 @@ class EditSettings(_Settings):
     """
 
     guidance: Guidance = 2.0
-    share: float = Field(0.8, ge=1e-6, le=1)
+    share: float = Field(default=0.8, ge=1e-6, le=1)
 
 
 class ReleasedSettings(_Settings):

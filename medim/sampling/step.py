@@ -45,7 +45,6 @@ class Proposal:
     """A token drawn for each place that a round reads.
 
     Attributes:
-        place: position within the modality, (B, K).
         idle: True where there is nothing to reveal, (B, K).
         drawn: ids local to the modality, (B, K).
         log_probability: of every id at temperature 1, (B, K, V).
@@ -53,7 +52,6 @@ class Proposal:
         uniform: in [0, 1), for the order, (B, K).
     """
 
-    place: torch.Tensor
     idle: torch.Tensor
     drawn: torch.Tensor
     log_probability: torch.Tensor
@@ -164,7 +162,7 @@ def step(
     chosen = ~idle
     if keep is not None:
         masked = before == canvas.layout.vocabulary.mask
-        proposal = Proposal(place, idle, drawn, log_probability, masked.float().mean(1), numbers[1])
+        proposal = Proposal(idle, drawn, log_probability, masked.float().mean(1), numbers[1])
         fewest = int(settings.order == "threshold")
         chosen = best(proposal, (masked.sum(1) - keep).clamp(min=fewest), settings)
     ids = torch.where(chosen, canvas.layout.ids(drawn, modality), before.gather(1, place))

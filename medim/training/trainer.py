@@ -130,21 +130,17 @@ class DiffusionTrainer(Trainer):
         batch = min(count, self.recipe.per_device_train_batch_size)
         result = {}
         averaged = self.average.in_place(self.model) if self.average is not None else nullcontext()
-        draws = self.recipe.eval_draws
         with averaged, self.compute_loss_context_manager():
-            bounds = {
-                condition: likelihood(self.model, self.validation, condition, draws, limit=count, batch=batch)
-                for condition in CONDITIONS
-            }
-        for condition, bound in bounds.items():
-            label = condition.replace("|", "_given_")
-            if condition != "report|image":
-                bits = bound.mean("image") / math.log(2) / self.model.config.image_length
-                result[f"{metric_key_prefix}_{label}_image_bits_per_token"] = bits
-            if condition != "image|report":
-                result[f"{metric_key_prefix}_{label}_report_nats_per_token"] = bound.mean("report") / real
-            if condition == "joint":
-                result[f"{metric_key_prefix}_loss"] = bound.mean("image") + bound.mean("report")
+            for condition in CONDITIONS:
+                bound = likelihood(self.model, self.validation, condition, self.recipe.eval_draws, limit=count, batch=batch)
+                image, report = float(bound[:, 0].mean()), float(bound[:, 1].mean())
+                label = f"{metric_key_prefix}_{condition.replace('|', '_given_')}"
+                if condition != "report|image":
+                    result[f"{label}_image_bits_per_token"] = image / math.log(2) / self.model.config.image_length
+                if condition != "image|report":
+                    result[f"{label}_report_nats_per_token"] = report / real
+                if condition == "joint":
+                    result[f"{metric_key_prefix}_loss"] = image + report
         for name, value in result.items():
             if not math.isfinite(value):
                 raise self.stopped(f"{name} is {value}", self.state.global_step)

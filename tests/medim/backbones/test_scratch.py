@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from medim.backbones.build import config_of, matched
-from medim.backbones.rotary import canvas_angles, rotate, sequence_angles
+from medim.backbones.scratch import canvas_angles, rotate, sequence_angles
 from medim.common.errors import UserError
 from medim.denoiser import MeDiMConfig, MeDiMModel
 

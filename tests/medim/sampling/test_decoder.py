@@ -9,7 +9,6 @@ from medim.canvas import Canvas
 from medim.common.errors import UserError
 from medim.sampling import decoder, plan, step
 from medim.sampling.decoder import Countdown, decode
-from medim.sampling.forward import NotFiniteError
 from medim.sampling.settings import ModalitySettings, SamplerSettings
 
 N = 5000
@@ -344,7 +343,7 @@ def test_logits_that_are_no_numbers_are_refused(toy, monkeypatch, walk, value):
         return said
 
     monkeypatch.setattr(toy, "logits", logits)
-    with pytest.raises(NotFiniteError, match="logits are NaN or infinite"):
+    with pytest.raises(UserError, match="logits are NaN or infinite"):
         draw(toy, one_by_one("random"), count=3)
 
 

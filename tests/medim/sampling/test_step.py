@@ -87,7 +87,6 @@ def test_ranks():
     drawn = torch.tensor([[2, 0, 0]])
     uniform = torch.tensor([[0.5, 0.5, np.exp(-np.exp(-2.0))]])  # Gumbel numbers: -log log 2, the same, 2
     proposal = Proposal(
-        torch.arange(3)[None],
         torch.zeros(1, 3, dtype=torch.bool),
         drawn,
         probability.log(),
