@@ -14,9 +14,18 @@ from benchmark.cli import main
 from benchmark.export.export import LEFT_BEHIND, export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
-from benchmark.export.grounding import answer, grade, grounding_items, read_choices, read_questions, take, write_grounding
+from benchmark.export.grounding import (
+    answer,
+    execute_grounding,
+    grade,
+    grounding_items,
+    read_choices,
+    read_questions,
+    write_grounding,
+)
 from benchmark.export.sources import Broken, Place
 from benchmark.export.twins import Twins
+from benchmark.run.options import ScoreOptions
 from medim.common.errors import UserError
 
 
@@ -190,10 +199,10 @@ def test_questions_ask_for_the_reports_own_image_in_either_place(exported):
     items = read_questions(out)
     by_id = {line["id"]: line for line in lines}
     for item in items:
-        assert item["reports"][item["right"]] == by_id[item["id"]]["report"]
-        assert item["reports"][1 - item["right"]] == by_id[by_id[item["id"]]["twin_of"]]["report"]
-        assert item["shown"] == ("odd" in by_id[item["id"]]["findings"])
-    assert {item["right"] for item in items} == {0, 1}
+        assert item.reports[item.right] == by_id[item.id]["report"]
+        assert item.reports[1 - item.right] == by_id[by_id[item.id]["twin_of"]]["report"]
+        assert item.shown == ("odd" in by_id[item.id]["findings"])
+    assert {item.right for item in items} == {0, 1}
     single = [line for line in lines if line["id"] != lines[0]["id"]]
     assert len(list(grounding_items(single))) == 10  # half a couple asks nothing
 
@@ -202,9 +211,9 @@ def test_answers_are_graded(exported, tmp_path):
     out, _ = exported
     items = read_questions(out)
     path = tmp_path / "p.jsonl"
-    answers = [{"id": item["id"], "choice": item["right"]} for item in items]
+    answers = [{"id": item.id, "choice": item.right} for item in items]
     answers[0]["choice"] = 1 - answers[0]["choice"]
-    answers[1] = {"id": items[1]["id"], "scores": [2.5, 2.5]}
+    answers[1] = {"id": items[1].id, "scores": [2.5, 2.5]}
     path.write_text("".join(json.dumps(one) + "\n" for one in answers[:-1]))
     told = grade(items, read_choices(path, items))
     assert told["accuracy"] == pytest.approx(9.5 / 12)  # one wrong, one undecided, one missing
@@ -213,9 +222,21 @@ def test_answers_are_graded(exported, tmp_path):
     assert told["by finding"]["odd"]["questions"] == 12
 
 
-def test_a_model_answers_by_what_the_image_tells_and_continues(exported, tmp_path):
+@pytest.fixture
+def take(monkeypatch):
+    """Takes the test with a model: what `grounding.json` then holds."""
+
+    def call(folder, out, model, **more):
+        monkeypatch.setattr("benchmark.export.grounding.open_pipeline", lambda *_: model)
+        execute_grounding(ScoreOptions(tasks=("grounding",), data=str(folder), out=out, model="m", **more))
+        return json.loads((out / "grounding.json").read_text())
+
+    return call
+
+
+def test_a_model_answers_by_what_the_image_tells_and_continues(exported, take, tmp_path):
     out, _ = exported
-    told = take(out, tmp_path / "g", predictions=None, model=Editor())
+    told = take(out, tmp_path / "g", Editor())
     assert told["accuracy"] == told["both right"] == 1
     path = tmp_path / "g" / "predictions.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:5]))
@@ -230,26 +251,26 @@ def test_a_model_answers_by_what_the_image_tells_and_continues(exported, tmp_pat
     assert len(path.read_text().splitlines()) == 12
 
 
-def test_answers_of_one_model_are_never_anothers(exported, tmp_path):
+def test_answers_of_one_model_are_never_anothers(exported, take, tmp_path):
     out, _ = exported
-    take(out, tmp_path / "g", predictions=None, model=Editor())
+    take(out, tmp_path / "g", Editor())
     other = Editor()
     other.fingerprint, inner = "ed2", other.log_likelihood
     other.log_likelihood = lambda *given, **more: SimpleNamespace(nats=-inner(*given, **more).nats)
     with pytest.raises(UserError, match="answers for another model or other questions"):
-        take(out, tmp_path / "g", predictions=None, model=other)
-    assert take(out, tmp_path / "g", predictions=None, model=other, overwrite=True)["accuracy"] == 0
+        take(out, tmp_path / "g", other)
+    assert take(out, tmp_path / "g", other, overwrite=True)["accuracy"] == 0
     questions = out / "grounding.jsonl"
     questions.write_text("".join(questions.read_text().splitlines(keepends=True)[:4]))
     with pytest.raises(UserError, match="answers for another model or other questions"):
-        take(out, tmp_path / "g", predictions=None, model=other)
+        take(out, tmp_path / "g", other)
 
 
-def test_predictions_of_others_are_not_taken_for_a_models_and_stay(exported, tmp_path):
+def test_predictions_of_others_are_not_taken_for_a_models_and_stay(exported, take, tmp_path):
     out, _ = exported
     (tmp_path / "predictions.jsonl").write_text("mine")
     with pytest.raises(UserError, match="choose another folder"):
-        take(out, tmp_path, predictions=None, model=Editor(), overwrite=True)
+        take(out, tmp_path, Editor(), overwrite=True)
     assert (tmp_path / "predictions.jsonl").read_text() == "mine"
 
 
@@ -260,22 +281,26 @@ def test_a_byte_order_mark_and_blank_lines_are_no_mistakes(exported, tmp_path):
     first = json.dumps({**json.loads(first), "reports": ["left\u2028effusion", "none"]}, ensure_ascii=False)
     questions.write_text("\n\n".join([first, *others]), encoding="utf-8-sig")
     items = read_questions(out)
-    assert items[0]["reports"] == ["left\u2028effusion", "none"]
+    assert items[0].reports == ("left\u2028effusion", "none")
     path = tmp_path / "p.jsonl"
-    path.write_text("\n\n".join(json.dumps({"id": item["id"], "choice": item["right"]}) for item in items), "utf-8-sig")
+    path.write_text("\n\n".join(json.dumps({"id": item.id, "choice": item.right}) for item in items), "utf-8-sig")
     assert grade(items, read_choices(path, items))["accuracy"] == 1
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"id": "x", "choice": 1}', "unknown question 'x'"), ("nonsense", "line 2: broken JSON"),
-        ('{"choice": 1}', "'id' is missing"), ('{"id": "ID", "choice": 2}', '"choice" \\(0 or 1\\) or "scores"'),
-        ('{"id": ["ID"], "choice": 1}', "line 2: 'id' must be a string"), ('{"id": "caf\xe9"}', "line 2: not UTF-8: byte 12"),
-        ('{"id": "ID", "scores": [NaN, 1]}', "line 2: .*NaN, which JSON"),
-        ('{"id": "ID", "scores": [1, 1e999]}', "line 2: .*Infinity, which JSON"),
+        ('{"id": "x", "choice": 1}', "unknown question 'x'"),
+        ("nonsense", ":2: broken JSON"),
+        ('{"choice": 1}', ":2: field 'id': Field required"),
+        ('{"id": "ID", "choice": 2}', ":2: field 'choice': Input should be 0 or 1"),
+        ('{"id": "ID"}', '"choice" \\(0 or 1\\) or "scores"'),
+        ('{"id": ["ID"], "choice": 1}', ":2: field 'id': Input should be a valid string"),
+        ('{"id": "caf\xe9"}', ":2: not UTF-8: byte 12"),
+        ('{"id": "ID", "scores": [NaN, 1]}', ":2: .*NaN, which JSON"),
+        ('{"id": "ID", "scores": [1, 1e999]}', ":2: .*Infinity, which JSON"),
     ],
-)  # fmt: skip
+)
 def test_bad_answers_are_told_by_line(exported, tmp_path, line, message):
     out, lines = exported
     path = tmp_path / "p.jsonl"
@@ -287,10 +312,12 @@ def test_bad_answers_are_told_by_line(exported, tmp_path, line, message):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"image": 3}, "line 1: 'image' must be a string"), ({"couple": 1}, "line 1: 'couple' must be a string"),
-        ({"reports": 2}, "line 1: two reports are needed"), ({"reports": ["a", None]}, "line 1: two reports are needed"),
+        ({"image": 3}, "1: field 'image': Input should be a valid string"),
+        ({"couple": 1}, "1: field 'couple': Input should be a valid string"),
+        ({"reports": 2}, "1: field 'reports': Input should be a valid array"),
+        ({"reports": ["a", None]}, "1: field 'reports.1': Input should be a valid string"),
     ],
-)  # fmt: skip
+)
 def test_bad_questions_are_told_by_line(exported, change, message):
     out, _ = exported
     questions = out / "grounding.jsonl"
@@ -302,7 +329,7 @@ def test_bad_questions_are_told_by_line(exported, change, message):
 def test_grounding_from_the_command_line(exported, tmp_path):
     out, _ = exported
     path = tmp_path / "p.jsonl"
-    path.write_text("".join(json.dumps({"id": q["id"], "choice": q["right"]}) + "\n" for q in read_questions(out)))
+    path.write_text("".join(json.dumps({"id": q.id, "choice": q.right}) + "\n" for q in read_questions(out)))
     given = ["score", "grounding", "--data", str(out), "--out", str(tmp_path / "g")]
     done = CliRunner().invoke(main, [*given, "--predictions", str(path)])
     assert done.exit_code == 0, done.output
