@@ -1,6 +1,7 @@
 """README and docs: every command line parses (fast) and runs at a tiny size (slow); every link leads somewhere."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -20,7 +21,9 @@ from medim.data.loading import load_dataset
 from tests.medim.data.archives.conftest import mimic_root, pathgen_root, pathgen_slides, write_slide  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("leaderboard/results/*/README.md")])
+PAGES = sorted(
+    [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("leaderboard/results/*/README.md")]
+)
 LAUNCHERS = re.compile(r"^(torchrun .*?-m -- benchmark\.cli|accelerate launch .*? -m benchmark\.cli|sbatch \S+slurm\.sh) ")
 SMALLER = (
     (r"--n \d+", "--n 2"),
@@ -92,13 +95,14 @@ def test_the_readme_is_short():
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_command_line_parses(line):
+def test_a_command_line_parses(line, tmp_path, monkeypatch):
+    install_the_plugins(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     if line.startswith("make "):
         assert re.search(rf"^{line.split()[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
         return
-    values, _ = arguments(line)
-    if "--dry-run" not in values and values[0] not in ("run", "doctor"):
-        parsed(values)
+    values, _ = arguments(re.sub(r"cuda:\d", "cpu", line))
+    parsed(values)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
@@ -108,6 +112,18 @@ def test_links_lead_somewhere(page):
     targets += [name for name in re.findall(r"`((?:medim|tasks|benchmark|leaderboard|docs|tests)/[\w./-]+)`", text)]
     missing = [name for name in targets if name and not (page.parent / name).exists() and not (ROOT / name).exists()]
     assert not missing
+
+
+def install_the_plugins(site: Path) -> None:
+    """The package of `docs/plugins.md`, with its entry points, where Python finds it."""
+    text = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    (site / "greys").mkdir(parents=True)
+    for name, code in re.findall(r"```python\n# greys/(\w+\.py)\n(.*?)```", text, re.DOTALL):
+        (site / "greys" / name).write_text(code, encoding="utf-8")
+    entries = re.sub(r'project\.entry-points\."([\w.]+)"', r"\1", re.findall(r"```toml\n(.*?)```", text, re.DOTALL)[0])
+    (site / "greys-1.dist-info").mkdir()
+    (site / "greys-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: greys\nVersion: 1\n")
+    (site / "greys-1.dist-info" / "entry_points.txt").write_text(entries.replace('"', ""))
 
 
 @pytest.fixture
@@ -142,6 +158,11 @@ def world(tmp_path, monkeypatch, mimic_root, pathgen_root):  # noqa: F811
     (here / "runs").mkdir()
     for name in ("liquid", "long-ar", "long-diffusion"):
         shutil.copytree(shipped()["phantom-tiny"], here / "runs" / name)
+    install_the_plugins(tmp_path / "site")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'site'}:{os.environ.get('PYTHONPATH', '')}")
+    (here / "pictures").mkdir()
+    Image.new("RGB", (8, 8)).save(here / "pictures" / "a.png")
     (here / "physionet.org").symlink_to(mimic_root)
     (here / "pathgen").symlink_to(pathgen_root)
     (here / "leaderboard").symlink_to(ROOT / "leaderboard")
@@ -168,7 +189,9 @@ def tiny(line: str) -> list[str] | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if any(commands(page))], ids=lambda page: page.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(commands(page))], ids=lambda page: page.relative_to(ROOT).as_posix()
+)
 def test_the_commands_of_a_page_run_at_a_tiny_size(page, world):
     """In their order, in one folder; exit status 3 is a run with failures listed, which tiny archives have."""
     failed = []
@@ -180,3 +203,12 @@ def test_the_commands_of_a_page_run_at_a_tiny_size(page, world):
         if result.exit_code not in ((0, 3) if values[:2] == ["data", "prepare"] else (0,)):
             failed.append(f"{' '.join(values)}\n  exit {result.exit_code}: {result.output[-400:]} {result.exception!r}")
     assert not failed, "\n".join(failed)
+
+
+@pytest.mark.slow
+def test_the_python_of_the_pages_runs(world):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "sampling.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block.replace("limit=64", "limit=2"), "docs/sampling.md", "exec"), {})
+    assert (world / "runs" / "mine" / "records.jsonl").is_file()
