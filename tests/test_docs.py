@@ -109,7 +109,7 @@ def test_a_command_line_parses(line, tmp_path, monkeypatch):
 def test_links_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
     targets = [target.split("#")[0] for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
-    targets += [name for name in re.findall(r"`((?:medim|tasks|benchmark|leaderboard|docs|tests)/[\w./-]+)`", text)]
+    targets += re.findall(r"`((?:medim|tasks|benchmark|leaderboard|docs|tests)/[\w./-]+)`", text)
     missing = [name for name in targets if name and not (page.parent / name).exists() and not (ROOT / name).exists()]
     assert not missing
 
