@@ -41,7 +41,7 @@ class Prediction:
         id: the case's id.
         prompt: the text the system was conditioned on, where it was.
         cost: of the sample: `seconds` of wall time (its share of the batch), `forwards`, ...
-        told: what else the system reported of the case: JSON-able numbers (nats) and names.
+        details: what else the system reported of the case: JSON-able numbers (nats) and names.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Prediction:
     report: str | None = None
     prompt: str | None = None
     cost: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    told: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
 class ModelError(RuntimeError):

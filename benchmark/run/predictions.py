@@ -72,7 +72,7 @@ class PredictionStore:
             save_image(prediction.image, self.folder / name)
         line = {"id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt}
         line |= {"seed": seed, "cost": dict(prediction.cost), "commit": self.commit}
-        return line | ({"told": dict(prediction.told)} if prediction.told else {})
+        return line | ({"details": dict(prediction.details)} if prediction.details else {})
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """The predictions of `ids`, images decoded; an id without one gives an empty prediction."""
@@ -86,20 +86,20 @@ class PredictionStore:
         if line["image"] is not None:
             with Image.open(self.folder / line["image"]) as opened:
                 image = opened.convert("RGB")
-        return Prediction(id, image, line["report"], line["prompt"], line["cost"], line.get("told", {}))
+        return Prediction(id, image, line["report"], line["prompt"], line["cost"], line.get("details", {}))
 
     def commits(self, ids: Sequence[str]) -> list[str]:
         """The commits of the code that generated these, sorted; empty where another program did."""
         return sorted({self.lines[id]["commit"] for id in ids if id in self.lines} - {""})
 
     def fingerprint(self, ids: Sequence[str]) -> str:
-        """Hash of what was predicted for `ids`: reports, image bytes and what was told (costs and seeds are no part)."""
+        """Hash of what was predicted for `ids`: reports, image bytes and details (costs and seeds are no part)."""
         parts = []
         for id in ids:
             line = self.lines.get(id)
             image = hash_files(self.folder / line["image"]) if line and line["image"] else None
-            told = [line["told"]] if line and "told" in line else []
-            parts.append([id, image, line["report"] if line else None, *told])
+            details = [line["details"]] if line and "details" in line else []
+            parts.append([id, image, line["report"] if line else None, *details])
         return hash_of(parts)
 
 

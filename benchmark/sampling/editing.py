@@ -46,7 +46,7 @@ class EditSlot:
 def execute_edit(options: EditOptions) -> int:
     """Edits an image file, or pairs of a data set, into `out`; returns the exit status.
 
-    `out` gets `before/` and `images/`, `samples.jsonl` and `contact_sheet.png`. A line of `samples.jsonl` holds under `told`
+    `out` gets `before/` and `images/`, `samples.jsonl` and `contact_sheet.png`. A line of `samples.jsonl` holds under `details`
     the report and image before, the finding, and the tokens drawn anew.
 
     Raises:
@@ -85,12 +85,12 @@ def execute_edit(options: EditOptions) -> int:
         for slot, one in zip(batch, done, strict=True):
             name = f"{BEFORE}/{file_name(slot.id)}.png"
             save_image(square(slot.image, model.resolution), options.out / name)
-            told = {
+            details = {
                 "image_before": name, "report_before": slot.report, "finding": options.finding,
                 "change": None if options.finding is None else "added" if options.present else "removed",
                 "grid": len(one.redrawn), "redrawn": np.flatnonzero(one.redrawn).tolist(),
             }  # fmt: skip
-            predictions.append(Prediction(slot.id, one.image, one.report, slot.new_report, cost, told))
+            predictions.append(Prediction(slot.id, one.image, one.report, slot.new_report, cost, details))
         return predictions
 
     def show(drawn: Sequence[EditSlot], predictions: Sequence[Prediction]) -> None:
@@ -160,11 +160,11 @@ def _cases(dataset: PairDataset, split: str, resolution: int, first: int) -> Ite
 
 
 def _row(slot: EditSlot, one: Prediction, out: Path) -> EditRow:
-    told = one.told
-    redrawn = np.zeros(told["grid"] ** 2, bool)
-    redrawn[told["redrawn"]] = True
-    what = f"{told['finding']} {told['change']}; " if told["finding"] else ""
-    head = f"{slot.id}: {what}{len(told['redrawn'])} of {redrawn.size} tokens drawn anew"
+    details = one.details
+    redrawn = np.zeros(details["grid"] ** 2, bool)
+    redrawn[details["redrawn"]] = True
+    what = f"{details['finding']} {details['change']}; " if details["finding"] else ""
+    head = f"{slot.id}: {what}{len(details['redrawn'])} of {redrawn.size} tokens drawn anew"
     assert one.image is not None
-    before = read_image(out / told["image_before"])
-    return EditRow(before, one.image, redrawn.reshape(told["grid"], -1), head, (slot.report, one.report or ""))
+    before = read_image(out / details["image_before"])
+    return EditRow(before, one.image, redrawn.reshape(details["grid"], -1), head, (slot.report, one.report or ""))

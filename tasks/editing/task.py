@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -18,8 +19,8 @@ from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What is asked of one case.
+class Edit:
+    """The requested edit of one case.
 
     Attributes:
         change: of its report.
@@ -34,13 +35,13 @@ class Asked:
 class Editing(Task):
     """A case's report is given one finding more (or less); the system draws the concerned region of the image anew.
 
-    Which finding is drawn from the case's id, so that every system is asked the same. Cases for which there is none (nothing
-    to remove, nothing that occurs beside what is there, no training sentence that says it, no region known) are not asked.
+    The finding is drawn from the case's id, so that every system has the same edits. Cases without one (nothing to remove,
+    nothing that occurs beside what is there, no training sentence that says it, no region known) are left out.
 
     Attributes:
         present: whether the finding is added, or removed.
         given: whether the region is the data set's own (inpainting), or the system's to find.
-        asked: by a case's id; filled by `prepared`.
+        edits: by a case's id; filled by `prepared`.
     """
 
     name = "editing"
@@ -50,10 +51,10 @@ class Editing(Task):
     order = 80
     present: ClassVar[bool] = True
     given: ClassVar[bool] = False
-    asked: Mapping[str, Asked] | None = None
+    edits: Mapping[str, Edit] | None = None
 
     def refuses(self, generator: Generator | Answered) -> str | None:
-        """Why this system cannot be asked; None where it can."""
+        """Returns why this system cannot edit, or cannot find regions; None where it can."""
         if not isinstance(generator, Edits):
             return "it edits no images (a system with edit, image_codes and finds_regions does)"
         if not self.given and not generator.finds_regions:
@@ -61,54 +62,50 @@ class Editing(Task):
         return None
 
     def refuses_data(self, dataset: PairDataset) -> str | None:
-        """Why this data set cannot be asked; None where it can."""
-        missing = [
-            name for name, checker in (("image", dataset.image_checker()), ("report", dataset.report_checker())) if not checker
-        ]
-        if missing:
-            return f"data set '{dataset.name}' has no {missing[0]} checker, which tells whether an edit shows"
+        """Returns what the data set lacks: checkers, known regions, or training reports; None where it has all."""
+        for modality, checker in (("image", dataset.image_checker()), ("report", dataset.report_checker())):
+            if not checker:
+                return f"data set '{dataset.name}' has no {modality} checker, which tells whether an edit shows"
         if self.given and not knows_regions(dataset):
             return f"data set '{dataset.name}' does not know where a finding lies"
         return None if dataset.size("train") else f"data set '{dataset.name}' has no training reports that lend their sentences"
 
     def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> Self:
-        """The task with what is asked of each case.
+        """Returns the task with the edit of each case.
 
         Raises:
             UserError: the data set has no report checker, or no training reports.
         """
         changes = changes_of(cases, dataset, self.present)
-        regions: Mapping[str, np.ndarray] = {}
-        if self.given:
-            wanted = {case.id: changes[case.id].finding for case in cases if case.id in changes}
-            regions = true_regions(dataset, wanted, cases[0].image.width)
-            changes = {id: change for id, change in changes.items() if id in regions}
-        return replace(self, asked={id: Asked(change, regions.get(id)) for id, change in changes.items()})
+        if not self.given:
+            return replace(self, edits={id: Edit(change) for id, change in changes.items()})
+        findings = {case.id: changes[case.id].finding for case in cases if case.id in changes}
+        regions = true_regions(dataset, findings, cases[0].image.width)
+        return replace(self, edits={id: Edit(change, regions[id]) for id, change in changes.items() if id in regions})
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """Edited images of a batch; `told` holds the report before, finding, and which tokens were redrawn and changed.
+        """Edited images; `details` holds the report before, the finding, and which tokens were redrawn and changed.
 
         Raises:
             ValueError: the task was not `prepared`, or the system cannot edit.
         """
-        if self.asked is None or not isinstance(generator, Edits):
-            raise ValueError("prepare the task with all cases, and ask a system that edits")
+        if self.edits is None or not isinstance(generator, Edits):
+            raise ValueError("prepare the task with all cases, and take a system that edits")
         check_seeds(cases, seeds)
-        rows = [row for row, case in enumerate(cases) if case.id in self.asked]
+        rows = [row for row, case in enumerate(cases) if case.id in self.edits]
         done: dict[str, Prediction] = {}
         if rows:
-            asked = [self.asked[cases[row].id] for row in rows]
+            edits = [self.edits[cases[row].id] for row in rows]
             images, reports = [cases[row].image for row in rows], [cases[row].report for row in rows]
+            call = partial(generator.edit, images, reports, [one.change.report for one in edits])
+            regions, own_seeds = [one.region for one in edits], [seeds[row] for row in rows]
             edited, cost = timed_batch(
-                lambda: list(generator.edit(
-                    images, reports, [one.change.report for one in asked], regions=[one.region for one in asked],
-                    seeds=[seeds[row] for row in rows],
-                )),
-                generator.name, "edits", len(rows), generator,
-            )  # fmt: skip
-            for row, one, result, codes in zip(rows, asked, edited, generator.image_codes(images), strict=True):
-                told = _told(cases[row], one.change, result, np.asarray(codes))
-                done[cases[row].id] = Prediction(cases[row].id, result.image, result.report, one.change.report, cost, told)
+                lambda: list(call(regions=regions, seeds=own_seeds)), generator.name, "edits", len(rows), generator
+            )
+            for row, one, result, codes in zip(rows, edits, edited, generator.image_codes(images), strict=True):
+                case, report = cases[row], one.change.report
+                details = _account(case, one.change, result, np.asarray(codes))
+                done[case.id] = Prediction(case.id, result.image, result.report, report, cost, details)
         return [done.get(case.id, Prediction(case.id)) for case in cases]
 
     def anchors(
@@ -129,23 +126,19 @@ class Editing(Task):
         context: Context,
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
-        """Scores, and per-sample scores of the cases that were asked."""
-        task = self if self.asked is not None else self._prepared_once(cases, context)
-        assert task.asked is not None
+        """Scores, and per-sample scores of the cases with an edit."""
+        task = self
+        if self.edits is None:
+            if context.dataset is None:
+                raise ValueError("the edits of the cases follow from their data set")
+            key = f"{self.name} {len(cases)} {cases[0].id} {cases[-1].id}"
+            if key not in context.cached:
+                context.cached[key] = self.prepared(cases, context.dataset)
+            task = context.cached[key]
+        assert task.edits is not None
         predictions = aligned(cases, predictions)
-        changes = {id: one.change for id, one in task.asked.items()}
-        return editing_scores(cases, changes, images_of(cases, predictions), [p.told for p in predictions], context)
-
-    def _prepared_once(self, cases: Sequence[Case], context: Context) -> "Editing":
-        """What was asked, for systems of one run made once."""
-        if context.dataset is None:
-            raise ValueError("what was asked of the cases follows from their data set")
-        key = f"{self.name} {len(cases)} {cases[0].id} {cases[-1].id}"
-        if key not in context.made:
-            context.made[key] = self.prepared(cases, context.dataset)
-        prepared = context.made[key]
-        assert isinstance(prepared, Editing)
-        return prepared
+        changes = {id: one.change for id, one in task.edits.items()}
+        return editing_scores(cases, changes, images_of(cases, predictions), [p.details for p in predictions], context)
 
 
 class EditingRemoval(Editing):
@@ -171,8 +164,8 @@ class Inpainting(Editing):
 def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> dict[str, Change]:
     """A finding of its own domain that each case lacks, added to its report (or one that it has, removed), by id.
 
-    The findings are tried in an order drawn from the case's id until training sentences can tell one. What no training report
-    tells beside a finding that the case has is not asked for: low and high cellularity, or what would hide another.
+    The findings are tried in an order drawn from the case's id until training sentences can say one. A finding that no training
+    report has beside those of the case is passed over: low and high cellularity, or what would hide another.
 
     Raises:
         UserError: the data set has no report checker, or no training reports.
@@ -180,31 +173,34 @@ def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> di
     rewriter = Rewriter(dataset)
     result: dict[str, Change] = {}
     for case in cases:
-        told = rewriter.read(case.report)
-        shown = told if case.findings is None else told | case.findings
+        written = rewriter.read(case.report)
+        shown = written if case.findings is None else written | case.findings
         known = rewriter.findings.get(case.domain, ())
         if present:
-            choice = [one for one in known if one not in shown and rewriter.goes_with(one, told, case.domain)]
+            choice = [one for one in known if one not in shown and rewriter.goes_with(one, written, case.domain)]
         else:
-            choice = [one for one in known if one in told]
-        for finding in _shuffled(choice, case.id):
-            change = rewriter.change(case.report, case.domain, finding, present)
-            if change is not None:
-                result[case.id] = change
-                break
+            choice = [one for one in known if one in written]
+        choice.sort(key=partial(_drawn, case.id))
+        changes = (rewriter.change(case.report, case.domain, finding, present) for finding in choice)
+        if (change := next(filter(None, changes), None)) is not None:
+            result[case.id] = change
     return result
 
 
-def _shuffled(findings: Sequence[str], id: str) -> list[str]:
-    return sorted(findings, key=lambda finding: hashlib.sha256(f"{id}/{finding}".encode()).digest())
+def _drawn(id: str, finding: str) -> bytes:
+    """The place of a finding in the order of a case."""
+    return hashlib.sha256(f"{id}/{finding}".encode()).digest()
 
 
-def _told(case: Case, change: Change, edited: Any, before: np.ndarray) -> dict[str, Any]:
+def _account(case: Case, change: Change, edited: Any, before: np.ndarray) -> dict[str, Any]:
     """JSON-able: tokens by running number, row by row."""
     redrawn = np.asarray(edited.redrawn).ravel()
     changed = np.asarray(edited.codes).ravel() != before.ravel()
     return {
-        "report_before": case.report, "finding": change.finding, "change": "added" if change.present else "removed",
-        "tokens": int(redrawn.size), "redrawn": np.flatnonzero(redrawn).tolist(),
+        "report_before": case.report,
+        "finding": change.finding,
+        "change": "added" if change.present else "removed",
+        "tokens": int(redrawn.size),
+        "redrawn": np.flatnonzero(redrawn).tolist(),
         "changed_outside": int((changed & ~redrawn).sum()),
-    }  # fmt: skip
+    }

@@ -86,7 +86,7 @@ class DetailScores:
     ) -> None:
         """
         Args:
-            predictions: one per case, `told` as `FineDetail.generate` writes it.
+            predictions: one per case, `details` as `FineDetail.generate` writes it.
             probed: ids of the cases that carry a probe.
 
         Raises:
@@ -94,28 +94,28 @@ class DetailScores:
         """
         self.cases, self.predictions, self.seed = cases, predictions, context.seed
         rows = [row for row, case in enumerate(cases) if case.id in probed]
-        self.answered = [row for row in rows if predictions[row].told]
+        self.answered = [row for row in rows if predictions[row].details]
         checker = context.image_checker.fingerprint if context.image_checker is not None else None
-        if any(predictions[row].told["checker"] != checker for row in self.answered):
+        if any(predictions[row].details["checker"] != checker for row in self.answered):
             raise UserError("fine-detail: these probes were read by another image checker: run it anew with --overwrite")
         coverage = len(self.answered) / len(rows) if rows else 0.0
         self.scorer = Scorer(context, 0, coverage, {"image_checker": checker})
 
     def lesions(self) -> list[Lesion]:
         """Those that were probed, in order of appearance."""
-        found = [dict(self.predictions[row].told["lesion"]) for row in self.answered]
+        found = [dict(self.predictions[row].details["lesion"]) for row in self.answered]
         return [
             Lesion(**one | {"sizes": tuple(one["sizes"]), "contrasts": tuple(one["contrasts"])})
             for one in {one["name"]: one for one in found}.values()
         ]
 
     def _rows(self, lesion: Lesion) -> list[int]:
-        return [row for row in self.answered if self.predictions[row].told["lesion"]["name"] == lesion.name]
+        return [row for row in self.answered if self.predictions[row].details["lesion"]["name"] == lesion.name]
 
     def stages(self, lesion: Lesion) -> list[Stage]:
         """The stages in which the lesion was looked for."""
         rows = self._rows(lesion)
-        answers = [self.predictions[row].told for row in rows]
+        answers = [self.predictions[row].details for row in rows]
         patients = tuple(self.cases[row].patient for row in rows)
         threshold = np.array([one["threshold"] for one in answers])
         stages = []
@@ -149,7 +149,7 @@ class DetailScores:
         """Of each probed case the share of its lesions that is seen, by stage."""
         result: list[dict[str, float]] = [{} for _ in self.cases]
         for row in self.answered:
-            answer = self.predictions[row].told
+            answer = self.predictions[row].details
             for stage, where in STAGES.items():
                 if stage in answer:
                     result[row][f"lesions seen {where}"] = float(np.mean(np.array(answer[stage][1:]) >= answer["threshold"]))
@@ -217,7 +217,7 @@ class DetailScores:
         stage = next((stage for stage in self.stages(lesion) if stage.name == GENERATED), None)
         if stage is None:
             return []
-        measured = [self.predictions[row].told["measured"] for row in self._rows(lesion)]
+        measured = [self.predictions[row].details["measured"] for row in self._rows(lesion)]
         drawn, generated = (np.array([one[name] for one in measured]) for name in (DRAWN, GENERATED))  # (N, G)
         scores = []
         for column, (grade, size) in enumerate(lesion.grades.items()):

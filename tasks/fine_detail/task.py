@@ -27,7 +27,7 @@ from tasks.task import Task, check_seeds, timed_batch
 
 @runtime_checkable
 class TellsProbabilities(Protocol):
-    """An image checker that says how sure it is.
+    """An image checker with probabilities.
 
     Attributes:
         labels: L names.
@@ -47,7 +47,7 @@ class TellsProbabilities(Protocol):
 class FineDetail(Task):
     """Lesions of controlled size and contrast: drawn, through the tokenizer, and generated.
 
-    The first cases of each domain carry probes (`tasks.fine_detail.probes.PROBED`); the others are not asked.
+    The first cases of each domain carry probes (`tasks.fine_detail.probes.PROBED`); the others are left out.
 
     Attributes:
         probes: by a case's id; filled by `prepared`.
@@ -70,13 +70,13 @@ class FineDetail(Task):
     checker: TellsProbabilities | None = None
 
     def refuses(self, generator: Generator | Answered) -> str | None:
-        """Why this system cannot be asked; None where it can."""
+        """Returns a reason against folders of predictions: their images answer other requests."""
         if isinstance(generator, Answered) or not isinstance(generator, Generator):
             return "its images answer the data set's own cases, and here lesions of other sizes are drawn"
         return None
 
     def refuses_data(self, dataset: PairDataset) -> str | None:
-        """Why this data set cannot be asked; None where it can."""
+        """Returns what the data set lacks: lesions that can be drawn, or a checker with probabilities."""
         if not isinstance(unwrapped(dataset), DrawsProbes):
             return f"data set '{dataset.name}' cannot draw a lesion of a given size and contrast (phantom and phantom-v2 can)"
         if not isinstance(dataset.image_checker(), TellsProbabilities):
@@ -90,7 +90,7 @@ class FineDetail(Task):
         return replace(self, probes=probes_of([case.id for case in cases], dataset), checker=checker)
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """Of each probed case a sheet of its pictures; `told` holds what the checker says of them.
+        """Of each probed case a sheet of its pictures; `details` holds what the checker says of them.
 
         Raises:
             ValueError: the task was not `prepared`.
@@ -99,41 +99,36 @@ class FineDetail(Task):
         if self.probes is None or self.checker is None:
             raise ValueError("prepare the task with all cases")
         check_seeds(cases, seeds)
-        asked = [(case, self.probes[case.id], seed) for case, seed in zip(cases, seeds, strict=True) if case.id in self.probes]
-        made = self._generated(generator, asked)
+        probed = [(case, self.probes[case.id], seed) for case, seed in zip(cases, seeds, strict=True) if case.id in self.probes]
+        generated = self._generated(generator, probed)
         done: dict[str, Prediction] = {}
-        for number, (case, probe, _) in enumerate(asked):
-            images = {grade: pictures[number] for grade, (pictures, _) in made.items()}
-            spent = [one for _, one in made.values()]
-            cost = {key: sum(one[key] for one in spent) for key in spent[0]}
-            done[case.id] = self._probed(generator, self.checker, case, probe, images, cost)
+        for number, (case, probe, _) in enumerate(probed):
+            images = {grade: pictures[number] for grade, (pictures, _) in generated.items()}
+            costs = [cost for _, cost in generated.values()]
+            cost = {key: sum(one[key] for one in costs) for key in costs[0]}
+            details, sheet = self._read(generator, self.checker, probe, images, case.image.width)
+            done[case.id] = Prediction(case.id, sheet, cost=cost, details=details)
         return [done.get(case.id, Prediction(case.id)) for case in cases]
 
     @staticmethod
     def _generated(
-        generator: Generator, asked: Sequence[tuple[Case, Probe, int]]
+        generator: Generator, probed: Sequence[tuple[Case, Probe, int]]
     ) -> dict[str, tuple[list[Image.Image], dict[str, float]]]:
         """By grade (`NONE` for the twin): one image for each case, under the case's own seed, and its cost."""
         result: dict[str, tuple[list[Image.Image], dict[str, float]]] = {}
-        grades = dict.fromkeys(grade for _, probe, _ in asked for grade in (NONE, *probe.lesion.grades))
-        for grade in grades:
-            reports = [probe.report(grade if grade in probe.lesion.grades else None) for _, probe, _ in asked]
-            own = [seed for _, _, seed in asked]
-            ask = partial(generator.generate_images, reports, seeds=own)
-            images, cost = timed_batch(ask, generator.name, "images", len(asked), generator)
+        for grade in dict.fromkeys(grade for _, probe, _ in probed for grade in (NONE, *probe.lesion.grades)):
+            reports = [probe.report(grade if grade in probe.lesion.grades else None) for _, probe, _ in probed]
+            generate = partial(generator.generate_images, reports, seeds=[seed for _, _, seed in probed])
+            images, cost = timed_batch(generate, generator.name, "images", len(probed), generator)
             result[grade] = list(images), cost
         return result
 
     @staticmethod
-    def _probed(
-        generator: Generator,
-        checker: TellsProbabilities,
-        case: Case,
-        probe: Probe,
-        generated: Mapping[str, Image.Image],
-        cost: Mapping[str, float],
-    ) -> Prediction:
-        lesion, side = probe.lesion, case.image.width
+    def _read(
+        generator: Generator, checker: TellsProbabilities, probe: Probe, generated: Mapping[str, Image.Image], side: int
+    ) -> tuple[dict[str, Any], Image.Image]:
+        """What the checker says of one case's pictures, JSON-able, and these on one sheet."""
+        lesion = probe.lesion
         drawn = [probe.draw(lesion.sizes[-1], 0.0, side)]
         drawn += [probe.draw(size, contrast, side) for contrast in lesion.contrasts for size in lesion.sizes]
         stages = {DRAWN: drawn}
@@ -141,21 +136,17 @@ class FineDetail(Task):
             stages[TOKENS] = [square(image, side) for image in generator.reconstruct(drawn)]
         stages[GENERATED] = [square(generated[grade], side) for grade in (NONE, *lesion.grades)]
         column = list(checker.labels).index(probe.label)
-        told: dict[str, Any] = {
-            "lesion": {**asdict(lesion), "grades": dict(lesion.grades)}, "label": probe.label, "checker": checker.fingerprint,
-            "threshold": float(checker.thresholds[column]),
-            **{
-                stage: [round(float(p), 6) for p in checker.probabilities(images)[:, column]]
-                for stage, images in stages.items()
-            },
-        }  # fmt: skip
+        details: dict[str, Any] = {"lesion": {**asdict(lesion), "grades": dict(lesion.grades)}, "label": probe.label}
+        details |= {"checker": checker.fingerprint, "threshold": float(checker.thresholds[column])}
+        for stage, images in stages.items():
+            details[stage] = [round(float(value), 6) for value in checker.probabilities(images)[:, column]]
         if lesion.solid:
             usual = [probe.draw(size, lesion.contrasts[-1], side) for size in lesion.grades.values()]
-            told["measured"] = {
-                DRAWN: [spot_diameter(image, probe.box) * lesion.width for image in usual],
-                GENERATED: [spot_diameter(image, probe.box) * lesion.width for image in stages[GENERATED][1:]],
+            details["measured"] = {
+                stage: [spot_diameter(image, probe.box) * lesion.width for image in images]
+                for stage, images in ((DRAWN, usual), (GENERATED, stages[GENERATED][1:]))
             }
-        return Prediction(case.id, sheet_of(stages, lesion), cost=cost, told=told)
+        return details, sheet_of(stages, lesion)
 
     def score(
         self,
@@ -165,18 +156,17 @@ class FineDetail(Task):
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Scores, and of each probed case how many of its lesions are seen."""
-        scores = DetailScores(cases, aligned(cases, predictions), self._probed_ids(cases, context), context)
+        scores = self._scores(cases, predictions, context)
         return scores.all(), scores.samples()
 
     def pictures(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> dict[str, bytes]:
         """`detectability.png` and `detectability.csv`: every cell of the grids."""
-        scores = DetailScores(cases, aligned(cases, predictions), self._probed_ids(cases, context), context)
-        return scores.pictures()
+        return self._scores(cases, predictions, context).pictures()
 
-    def _probed_ids(self, cases: Sequence[Case], context: Context) -> frozenset[str]:
+    def _scores(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> DetailScores:
         if context.dataset is None:
             raise ValueError("which cases are probed follows from their data set")
         key = f"{self.name} {len(cases)} {cases[0].id} {cases[-1].id}"
-        if key not in context.made:
-            context.made[key] = frozenset(probes_of([case.id for case in cases], context.dataset))
-        return frozenset(context.made[key])
+        if key not in context.cached:
+            context.cached[key] = frozenset(probes_of([case.id for case in cases], context.dataset))
+        return DetailScores(cases, aligned(cases, predictions), context.cached[key], context)

@@ -23,25 +23,25 @@ NO_TRAINING = "there is no training report to count"
 class LikelihoodScores:
     """The scores of a set of cases.
 
-    A case of which the system told nothing withholds every score: the others would flatter it. A report that does not fit
-    the model's canvas has no likelihood; it is left out, and the coverage says so.
+    A case without an answer withholds every score: the others would flatter the system. A report that does not fit the model's
+    canvas is left out, and the coverage says so.
     """
 
     def __init__(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> None:
         self.patients = tuple(case.patient for case in cases)
-        self.told = [prediction.told for prediction in predictions]
-        self.fits = [bool(told) and told["nats"] is not None for told in self.told]
+        self.details = [prediction.details for prediction in predictions]
+        self.fits = [bool(details) and details["nats"] is not None for details in self.details]
         self.problem = self._problem()
-        self.any = next((told for told in self.told if told), {})
-        self.sizes = {name: self._by_case(lambda told, name=name: told[name]) for name in SIZES}
-        self.sizes["cases"] = self._by_case(lambda told: 1)
+        self.any = next((details for details in self.details if details), {})
+        self.sizes = {name: self._by_case(lambda details, name=name: details[name]) for name in SIZES}
+        self.sizes["cases"] = self._by_case(lambda details: 1)
         details = {"estimator": self.any.get("estimator"), "draws": self.any.get("draws")}
-        self.score = Scorer(context, len(self.told), sum(self.fits) / len(self.told), details)
+        self.score = Scorer(context, len(self.details), sum(self.fits) / len(self.details), details)
 
     def all(self) -> list[Score]:
         """Every score, in the order of the table."""
         given, alone, other = (self._nats(condition, "report") for condition in (GIVEN, ALONE, OTHER))
-        unigram = self._by_case(lambda told: told[UNIGRAM])
+        unigram = self._by_case(lambda details: details[UNIGRAM])
         joint = self._nats(JOINT, "image") + self._nats(JOINT, "report")
         scores = [
             self._ratio("nats per pair (joint)", joint, "cases", False, condition=JOINT, tokenizers=MODALITIES),
@@ -77,18 +77,19 @@ class LikelihoodScores:
         ]
 
     def _problem(self) -> str | None:
-        missing = sum(not told for told in self.told)
+        missing = sum(not details for details in self.details)
         if missing:
-            return f"{missing} of {len(self.told)} cases have no likelihood"
+            return f"{missing} of {len(self.details)} cases have no likelihood"
         return None if any(self.fits) else "no report fits the model's canvas"
 
     def _by_case(self, value: Any) -> np.ndarray:
-        """`value(told)` of each case, (n,) float64: 0 where it is left out, NaN where there is none."""
-        return np.array([value(told) if fits else 0.0 for told, fits in zip(self.told, self.fits, strict=True)], dtype=float)
+        """`value(details)` of each case, (n,) float64: 0 where it is left out, NaN where there is none."""
+        rows = zip(self.details, self.fits, strict=True)
+        return np.array([value(details) if fits else 0.0 for details, fits in rows], dtype=float)
 
     def _nats(self, condition: str, modality: str, what: str = "nats") -> np.ndarray:
         column = ("image", "report").index(modality)
-        return self._by_case(lambda told: told["nats"][condition][what][column] if condition in told["nats"] else None)
+        return self._by_case(lambda details: details["nats"][condition][what][column] if condition in details["nats"] else None)
 
     def _report(self, nats: np.ndarray, condition: str, better: bool | None, why: str = "") -> list[Score]:
         """By token, comparable within one report tokenizer, and by byte of the text, comparable with any."""

@@ -29,7 +29,7 @@ class Around:
         others: by a case's id, the case whose image stands in for its own; no entry where its domain has no other.
         reports: of all cases, by id.
         train: reports of training.
-        codes: nats of each case's report in the unigram code, by the hash of a report tokenizer; filled when it is asked for.
+        codes: nats of each case's report in the unigram code, by the hash of a report tokenizer; filled when needed.
     """
 
     others: dict[str, Case]
@@ -42,9 +42,9 @@ class Around:
 class Likelihood(Task):
     """Nats of each test pair: joint, each modality given the other, the report alone, and the report given another's image.
 
-    All are totals over a canvas, padding included, set against real tokens and the end (report), tokens (image) or bytes of
-    text. They are upper bounds where a model diffuses, each under noise of its own seed, equal for every model. Lines to read
-    them by stand beside them: a unigram code of the reports in the model's own tokens, and shuffled pairs.
+    All are totals over a canvas, padding included, per real token and the end (report), token (image) or byte of text. They are
+    upper bounds where a model diffuses, each under noise of its own seed, equal for every model. A unigram code of the reports
+    in the model's own tokens and shuffled pairs give the scale.
 
     Attributes:
         draws: of the noise, for each case and condition.
@@ -78,19 +78,19 @@ class Likelihood(Task):
         return replace(self, around=Around(other_cases(cases), {case.id: case.report for case in cases}, train))
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """What the system tells of each case of a batch; no image and no report.
+        """The likelihoods of each case of a batch, in `details`; no image and no report.
 
         Raises:
             ValueError: the task was not `prepared`, or the system is not `Scorable`.
         """
         if self.around is None or not isinstance(generator, Scorable):
-            raise ValueError("prepare the task with all cases, and ask a system that tells a likelihood")
+            raise ValueError("prepare the task with all cases, and take a system with a likelihood")
         check_seeds(cases, seeds)
         around, model = self.around, generator
-        told, cost = timed_batch(lambda: self._told(model, around, cases, seeds), generator.name, "likelihoods", len(cases))
-        return [Prediction(case.id, cost=cost, told=one) for case, one in zip(cases, told, strict=True)]
+        found, cost = timed_batch(lambda: self._nats(model, around, cases, seeds), generator.name, "likelihoods", len(cases))
+        return [Prediction(case.id, cost=cost, details=one) for case, one in zip(cases, found, strict=True)]
 
-    def _told(self, model: Scorable, around: Around, cases: Sequence[Case], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    def _nats(self, model: Scorable, around: Around, cases: Sequence[Case], seeds: Sequence[int]) -> list[dict[str, Any]]:
         images, reports = [case.image for case in cases], [case.report for case in cases]
         ask = partial(model.log_likelihood, draws=self.draws, seeds=seeds)
         said = {condition: ask(images, reports, condition) for condition in (JOINT, GIVEN, IMAGE_GIVEN, ALONE)}

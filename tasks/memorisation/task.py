@@ -102,9 +102,9 @@ class Memorisation(Task):
         """
         content = [[p.id, p.image and image_key(p.image), p.report] for p in predictions]
         key = hash_of([self.name, self.alpha, [case.id for case in cases], content])
-        if key not in context.made:
-            context.made[key] = self._screen_all(cases, predictions, context)
-        return context.made[key]
+        if key not in context.cached:
+            context.cached[key] = self._screen_all(cases, predictions, context)
+        return context.cached[key]
 
     def _screen_all(
         self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context
@@ -125,12 +125,12 @@ class Memorisation(Task):
         if context.dataset is None:
             raise UserError("memorisation needs the data set whose training split is searched")
         key = hash_of([self.name, self.alpha, cases[0].image.width, [case.id for case in cases]])
-        if key not in context.made:
+        if key not in context.cached:
             screen = Screen(context.dataset, cases, context, self.alpha)
             if screen.duplicates > MOST_DUPLICATES:
                 tqdm.write(f"warning: {_duplicated(screen)}", file=sys.stderr)
-            context.made[key] = screen
-        return context.made[key]
+            context.cached[key] = screen
+        return context.cached[key]
 
 
 def _image_scores(

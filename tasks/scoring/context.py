@@ -34,7 +34,7 @@ class Context:
         references: reference reports, tokenised and counted once for all systems.
         judge: folder of a chat model that judges pairs (`tasks.metrics.pair.judge`); None: pairs are not judged.
         dataset: for tasks that look beyond the cases; None where there is none.
-        made: what a task computed once for all systems, by its own key.
+        cached: what a task computed once for all systems, by its own key.
     """
 
     image_checker: Checker | None = None
@@ -49,7 +49,7 @@ class Context:
     references: ReferenceCache = field(default_factory=ReferenceCache, repr=False)
     judge: Path | None = None
     dataset: PairDataset | None = None
-    made: dict[str, Any] = field(default_factory=dict, repr=False)
+    cached: dict[str, Any] = field(default_factory=dict, repr=False)
     _banks: dict[str, FeatureBank | UserError] = field(default_factory=dict, repr=False)
     _image_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)
     _report_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)

@@ -64,14 +64,14 @@ def _judge(context: Context) -> Judge:
         UserError: it cannot be loaded; the same error again, without trying again.
     """
     key = f"judge {context.judge}"
-    if key not in context.made:
+    if key not in context.cached:
         assert context.judge is not None
         try:
             with foreign(f"judge '{context.judge}' cannot be loaded"):
-                context.made[key] = Judge(context.judge, context.device)
+                context.cached[key] = Judge(context.judge, context.device)
         except UserError as error:
-            context.made[key] = error
-    judge: Judge | UserError = context.made[key]
+            context.cached[key] = error
+    judge: Judge | UserError = context.cached[key]
     if isinstance(judge, UserError):
         raise judge
     return judge
@@ -105,9 +105,9 @@ def _mean(values: np.ndarray, owners: Sequence[str]) -> Additive:
 def _scale(judge: Judge, cases: Sequence[Case], context: Context) -> Scale | str:
     """Of the cases' own pairs and of one permutation of their reports, judged once for all systems; or why there is none."""
     key = f"judge scale {judge.fingerprint} {[case.id for case in cases]}"
-    if key not in context.made:
-        context.made[key] = _measured_scale(judge, cases, context.seed)
-    scale: Scale | str = context.made[key]
+    if key not in context.cached:
+        context.cached[key] = _measured_scale(judge, cases, context.seed)
+    scale: Scale | str = context.cached[key]
     return scale
 
 

@@ -104,12 +104,12 @@ def _common(cases: Sequence[Case], context: Context) -> Common:
         UserError: no training pairs, or features that cannot be had; the same error again, without trying again.
     """
     key = f"joint retrieval of {hash_of([case.id for case in cases])}"
-    if key not in context.made:
+    if key not in context.cached:
         try:
-            context.made[key] = _fitted(cases, context)
+            context.cached[key] = _fitted(cases, context)
         except UserError as error:
-            context.made[key] = error
-    common: Common | UserError = context.made[key]
+            context.cached[key] = error
+    common: Common | UserError = context.cached[key]
     if isinstance(common, UserError):
         raise common
     return common

@@ -45,13 +45,13 @@ def test_a_finding_is_added_to_pairs_of_a_data_set(tmp_path, phantom):
     lines, read = lines_of(tmp_path / "e"), phantom.report_checker()
     assert len(lines) == 3
     for line in lines:
-        told = line["told"]
-        assert "pacemaker" not in read([told["report_before"]])[0]
-        assert read([line["report"]])[0] == read([told["report_before"]])[0] | {"pacemaker"}
-        assert (told["finding"], told["change"], told["grid"]) == ("pacemaker", "added", 8)
-        assert 1 <= len(told["redrawn"]) < 64
+        details = line["details"]
+        assert "pacemaker" not in read([details["report_before"]])[0]
+        assert read([line["report"]])[0] == read([details["report_before"]])[0] | {"pacemaker"}
+        assert (details["finding"], details["change"], details["grid"]) == ("pacemaker", "added", 8)
+        assert 1 <= len(details["redrawn"]) < 64
         assert line["cost"]["forwards"] == 8 + 2  # looking for the region is part of what an edit costs
-        for name in (line["image"], told["image_before"]):
+        for name in (line["image"], details["image_before"]):
             assert Image.open(tmp_path / "e" / name).size == (64, 64)
     assert len({line["seed"] for line in lines}) == 3
     before = (tmp_path / "e/generated.jsonl").read_bytes()
@@ -59,7 +59,7 @@ def test_a_finding_is_added_to_pairs_of_a_data_set(tmp_path, phantom):
     assert edit(tmp_path / "e", *arguments).exit_code == 0
     again = lines_of(tmp_path / "e")
     assert [line["report"] for line in again] == [line["report"] for line in lines]
-    assert [line["told"] for line in again] == [line["told"] for line in lines]
+    assert [line["details"] for line in again] == [line["details"] for line in lines]
     refused = edit(tmp_path / "e", "--data", "phantom", "--new-report", "chest x-ray.", "--n", 3)
     assert refused.exit_code == 2
     assert "another" in refused.stderr or "was made" in refused.stderr or "and now" in refused.stderr
@@ -69,7 +69,7 @@ def test_removal_takes_those_that_have_the_finding(tmp_path, phantom):
     result = edit(tmp_path / "e", "--data", "phantom", "--remove", "glands", "--n", 2, "--split", "val")
     assert result.exit_code == 0, result.output
     for line in lines_of(tmp_path / "e"):
-        assert "glands" in phantom.report_checker()([line["told"]["report_before"]])[0]
+        assert "glands" in phantom.report_checker()([line["details"]["report_before"]])[0]
         assert "glands" not in phantom.report_checker()([line["report"]])[0]
 
 
@@ -81,7 +81,7 @@ def test_a_box_and_a_mask_are_the_same_region(tmp_path, picture):
     assert edit(tmp_path / "box", *common, "--box", "0,32,32,64", "--n", 2).exit_code == 0
     assert edit(tmp_path / "mask", *common, "--mask", tmp_path / "mask.png", "--n", 2).exit_code == 0
     for line, other in zip(lines_of(tmp_path / "box"), lines_of(tmp_path / "mask"), strict=True):
-        assert line["told"]["redrawn"] == other["told"]["redrawn"] == [8 * r + c for r in range(4, 8) for c in range(4)]
+        assert line["details"]["redrawn"] == other["details"]["redrawn"] == [8 * r + c for r in range(4, 8) for c in range(4)]
         assert (tmp_path / "box" / line["image"]).read_bytes() == (tmp_path / "mask" / other["image"]).read_bytes()
         assert line["report"] == "chest x-ray. pacemaker in place."
     first, second = lines_of(tmp_path / "box")
@@ -96,7 +96,7 @@ def test_a_gap_is_written_and_the_image_stays(tmp_path, picture):
     assert line["report"].startswith("portable chest radiograph.")
     assert line["report"].endswith("no pleural effusion.")
     assert "[[" not in line["report"]
-    assert line["told"]["redrawn"] == []
+    assert line["details"]["redrawn"] == []
 
 
 @pytest.mark.parametrize(

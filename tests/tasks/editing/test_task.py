@@ -99,9 +99,9 @@ def test_a_perfect_editor_hits_and_keeps(world):
         assert scores["tokens changed outside the region"].value == 0
         assert scores["share of tokens redrawn"].value == 0.25
         assert sum(sample == {"hit": 1.0, "kept": 1.0} for sample in samples) == len(asked)
-        assert asked[0].told["redrawn"] == [0, 1, 2, 3]
-        assert asked[0].told["change"] == ("added" if task.present else "removed")
-        assert asked[0].prompt != asked[0].told["report_before"]
+        assert asked[0].details["redrawn"] == [0, 1, 2, 3]
+        assert asked[0].details["change"] == ("added" if task.present else "removed")
+        assert asked[0].prompt != asked[0].details["report_before"]
 
 
 def test_misses_spoilt_findings_and_leaks_are_counted(world):
@@ -158,7 +158,7 @@ def test_inpainting_is_given_the_region(world):
     editor = Editor(world, finds_regions=False)
     _, _, predictions, prepared = done(world, INPAINTING, editor, 20)
     given = [p.id for p in predictions if p.image is not None]
-    assert given == [case.id for row, case in enumerate(world.cases[:20]) if row % 2 and case.id in prepared.asked]
+    assert given == [case.id for row, case in enumerate(world.cases[:20]) if row % 2 and case.id in prepared.edits]
     assert given
     assert all((region == marked).all() for region in editor.regions)
 

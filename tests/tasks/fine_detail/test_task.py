@@ -146,7 +146,7 @@ def test_what_was_not_given_lowers_coverage_and_another_checker_is_refused(setti
     assert scores[0].ci_low is None
     none, _ = TASK.score(cases, [], context)
     assert none[0].value is None
-    told = [Prediction(one, few[0].image, told={**few[0].told, "checker": "other"})]
+    told = [Prediction(one, few[0].image, details={**few[0].details, "checker": "other"})]
     with pytest.raises(UserError, match="another image checker"):
         TASK.score(cases, told, context)
 

@@ -35,7 +35,7 @@ class KnowsPairs:
 
 def score(world, predictions, judge, cases=None):
     context = replace(world.context(), judge=FOLDER)
-    context.made[f"judge {FOLDER}"] = judge
+    context.cached[f"judge {FOLDER}"] = judge
     images, reports = [p.image for p in predictions], [p.report for p in predictions]
     scores, samples = judge_scores(
         cases or world.cases,
@@ -65,7 +65,7 @@ def test_a_judge_that_cannot_be_loaded_is_tried_once(world, anchors):
     for _ in range(2):
         scores, _ = judge_scores(world.cases, [None], [None], Scorer(context, len(world.cases), 0.0))
         assert "is no folder" in scores[0].reason
-    assert f"judge {FOLDER}" in context.made
+    assert f"judge {FOLDER}" in context.cached
 
 
 @pytest.fixture
