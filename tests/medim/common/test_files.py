@@ -1,4 +1,5 @@
 import os
+import re
 
 import numpy as np
 import pytest
@@ -6,7 +7,17 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from medim.common.errors import UserError
-from medim.common.files import atomic_path, located, read_json, read_mapping, write_json, writes_into
+from medim.common.files import (
+    atomic_path,
+    file_name,
+    located,
+    read_json,
+    read_mapping,
+    read_text,
+    write_bytes,
+    write_json,
+    writes_into,
+)
 
 
 @pytest.mark.parametrize("umask", [0o077, 0o027, 0o002])
@@ -113,3 +124,24 @@ def test_a_field_that_stands_twice_is_refused(tmp_path):
     (tmp_path / "a.json").write_text('{"a": {"b": 1, "b": 2}}')
     with pytest.raises(UserError, match=r"a\.json' cannot be read: broken JSON: field 'b' stands twice"):
         read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["phantom-test-00012", "a", "My model v2 (large)"])
+def test_harmless_names_stay(name):
+    assert file_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["../x", ".hidden", "a/b", "", "x" * 200, "é", "a\nb", "trailing."])
+def test_other_names_become_hashes(name):
+    assert re.fullmatch(r"[0-9a-f]{16}", file_name(name))
+    assert file_name(name) != file_name(name + "!")
+
+
+def test_text_is_utf8_with_its_own_line_ends(tmp_path):
+    write_bytes(tmp_path / "a" / "x.txt", b"\xc3\xa9\r\nb\n")
+    assert read_text(tmp_path / "a" / "x.txt") == "\N{LATIN SMALL LETTER E WITH ACUTE}\nb\n"
+    write_bytes(tmp_path / "a" / "x.txt", b"\xe9")
+    with pytest.raises(UserError, match=r"x\.txt' cannot be read: not UTF-8: byte 1"):
+        read_text(tmp_path / "a" / "x.txt")
+    with pytest.raises(UserError, match=r"y\.txt' does not exist"):
+        read_text(tmp_path / "y.txt")

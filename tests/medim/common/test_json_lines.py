@@ -1,9 +1,10 @@
 """Lines as other programs leave them: what is kept, and how mistakes are told."""
 
 import pytest
+from pydantic import BaseModel
 
 from medim.common.errors import UserError
-from medim.common.json_lines import BOM, numbered_lines, parse_json
+from medim.common.json_lines import BOM, numbered_lines, parse_json, read_models
 
 
 def test_lines_end_at_line_feeds_and_keep_their_numbers(tmp_path):
@@ -42,3 +43,17 @@ def test_how_deep_a_value_may_be_does_not_depend_on_python():
 
 def test_a_whole_surrogate_pair_is_one_character():
     assert parse_json(rb'"\ud83d\ude00"') == "\U0001f600"
+
+
+class Line(BaseModel):
+    n: int
+
+
+def test_lines_are_read_as_models_and_the_first_bad_one_is_named(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"n": 1}\n\n{"n": 2}\n')
+    assert list(read_models(path, Line)) == [(f"{path}:1", Line(n=1)), (f"{path}:3", Line(n=2))]
+    for line, message in (("[1]", "an object of fields is needed, not list"), ('{"n": "1"}', "field 'n': Input should be a")):
+        path.write_text(f'{{"n": 1}}\n{line}\n')
+        with pytest.raises(UserError, match=f"a.jsonl:2: {message}"):
+            list(read_models(path, Line))
