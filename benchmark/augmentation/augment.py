@@ -10,7 +10,6 @@ import click
 from benchmark import DONE
 from benchmark.augmentation.added_pairs import content_of, generated_pairs, offered_pairs, prompts_of, pseudo_pairs
 from benchmark.augmentation.outputs import MARKDOWN, Identity, records_of, smoke, sums_of, write_results
-from benchmark.augmentation.regime import check_regime
 from benchmark.augmentation.statements import statements, table
 from benchmark.augmentation.trainings import Trainings
 from benchmark.provenance import command_line, commit, now, versions
@@ -19,13 +18,14 @@ from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
 from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, withheld
 from leaderboard.build import build
 from leaderboard.record import write_records
+from medim.checkpoints import resolve
 from medim.common.errors import UserError, unknown
-from medim.common.files import hash_of, write_json
+from medim.common.files import hash_of, read_mapping, write_json
 from medim.data import loading
 from tasks import task_named
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparison import compare
-from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings, parse_settings
+from tasks.augmentation.settings import PSEUDO, REGIMES, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings, parse_settings
 from tasks.augmentation.splits import OTHER_SET, REAL_SET, TEST_SET, VALIDATION_SET, Division, divide
 from tasks.cases import own_resolution
 from tasks.downstream import open_downstream
@@ -157,6 +157,54 @@ def load_preset(name: str, overrides: Mapping[str, str]) -> AugmentationSettings
     if name not in names:
         raise unknown("preset", name, names)
     return parse_settings((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml", overrides)
+
+
+def check_regime(regime: str, model: str, division: Division, settings: AugmentationSettings) -> dict[str, Any]:
+    """What the signature holds of what the generator has seen: the pairs of the downstream model (`budget-matched`) or more.
+
+    `budget-matched` is checked against what a training wrote of itself: model and image tokenizer both have to name the
+    low-data set, by its hash. A language model's pretraining on text is no pair of the set; it stands in the signature.
+
+    Raises:
+        UserError: an unknown regime; or a generator under `budget-matched` that was trained on anything but the low-data set,
+            or whose training is not known; the message names the commands that train one.
+    """
+    if regime not in REGIMES:
+        raise UserError(f"unknown regime '{regime}' (known: {', '.join(REGIMES)})")
+    training = _written(model, "training.json")
+    learned = {"regime": regime, "trained_on": training.get("data"), "pretrained": training.get("recipe", {}).get("pretrained")}
+    if regime == "external-prior":
+        return learned
+    if settings.min_agreement is not None:
+        raise UserError("budget-matched takes no min_agreement: the checker that filters was trained on other cases than these")
+    subset = division.subset
+    train = (
+        f"medim-bench train tokenizer --preset phantom-tiny --data '{subset.name}' --out TOKENIZER; "
+        f"medim-bench train model --preset phantom-tiny --data '{subset.name}' --tokenizer TOKENIZER --out MODEL"
+    )
+    tokenizer = _written(model, "image_tokenizer/image_tokenizer.json").get("training", {}).get("data", {})
+    name = f"'{training['data']}' " if "data" in training else "data "
+    parts = (("model", training.get("data_fingerprint"), name), ("image tokenizer", tokenizer.get("fingerprint"), "data "))
+    for part, fingerprint, seen in parts:
+        if fingerprint is None:
+            raise UserError(
+                f"--model {model}: what its {part} was trained on is not known, so it is not budget-matched: {train}"
+            )
+        if fingerprint != subset.fingerprint:
+            raise UserError(
+                f"--model {model}: its {part} was trained on {seen}({fingerprint}), and budget-matched allows the low-data set "
+                f"'{subset.name}' ({subset.fingerprint}) alone: give --regime external-prior, or train one: {train}"
+            )
+    return learned
+
+
+def _written(model: str, name: str) -> dict[str, Any]:
+    """A file of a trained model's folder; nothing of another kind of system, whose training is written nowhere."""
+    try:
+        path: Path = resolve(model) / name
+    except UserError:
+        return {}
+    return read_mapping(path) if path.is_file() else {}
 
 
 def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[Arm]:

@@ -2,7 +2,7 @@ from collections import Counter
 
 from PIL import Image
 
-from tasks.augmentation.prompts import condition_prompts
+from benchmark.augmentation.added_pairs import condition_prompts
 from tasks.downstream.contract import Example
 
 REPORTS = ["Chest film. There is amber.", "Chest x-ray. All clear.", "Chest film. There is amber. Some blue is seen."] * 4
