@@ -185,8 +185,8 @@ class EntryArchive(Archive):
         self.counts: Counter[str] = Counter()
 
     @abstractmethod
-    def entries(self) -> Iterable[tuple[str, Any]]:
-        """The name and the value of each entry; in place of a broken one a `Loss`."""
+    def entries(self) -> Iterable[tuple[str, Any] | Loss | Excluded]:
+        """The name and the value of each entry, or what becomes of it without being read."""
 
     @abstractmethod
     def pairs(self, value: Any) -> Iterable[Record | Loss | Excluded]:
@@ -194,10 +194,11 @@ class EntryArchive(Archive):
 
     def records(self) -> Iterator[Record | Loss | Excluded]:
         self._begin()
-        for name, value in self.entries():
-            if isinstance(value, Loss | Excluded):
-                yield value
+        for entry in self.entries():
+            if isinstance(entry, Loss | Excluded):
+                yield entry
                 continue
+            name, value = entry
             try:
                 for pair in self.pairs(value):
                     self.counts["unstated"] += isinstance(pair, Record) and pair.fields["terms"] == NOT_STATED

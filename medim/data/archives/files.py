@@ -71,16 +71,16 @@ class Files(EntryArchive):
         split = self.options.drawn() if self._drawn else "source"
         return {"layout": self.layout, "split": split, "pairs_without_terms": self.counts["unstated"]}
 
-    def entries(self) -> Iterator[tuple[str, Any]]:
+    def entries(self) -> Iterator[tuple[str, Any] | Loss | Excluded]:
         return self._lines() if self.layout == "pairs" else self._files()
 
     def pairs(self, value: Any) -> Iterator[Record]:
         yield self._of_text(*value) if self.layout == "texts" else self._of_line(value)
 
-    def _lines(self) -> Iterator[tuple[str, Any]]:
+    def _lines(self) -> Iterator[tuple[str, Any] | Loss]:
         for entry in read_entries(self.pairs_file):
             if isinstance(entry, Loss):
-                yield entry.item, entry
+                yield entry
             else:
                 yield f"{self.pairs_file.name}:{entry.number}", entry.value
 
@@ -111,7 +111,7 @@ class Files(EntryArchive):
         name = path if "/" in pattern else path.rsplit("/", 1)[-1]
         return self.options.patient_in(name, f"'{name}'") if pattern else otherwise
 
-    def _files(self) -> Iterator[tuple[str, Any]]:
+    def _files(self) -> Iterator[tuple[str, Any] | Loss | Excluded]:
         """Each picture with its text; files without partner are losses."""
         for folder, names in _walk(self.images, "", frozenset()):
             texts = {name[:-4]: name for name in names if name.lower().endswith(".txt")}
@@ -119,33 +119,30 @@ class Files(EntryArchive):
             for name in names:
                 path = folder + name
                 if re.search("[\ud800-\udfff]", path):
-                    yield path, Loss(ascii(path), "the file's name is not UTF-8")
+                    yield Loss(ascii(path), "the file's name is not UTF-8")
                     continue
                 stem, suffix = os.path.splitext(name)
                 if suffix.lower() == ".txt":
                     continue
                 if suffix.lower() not in SUFFIXES:
-                    yield path, Excluded(f"a file of another kind ('{suffix}')")
+                    yield Excluded(f"a file of another kind ('{suffix}')")
                 elif stem not in texts:
-                    yield path, Loss(path, f"no '{stem}.txt' beside it")
+                    yield Loss(path, f"no '{stem}.txt' beside it")
                 else:
                     used.add(stem)
-                    text = folder + texts[stem]
-                    yield from self._read(path, text)
+                    yield self._read(path, folder + texts[stem])
             for stem in sorted(texts.keys() - used):
-                yield stem, Loss(folder + texts[stem], f"no picture '{stem}.*' beside it ({', '.join(SUFFIXES)})")
+                yield Loss(folder + texts[stem], f"no picture '{stem}.*' beside it ({', '.join(SUFFIXES)})")
 
-    def _read(self, picture: str, text: str) -> Iterator[tuple[str, Any]]:
+    def _read(self, picture: str, text: str) -> tuple[str, Any] | Loss:
         study = os.path.splitext(picture)[0]
         identity = self.unique(study)
         try:
-            content = decoded((self.images / text).read_bytes())
+            return picture, (picture, identity, study, decoded((self.images / text).read_bytes()))
         except OSError as error:
-            yield text, Loss(text, f"cannot be read: {error.strerror}")
+            return Loss(text, f"cannot be read: {error.strerror}")
         except UserError as error:
-            yield text, Loss(text, str(error))
-        else:
-            yield picture, (picture, identity, study, content)
+            return Loss(text, str(error))
 
     def _of_text(self, picture: str, identity: str, study: str, content: str) -> Record:
         report = report_in(content, "the report")

@@ -66,10 +66,10 @@ class Llava(EntryArchive):
         if not self.images.is_dir():
             raise UserError(f"llava: '{self.images}' is no folder (option images)")
 
-    def entries(self) -> Iterator[tuple[str, Any]]:
+    def entries(self) -> Iterator[tuple[str, Any] | Loss | Excluded]:
         for entry in read_list(self.file):
             if isinstance(entry, Loss):
-                yield entry.item, entry
+                yield entry
                 continue
             identity = entry.value.get("id") if isinstance(entry.value, dict) else None
             yield entry.name(self.file) + (f" ({identity})" if identity is not None else ""), entry.value

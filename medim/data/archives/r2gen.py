@@ -59,14 +59,14 @@ class R2Gen(EntryArchive):
         self._keys: dict[str, Counter[str]] = defaultdict(Counter)
         self._studies: set[tuple[str, str]] = set()
 
-    def entries(self) -> Iterator[tuple[str, Any]]:
+    def entries(self) -> Iterator[tuple[str, Any] | Loss | Excluded]:
         for entry in read_entries(self.file):
             if isinstance(entry, Loss):
-                yield entry.item, entry
+                yield entry
             elif entry.key is None:
                 raise UserError(f"{self.file}: holds one list; R2Gen's form has a list for each of train, val and test")
             elif not isinstance(entry.value, dict):
-                yield "", Loss(entry.name(self.file), "an object is needed")
+                yield Loss(entry.name(self.file), "an object is needed")
             else:
                 split = self._split(entry)
                 self._keys[entry.key][split or "none"] += 1

@@ -105,7 +105,7 @@ class Hub(EntryArchive):
         self._rows: Counter[str] = Counter()
         self._keys: Counter[str] = Counter()
 
-    def entries(self) -> Iterator[tuple[str, Any]]:
+    def entries(self) -> Iterator[tuple[str, Any] | Loss | Excluded]:
         tables = self._tables()
         for name in tables.columns:
             wanted = [self.options.report, *self._optional()]
@@ -115,7 +115,7 @@ class Hub(EntryArchive):
                 wanted.append(EXTRA)
             for number, (place, cells) in enumerate(tables.entries(name, list(dict.fromkeys(wanted)))):
                 self._rows[name] += 1
-                yield place, cells if isinstance(cells, Loss) else _Row(name, number, place, cells)
+                yield cells if isinstance(cells, Loss) else (place, _Row(name, number, place, cells))
 
     def image(self, source: Any) -> Image.Image:
         if isinstance(source, dict):  # of a table of text

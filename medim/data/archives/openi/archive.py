@@ -65,7 +65,7 @@ class OpenI(EntryArchive):
         self.form, self._xml, self._reports, self._projections = form, xml, reports, projections
         self.images = _images(root, options.images)
 
-    def entries(self) -> Iterator[tuple[str, Any]]:
+    def entries(self) -> Iterator[tuple[str, Any] | Loss | Excluded]:
         if self.form == "csv":
             assert self._reports is not None
             assert self._projections is not None
@@ -77,7 +77,7 @@ class OpenI(EntryArchive):
             if isinstance(report, Report):
                 self.counts["reports"] += 1
                 self.counts.update(f"reports with {name}" for name in report.sections)
-            yield "", report
+            yield report if isinstance(report, Loss) else ("", report)
 
     def image(self, source: Any) -> Image.Image:
         names = _file_names(source)

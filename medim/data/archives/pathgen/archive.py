@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import Field
 
 from medim.common.errors import UserError
-from medim.data.archives.archive import Archive, Excluded, FractionOptions, Loss, Record, WholeOptions, fewer
+from medim.data.archives.archive import EntryArchive, Excluded, FractionOptions, Loss, Record, WholeOptions, fewer
 from medim.data.archives.pathgen.captions import Captions, Entry, with_ids
 from medim.data.archives.pathgen.slides import SlideFacts, SlideIndex, Slides, plan
 from medim.data.splits import load_splits, u_of
@@ -28,7 +28,7 @@ _CAPTIONS = 1_620_876
 _PAIRS = PAPER["train"] + 2 * PAPER["test"]  # and as many to choose on as to test on
 
 
-class PathGen(Archive):
+class PathGen(EntryArchive):
     """PathGen-1.6M's JSON and the TCGA slides (`.svs`) that its captions describe.
 
     The JSON is a list of `{"wsi_id", "position": [x, y], "caption"}`, later releases with `file_id` (the slide's UUID at the
@@ -86,10 +86,14 @@ class PathGen(Archive):
             raise UserError(f"pathgen: option 'slides': no folder '{self.folder}'")
         self.captions = self._find_captions(base)
         self._slides = Slides()
-        self._reset()
 
-    def records(self) -> Iterator[Record | Loss | Excluded]:
-        self._reset()
+    def _begin(self) -> None:
+        super()._begin()
+        self._missing: list[dict[str, Any]] = []
+        self._damaged: list[dict[str, Any]] = []
+        self._scales: Counter[str] = Counter()
+
+    def entries(self) -> Iterator[tuple[str, Any] | Loss | Excluded]:
         known = load_splits(self.split_file) if self.split_file is not None else None
         index = SlideIndex(self.folder)
         if not index.paths:
@@ -101,7 +105,7 @@ class PathGen(Archive):
             captions = Captions(self.captions, Path(temporary))
             for number, reason in captions.sort():
                 yield Loss(f"{self.captions.name}: entry {number}", reason)
-            self._entries = captions.entries
+            self.counts["entries"] = captions.entries
             for wsi, entries in captions.by_slide():
                 yield from self._slide(wsi, entries, index, slides, known)
 
@@ -111,15 +115,15 @@ class PathGen(Archive):
         return self._slides.read(facts.path, plan(facts, x, y, self.options.tile, self.options.microns_per_pixel))
 
     def shortfall(self) -> list[Loss]:
-        return [] if self.options.part else fewer("captions", self._entries, _CAPTIONS, f"'{self.captions}'")
+        return [] if self.options.part else fewer("captions", self.counts["entries"], _CAPTIONS, f"'{self.captions}'")
 
     def facts(self) -> dict[str, Any]:
         """Entries and slides seen; slides that are missing or damaged, with the pairs they cost; slides by scale; the
         paper's numbers (`expected`)."""
         return {
             "captions": self.captions.name,
-            "entries": self._entries,
-            "slides": self._seen,
+            "entries": self.counts["entries"],
+            "slides": self.counts["slides"],
             "missing_slides": self._missing,
             "damaged_slides": self._damaged,
             "slides_by_microns_per_pixel": dict(sorted(self._scales.items())),
@@ -128,14 +132,6 @@ class PathGen(Archive):
             "split": "split_file" if self.split_file is not None else f"by {self.options.by}",
             "expected": {"pairs": _CAPTIONS, "medim_paper": PAPER, "note": "the paper's choice of pairs is not public"},
         }
-
-    # ---- listing -----------------------------------------------------------------------------------------------------------
-
-    def _reset(self) -> None:
-        self._entries = self._seen = 0
-        self._missing: list[dict[str, Any]] = []
-        self._damaged: list[dict[str, Any]] = []
-        self._scales: Counter[str] = Counter()
 
     def _find_captions(self, folder: Path) -> Path:
         given = self.options.captions
@@ -154,14 +150,13 @@ class PathGen(Archive):
 
     def _slide(
         self, wsi: str, entries: list[Entry], index: SlideIndex, slides: Slides, known: Mapping[str, str] | None
-    ) -> Iterator[Record | Loss | Excluded]:
-        self._seen += 1
+    ) -> Iterator[tuple[str, Any] | Loss | Excluded]:
+        self.counts["slides"] += 1
         barcode = BARCODE.fullmatch(wsi)
         if barcode is None:
             yield from (Loss(f"entry {entry.number}", f"'{wsi}' is no TCGA slide barcode") for entry in entries)
             return
-        patient = barcode["patient"]
-        split = self.options.drawn_split(barcode[self.options.by]) if known is None else known.get(patient)
+        split = self.options.drawn_split(barcode[self.options.by]) if known is None else known.get(barcode["patient"])
         chosen = []
         for name, entry in with_ids(entries):
             if name is None:
@@ -187,16 +182,13 @@ class PathGen(Archive):
             yield from (Loss(name, str(error)) for name, _ in chosen)
             return
         self._scales["unknown" if facts.microns_per_pixel is None else f"{facts.microns_per_pixel[0]:.2f}"] += 1
-        for name, entry in chosen:
-            yield self._record(name, entry, facts, {**barcode.groupdict(), "split": split})
+        yield from ((name, (name, entry, facts, {**barcode.groupdict(), "split": split})) for name, entry in chosen)
 
-    def _record(self, name: str, entry: Entry, facts: SlideFacts, who: Mapping[str, Any]) -> Record | Loss:
-        try:
-            width, height = facts.field(self.options.tile, self.options.microns_per_pixel)
-            x, y = round(entry.x + (PATCH - width) / 2), round(entry.y + (PATCH - height) / 2)
-            region = plan(facts, x, y, self.options.tile, self.options.microns_per_pixel)
-        except UserError as error:
-            return Loss(name, str(error))
+    def pairs(self, value: tuple[str, Entry, SlideFacts, dict[str, Any]]) -> Iterator[Record]:
+        name, entry, facts, who = value
+        width, height = facts.field(self.options.tile, self.options.microns_per_pixel)
+        x, y = round(entry.x + (PATCH - width) / 2), round(entry.y + (PATCH - height) / 2)
+        region = plan(facts, x, y, self.options.tile, self.options.microns_per_pixel)
         fields = {
             "id": name,
             "report": entry.caption,
@@ -210,7 +202,7 @@ class PathGen(Archive):
             "tile": region.tile,
             "microns_per_pixel": region.microns_per_pixel,
         }
-        return Record(fields, [facts.path.relative_to(self.folder).as_posix(), x, y])
+        yield Record(fields, [facts.path.relative_to(self.folder).as_posix(), x, y])
 
     def _scaled(self, facts: SlideFacts) -> SlideFacts:
         return facts.scaled_by_objective() if self.options.on_missing_mpp == "objective" else facts
