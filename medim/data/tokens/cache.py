@@ -172,7 +172,10 @@ def _tokenised(
     codes: list[torch.Tensor] = []
     texts: list[str] = []
     for read in batches:
-        texts += _reports(read, name)
+        for report, pair in zip(read.reports, read.ids, strict=True):
+            if report is None:
+                raise UserError(f"pair '{pair}' of data set '{name}' has no report; a model is trained on pairs")
+            texts.append(report)
         codes.append(images.encode_images(read.images()))
         bar.update(len(read))
     return {
@@ -182,13 +185,6 @@ def _tokenised(
         "text_bytes": np.array([len(text.encode()) for text in texts], np.int32),
         "truncated": np.array([not reports.fits(text) for text in texts], np.uint8),
     }
-
-
-def _reports(read: Batch, name: str) -> list[str]:
-    for report, pair in zip(read.reports, read.ids, strict=True):
-        if report is None:
-            raise UserError(f"pair '{pair}' of data set '{name}' has no report; a model is trained on pairs")
-    return [report for report in read.reports if report is not None]
 
 
 def unigram_nats(train: TokenSplit, heldout: TokenSplit, reports: ReportTokenizer) -> float:

@@ -5,7 +5,10 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
+
+from medim.common.workers import as_done, bind, call_bound, process_pool
 
 PARENT = """
 import os, time
@@ -37,3 +40,13 @@ def is_running(process: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state != "Z"  # not yet waited for by whoever inherited it
+
+
+def test_items_come_with_their_results_in_any_order():
+    with process_pool(2) as pool:
+        assert dict(as_done(pool, abs, range(-5, 0), ahead=2)) == {number: -number for number in range(-5, 0)}
+
+
+def test_a_bound_function_is_called_in_the_worker():
+    with process_pool(1, bind, partial(pow, 2)) as pool:
+        assert list(pool.map(call_bound, [3, 4])) == [8, 16]
