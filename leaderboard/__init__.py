@@ -1,4 +1,4 @@
-"""Records in; tables, plots and one self-contained page out. Imports none of the other packages.
+"""Records in; tables, plots and one self-contained page out. Imports `medim.common` and nothing else of ours.
 
 `leaderboard.record.Record` is the schema, `leaderboard.build.build` makes the page.
 """

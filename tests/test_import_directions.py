@@ -182,3 +182,45 @@ def test_medim_names_no_scoring_package_at_module_level():
         top = {node.lineno for node in ast.parse(source).body}
         wrong += [f"{path.relative_to(ROOT)}:{n}" for n, name in imported(path, source) if is_in(name, SCORING) and n in top]
     assert not wrong
+
+
+REASON = "# lazy: "
+"""Ends the line of an import inside a function, and says why it is there: `start-up`, or an extra."""
+OPEN: tuple[str, ...] = (
+    "benchmark/diagnosis.py",
+    "benchmark/doctor",
+    "benchmark/run",
+    "medim/perception",
+    "medim/training/tokenizer",
+    "tasks/scoring",
+    "tasks/__init__.py",
+)
+"""Folders where such imports still lack a reason."""
+
+
+def unexplained(source: str) -> list[int]:
+    """Lines of imports of our modules inside functions that give no reason."""
+    lines = source.splitlines()
+    functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    found = set()
+    for node in (node for function in functions for node in ast.walk(function)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            statement = "".join(lines[node.lineno - 1 : node.end_lineno])
+            if any(is_in(name, FORBIDDEN) for name in names) and REASON not in statement:
+                found.add(node.lineno)
+    return sorted(found)
+
+
+def test_an_import_of_ours_inside_a_function_says_why():
+    """In `benchmark/commands` it is the rule: a command imports what it needs when it runs."""
+    paths = (path for package in FORBIDDEN for path in files(package))
+    lazy = ("benchmark/commands", *OPEN)
+    checked = (path for path in paths if not path.relative_to(ROOT).as_posix().startswith(lazy))
+    wrong = {path.relative_to(ROOT).as_posix(): unexplained(path.read_text(encoding="utf-8")) for path in checked}
+    assert {path: lines for path, lines in wrong.items() if lines} == {}
+
+
+def test_an_unexplained_import_is_found():
+    source = "import tasks\ndef f():\n    import torch, medim.pair\n    from medim import pair  # lazy: start-up\n"
+    assert unexplained(source) == [3]

@@ -1,0 +1,1 @@
+"""Which values are compared, how they are ranked, and how people read them."""
