@@ -22,7 +22,7 @@ from medim.tokenizers.image import ImageTokenizer
 
 Verdict = Literal["pass", "warn", "fail", "unknown"]
 DRIFT = 0.1
-"""Share of the tokens that a model's own cache may change."""
+"""Share of the tokens that a model's cache may change."""
 POOR, FAR = 18.0, 4.0
 """PSNR in dB below which a round trip loses much, and how far below that of its training images are strange to a tokenizer."""
 GRID = 21
@@ -91,10 +91,10 @@ def diagnose(
 
 def cache_drifts(pipeline: MeDiMPipeline, dataset: PairDataset | None, drawn: int, seed: int) -> Check:
     """What `cache.refresh` changes and saves; with checkers also whether image and report still agree."""
-    own, name = pipeline.sampler.cache.refresh, f"cache drift over {drawn} pairs"
+    refresh, name = pipeline.sampler.cache.refresh, f"cache drift over {drawn} pairs"
     checkers = None if dataset is None else (dataset.image_checker(), dataset.report_checker())
     try:
-        rows = cache_drift(pipeline, range(seed, seed + drawn), sorted({*REFRESHES, own}))
+        rows = cache_drift(pipeline, range(seed, seed + drawn), sorted({*REFRESHES, refresh}))
     except UserError as error:
         return Check(name, "unknown", str(error))
     lines = []
@@ -105,9 +105,9 @@ def cache_drifts(pipeline: MeDiMPipeline, dataset: PairDataset | None, drawn: in
             pairs = zip(checkers[0](row.images), checkers[1](row.reports), strict=True)
             text += f", {sum(image == report for image, report in pairs) / drawn:.0%} of the pairs agree"
         lines.append(text)
-    used = next(row.changed for row in rows if row.refresh == own)
+    used = next(row.changed for row in rows if row.refresh == refresh)
     bad = used > DRIFT
-    advice = f"its own cache.refresh of {own} changes more than {DRIFT:.0%} of the tokens: compare agreement, or lower it"
+    advice = f"its cache.refresh of {refresh} changes more than {DRIFT:.0%} of the tokens: compare agreement, or lower it"
     return Check(name, "warn" if bad else "pass", "\n".join(lines), advice if bad else "")
 
 
@@ -228,8 +228,8 @@ def round_trip(pipeline: MeDiMPipeline, dataset: PairDataset, split: str, count:
     strange, poor = known is not None and psnr < known - FAR, psnr < POOR
     if not strange and not poor:
         return Check("tokenizer round trip", "pass", figure)
-    own = pipeline.images.training.get("data")
-    if isinstance(own, dict) and own.get("fingerprint") == dataset.fingerprint:
+    data = pipeline.images.training.get("data")
+    if isinstance(data, dict) and data.get("fingerprint") == dataset.fingerprint:
         advice = "it was trained on this very data: train a larger one (more codes, a lower downsampling) or train it longer"
     elif strange:
         advice = "these images are not what the tokenizer learnt: train one on them"
@@ -265,10 +265,10 @@ def same_domain(images: ImageTokenizer, train: TokenSplit, val: TokenSplit) -> C
 
     codes = train.image[:]
     codes = codes[torch.from_numpy(stream(0).permutation(len(codes)))]
-    own = divergence(frequencies(codes[::2]), frequencies(codes[1::2]))
+    within = divergence(frequencies(codes[::2]), frequencies(codes[1::2]))
     between = divergence(frequencies(codes), frequencies(val.image[:]))
-    figure = f"JS {between:.3f} nats between training and validation, {own:.3f} between halves of training"
-    return _graded(name, figure, (between > max(2 * own, 0.05), "warn", "the splits differ: see `medim-bench data check`"))
+    figure = f"JS {between:.3f} nats between training and validation, {within:.3f} between halves of training"
+    return _graded(name, figure, (between > max(2 * within, 0.05), "warn", "the splits differ: see `medim-bench data check`"))
 
 
 def remembers(model: MeDiMModel, pipeline: MeDiMPipeline, train: TokenSplit, val: TokenSplit, seed: int) -> Check:

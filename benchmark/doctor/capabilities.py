@@ -47,7 +47,7 @@ def _java() -> Finding:
     said = subprocess.run([command, "-version"], capture_output=True, text=True, check=False, timeout=60)
     found = java_version(said.stderr + said.stdout)
     if said.returncode or found is None:
-        return Finding(REPORTS, "Java", BROKEN, f"`{command} -version` does not tell a version", java_command())
+        return Finding(REPORTS, "Java", BROKEN, f"`{command} -version` prints no version", java_command())
     if found[1] < OLDEST_JAVA:
         return Finding(REPORTS, "Java", BROKEN, f"{found[0]} is older than {OLDEST_JAVA}", java_command())
     return Finding(REPORTS, "Java", READY, found[0], details={"command": command})
@@ -65,7 +65,7 @@ def _report_metrics() -> Iterator[Finding]:
 
 
 def _wordnet() -> str:
-    from tasks.metrics.text.nltk_meteor import installed_wordnet
+    from tasks.metrics.text.nltk_meteor import installed_wordnet  # lazy: scoring
 
     if installed_wordnet() is None:
         raise UserError("NLTK's WordNet is not here")
@@ -74,18 +74,18 @@ def _wordnet() -> str:
 
 def _clinical() -> Iterator[Finding]:
     def labeller() -> str:
-        from tasks.metrics.clinical.chest_labeller import ChestLabeller
+        from tasks.metrics.clinical.chest_labeller import ChestLabeller  # lazy: scoring
 
         return f"hash {ChestLabeller().fingerprint}"
 
     def chexbert() -> str:
-        from tasks.metrics.clinical.chexbert import CheXbert, find_folder
+        from tasks.metrics.clinical.chexbert import CheXbert, find_folder  # lazy: scoring
 
         folder = find_folder()
         return f"{folder}, hash {CheXbert(folder).fingerprint}"
 
     def radgraph() -> str:
-        from tasks.metrics.clinical.radgraph import MODELS, RadGraph
+        from tasks.metrics.clinical.radgraph import MODELS, RadGraph  # lazy: scoring
 
         return f"{MODELS[0]}, hash {RadGraph.opened().fingerprint}"
 
@@ -116,8 +116,8 @@ def _paraphrases() -> str:
 
 
 def _feature_spaces() -> Iterator[Finding]:
-    from medim.perception.efficientnet import WEIGHTS_SHA256, EfficientNetLite0Features
-    from medim.perception.inception import WEIGHTS_FILES, InceptionFeatures, find_weights
+    from medim.perception.efficientnet import WEIGHTS_SHA256, EfficientNetLite0Features  # lazy: start-up
+    from medim.perception.inception import WEIGHTS_FILES, InceptionFeatures, find_weights  # lazy: start-up
 
     def embedded() -> str:
         EfficientNetLite0Features()  # it checks the file's hash
@@ -141,8 +141,8 @@ def _feature_spaces() -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     from transformers.utils import logging
 
-    from medim.checkpoints import shipped
-    from medim.pipeline import MeDiMPipeline
+    from medim.checkpoints import shipped  # lazy: start-up
+    from medim.pipeline import MeDiMPipeline  # lazy: start-up
 
     logging.disable_progress_bar()
 
@@ -162,13 +162,13 @@ def _models() -> Iterator[Finding]:
     if files:
         yield Finding(MODELS, "SmolLM2-135M", READY, f"{files[0]}: --set backbone={SMOLLM2}")
     else:
-        provide = "make smollm2; or the hub id HuggingFaceTB/SmolLM2-135M-Instruct, where the hub may be asked"
+        provide = "make smollm2; or the hub id HuggingFaceTB/SmolLM2-135M-Instruct, where the hub may be reached"
         yield Finding(MODELS, "SmolLM2-135M", MISSING, f"no .gguf file in {SMOLLM2}: the backbone of preset smollm2", provide)
 
 
 def _draws(name: str) -> str:
     """One image and report in a few steps, as every command draws them."""
-    from medim.pipeline import MeDiMPipeline
+    from medim.pipeline import MeDiMPipeline  # lazy: start-up
 
     start = time.perf_counter()
     pipeline = MeDiMPipeline.from_pretrained(name, device="cpu")
@@ -178,7 +178,7 @@ def _draws(name: str) -> str:
 
 
 def _data_sets() -> Iterator[Finding]:
-    from medim.data.loading import ENTRY_POINTS
+    from medim.data.loading import ENTRY_POINTS  # lazy: start-up
 
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         if entry.name == "folder":
@@ -187,7 +187,7 @@ def _data_sets() -> Iterator[Finding]:
             yield ask(DATA, entry.name, partial(_drawn, entry.name))
             for modality in ("image", "report"):
                 yield ask(DATA, f"  its {modality} checker", partial(_checker, entry.name, modality))
-    from medim.data.archives.archive import ENTRY_POINTS as ARCHIVES
+    from medim.data.archives.archive import ENTRY_POINTS as ARCHIVES  # lazy: start-up
 
     good = []
     for entry in sorted(entry_points(group=ARCHIVES), key=lambda entry: entry.name):
@@ -196,15 +196,15 @@ def _data_sets() -> Iterator[Finding]:
             good.append(entry.name)
         else:
             yield found
-    yield Finding(DATA, "archives", READY, f"`data prepare` opens {', '.join(good)}; each asks for its own packages")
+    yield Finding(DATA, "archives", READY, f"`data prepare` opens {', '.join(good)}; each names the packages that it needs")
     shared = os.environ.get("MEDIM_SHARED_DATA")
     if shared is not None and not Path(shared).is_dir():
         yield Finding(DATA, "real data of the tests", MISSING, f"MEDIM_SHARED_DATA names no folder: {shared}")
 
 
 def _drawn(name: str) -> str:
-    from medim.data.loading import load_dataset
-    from medim.pair import SPLITS
+    from medim.data.loading import load_dataset  # lazy: start-up
+    from medim.pair import SPLITS  # lazy: start-up
 
     dataset = load_dataset(name)
     sizes = {split: dataset.size(split) for split in SPLITS}
@@ -214,7 +214,7 @@ def _drawn(name: str) -> str:
 
 
 def _checker(name: str, modality: str) -> str:
-    from medim.data.loading import load_dataset
+    from medim.data.loading import load_dataset  # lazy: start-up
 
     dataset = load_dataset(name)
     checker = dataset.image_checker() if modality == "image" else dataset.report_checker()

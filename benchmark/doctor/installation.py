@@ -59,14 +59,14 @@ def trouble() -> Trouble | None:
 def changed_files() -> list[str]:
     """Files of our four packages that are missing, changed or not ours; none for a checkout, whose files may change."""
     try:
-        own = distribution(PROJECT)
+        installed = distribution(PROJECT)
     except PackageNotFoundError:
         return []
-    root = Path(str(own.locate_file(""))).resolve()
+    root = Path(str(installed.locate_file(""))).resolve()
     # A checkout's egg-info has no RECORD; it lists the files of the day on which it was written.
-    if own.read_text("RECORD") is None or root != Path(__file__).resolve().parents[2]:
+    if installed.read_text("RECORD") is None or root != Path(__file__).resolve().parents[2]:
         return []
-    listed = {str(file): file for file in own.files or [] if file.parts[0] in _PACKAGES}
+    listed = {str(file): file for file in installed.files or [] if file.parts[0] in _PACKAGES}
     if not listed:
         return []
     wrong = []

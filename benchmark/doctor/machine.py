@@ -1,4 +1,4 @@
-"""The doctor on the machine: Python, PyTorch and its devices, memory, disk, folders, and whether the hub may be asked."""
+"""The doctor on the machine: Python, PyTorch and its devices, memory, disk, folders, and the hub."""
 
 import os
 import platform
@@ -38,7 +38,7 @@ def _memory() -> Iterator[Finding]:
 
 
 def available_memory() -> float | None:
-    """GB that can be had now; None where the system does not tell."""
+    """Available GB; None where the system does not say."""
     path = Path("/proc/meminfo")
     if not path.exists():
         return None
@@ -47,8 +47,8 @@ def available_memory() -> float | None:
 
 
 def _folders() -> Iterator[Finding]:
-    from benchmark.run.cache import VARIABLE, default_folder
-    from tasks.metrics.text.paraphrases import CACHE_FOLDER, cache_folder
+    from benchmark.run.cache import VARIABLE, default_folder  # lazy: start-up
+    from tasks.metrics.text.paraphrases import CACHE_FOLDER, cache_folder  # lazy: scoring
 
     yield _folder("working folder", Path.cwd(), "another working folder")
     yield _folder("shared cache", default_folder(), f"a folder that can be written to, in {VARIABLE}")

@@ -1,0 +1,1 @@
+"""Metrics, labellers and statistics checked against known answers."""

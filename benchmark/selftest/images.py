@@ -38,16 +38,16 @@ def sheets() -> Iterator[Sheet]:
     dataset = default_world(SIDE)
     cases, others, training = (cases_of(dataset, split, SIDE, COUNT) for split in ("test", "val", "train"))
     score = partial(_values, cases, Context.for_dataset(dataset))
-    own, strangers = [case.image for case in cases], [case.image for case in others]
-    equal, real = score(own), score(strangers)
+    originals, strangers = [case.image for case in cases], [case.image for case in others]
+    equal, real = score(originals), score(strangers)
     yield _identical(equal)
-    yield _noise(own, score)
-    yield _codec(own, equal, score)
+    yield _noise(originals, score)
+    yield _codec(originals, equal, score)
     yield _collapse(strangers, real, score)
     yield _copies(real, score([case.image for case in training]))
-    yield _shuffled(own, equal, score)
+    yield _shuffled(originals, equal, score)
     yield _order(cases, strangers, real, dataset)
-    yield _missing(own, equal, score)
+    yield _missing(originals, equal, score)
 
 
 def _values(cases: Sequence[Case], context: Context, images: Images) -> Values:
@@ -123,16 +123,16 @@ def _identical(values: Values) -> Sheet:
     return sheet
 
 
-def _noise(own: list[Image.Image], score: partial[Values]) -> Sheet:
+def _noise(originals: list[Image.Image], score: partial[Values]) -> Sheet:
     sheet = Sheet("more noise on every image (deviation 12, then 36 grey levels)")
     generator = np.random.default_rng(0)
-    shape = (len(own), *np.asarray(own[0]).shape)
+    shape = (len(originals), *np.asarray(originals[0]).shape)
     noise = generator.standard_normal(shape)
     levels = []
     for deviation in (12, 36):
         noisy = [
             Image.fromarray(np.clip(np.rint(np.asarray(image) + deviation * each), 0, 255).astype(np.uint8))
-            for image, each in zip(own, noise, strict=True)
+            for image, each in zip(originals, noise, strict=True)
         ]
         levels.append(score(noisy))
     for metric in _of(levels[0], *DISTANCES):
@@ -141,9 +141,9 @@ def _noise(own: list[Image.Image], score: partial[Values]) -> Sheet:
     return sheet
 
 
-def _codec(own: list[Image.Image], before: Values, score: partial[Values]) -> Sheet:
+def _codec(originals: list[Image.Image], before: Values, score: partial[Values]) -> Sheet:
     sheet = Sheet("the same images as JPEG of quality 90 (before: as PNG)")
-    after = score([_as_jpeg(image) for image in own])
+    after = score([_as_jpeg(image) for image in originals])
     for metric in _of(before, *DISTANCES):
         sheet.rises(metric, before[metric], after[metric], "the codec alone makes a distance: store both sides alike")
     return sheet
@@ -180,10 +180,10 @@ def _copies(real: Values, copies: Values) -> Sheet:
     return sheet
 
 
-def _shuffled(own: list[Image.Image], before: Values, score: partial[Values]) -> Sheet:
+def _shuffled(originals: list[Image.Image], before: Values, score: partial[Values]) -> Sheet:
     sheet = Sheet("images of other cases (before: the cases' own)")
-    order = derangement(len(own), np.random.default_rng(0))
-    after = score([own[index] for index in order])
+    order = derangement(len(originals), np.random.default_rng(0))
+    after = score([originals[index] for index in order])
     sheet.falls(MACRO_F1, before[MACRO_F1], after[MACRO_F1], "they do not show what their reports say")
     for metric in _of(before, *DISTANCES, *SHARES):
         sheet.unmoved(metric, before[metric], after[metric], "of the set: it does not ask which report an image answers")
@@ -200,9 +200,9 @@ def _order(cases: Sequence[Case], images: list[Image.Image], before: Values, dat
     return sheet
 
 
-def _missing(own: list[Image.Image], before: Values, score: partial[Values]) -> Sheet:
+def _missing(originals: list[Image.Image], before: Values, score: partial[Values]) -> Sheet:
     sheet = Sheet("half of the images missing")
-    after = score(half_of(own))
+    after = score(half_of(originals))
     for metric in _of(before, *DISTANCES, *SHARES):
         sheet.withheld(metric, before[metric], after[metric], "withheld: a distance of the rest would hide it")
     sheet.falls(MACRO_F1, before[MACRO_F1], after[MACRO_F1], "a missing image shows no finding")

@@ -37,15 +37,15 @@ def sheets() -> Iterator[Sheet]:
     dataset = default_world(32)  # no metric here looks at the images
     cases = cases_of(dataset, SPLIT, 32, COUNT)
     context = Context.for_dataset(dataset)
-    own = [case.report for case in cases]
-    perfect = ranking(cases, own, context)
-    given = worded_otherwise(own, 0)
+    originals = [case.report for case in cases]
+    perfect = ranking(cases, originals, context)
+    given = worded_otherwise(originals, 0)
     nearly = ranking(cases, given, context)
     yield from _false_reports(dataset, cases, context)
     yield _missing(cases, given, nearly, context)
     yield _forgiven(cases, given, replace(context, protocol=RELEASED))
-    yield _shuffled(cases, own, perfect, context)
-    yield _constant(cases, own, perfect, context)
+    yield _shuffled(cases, originals, perfect, context)
+    yield _constant(cases, originals, perfect, context)
     yield _separators(cases, given, nearly, context)
     yield _order(cases, given, nearly, context)
     yield _refused(cases, context)
@@ -113,23 +113,23 @@ def _forgiven(cases: Sequence[Case], given: Sequence[str], context: Context) -> 
     return sheet
 
 
-def _shuffled(cases: Sequence[Case], own: Sequence[str], before: Values, context: Context) -> Sheet:
+def _shuffled(cases: Sequence[Case], originals: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("reports of other cases (before: the cases' own)")
     order = derangement(len(cases), np.random.default_rng(0))
-    after = ranking(cases, [own[index] for index in order], context)
+    after = ranking(cases, [originals[index] for index in order], context)
     for metric, value in before.items():
         sheet.falls(metric, value, after[metric], "what a real report of somebody else is worth")
     return sheet
 
 
-def _constant(cases: Sequence[Case], own: Sequence[str], before: Values, context: Context) -> Sheet:
+def _constant(cases: Sequence[Case], originals: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("one report for all (before: the cases' own)")
-    report = max(own, key=lambda report: (own.count(report), report))
+    report = max(originals, key=lambda report: (originals.count(report), report))
     predictions = [Prediction(case.id, report=report) for case in cases]
     after = {score.metric: score.value for score in ReportGeneration().score(cases, predictions, context)[0]}
     for metric, value in before.items():
         sheet.falls(metric, value, after[metric], "what saying nothing about the image is worth")
-    sheet.falls("distinct reports", len(set(own)) / len(own), after["distinct reports"], "collapse shows here")
+    sheet.falls("distinct reports", len(set(originals)) / len(originals), after["distinct reports"], "collapse shows here")
     return sheet
 
 

@@ -1,0 +1,1 @@
+"""Report metrics that read findings: labellers, entities and graphs."""

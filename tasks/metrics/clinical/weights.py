@@ -12,7 +12,7 @@ def weights_folder(name: str) -> Path | None:
 
     None where nothing names one.
     """
-    if own := os.environ.get(FOLDERS[name]):
-        return Path(own)
+    if named := os.environ.get(FOLDERS[name]):
+        return Path(named)
     shared = os.environ.get(WEIGHTS)
     return Path(shared) / name if shared and (Path(shared) / name).is_dir() else None

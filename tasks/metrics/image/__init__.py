@@ -1,0 +1,1 @@
+"""Image metrics: distances, coverage and copies, from features of images."""

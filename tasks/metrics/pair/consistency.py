@@ -155,10 +155,10 @@ def scales_of(
     for _ in range(PERMUTATIONS):
         order = derangement(len(report_findings), generator)
         permuted.append(agreement(image_findings, [report_findings[index] for index in order], labels))
-    own = agreement(image_findings, report_findings, labels)
+    real = agreement(image_findings, report_findings, labels)
     statistics = {"agreement": additive_agreement, "macro-mcc": additive_mcc}
     return {
-        name: Scale.of(additive(own, patients), [additive(one, patients).value() for one in permuted], seed)
+        name: Scale.of(additive(real, patients), [additive(one, patients).value() for one in permuted], seed)
         for name, additive in statistics.items()
     }
 

@@ -30,7 +30,7 @@ class DomainReader:
                 self._words = words
 
     def __call__(self, reports: Sequence[str | None]) -> list[str | None]:
-        """One for each report; None where there is none, where it shares no word, or the references are not told apart."""
+        """One for each report; None where there is none, where it shares no word, or the references cannot be separated."""
         if self._words is None:
             return [None if report is None else self.only for report in reports]
         rows = self._words.rows([report or "" for report in reports])
@@ -55,7 +55,7 @@ def reading_accuracy(references: np.ndarray, domains: Sequence[str]) -> float:
     cosine = unit(references) @ unit(references).T
     np.fill_diagonal(cosine, -np.inf)
     nearest = np.argsort(-cosine, axis=1, kind="stable")[:, : min(NEIGHBOURS, len(domains) - 1)]
-    return float(np.mean([_majority(row, domains) == own for row, own in zip(nearest, domains, strict=True)]))
+    return float(np.mean([_majority(row, domains) == domain for row, domain in zip(nearest, domains, strict=True)]))
 
 
 def _majority(rows: np.ndarray, domains: Sequence[str]) -> str:

@@ -91,5 +91,5 @@ def ranks(similarities: np.ndarray, partners: np.ndarray | None = None) -> np.nd
     Ties count against it.
     """
     rows = np.arange(len(similarities))
-    own = similarities[rows, rows if partners is None else partners]
-    return (similarities >= own[:, None] - _TIE).sum(axis=1)
+    partner = similarities[rows, rows if partners is None else partners]
+    return (similarities >= partner[:, None] - _TIE).sum(axis=1)

@@ -1,0 +1,1 @@
+"""Values as functions of sums by patient: their intervals and comparisons."""

@@ -117,7 +117,7 @@ class Resampled:
         """Sorted values whose quantiles are the ends of intervals over patients; those that are not finite are left out."""
         found = self.drawn
         if self.errors is not None and self.errors[-1] > 0:
-            # Resamples that miss the one patient who differs have no error of their own.
+            # Resamples that miss the one patient who differs have no error.
             relative = np.maximum(self.errors[:-1] / self.errors[-1], _LEAST_ERROR)
             found = self.value - (self.drawn - self.value) / relative
         return np.sort(found[np.isfinite(found)])
@@ -260,10 +260,10 @@ def resampled(system: Sequence[OfSums], seed: int | tuple[int, ...], resamples: 
     else:
         sums = np.concatenate([*(block @ columns for block in blocks), columns.sum(axis=0, keepdims=True)])
     values, parts = np.zeros(len(sums)), np.zeros((len(sums), patients if few else 0))
-    for additive, own in zip(system, np.split(sums, len(system), axis=1), strict=True):
-        values = values + additive.evaluate(own) / len(system)
+    for additive, part in zip(system, np.split(sums, len(system), axis=1), strict=True):
+        values = values + additive.evaluate(part) / len(system)
         if weights is not None:
-            parts = parts + _gradients(additive, own) @ additive.sums.T / len(system)
+            parts = parts + _gradients(additive, part) @ additive.sums.T / len(system)
     if weights is None:
         return Resampled(float(values[-1]), values[:-1])
     return Resampled(float(values[-1]), values[:-1], np.where(weights > 0, parts, 0.0), weights)

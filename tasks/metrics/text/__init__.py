@@ -1,0 +1,1 @@
+"""Report metrics that compare words."""

@@ -108,16 +108,16 @@ def copied(queries: Hashed, training: Iterable[TextRows], *, patients: np.ndarra
     seen = np.zeros(len(place), dtype=bool)
     equal, rows, most = np.full(count, -1, dtype=np.int64), np.full(count, -1, dtype=np.int64), np.zeros(count, dtype=np.int64)
     for block in training:
-        own = np.zeros((count, len(block.texts)), dtype=bool)
+        same_patient = np.zeros((count, len(block.texts)), dtype=bool)
         if patients is not None:
-            own = patients[:, None] == block.patients
-        same = (queries.whole[:, None] == block.texts.whole) & (queries.whole != NO_TEXT)[:, None] & ~own  # (Q, B)
+            same_patient = patients[:, None] == block.patients
+        same = (queries.whole[:, None] == block.texts.whole) & (queries.whole != NO_TEXT)[:, None] & ~same_patient  # (Q, B)
         first = (equal < 0) & same.any(axis=1)
         equal[first] = block.start + same[first].argmax(axis=1)
         here = _looked_up(block.texts, known)  # (B, K)
-        seen |= _seen(here, own, queries.rows, place)
+        seen |= _seen(here, same_patient, queries.rows, place)
         if here.nnz:
-            shared = np.where(own, 0, (wanted @ here.T).toarray())  # (Q, B)
+            shared = np.where(same_patient, 0, (wanted @ here.T).toarray())  # (Q, B)
             best = shared.argmax(axis=1)
             number = shared[np.arange(count), best]
             more = number > most
@@ -129,12 +129,12 @@ def copied(queries: Hashed, training: Iterable[TextRows], *, patients: np.ndarra
     return Copied(equal >= 0, share, _longest(queries, seen), np.where(equal >= 0, equal, rows))
 
 
-def _seen(here: sparse.csr_matrix, own: np.ndarray, rows: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Which of the queries' 8-grams, of texts `rows` (G,) and numbers `place` (G,), a block's texts have that are not `own`."""
+def _seen(here: sparse.csr_matrix, same_patient: np.ndarray, rows: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Which of the queries' 8-grams, of texts `rows` and numbers `place` (G,), a block has for other patients."""
     found = (np.asarray(here.sum(axis=0)).ravel() > 0)[place]
-    for query in np.flatnonzero(own.any(axis=1)):
+    for query in np.flatnonzero(same_patient.any(axis=1)):
         mine = rows == query
-        found[mine] = (np.asarray(here[~own[query]].sum(axis=0)).ravel() > 0)[place[mine]]
+        found[mine] = (np.asarray(here[~same_patient[query]].sum(axis=0)).ravel() > 0)[place[mine]]
     return found
 
 

@@ -1,4 +1,4 @@
-"""Whether Java is there, asked once; the two jars that pycocoevalcap carries."""
+"""Whether Java is there, and the two jars that pycocoevalcap carries."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""METEOR 1.5 (Denkowski and Lavie 2014), by its own jar with English defaults and `-norm`, as COCO captioning runs it.
+"""METEOR 1.5 (Denkowski and Lavie 2014), by its jar with English defaults and `-norm`, as COCO captioning runs it.
 
 The jar gives a line of counts per segment; the corpus score is a closed form of their sum, written out here so that an interval
 needs no second run of the jar. The jar reads no more of its paraphrases than the texts can use (`paraphrases`).

@@ -99,12 +99,12 @@ class References:
 
     def matches(self, hypotheses: Grams, order: int) -> tuple[np.ndarray, np.ndarray]:
         """Where n-grams of text i are in reference i too: indices into `hypotheses` and into the references' grams."""
-        own = self.counted.grams[order - 1]
-        if not len(own.rows) or not len(hypotheses.rows):
+        ours = self.counted.grams[order - 1]
+        if not len(ours.rows) or not len(hypotheses.rows):
             nothing = np.zeros(0, dtype=np.int64)
             return nothing, nothing
-        width = int(max(own.ids.max(), hypotheses.ids.max())) + 1
-        keys, wanted = own.rows * width + own.ids, hypotheses.rows * width + hypotheses.ids
+        width = int(max(ours.ids.max(), hypotheses.ids.max())) + 1
+        keys, wanted = ours.rows * width + ours.ids, hypotheses.rows * width + hypotheses.ids
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         hit = np.flatnonzero(keys[place] == wanted)
         return hit, place[hit]

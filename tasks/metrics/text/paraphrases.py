@@ -61,7 +61,7 @@ class Paraphrases:
         return np.flatnonzero(phrase[self.pairs[:, 0]] & phrase[self.pairs[:, 1]])
 
     def write(self, path: Path, rows: np.ndarray) -> None:
-        """The chosen pairs in the jar's own format: gzip, three lines a pair."""
+        """The chosen pairs in the jar's format: gzip, three lines a pair."""
         records: list[bytes] = []
         for (source, target), probability in zip(self.pairs[rows].tolist(), self.probabilities[rows].tolist(), strict=True):
             records += (b"%a\n" % probability, self._phrase(source), self._phrase(target))
