@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -68,7 +68,7 @@ class SentenceEncoder:
         from transformers import AutoModel, AutoTokenizer  # lazy: start-up
 
         self._tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        options = {"lacking": r"(^|\.)pooler\.", "without_heads": True, "local_files_only": True}
+        options: dict[str, Any] = {"lacking": r"(^|\.)pooler\.", "without_heads": True, "local_files_only": True}
         network, _ = load(AutoModel, folder, f"sentence encoder '{folder}'", **options)
         self._model = network.eval()
         self.fingerprint = hash_files(folder / "config.json", *sorted(folder.glob("*.safetensors")), folder / "tokenizer.json")
