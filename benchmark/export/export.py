@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -48,11 +48,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an export has come to.
+    """The result of an export.
 
     Attributes:
         finished: False where other processes still fill shards; the last one finishes.
-        kept, dropped, failed: numbers of pairs, of drops, and of slots that remained empty although a pair was asked for.
+        kept, dropped, failed: numbers of pairs, of drops, and of a model's slots that remained empty.
     """
 
     finished: bool
@@ -84,18 +84,22 @@ def export(
     """
     work = Work(out, source, shard_size)
     configuration = {
-        "format": form.name, "source": source.describe(), "gate": gate.configuration(), "terms": terms,
+        "format": form.name,
+        "source": source.describe(),
+        "gate": gate.configuration(),
+        "terms": terms,
         "shard_size": shard_size,
-    }  # fmt: skip
+    }
     work.claim(configuration, overwrite, OWNED)
     if work.done() is None:
-        _fill(work, source, gate, form, part, batch_size)
+        filling = _Filling(work, source, gate, form, batch_size)
+        filling.fill(part)
         with work.lock("finish", wait=True):
             if work.done() is None:
                 if not all(work.shard(number).complete() for number in range(len(work))):
                     return Outcome(False)
-                _settle_duplicates(work, source, gate, form, batch_size)
-                _finish(work, source, gate, form, title, terms, shard_size)
+                filling.settle_duplicates()
+                _finish(work, report_of(work, source, gate, form, title, terms), source, form, shard_size)
     done = work.done()
     assert done is not None
     if not form.keeps_images:  # they are inside the form's own files
@@ -103,132 +107,136 @@ def export(
     return Outcome(True, **done)
 
 
-def _fill(work: Work, source: Source, gate: Gate, form: Form, part: Part, batch_size: int) -> None:
-    """Takes shards that are open and that nobody else holds."""
-    open_slots = sum(len(work.shard(number).open_places()) for number in part.order(len(work))) if part.alone else work.slots
-    with tqdm(total=open_slots, desc=f"export {form.name}", unit="pair", mininterval=1, file=sys.stderr) as progress:
-        for number in part.order(len(work)):
-            with work.lock(f"{number:05d}") as held:
-                if held:
-                    _fill_shard(work, work.shard(number), source, gate, form, batch_size, progress, set())
+@dataclass(frozen=True)
+class _Filling:
+    """Fills the shards of an export with the pairs of a source that pass the gate."""
 
+    work: Work
+    source: Source
+    gate: Gate
+    form: Form
+    batch_size: int
 
-def _fill_shard(
-    work: Work, shard: Shard, source: Source, gate: Gate, form: Form, batch_size: int, progress: tqdm, taken: set[str]
-) -> None:
-    """Draws, judges and stores until the shard is complete; `taken` are contents that other shards hold."""
-    before = [line["content"] for line in shard.kept()]
-    contents = taken | set(before)
-    progress.update(len(before))
-    size = max(batch_size - batch_size % source.together, source.together)
-    while open_places := shard.open_places():
-        # One round of attempts after the other, so that after a kill the same one of two equal pairs comes first.
-        places = [place for place in open_places if place[1] == open_places[0][1]]
-        for start in range(0, len(places), size):
-            batch = [Place(slot, attempt) for slot, attempt in places[start : start + size]]
-            outcomes = source.draw(batch)
-            candidates = [one for one in outcomes if isinstance(one, Candidate)]
-            measures = iter(_measured(work, gate, candidates))
-            told = [next(measures) if isinstance(one, Candidate) else {} for one in outcomes]
-            lines = []
-            for first in range(0, len(outcomes), source.together):
-                group = list(zip(outcomes, told, strict=True))[first : first + source.together]
-                reasons = [_reason(gate, one, measured, contents) for one, measured in group]
-                for (one, measured), reason in zip(group, reasons, strict=True):
-                    if isinstance(one, Candidate) and not any(reasons):
-                        contents.add(one.content)
-                        lines.append(_kept(work, shard, form, one, measured))
+    def fill(self, part: Part) -> None:
+        """Takes shards that are open and that no other process holds."""
+        work, order = self.work, part.order(len(self.work))
+        slots = sum(len(work.shard(number).open_places()) for number in order) if part.alone else work.slots
+        with tqdm(total=slots, desc=f"export {self.form.name}", unit="pair", mininterval=1, file=sys.stderr) as progress:
+            for number in order:
+                with work.lock(f"{number:05d}") as held:
+                    if held:
+                        self.fill_shard(work.shard(number), progress, set())
+
+    def fill_shard(self, shard: Shard, progress: tqdm, taken: set[str]) -> None:
+        """Draws, judges and stores until the shard is complete; `taken` are contents that other shards hold."""
+        before = [line["content"] for line in shard.kept()]
+        contents = taken | set(before)
+        progress.update(len(before))
+        together = self.source.together
+        size = max(self.batch_size - self.batch_size % together, together)
+        while open_places := shard.open_places():
+            # One round of attempts after the other, so that after a kill the same one of two equal pairs comes first.
+            places = [Place(*place) for place in open_places if place[1] == open_places[0][1]]
+            for start in range(0, len(places), size):
+                outcomes = self.source.draw(places[start : start + size])
+                measured = iter(self._measured([one for one in outcomes if isinstance(one, Candidate)]))
+                judged = [(one, next(measured) if isinstance(one, Candidate) else {}) for one in outcomes]
+                lines = []
+                for first in range(0, len(judged), together):
+                    group = judged[first : first + together]
+                    reasons = [self._reason(one, measures, contents) for one, measures in group]
+                    for (one, measures), reason in zip(group, reasons, strict=True):
+                        if isinstance(one, Candidate) and not any(reasons):
+                            contents.add(one.content)
+                            lines.append(self._store(shard, one, measures))
+                        else:
+                            lines.append(_dropped(one.place, one.id, reason or LEFT_BEHIND, measures, one))
+                shard.append(lines)
+                progress.update(sum(line["kept"] for line in lines))
+
+    def _measured(self, candidates: list[Candidate]) -> list[dict[str, Any]]:
+        """The gate's measures. The training split is read once the first pairs are drawn: a model that fails says so before.
+
+        One process reads it, the others find what it stored. Until it is read, a sheet shows the pairs that wait.
+        """
+        if candidates and not self.gate.ready:
+            sheet = self.work.out / UNSCREENED
+            with self.work.lock("index", wait=True):
+                if self.gate.search is not None:
+                    write_contact_sheet(sheet, [one.image for one in candidates], [one.report for one in candidates])
+                    tqdm.write(
+                        f"{len(candidates)} pairs wait, shown in {sheet}: they leave once they are held against "
+                        f"{self.gate.search.dataset.size('train'):,} training images, which are read once",
+                        file=sys.stderr,
+                    )
+                self.gate.prepare()
+                sheet.unlink(missing_ok=True)
+        return self.gate.measure(candidates)
+
+    def _reason(self, one: Candidate | Broken, measures: dict[str, Any], contents: set[str]) -> str | None:
+        """Why an outcome does not leave for its own part; None where it may."""
+        if isinstance(one, Broken):
+            return f"no pair: {one.error}"
+        return self.gate.reason(one.report, measures) or (DUPLICATE if one.content in contents else None)
+
+    def _store(self, shard: Shard, one: Candidate, measures: dict[str, Any]) -> dict[str, Any]:
+        """Writes the image; returns the line, which counts once it is written too."""
+        name = f"{self.form.image_folder(one.fields['split'], shard.number)}/{one.place.slot:08d}.png"
+        path = self.work.out / name
+        save_image(one.image, path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        fields = {**one.fields, "image": name, "image_sha256": digest, "report": one.report, "gate": measures}
+        return {**vars(one.place), "kept": True, "content": one.content, "fields": fields}
+
+    def settle_duplicates(self) -> None:
+        """Of equal pairs in several shards the first stays; the others' slots, and those that leave with them, are tried
+        again."""
+        work = self.work
+        while True:
+            seen: set[str] = set()
+            repeated: dict[int, list[dict[str, Any]]] = {}
+            for number in range(len(work)):
+                for _, group in groupby(work.shard(number).kept(), lambda line: line["slot"] // self.source.together):
+                    lines = list(group)
+                    contents = {line["content"] for line in lines}
+                    if contents & seen:
+                        repeated.setdefault(number, []).extend(lines)
                     else:
-                        lines.append(_dropped(one.place, one.id, reason or LEFT_BEHIND, measured, one))
-            shard.append(lines)
-            progress.update(sum(line["kept"] for line in lines))
+                        seen |= contents
+            if not repeated:
+                return
+            with tqdm(desc="export: pairs that occur twice", unit="pair", mininterval=1, file=sys.stderr) as progress:
+                for number, lines in repeated.items():
+                    with work.lock(f"{number:05d}", wait=True):
+                        shard = work.shard(number)
+                        places = [(Place(line["slot"], line["attempt"]), line["fields"]) for line in lines]
+                        shard.append([_dropped(at, fields["id"], DUPLICATE, fields["gate"]) for at, fields in places])
+                        self.fill_shard(shard, progress, set(seen))
+                        seen |= {line["content"] for line in shard.kept()}
 
 
-def _measured(work: Work, gate: Gate, candidates: list[Candidate]) -> list[dict[str, Any]]:
-    """The gate's measures. The training split is read once the first pairs are drawn: a model that fails says so before.
-
-    One process reads it, the others find what it stored. Until it is read, a sheet shows the pairs that wait.
-    """
-    if candidates and not gate.ready:
-        with work.lock("index", wait=True):
-            sheet = work.out / UNSCREENED
-            if gate.search is not None:
-                write_contact_sheet(sheet, [one.image for one in candidates], [one.report for one in candidates])
-                size = gate.search.dataset.size("train")
-                tqdm.write(
-                    f"{len(candidates)} pairs wait, shown in {sheet}: they leave once they are held against {size:,} training "
-                    "images, which are read once",
-                    file=sys.stderr,
-                )
-            gate.prepare()
-            sheet.unlink(missing_ok=True)
-    return gate.measure(candidates)
-
-
-def _reason(gate: Gate, one: Candidate | Broken, told: dict[str, Any], contents: set[str]) -> str | None:
-    """Why an outcome does not leave for its own part; None where it may."""
-    if isinstance(one, Broken):
-        return f"no pair: {one.error}"
-    return gate.reason(one.report, told) or (DUPLICATE if one.content in contents else None)
-
-
-def _kept(work: Work, shard: Shard, form: Form, one: Candidate, told: dict[str, Any]) -> dict[str, Any]:
-    """Writes the image; returns the line, which counts once it is written too."""
-    name = f"{form.image_folder(one.fields['split'], shard.number)}/{one.place.slot:08d}.png"
-    save_image(one.image, work.out / name)
-    digest = hashlib.sha256((work.out / name).read_bytes()).hexdigest()[:16]
-    fields = {**one.fields, "image": name, "image_sha256": digest, "report": one.report, "gate": told}
-    return {
-        "slot": one.place.slot, "attempt": one.place.attempt, "kept": True, "content": one.content, "fields": fields,
-    }  # fmt: skip
-
-
-def _dropped(place: Place, id: str, reason: str, told: dict[str, Any], one: Candidate | Broken | None = None) -> dict[str, Any]:
+def _dropped(
+    place: Place, id: str, reason: str, measures: dict[str, Any], one: Candidate | Broken | None = None
+) -> dict[str, Any]:
+    """The line of a pair that does not leave."""
     fields = one.fields if isinstance(one, Candidate) else {}
     return {
-        "slot": place.slot, "attempt": place.attempt, "kept": False, "id": id, "reason": reason,
-        "broken": isinstance(one, Broken), **{key: fields[key] for key in ("seed", "prompt") if key in fields}, "gate": told,
-    }  # fmt: skip
+        **vars(place),
+        "kept": False,
+        "id": id,
+        "reason": reason,
+        "broken": isinstance(one, Broken),
+        **{key: fields[key] for key in ("seed", "prompt") if key in fields},
+        "gate": measures,
+    }
 
 
-def _settle_duplicates(work: Work, source: Source, gate: Gate, form: Form, batch_size: int) -> None:
-    """Of equal pairs in several shards the first stays; the others' slots, and those that leave with them, are tried again."""
-    while True:
-        seen: set[str] = set()
-        repeated: dict[int, list[dict[str, Any]]] = {}
-        for number in range(len(work)):
-            for _, group in groupby(work.shard(number).kept(), lambda line: line["slot"] // source.together):
-                lines = list(group)
-                contents = {line["content"] for line in lines}
-                if contents & seen:
-                    repeated.setdefault(number, []).extend(lines)
-                else:
-                    seen |= contents
-        if not repeated:
-            return
-        with tqdm(desc="export: pairs that occur twice", unit="pair", mininterval=1, file=sys.stderr) as progress:
-            for number, lines in repeated.items():
-                with work.lock(f"{number:05d}", wait=True):
-                    shard = work.shard(number)
-                    shard.append([
-                        _dropped(Place(line["slot"], line["attempt"]), line["fields"]["id"], DUPLICATE, line["fields"]["gate"])
-                        for line in lines
-                    ])  # fmt: skip
-                    _fill_shard(work, shard, source, gate, form, batch_size, progress, set(seen))
-                    seen |= {line["content"] for line in shard.kept()}
-
-
-def _finish(work: Work, source: Source, gate: Gate, form: Form, title: str, terms: str, shard_size: int) -> None:
-    """Writes the form, the gate's report and the card, then says that all is done."""
-
-    def lines() -> Iterator[dict[str, Any]]:
-        return (line["fields"] for line in work.kept())
-
-    report = report_of(work, source, gate, form, title, terms)
+def _finish(work: Work, report: dict[str, Any], source: Source, form: Form, shard_size: int) -> None:
+    """Writes the form, the gate's report and the card, then marks the export as done."""
     out = work.out
     _remove_strays(work, form)
     sweep(out, work.folder / "locks" / "finish")
-    form.write(out, lines, shard_size)
+    form.write(out, lambda: (line["fields"] for line in work.kept()), shard_size)
     dropped = ({key: value for key, value in line.items() if key not in ("kept", "broken")} for line in work.dropped())
     write_lines(out / GATE / "dropped.jsonl", dropped)
     failures = _failures(work, source)

@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,18 +19,20 @@ class Form(ABC):
     Attributes:
         name: as given to `--format`.
         owned: what `write` and the images take in the folder, for `--overwrite`.
+        images: folder of the images of a shard, with `{split}` and `{shard}`, relative to the export.
         keeps_images: False where `write` puts the images into its own files, so that the loose ones go afterwards.
         reading: one line of code that reads the export, for the data card.
     """
 
     name: ClassVar[str]
     owned: ClassVar[tuple[str, ...]]
+    images: ClassVar[str] = "images/{shard:05d}"
     keeps_images: ClassVar[bool] = True
     reading: ClassVar[str]
 
     def image_folder(self, split: str, shard: int) -> str:
-        """Where the images of a shard lie, relative to the export."""
-        return f"images/{shard:05d}"
+        """Where the images of a shard lie."""
+        return self.images.format(split=split, shard=shard)
 
     @abstractmethod
     def write(self, out: Path, lines: Lines, shard_size: int) -> None:
@@ -40,16 +43,21 @@ class Form(ABC):
         return {}
 
 
-def write_lines(path: Path, rows: Iterator[dict[str, Any]], whole: bool = False) -> int:
-    """JSON objects, one a line, or as one list (`whole`); returns how many."""
-    count = 0
+class Packing(Form):
+    """A form whose own files hold the images."""
+
+    images: ClassVar[str] = ".export/images/{shard:05d}"
+    keeps_images: ClassVar[bool] = False
+
+
+def parts(lines: Lines, split: str, size: int) -> Iterator[list[dict[str, Any]]]:
+    """The lines of a split, `size` at a time."""
+    chosen = (line for line in lines() if line["split"] == split)
+    for _, group in groupby(enumerate(chosen), lambda item: item[0] // size):
+        yield [line for _, line in group]
+
+
+def write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    """Writes JSON objects, one a line; returns how many."""
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as stream:
-        if whole:
-            stream.write("[")
-        for count, row in enumerate(rows, start=1):
-            if whole:
-                stream.write(",\n" if count > 1 else "\n")
-            stream.write(json.dumps(row, ensure_ascii=False) + ("" if whole else "\n"))
-        if whole:
-            stream.write("\n]\n")
-    return count
+        return sum(1 for row in rows if stream.write(json.dumps(row, ensure_ascii=False) + "\n"))

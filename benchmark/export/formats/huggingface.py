@@ -7,28 +7,23 @@ from typing import Any, ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark.export.formats.form import Form, Lines
-from benchmark.export.formats.webdataset import parts
+from benchmark.export.formats.form import Form, Lines, Packing, parts
 from benchmark.export.gate import GATE_MEASURES
 from medim.common.files import atomic_path
 from medim.data.archives.exported import packed
 from medim.pair import SPLITS
 
 TEXTS = ("id", "report", "prompt", "model", "model_hash", "split", "patient", "study", "domain", "view", "terms")
-
+COLUMNS: dict[str, pa.DataType] = {
+    **dict.fromkeys(TEXTS, pa.string()),
+    "seed": pa.int64(),
+    "synthetic": pa.bool_(),
+    "findings": pa.list_(pa.string()),
+    **{f"gate_{key}": pa.float64() for key in GATE_MEASURES},
+    "extra": pa.string(),
+}
+IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 READING = 'datasets.load_dataset(".")'
-
-
-def row_of(line: dict[str, Any]) -> dict[str, Any]:
-    """The columns of a pair, of the same types in every row; `extra` is JSON of all fields but the report."""
-    gate, seed = line["gate"], line.get("seed")
-    extra = {key: value for key, value in packed(line).items() if key != "report"}
-    return {
-        **{key: value if isinstance(value := line.get(key), str) else None for key in TEXTS},
-        "seed": seed if type(seed) is int and -(1 << 63) <= seed < 1 << 63 else None, "synthetic": line["synthetic"],
-        "findings": line.get("findings"), **{f"gate_{key}": gate[key] for key in GATE_MEASURES},
-        "extra": json.dumps(extra, ensure_ascii=False, sort_keys=True),
-    }  # fmt: skip
 
 
 class HuggingFace(Form):
@@ -39,10 +34,8 @@ class HuggingFace(Form):
 
     name: ClassVar[str] = "huggingface"
     owned: ClassVar[tuple[str, ...]] = ("data",)
+    images: ClassVar[str] = "data/{split}/{shard:05d}"
     reading: ClassVar[str] = READING
-
-    def image_folder(self, split: str, shard: int) -> str:
-        return f"data/{split}/{shard:05d}"
 
     def write(self, out: Path, lines: Lines, shard_size: int) -> None:
         for split in SPLITS:
@@ -56,59 +49,60 @@ class HuggingFace(Form):
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
     def card_header(self, splits: tuple[str, ...]) -> dict[str, Any]:
-        files = [{"split": _called(split), "path": f"data/{split}/**"} for split in splits]
-        return {"configs": [{"config_name": "default", "data_files": files}]}
+        return _header("data/{}/**", splits)
 
 
-class Parquet(Form):
+class Parquet(Packing):
     """`data/<split>-00000.parquet`, ...: column `image` holds the PNG, the others are those of the image folder."""
 
     name: ClassVar[str] = "parquet"
     owned: ClassVar[tuple[str, ...]] = ("data", ".export/images")
-    keeps_images: ClassVar[bool] = False
     reading: ClassVar[str] = READING
-
-    def image_folder(self, split: str, shard: int) -> str:
-        return f".export/images/{shard:05d}"
 
     def write(self, out: Path, lines: Lines, shard_size: int) -> None:
         for split in SPLITS:
             for number, part in enumerate(parts(lines, split, shard_size)):
-                rows = [{"image": _embedded(out / line["image"]), **row_of(line)} for line in part]
+                images = [out / line["image"] for line in part]
+                files = [{"bytes": image.read_bytes(), "path": image.name} for image in images]
+                rows = [{"image": file, **row_of(line)} for file, line in zip(files, part, strict=True)]
                 with atomic_path(out / "data" / f"{split}-{number:05d}.parquet") as temporary:
-                    pq.write_table(pa.Table.from_pylist(rows, schema=_schema("image", _IMAGE)), temporary)
+                    pq.write_table(pa.Table.from_pylist(rows, schema=_schema("image", IMAGE)), temporary)
 
     def card_header(self, splits: tuple[str, ...]) -> dict[str, Any]:
-        files = [{"split": _called(split), "path": f"data/{split}-*.parquet"} for split in splits]
-        return {"configs": [{"config_name": "default", "data_files": files}]}
+        return _header("data/{}-*.parquet", splits)
 
 
-def _called(split: str) -> str:
-    """A split as `datasets` calls it."""
-    return "validation" if split == "val" else split
+def row_of(line: dict[str, Any]) -> dict[str, Any]:
+    """The columns of a pair, of the same types in every row; `extra` is JSON of all fields but the report."""
+    seed = line.get("seed")
+    extra = {key: value for key, value in packed(line).items() if key != "report"}
+    return {
+        **{key: value if isinstance(value := line.get(key), str) else None for key in TEXTS},
+        "seed": seed if type(seed) is int and -(1 << 63) <= seed < 1 << 63 else None,
+        "synthetic": line["synthetic"],
+        "findings": line.get("findings"),
+        **{f"gate_{key}": line["gate"][key] for key in GATE_MEASURES},
+        "extra": json.dumps(extra, ensure_ascii=False, sort_keys=True),
+    }
 
 
-def _embedded(path: Path) -> dict[str, Any]:
-    return {"bytes": path.read_bytes(), "path": path.name}
-
-
-_IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+def _header(pattern: str, splits: tuple[str, ...]) -> dict[str, Any]:
+    """Where `datasets` finds each split, which it calls by its own name."""
+    names = {"val": "validation"}
+    files = [{"split": names.get(split, split), "path": pattern.format(split)} for split in splits]
+    return {"configs": [{"config_name": "default", "data_files": files}]}
 
 
 def _schema(first: str, kind: pa.DataType) -> pa.Schema:
     """The columns, with the description by which `datasets` knows that `image` is an image."""
-    columns: dict[str, Any] = {
-        first: kind, **dict.fromkeys(TEXTS, pa.string()),
-        "seed": pa.int64(), "synthetic": pa.bool_(), "findings": pa.list_(pa.string()),
-        **{f"gate_{key}": pa.float64() for key in GATE_MEASURES}, "extra": pa.string(),
-    }  # fmt: skip
 
-    def feature(name: str, kind: Any) -> dict[str, Any]:
-        if name == "image":
+    def feature(kind: pa.DataType) -> dict[str, Any]:
+        if kind == IMAGE:
             return {"_type": "Image"}
-        if name == "findings":
-            return {"feature": {"dtype": "string", "_type": "Value"}, "_type": "List"}
-        return {"dtype": {"double": "float64"}.get(str(kind), str(kind)), "_type": "Value"}
+        if pa.types.is_list(kind):
+            return {"feature": feature(kind.value_type), "_type": "List"}
+        return {"dtype": "float64" if kind == pa.float64() else str(kind), "_type": "Value"}
 
-    features = {name: feature(name, kind) for name, kind in columns.items()}
+    columns = {first: kind, **COLUMNS}
+    features = {name: feature(kind) for name, kind in columns.items()}
     return pa.schema(list(columns.items()), metadata={"huggingface": json.dumps({"info": {"features": features}})})

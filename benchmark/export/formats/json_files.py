@@ -1,7 +1,7 @@
 """Forms with loose images and one JSON file: our own folder, LLaVA's conversations, R2Gen's annotations."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ class Folder(Form):
 class Llava(Form):
     """`data.json`: `[{"id", "image", "conversations": [{"from": "human", ...}, {"from": "gpt", ...}], ...}]`.
 
-    The answer is the report. What else is known of a pair stands beside it, where LLaVA's trainer does not look.
+    The answer is the report. The other fields of a pair stand beside it, where LLaVA's trainer does not look.
     """
 
     name: ClassVar[str] = "llava"
@@ -36,7 +36,9 @@ class Llava(Form):
     reading: ClassVar[str] = "--data_path data.json --image_folder ."
 
     def write(self, out: Path, lines: Lines, shard_size: int) -> None:
-        write_lines(out / "data.json", map(self._entry, lines()), whole=True)
+        with atomic_path(out / "data.json") as temporary, temporary.open("w", encoding="utf-8") as stream:
+            _write_list(stream.write, map(self._entry, lines()))
+            stream.write("\n]\n")
 
     def _entry(self, line: dict[str, Any]) -> dict[str, Any]:
         rest = packed(line, llava.TAKEN)
@@ -61,9 +63,8 @@ class R2Gen(Form):
     def write(self, out: Path, lines: Lines, shard_size: int) -> None:
         with atomic_path(out / "annotation.json") as temporary, temporary.open("w", encoding="utf-8") as stream:
             for number, split in enumerate(SPLITS):
-                stream.write(("{" if not number else ",\n") + f"{json.dumps(split)}: [")
-                for place, entry in enumerate(self._entries(lines, split)):
-                    stream.write((",\n" if place else "\n") + json.dumps(entry, ensure_ascii=False))
+                stream.write(("{" if not number else ",\n") + f"{json.dumps(split)}: ")
+                _write_list(stream.write, self._entries(lines, split))
                 stream.write("]")
             stream.write("}\n")
 
@@ -71,3 +72,10 @@ class R2Gen(Form):
         for line in lines():
             if line["split"] == split:
                 yield {**packed(line, r2gen.TAKEN), "image_path": [line["image"].removeprefix("images/")]}
+
+
+def _write_list(write: Callable[[str], object], rows: Iterable[dict[str, Any]]) -> None:
+    """A list of objects, one a line, but for its end."""
+    write("[")
+    for place, row in enumerate(rows):
+        write((",\n" if place else "\n") + json.dumps(row, ensure_ascii=False))
