@@ -2,12 +2,11 @@
 
 import difflib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medim.common.errors import UserError
+from medim.common.errors import UserError, named
 from medim.common.files import located
 from medim.common.json_lines import numbered_lines, parse_json
 from medim.imaging.image_files import GeometryError, backslash_hint, open_image
@@ -54,70 +53,59 @@ def read_predictions(folder: Path) -> list[Line]:
 
 
 def _from_lines(file: Path) -> list[Line]:
-    reader = _Reader(file)
-    lines = list(reader.lines())
-    if reader.mistakes:
-        more = len(reader.mistakes) - 1
-        raise UserError(reader.mistakes[0] + (f" ... and {more} more" if more else ""))
+    root, lines, first, mistakes = file.parent.resolve(), list[Line](), dict[str, int](), list[str]()
+    for number, data in numbered_lines(file):
+        where = f"{file}:{number}"
+        try:
+            line = _line(where, data, root)
+            if line.id in first:
+                raise UserError(f"{where}: a second prediction for '{line.id}', after that of line {first[line.id]}")
+        except UserError as error:
+            mistakes.append(str(error))
+        else:
+            first[line.id] = number
+            lines.append(line)
+    if mistakes:
+        raise UserError(mistakes[0] + (f" ... and {len(mistakes) - 1} more" if mistakes[1:] else ""))
     if not lines:
         raise UserError(f"{file}: holds no predictions")
     return lines
 
 
-class _Reader:
-    def __init__(self, file: Path) -> None:
-        self.file = file
-        self.root = file.parent.resolve()
-        self.mistakes: list[str] = []
-        self.first: dict[str, int] = {}
+def _line(where: str, data: bytes, root: Path) -> Line:
+    with named(where):
+        row = parse_json(data)
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: a prediction is a JSON object such as {{'id', 'image', 'report'}}")
+    for field in FIELDS:
+        if not isinstance(row.get(field), str | None):
+            raise UserError(f"{where}: field '{field}' must be a string, not {json.dumps(row[field])[:40]}")
+    if not (row.get("id") or "").strip():
+        raise UserError(f"{where}: field 'id' is missing{_spare(row, 'id')}")
+    if "image" not in row and "report" not in row:
+        raise UserError(f"{where}: there is neither 'image' nor 'report'{_spare(row, 'report', 'image')}")
+    image = None if row.get("image") is None else _image(where, row["image"], root)
+    return Line(where, row["id"], image, row.get("report"))
 
-    def lines(self) -> Iterator[Line]:
-        for number, data in numbered_lines(self.file):
-            where = f"{self.file}:{number}"
-            try:
-                line = self._line(where, data)
-                if line.id in self.first:
-                    raise UserError(f"{where}: a second prediction for '{line.id}', after that of line {self.first[line.id]}")
-            except UserError as error:
-                self.mistakes.append(str(error))
-            else:
-                self.first[line.id] = number
-                yield line
 
-    def _line(self, where: str, data: bytes) -> Line:
-        try:
-            row = parse_json(data)
-        except UserError as error:
-            raise UserError(f"{where}: {error}") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{where}: a prediction is a JSON object such as {{'id', 'image', 'report'}}")
-        for field in FIELDS:
-            if not isinstance(row.get(field), str | None):
-                raise UserError(f"{where}: field '{field}' must be a string, not {json.dumps(row[field])[:40]}")
-        if not (row.get("id") or "").strip():
-            raise UserError(f"{where}: field 'id' is missing{_spare(row, 'id')}")
-        if "image" not in row and "report" not in row:
-            raise UserError(f"{where}: there is neither 'image' nor 'report'{_spare(row, 'report', 'image')}")
-        image = None if row.get("image") is None else self._image(where, row["image"])
-        return Line(where, row["id"], image, row.get("report"))
+def _image(where: str, name: str, root: Path) -> Path:
+    try:
+        path, there = located(root, name)
+    except ValueError as error:  # too long, or a null character
+        raise UserError(f"{where}: image {name[:80]!a} is no path: {error}") from None
+    if Path(name).is_absolute() or not path.is_relative_to(root):
+        raise UserError(f"{where}: image '{name}' lies outside the folder of predictions")
+    if not there:
+        raise UserError(f"{where}: image '{name}' does not exist{backslash_hint(name) or _nearest(path)}")
+    _check_header(where, path)
+    return path
 
-    def _image(self, where: str, name: str) -> Path:
-        try:
-            path, there = located(self.root, name)
-        except ValueError as error:  # too long, or a null character
-            raise UserError(f"{where}: image {name[:80]!a} is no path: {error}") from None
-        if Path(name).is_absolute() or not path.is_relative_to(self.root):
-            raise UserError(f"{where}: image '{name}' lies outside the folder of predictions")
-        if not there:
-            raise UserError(f"{where}: image '{name}' does not exist{backslash_hint(name) or self._nearest(path)}")
-        _check_header(where, path)
-        return path
 
-    def _nearest(self, path: Path) -> str:
-        if not path.parent.is_dir():
-            return ""
-        close = difflib.get_close_matches(path.name, [item.name for item in path.parent.iterdir()], n=1)
-        return f"; did you mean '{close[0]}'?" if close else ""
+def _nearest(path: Path) -> str:
+    if not path.parent.is_dir():
+        return ""
+    close = difflib.get_close_matches(path.name, [item.name for item in path.parent.iterdir()], n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
 
 
 def _from_files(folder: Path) -> list[Line]:

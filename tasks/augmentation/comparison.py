@@ -77,9 +77,9 @@ def compare(sums: Sums, arms: Sequence[Arm], added: Mapping[str, int], margin: f
     crossed = {metric: Crossed(systems, seed) for metric, systems in sums.items()}
     others = [arm.name for arm in arms if arm.kind != REPEATED]
     values = {metric: {arm.name: one.value(arm.name) for arm in arms} for metric, one in crossed.items()}
-    plain = {metric: one for metric, one in crossed.items() if ": " not in metric}
-    gains = {metric: {name: one.difference(name, REPEATED) for name in others} for metric, one in plain.items()}
-    relative = {metric: {name: one.relative(name, REPEATED) for name in others} for metric, one in plain.items()}
+    whole = {metric: one for metric, one in crossed.items() if ": " not in metric}
+    gains = {metric: {name: one.difference(name, REPEATED) for name in others} for metric, one in whole.items()}
+    relative = {metric: {name: one.relative(name, REPEATED) for name in others} for metric, one in whole.items()}
     tested = {name: effect.p for name, effect in gains[primary].items() if effect.p is not None}
     adjusted = dict(zip(tested, holm(list(tested.values())), strict=True))
     present = {arm.name for arm in arms}

@@ -71,9 +71,8 @@ class Pictures:
 
     def __init__(self, examples: Sequence[Example], side: int) -> None:
         self.examples, self.side = examples, side
-        keep = len(examples) if len(examples) * 3 * side * side <= MEMORY else 0
-        self._kept = np.empty((keep, side, side, 3), np.uint8)
-        self._known = np.zeros(keep, bool)
+        self._keeps = len(examples) * 3 * side * side <= MEMORY
+        self._kept: dict[int, np.ndarray] = {}
 
     def rows(self, indices: Sequence[int] | np.ndarray) -> torch.Tensor:
         """Images (B, 3, side, side), float32 in [-1, 1]. Raises UserError where one cannot be read."""
@@ -81,11 +80,11 @@ class Pictures:
         return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
     def _pixels(self, index: int) -> np.ndarray:
-        if index < len(self._known) and self._known[index]:
+        if index in self._kept:
             return self._kept[index]
         pixels = np.asarray(square(self.examples[index].picture(), self.side))
-        if index < len(self._known):
-            self._kept[index], self._known[index] = pixels, True
+        if self._keeps:
+            self._kept[index] = pixels
         return pixels
 
 
