@@ -145,15 +145,12 @@ def read_submission(path: str | Path) -> Submission:
 
 def _unfit_names(record: Record) -> Iterator[str]:
     """Names that may not stand in tables that many will open."""
-    fields = record.model_dump(include=set(NAMES))
     for field in NAMES:
-        if is_formula(fields[field]):
-            reason = "begins as a formula, which a spreadsheet would run"
-        elif not fields[field].isprintable():
-            reason = "is no line of printable text"
-        else:
-            continue
-        yield f"field '{field}': {fields[field]!r} {reason}: give it another name"
+        name = getattr(record, field)
+        reason = "" if name.isprintable() else "is no line of printable text"
+        reason = "begins as a formula, which a spreadsheet would run" if is_formula(name) else reason
+        if reason:
+            yield f"field '{field}': {name!r} {reason}: give it another name"
 
 
 def _contradictions(record: Record, manifest: Manifest) -> Iterator[str]:

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from leaderboard.record import Record, read_records
-from leaderboard.store import collect, merge, read_manifest, read_samples, systems_of
+from leaderboard.store import CARDS, TaskCard, card_of, collect, merge, read_manifest, read_samples, systems_of
 from medim.common.errors import UserError
+from tasks import task_named, task_names
 
 
 def edit(path, **changes):
@@ -117,3 +118,17 @@ def test_a_picture_outside_the_run_folder_is_refused(make_run):
     path.write_text("{}\n")
     with pytest.raises(UserError, match=r"samples\.jsonl:1: field 'id'"):
         read_samples(run, "image-generation", "phantom-tiny")
+
+
+def test_a_card_comes_from_the_manifest_then_from_the_list_of_older_runs_then_from_the_name(make_run):
+    folder = make_run(samples=0)
+    edit(folder / "manifest.json", cards={"report-generation": {"title": "Mine", "order": 1}})
+    stated = collect([folder]).cards
+    assert card_of("report-generation", stated) == TaskCard(title="Mine", order=1)
+    assert card_of("image-generation", stated).title == "Image generation"
+    assert card_of("mine-alone", stated) == TaskCard(title="Mine alone")
+
+
+def test_the_cards_of_older_runs_are_those_of_the_tasks():
+    ours = {name: TaskCard(**task_named(name).card()) for name in task_names()}
+    assert {name: card for name, card in CARDS.items() if name in ours} == ours
