@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from medim.common.errors import UserError
 from medim.common.files import hash_of
+from medim.perception.preprocess import Frozen, resize_name, resized
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
 
@@ -23,7 +22,7 @@ _STAGE_ENDS = (0, 2, 4, 10)  # the last block before the resolution halves, or, 
 _SIDE = 224
 
 
-class EfficientNetLite0Features(nn.Module):
+class EfficientNetLite0Features(Frozen):
     """The convolutional part of EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946; the Lite variant has ReLU6 and no
     squeeze-and-excitation), frozen and always in evaluation mode.
 
@@ -45,24 +44,17 @@ class EfficientNetLite0Features(nn.Module):
     title = "EfficientNet-Lite0"
     trained_against = True
     classes = 1000
-    resize = f"bicubic,antialias,float,{_SIDE}"
+    resize = resize_name(_SIDE)
 
     def __init__(self) -> None:
         super().__init__()
         self.network = _pretrained()
         self.fingerprint = hash_of({"weights": WEIGHTS_SHA256, "resize": self.resize, "range": [-1, 1], "layer": "pool"})
 
-    def train(self, mode: bool = True) -> "EfficientNetLite0Features":
-        """Does nothing: batch statistics and dropped paths have no place in a measure, whatever the surrounding model does."""
-        return super().train(False)
-
     @torch.no_grad()
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) in [-1, 1] as pooled features (B, 1280), float32; any H and W, resized to 224."""
-        images = images.float()
-        if images.shape[-2:] != (_SIDE, _SIDE):
-            images = F.interpolate(images, size=(_SIDE, _SIDE), mode="bicubic", antialias=True, align_corners=False)
-        return self.network.extract_features(images).mean((2, 3))
+        return self.network.extract_features(resized(images.float(), _SIDE)).mean((2, 3))
 
     @torch.no_grad()
     def logits(self, features: torch.Tensor) -> torch.Tensor:

@@ -5,23 +5,24 @@ weights are in its cache). Images come whole and are only resized and normalised
 """
 
 import importlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from medim.common.errors import UserError
+from medim.common.errors import UserError, foreign, told
 from medim.common.files import hash_of
-from medim.perception.preprocess import normalised, resize_name, resized, weights_hash
+from medim.perception.preprocess import Frozen, normalised, resize_name, resized, weights_hash
 from medim.weights.loading import load
 
 IMAGE_EMBEDDING = "image embedding"
 """The layer of a model that joins images and texts in one space."""
 
 
-class Encoder(nn.Module):
+class Encoder(Frozen):
     """A frozen network behind a resize and a normalisation.
 
     Args:
@@ -58,16 +59,9 @@ class Encoder(nn.Module):
         self.side, self.mean, self.deviation = side, tuple(mean), tuple(deviation)
         self.resize = resize_name(side)
         self._pool = pool
-        self.fingerprint = hash_of(
-            {
-                "weights": weights_hash(self.network, unused), "architecture": type(network).__name__, "resize": self.resize,
-                "mean": self.mean, "deviation": self.deviation, "layer": layer,
-            }
-        )  # fmt: skip
-
-    def train(self, mode: bool = True) -> "Encoder":
-        """Does nothing: a measure has one mode."""
-        return super().train(False)
+        described = {"architecture": type(network).__name__, "resize": self.resize, "layer": layer}
+        normalisation = {"mean": self.mean, "deviation": self.deviation}
+        self.fingerprint = hash_of({"weights": weights_hash(self.network, unused), **described, **normalisation})
 
     @torch.no_grad()
     def features(self, images: torch.Tensor) -> torch.Tensor:
@@ -126,10 +120,8 @@ def _processor(model: str) -> tuple[int, Sequence[float], Sequence[float]]:
     """Side, mean and deviation that a transformers model expects."""
     from transformers.image_processing_base import ImageProcessingMixin
 
-    try:
+    with foreign(f"feature space 'transformers:{model}': no preprocessor_config.json"):
         settings, _ = ImageProcessingMixin.get_image_processor_dict(model)
-    except (OSError, ValueError) as error:
-        raise UserError(f"feature space 'transformers:{model}': no preprocessor_config.json: {_reason(error)}") from error
     size = settings["crop_size"] if settings.get("do_center_crop") and "crop_size" in settings else settings.get("size")
     sides = [size] if isinstance(size, int) else list((size or {}).values())
     if not sides or len(set(sides)) != 1:
@@ -152,11 +144,8 @@ class TimmFeatures(Encoder):
     def __init__(self, model: str) -> None:
         timm = _package("timm", "timm")
         name = f"local-dir:{model}" if Path(model).is_dir() else model
-        try:
-            with torch.random.fork_rng(devices=[]):  # it draws weights before it reads them
-                network = timm.create_model(name, pretrained=True)
-        except Exception as error:  # timm raises plain RuntimeErrors, and those of the hub, of torch and of safetensors
-            raise UserError(f"feature space 'timm:{model}' cannot be opened: {_reason(error)}") from error
+        with _opening(f"timm:{model}"):
+            network = timm.create_model(name, pretrained=True)
         network.reset_classifier(0)
         config = timm.data.resolve_model_data_config(network)
         super().__init__(
@@ -177,11 +166,8 @@ class OpenClipFeatures(Encoder):
         name, _, tag = (model, "", "") if ":" in model else model.partition("/")
         if ":" not in model and not tag:
             raise UserError(f"feature space 'open-clip:{model}' would have random weights: give ARCHITECTURE/PRETRAINED")
-        try:
-            with torch.random.fork_rng(devices=[]):
-                network = open_clip.create_model(name, pretrained=tag or None)
-        except Exception as error:  # open_clip raises what the hub, torch and its own configuration raise
-            raise UserError(f"feature space 'open-clip:{model}' cannot be opened: {_reason(error)}") from error
+        with _opening(f"open-clip:{model}"):
+            network = open_clip.create_model(name, pretrained=tag or None)
         config = network.visual.preprocess_cfg
         size = config["size"]
         side = size if isinstance(size, int) else size[0]
@@ -199,11 +185,8 @@ class TorchXRayVisionFeatures(Encoder):
 
     def __init__(self, weights: str) -> None:
         models = _package("torchxrayvision", "torchxrayvision").models
-        try:
-            with torch.random.fork_rng(devices=[]):
-                network = models.DenseNet(weights=weights)
-        except Exception as error:  # the package raises plain Exceptions
-            raise UserError(f"feature space 'torchxrayvision:{weights}' cannot be opened: {_reason(error)}") from error
+        with _opening(f"torchxrayvision:{weights}"):
+            network = models.DenseNet(weights=weights)
         # (x - 1/2) * 2048 with x in [0, 1]
         half, scale = (0.5, 0.5, 0.5), (1 / 2048, 1 / 2048, 1 / 2048)
         super().__init__("torchxrayvision", weights, network, _chest, "last features, ReLU, mean", 224, half, scale)
@@ -228,10 +211,11 @@ def _package(module: str, name: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"this feature space needs the package '{name}': pip install {name} ({_reason(error)})") from error
+        raise UserError(f"this feature space needs the package '{name}': pip install {name} ({told(error)})") from error
 
 
-def _reason(error: BaseException) -> str:
-    """The first line of an error, with the second where the first only announces it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return (" ".join(lines[:2]) if lines[0].endswith(":") else lines[0])[:300]
+@contextmanager
+def _opening(space: str) -> Iterator[None]:
+    """Around a package that opens weights: its errors are lines, and the global generator, from which it draws, is kept."""
+    with foreign(f"feature space '{space}' cannot be opened"), torch.random.fork_rng(devices=[]):
+        yield

@@ -15,7 +15,7 @@ from torch import nn
 
 from medim.common.errors import UserError, named
 from medim.common.files import hash_of
-from medim.perception.preprocess import resize_name, resized, tf1_bilinear
+from medim.perception.preprocess import Frozen, resize_name, resized, tf1_bilinear
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
 
@@ -182,7 +182,7 @@ class InceptionV3(nn.Module):
         return x.mean((2, 3))
 
 
-class InceptionFeatures(nn.Module):
+class InceptionFeatures(Frozen):
     """The space of FID, frozen and always in evaluation mode.
 
     Args:
@@ -213,10 +213,6 @@ class InceptionFeatures(nn.Module):
         self.network = _loaded(path)
         self.fingerprint = hash_of({"weights": digest, "resize": self.resize, "range": "(v-128)/128", "layer": "pool"})
 
-    def train(self, mode: bool = True) -> "InceptionFeatures":
-        """Does nothing: a measure has one mode."""
-        return super().train(False)
-
     @torch.no_grad()
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Images (B, 3, H, W) in [-1, 1] as pooled features (B, 2048), float32; any H and W, resized to 299.
@@ -232,6 +228,13 @@ class InceptionFeatures(nn.Module):
         """Class scores (B, 1008) without the classifier's bias, as every reference implementation of the score has them."""
         weight = self.network.fc.weight
         return features.to(weight.device, weight.dtype) @ weight.T
+
+
+class CleanInceptionFeatures(InceptionFeatures):
+    """The same behind clean-fid's resize."""
+
+    def __init__(self, weights: str | Path | None = None) -> None:
+        super().__init__(weights, antialias=True)
 
 
 def find_weights(given: str | Path | None = None) -> Path:

@@ -2,10 +2,18 @@
 
 import hashlib
 from collections.abc import Collection, Sequence
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from torch import nn
+
+
+class Frozen(nn.Module):
+    """A network that always is in evaluation mode: a measure has no batch statistics and no dropped paths."""
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
 
 
 def resized(images: torch.Tensor, side: int) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """What a feature space is, and how one is opened from a line such as `inception:PATH`."""
 
+import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Protocol, runtime_checkable
@@ -71,73 +72,30 @@ Space = FeatureSpace | Precomputed
 Factory = Callable[[str | None, str], Space]
 
 
-def _efficientnet(argument: str | None, device: str) -> Space:
-    from medim.perception.efficientnet import EfficientNetLite0Features
-
-    if argument is not None:
-        raise UserError(f"feature space 'efficientnet-lite0' takes no argument, not '{argument}': its weights are fixed")
-    return EfficientNetLite0Features().to(device)
-
-
-def _inception(argument: str | None, device: str) -> Space:
-    from medim.perception.inception import InceptionFeatures
-
-    return InceptionFeatures(argument).to(device)
-
-
-def _inception_clean(argument: str | None, device: str) -> Space:
-    from medim.perception.inception import InceptionFeatures
-
-    return InceptionFeatures(argument, antialias=True).to(device)
-
-
-def _transformers(argument: str | None, device: str) -> Space:
-    from medim.perception.hub import TransformersFeatures
-
-    return TransformersFeatures(_needed("transformers", "PATH or hub id", argument)).to(device)
-
-
-def _timm(argument: str | None, device: str) -> Space:
-    from medim.perception.hub import TimmFeatures
-
-    return TimmFeatures(_needed("timm", "NAME or folder", argument)).to(device)
-
-
-def _open_clip(argument: str | None, device: str) -> Space:
-    from medim.perception.hub import OpenClipFeatures
-
-    return OpenClipFeatures(_needed("open-clip", "NAME", argument)).to(device)
-
-
-def _torchxrayvision(argument: str | None, device: str) -> Space:
-    from medim.perception.hub import TorchXRayVisionFeatures
-
-    return TorchXRayVisionFeatures(_needed("torchxrayvision", "WEIGHTS", argument)).to(device)
-
-
-def _array(argument: str | None, device: str) -> Space:
-    from medim.perception.array import ArrayFeatures
-
-    return ArrayFeatures(_needed("array", "FILE.npz", argument))
-
-
-def _needed(space: str, what: str, argument: str | None) -> str:
-    if not argument:
-        raise UserError(f"feature space '{space}' needs {what}: {space}:{what.split()[0]}")
-    return argument
-
-
-SPACES: dict[str, Factory] = {
-    "efficientnet-lite0": _efficientnet,
-    "inception": _inception,
-    "inception-clean": _inception_clean,
-    "transformers": _transformers,
-    "timm": _timm,
-    "open-clip": _open_clip,
-    "torchxrayvision": _torchxrayvision,
-    "array": _array,
+# NAME: module of this package, class, and what the argument is: none, optional or needed.
+SPACES: dict[str, tuple[str, str, str | None]] = {
+    "efficientnet-lite0": ("efficientnet", "EfficientNetLite0Features", None),
+    "inception": ("inception", "InceptionFeatures", "[PATH]"),
+    "inception-clean": ("inception", "CleanInceptionFeatures", "[PATH]"),
+    "transformers": ("hub", "TransformersFeatures", "PATH or hub id"),
+    "timm": ("hub", "TimmFeatures", "NAME or folder"),
+    "open-clip": ("hub", "OpenClipFeatures", "NAME"),
+    "torchxrayvision": ("hub", "TorchXRayVisionFeatures", "WEIGHTS"),
+    "array": ("array", "ArrayFeatures", "FILE.npz"),
 }
 """Those of this package; others register a `Factory` in the entry-point group `medim.features`."""
+
+
+def _own(name: str, argument: str | None, device: str) -> Space:
+    """A space of this package; its module is loaded now, as each needs packages of its own."""
+    module, kind, needed = SPACES[name]
+    if needed is None and argument is not None:
+        raise UserError(f"feature space '{name}' takes no argument, not '{argument}': its weights are fixed")
+    if needed is not None and not needed.startswith("[") and argument is None:
+        raise UserError(f"feature space '{name}' needs {needed}: {name}:{needed.split()[0]}")
+    factory = getattr(importlib.import_module(f"medim.perception.{module}"), kind)
+    space = factory() if needed is None else factory(argument)
+    return space.to(device) if isinstance(space, torch.nn.Module) else space
 
 
 def open_features(spec: str, device: str = "cpu") -> Space:
@@ -152,7 +110,7 @@ def open_features(spec: str, device: str = "cpu") -> Space:
     """
     name, _, argument = spec.partition(":")
     if name in SPACES:
-        return SPACES[name](argument or None, device)
+        return _own(name, argument or None, device)
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name not in registered:
         raise unknown("feature space", name, [*SPACES, *registered])

@@ -56,7 +56,6 @@ class CheckerDesign:
     """The network of a version's image checkers, and how the shipped ones are trained.
 
     Attributes:
-        name: as signatures call it; None: the card of each has a name.
         side: of the pictures that the network reads, in pixels.
         layers: of each convolution the channels (in widths), kernel and stride.
         resolutions: at which it is trained and measured.
@@ -65,13 +64,14 @@ class CheckerDesign:
         grey: the same noise in each channel.
         recipes: by role: `cases` (how many), `start` (the first in the training split), `epochs`, `seed`, `width`. Their cases
             do not overlap, so that one may steer what the other scores.
+        name: as signatures call it; None: the card of each has a name.
     """
 
-    name: str | None
     side: int
     layers: tuple[tuple[int, int, int], ...]
     resolutions: tuple[int, ...]
     shift: int
     noise: tuple[float, float]
     grey: bool
-    recipes: Mapping[str, Mapping[str, int]]
+    recipes: dict[str, dict[str, int]]
+    name: str | None = None

@@ -1,28 +1,16 @@
 """What the findings of the phantoms are called, and in which domain each occurs."""
 
+from pathlib import Path
+
+from medim.common.declared import read_table
+
 CHEST = "chest-xray"
 PATHOLOGY = "pathology"
 DOMAINS = (CHEST, PATHOLOGY)  # the domain of index i is DOMAINS[i % 2], so every prefix is balanced
 SIDES = ("left", "right")  # the patient's; the patient's left is on the image's right
 LATERAL = ("consolidation", "nodule", "effusion", "pneumothorax")  # findings with a side
 
-LABELS_BY_DOMAIN: dict[str, tuple[str, ...]] = {
-    CHEST: (
-        "cardiomegaly",
-        "left effusion",
-        "right effusion",
-        "left pneumothorax",
-        "right pneumothorax",
-        "left consolidation",
-        "right consolidation",
-        "left nodule",
-        "right nodule",
-        "pulmonary edema",
-        "pacemaker",
-        "endotracheal tube",
-    ),
-    PATHOLOGY: ("low cellularity", "high cellularity", "glands", "lymphocytic infiltrate", "necrosis", "pigment"),
-}
+LABELS_BY_DOMAIN = read_table(Path(__file__).with_name("labels.yaml"), dict[str, tuple[str, ...]])
 LABELS: tuple[str, ...] = LABELS_BY_DOMAIN[CHEST] + LABELS_BY_DOMAIN[PATHOLOGY]
 
 PRESENT, ABSENT, UNCERTAIN = "present", "absent", "uncertain"  # what a report says of a label

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from medim.training.recipe import Count, Rate, RecipeFields, Seed, Share, Size, Steps, Weight, load_recipe
 
 SUFFIX = "-tokenizer"
+GEOMETRY = {"resolution", "downsampling", "codes", "latent_channels", "channels", "layers_per_block", "attention"}
+"""Fields that `ImageTokenizer.build` takes."""
 
 
 class TokenizerRecipe(RecipeFields):

@@ -1,7 +1,7 @@
 """What an image loses on its way to tokens and back: the ceiling of every model on these tokens."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,11 @@ from medim.data.dataset import Checker, PairDataset
 from medim.data.tokens.read_ahead import pixels
 from medim.imaging.images import to_tensor
 from medim.pair import ImageReportPair
+from medim.perception.efficientnet import EfficientNetLite0Features
 from medim.perception.space import FeatureSpace
-from medim.tokenizers.codebook import usage_of
 from medim.tokenizers.image import ImageTokenizer
+from medim.training.tokenizer.codebook import usage_of
+from medim.training.tokenizer.losses import psnr
 
 SSIM_WINDOW = 11  # pixels of the Gaussian window (Wang et al. 2004)
 
@@ -57,14 +59,15 @@ def report(
     similarity = _similarity(tokenizer.resolution, missing)
     space = _features(tokenizer, missing)
     checker = _checker(dataset, missing)
-    rows = _Rows()
+    labels = () if checker is None else checker.labels
     indices = chosen(dataset, split, limit, seed)
     tokenizer.model.eval()
+    rows: list[_Row] = []
     with tqdm(total=len(indices), desc="round trips", unit="image", disable=not progress) as bar:
         for part in np.array_split(indices, -(-len(indices) // tokenizer.batch_size)):
-            pairs = [dataset.pair(split, int(index)) for index in part]
-            rows.add(pairs, tokenizer, similarity, space, checker)
+            rows += _measured([dataset.pair(split, int(index)) for index in part], tokenizer, similarity, space, checker)
             bar.update(len(part))
+    domains = sorted({row.domain for row in rows})
     return {
         "data": {"name": dataset.name, "fingerprint": dataset.fingerprint, "terms": dataset.terms},
         "split": split,
@@ -73,8 +76,8 @@ def report(
         "features": None if space is None else _named(space) | {"trained_on": _trained_on_features(tokenizer)},
         "checker": None if checker is None else _named(checker),
         "missing": missing,
-        "all": rows.figures(np.arange(len(indices)), checker),
-        "domains": {name: rows.figures(where, checker) for name, where in rows.by_domain().items()},
+        "all": _figures(rows, tokenizer.codes, labels),
+        "domains": {name: _figures([row for row in rows if row.domain == name], tokenizer.codes, labels) for name in domains},
     }
 
 
@@ -120,11 +123,6 @@ def evaluate(tokenizer: ImageTokenizer, cache: Tensor, batch_size: int = 64) -> 
     }
 
 
-def psnr(images: Tensor, output: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio per image in dB, of (B, 3, H, W) in [-1, 1] (peak to peak 2)."""
-    return 10 * torch.log10(4 / (images - output.clamp(-1, 1)).square().mean((1, 2, 3)).clamp(min=1e-10))
-
-
 def finding_f1(truth: Sequence[frozenset[str]], read: Sequence[frozenset[str]], labels: Sequence[str]) -> dict[str, float]:
     """F1 = 2 TP / (2 TP + FP + FN) of each label that `truth` shows at least once; their plain mean is the macro F1."""
     scores = {}
@@ -135,93 +133,69 @@ def finding_f1(truth: Sequence[frozenset[str]], read: Sequence[frozenset[str]], 
     return scores
 
 
-@dataclass
-class _Rows:
-    """One entry per image in each list."""
+@dataclass(frozen=True)
+class _Row:
+    """What is measured of one image; in a couple, of the real one and of its round trip."""
 
-    domains: list[str] = field(default_factory=list)
-    l1: list[float] = field(default_factory=list)
-    psnr: list[float] = field(default_factory=list)
-    ssim: list[float] = field(default_factory=list)
-    counts: list[np.ndarray] = field(default_factory=list)  # tokens of the image, (length,)
-    features: list[tuple[Tensor, Tensor]] = field(default_factory=list)  # real and round trip, (D,) each
-    truth: list[frozenset[str] | None] = field(default_factory=list)
-    read: list[tuple[frozenset[str], frozenset[str]]] = field(default_factory=list)  # from the real one, from the round trip
-    codes: int = 0
-
-    @torch.no_grad()
-    def add(
-        self,
-        pairs: Sequence[ImageReportPair],
-        tokenizer: ImageTokenizer,
-        similarity: Callable[[Tensor, Tensor], Tensor] | None,
-        space: FeatureSpace | None,
-        checker: Checker | None,
-    ) -> None:
-        """Takes the images of the pairs through the tokenizer and measures them."""
-        real = [pixels(pair, tokenizer.resolution) for pair in pairs]
-        tokens = tokenizer.encode_images(real)
-        rebuilt = tokenizer.decode_images(tokens)
-        before, after = to_tensor(real), to_tensor(rebuilt)
-        self.codes = tokenizer.codes
-        self.domains += [pair.domain or "unknown" for pair in pairs]
-        self.truth += [None if pair.findings is None else frozenset(pair.findings) for pair in pairs]
-        self.counts += list(tokens.numpy())
-        self.l1 += (before - after).abs().mean((1, 2, 3)).tolist()
-        self.psnr += psnr(before, after).tolist()
-        if similarity is not None:
-            self.ssim += similarity(after, before).tolist()
-        if space is not None:
-            sides = (space.features(side.to(tokenizer.device)).cpu() for side in (before, after))
-            self.features += list(zip(*sides, strict=True))
-        if checker is not None:
-            self.read += list(zip(checker(real), checker(rebuilt), strict=True))
-
-    def by_domain(self) -> dict[str, np.ndarray]:
-        """Rows of each domain."""
-        names = np.array(self.domains)
-        return {name: np.flatnonzero(names == name) for name in sorted(set(self.domains))}
-
-    def figures(self, where: np.ndarray, checker: Checker | None) -> dict[str, Any]:
-        """The figures of the rows at `where`."""
-        counts = torch.bincount(torch.from_numpy(np.stack([self.counts[i] for i in where])).flatten(), minlength=self.codes)
-        used, perplexity = usage_of(counts)
-        return {
-            "images": len(where),
-            "l1": _mean(self.l1, where),
-            "psnr": _mean(self.psnr, where),
-            "ssim": _mean(self.ssim, where),
-            **self._distances(where),
-            **self._findings(where, checker),
-            "codes_used": used,
-            "perplexity": perplexity,
-        }
-
-    def _distances(self, where: np.ndarray) -> dict[str, float | None]:
-        own = strangers = None
-        if self.features:
-            real, rebuilt = (torch.stack([self.features[i][side] for i in where]) for side in (0, 1))
-            own = float((real - rebuilt).norm(dim=1).mean())
-            strangers = float((real - real.roll(1, 0)).norm(dim=1).mean()) if len(where) > 1 else None
-        return {"feature_distance": own, "feature_distance_of_strangers": strangers}
-
-    def _findings(self, where: np.ndarray, checker: Checker | None) -> dict[str, Any]:
-        known = [i for i in where if self.truth[i] is not None] if checker is not None else []
-        truth = [self.truth[i] for i in known]
-        real, rebuilt = (
-            finding_f1(truth, [self.read[i][side] for i in known], checker.labels if checker else ()) for side in (0, 1)
-        )
-        if not real:
-            return {"finding_f1": None, "finding_f1_real": None, "finding_f1_by_label": None}
-        return {
-            "finding_f1": float(np.mean(list(rebuilt.values()))),
-            "finding_f1_real": float(np.mean(list(real.values()))),
-            "finding_f1_by_label": {label: [real[label], rebuilt[label]] for label in real},
-        }
+    domain: str
+    tokens: Tensor  # (length,)
+    l1: float
+    psnr: float
+    ssim: float | None
+    features: tuple[Tensor, Tensor] | None  # (D,) each
+    truth: frozenset[str] | None
+    read: tuple[frozenset[str], frozenset[str]] | None
 
 
-def _mean(values: list[float], where: np.ndarray) -> float | None:
-    return float(np.mean(np.array(values)[where])) if values else None
+@torch.no_grad()
+def _measured(
+    pairs: Sequence[ImageReportPair],
+    tokenizer: ImageTokenizer,
+    similarity: Callable[[Tensor, Tensor], Tensor] | None,
+    space: FeatureSpace | None,
+    checker: Checker | None,
+) -> list[_Row]:
+    """Takes the images of the pairs through the tokenizer and measures them."""
+    real = [pixels(pair, tokenizer.resolution) for pair in pairs]
+    tokens = tokenizer.encode_images(real)
+    rebuilt = tokenizer.decode_images(tokens)
+    before, after = to_tensor(real), to_tensor(rebuilt)
+    l1, decibels = (before - after).abs().mean((1, 2, 3)).tolist(), psnr(before, after).tolist()
+    nothing: list[Any] = [None] * len(pairs)
+    ssim = nothing if similarity is None else similarity(after, before).tolist()
+    features = read = nothing
+    if space is not None:
+        features = list(zip(*(space.features(side.to(tokenizer.device)).cpu() for side in (before, after)), strict=True))
+    if checker is not None:
+        read = list(zip(checker(real), checker(rebuilt), strict=True))
+    truth = [None if pair.findings is None else frozenset(pair.findings) for pair in pairs]
+    domains = [pair.domain or "unknown" for pair in pairs]
+    return [_Row(*row) for row in zip(domains, tokens, l1, decibels, ssim, features, truth, read, strict=True)]
+
+
+def _figures(rows: Sequence[_Row], codes: int, labels: Sequence[str]) -> dict[str, Any]:
+    """The figures of a group of images; see `report`."""
+    used, perplexity = usage_of(torch.bincount(torch.cat([row.tokens for row in rows]), minlength=codes))
+    own = strangers = None
+    if rows[0].features is not None:
+        real, rebuilt = (torch.stack([row.features[side] for row in rows if row.features]) for side in (0, 1))
+        own = float((real - rebuilt).norm(dim=1).mean())
+        strangers = float((real - real.roll(1, 0)).norm(dim=1).mean()) if len(rows) > 1 else None
+    known = [(row.truth, row.read) for row in rows if row.truth is not None and row.read is not None]
+    scores, after = (finding_f1([truth for truth, _ in known], [read[side] for _, read in known], labels) for side in (0, 1))
+    return {
+        "images": len(rows),
+        "l1": float(np.mean([row.l1 for row in rows])),
+        "psnr": float(np.mean([row.psnr for row in rows])),
+        "ssim": None if rows[0].ssim is None else float(np.mean([row.ssim for row in rows])),
+        "feature_distance": own,
+        "feature_distance_of_strangers": strangers,
+        "finding_f1": float(np.mean(list(after.values()))) if scores else None,
+        "finding_f1_real": float(np.mean(list(scores.values()))) if scores else None,
+        "finding_f1_by_label": {label: [scores[label], after[label]] for label in scores} if scores else None,
+        "codes_used": used,
+        "perplexity": perplexity,
+    }
 
 
 def _named(thing: FeatureSpace | Checker) -> dict[str, Any]:
@@ -250,8 +224,6 @@ def _similarity(side: int, missing: dict[str, str]) -> Callable[[Tensor, Tensor]
 
 
 def _features(tokenizer: ImageTokenizer, missing: dict[str, str]) -> FeatureSpace | None:
-    from medim.perception.efficientnet import EfficientNetLite0Features
-
     try:
         return EfficientNetLite0Features().to(tokenizer.device)
     except UserError as error:

@@ -2,12 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from medim.common.csv_text import csv_text
 from medim.common.errors import UserError, unknown
@@ -16,13 +16,21 @@ from medim.data.dataset import PairDataset
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.folder import CONFIG
 from medim.training.tokenizer.recipe import TokenizerRecipe
-from medim.training.tokenizer.train import REPORT, read_images, train_tokenizer
+from medim.training.tokenizer.train import REPORT, read_images, train_tokenizer, write_sheet
 
 TABLE, PLOT, PICTURE = "sweep.csv", "sweep.png", "sweep_images.png"
 FIGURES = (
-    "images", "l1", "psnr", "ssim", "feature_distance", "feature_distance_of_strangers", "finding_f1", "finding_f1_real",
-    "codes_used", "perplexity",
-)  # fmt: skip
+    "images",
+    "l1",
+    "psnr",
+    "ssim",
+    "feature_distance",
+    "feature_distance_of_strangers",
+    "finding_f1",
+    "finding_f1_real",
+    "codes_used",
+    "perplexity",
+)
 COLUMNS = ("codes", "bits_per_image", "domain", *FIGURES, "seconds")
 SHOWN = 12  # validation images in the picture
 
@@ -85,8 +93,12 @@ def sweep_codes(
         sized = recipe.model_copy(update={"codes": codes})
         tokenizers.append(train_tokenizer(dataset, sized, folder_of(out, codes), device, progress, images, overwrite))
         rows += rows_of(tokenizers[-1], json.loads((folder_of(out, codes) / REPORT).read_text(encoding="utf-8")))
-    write_table(rows, out / TABLE)
-    picture([Image.fromarray(image) for image in images[1][:SHOWN].numpy()], tokenizers, out / PICTURE)
+    rounded = ({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows)
+    write_text(out / TABLE, csv_text(COLUMNS, rounded))
+    shown = [Image.fromarray(image) for image in images[1][:SHOWN].numpy()]
+    titles = ["real", *(f"{tokenizer.codes} codes" for tokenizer in tokenizers)]
+    sheets = [shown, *(tokenizer.reconstruct(shown) for tokenizer in tokenizers)]
+    write_sheet(sheets, out / PICTURE, least=96, titles=titles, margin=96)
     plot(rows, out / PLOT)
     return rows
 
@@ -100,28 +112,6 @@ def rows_of(tokenizer: ImageTokenizer, report: dict[str, Any]) -> list[dict[str,
     }
     groups = {"all": report["all"], **report["domains"]}
     return [shared | {"domain": name} | {key: group[key] for key in FIGURES} for name, group in groups.items()]
-
-
-def write_table(rows: Iterable[dict[str, Any]], path: Path) -> None:
-    """Writes the rows as CSV; a figure that is missing is an empty cell."""
-    rounded = ({key: round(value, 6) if isinstance(value, float) else value for key, value in row.items()} for row in rows)
-    write_text(path, csv_text(COLUMNS, rounded))
-
-
-def picture(images: Sequence[Image.Image], tokenizers: Sequence[ImageTokenizer], path: Path) -> None:
-    """One row of real images and one per tokenizer, the codebook size on the left; tiles of at least 96 pixels."""
-    side = tokenizers[0].resolution
-    tile, margin = side * max(1, -(-96 // side)), 96
-    lines = [("real", images), *((f"{each.codes} codes", each.reconstruct(images)) for each in tokenizers)]
-    sheet = Image.new("RGB", (margin + len(images) * tile, len(lines) * tile), "white")
-    draw = ImageDraw.Draw(sheet)
-    for row, (title, shown) in enumerate(lines):
-        draw.text((6, row * tile + tile // 2 - 6), title, fill="black")
-        for column, image in enumerate(shown):
-            enlarged = image.resize((tile, tile), Image.Resampling.NEAREST)
-            sheet.paste(enlarged, (margin + column * tile, row * tile))
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
 
 
 def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:

@@ -1,40 +1,38 @@
-"""Training of the image tokenizer: cached images in, a folder for `ImageTokenizer.from_pretrained` out."""
+"""Training of the image tokenizer: images in, a folder for `ImageTokenizer.from_pretrained` out."""
 
-import math
+import json
+import os
+import re
+import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from PIL import Image, ImageDraw
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from medim.common.files import write_json, write_text, writes_into
+from medim.common.errors import UserError, named
+from medim.common.files import atomic_path, write_json, write_text, writes_into
 from medim.common.locks import held
 from medim.data.dataset import PairDataset
+from medim.data.tokens.read_ahead import pixels
 from medim.devices import chosen_device
-from medim.tokenizers.codebook import CodebookLearner, standardise
-from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
-from medim.training.folder import CONFIG, clear_training
+from medim.training.callbacks import CtrlC
+from medim.training.folder import CONFIG, clear_training, configuration_in
 from medim.training.tokenizer.recipe import TokenizerRecipe
-from medim.training.tokenizer.round_trip import evaluate, psnr, report
-from medim.training.tokenizer.run import (
-    BreakdownError,
-    Checkpoints,
-    Metrics,
-    breakdown,
-    cached_images,
-    interruptible,
-    picture,
-    refuse_other_config,
-)
-from medim.weights.loading import fill, first_broken
+from medim.training.tokenizer.round_trip import chosen, evaluate, report
+from medim.training.tokenizer.steps import START_IMAGES, BreakdownError, TokenizerTraining
+from medim.weights.files import read_state
 
 METRICS, PICTURE, REPORT = "metrics.jsonl", "reconstructions.png", "reconstruction.json"
-START_IMAGES = 512  # images whose latents place the codebook
+CHECKPOINTS = 2  # the last so many are kept
+COLUMNS = 12  # images in a row of the picture
 
 
 def train_tokenizer(
@@ -46,11 +44,11 @@ def train_tokenizer(
     images: tuple[Tensor, Tensor] | None = None,
     overwrite: bool = False,
 ) -> ImageTokenizer:
-    """Trains a tokenizer on the train split, or continues what the same call began.
+    """Trains a tokenizer on the train split, or resumes what the same call began.
 
     `out` then holds the tokenizer (`save_pretrained`), `config.yaml`, `metrics.jsonl`, the last two `checkpoint-N`,
-    `reconstructions.png` (validation images above their round trips) and `reconstruction.json`
-    (`medim.training.tokenizer.round_trip.report` on the validation split).
+    `reconstructions.png` (validation images above their round trips) and `reconstruction.json` (`round_trip.report` on the
+    validation split).
 
     Args:
         device: `cuda` where there is one, else `cpu`, by default.
@@ -67,53 +65,60 @@ def train_tokenizer(
         if overwrite:
             clear_training(out, "codes")
         config = {"data": {"name": dataset.name, "fingerprint": dataset.fingerprint}, "recipe": recipe.model_dump(mode="json")}
-        refuse_other_config(out / CONFIG, config)
+        refuse_another(out, config)
         if (out / DESCRIPTION).is_file():
             tokenizer = ImageTokenizer.from_pretrained(out)
             if not (out / REPORT).is_file():
-                write_json(
-                    out / REPORT, report(tokenizer.to(device), dataset, "val", recipe.eval_images, recipe.seed, progress)
-                )
+                figures = report(tokenizer.to(device), dataset, "val", recipe.eval_images, recipe.seed, progress)
+                write_json(out / REPORT, figures)
             return tokenizer
         write_text(out / CONFIG, yaml.safe_dump(config, sort_keys=False))
-
         train, val = images or read_images(dataset, recipe, progress)
         run = TokenizerTraining(recipe, device)
-        checkpoints = Checkpoints(out)
-        metrics = Metrics(out / METRICS)
-        run.load(checkpoints.newest())
-        metrics.drop_after(run.step)
-
-        begun = time.monotonic() - run.seconds
-        bar = tqdm(total=recipe.steps, initial=run.step, desc="tokenizer", unit="step", disable=not progress)
-        with interruptible() as interrupted, bar, breakdown(checkpoints):
-            while run.step < recipe.steps:
-                figures = run.advance(train)
-                run.seconds = time.monotonic() - begun
-                bar.update()
-                if run.step % recipe.logging_steps == 0:
-                    metrics.add(run.step, "train", seconds=run.seconds, **figures)
-                    bar.set_postfix(
-                        loss=f"{figures['loss']:.4f}", psnr=f"{figures['psnr']:.1f}", codes=f"{figures['codes_used']:.0%}"
-                    )
-                if run.step % recipe.eval_every == 0 and recipe.first_quantised_step < run.step < recipe.steps:
-                    metrics.add(run.step, "val", seconds=run.seconds, **evaluate(run.tokenizer, val))
-                if run.step % recipe.save_steps == 0 or run.step == recipe.steps or interrupted():
-                    run.refuse_broken_weights()
-                    checkpoints.save(run.step, run.state())
-                if interrupted():
-                    raise KeyboardInterrupt
-
-        with breakdown(checkpoints):
+        if (state := newest_state(out)) is not None:
+            run.load(state)
+        metrics = out / METRICS
+        drop_lines(metrics, after=run.step)
+        try:
+            _steps(run, train, val, out, progress)
             tokenizer = run.finish()
             run.refuse_broken_weights()
+        except BreakdownError as error:
+            steps = checkpoint_steps(out)
+            kept = f"the last finite checkpoint is '{out / f'checkpoint-{steps[-1]}'}'" if steps else "no checkpoint was saved"
+            raise UserError(
+                f"the training broke down: {error}; {kept}; a lower learning_rate may help, in another --out"
+            ) from error
         figures = evaluate(tokenizer, val)
-        metrics.add(run.step, "final", seconds=run.seconds, **figures)
+        add_line(metrics, run, "final", figures)
         tokenizer.training = {**config, "val": {**figures, "images": len(val)}, "seconds": round(run.seconds, 1)}
-        picture(val, tokenizer, out / PICTURE)
+        shown = [Image.fromarray(image) for image in val[: 2 * COLUMNS].numpy()]
+        rows = [shown[:COLUMNS], shown[COLUMNS:]] if len(shown) > COLUMNS else [shown]
+        write_sheet([part for row in rows for part in (row, tokenizer.reconstruct(row))], out / PICTURE, least=128)
         write_json(out / REPORT, report(tokenizer, dataset, "val", recipe.eval_images, recipe.seed, progress))
         tokenizer.save_pretrained(out, dtype=getattr(torch, recipe.weights))
         return tokenizer
+
+
+def _steps(run: TokenizerTraining, train: Tensor, val: Tensor, out: Path, progress: bool) -> None:
+    """All steps that are left, with what is logged and saved between them."""
+    recipe, began = run.recipe, time.monotonic() - run.seconds
+    bar = tqdm(total=recipe.steps, initial=run.step, desc="tokenizer", unit="step", disable=not progress)
+    with CtrlC() as ctrl_c, bar:
+        while run.step < recipe.steps:
+            figures = run.advance(train)
+            run.seconds = time.monotonic() - began
+            bar.update()
+            if run.step % recipe.logging_steps == 0:
+                add_line(out / METRICS, run, "train", figures)
+                bar.set_postfix({key: f"{figures[key]:.3g}" for key in ("loss", "psnr", "codes_used")})
+            if run.step % recipe.eval_every == 0 and recipe.first_quantised_step < run.step < recipe.steps:
+                add_line(out / METRICS, run, "val", evaluate(run.tokenizer, val))
+            if run.step % recipe.save_steps == 0 or run.step == recipe.steps or ctrl_c.pressed:
+                run.refuse_broken_weights()
+                save_checkpoint(out, run.step, run.state())
+            if ctrl_c.pressed:
+                raise KeyboardInterrupt
 
 
 def read_images(dataset: PairDataset, recipe: TokenizerRecipe, progress: bool = True) -> tuple[Tensor, Tensor]:
@@ -122,205 +127,101 @@ def read_images(dataset: PairDataset, recipe: TokenizerRecipe, progress: bool = 
     Raises:
         UserError: a split is empty, or an image cannot be read.
     """
-    seen = max(recipe.steps * recipe.batch_size, START_IMAGES)
-    limit = min(recipe.cache_images, seen)
-    train = cached_images(dataset, "train", recipe.resolution, limit, recipe.seed, progress)
-    return train, cached_images(dataset, "val", recipe.resolution, recipe.eval_images, recipe.seed, progress)
+    limits = {"train": min(recipe.cache_images, max(recipe.steps * recipe.batch_size, START_IMAGES)), "val": recipe.eval_images}
+    train, val = (
+        cached_images(dataset, split, recipe.resolution, limit, recipe.seed, progress) for split, limit in limits.items()
+    )
+    return train, val
 
 
-class TokenizerTraining:
-    """Weights, optimisers and codebook of one training. All randomness is a function of the seed and the step."""
+def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int, seed: int, progress: bool = False) -> Tensor:
+    """Images of a split (see `chosen`), decoded and made square once: (N, resolution, resolution, 3) uint8.
 
-    def __init__(self, recipe: TokenizerRecipe, device: str) -> None:
-        self.recipe, self.device = recipe, device
-        self.step, self.seconds = 0, 0.0
-        self.tokenizer = ImageTokenizer.build(
-            recipe.resolution,
-            recipe.downsampling,
-            recipe.codes,
-            recipe.channels,
-            recipe.latent_channels,
-            recipe.layers_per_block,
-            recipe.attention,
-            recipe.seed,
-        ).to(device)
-        self.model = self.tokenizer.model.to(memory_format=torch.channels_last)
-        self.model.quantize.embedding.weight.requires_grad_(False)  # the learner moves it
-        self.learner = CodebookLearner(self.model.quantize.embedding.weight.data, recipe.codebook_decay, recipe.dead_below)
-        weights = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(weights, recipe.learning_rate, (0.9, 0.99), weight_decay=recipe.weight_decay)
-        self.perceptual = _perceptual().to(device) if recipe.perceptual_weight > 0 else None
-        self.discriminator: PatchDiscriminator | None = None
-        if recipe.adversarial_weight > 0:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(recipe.seed + 1)
-                self.discriminator = PatchDiscriminator().to(device)
-            self.adversary = torch.optim.AdamW(self.discriminator.parameters(), recipe.learning_rate, (0.5, 0.9))
-
-    def advance(self, cache: Tensor) -> dict[str, float]:
-        """One optimiser step on the step's batch of cache (N, H, W, 3) uint8; returns the batch's figures."""
-        recipe = self.recipe
-        if self.step == recipe.first_quantised_step:
-            self._start_codebook(cache)
-        images = self._images(cache[batch_indices(len(cache), recipe.batch_size, self.step, recipe.seed)])
-        for group in (*self.optimizer.param_groups, *(self.adversary.param_groups if self.discriminator is not None else ())):
-            group["lr"] = self._learning_rate()
-        self.model.train()
-        quantised = self.step >= recipe.first_quantised_step
-        with self._autocast():
-            latents = self.model.encode(images).latents
-        codes, commitment, passed = None, images.new_zeros(()), latents.float()
-        if quantised:
-            passed, commitment, codes = self.learner.quantise(latents)
-        with self._autocast():
-            output = self.model.decode(passed, force_not_quantize=True).sample.float()
-        terms = self._reconstruction(images, output)
-        reconstruction = sum(terms.values())
-        loss = reconstruction + recipe.commitment * commitment
-        adversarial = self.discriminator is not None and quantised and self.step >= recipe.adversarial_start
-        if adversarial:
-            with self._autocast():
-                fooled = generator_loss(self.discriminator(output).float())
-            balance = adaptive_weight(reconstruction, fooled, self.model.decoder.conv_out.weight)
-            loss = loss + recipe.adversarial_weight * balance * fooled
-        if not math.isfinite(loss.item()):
-            raise BreakdownError(f"the loss is {loss.item()} at step {self.step + 1}")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), recipe.max_grad_norm)
-        self.optimizer.step()
-        figures = {"loss": loss.item(), "psnr": float(psnr(images, output.detach()).mean())}
-        figures |= {name: term.item() for name, term in terms.items()}
-        if adversarial:
-            figures["adversarial_balance"] = float(balance)
-            figures["discriminator"] = self._train_discriminator(images, output.detach())
-        if codes is not None:
-            self.learner.update(latents, codes)
-        figures["codes_used"], figures["perplexity"] = self.learner.usage()
-        figures |= {"commitment": commitment.item(), "learning_rate": self._learning_rate()}
-        self.step += 1
-        restarts = quantised and self.step % recipe.restart_every == 0 and self.step <= recipe.restart_until * recipe.steps
-        if restarts:
-            flat = latents.detach().float().permute(0, 2, 3, 1).flatten(0, 2)
-            figures["restarted"] = self.learner.restart(flat, self._generator())
-        return figures
-
-    def refuse_broken_weights(self) -> None:
-        """Raises a `BreakdownError` where a weight is no number: such are never saved."""
-        parts = (self.model, self.learner, *(() if self.discriminator is None else (self.discriminator,)))
-        name = first_broken(item for part in parts for item in part.state_dict().items())
-        if name is not None:
-            raise BreakdownError(f"weight {name} is NaN or infinite at step {self.step}")
-
-    def finish(self) -> ImageTokenizer:
-        """Standardises the codebook and rounds the weights to what is stored, so that all figures hold for the stored ones."""
-        standardise(self.model)
-        stored = getattr(torch, self.recipe.weights)
-        for parameter in self.model.parameters():
-            parameter.data = parameter.data.to(stored).float().contiguous()
-        return self.tokenizer
-
-    def state(self) -> dict:
-        """Everything that `load` needs, as tensors and plain values."""
-        state = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "codebook": self.learner.state_dict(),
-        }
-        if self.discriminator is not None:
-            state |= {"discriminator": self.discriminator.state_dict(), "adversary": self.adversary.state_dict()}
-        return state
-
-    def load(self, state: dict | None) -> None:
-        """Continues from `state`; nothing happens where it is None."""
-        if state is None:
-            return
-        self.step, self.seconds = state["step"], state["seconds"]
-        fill(self.model, state["model"], "checkpoint of the image tokenizer")
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.learner.load_state_dict(state["codebook"])
-        if self.discriminator is not None:
-            self.discriminator.load_state_dict(state["discriminator"])
-            self.adversary.load_state_dict(state["adversary"])
-
-    def _start_codebook(self, cache: Tensor) -> None:
-        drawn = np.random.default_rng([self.recipe.seed, self.step]).permutation(len(cache))[:START_IMAGES]
-        self.model.eval()
-        with torch.no_grad(), self._autocast():
-            latents = [
-                self.model.encode(self._images(cache[part])).latents for part in np.array_split(drawn, -(-len(drawn) // 64))
-            ]
-        flat = torch.cat(latents).float().permute(0, 2, 3, 1).flatten(0, 2)
-        self.learner.start(flat.cpu(), self._generator())
-        standardise(self.model)
-        self.learner.sums = self.learner.codebook * self.learner.counts[:, None]
-
-    def _reconstruction(self, images: Tensor, output: Tensor) -> dict[str, Tensor]:
-        """Weighted terms; images and output (B, 3, H, W)."""
-        recipe, difference = self.recipe, output - images
-        terms = {"l1": recipe.l1_weight * difference.abs().mean()}
-        if recipe.l2_weight > 0:
-            terms["l2"] = recipe.l2_weight * difference.square().mean()
-        if recipe.gradient_weight > 0:
-            edges = difference.diff(dim=2).abs().mean() + difference.diff(dim=3).abs().mean()
-            terms["gradient"] = recipe.gradient_weight * edges
-        if self.perceptual is not None:
-            with torch.no_grad():
-                target = self.perceptual.stages(images)
-            terms["perceptual"] = recipe.perceptual_weight * perceptual_distance(self.perceptual.stages(output), target)
-        return terms
-
-    def _train_discriminator(self, real: Tensor, fake: Tensor) -> float:
-        with self._autocast():
-            judged = self.discriminator(torch.cat([real, fake])).float().chunk(2)
-        loss = discriminator_loss(*judged)
-        if not math.isfinite(loss.item()):
-            raise BreakdownError(f"the discriminator's loss is {loss.item()} at step {self.step + 1}")
-        self.adversary.zero_grad(set_to_none=True)
-        loss.backward()
-        self.adversary.step()
-        return loss.item()
-
-    def _learning_rate(self) -> float:
-        recipe = self.recipe
-        warm = min(1.0, (self.step + 1) / max(recipe.warmup_steps, 1))
-        done = max(0.0, (self.step - recipe.warmup_steps) / max(recipe.steps - recipe.warmup_steps, 1))
-        return recipe.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
-
-    def _images(self, batch: Tensor) -> Tensor:
-        """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [-1, 1], channels last in memory."""
-        return batch.to(self.device).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.recipe.bf16)
-
-    def _generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + self.step)
+    Raises:
+        UserError: the split is empty, or an image cannot be read.
+    """
+    rows = chosen(dataset, split, limit, seed)
+    cache = torch.empty(len(rows), resolution, resolution, 3, dtype=torch.uint8)
+    for row, index in enumerate(tqdm(rows, desc=f"{split} images", unit="image", disable=not progress)):
+        cache[row] = torch.from_numpy(np.array(pixels(dataset.pair(split, int(index)), resolution)))
+    return cache
 
 
-def perceptual_distance(output: list[Tensor], target: list[Tensor]) -> Tensor:
-    """Mean over stages of |f/|f| - g/|g||^2 per position (Zhang et al. 2018, unweighted); feature maps (B, C, h, w)."""
-    distances = [
-        (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean()
-        for a, b in zip(output, target, strict=True)
-    ]
-    return torch.stack(distances).mean()
+def refuse_another(out: Path, config: dict[str, Any]) -> None:
+    """Raises UserError, naming the first key that differs, where `out` holds a training of another configuration."""
+    known = configuration_in(out, "codes")
+    if known is None:
+        return
+    old, new = ({f"{part}.{key}": one[part].get(key) for part in config for key in config[part]} for one in (known, config))
+    for key, value in new.items():
+        if old[key] != value:
+            raise UserError(
+                f"'{out}' holds a training with {key} = {old[key]}, not {value}; give another folder, or the same "
+                "configuration to continue"
+            )
 
 
-def batch_indices(n: int, batch_size: int, step: int, seed: int) -> np.ndarray:
-    """Indices (batch_size,) of the batch of a 0-based step: every image once per epoch, each epoch in its own seeded order."""
-    first, last = step * batch_size, (step + 1) * batch_size
-    parts = []
-    for epoch in range(first // n, (last - 1) // n + 1):
-        order = np.random.default_rng([seed, epoch]).permutation(n)
-        parts.append(order[max(first - epoch * n, 0) : last - epoch * n])
-    return np.concatenate(parts)
+def checkpoint_steps(out: Path) -> list[int]:
+    """Steps of the folders `checkpoint-N`, ascending; each is whole."""
+    names = (re.fullmatch(r"checkpoint-(\d+)", path.name) for path in out.iterdir())
+    return sorted(int(match[1]) for match in names if match)
 
 
-def _perceptual() -> torch.nn.Module:
-    # its weights belong to an extra; a training without the loss must not need it
-    from medim.perception.efficientnet import EfficientNetLite0Features
+def save_checkpoint(out: Path, step: int, state: dict[str, Any]) -> None:
+    """Writes `checkpoint-N` in one step and removes all but the last `CHECKPOINTS`."""
+    target, temporary = out / f"checkpoint-{step}", out / f".checkpoint-{step}.tmp"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    torch.save(state, temporary / "training_state.pt")
+    if target.exists():
+        shutil.rmtree(target)
+    os.rename(temporary, target)
+    for old in checkpoint_steps(out)[:-CHECKPOINTS]:
+        shutil.rmtree(out / f"checkpoint-{old}")
 
-    return EfficientNetLite0Features()
+
+def newest_state(out: Path) -> dict[str, Any] | None:
+    """The state of the latest checkpoint, or None; leftovers of a kill are removed.
+
+    Raises:
+        UserError: the checkpoint cannot be read.
+    """
+    for leftover in out.glob(".checkpoint-*.tmp"):
+        shutil.rmtree(leftover)
+    steps = checkpoint_steps(out)
+    if not steps:
+        return None
+    folder = out / f"checkpoint-{steps[-1]}"
+    with named(f"'{folder}' cannot be continued from; remove it to continue from the one before it"):
+        return read_state(folder / "training_state.pt")
+
+
+def drop_lines(metrics: Path, after: int) -> None:
+    """Removes what a killed run wrote after its last checkpoint, a half-written line and the final one included."""
+    lines = metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else []
+    rows = ((line, json.loads(line)) for line in lines if line.endswith("}"))
+    write_text(metrics, "".join(f"{line}\n" for line, row in rows if row["step"] <= after and row["split"] != "final"))
+
+
+def add_line(metrics: Path, run: TokenizerTraining, split: str, figures: dict[str, float]) -> None:
+    """Appends one JSON object: step, split, seconds and the figures."""
+    rounded = {key: round(value, 6) for key, value in {"seconds": run.seconds, **figures}.items()}
+    with metrics.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps({"step": run.step, "split": split, **rounded}) + "\n")
+
+
+def write_sheet(
+    rows: Sequence[Sequence[Image.Image]], path: Path, least: int, titles: Sequence[str] = (), margin: int = 0
+) -> None:
+    """Writes rows of square images as one PNG, enlarged to at least `least` pixels, with titles in a margin on the left."""
+    side = rows[0][0].width
+    tile = side * -(-least // side)
+    sheet = Image.new("RGB", (margin + max(map(len, rows)) * tile, len(rows) * tile), "white")
+    draw = ImageDraw.Draw(sheet)
+    for row, images in enumerate(rows):
+        for column, image in enumerate(images):
+            sheet.paste(image.resize((tile, tile), Image.Resampling.NEAREST), (margin + column * tile, row * tile))
+        if titles:
+            draw.text((6, row * tile + tile // 2 - 6), titles[row], fill="black")
+    with atomic_path(path) as temporary:
+        sheet.save(temporary, format="PNG")

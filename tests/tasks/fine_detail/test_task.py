@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset
-from medim.data.phantom.v1.probes import NODULE
+from medim.data.phantom.v1.probes import LESIONS
 from tasks import task_named
 from tasks.cases import cases_of
 from tasks.fine_detail.limits import area_under_curve, crossing, monotone, smallest_seen, spot_diameter
@@ -112,7 +112,7 @@ def scores_of(setting, blur):
 
 def test_what_the_tokenizer_blurs_is_lost_and_what_is_not_drawn_is_not_seen(setting):
     cases, _, context, task = setting
-    usual = f"({NODULE.unit}), contrast {NODULE.contrasts[-1]:g}"
+    usual = f"({LESIONS['nodule'].unit}), contrast {LESIONS['nodule'].contrasts[-1]:g}"
     drawn, tokens = f"smallest nodule seen as drawn {usual}", f"smallest nodule seen through the tokenizer {usual}"
     lossless, samples, predictions = scores_of(setting, 0)
     assert 2 < lossless[drawn].value < 11  # the checker's limit, below what the data set draws

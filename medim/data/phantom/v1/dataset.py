@@ -6,6 +6,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
+from medim.common.declared import read_table
 from medim.common.files import hash_of
 from medim.data.phantom.checkers import CheckerDesign, ReportChecker
 from medim.data.phantom.dataset import TERMS, Phantom
@@ -39,25 +40,7 @@ class PhantomV1(Phantom):
     pictures = FINGERPRINT
     folder = Path(__file__).parent
     openings = frozenset(opening for openings in WORDS.openings.values() for opening in openings)
-    design = CheckerDesign(
-        name="phantom-image-checker",
-        side=64,
-        layers=(
-            (1, 5, 2),  # (B, width, 32, 32)
-            (2, 3, 2),  # (B, 2 width, 16, 16)
-            (4, 3, 2),  # (B, 4 width, 8, 8)
-            (4, 3, 1),
-            (4, 3, 2),  # (B, 4 width, 4, 4)
-        ),
-        resolutions=(64,),
-        shift=2,
-        noise=(-0.02, 0.07),
-        grey=False,
-        recipes={
-            "score": {"cases": 16_384, "start": 0, "epochs": 8, "seed": 0, "width": 32},
-            "steer": {"cases": 8_192, "start": 16_384, "epochs": 6, "seed": 1, "width": 24},
-        },
-    )
+    design = read_table(folder / "checker.yaml", CheckerDesign)
 
     def __init__(self, resolution: int = 64) -> None:
         super().__init__(resolution)

@@ -1,10 +1,12 @@
 """Nodules of a given size and contrast in chests of version 1."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from medim.common.declared import read_table
 from medim.common.streams import stream
 from medim.data.phantom.brushes import blend, inside
 from medim.data.phantom.labels import CHEST
@@ -13,14 +15,7 @@ from medim.data.phantom.v1.cases import COHORT, Case, sample_case
 from medim.data.phantom.v1.chest import Radiograph
 from medim.data.phantom.v1.report import write_report
 
-NODULE = Lesion(
-    name="nodule",
-    unit="% of the width",
-    width=100.0,
-    sizes=(2, 3, 4.5, 6.5, 9.5, 13, 16),
-    contrasts=(0.1, 0.25, 0.65),
-    grades={"small": 9.5, "large": 15.8},
-)
+LESIONS = read_table(Path(__file__).with_name("lesions.yaml"), dict[str, Lesion])
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class NoduleProbe:
     case: Case
     side: str
     place: tuple[float, float]  # outwards from the midline, down
-    lesion: Lesion = NODULE
+    lesion: Lesion = LESIONS["nodule"]
 
     @classmethod
     def of(cls, split: str, index: int) -> "NoduleProbe | None":

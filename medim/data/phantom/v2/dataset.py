@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image
 
+from medim.common.declared import read_table
 from medim.common.errors import UserError
 from medim.common.files import hash_of
 from medim.data.phantom.checkers import CheckerDesign, ReportChecker
@@ -47,27 +48,7 @@ class PhantomV2(Phantom):
     pictures = PICTURES_FINGERPRINT
     folder = Path(__file__).parent
     openings = frozenset(opening for openings in WORDS.openings.values() for opening in openings)
-    design = CheckerDesign(
-        name=None,
-        side=128,  # to which 64 px are enlarged
-        layers=(
-            (1, 5, 2),  # (B, width, 64, 64)
-            (2, 3, 2),  # (B, 2 width, 32, 32)
-            (4, 3, 1),
-            (4, 3, 2),  # (B, 4 width, 16, 16)
-            (8, 3, 1),
-            (8, 3, 2),  # (B, 8 width, 8, 8)
-            (8, 3, 1),
-        ),
-        resolutions=(64, 128),
-        shift=4,
-        noise=(-0.03, 0.06),
-        grey=True,
-        recipes={
-            "score": {"cases": 14_336, "start": 0, "epochs": 6, "seed": 0, "width": 16},
-            "steer": {"cases": 6_144, "start": 131_072, "epochs": 7, "seed": 1, "width": 12},
-        },
-    )
+    design = read_table(folder / "checker.yaml", CheckerDesign)
 
     def __init__(
         self,

@@ -1,36 +1,22 @@
 """Lesions of a given size and contrast in pictures of version 2."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from PIL import Image
 
+from medim.common.declared import read_table
 from medim.common.streams import stream
 from medim.data.phantom.labels import CHEST, PATHOLOGY
 from medim.data.phantom.probes import Box, Lesion, side_box
 from medim.data.phantom.v2.cases import Case, sample_case
 from medim.data.phantom.v2.drawing.chest import draw_chest
 from medim.data.phantom.v2.drawing.pathology import draw_pathology
-from medim.data.phantom.v2.findings import CHEST_MM, PATCH_UM, Finding, severity_of
+from medim.data.phantom.v2.findings import Finding, severity_of
 from medim.data.phantom.v2.placement import places_of
 from medim.data.phantom.v2.writing.report import Options, write_report
 
-NODULE = Lesion(
-    name="nodule",
-    unit="mm",
-    width=CHEST_MM,
-    sizes=(5, 7, 10, 14, 20, 28, 40),
-    contrasts=(0.12, 0.25, 0.46),
-    grades={"mild": 16, "moderate": 21, "severe": 27},
-)
-PIGMENT = Lesion(
-    name="pigment",
-    unit="micrometres",
-    width=PATCH_UM,
-    sizes=(8, 12, 18, 26, 38, 56),
-    contrasts=(0.15, 0.3, 0.59),
-    grades={"mild": 28, "moderate": 39, "severe": 52},
-    solid=False,
-)
+LESIONS = read_table(Path(__file__).with_name("lesions.yaml"), dict[str, Lesion])
 
 
 @dataclass(frozen=True)
@@ -50,7 +36,7 @@ class LesionProbe:
         chest = case.domain == CHEST
         case = replace(case, findings=(), prior=None, cellularity=None if chest else "moderate")
         label = f"{('left', 'right')[index // 2 % 2]} nodule" if chest else "pigment"
-        lesion = NODULE if chest else PIGMENT
+        lesion = LESIONS["nodule" if chest else "pigment"]
         places = places_of(label, lesion.sizes[-1], 1, "mid" if chest else None, (), stream(index, 1))
         sure = replace(options, omission=0.0, uncertainty=0.0)
         return None if places is None else cls(case, lesion, label, places, sure)

@@ -1,24 +1,23 @@
-import copy
 import json
 import math
 import os
 import signal
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
-from torch import nn
 
 from medim.common.errors import UserError
 from medim.pair import ImageReportPair
-from medim.tokenizers.discriminator import adaptive_weight
 from medim.tokenizers.image import DESCRIPTION, WEIGHTS, ImageTokenizer
 from medim.training.tokenizer import train as training
 from medim.training.tokenizer.recipe import TokenizerRecipe
-from medim.training.tokenizer.run import BreakdownError
-from medim.training.tokenizer.train import TokenizerTraining, batch_indices, perceptual_distance, train_tokenizer
+from medim.training.tokenizer.steps import TokenizerTraining
+from medim.training.tokenizer.train import cached_images, newest_state, refuse_another, save_checkpoint, train_tokenizer
 
 RECIPE = TokenizerRecipe(
     resolution=16,
@@ -160,7 +159,7 @@ def test_killed_and_continued_it_ends_with_the_same_weights(finished, tmp_path, 
 
 def test_killed_after_its_last_line_it_writes_that_line_once(finished, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("medim.training.tokenizer.train.picture", lambda *_: 1 / 0)
+        patch.setattr("medim.training.tokenizer.train.write_sheet", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train_tokenizer(Squares(), RECIPE, tmp_path, device="cpu", progress=False)
     assert lines(tmp_path)[-1]["split"] == "final"
@@ -199,58 +198,6 @@ def test_it_learns(tmp_path):
     assert len({tuple(t) for t in tokenizer.encode_images([Squares().pair("val", i).image for i in range(10)]).tolist()}) == 10
 
 
-def test_adversarial_and_perceptual_losses_reach_the_decoder(monkeypatch):
-    class Pools(nn.Module):
-        def stages(self, images):
-            return [nn.functional.avg_pool2d(images, k) for k in (2, 4)]
-
-    monkeypatch.setattr(training, "_perceptual", Pools)
-    update = {"adversarial_weight": 0.5, "adversarial_start": 5, "perceptual_weight": 0.5, "l2_weight": 1.0}
-    run = TokenizerTraining(RECIPE.model_copy(update=update), "cpu")
-    cache = training.cached_images(Squares(), "train", 16, 40, 0)
-    rows = [run.advance(cache) for _ in range(8)]
-    assert all({"l1", "l2", "perceptual"} <= row.keys() for row in rows)
-    assert [("discriminator" in row) for row in rows] == [False] * 5 + [True] * 3
-    other = TokenizerTraining(RECIPE.model_copy(update=update), "cpu")
-    other.load(copy.deepcopy(run.state()))
-    assert without_time([run.advance(cache)]) == without_time([other.advance(cache)])
-
-
-def test_the_adversary_learns_and_its_weight_is_the_ratio_of_the_gradients(monkeypatch):
-    """Esser et al. 2021, eq. 6 and 7: lambda = |grad L_rec| / (|grad L_GAN| + delta) at the decoder's last layer."""
-    seen = []
-
-    def spy(reconstruction, adversarial, last_layer):
-        of_reconstruction, of_adversarial = (
-            torch.autograd.grad(loss, last_layer, retain_graph=True)[0] for loss in (reconstruction, adversarial)
-        )
-        balance = adaptive_weight(reconstruction, adversarial, last_layer)
-        seen.append((balance.item(), (of_reconstruction.norm() / (of_adversarial.norm() + 1e-6)).item()))
-        return balance
-
-    monkeypatch.setattr(training, "adaptive_weight", spy)
-    update = {"adversarial_weight": 0.5, "adversarial_start": 20, "steps": 80, "l2_weight": 1.0, "quantize_start": 15}
-    run = TokenizerTraining(RECIPE.model_copy(update=update), "cpu")
-    cache = training.cached_images(Squares(200), "train", 16, 200, 0)
-    rows = [run.advance(cache) for _ in range(70)]
-    losses = [row["discriminator"] for row in rows if "discriminator" in row]
-    assert len(losses) == len(seen) == 50
-    assert losses[0] == pytest.approx(1, abs=0.25)  # both hinges at their start
-    assert np.mean(losses[10:30]) < 0.8 * losses[0]  # it tells blurred squares from sharp ones
-    assert all(math.isfinite(balance) and balance > 0 for balance, _ in seen)
-    assert [balance for balance, _ in seen] == pytest.approx([expected for _, expected in seen], rel=1e-4)
-    assert run.adversary.param_groups[0]["lr"] == run.optimizer.param_groups[0]["lr"] < RECIPE.learning_rate  # one schedule
-    assert [row["adversarial_balance"] for row in rows[20:]] == [balance for balance, _ in seen]
-    assert rows[-1]["psnr"] > rows[20]["psnr"] - 1.5  # it costs something; it does not undo the reconstruction
-
-
-def test_a_loss_that_is_not_finite_stops(monkeypatch):
-    run = TokenizerTraining(RECIPE, "cpu")
-    next(run.model.parameters()).data.fill_(float("nan"))
-    with pytest.raises(BreakdownError, match="the loss is nan at step 1"):
-        run.advance(training.cached_images(Squares(), "train", 16, 8, 0))
-
-
 @pytest.mark.parametrize(
     ("step", "says"), [(8, "the loss is nan at step 8"), (12, r"weight \S+ is NaN or infinite at step 12")]
 )
@@ -271,27 +218,79 @@ def test_a_training_that_breaks_down_names_the_last_finite_checkpoint_and_saves_
     assert not list(tmp_path.glob("*.safetensors"))
 
 
-def test_every_image_once_per_epoch_and_a_new_order_each():
-    seen = np.concatenate([batch_indices(10, 4, step, seed=3) for step in range(5)])
-    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
-    assert list(seen[:10]) != list(seen[10:])
-    assert len(batch_indices(3, 8, 5, seed=0)) == 8  # fewer images than a batch
-    assert not np.array_equal(batch_indices(10, 4, 0, seed=3), batch_indices(10, 4, 0, seed=4))
+class Greys:
+    """Image i is grey i; odd ones are files."""
+
+    name = "greys"
+
+    def __init__(self, folder, count: int = 20) -> None:
+        self.folder, self.count = folder, count
+
+    def size(self, split: str) -> int:
+        return self.count if split == "train" else 0
+
+    def pair(self, split: str, index: int) -> SimpleNamespace:
+        image = Image.new("L", (8, 8), index)
+        if index % 2:
+            path = self.folder / f"{index}.png"
+            image.save(path)
+            return SimpleNamespace(image=path)
+        return SimpleNamespace(image=image)
 
 
-def test_learning_rate_warms_up_and_falls_to_zero():
-    run = TokenizerTraining(RECIPE, "cpu")
-    rates = []
-    for step in range(RECIPE.steps):
-        run.step = step
-        rates.append(run._learning_rate())
-    assert rates[:3] == pytest.approx([1.5e-3, 3e-3, 3e-3])
-    assert rates[7] == pytest.approx(3e-3 * 0.5)
-    assert rates[-1] == pytest.approx(3e-3 * 0.5 * (1 + math.cos(math.pi * 0.9)))
+def test_images_are_cached_square_and_in_order(tmp_path):
+    cache = cached_images(Greys(tmp_path), "train", 4, 100, seed=0)
+    assert cache.shape == (20, 4, 4, 3)
+    assert cache.dtype == torch.uint8
+    assert cache[:, 2, 2].max(1).values.tolist() == list(range(20))
 
 
-def test_perceptual_distance_ignores_scale_and_is_two_between_orthogonal_features():
-    a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
-    b = torch.tensor([0.0, 5.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
-    assert perceptual_distance([a], [7 * a]).item() == pytest.approx(0)
-    assert perceptual_distance([a, a], [b, a]).item() == pytest.approx(1)
+def test_a_large_split_is_sampled_by_the_seed(tmp_path):
+    greys = Greys(tmp_path)
+    first, again, other = (cached_images(greys, "train", 4, 9, seed)[:, 2, 2, 0].tolist() for seed in (1, 1, 2))
+    assert first == again != other
+    assert len(set(first)) == 9
+    assert first == sorted(first)
+
+
+def test_an_empty_split_and_a_cut_file_are_named(tmp_path):
+    with pytest.raises(UserError, match="data set 'greys' has no pairs in split 'val'"):
+        cached_images(Greys(tmp_path), "val", 4, 9, seed=0)
+    path = tmp_path / "cut.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:200])
+    cut = SimpleNamespace(name="cut", size=lambda split: 1, pair=lambda split, index: SimpleNamespace(image=path))
+    with pytest.raises(UserError, match=r"cut\.png"):
+        cached_images(cut, "train", 4, 9, seed=0)
+
+
+def test_checkpoints_keep_the_last_two_whole_ones(tmp_path):
+    assert newest_state(tmp_path) is None
+    for step in (5, 10, 100):
+        save_checkpoint(tmp_path, step, {"step": step, "weights": torch.ones(2) * step})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint-10", "checkpoint-100"]
+    (tmp_path / ".checkpoint-200.tmp").mkdir()
+    (tmp_path / "checkpoint-notes").mkdir()
+    assert newest_state(tmp_path)["weights"].tolist() == [100, 100]
+    assert not (tmp_path / ".checkpoint-200.tmp").exists()
+    save_checkpoint(tmp_path, 100, {"step": 100, "weights": torch.zeros(2)})  # saving a step twice replaces it
+    assert newest_state(tmp_path)["weights"].tolist() == [0, 0]
+
+
+def test_a_cut_checkpoint_is_named(tmp_path):
+    save_checkpoint(tmp_path, 3, {"weights": torch.ones(1000)})
+    path = tmp_path / "checkpoint-3" / "training_state.pt"
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"checkpoint-3' cannot be continued from; remove it .*: '.* cannot be read"):
+        newest_state(tmp_path)
+
+
+def test_the_first_differing_key_is_named(tmp_path):
+    config = {"data": {"name": "a"}, "recipe": {"codes": 3, "channels": [1, 2]}}
+    refuse_another(tmp_path, config)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    refuse_another(tmp_path, config)
+    with pytest.raises(UserError, match=r"holds a training with recipe.codes = 3, not 4"):
+        refuse_another(tmp_path, config | {"recipe": {"codes": 4, "channels": [1, 2]}})
+    with pytest.raises(UserError, match=r"data.name = a, not b"):
+        refuse_another(tmp_path, config | {"data": {"name": "b"}})

@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from medim.tokenizers.codebook import CodebookLearner, k_means, spread_seeds, standardise, usage_of
 from medim.tokenizers.image import ImageTokenizer
+from medim.training.tokenizer.codebook import CodebookLearner, k_means, spread_seeds, standardise, usage_of
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -64,7 +64,7 @@ def test_codes_follow_the_mean_of_their_latents():
         _, _, codes = learner.quantise(latents)
         learner.update(latents, codes)
     assert learner.codebook.flatten().tolist() == pytest.approx([2.0, 9.0], abs=1e-3)
-    assert learner.usage() == pytest.approx((1.0, 2.0))
+    assert usage_of(learner.window) == pytest.approx((1.0, 2.0))
 
 
 def test_one_step_of_the_moving_average():

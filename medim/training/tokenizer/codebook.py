@@ -95,10 +95,6 @@ class CodebookLearner:
         self.codebook[held] = self.sums[held] / self.counts[held, None]
         self.window += n
 
-    def usage(self) -> tuple[float, float]:
-        """Of the window: the share of codes used at all, and the perplexity exp(-sum p log p), at most K."""
-        return usage_of(self.window)
-
     @torch.no_grad()
     def restart(self, latents: Tensor, generator: torch.Generator) -> int:
         """Moves dead codes onto badly served latents (N, d), drawn in proportion to squared error; begins a new window.

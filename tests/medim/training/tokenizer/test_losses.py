@@ -1,7 +1,13 @@
 import pytest
 import torch
 
-from medim.tokenizers.discriminator import PatchDiscriminator, adaptive_weight, discriminator_loss, generator_loss
+from medim.training.tokenizer.losses import (
+    PatchDiscriminator,
+    adaptive_weight,
+    discriminator_loss,
+    generator_loss,
+    perceptual_distance,
+)
 
 
 def test_one_logit_per_patch():
@@ -36,3 +42,10 @@ def test_it_learns_to_tell_two_textures_apart():
         loss.backward()
         optimizer.step()
     assert loss.item() < 0.5
+
+
+def test_perceptual_distance_ignores_scale_and_is_two_between_orthogonal_features():
+    a = torch.tensor([1.0, 0.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
+    b = torch.tensor([0.0, 5.0]).view(1, 2, 1, 1).expand(1, 2, 3, 3)
+    assert perceptual_distance([a], [7 * a]).item() == pytest.approx(0)
+    assert perceptual_distance([a, a], [b, a]).item() == pytest.approx(1)

@@ -1,4 +1,4 @@
-"""The adversary of a VQGAN: a patch discriminator, its hinge losses, and the weight that balances it."""
+"""Losses of a VQGAN: perceptual distance, and the adversary, a patch discriminator with its balance."""
 
 import torch
 from torch import Tensor, nn
@@ -54,3 +54,17 @@ def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Ten
     (of_reconstruction,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (of_adversarial,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)
     return (of_reconstruction.norm() / (of_adversarial.norm() + 1e-6)).clamp(0, largest).detach()
+
+
+def perceptual_distance(output: list[Tensor], target: list[Tensor]) -> Tensor:
+    """Mean over stages of |f/|f| - g/|g||^2 per position (Zhang et al. 2018, unweighted); feature maps (B, C, h, w)."""
+    distances = [
+        (F.normalize(a.float(), dim=1) - F.normalize(b.float(), dim=1)).square().sum(1).mean()
+        for a, b in zip(output, target, strict=True)
+    ]
+    return torch.stack(distances).mean()
+
+
+def psnr(images: Tensor, output: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio per image in dB, of (B, 3, H, W) in [-1, 1] (peak to peak 2)."""
+    return 10 * torch.log10(4 / (images - output.clamp(-1, 1)).square().mean((1, 2, 3)).clamp(min=1e-10))
