@@ -22,7 +22,8 @@ from medim.data.phantom.v2.drawing.pathology import draw_pathology
 from medim.data.phantom.v2.probes import LesionProbe
 from medim.data.phantom.v2.reading.report_checker import CHECKER
 from medim.data.phantom.v2.writing.phrases import WORDS
-from medim.data.phantom.v2.writing.report import MIXED, Options, write_report
+from medim.data.phantom.v2.writing.report import write_report
+from medim.data.phantom.v2.writing.statements import MIXED, Options
 from medim.pair import ImageReportPair
 
 FINGERPRINT = "79181f5f49197681"

@@ -14,7 +14,8 @@ from medim.data.phantom.v2.drawing.chest import draw_chest
 from medim.data.phantom.v2.drawing.pathology import draw_pathology
 from medim.data.phantom.v2.findings import Finding, severity_of
 from medim.data.phantom.v2.placement import places_of
-from medim.data.phantom.v2.writing.report import Options, write_report
+from medim.data.phantom.v2.writing.report import write_report
+from medim.data.phantom.v2.writing.statements import Options
 
 LESIONS = read_table(Path(__file__).with_name("lesions.yaml"), dict[str, Lesion])
 

@@ -15,17 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medim.common.errors import UserError, unknown
 from medim.data.phantom.labels import ABSENT, CHEST, PRESENT, UNCERTAIN
 from medim.data.phantom.v2.cases import Case
 from medim.data.phantom.v2.findings import TABLES
 from medim.data.phantom.v2.writing.body import Body
 from medim.data.phantom.v2.writing.phrases import WORDS, joined, pick, sentence
 from medim.data.phantom.v2.writing.sentences import tell
-from medim.data.phantom.v2.writing.statements import Streams, plan
+from medim.data.phantom.v2.writing.statements import MIXED, STYLES, Options, Streams, plan
 
-STYLES = ("terse", "standard", "long")
-MIXED = "mixed"
 SHARES = (0.3, 0.45, 0.25)  # of the styles in a mixed set
 MAX_TOKENS = 256
 _TOKEN = re.compile(r"[a-z0-9&'-]+|[.,:;/%]")
@@ -35,36 +32,6 @@ NUMBERED = 0.5  # share of long reports with a numbered impression
 OTHER_ANATOMY = 5  # most sentences on anatomy without findings in a long report; two at least
 BREVITY = OTHER_ANATOMY + 2
 SHORT_IMPRESSION = 5
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the reports are written and the labels given; the defaults are the frozen set.
-
-    Attributes:
-        style: one of `STYLES`, or `mixed`: drawn with `SHARES`.
-        omission: probability that a finding which is present goes unmentioned (it is not denied either).
-        label_noise: probability that a label of `findings` is flipped (picture and report stay as they are).
-        uncertainty: probability that a mentioned finding is left open ("possible", "suspected", "cannot be excluded"); half as
-            often again it is called "likely", "probable" or "consistent with", which counts as present. Devices are certain.
-        comparison: whether findings are compared with the prior study, where the case has one.
-
-    Raises:
-        UserError: an unknown style, or a rate out of range.
-    """
-
-    style: str = MIXED
-    omission: float = 0.0
-    label_noise: float = 0.0
-    uncertainty: float = 0.1
-    comparison: bool = True
-
-    def __post_init__(self) -> None:
-        if self.style not in (*STYLES, MIXED):
-            raise unknown("report style", self.style, (*STYLES, MIXED))
-        for field, limit in (("omission", 1.0), ("label_noise", 0.5), ("uncertainty", 0.66)):
-            if not 0.0 <= getattr(self, field) <= limit:
-                raise UserError(f"phantom-v2: {field} {getattr(self, field)} is outside 0..{limit:g}")
 
 
 @dataclass(frozen=True)
@@ -99,7 +66,7 @@ def write_report(case: Case, options: Options, rng: np.random.Generator | None =
     style = options.style
     if style == MIXED:
         style = STYLES[int(streams.of("style").choice(len(STYLES), p=SHARES))]
-    said = plan(case, streams, style, options.omission, options.uncertainty, options.comparison)
+    said = plan(case, streams, style, options)
     sections, text = _lay_out(Body(case, said, streams), style, options.comparison)
     return Report(text, sections, {label: statement.state for label, statement in said.items()}, style)
 

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medim.data.phantom.labels import ABSENT, LABELS, LABELS_BY_DOMAIN, PRESENT, UNCERTAIN, kind_of, side_of
+from medim.common.errors import UserError, unknown
+from medim.data.phantom.labels import ABSENT, LABELS, LABELS_BY_DOMAIN, PRESENT, UNCERTAIN, kind_of
 from medim.data.phantom.v2.cases import Case, change
 from medim.data.phantom.v2.findings import Finding
 
+STYLES = ("terse", "standard", "long")
+MIXED = "mixed"
 CELLULARITY = ("low cellularity", "high cellularity")
 CERTAIN = frozenset({"pacemaker", "endotracheal tube"})  # a device is there or not: never left open
 LIKELY = 0.5  # findings called likely or probable, as a share of those left open; they count as present
@@ -20,12 +23,38 @@ DENIED = {"terse": 0.12, "standard": 0.5, "long": 0.92}
 COMPARED = {"terse": 0.5, "standard": 0.75, "long": 1.0}
 
 
-class Streams:
-    """Independent generators by name, all of them fixed by the state of one generator.
+@dataclass(frozen=True)
+class Options:
+    """How the reports are written and the labels given; the defaults are the frozen set.
 
-    Args:
-        rng: two numbers are drawn from it.
+    Attributes:
+        style: one of `STYLES`, or `mixed`: each case's is drawn.
+        omission: probability that a finding which is present goes unmentioned (it is not denied either).
+        label_noise: probability that a label of `findings` is flipped (picture and report stay as they are).
+        uncertainty: probability that a mentioned finding is left open ("possible", "suspected", "cannot be excluded"); half as
+            often again it is called "likely", "probable" or "consistent with", which counts as present. Devices are certain.
+        comparison: whether findings are compared with the prior study, where the case has one.
+
+    Raises:
+        UserError: an unknown style, or a rate out of range.
     """
+
+    style: str = MIXED
+    omission: float = 0.0
+    label_noise: float = 0.0
+    uncertainty: float = 0.1
+    comparison: bool = True
+
+    def __post_init__(self) -> None:
+        if self.style not in (*STYLES, MIXED):
+            raise unknown("report style", self.style, (*STYLES, MIXED))
+        for field, limit in (("omission", 1.0), ("label_noise", 0.5), ("uncertainty", 0.66)):
+            if not 0.0 <= getattr(self, field) <= limit:
+                raise UserError(f"phantom-v2: {field} {getattr(self, field)} is outside 0..{limit:g}")
+
+
+class Streams:
+    """Independent generators by name, all of them fixed by two numbers from one generator."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self._root = [int(value) for value in rng.integers(0, 2**63, size=2)]
@@ -60,22 +89,16 @@ class Statement:
         """The label without its side."""
         return kind_of(self.label)
 
-    @property
-    def side(self) -> str | None:
-        """`left`, `right` or None."""
-        return side_of(self.label)
 
-
-def _present(case: Case, label: str, streams: Streams, rates: tuple[float, float], compare: float) -> Statement | None:
-    omission, uncertainty = rates
+def _present(case: Case, label: str, streams: Streams, options: Options, compare: float) -> Statement | None:
     missed, hedge, compared = streams.of("said", label).random(3)
-    if missed < omission:
+    if missed < options.omission:
         return None
     finding = case.finding(label)
     if label not in CERTAIN:
-        if hedge < uncertainty:
+        if hedge < options.uncertainty:
             return Statement(label, UNCERTAIN, finding)
-        if hedge < (1.0 + LIKELY) * uncertainty:
+        if hedge < (1.0 + LIKELY) * options.uncertainty:
             return Statement(label, PRESENT, finding, likely=True)
     if compared < compare and (course := change(case, label)) is not None:
         return Statement(label, PRESENT, finding, course=course, before=case.prior.finding(label) if case.prior else None)
@@ -91,41 +114,33 @@ def _absent(case: Case, label: str, streams: Streams, style: str, compare: float
     return None
 
 
-def plan(
-    case: Case, streams: Streams, style: str, omission: float, uncertainty: float, comparison: bool
-) -> dict[str, Statement]:
+def plan(case: Case, streams: Streams, style: str, options: Options) -> dict[str, Statement]:
     """What is said of each label, in the order of `LABELS`; labels not mentioned are left out.
 
     A level of cellularity is always told: naming one denies the other, leaving one open says nothing of the other, and an
     omitted one says nothing of either.
-
-    Args:
-        omission: probability that a finding which is present is not mentioned.
-        uncertainty: probability that a mentioned one is left open; `LIKELY` times that, that it is called likely. Devices
-            are neither.
-        comparison: whether the prior study may be compared with.
     """
-    compare = COMPARED[style] if comparison and case.prior is not None else 0.0
+    compare = COMPARED[style] if options.comparison and case.prior is not None else 0.0
     said: dict[str, Statement] = {}
     for label in LABELS_BY_DOMAIN[case.domain]:
         if label in CELLULARITY:
             continue
         if case.has(label):
-            statement = _present(case, label, streams, (omission, uncertainty), compare)
+            statement = _present(case, label, streams, options, compare)
         else:
             statement = _absent(case, label, streams, style, compare)
         if statement is not None:
             said[label] = statement
     if case.cellularity is not None:
-        said |= _cellularity(case, streams, (omission, uncertainty), compare)
+        said |= _cellularity(case, streams, options, compare)
     return {label: said[label] for label in LABELS if label in said}
 
 
-def _cellularity(case: Case, streams: Streams, rates: tuple[float, float], compare: float) -> dict[str, Statement]:
+def _cellularity(case: Case, streams: Streams, options: Options, compare: float) -> dict[str, Statement]:
     level = next((label for label in CELLULARITY if case.has(label)), None)
     if level is None:
         return {label: Statement(label, ABSENT) for label in CELLULARITY}
-    statement = _present(case, level, streams, rates, compare)
+    statement = _present(case, level, streams, options, compare)
     if statement is None:
         return {}
     if statement.state == UNCERTAIN:

@@ -13,7 +13,8 @@ from medim.data.phantom.dataset import TERMS
 from medim.data.phantom.labels import DOMAINS, LABELS, LABELS_BY_DOMAIN
 from medim.data.phantom.v2.cases import COHORT, sample_case
 from medim.data.phantom.v2.dataset import CARD, FINGERPRINT, PICTURES_FINGERPRINT, PhantomV2, noisy_labels, some_twin
-from medim.data.phantom.v2.writing.report import MIXED, STYLES, Options, write_report
+from medim.data.phantom.v2.writing.report import write_report
+from medim.data.phantom.v2.writing.statements import MIXED, STYLES, Options
 
 DATASET = PhantomV2()
 

@@ -12,7 +12,8 @@ from medim.data.phantom.labels import LABELS
 from medim.data.phantom.v1.dataset import PhantomV1
 from medim.data.phantom.v2.cases import sample_case
 from medim.data.phantom.v2.reading.report_checker import CHECKER, read
-from medim.data.phantom.v2.writing.report import STYLES, Options, write_report
+from medim.data.phantom.v2.writing.report import write_report
+from medim.data.phantom.v2.writing.statements import STYLES, Options
 
 TRICKY = json.loads((Path(__file__).parents[1] / "tricky_sentences.json").read_text())
 

@@ -13,9 +13,9 @@ from medim.data.phantom.v2.cases import Case, change, sample_case, twin
 from medim.data.phantom.v2.findings import TABLES, Finding
 from medim.data.phantom.v2.reading.report_checker import read_sentence, sentences
 from medim.data.phantom.v2.writing.phrases import WORDS, Phrase, count_word, joined, measure, sentence
-from medim.data.phantom.v2.writing.report import MAX_TOKENS, SHARES, STYLES, Options, count_tokens
+from medim.data.phantom.v2.writing.report import MAX_TOKENS, SHARES, count_tokens
 from medim.data.phantom.v2.writing.report import write_report as write
-from medim.data.phantom.v2.writing.statements import COMPARED, DENIED, LIKELY, Streams
+from medim.data.phantom.v2.writing.statements import COMPARED, DENIED, LIKELY, STYLES, Options, Streams
 
 CELLULARITY = {"low cellularity", "high cellularity"}
 
