@@ -1,6 +1,6 @@
 """Feature arrays that were computed elsewhere, and the key that ties a row to an image.
 
-A file is an `.npz` of `ids` (N strings) and `features` (N, D): made by any program with `numpy.savez`, with the `image_key` of
+A file is an `.npz` of `ids` (N strings) and `features` (N, D): from any program with `numpy.savez`, with the `image_key` of
 each image in the task's geometry as its id, or one that a run itself leaves in its folder of features.
 """
 

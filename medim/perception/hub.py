@@ -28,7 +28,7 @@ class Encoder(Frozen):
     Args:
         kind: the package that it comes from.
         model: how it is called; see `_short`.
-        network: its weights in place; made float32.
+        network: its weights in place; converted to float32.
         pool: the network and prepared images (B, 3, side, side) to features (B, D), or maps that are flattened.
         layer: what of the network is the feature, for the fingerprint.
         side: of its input in pixels.

@@ -47,7 +47,7 @@ class Classifies(Protocol):
     classes: int
 
     def logits(self, features: torch.Tensor) -> torch.Tensor:
-        """Class scores (B, C), before the softmax, of features (B, D) that this space made."""
+        """Class scores (B, C), before the softmax, of this space's features (B, D)."""
 
 
 @runtime_checkable

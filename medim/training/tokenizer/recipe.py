@@ -1,4 +1,4 @@
-"""What a tokenizer's training is made of, and how it is read: a named recipe or a YAML file, with overrides."""
+"""The recipe of a tokenizer's training: a preset or a YAML file, with overrides."""
 
 from collections.abc import Sequence
 from pathlib import Path

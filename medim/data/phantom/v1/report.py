@@ -73,11 +73,11 @@ class _Draft:
         """The report; absences are dropped at random until it fits."""
         if self.chance(SHUFFLED):
             self.rng.shuffle(self.sentences)
-        kept = list(self.sentences)
-        while count_tokens(report := " ".join([opening, *(text for text, _ in kept)])) > MAX_TOKENS:
-            spare = [place for place, (_, optional) in enumerate(kept) if optional]
+        remaining = list(self.sentences)
+        while count_tokens(report := " ".join([opening, *(text for text, _ in remaining)])) > MAX_TOKENS:
+            spare = [place for place, (_, optional) in enumerate(remaining) if optional]
             assert spare, f"findings alone exceed {MAX_TOKENS} tokens: {report}"
-            del kept[spare[int(self.rng.integers(len(spare)))]]
+            del remaining[spare[int(self.rng.integers(len(spare)))]]
         return report
 
 

@@ -134,7 +134,7 @@ def evolve(before: Finding, others: Sequence[Finding], rng: np.random.Generator,
     """The same finding at a later visit; None where it would now be hidden.
 
     Args:
-        growth: range of the factor on its size (on its contrast too, where that grades it); kept within the default ranges.
+        growth: range of the factor on its size (on its contrast too, where that grades it); clipped to the default ranges.
     """
     spec = spec_of(before.label)
     for _ in range(_TRIES):
@@ -156,7 +156,7 @@ def evolve(before: Finding, others: Sequence[Finding], rng: np.random.Generator,
 
 
 def placed(finding: Finding, rng: np.random.Generator) -> Finding:
-    """The finding with its places: its own, or drawn from `rng` for one made by hand without.
+    """The finding with its places: its own, or drawn from `rng` for one built by hand without.
 
     Raises:
         UserError: no room for so many so large.

@@ -23,7 +23,7 @@ def brighten(image: Field, contrast: float, alpha: Field) -> None:
 
 
 def _cardiomegaly(film: Exposure, finding: Finding, _rng: np.random.Generator) -> None:
-    """The heart out to the diameter asked for."""
+    """The heart out to the finding's diameter."""
     reached = min(finding.contrast / (film.heart_brightness - LUNG), 1.0)
     enlarged = film.heart(finding.size) * np.float32(reached)
     blend(film.image, film.heart_brightness, enlarged)
@@ -73,7 +73,7 @@ def _consolidation(film: Exposure, finding: Finding, rng: np.random.Generator) -
 
 
 def _nodule(film: Exposure, finding: Finding, rng: np.random.Generator) -> None:
-    """Round spots, the first of the size asked for and the others a little smaller; short spicules at high resolution."""
+    """Round spots, the first of the finding's size and the others a little smaller; short spicules at high resolution."""
     side = side_of(finding.label) or "left"
     for number, (u0, y0) in enumerate(finding.places):
         radius = 0.5 * finding.size / CHEST_MM * (1.0 if number == 0 else float(rng.uniform(0.82, 1.0)))

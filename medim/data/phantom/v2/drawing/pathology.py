@@ -172,7 +172,7 @@ def _necrosis(patch: Patch, finding: Finding, rng: np.random.Generator) -> None:
     phase = rng.uniform(0, 2 * np.pi, 2).tolist()
     border = radius * (1.0 + 0.07 * np.sin(3 * turn + phase[0]) + 0.05 * np.sin(5 * turn + phase[1]))
     dead = inside(np.hypot(dx, dy) - border, 0.012)
-    share = np.float32(min(finding.contrast / 0.14, 1.0))  # the stroma fades with a finding made fainter than any drawn
+    share = np.float32(min(finding.contrast / 0.14, 1.0))  # the stroma fades with a finding fainter than any drawn
     patch.eosin *= 1.0 - 0.55 * share * dead
     patch.basophilia *= 1.0 - share * dead
     rough = np.clip(1.0 + 0.10 * patch.noise(_DUST, 32, 64, 128), 0.5, 1.6)
@@ -185,7 +185,7 @@ def _necrosis(patch: Patch, finding: Finding, rng: np.random.Generator) -> None:
 
 
 def _glands(patch: Patch, finding: Finding, rng: np.random.Generator) -> None:
-    """White lumina within rings of cytoplasm and nuclei; the first is of the size asked for, the others a little smaller."""
+    """White lumina within rings of cytoplasm and nuclei; the first is of the finding's size, the others a little smaller."""
     share = np.float32(min(finding.contrast / _GLAND_CONTRAST, 1.0))
     peak = concentration(finding.contrast, HAEMATOXYLIN)
     soft = 0.5 / patch.resolution

@@ -1,4 +1,4 @@
-"""The body of a report: its statements grouped by side, told region by region, absences in the region they belong to."""
+"""The body of a report: its statements grouped by side and worded region by region, absences in the region they belong to."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from medim.data.phantom.v2.writing.phrases import WORDS, joined, pick, sentence
 from medim.data.phantom.v2.writing.sentences import Group, listed, since, tell
 from medim.data.phantom.v2.writing.statements import CELLULARITY, Statement, Streams
 
-GROUPED = 0.7  # share of two-sided findings, alike in state and course, that are told together
+GROUPED = 0.7  # share of two-sided findings, alike in state and course, that are stated together
 DETAILED = 0.8  # share of findings of which a long report says something more
 WITHOUT = 0.25  # share of pleural denials hung on the sentence of the region's only finding
 
@@ -21,7 +21,6 @@ class Body:
     """What is said of a case, ready to be worded.
 
     Attributes:
-        case: the case told.
         said: what is said, by label.
         streams: where every wording is drawn from.
     """
@@ -32,16 +31,16 @@ class Body:
 
     def groups(self, kind: str) -> list[Group]:
         """The groups of a kind that assert something, leave it open, or tell that it is gone."""
-        told = [s for s in self.said.values() if s.kind == kind and s.finding is not None and s.label not in CELLULARITY]
-        if len(told) == 2 and self.streams.of("grouped", kind).random() < GROUPED:
-            left, right = told
+        stated = [s for s in self.said.values() if s.kind == kind and s.finding is not None and s.label not in CELLULARITY]
+        if len(stated) == 2 and self.streams.of("grouped", kind).random() < GROUPED:
+            left, right = stated
             alike = (left.state, left.course, left.likely) == (right.state, right.course, right.likely)
             if alike and left.state != UNCERTAIN and not left.likely:
                 return [Group((left, right))]
-        return [Group((statement,)) for statement in told]
+        return [Group((statement,)) for statement in stated]
 
     def stream_of(self, purpose: str, group: Group) -> np.random.Generator:
-        """The generator of a group's wording: its label's own, or its kind's where both sides are told together."""
+        """The generator of a group's wording: its label's own, or its kind's where both sides are stated together."""
         return self.streams.of(purpose, group.first.kind if len(group.statements) == 2 else group.first.label)
 
     def denied(self, kind: str) -> list[str]:
@@ -65,13 +64,13 @@ class Body:
         rng = self.stream_of("detail", group)
         kind, finding = group.first.kind, group.first.finding
         assert finding is not None
-        told = [sentence(pick(rng, WORDS.details[kind]))] if rng.random() < DETAILED else []
+        stated = [sentence(pick(rng, WORDS.details[kind]))] if rng.random() < DETAILED else []
         if kind in WORDS.conspicuity and len(group.statements) == 1 and rng.random() < 0.5:
             low, high = spec_of(finding.label).contrasts
             share = (finding.contrast - low) / (high - low)
             if not 0.25 < share < 0.75:
-                told.append(sentence(pick(rng, WORDS.conspicuity[kind]["faint" if share <= 0.25 else "dense"])))
-        return told
+                stated.append(sentence(pick(rng, WORDS.conspicuity[kind]["faint" if share <= 0.25 else "dense"])))
+        return stated
 
     def _with_absences(self, region: str, kinds: tuple[str, ...], sentences: list[str]) -> list[str]:
         rng = self.streams.of("absences", region)
@@ -89,10 +88,10 @@ class Body:
                 sentences.append(sentence(pick(rng, WORDS.lung_clear).format(side=sides.pop())))
                 one_sided = {}
         for kind, labels in one_sided.items():
-            own = self.streams.of("denial", kind)
-            frames = WORDS.angle_clear if kind == "effusion" and own.random() < 0.3 else WORDS.frames["denied_side"]
+            rng_of_kind = self.streams.of("denial", kind)
+            frames = WORDS.angle_clear if kind == "effusion" and rng_of_kind.random() < 0.3 else WORDS.frames["denied_side"]
             side = labels[0].partition(" ")[0]
-            sentences.append(sentence(pick(own, frames).format(side=side, these=self._absent_name(kind))))
+            sentences.append(sentence(pick(rng_of_kind, frames).format(side=side, these=self._absent_name(kind))))
         if not entire:
             return sentences
         these = joined([self._absent_name(kind) for kind in entire], "or")
@@ -111,12 +110,12 @@ class Body:
 
     def cellularity(self) -> list[str]:
         """The sentence on cellularity, if any."""
-        told = [self.said[label] for label in CELLULARITY if label in self.said]
+        stated = [self.said[label] for label in CELLULARITY if label in self.said]
         level = self.case.cellularity
-        if not told or level is None:
+        if not stated or level is None:
             return []
         rng = self.streams.of("told", "cellularity")
-        statement = max(told, key=lambda each: each.finding is not None)
+        statement = max(stated, key=lambda each: each.finding is not None)
         certainty = "open" if statement.state == UNCERTAIN else "likely" if statement.likely else "said"
         course = {"unchanged": "same", "new": "changed"}.get(statement.course or "")
         frame = course if course and certainty == "said" else certainty
@@ -124,10 +123,10 @@ class Body:
         return [sentence(f"{text} {since(self.case, rng, new=True)}" if frame == "changed" else text)]
 
     def cellularity_phrase(self, rng: np.random.Generator) -> str:
-        """A noun phrase on cellularity, empty where none is told plainly."""
-        told = [self.said[label] for label in CELLULARITY if label in self.said]
+        """A noun phrase on cellularity, empty where none is stated plainly."""
+        stated = [self.said[label] for label in CELLULARITY if label in self.said]
         level = self.case.cellularity
-        if level is None or not told or any(statement.state == UNCERTAIN for statement in told):
+        if level is None or not stated or any(statement.state == UNCERTAIN for statement in stated):
             return ""
         return pick(rng, WORDS.cellularity["phrases"]).format(level=level, hyper=WORDS.hyper[level])
 

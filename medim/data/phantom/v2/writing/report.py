@@ -3,7 +3,7 @@
 What is said is decided first (`statements`), label by label; how it is worded follows, from streams that
 belong to a finding, a kind or a region. The report of a twin therefore differs from the original's only in
 
-* sentences that name the changed finding's kind (left and right may be told together);
+* sentences that name the changed finding's kind (left and right may be stated together);
 * the list of absences of its region, from which it has gone or to which it has come (pleural ones may hang on another sentence
   of the region: "... without pneumothorax");
 * the numbers of a numbered impression, a sentence that calls the whole picture normal or unchanged, and the layout of a terse
@@ -144,13 +144,13 @@ def _impression(body: Body, rng: np.random.Generator, most: int | None) -> str:
     items += body.list_items("impression", PRESENT) + body.list_items("impression", UNCERTAIN)
     if not items:
         return normal
-    told = [sentence(item) for item in items[:most]]
+    sentences = [sentence(item) for item in items[:most]]
     courses = {statement.course for statement in body.said.values() if statement.finding is not None}
     if courses == {"unchanged"}:
-        told.append(sentence(overall))
-    if numbered and len(told) > 1:
-        return " ".join(f"{number}. {text}" for number, text in enumerate(told, start=1))
-    return " ".join(told)
+        sentences.append(sentence(overall))
+    if numbered and len(sentences) > 1:
+        return " ".join(f"{number}. {text}" for number, text in enumerate(sentences, start=1))
+    return " ".join(sentences)
 
 
 def long(body: Body, comparison: bool, brevity: int = 0) -> dict[str, str]:
@@ -171,7 +171,7 @@ def long(body: Body, comparison: bool, brevity: int = 0) -> dict[str, str]:
         sections["examination" if chest else "specimen"] = pick(rng, WORDS.openings[body.case.domain])
     if comparison:
         sections["comparison"] = pick(rng, WORDS.comparisons if body.case.prior is not None else WORDS.no_comparisons)
-    told = _regions(body, details=brevity <= OTHER_ANATOMY, shuffled=False)
-    sections["findings"] = " ".join([*told, *(sentence(others[int(number)]) for number in chosen)])
+    regions = _regions(body, details=brevity <= OTHER_ANATOMY, shuffled=False)
+    sections["findings"] = " ".join([*regions, *(sentence(others[int(number)]) for number in chosen)])
     sections["impression"] = _impression(body, rng, SHORT_IMPRESSION if brevity == BREVITY else None)
     return sections

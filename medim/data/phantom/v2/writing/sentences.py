@@ -16,7 +16,7 @@ _COUNTED = tuple(f"{count_word(number)} " for number in range(2, 8))
 
 @dataclass(frozen=True)
 class Group:
-    """Statements told in one breath: one label, or the left and the right of one kind with the same state and course."""
+    """What one sentence states: one label, or the left and the right of one kind with the same state and course."""
 
     statements: tuple[Statement, ...]
 

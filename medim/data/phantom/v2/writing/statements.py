@@ -18,7 +18,7 @@ MIXED = "mixed"
 CELLULARITY = ("low cellularity", "high cellularity")
 CERTAIN = frozenset({"pacemaker", "endotracheal tube"})  # a device is there or not: never left open
 LIKELY = 0.5  # findings called likely or probable, as a share of those left open; they count as present
-# By style: how often an absent kind is denied, and how often the change since the prior study is told.
+# By style: how often an absent kind is denied, and how often the change since the prior study is stated.
 DENIED = {"terse": 0.12, "standard": 0.5, "long": 0.92}
 COMPARED = {"terse": 0.5, "standard": 0.75, "long": 1.0}
 
@@ -74,7 +74,7 @@ class Statement:
         finding: the finding of this visit, or, of one that is gone, of the prior one; None for a plain denial.
         likely: whether a present finding is called likely or probable.
         course: `new`, `increased`, `decreased`, `unchanged` or `resolved`; None where nothing is compared.
-        before: the finding at the prior visit, where its course is told.
+        before: the finding at the prior visit, where its course is stated.
     """
 
     label: str
@@ -117,7 +117,7 @@ def _absent(case: Case, label: str, streams: Streams, style: str, compare: float
 def plan(case: Case, streams: Streams, style: str, options: Options) -> dict[str, Statement]:
     """What is said of each label, in the order of `LABELS`; labels not mentioned are left out.
 
-    A level of cellularity is always told: naming one denies the other, leaving one open says nothing of the other, and an
+    A level of cellularity is always stated: naming one denies the other, leaving one open says nothing of the other, and an
     omitted one says nothing of either.
     """
     compare = COMPARED[style] if options.comparison and case.prior is not None else 0.0
