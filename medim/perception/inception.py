@@ -8,11 +8,13 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from medim.common.declared import read_table
 from medim.common.errors import UserError, named
 from medim.common.files import hash_of
 from medim.perception.preprocess import Frozen, resize_name, resized, tf1_bilinear
@@ -33,19 +35,17 @@ Kernel = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Convolutions in a row: (output channels, kernel) each; the last has the block's stride.
+class Plan:
+    """A block, as `inception.yaml` explains it."""
 
-    A chain that `forks` ends in two convolutions side by side, 1 x 3 and 3 x 1, of the last one's channels.
-    """
+    inputs: int
+    chains: dict[str, tuple[tuple[int, Kernel], ...]]
+    pool: Literal["average", "max"]
+    pooled: int | None = None
+    forks: tuple[str, ...] = ()
 
-    name: str
-    layers: tuple[tuple[int, Kernel], ...]
-    forks: bool = False
 
-
-def _chain(name: str, *layers: tuple[int, int | Kernel], forks: bool = False) -> Chain:
-    return Chain(name, tuple((out, (k, k) if isinstance(k, int) else k) for out, k in layers), forks)
+BLOCKS = read_table(Path(__file__).with_name("inception.yaml"), dict[str, Plan])
 
 
 class Convolution(nn.Module):
@@ -62,83 +62,41 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """Chains side by side and a pooling, joined along the channels.
+    """Chains side by side and a 3 x 3 pooling, joined along the channels."""
 
-    Args:
-        given: input channels.
-        chains: in the order of the output's channels.
-        pool: `average` or `max`, 3 x 3.
-        pooled: channels of the 1 x 1 convolution behind the pooling; None: no convolution, and the block halves the size.
-    """
-
-    def __init__(self, given: int, chains: tuple[Chain, ...], pool: str, pooled: int | None) -> None:
+    def __init__(self, plan: Plan) -> None:
         super().__init__()
-        self.chains, self.pool, self.stride = chains, pool, 2 if pooled is None else 1
-        for chain in chains:
-            width = given
-            for index, (out, kernel) in enumerate(chain.layers):
-                last = index == len(chain.layers) - 1
-                name = _layer(chain, index)
-                if last and chain.forks:
-                    self.add_module(f"{name}a", Convolution(width, out, (1, 3)))
-                    self.add_module(f"{name}b", Convolution(width, out, (3, 1)))
-                else:
-                    self.add_module(name, Convolution(width, out, kernel, self.stride if last else 1))
+        self.plan, self.stride = plan, 2 if plan.pooled is None else 1
+        for chain, layers in plan.chains.items():
+            width = plan.inputs
+            for index, (out, kernel) in enumerate(layers):
+                names = self._names(chain, index)
+                for name, shape in zip(names, (kernel,) if len(names) == 1 else ((1, 3), (3, 1)), strict=True):
+                    self.add_module(name, Convolution(width, out, shape, self.stride if index == len(layers) - 1 else 1))
                 width = out
-        if pooled is not None:
-            self.branch_pool = Convolution(given, pooled, (1, 1))
+        if plan.pooled is not None:
+            self.branch_pool = Convolution(plan.inputs, plan.pooled, (1, 1))
+
+    def _names(self, chain: str, index: int) -> list[str]:
+        """Of a layer's convolutions in the weights file: one, or two side by side."""
+        layers = self.plan.chains[chain]
+        name = chain if len(layers) == 1 else f"{chain}_{index + 1}"
+        return [f"{name}a", f"{name}b"] if chain in self.plan.forks and index == len(layers) - 1 else [name]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         outputs = []
-        for chain in self.chains:
+        for chain, layers in self.plan.chains.items():
             hidden = x
-            for index in range(len(chain.layers)):
-                name = _layer(chain, index)
-                if chain.forks and index == len(chain.layers) - 1:
-                    hidden = torch.cat([self.get_submodule(f"{name}{side}")(hidden) for side in "ab"], dim=1)
-                else:
-                    hidden = self.get_submodule(name)(hidden)
+            for index in range(len(layers)):
+                hidden = torch.cat([self.get_submodule(name)(hidden) for name in self._names(chain, index)], dim=1)
             outputs.append(hidden)
         if self.stride == 2:
             return torch.cat([*outputs, F.max_pool2d(x, 3, stride=2)], dim=1)
-        if self.pool == "max":
+        if self.plan.pool == "max":
             pooled = F.max_pool2d(x, 3, stride=1, padding=1)
         else:
             pooled = F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
         return torch.cat([*outputs, self.branch_pool(pooled)], dim=1)
-
-
-def _layer(chain: Chain, index: int) -> str:
-    """Its name in the weights file."""
-    return chain.name if len(chain.layers) == 1 else f"{chain.name}_{index + 1}"
-
-
-def _block_35(given: int, pooled: int) -> Block:
-    chains = (
-        _chain("branch1x1", (64, 1)),
-        _chain("branch5x5", (48, 1), (64, 5)),
-        _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3)),
-    )
-    return Block(given, chains, "average", pooled)
-
-
-def _block_17(c: int) -> Block:
-    row, column = (1, 7), (7, 1)
-    chains = (
-        _chain("branch1x1", (192, 1)),
-        _chain("branch7x7", (c, 1), (c, row), (192, column)),
-        _chain("branch7x7dbl", (c, 1), (c, column), (c, row), (c, column), (192, row)),
-    )
-    return Block(768, chains, "average", 192)
-
-
-def _block_8(given: int, pool: str) -> Block:
-    chains = (
-        _chain("branch1x1", (320, 1)),
-        _chain("branch3x3", (384, 1), (384, 3), forks=True),
-        _chain("branch3x3dbl", (448, 1), (384, 3), (384, 3), forks=True),
-    )
-    return Block(given, chains, pool, 192)
 
 
 class InceptionV3(nn.Module):
@@ -151,24 +109,8 @@ class InceptionV3(nn.Module):
         self.Conv2d_2b_3x3 = Convolution(32, 64, (3, 3))
         self.Conv2d_3b_1x1 = Convolution(64, 80, (1, 1))
         self.Conv2d_4a_3x3 = Convolution(80, 192, (3, 3), padded=False)
-        self.Mixed_5b = _block_35(192, 32)
-        self.Mixed_5c = _block_35(256, 64)
-        self.Mixed_5d = _block_35(288, 64)
-        self.Mixed_6a = Block(
-            288, (_chain("branch3x3", (384, 3)), _chain("branch3x3dbl", (64, 1), (96, 3), (96, 3))), "max", None
-        )
-        self.Mixed_6b = _block_17(128)
-        self.Mixed_6c = _block_17(160)
-        self.Mixed_6d = _block_17(160)
-        self.Mixed_6e = _block_17(192)
-        self.Mixed_7a = Block(
-            768,
-            (_chain("branch3x3", (192, 1), (320, 3)), _chain("branch7x7x3", (192, 1), (192, (1, 7)), (192, (7, 1)), (192, 3))),
-            "max",
-            None,
-        )
-        self.Mixed_7b = _block_8(1280, "average")
-        self.Mixed_7c = _block_8(2048, "max")
+        for name, plan in BLOCKS.items():
+            self.add_module(name, Block(plan))
         self.fc = nn.Linear(FEATURES, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -176,9 +118,8 @@ class InceptionV3(nn.Module):
         x = F.max_pool2d(x, 3, stride=2)
         x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(x))  # (B, 192, 71, 71)
         x = F.max_pool2d(x, 3, stride=2)
-        x = self.Mixed_5d(self.Mixed_5c(self.Mixed_5b(x)))  # (B, 288, 35, 35)
-        x = self.Mixed_6e(self.Mixed_6d(self.Mixed_6c(self.Mixed_6b(self.Mixed_6a(x)))))  # (B, 768, 17, 17)
-        x = self.Mixed_7c(self.Mixed_7b(self.Mixed_7a(x)))  # (B, 2048, 8, 8)
+        for name in BLOCKS:
+            x = self.get_submodule(name)(x)  # (B, 288, 35, 35), (B, 768, 17, 17), (B, 2048, 8, 8)
         return x.mean((2, 3))
 
 

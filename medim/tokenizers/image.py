@@ -102,17 +102,13 @@ class ImageTokenizer:
         attention: bool = True,
         seed: int = 0,
     ) -> Self:
-        """A tokenizer with fresh weights.
+        """A tokenizer with random weights; the global generator is left as it was.
 
         Args:
-            resolution: side of the images in pixels, a multiple of `downsampling`.
-            downsampling: side of a token's patch in pixels, 2 ** (len(channels) - 1).
-            codes: size of the codebook.
-            channels: width at each scale, finest first.
+            channels: width at each scale, finest first: as many as `downsampling`, 2 ** (len(channels) - 1), needs.
             latent_channels: dimension of a codebook vector.
             layers_per_block: residual blocks per scale (the decoder has one more).
             attention: self-attention over the coarsest grid, in encoder and decoder.
-            seed: of the weights; the global generator is left as it was.
 
         Raises:
             UserError: `downsampling` and `channels` disagree, or the resolution is no multiple.
@@ -185,13 +181,7 @@ class ImageTokenizer:
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> LongTensor:
-        """Tokens of the images: the nearest codebook vector (Euclidean) of each latent.
-
-        Args:
-            images: (B, 3, resolution, resolution), values in [-1, 1].
-
-        Returns:
-            (B, length) int64 in raster order, on the tokenizer's device.
+        """Tokens (B, length), in raster order, of images (B, 3, resolution, resolution) in [-1, 1]: each latent's nearest code.
 
         Raises:
             UserError: the images have another shape.
@@ -205,13 +195,7 @@ class ImageTokenizer:
 
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
-        """Images of the tokens.
-
-        Args:
-            tokens: (B, length) int64, each in [0, codes), raster order.
-
-        Returns:
-            (B, 3, resolution, resolution) float32, clamped to [-1, 1].
+        """Images (B, 3, resolution, resolution), float32 in [-1, 1], of tokens (B, length), int64 in [0, codes).
 
         Raises:
             ValueError: wrong shape, or a token that is no code (a mask left in, say).
@@ -247,12 +231,7 @@ class ImageTokenizer:
         return self.decode_images(self.encode_images(images)) if len(images) else []
 
     def save_pretrained(self, folder: str | Path, dtype: torch.dtype = torch.float32) -> None:
-        """Writes `VQModel`'s own two files and `image_tokenizer.json`, which comes last: where it is, all is.
-
-        Args:
-            folder: created if missing.
-            dtype: of the weights on disk; float16 halves them (they are read back as float32).
-        """
+        """Writes `VQModel`'s two files and, last, `image_tokenizer.json`; `dtype` is that of the weights on disk."""
         folder = Path(folder)
         (folder / DESCRIPTION).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
@@ -260,16 +239,8 @@ class ImageTokenizer:
         with atomic_path(folder / WEIGHTS) as temporary:
             save_file(weights, temporary, metadata={"format": "pt"})
         self.model.save_config(folder)
-        write_json(
-            folder / DESCRIPTION,
-            {
-                "format": FORMAT,
-                "resolution": self.resolution,
-                "downsampling": self.downsampling,
-                "codes": self.codes,
-                "training": self.training,
-            },
-        )
+        geometry = {"resolution": self.resolution, "downsampling": self.downsampling, "codes": self.codes}
+        write_json(folder / DESCRIPTION, {"format": FORMAT, **geometry, "training": self.training})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:

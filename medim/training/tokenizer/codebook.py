@@ -10,12 +10,9 @@ from medim.tokenizers.image import nearest
 
 
 def spread_seeds(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
-    """k-means++ seeding (Arthur & Vassilvitskii 2007): each next seed is drawn in proportion to its squared distance.
+    """k-means++ seeding (Arthur & Vassilvitskii 2007), points (N, d) -> (k, d): drawn in proportion to squared distances.
 
     Rare patches far from all others (a nodule, a lead) so get a code of their own from the start.
-
-    Args:
-        points: (N, d). Returns: (k, d), rows of `points`.
     """
     chosen = torch.randint(len(points), (1,), generator=generator)
     distance = (points - points[chosen]).square().sum(1)

@@ -89,7 +89,7 @@ def test_a_finished_training_leaves_what_is_promised(finished):
     assert not list(out.glob(".checkpoint*"))
     assert (out / "config.yaml").is_file()
     with Image.open(out / "reconstructions.png") as picture:
-        assert picture.size == (12 * 128, 2 * 128)
+        assert picture.size == (10 * 128, 2 * 128)
     rows = lines(out)
     assert [(r["step"], r["split"]) for r in rows if r["split"] != "train"] == [(5, "val"), (10, "val"), (12, "final")]
     assert [r["step"] for r in rows if r["split"] == "train"] == [2, 4, 6, 8, 10, 12]
