@@ -16,6 +16,16 @@ def either(alternatives: Iterable[str], before: str = r"\b", after: str = r"\b")
     return re.compile(f"{before}(?:{'|'.join(alternatives)}){after}")
 
 
+@dataclass
+class Mention:
+    """One name of a finding in a clause."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
 class Names:
     """Names of findings in a text.
 
@@ -27,9 +37,10 @@ class Names:
         self.kinds = tuple(patterns)
         self.pattern = either(f"(?P<n{number}>{pattern})" for number, pattern in enumerate(patterns.values()))
 
-    def find(self, text: str) -> list[tuple[str, re.Match[str]]]:
-        """(kind, match) of each name, from left to right."""
-        return [(self.kinds[int(str(match.lastgroup)[1:])], match) for match in self.pattern.finditer(text)]
+    def find(self, text: str) -> list[Mention]:
+        """Each name, from left to right."""
+        kinds = ((self.kinds[int(str(match.lastgroup)[1:])], match) for match in self.pattern.finditer(text))
+        return [Mention(kind, match.group(), match.start(), match.end()) for kind, match in kinds]
 
 
 class ReportChecker:

@@ -6,67 +6,38 @@ without one counts for neither side, in the plural for both. Where a report cont
 """
 
 import re
-from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from medim.common.declared import read_table
-from medim.data.phantom.checkers import Names, ReportChecker, either
+from medim.data.phantom.checkers import Mention, Names, ReportChecker, either
 from medim.data.phantom.labels import ABSENT, LATERAL, PRESENT, SIDES
 
 _SPACE = re.compile(r"\s+")
 _OTHER = re.compile(r"[^a-z0-9&,;:' -]+")
 _SENTENCE = re.compile(r"[.!?\n]+")
-Alternatives = tuple[str, ...]
+
+_WORDS = read_table(Path(__file__).with_name("lexicon.yaml"), dict[str, Any])
+_NAMES = Names(_WORDS["names"])
+_PLURAL = either(_WORDS["plural"], before="", after="$")
+_SIDE = either(_WORDS["side"])
+_SIDE_AFTER = either(_WORDS["side_after"], after=" (?:the |both )?$")  # a side after this belongs to what precedes it
+_LARGE_HEART = either(_WORDS["large_heart"])
+_LEVEL = either(_WORDS["level"])
+_HARMLESS = either(_WORDS["harmless"], after="")
+_CLAUSE = either(_WORDS["clause"], before="", after="")
+_DENIES_AFTER = either(_WORDS["denies_after"])
+_DENIES_BEFORE = either(_WORDS["denies_before"])
 
 
-@dataclass(frozen=True)
-class Lexicon:
-    """`lexicon.yaml`: alternatives of regular expressions."""
-
-    names: dict[str, str]
-    plural: Alternatives
-    side: Alternatives
-    side_after: Alternatives
-    large_heart: Alternatives
-    level: Alternatives
-    levels: dict[str, str]
-    harmless: Alternatives
-    clause: Alternatives
-    denies_after: Alternatives
-    denies_before: Alternatives
-
-
-_WORDS = read_table(Path(__file__).with_name("lexicon.yaml"), Lexicon)
-_NAMES = Names(_WORDS.names)
-_PLURAL = either(_WORDS.plural, before="", after="$")
-_SIDE = either(_WORDS.side)
-_SIDE_AFTER = either(_WORDS.side_after, after=" (?:the |both )?$")  # a side after this belongs to what precedes it
-_LARGE_HEART = either(_WORDS.large_heart)
-_LEVEL = either(_WORDS.level)
-_HARMLESS = either(_WORDS.harmless, after="")
-_CLAUSE = either(_WORDS.clause, before="", after="")
-_DENIES_AFTER = either(_WORDS.denies_after)
-_DENIES_BEFORE = either(_WORDS.denies_before)
-
-
-@dataclass(frozen=True)
-class _Mention:
-    finding: str
-    text: str
-    start: int
-    end: int
-
-
-def _denied(clause: str, mention: _Mention) -> bool:
+def _denied(clause: str, mention: Mention) -> bool:
     """Whether the clause denies the mention: a word of denial before it, or one that closes the clause after it."""
-    if _DENIES_AFTER.search(clause, 0, mention.start):
-        return True
-    if re.search(r"\b(?:not|cannot)\b", clause[: mention.start]):
-        return True
-    return _DENIES_BEFORE.search(clause, mention.end) is not None
+    before = _DENIES_AFTER.search(clause, 0, mention.start) or re.search(r"\b(?:not|cannot)\b", clause[: mention.start])
+    return before is not None or _DENIES_BEFORE.search(clause, mention.end) is not None
 
 
-def _sides(clause: str, mentions: list[_Mention]) -> list[set[str]]:
+def _sides(clause: str, mentions: list[Mention]) -> list[set[str]]:
     """The sides of each mention: those before it, or after it behind a preposition; shared along `and`, `or` and commas."""
     sides: list[set[str]] = [set() for _ in mentions]
     for match in _SIDE.finditer(clause):
@@ -74,27 +45,22 @@ def _sides(clause: str, mentions: list[_Mention]) -> list[set[str]]:
         meant = {word} if word in SIDES else set(SIDES)
         before = max((i for i, mention in enumerate(mentions) if mention.end <= match.start()), default=None)
         after = min((i for i, mention in enumerate(mentions) if mention.start >= match.end()), default=None)
-        if before is None and after is None:
-            continue
-        if before is None or after is None:
-            owner = after if before is None else before
-        else:
+        owner = after if before is None else before
+        if before is not None and after is not None:
             between = clause[mentions[before].end : match.start()]
             behind = _SIDE_AFTER.search(between) or re.fullmatch(r"(?: in| on| at)?(?: the)? (?:left|right) and ", between)
             owner = before if behind else after
-        assert owner is not None
-        sides[owner] |= meant
+        if owner is not None:
+            sides[owner] |= meant
     # "left effusion and pneumothorax", "effusion and pneumothorax on the left": a bare one takes its neighbour's side.
-    for i in range(1, len(mentions)):
-        if not sides[i] and mentions[i - 1].finding in LATERAL:
-            sides[i] |= sides[i - 1]
-    for i in range(len(mentions) - 2, -1, -1):
-        if not sides[i] and mentions[i + 1].finding in LATERAL:
-            sides[i] |= sides[i + 1]
+    along = range(len(mentions))
+    for near, bare in (*pairwise(along), *pairwise(reversed(along))):
+        if not sides[bare] and mentions[near].kind in LATERAL:
+            sides[bare] |= sides[near]
     return sides
 
 
-def _cellularity(clause: str, mention: _Mention) -> set[str]:
+def _cellularity(clause: str, mention: Mention) -> set[str]:
     """The label of the level word nearest to the mention (none for a moderate level)."""
     if mention.text.startswith("hyper"):
         return {"high cellularity"}
@@ -102,7 +68,7 @@ def _cellularity(clause: str, mention: _Mention) -> set[str]:
         return {"low cellularity"}
     levels = [(min(abs(m.start() - mention.end), abs(mention.start - m.end())), m.group()) for m in _LEVEL.finditer(clause)]
     nearest = min(levels, default=(0, ""))[1]
-    return {_WORDS.levels[nearest]} if nearest in _WORDS.levels else set()
+    return {_WORDS["levels"][nearest]} if nearest in _WORDS["levels"] else set()
 
 
 def statements(sentence: str) -> set[tuple[str, bool]]:
@@ -112,20 +78,20 @@ def statements(sentence: str) -> set[tuple[str, bool]]:
     said: set[tuple[str, bool]] = set()
     for part in _CLAUSE.split(sentence):
         clause = part.strip(" ,")
-        mentions = [_Mention(kind, match.group(), match.start(), match.end()) for kind, match in _NAMES.find(clause)]
+        mentions = _NAMES.find(clause)
         for mention, sides in zip(mentions, _sides(clause, mentions), strict=True):
             affirmed = not _denied(clause, mention)
-            if mention.finding == "cardiomegaly":
+            if mention.kind == "cardiomegaly":
                 if "cardiomegaly" in mention.text or "enlarge" in mention.text or _LARGE_HEART.search(clause):
                     said.add(("cardiomegaly", affirmed))
-            elif mention.finding == "cellularity":
+            elif mention.kind == "cellularity":
                 said |= {(label, affirmed) for label in _cellularity(clause, mention)}
-            elif mention.finding in LATERAL:
+            elif mention.kind in LATERAL:
                 if not sides and (not affirmed or _PLURAL.search(mention.text)):
                     sides = set(SIDES)
-                said |= {(f"{side} {mention.finding}", affirmed) for side in sides}
+                said |= {(f"{side} {mention.kind}", affirmed) for side in sides}
             else:
-                said.add((mention.finding, affirmed))
+                said.add((mention.kind, affirmed))
     return said
 
 

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from medim.data.phantom import checkers
 from medim.data.phantom.labels import ABSENT, PRESENT, SIDES, UNCERTAIN
 from medim.data.phantom.v2.reading import lexicon
 
@@ -11,13 +12,9 @@ SILENT = "silent"  # named, and nothing said of it
 
 
 @dataclass
-class Mention:
-    """One name of a finding in a clause."""
+class Mention(checkers.Mention):
+    """One name of a finding, and what its clause says of it."""
 
-    kind: str
-    text: str
-    start: int
-    end: int
     state: str = PRESENT
     segment: int = 0
     sides: set[str] = field(default_factory=set)
@@ -27,9 +24,9 @@ class Mention:
 def mentions_of(clause: str) -> list[Mention]:
     """The names of findings in a clause, an enlarged heart among them, from left to right."""
     found = [Mention("cardiomegaly", m.group(), m.start(), m.end()) for m in lexicon.ENLARGED_HEART.finditer(clause)]
-    for kind, match in lexicon.NAMES.find(clause):
-        if not any(m.start < match.end() and match.start() < m.end for m in found):
-            found.append(Mention(kind, match.group(), match.start(), match.end()))
+    for named in lexicon.NAMES.find(clause):
+        if not any(m.start < named.end and named.start < m.end for m in found):
+            found.append(Mention(**vars(named)))
     return sorted(found, key=lambda mention: mention.start)
 
 
