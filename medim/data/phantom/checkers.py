@@ -38,7 +38,6 @@ class Names:
         self.pattern = either(f"(?P<n{number}>{pattern})" for number, pattern in enumerate(patterns.values()))
 
     def find(self, text: str) -> list[Mention]:
-        """Each name, from left to right."""
         kinds = ((self.kinds[int(str(match.lastgroup)[1:])], match) for match in self.pattern.finditer(text))
         return [Mention(kind, match.group(), match.start(), match.end()) for kind, match in kinds]
 
@@ -58,7 +57,6 @@ class ReportChecker:
         self.fingerprint = hash_of([name, READING, LABELS])
 
     def __call__(self, reports: Sequence[str]) -> list[frozenset[str]]:
-        """The labels of each report."""
         return [frozenset(label for label, state in self.read(report).items() if state in self.counted) for report in reports]
 
 

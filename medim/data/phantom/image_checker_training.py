@@ -106,7 +106,6 @@ def render(world: type[Phantom], cases: Sequence[Any], resolution: int) -> tuple
 
 
 def steps_per_epoch(drawn: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> int:
-    """Whole batches of each part."""
     return min(len(targets) for _, targets in drawn) // TRAIN_BATCH * len(drawn)
 
 

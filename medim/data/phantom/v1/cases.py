@@ -41,7 +41,6 @@ class Case:
     attributes: Mapping[str, str]
 
     def has(self, label: str) -> bool:
-        """Whether the finding is present."""
         return label in self.labels
 
 

@@ -26,7 +26,6 @@ class ChestBuild:
 
     @classmethod
     def of(cls, case: Case) -> "ChestBuild":
-        """That of the case's patient."""
         rng = COHORT.patient_stream(case.split, "build", case.domain, case.patient)
         return cls(
             width=rng.uniform(0.355, 0.40),

@@ -25,7 +25,6 @@ class TissueBuild:
 
     @classmethod
     def of(cls, case: Case) -> "TissueBuild":
-        """That of the case's patient."""
         rng = COHORT.patient_stream(case.split, "build", case.domain, case.patient)
         return cls(
             haematoxylin=rng.uniform(0.88, 1.15),
@@ -65,15 +64,12 @@ def place(case: Case, rng: np.random.Generator) -> list[Region]:
 
 
 class Patch(Stains):
-    """One patch being drawn."""
-
     def __init__(self, case: Case, resolution: int) -> None:
         super().__init__(resolution)
         self.build, self.rng = TissueBuild.of(case), COHORT.stream(case.split, "picture", case.index)
         self.eosin = self._stroma()
 
     def _stroma(self) -> Field:
-        """Wavy collagen."""
         angle = self.build.fibres + self.rng.uniform(-0.3, 0.3)
         along = self.x * np.float32(np.cos(angle)) + self.y * np.float32(np.sin(angle))
         across = self.y * np.float32(np.cos(angle)) - self.x * np.float32(np.sin(angle))
@@ -153,7 +149,6 @@ class Patch(Stains):
 
 
 def draw_pathology(case: Case, resolution: int) -> Image.Image:
-    """A patch of the case, RGB."""
     patch = Patch(case, resolution)
     regions = place(case, patch.rng)
     patch.background(case.attributes["cellularity"], regions)

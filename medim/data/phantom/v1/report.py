@@ -82,7 +82,6 @@ class _Draft:
 
 
 def _lateralised(draft: _Draft, case: Case, finding: str) -> bool:
-    """Says a lateralised finding; False where neither side has it."""
     grades = {side: case.attributes.get(f"{side} {finding}", "") for side in SIDES if case.has(f"{side} {finding}")}
     if len(grades) == 2 and draft.chance(0.75):
         if grades["left"] == grades["right"]:

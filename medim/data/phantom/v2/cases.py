@@ -49,11 +49,9 @@ class Case:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels present, in the order of `LABELS`."""
         return tuple(finding.label for finding in self.findings)
 
     def has(self, label: str) -> bool:
-        """Whether the finding is present."""
         return self.finding(label) is not None
 
     def finding(self, label: str) -> Finding | None:

@@ -90,12 +90,10 @@ class Finding:
 
 
 def spec_of(label: str) -> Spec:
-    """The spec of a label's kind."""
     return TABLES.specs[kind_of(label)]
 
 
 def severity_of(label: str, size: float, contrast: float) -> str:
-    """`mild`, `moderate` or `severe`."""
     spec = spec_of(label)
     if spec.graded_by is None:
         return "moderate"

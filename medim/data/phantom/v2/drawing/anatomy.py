@@ -59,7 +59,6 @@ class ChestBuild:
 
     @classmethod
     def of(cls, case: Case) -> "ChestBuild":
-        """That of the case's patient."""
         rng = case.patient_stream("build")
         names = ("width", "apex", "base", "heart", "knob", "ribs", "slope", "girth", "carina")
         low = (0.355, 0.09, 0.80, 118.0, 0.034, 0.0, 0.95, 0.52, 0.385)

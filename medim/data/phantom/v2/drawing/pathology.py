@@ -76,15 +76,12 @@ class TissueBuild:
 
     @classmethod
     def of(cls, case: Case) -> "TissueBuild":
-        """That of the case's patient."""
         rng = case.patient_stream("build")
         low, high = (0.88, 0.8, -0.1, 0.0, 6.6, 0.33), (1.15, 1.25, 0.1, np.pi, 8.2, 0.42)
         return cls(*(float(value) for value in rng.uniform(low, high)))
 
 
 class Patch(Stains):
-    """One patch being drawn."""
-
     def __init__(self, case: Case, rng: np.random.Generator, resolution: int) -> None:
         super().__init__(resolution)
         self.case, self.build = case, TissueBuild.of(case)
@@ -231,7 +228,6 @@ _DRAW: dict[str, Callable[[Patch, Finding, np.random.Generator], None]] = {
 
 
 def draw_pathology(case: Case, resolution: int) -> Image.Image:
-    """An H&E-like patch of the case, RGB."""
     scene = case.stream("scene")
     patch = Patch(case, scene, resolution)
     drawn: list[tuple[Finding, np.random.Generator]] = []

@@ -95,7 +95,6 @@ def _close(clause: str, mentions: list[Mention]) -> None:
 
 
 def sides_of(word: str) -> set[str]:
-    """The sides that a word means: `left`, `right`, or both."""
     return {word} if word in SIDES else set(SIDES)
 
 

@@ -105,14 +105,12 @@ class Phrase:
 
     @property
     def indefinite(self) -> str:
-        """With "a" or "an" where it takes one."""
         if self.plural or not self.counted:
             return self.text
         return f"{'an' if _AN.match(self.text) else 'a'} {self.text}"
 
     @property
     def definite(self) -> str:
-        """With "the"."""
         return f"the {self.text}"
 
 
@@ -157,7 +155,6 @@ def measure(finding: Finding, rng: np.random.Generator) -> str:
 
 
 def joined(items: Sequence[str], last: str = "and") -> str:
-    """`a`, `a and b`, `a, b and c`."""
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} {last} {items[-1]}"
 
 

@@ -27,7 +27,6 @@ class Group:
 
     @property
     def wording(self) -> Wording:
-        """The words of its kind."""
         return WORDS.findings[self.first.kind]
 
 

@@ -86,7 +86,6 @@ class Statement:
 
     @property
     def kind(self) -> str:
-        """The label without its side."""
         return kind_of(self.label)
 
 
