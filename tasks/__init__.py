@@ -60,7 +60,7 @@ def all_tasks() -> dict[str, "Task"]:
 def task_version(name: str) -> str | None:
     """Returns what scores of another package's task depend on beside this code; None for a built-in task."""
     entry = _registered().get(name)
-    return entry and f"{entry.value} {entry.dist.version if entry.dist is not None else ''}"
+    return None if entry is None else f"{entry.value} {entry.dist.version if entry.dist is not None else ''}"
 
 
 def _registered() -> dict[str, EntryPoint]:

@@ -70,7 +70,7 @@ class PredictionStore:
         if prediction.image is not None:
             name = f"{IMAGES}/{file_name(prediction.id)}.png"
             save_image(prediction.image, self.folder / name)
-        line = {"id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt}
+        line: dict[str, Any] = {"id": prediction.id, "image": name, "report": prediction.report, "prompt": prediction.prompt}
         line |= {"seed": seed, "cost": dict(prediction.cost), "commit": self.commit}
         return line | ({"details": dict(prediction.details)} if prediction.details else {})
 

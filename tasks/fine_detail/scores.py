@@ -224,7 +224,7 @@ class DetailScores:
             name = f"measured diameter of a {grade} {lesion.name} generated ({lesion.unit})"
             seen = stage.seen[:, column]
             usual = round(float(drawn[:, column].mean()), 3)
-            details = {"drawn_at": size, "measured_as_drawn": usual, "of": "those that are seen"}
+            details: dict[str, Any] = {"drawn_at": size, "measured_as_drawn": usual, "of": "those that are seen"}
             if not seen.any():
                 scores.append(self._score(lesion, len(seen))(name, None, None, "none is seen", **details))
                 continue

@@ -1,7 +1,7 @@
 """Report generation: an image in, a report out."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.baselines.anchors import anchors_of
 from tasks.metrics.text.captioning import protocol_named
@@ -22,7 +22,7 @@ class ReportGeneration(Task):
     title = "Report generation"
     intro = "An image is given; the report is generated."
     needs = ("report",)
-    headline_metrics = (MACRO_F1, "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
+    headline_metrics: ClassVar[tuple[str, ...]] = (MACRO_F1, "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
     order = 20
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
@@ -85,7 +85,7 @@ class ReportGeneration(Task):
     ) -> list[Score]:
         """Length, variety and repetition: descriptive, so that no value is better than another."""
         how: dict[str, Any] = {"tokenisation": references.tokenisation}
-        compared = {"compared": "case and spacing apart", "distinct_references": distinct(references.sources)}
+        compared: dict[str, Any] = {"compared": "case and spacing apart", "distinct_references": distinct(references.sources)}
         lengths, repeated = length_sums(references.texts, tokens), repetition_sums(tokens)
         pooled = {"counted": "within each report, pooled"} | how
         return [

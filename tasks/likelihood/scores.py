@@ -105,7 +105,8 @@ class LikelihoodScores:
 
     def _image(self, condition: str, better: bool | None) -> Score:
         nats, error = (self._nats(condition, "image", what) for what in ("nats", "standard_error"))
-        name, details = f"image bits per token ({condition})", {"condition": condition, "error": error}
+        name = f"image bits per token ({condition})"
+        details: dict[str, Any] = {"condition": condition, "error": error}
         return self._ratio(name, nats, "image_tokens", better, scale=BITS, tokenizers=("image",), **details)
 
     def _ratio(

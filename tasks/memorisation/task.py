@@ -158,7 +158,8 @@ def _image_scores(
     scores.append(score(NOMINAL, sum(threshold.nominal for threshold in screen.thresholds), None))
     duplicated = _duplicated(screen) if screen.duplicates > MOST_DUPLICATES else None
     for number, space in enumerate(screen.spaces):
-        title, more = space.title, {"space": space.title, "nominal": screen.thresholds[number].nominal}
+        title, nominal = space.title, screen.thresholds[number].nominal
+        more: dict[str, Any] = {"space": title, "nominal": nominal}
         scores.append(share(f"{FLAGGED} ({title})", found.flagged[number], False, _unusable(screen, [number]), **more))
         scores.append(share(f"authenticity ({title})", found.authentic[number], None, duplicated, **more))
         held_out = float(np.median(screen.null.distances[number]))
@@ -168,7 +169,7 @@ def _image_scores(
         scores.append(score(f"nearest distance / held-out ({title})", ratio, None, reason, **more))
     for spec, problem in screen.problems.items():
         scores.append(score(f"{FLAGGED} ({spec})", None, False, problem, unavailable=True))
-    planted = {"planted": "half as they are, half mirrored, brighter, darker"}
+    planted: dict[str, Any] = {"planted": "half as they are, half mirrored, brighter, darker"}
     scores.append(score(PLANTED_FOUND, float(found.planted_found.mean()), True, **planted))
     among = "the planted copies and the samples that are not flagged"
     scores.append(score(PLANTED_ON_TOP, found.planted_on_top / len(found.planted_found), True, among=among, **planted))
@@ -218,7 +219,9 @@ def _report_scores(
     else:
         reason = None
     flagged = 1 - found.share < (limit.distance if limit else 0)
-    more = {"alpha": screen.alpha, "nominal": limit.nominal, "threshold": 1 - limit.distance} if limit else {}
+    more: dict[str, Any] = {}
+    if limit is not None:
+        more = {"alpha": screen.alpha, "nominal": limit.nominal, "threshold": 1 - limit.distance}
     share = Additive.proportion(flagged.tolist(), ids, paired=False)
     scores.append(score(FLAGGED_REPORTS, None if reason else share, False, reason, **more))
     for number, (place, nearest_id) in enumerate(zip(places, screen.index.ids(found.rows), strict=True)):

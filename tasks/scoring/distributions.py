@@ -141,7 +141,7 @@ def _withheld(names: Names, sets: _Sets, reason: str, details: dict[str, Any], b
     """The columns that the space would have, blank; of one that could not be opened (`bank` None), those of most."""
     down = [names.kernel, names.frechet, names.extrapolated]
     neither = [names.score, names.score_whole] if bank is None or bank.classifies else []
-    directions: dict[str, bool | None] = dict.fromkeys(down, False) | dict.fromkeys(names.shares, True)
+    directions: dict[str, bool | None] = {**dict.fromkeys(down, False), **dict.fromkeys(names.shares, True)}
     directions |= dict.fromkeys(neither)
     if bank is not None and _embeds(bank.space):
         directions[names.embedding] = False
@@ -158,10 +158,13 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
     error = None if few is not None else jackknife_error(frechet.frechet_jackknife(*sides, seed))
     n, dimension = min(len(reference), len(generated)), reference.shape[1]
     covariance = "full rank possible" if n > dimension else "singular: n <= d"
-    by_patients = {"interval": kernel.kernel_interval(*sides, seed), "method": kernel.METHOD}
-    cubic = {"estimator": "unbiased, full sample", "kernel": "(x.y/d+1)^3"}
-    around = {"interval": few if error is None else jackknife_interval(value, error), "method": frechet.INTERVAL}
-    exact = {"estimator": "float64, exact trace", "covariance": covariance}
+    by_patients: dict[str, Any] = {"interval": kernel.kernel_interval(*sides, seed), "method": kernel.METHOD}
+    cubic: dict[str, Any] = {"estimator": "unbiased, full sample", "kernel": "(x.y/d+1)^3"}
+    around: dict[str, Any] = {
+        "interval": few if error is None else jackknife_interval(value, error),
+        "method": frechet.INTERVAL,
+    }
+    exact: dict[str, Any] = {"estimator": "float64, exact trace", "covariance": covariance}
     scores = [
         sets.score(names.kernel, kid, False, **by_patients, **cubic, **details),
         sets.score(names.frechet, value, False, **around, **exact, **details),

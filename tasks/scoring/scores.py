@@ -159,10 +159,8 @@ class Scorer:
         **details: Any,
     ) -> Score:
         """Returns a score: of sums, of a value (with its sums), or withheld (None) for a reason."""
-        if isinstance(value, Additive):
-            number, additive = value.value(), value
-        else:
-            number = value
+        number = value.value() if isinstance(value, Additive) else value
+        additive = value if isinstance(value, Additive) else additive
         return make_score(
             metric,
             number,

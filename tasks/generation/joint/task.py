@@ -1,6 +1,7 @@
 """Joint generation: nothing in, an image and its report out."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from tasks.baselines.anchors import anchors_of
 from tasks.generation.joint.agreement import AGREEMENT, PREVALENCE_ERROR, agreement_scores
@@ -74,7 +75,7 @@ class JointGeneration(Task):
         scores += domain_scores(cases, images, reports, score)
         scores += retrieval_scores(cases, images, reports, score)
         share, real = distinct_share(reports), distinct_share([case.report for case in cases])
-        compared = {"compared": "case and spacing apart"}
+        compared: dict[str, Any] = {"compared": "case and spacing apart"}
         scores.append(score("distinct reports", share, None, **compared))
         scores.append(score("distinct reports (of the real share)", share / real, None, **compared))
         scores += distribution_scores(cases, images, context, population)
