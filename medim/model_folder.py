@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field
 
 from medim.backbones.build import SCRATCH, config_of
 from medim.common.declared import checked
 from medim.common.errors import UserError, foreign, named
 from medim.common.files import read_mapping
-from medim.denoiser import CHOICES, MeDiMConfig, MeDiMModel
+from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 from medim.weights.loading import load
@@ -23,7 +23,7 @@ Count = Annotated[int, Field(gt=0, le=2**20)]
 
 
 class _Fields(BaseModel):
-    """Fields of config.json; `MeDiMConfig` refuses other keys that are not transformers' own."""
+    """Types of the fields of config.json; `MeDiMConfig` checks names and choices."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -41,16 +41,11 @@ class _Fields(BaseModel):
     transformers_version: str | None = None
 
 
-_Checked: Any = create_model(
-    "_Checked", __base__=_Fields, **{key: (Literal[choices], choices[0]) for key, choices in CHOICES.items()}
-)  # type: ignore[call-overload, valid-type]  # the choices are known when it runs
-
-
 def read_config(folder: Path) -> MeDiMConfig:
     """A checkpoint's config.json. Raises UserError where it is missing or broken, or a field is invalid."""
     file = folder / CONFIG
     values = read_mapping(file)
-    checked(_Checked, values, f"'{file}'")
+    checked(_Fields, values, f"'{file}'")
     backbone = config_of(values["backbone"], f"'{file}': backbone")
     text, rows = values["text_vocabulary"], backbone.vocab_size
     if text > rows:

@@ -231,8 +231,7 @@ class MeDiMPipeline:
         )
         done = self._completed(canvas, seeds, sampler_of_edit(self.sampler, self.model))
         if search is not None:
-            self.spent.decoded.append(search)
-            self.spent.rows.append(len(seeds))
+            self.spent.add(search, len(seeds))
         return done
 
     @property

@@ -23,9 +23,7 @@ class Backbone(nn.Module, ABC):
 
     Args:
         config: of the blocks; `hidden_size`, `num_hidden_layers` and `vocab_size` at least.
-        attention: `bidirectional` removes the causal mask; `causal` keeps it.
-        timestep: `adaln` modulates every block; `additive` adds the time vector to the token embeddings; `none` ignores it.
-        gating: how a modulated branch is gated, see `medim.backbones.adaln`.
+        attention, timestep, gating: see `medim.denoiser.MeDiMConfig`.
     """
 
     def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating) -> None:

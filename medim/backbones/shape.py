@@ -13,15 +13,8 @@ from medim.common.errors import unknown
 Count = Annotated[int, Field(gt=0, le=2**20)]
 Dtype = Literal["float32", "float16", "bfloat16"]
 ROPES = ("default", *ROPE_INIT_FUNCTIONS)
-_ROPE_NUMBERS = {
-    "rope_theta",
-    "factor",
-    "low_freq_factor",
-    "high_freq_factor",
-    "original_max_position_embeddings",
-    "beta_fast",
-    "beta_slow",
-}
+_ROPE_NUMBERS = {"rope_theta", "factor", "beta_fast", "beta_slow", "low_freq_factor", "high_freq_factor"}
+_ROPE_LENGTH = "original_max_position_embeddings"
 _DEEPEST = 8
 
 
@@ -100,7 +93,7 @@ def _refuse_rope(rope: dict[str, Any], place: str) -> None:
     for name in ("rope_type", "type"):
         if name in rope and rope[name] not in ROPES:
             raise unknown(f"{place}.{name}", str(rope[name]), ROPES)
-    for name in _ROPE_NUMBERS & rope.keys():
+    for name in (_ROPE_NUMBERS | {_ROPE_LENGTH}) & rope.keys():
         value = rope[name]
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
             raise ValueError(f"{place}.{name}: a number above 0 is needed (given: {shown(value)})")

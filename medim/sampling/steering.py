@@ -99,31 +99,22 @@ class Spent:
         decoded: every run of the decoder, with its passes.
         rows: samples in each run.
         candidates: samples drawn for each one returned.
-        repairs: rounds of repair.
-        repaired: samples that they improved.
     """
 
     decoded: list[Decoded]
     rows: list[int]
     candidates: int = 1
-    repairs: int = 0
-    repaired: int = 0
 
-    @property
-    def seconds(self) -> float:
-        return sum(run.seconds for run in self.decoded)
-
-    @property
-    def forwards(self) -> int:
-        """Most passes of one sample."""
-        return sum(run.forwards for run in self.decoded)
+    def add(self, decoded: Decoded, rows: int) -> None:
+        self.decoded.append(decoded)
+        self.rows.append(rows)
 
     def each(self, cost: Cost) -> dict[str, float]:
         """Share of one sample: forwards, active tokens (positions computed), FLOPs of the denoiser."""
         samples = max(1, self.rows[0] if self.rows else 0)
         passes = [one for run in self.decoded for one in run.passes]
         return {
-            "forwards": self.forwards,
+            "forwards": sum(run.forwards for run in self.decoded),  # most of any sample
             "active_tokens": active_tokens(passes) / samples,
             "flops": cost.of_passes(passes) / samples,
         }
@@ -162,33 +153,28 @@ def steer(
     best, score = first.canvas.tokens.clone(), steering.agreement(*show(first.canvas))
     for number in range(1, min(settings.candidates, allowed)):
         again = run(canvas, [seed_of(seed, number) for seed in seeds])
-        spent.decoded.append(again)
-        spent.rows.append(len(seeds))
+        spent.add(again, len(seeds))
         spent.candidates += 1
-        score, _ = _keep_better(best, score, again.canvas.tokens, steering.agreement(*show(again.canvas)))
+        score = _keep_better(best, score, again.canvas.tokens, steering.agreement(*show(again.canvas)))
     done = Canvas(canvas.layout, best, canvas.given)
     for number in range(min(settings.repairs, allowed - spent.candidates)):
         rows, opened = reopened(done, canvas, steering, settings.share, show, sentences)
         if not rows:
             break
         again = run(opened, [seed_of(seeds[row], settings.candidates + number) for row in rows])
-        spent.decoded.append(again)
-        spent.rows.append(len(rows))
-        spent.repairs += 1
-        part, old = best[rows], score[rows]
-        score[rows], better = _keep_better(part, old, again.canvas.tokens, steering.agreement(*show(again.canvas)))
+        spent.add(again, len(rows))
+        part = best[rows]
+        score[rows] = _keep_better(part, score[rows], again.canvas.tokens, steering.agreement(*show(again.canvas)))
         best[rows] = part
-        spent.repaired += better
         done = Canvas(canvas.layout, best, canvas.given)
     return done, spent
 
 
-def _keep_better(best: torch.Tensor, score: np.ndarray, tokens: torch.Tensor, other: np.ndarray) -> tuple[np.ndarray, int]:
-    """Copies rows of `tokens` into `best` where they score higher; returns the best scores and the number of rows copied."""
-    better = other > score
-    index = torch.from_numpy(better.nonzero()[0]).to(best.device)
+def _keep_better(best: torch.Tensor, score: np.ndarray, tokens: torch.Tensor, other: np.ndarray) -> np.ndarray:
+    """Copies rows of `tokens` into `best` where they score higher; returns the best scores."""
+    index = torch.from_numpy((other > score).nonzero()[0]).to(best.device)
     best[index] = tokens[index]
-    return np.maximum(score, other), int(better.sum())
+    return np.maximum(score, other)
 
 
 def reopened(

@@ -10,27 +10,11 @@ from medim.common.errors import UserError
 from medim.common.files import write_text
 
 CONFIG = "config.yaml"
-WRITTEN = (
-    "training.json",
-    "metrics.jsonl",
-    "curve.png",
-    "cache",
-    "runs",
-    "checkpoint-*",
-    ".checkpoint-*.tmp",
-    "config.json",
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "sampler.json",
-    "image_tokenizer",
-    "report_tokenizer",
-    "causal_lm",
-    "image_tokenizer.json",
-    "reconstruction.json",
-    "reconstructions.png",
-    CONFIG,  # last: a removal that was interrupted is known by it
-)
-"""All that the trainings of models and of tokenizers write, but for the lock."""
+_LOGS = ("metrics.jsonl", "curve.png", "runs", "cache", "reconstruction.json", "reconstructions.png")
+_WEIGHTS = ("checkpoint-*", ".checkpoint-*.tmp", "*.safetensors", "*.safetensors.index.json", "causal_lm")
+_SETTINGS = ("config.json", "sampler.json", "image_tokenizer", "image_tokenizer.json", "report_tokenizer")
+WRITTEN = ("training.json", *_LOGS, *_WEIGHTS, *_SETTINGS, CONFIG)
+"""All that trainings of models and of tokenizers write; last the file by which a removal that was interrupted is known."""
 
 
 def configuration_in(out: Path, field: str) -> dict[str, Any] | None:

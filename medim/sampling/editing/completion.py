@@ -24,7 +24,6 @@ class Completion:
     """A completed pair.
 
     Attributes:
-        image, report: as they are now.
         codes: image tokens, (image_length,).
         redrawn: True at image tokens that were not given, (grid, grid).
     """

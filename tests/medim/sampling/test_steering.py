@@ -96,7 +96,7 @@ def test_the_best_of_three_is_kept_for_each_sample():
     for row, seed in enumerate(seeds):  # place 1 is the first quarter: bit 1 of the seed
         assert int(done.image_codes()[row, 0]) == max((seed_of(seed, k) >> 1) & 1 for k in range(3))
     assert torch.equal(done.report_tokens(), canvas.report_tokens())
-    assert (spent.candidates, spent.rows, spent.forwards) == (3, [5, 5, 5], 3)
+    assert (spent.candidates, spent.rows, sum(one.forwards for one in spent.decoded)) == (3, [5, 5, 5], 3)
 
 
 def test_repair_opens_the_region_that_contradicts_and_keeps_what_is_better():
@@ -109,8 +109,9 @@ def test_repair_opens_the_region_that_contradicts_and_keeps_what_is_better():
     assert opened[0].nonzero()[:, 0].tolist() == [LAYOUT.image.start]
     assert done.image_codes()[0, 0] == 1
     assert done.image_codes()[0, 1:].tolist() == [1, 1, 0]  # the rest of the first sample stays
-    assert spent.repaired == 1
-    assert spent.repairs <= 6
+    assert spent.rows[0] == 2
+    assert set(spent.rows[1:]) == {1}
+    assert len(spent.decoded) <= 7
 
 
 def test_repair_opens_the_sentence_that_contradicts_a_given_image():
