@@ -22,9 +22,9 @@ def chosen_device(name: str | None) -> torch.device:
     if device.type == "cuda":
         device, count = torch.device("cuda", device.index or 0), torch.cuda.device_count()
         if device.index >= count:
-            raise UserError(f"device {name}: PyTorch finds {count} CUDA GPUs here; medim-bench doctor tells why")
+            raise UserError(f"device {name}: PyTorch finds {count} CUDA GPUs here; medim-bench doctor says why")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"device {name}: PyTorch finds no Apple GPU here; medim-bench doctor tells why")
+        raise UserError(f"device {name}: PyTorch finds no Apple GPU here; medim-bench doctor says why")
     return device
 
 

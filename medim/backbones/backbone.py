@@ -90,7 +90,7 @@ def hidden_from(
         causal: nothing to the right is seen.
         window: keys at this distance and beyond are not seen.
         future: share of the keys to the right that are seen while a causal mask is annealed away (Gong et al. 2024,
-            arXiv 2410.17891): each pair opens at a share of its own, in a fixed low-discrepancy order.
+            arXiv 2410.17891): each pair opens at another share, in a fixed low-discrepancy order.
     """
     if not causal and future >= 1 and window >= length:
         return None

@@ -240,7 +240,7 @@ def _config(source: str) -> PretrainedConfig:
 def cut_config(config: PretrainedConfig, layers: int, source: str) -> None:
     """Cuts the configuration to the first `layers` blocks. Raises UserError, which names the source, where it has fewer."""
     if not 0 < layers <= config.num_hidden_layers:
-        raise UserError(f"layers: {layers} asked for, but '{source}' has {config.num_hidden_layers}")
+        raise UserError(f"layers: {layers} requested, but '{source}' has {config.num_hidden_layers}")
     config.num_hidden_layers = layers
     if config.to_dict().get("layer_types"):
         config.layer_types = config.layer_types[:layers]

@@ -50,9 +50,9 @@ class Ending:
         report, given = canvas.report_tokens(), canvas.given[:, layout.report]
         open_ = ~given.all(1, keepdim=True)
         if bool((open_ & given[:, length:] & (report[:, length:] != tail)).any()):
-            raise UserError(f"report.length: given text goes beyond the {length} tokens asked for")
+            raise UserError(f"report.length: given text goes beyond the {length} tokens requested")
         if bool((open_ & given[:, :length] & ((report == self.end) | (report == self.padding))[:, :length]).any()):
-            raise UserError(f"report.length: given text ends before the {length} tokens asked for")
+            raise UserError(f"report.length: given text ends before the {length} tokens requested")
         tokens, mask = canvas.tokens.clone(), canvas.given.clone()
         where = slice(layout.report.start + length, layout.report.stop)
         tokens[:, where] = torch.where(open_, tail, tokens[:, where])

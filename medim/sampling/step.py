@@ -24,8 +24,7 @@ def noise(seeds: Sequence[int], rounds: int, positions: int) -> torch.Tensor:
 
     Those of a round are for the tokens, for the order, and the digits of the former below `GRID` (see `fine`).
     """
-    first = [np.random.Generator(np.random.Philox(np.random.SeedSequence([seed]))) for seed in seeds]
-    draws = np.stack([own.random((rounds, 2, positions), dtype=np.float32) for own in first], axis=2)
+    draws = np.stack([stream(seed).random((rounds, 2, positions), dtype=np.float32) for seed in seeds], axis=2)
     below = np.stack([stream(seed, 6).random((rounds, 1, positions), dtype=np.float32) for seed in seeds], axis=2)
     return torch.from_numpy(np.concatenate([draws, below], axis=1))
 
@@ -124,7 +123,7 @@ def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p:
 
 
 def fraction(settings: ModalitySettings, progress: float) -> float:
-    """Share of the modality's vacant tokens that is masked at `progress` in [0, 1] of its own trajectory."""
+    """Share of the modality's vacant tokens that is masked at `progress` in [0, 1] of its trajectory."""
     share = math.floor(progress * settings.steps + 1e-6) / settings.steps
     if share >= 1:
         return 0.0
@@ -132,7 +131,7 @@ def fraction(settings: ModalitySettings, progress: float) -> float:
 
 
 def remaining(settings: ModalitySettings, progress: float, total: torch.Tensor) -> torch.Tensor:
-    """How many of `total` (B,) tokens stay masked at `progress` in [0, 1] of the modality's own trajectory."""
+    """How many of `total` (B,) tokens stay masked at `progress` in [0, 1] of the modality's trajectory."""
     return torch.floor(total * fraction(settings, progress) + 1e-6).long()
 
 

@@ -48,16 +48,16 @@ def as_causal_lm(model: MeDiMModel) -> PreTrainedModel:
     """
     reason = reason_against(model)
     if reason is not None:
-        raise UserError(f"no causal language model can be made of it: {reason}")
+        raise UserError(f"it is no causal language model: {reason}")
     text, codes = model.config.text_vocabulary, model.config.image_codes
     config = config_of(model.config.backbone)
     config.vocab_size, config.tie_word_embeddings = text + codes + STRUCTURE, False
     result = AutoModelForCausalLM.from_config(config)
-    own = model.get_input_embeddings().weight
-    head = own if model.report_head is None else model.report_head.weight
+    rows = model.get_input_embeddings().weight
+    head = rows if model.report_head is None else model.report_head.weight
     added = model.added.weight / embedding_scale(config)
     weights = {f"model.{name}": tensor for name, tensor in model.backbone.decoder.state_dict().items()}
-    weights["model.embed_tokens.weight"] = torch.cat([own[:text], added[STRUCTURE:], added[:STRUCTURE]])
+    weights["model.embed_tokens.weight"] = torch.cat([rows[:text], added[STRUCTURE:], added[:STRUCTURE]])
     weights["lm_head.weight"] = torch.cat([head[:text], model.image_head.weight, torch.zeros_like(added[:STRUCTURE])])
     result.load_state_dict(weights)
     return result.eval()

@@ -38,9 +38,9 @@ class MetricsFile(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero and self.path.exists():
             lines = self.path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
-            write_text(self.path, "".join(line + "\n" for line in kept))
-            self.bounds = {line["step"] for line in map(json.loads, kept) if BOUND in line}
+            earlier = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= state.global_step]
+            write_text(self.path, "".join(line + "\n" for line in earlier))
+            self.bounds = {line["step"] for line in map(json.loads, earlier) if BOUND in line}
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs=None, **kwargs: Any) -> None:
         repeated = BOUND in logs and state.global_step in self.bounds
@@ -128,9 +128,9 @@ class MovingAverage(TrainerCallback):
         """Exchanges the average and the weights."""
         for name, parameter in model.named_parameters():
             if name in self.average:
-                kept = parameter.detach().clone()
+                weights = parameter.detach().clone()
                 parameter.copy_(self.average[name])
-                self.average[name].copy_(kept)
+                self.average[name].copy_(weights)
 
 
 def plot_curve(metrics: Path, unigram: float, out: Path) -> None:

@@ -63,7 +63,7 @@ def corrupt(
 
     Args:
         tokens: x, one complete sequence of shape (L,).
-        prompt: number of report tokens in the first sentence; kept clean by the task `prompted`.
+        prompt: number of report tokens in the first sentence; clean in the task `prompted`.
         mixture: as of `task_at`.
         schedule: log-linear where None.
         process: a name of `medim.diffusion.transition.TRANSITIONS`.

@@ -198,12 +198,12 @@ def _one_pass(model: MeDiMModel, batch: int) -> tuple[float, float]:
     tokens = torch.zeros(batch, layout.length, dtype=torch.long, device="meta")
     t = torch.zeros(batch, 2, device="meta")
     weights = {p.shape for p in model.parameters()} | {p.t().shape for p in model.parameters() if p.ndim == 2}
-    kept: dict[int, torch.Tensor] = {}  # by storage: one tensor may be kept for several uses
+    stored: dict[int, torch.Tensor] = {}  # by storage: one tensor may be saved for several uses
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
         square = tensor.ndim >= 2 and tensor.shape[-1] == tensor.shape[-2] == layout.length
         if tensor.is_floating_point() and not square and tensor.shape not in weights:
-            kept[tensor.untyped_storage()._cdata] = tensor
+            stored[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
     with FlopCounterMode(display=False) as flops, saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -211,4 +211,4 @@ def _one_pass(model: MeDiMModel, batch: int) -> tuple[float, float]:
         half = batch * layout.image_length // 2, batch * layout.report_length // 2
         model.logits(x.reshape(-1, x.shape[-1])[: half[0]], "image")
         model.logits(x.reshape(-1, x.shape[-1])[: half[1]], "report")
-    return float(flops.get_total_flops()), 2.0 * sum(tensor.numel() for tensor in kept.values())
+    return float(flops.get_total_flops()), 2.0 * sum(tensor.numel() for tensor in stored.values())

@@ -116,9 +116,9 @@ class DiffusionTrainer(Trainer):
     def stopped(self, what: str, step: int) -> UserError:
         """The error that ends a training whose numbers are not finite."""
         checkpoint = last_checkpoint(Path(self.args.output_dir), self.average is not None)
-        kept = "no checkpoint was saved before" if checkpoint is None else f"the last finite checkpoint is '{checkpoint}'"
+        remains = "no checkpoint was saved before" if checkpoint is None else f"the last finite checkpoint is '{checkpoint}'"
         return UserError(
-            f"the training broke down: {what} at step {step}; {kept}; a lower learning_rate or max_grad_norm may help, in "
+            f"the training broke down: {what} at step {step}; {remains}; a lower learning_rate or max_grad_norm may help, in "
             "another --out"
         )
 

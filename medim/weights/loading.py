@@ -33,9 +33,9 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign
     Raises:
         UserError: one is missing, has no place or another shape, or is not finite.
     """
-    own = network.state_dict()
-    refuse_incomplete(what, shapes_of(own), shapes_of(tensors))
-    _refuse_integers(what, own, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})
+    present = network.state_dict()
+    refuse_incomplete(what, shapes_of(present), shapes_of(tensors))
+    _refuse_integers(what, present, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})
     refuse_broken(tensors, what)
     network.load_state_dict(tensors, assign=assign)
 
@@ -78,7 +78,7 @@ def load(
     missing, unexpected = set(info["missing_keys"]), set(info["unexpected_keys"])
     absent = sorted(name for name in missing if lacking is not None and re.search(lacking, name))
     heads = sorted(name for name in unexpected if without_heads and _is_head(model, name))
-    shapes = {name: (tuple(given), tuple(own)) for name, given, own in info["mismatched_keys"]}
+    shapes = {name: (tuple(given), tuple(expected)) for name, given, expected in info["mismatched_keys"]}
     count = len(model.state_dict())
     _refuse(what, count, missing - set(absent), unexpected - set(heads), shapes)
     tied = sorted(getattr(model, "all_tied_weights_keys", None) or ())
@@ -123,18 +123,19 @@ def _integers(folder: Path) -> Iterator[str]:
                 yield from (name for name in file.keys() if "F" not in file.get_slice(name).get_dtype())  # noqa: SIM118
 
 
-def _refuse_integers(what: str, own: Mapping[str, Tensor], names: Iterable[str]) -> None:
+def _refuse_integers(what: str, network: Mapping[str, Tensor], names: Iterable[str]) -> None:
     """Raises UserError where one of the integer tensors `names` belongs to a floating-point weight."""
-    if rounded := sorted(name for name in names if name in own and own[name].is_floating_point()):
+    if rounded := sorted(name for name in names if name in network and network[name].is_floating_point()):
         raise UserError(
-            f"{what}: {len(rounded)} of {len(own)} tensors hold no fractions ({first(rounded)}): they are {WRAPPERS['qweight']}"
+            f"{what}: {len(rounded)} of {len(network)} tensors hold no fractions ({first(rounded)}): they are "
+            f"{WRAPPERS['qweight']}"
         )
 
 
-def refuse_incomplete(what: str, own: Shapes, given: Shapes) -> None:
+def refuse_incomplete(what: str, expected: Shapes, given: Shapes) -> None:
     """Raises UserError where a tensor of a network is not given, has no place or another shape; names the likely cause."""
-    other = {name: (given[name], shape) for name, shape in own.items() if name in given and given[name] != shape}
-    _refuse(what, len(own), own.keys() - given.keys(), given.keys() - own.keys(), other)
+    other = {name: (given[name], shape) for name, shape in expected.items() if name in given and given[name] != shape}
+    _refuse(what, len(expected), expected.keys() - given.keys(), given.keys() - expected.keys(), other)
 
 
 def _refuse(
@@ -158,10 +159,10 @@ def _refuse(
         cause = "the file is incomplete, or of a model of another kind or size"
         raise UserError(f"{what}: {' and '.join(faults)}: {f'they are {WRAPPERS[wrapper]}' if wrapper else cause}")
     if other:
-        name, (given, own) = min(other.items())
+        name, (given, expected) = min(other.items())
         raise UserError(
             f"{what}: {len(other)} of {count} tensors have another shape than by the configuration, such as {name}: "
-            f"{given} in the file, {own} by the configuration"
+            f"{given} in the file, {expected} by the configuration"
         )
 
 

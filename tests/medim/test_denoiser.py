@@ -199,7 +199,7 @@ def test_layers_are_cut_from_the_front(tmp_path):
     assert len(model.backbone.decoder.layers) == 2
     model.save_pretrained(tmp_path / "cut")
     assert len(MeDiMModel.from_pretrained(tmp_path / "cut").backbone.decoder.layers) == 2
-    with pytest.raises(UserError, match="layers: 9 asked for"):
+    with pytest.raises(UserError, match="layers: 9 requested"):
         MeDiMModel.from_backbone(str(tmp_path / "lm"), layers=9, **FIELDS)
 
 
@@ -281,5 +281,5 @@ def test_a_language_model_inside_one_with_images_starts_from_its_weights_and_fro
     assert (config.model_type, config.num_hidden_layers, config.vocab_size) == ("gemma3_text", 2, 50)
     model = MeDiMModel(MeDiMConfig(backbone=config.to_dict(), text_vocabulary=config.vocab_size, **FIELDS))
     assert {name: p.shape for name, p in model.named_parameters()} == {n: p.shape for n, p in pretrained.named_parameters()}
-    with pytest.raises(UserError, match=r"layers: 4 asked for, but .* has 3"):
+    with pytest.raises(UserError, match=r"layers: 4 requested, but .* has 3"):
         load_config(str(tmp_path), layers=4)

@@ -394,7 +394,7 @@ def test_reports_that_do_not_fit_are_told_with_what_happens_to_them_and_the_opti
 
 def test_a_model_that_cannot_be_built_claims_no_folder(squares, recipe_file, tmp_path):
     for wrong, said in (
-        ("layers=3", "3 asked for, but 'the recipe's backbone' has 2"),
+        ("layers=3", "3 requested, but 'the recipe's backbone' has 2"),
         ("backbone.hidden_sise=3", "did you mean 'hidden_size'"),
         ("backbone.hidden_act=sillu", "did you mean 'silu'"),
     ):
