@@ -80,7 +80,7 @@ def _refuse_processes(command: str) -> None:
 
 
 class VerbGroup(NearestGroup):
-    """The root: imports a verb's module when it is asked for, and ends every command with a clear status."""
+    """The root: imports a verb's module when it is called, and ends every command with a clear status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
@@ -121,12 +121,12 @@ class VerbGroup(NearestGroup):
 
 @click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="medim-bench")
-@click.option("--traceback", is_flag=True, help="Show where a mistake was noticed, not only the line that tells it.")
+@click.option("--traceback", is_flag=True, help="Show where a mistake was noticed, not only its line.")
 def main(traceback: bool) -> None:
     """Train, run and rank models that generate medical images and reports together.
 
     \b
-    Exit status  0  all that was asked was done
+    Exit status  0  all that was requested was done
                  3  finished, with failures listed in failures.jsonl in --out
                130  interrupted; the same command continues
              other  stopped; one line says why

@@ -79,10 +79,10 @@ def open_pipeline(
     """The pipeline of a preset, folder or hub id, with the overrides `sampling.*` and `dtype` (of the weights) applied.
 
     Args:
-        dataset: whose checkers steer, where `sampling.steering` asks for it.
+        dataset: whose checkers steer, where `sampling.steering` needs them.
 
     Raises:
-        UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is asked for.
+        UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is needed.
     """
     sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
     for key in overrides:

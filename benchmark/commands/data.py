@@ -161,21 +161,27 @@ def check(
     if workers is None:
         size = sum(min(dataset.size(split), limit or dataset.size(split)) for split in SPLITS)
         workers = (os.cpu_count() or 1) if size >= WORTH_WORKERS else 0
-    kept = None if out is None else PartStore(out / READ, dataset, measure)
+    store = None if out is None else PartStore(out / READ, dataset, measure)
     report = check_dataset(
-        dataset, limit=limit, tokenizer=measure, lengths=lengths, resolution=resolution, workers=workers, store=kept,
+        dataset,
+        limit=limit,
+        tokenizer=measure,
+        lengths=lengths,
+        resolution=resolution,
+        workers=workers,
+        store=store,
         progress=True,
-    )  # fmt: skip
+    )
     for line in report.lines(allow):
         click.echo(line)
-    if out is not None and kept is not None:
+    if out is not None and store is not None:
         write_json(out / CHECK, report.to_json(allow))
         if report.failures:
             lines = [json.dumps({"item": item, "reason": reason}, ensure_ascii=False) for item, reason in report.failures]
             write_text(out / FAILURES, "\n".join(lines) + "\n")
         else:
             (out / FAILURES).unlink(missing_ok=True)
-        kept.clear()
+        store.clear()
     if leaks := report.leaks(allow):
         kinds = ", ".join(leak.kind for leak in leaks)
         click.echo(f"{name}: {kinds}: scores on this set cannot be trusted; mend the splits, or name what is meant", err=True)
@@ -222,9 +228,9 @@ def ids(
     limit: Annotated[int | None, Option("Only the first N cases of each split, as of score.", metavar="N", low=1)] = None,
     out: Annotated[Path | None, Option(_TO_FILE, metavar="FILE", type=FILE)] = None,
 ) -> None:
-    """Writes id, study, patient and split of each case that `score` asks for, in its order: the first pair of each study.
+    """Writes id, study, patient and split of each case that `score` needs, in its order: the first pair of each study.
 
-    They are the same for every task that asks case by case; samples for joint-generation and memorisation answer no case, and
+    They are the same for every task that scores case by case; samples for joint-generation and memorisation answer no case, and
     any ids will do. DATA is a registered data set or a folder with pairs.jsonl or reports.jsonl.
     """
     from medim.common.csv_text import csv_text, is_formula
@@ -298,7 +304,7 @@ def show(
 
 
 def _card(dataset: "PairDataset", place: tuple[str, int], failures: list[str]) -> "Card":
-    """One pair; a grey field stands in place of a picture that cannot be read, which `failures` then tells."""
+    """One pair; a grey field stands in place of a picture that cannot be read, which joins `failures`."""
     from PIL import Image
 
     from benchmark.sampling.sheets import Card

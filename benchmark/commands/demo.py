@@ -23,8 +23,13 @@ def demo(device: Device | None = None, overwrite: Overwrite = False) -> int:
 
     status = execute_run(RunOptions(suite="demo", device=device, overwrite=overwrite))
     augmented = execute_augmentation(
-        "phantom-tiny", "phantom", Path("runs/demo-augmentation"), preset="demo", overrides={}, device=device,
+        "phantom-tiny",
+        "phantom",
+        Path("runs/demo-augmentation"),
+        preset="demo",
+        overrides={},
+        device=device,
         overwrite=overwrite,
-    )  # fmt: skip
+    )
     click.echo("leaderboard: runs/demo/leaderboard/index.html")
     return max(status, augmented)

@@ -8,7 +8,7 @@ import click
 from benchmark import DONE, WITH_FAILURES
 from benchmark.options import FOLDER, Data, Device, Option, Seed, with_options
 
-_DRIFT = "Draw N pairs at cache.refresh 1, 2, 4 and 8, and tell how many tokens differ and what it saves."
+_DRIFT = "Draw N pairs at cache.refresh 1, 2, 4 and 8, and count how many tokens differ and what it saves."
 MARKS = {"pass": "pass", "warn": "WARN", "fail": "FAIL", "unknown": "?"}
 
 
@@ -27,7 +27,7 @@ def diagnose(
     """Checks a model for the known ways in which such models fail: one line each with a figure, a verdict and what to do.
 
     On the model alone: finite weights, attention to both sides, the timestep's effect, gates and scales. With --data also:
-    codebook use, tokenizer round trip, report length, domain shift, memory of training pairs, what the image tells of the
+    codebook use, tokenizer round trip, report length, domain shift, memory of training pairs, what the image says of the
     report. Exit status 3 where a check fails.
     """
     from medim.data.loading import load_dataset

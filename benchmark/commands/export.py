@@ -12,7 +12,7 @@ def export(options: ExportOptions) -> int:
     """Writes pairs that pass the gate into --out, with a data card: (--model M --n N | --pairs DIR) --data D --format F.
 
     Every pair carries its seed, prompt, model hash, the agreement of its findings, its likelihood and its distance from the
-    nearest training image. Near-copies of training images do not leave; gate/gate.json and gate/dropped.jsonl tell what was
+    nearest training image. Near-copies of training images do not leave; gate/gate.json and gate/dropped.jsonl list what was
     dropped and why. A dropped pair is drawn anew, so that exactly N unique pairs leave.
 
     Several processes share the work: start them by accelerate or torchrun, start the same command several times, or give

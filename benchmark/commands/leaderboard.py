@@ -30,7 +30,7 @@ def build(
 ) -> None:
     """Reads run folders, or folders that hold some; writes tables (CSV, JSON lines, Markdown), plots/ and index.html.
 
-    Models on the same cases are compared pair by pair, patients swapped between them, from the sums that their runs kept
+    Models on the same cases are compared pair by pair, patients swapped between them, from the sums that their runs stored
     (comparisons.jsonl); runs of one model with several seeds are taken together (seeds.jsonl).
     """
     from benchmark.results.comparisons import compare_runs, parse_margin
@@ -99,7 +99,7 @@ def add(
     Refused, with file, line and field: what is malformed, contradicts its manifest, repeats a record, was scored on another
     split, has values that the sums by patient in its statistics/ do not give, or lacks sums where others have them. A
     submission needs neither data nor predictions: manifest.json, records.jsonl and statistics/ are all that is read, and all
-    that is kept. The same command again adds nothing twice.
+    that is stored. The same command again adds nothing twice.
     """
     from benchmark.results.check_sums import verify as verify_folder
     from leaderboard.store import read_manifest
@@ -137,7 +137,7 @@ def verify(
     ] = None,
     predictions: Annotated[
         Path | None,
-        Option("Where they are, with --data.  [default: those that the run kept in samples/]", metavar="DIR"),
+        Option("Where they are, with --data.  [default: those that the run stored in samples/]", metavar="DIR"),
     ] = None,
     cache: Cache | None = None,
     judge: Judge | None = None,

@@ -19,13 +19,13 @@ def run(options: RunOptions) -> int:
     TASK is image-generation, report-generation, joint-generation, likelihood, memorisation, editing, editing-removal,
     inpainting, long-form, fine-detail, augmentation, or "all" for what the model can do of these but the last.
 
-    memorisation draws unprompted pairs and looks for each in the whole training split, which is read once and then kept in
+    memorisation draws unprompted pairs and looks for each in the whole training split, which is read once and then stored in
     --cache; --data NAME:train=10% searches a tenth of it.
 
-    long-form reads reports sentence by sentence: contradictions, repetition, findings by where they are told, length.
+    long-form reads reports sentence by sentence: contradictions, repetition, findings by where they are stated, length.
 
     fine-detail draws phantoms with one lesion of each size and contrast (--data phantom or phantom-v2), and looks for it as
-    drawn, after the tokenizer's round trip, and in what is generated from the report that tells of it.
+    drawn, after the tokenizer's round trip, and in what is generated from the report that states it.
 
     augmentation trains a downstream model with and without pairs that --model generates for a low-data set (--data D:train=1%,
     or the share of the preset), in arms with controls; it stands alone in its --out.
@@ -63,8 +63,18 @@ def _augmentation(options: RunOptions) -> int:
     from benchmark.augmentation.augment import execute_augmentation
 
     return execute_augmentation(
-        options.model, options.data[0], options.out, preset=options.preset or "quick",
-        regime=options.regime or "external-prior", downstream=options.downstream, overrides=options.overrides,
-        device=options.device, overwrite=options.overwrite, show_samples=options.show_samples, resolution=options.resolution,
-        seed=options.seed or 0, batch_size=options.batch_size or 64, protocol=options.protocol or PROTOCOLS[0],
-    )  # fmt: skip
+        options.model,
+        options.data[0],
+        options.out,
+        preset=options.preset or "quick",
+        regime=options.regime or "external-prior",
+        downstream=options.downstream,
+        overrides=options.overrides,
+        device=options.device,
+        overwrite=options.overwrite,
+        show_samples=options.show_samples,
+        resolution=options.resolution,
+        seed=options.seed or 0,
+        batch_size=options.batch_size or 64,
+        protocol=options.protocol or PROTOCOLS[0],
+    )

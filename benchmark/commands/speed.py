@@ -45,7 +45,7 @@ def data(
     """Reads and tokenises N pairs in alternating turns: images a second of each, their ratio, and peak memory."""
     from medim.data.loading import load_dataset
 
-    dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
+    dataset = load_dataset(data)  # before the slow imports: a mistyped name is reported at once
     from benchmark.speed.data import measure
     from benchmark.systems import best_device
     from medim.checkpoints import resolve
@@ -84,7 +84,7 @@ def metrics(
     out: Out | None = None,
     device: Device | None = None,
 ) -> None:
-    """Scores N reports of two systems on the same references, and some images, and tells the seconds of each part.
+    """Scores N reports of two systems on the same references, and some images, and prints the seconds of each part.
 
     The second system pays nothing for the references. Further parts: an interval by 10,000 resamples, image features, and the
     exact Fréchet distance.
@@ -108,7 +108,7 @@ def sample(options: SampleSpeedOptions) -> int:
     procedure on the same weights (sampling.procedure=released: 128 steps, a second row for guidance where something is given,
     full logits), at its batch of 1 and at ours, and the difference of their scores is held against the margin.
 
-    Samples and figures are kept sampler by sampler: the same command goes on after a kill.
+    Samples and figures are stored sampler by sampler: the same command goes on after a kill.
     """
     from benchmark.speed.sweep import run_sample_speed
 

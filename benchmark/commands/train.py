@@ -49,20 +49,27 @@ def model(
         raise click.UsageError("--data and --out are needed (all but --dry-run)")
     from medim.data.loading import load_dataset
 
-    dataset = load_dataset(data)  # before the slow imports: a mistyped name is told at once
+    dataset = load_dataset(data)  # before the slow imports: a mistyped name is reported at once
     from medim.training.train import train_model
 
     settings = tuple(f"{key}={value}" for key, value in overrides.items())
     train_model(
-        preset, dataset, out, tokenizer=tokenizer, steps=steps, overrides=settings, overwrite=overwrite, device=device,
+        preset,
+        dataset,
+        out,
+        tokenizer=tokenizer,
+        steps=steps,
+        overrides=settings,
+        overwrite=overwrite,
+        device=device,
         workers=workers,
-    )  # fmt: skip
+    )
     click.echo(f"model: {out}")
 
 
 def _dry_run(
     preset: str, steps: int | None, overrides: dict[str, str], gpus: int, gpu: str, sharding: Literal["ddp", "fsdp"]
-) -> None:  # fmt: skip
+) -> None:
     from medim.training.planning import GPUS, describe_plan, plan
     from medim.training.recipe import ModelRecipe, load_recipe
 

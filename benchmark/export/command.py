@@ -49,9 +49,17 @@ def export_from_options(options: ExportOptions) -> int:
     index = options.out / WORK / "training-index" if folder is None else folder / "features"
     gate = _gate(options, model, source, pairs, data, device, index)
     outcome = export(
-        source, gate, FORMS[options.form](), options.out, title=title, terms=terms, batch_size=options.batch_size,
-        shard_size=options.shard_size, part=part, overwrite=options.overwrite,
-    )  # fmt: skip
+        source,
+        gate,
+        FORMS[options.form](),
+        options.out,
+        title=title,
+        terms=terms,
+        batch_size=options.batch_size,
+        shard_size=options.shard_size,
+        part=part,
+        overwrite=options.overwrite,
+    )
     if options.twins and outcome.finished:
         lines = [line["fields"] for line in Work(options.out, source, options.shard_size).kept()]
         questions = write_grounding(options.out, lines)
@@ -120,9 +128,14 @@ def _source(
 
 
 def _gate(
-    options: ExportOptions, model: Any, source: Source, pairs: PairDataset | None, data: PairDataset | None, device: str | None,
+    options: ExportOptions,
+    model: Any,
+    source: Source,
+    pairs: PairDataset | None,
+    data: PairDataset | None,
+    device: str | None,
     index: Path,
-) -> Gate:  # fmt: skip
+) -> Gate:
     """Args: index: folder where what is read of the training split outlives the export."""
     search = None
     if data is not None and UNSCREENED not in options.allow:

@@ -32,7 +32,7 @@ _IN_MEMORY = 1 << 30  # bytes of a space's training rows that stay in memory bet
 
 @dataclass(frozen=True)
 class Rules:
-    """What a pair has to reach; None asks for nothing.
+    """What a pair has to reach; None is no rule.
 
     Attributes:
         min_agreement: in [0, 1].
@@ -154,7 +154,7 @@ class Gate:
         if rules.min_agreement is not None and (self.image_checker is None or self.report_checker is None):
             raise UserError("--min-agreement needs a data set with a checker of reports and one of images that steers")
         if rules.max_nats is not None and not self._scores:
-            raise UserError("--max-nats needs a --model that tells likelihoods, and --draws above 0")
+            raise UserError("--max-nats needs a --model that gives likelihoods, and --draws above 0")
         if rules.min_distance is not None:
             if self.search is None:
                 raise UserError("--min-distance needs --data, whose training split is searched")

@@ -22,7 +22,7 @@ Allowance = Literal["credentialed", "near-copies", "unscreened"]
 CREDENTIALED, NEAR_COPIES, UNSCREENED = ALLOWANCES = get_args(Allowance)
 LOOSE_IMAGES: tuple[FormName, ...] = ("folder", "huggingface", "llava", "r2gen")
 """Formats whose images are files, which the questions of `--twins` name."""
-_MODEL = "What generates the pairs; with --pairs, what tells their likelihood."
+_MODEL = "What generates the pairs; with --pairs, what gives their likelihood."
 _DATA = "The set that --model was trained on: its training images are searched, its terms go with the pairs."
 _DISTANCE = "Drop pairs nearer to a training image, in units of the near-copy threshold.  [default: 1]"
 _PROMPTS = "YAML: templates such as 'A {modality} of the {region}', and a list for each placeholder; all equally often."

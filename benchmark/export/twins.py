@@ -1,6 +1,6 @@
 """Counterfactual twins: a pair, and the same pair with one finding more, image and report changed together by the editor.
 
-A couple leaves only where the checkers that steer read from both images exactly what both reports tell. What remains is a hard
+A couple leaves only where the checkers that steer read from both images exactly what both reports state. What remains is a hard
 positive and a hard negative for each image, and a question for any model that reads both: which report is this image's?
 """
 
@@ -34,7 +34,7 @@ class Twins:
         images: a checker that steers.
 
     Raises:
-        UserError: a model that cannot edit, or a data set without what tells findings.
+        UserError: a model that cannot edit, or a data set without a checker of images that steers.
     """
 
     generates, together = True, 2

@@ -66,9 +66,12 @@ def execute_edit(options: EditOptions) -> int:
     region = _region(options)
     content = [[slot.id, slot.report, slot.new_report, image_key(slot.image)] for slot in slots]
     wanted = {
-        "new_report": options.new_report, "finding": options.finding, "present": options.present, "box": options.box,
+        "new_report": options.new_report,
+        "finding": options.finding,
+        "present": options.present,
+        "box": options.box,
         "mask": None if options.mask is None else hash_files(options.mask),
-    }  # fmt: skip
+    }
     inputs |= {"wanted": wanted, "slots": hash_of(content)}
 
     def edited(batch: Sequence[EditSlot], seeds: Sequence[int]) -> list[Completion]:
@@ -86,10 +89,13 @@ def execute_edit(options: EditOptions) -> int:
             name = f"{BEFORE}/{file_name(slot.id)}.png"
             save_image(square(slot.image, model.resolution), options.out / name)
             details = {
-                "image_before": name, "report_before": slot.report, "finding": options.finding,
+                "image_before": name,
+                "report_before": slot.report,
+                "finding": options.finding,
                 "change": None if options.finding is None else "added" if options.present else "removed",
-                "grid": len(one.redrawn), "redrawn": np.flatnonzero(one.redrawn).tolist(),
-            }  # fmt: skip
+                "grid": len(one.redrawn),
+                "redrawn": np.flatnonzero(one.redrawn).tolist(),
+            }
             predictions.append(Prediction(slot.id, one.image, one.report, slot.new_report, cost, details))
         return predictions
 
@@ -118,7 +124,7 @@ def _slots_of_file(options: EditOptions, image: Path, rewriter: Rewriter | None)
             raise UserError("--add and --remove of an --image need --data, whose reports lend their sentences")
         change = rewriter.change(report, rewriter.domain_of(finding), finding, options.present)
         if change is None:
-            state = "tells of it already" if options.present else "does not tell of it"
+            state = "states it already" if options.present else "does not state it"
             raise UserError(f"'{finding}': the report {state}, or no training sentence says so: {report!r}")
         new = change.report
     opened = read_image(image)
@@ -144,7 +150,7 @@ def _slots_of_data(options: EditOptions, dataset: PairDataset, resolution: int, 
             break
     if not slots:
         what = f"lacks '{finding}'" if options.present else f"has '{finding}'"
-        raise UserError(f"no case of split '{split}' of '{dataset.name}' {what} and can be told otherwise")
+        raise UserError(f"no case of split '{split}' of '{dataset.name}' {what} and can be reworded so")
     return slots
 
 

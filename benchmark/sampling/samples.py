@@ -107,9 +107,14 @@ def draw_into(
     """
     out = options.out
     configuration = {
-        "kind": kind, "model": model.name, "model_fingerprint": model.fingerprint, "settings": model.settings(),
-        "seed": options.seed, "n": len(slots), **inputs,
-    }  # fmt: skip
+        "kind": kind,
+        "model": model.name,
+        "model_fingerprint": model.fingerprint,
+        "settings": model.settings(),
+        "seed": options.seed,
+        "n": len(slots),
+        **inputs,
+    }
     with Artifacts.claim(out, configuration, options.overwrite):
         store = PredictionStore(out, commit=commit())
         failures = generate_missing(

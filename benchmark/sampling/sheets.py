@@ -143,7 +143,7 @@ class EditRow:
     Attributes:
         before, after: images of one size.
         redrawn: tokens that were drawn anew, (grid, grid).
-        head: what was asked, in a line.
+        head: what was changed, in a line.
         reports: before and after.
     """
 

@@ -177,7 +177,7 @@ def _reader(dataset: PairDataset, split: str, side: int, workers: int) -> Iterat
 
 
 def resident_memory() -> float:
-    """Resident memory of this process in MB; where the system does not tell, its peak so far."""
+    """Resident memory of this process in MB; where the system does not say, its peak so far."""
     statm = Path("/proc/self/statm")
     if statm.exists():
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)

@@ -10,7 +10,7 @@ The model's own sampler against the released procedure on the same weights:
     difference     our score less theirs, sample by sample of equal seeds; its 95 % interval by bootstrap over cases
     non-inferior   where the whole interval lies above minus the margin, which the command line states
 
-Each sampler's samples are kept as they are drawn and its figures once it is scored, so a killed command goes on where it was.
+Each sampler's samples are stored as they are drawn and its figures once it is scored, so a killed command goes on where it was.
 """
 
 import time
@@ -196,7 +196,7 @@ def released_of(own: MeDiMPipeline) -> MeDiMPipeline:
 
 
 def time_in_turns(bench: Bench, own: MeDiMPipeline, theirs: MeDiMPipeline, tasks: Sequence[str], rounds: int) -> list[Turns]:
-    """Rounds of turns, ours between theirs; rounds that an earlier command timed are kept."""
+    """Rounds of turns, ours between theirs; rounds that an earlier command timed are used again."""
     inputs = {"own": own.settings(), RELEASED: theirs.settings(), "batch_size": bench.batch_size, "tasks": tasks}
     done: list[Turns] = list(bench.artifacts.get("turns", inputs) or [])[:rounds]
     for _ in tqdm(range(len(done), rounds), desc="turns", unit="round", initial=len(done), total=rounds):
@@ -254,7 +254,7 @@ def against_released(
     The FLOPs of a sample are the same at every batch. For their worth samples are drawn in batches: none depends on its batch.
 
     Args:
-        name: under which the samples of `own` are kept.
+        name: under which the samples of `own` are stored.
     """
     failures: list[Failure] = []
     turns = time_in_turns(bench, own, theirs, tasks, rounds)

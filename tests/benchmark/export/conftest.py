@@ -51,9 +51,17 @@ class NoiseData:
         name = f"{split}.{index:02d}"
         report = f"the corner is {'odd' if odd(image) else 'even'} in case {index}, “seen” twice."
         return ImageReportPair(
-            name, image, report, split, f"study {name}", f"patient {name}", domain="noise",
-            findings=("odd",) if odd(image) else (), terms=self.terms, extra={"scanner": {"name": "none"}},
-        )  # fmt: skip
+            name,
+            image,
+            report,
+            split,
+            f"study {name}",
+            f"patient {name}",
+            domain="noise",
+            findings=("odd",) if odd(image) else (),
+            terms=self.terms,
+            extra={"scanner": {"name": "none"}},
+        )
 
     def image_checker(self) -> OddChecker:
         raise AssertionError("the checker that scores may not steer")

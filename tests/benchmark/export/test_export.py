@@ -28,9 +28,17 @@ def generate(
     data, model = world.Data(), model or world.Model()
     source = world.Generated(model, n, attempts, Prompts(), seed, data, "CC0-1.0")
     return export(
-        source, world.gate(data, model, **rules), FORMS[form](), out, title="noise", terms="CC0-1.0", batch_size=sizes[0],
-        shard_size=sizes[1], part=part or Part(), overwrite=overwrite,
-    )  # fmt: skip
+        source,
+        world.gate(data, model, **rules),
+        FORMS[form](),
+        out,
+        title="noise",
+        terms="CC0-1.0",
+        batch_size=sizes[0],
+        shard_size=sizes[1],
+        part=part or Part(),
+        overwrite=overwrite,
+    )
 
 
 def test_every_pair_tells_where_it_is_from(world, tmp_path):

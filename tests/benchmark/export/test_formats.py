@@ -28,9 +28,14 @@ def original(world):
 def exported(world, original, tmp_path):
     def write(form: str) -> Path:
         export(
-            world.Existing(original), Gate(Rules(), None, original.steering_image_checker(), original.report_checker()),
-            FORMS[form](), tmp_path / form, title="noise", terms="CC0-1.0", shard_size=4,
-        )  # fmt: skip
+            world.Existing(original),
+            Gate(Rules(), None, original.steering_image_checker(), original.report_checker()),
+            FORMS[form](),
+            tmp_path / form,
+            title="noise",
+            terms="CC0-1.0",
+            shard_size=4,
+        )
         return tmp_path / form
 
     return write
@@ -38,9 +43,7 @@ def exported(world, original, tmp_path):
 
 def known(original) -> list[tuple]:
     """id, split, report, pixels of every pair."""
-    return [
-        (pair.id, split, pair.report, pair.image.tobytes()) for split in SPLITS for pair in pairs(original, split)
-    ]  # fmt: skip
+    return [(pair.id, split, pair.report, pair.image.tobytes()) for split in SPLITS for pair in pairs(original, split)]
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -61,9 +64,7 @@ def test_a_folder_is_a_data_set(exported, original):
     for split in SPLITS:
         assert [pair.findings for pair in pairs(dataset, split)] == [pair.findings for pair in pairs(original, split)]
     pair, source = dataset.pair("test", 2), original.pair("test", 2)
-    assert (pair.patient, pair.study, pair.domain, pair.report) == (
-        source.patient, source.study, source.domain, source.report
-    )  # fmt: skip
+    assert (pair.patient, pair.study, pair.domain, pair.report) == (source.patient, source.study, source.domain, source.report)
     assert pair.extra["scanner"] == {"name": "none"}
     assert pair.extra["synthetic"] is False
     assert pair.extra["gate"]["agreement"] == 1.0
@@ -111,8 +112,11 @@ def test_datasets_reads_what_was_exported(exported, original, form, tmp_path, mo
 def test_parquet_holds_the_images_and_no_loose_one_stays(exported):
     out = exported("parquet")
     assert sorted(path.name for path in (out / "data").iterdir()) == [
-        "test-00000.parquet", "train-00000.parquet", "train-00001.parquet", "val-00000.parquet"
-    ]  # fmt: skip
+        "test-00000.parquet",
+        "train-00000.parquet",
+        "train-00001.parquet",
+        "val-00000.parquet",
+    ]
     assert not list(out.rglob("*.png"))
 
 

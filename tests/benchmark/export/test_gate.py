@@ -52,7 +52,7 @@ def test_distances_are_those_of_a_search_by_hand(world):
         ({"max_nats": 10.0}, {"nats": 10.5}, "above --max-nats"),
         ({"max_nats": 10.0}, {"nats": None}, "no likelihood: the report does not fit the model"),
     ],
-)  # fmt: skip
+)
 def test_reasons(world, rules, told, reason):
     gate = world.gate(world.Data(), world.Model(), **rules)
     assert gate.reason("a report", {"distance": 3.0, "agreement": 1.0, "nats": 5.0} | told) == reason
@@ -63,7 +63,7 @@ def test_reasons(world, rules, told, reason):
     ("rules", "told"),
     [
         ({"min_agreement": 0.5}, "checker of reports and one of images that steers"),
-        ({"max_nats": 3.0}, "--model that tells likelihoods"),
+        ({"max_nats": 3.0}, "--model that gives likelihoods"),
         ({"min_distance": 2.0}, "--min-distance needs --data"),
     ],
 )

@@ -9,10 +9,31 @@ import sys
 import pytest
 
 COMMAND = (
-    "benchmark.cli", "export", "--model", "phantom-tiny", "--n", "6", "--data", "phantom", "--allow", "unscreened",
-    "--format", "folder", "--draws", "0", "--shard-size", "2", "--seed", "5", "--device", "cpu",
-    "--set", "sampling.image.steps=4", "--set", "sampling.report.steps=6",
-)  # fmt: skip
+    "benchmark.cli",
+    "export",
+    "--model",
+    "phantom-tiny",
+    "--n",
+    "6",
+    "--data",
+    "phantom",
+    "--allow",
+    "unscreened",
+    "--format",
+    "folder",
+    "--draws",
+    "0",
+    "--shard-size",
+    "2",
+    "--seed",
+    "5",
+    "--device",
+    "cpu",
+    "--set",
+    "sampling.image.steps=4",
+    "--set",
+    "sampling.report.steps=6",
+)
 
 
 def exported(out, *launcher, batch_size):

@@ -18,11 +18,27 @@ from medim.pair import SPLITS
 READERS = dict.fromkeys(FORMS, "hub") | {"folder": "folder", "llava": "llava", "r2gen": "r2gen"}
 
 FULL = {
-    "patient": "2021-03-04", "study": "0001", "domain": "pathology", "view": "PA", "terms": "CC BY 4.0 “as is”",
-    "findings": ["odd", "naïve; 日本"], "sections": {"findings": "no ✓\nnext line", "impression": ""}, "source": "site B",
-    "prompt": "Write\nit.", "seed": 2**63 - 1, "model": {"name": "x"}, "note": None, "age": 61.5, "extra": {"deep": [1, None]},
-    "image_path": "elsewhere.png", "conversations": [], "synthetic": True, "scanner": {"kV": 120}, "file_name": "f", "1": "",
-}  # fmt: skip
+    "patient": "2021-03-04",
+    "study": "0001",
+    "domain": "pathology",
+    "view": "PA",
+    "terms": "CC BY 4.0 “as is”",
+    "findings": ["odd", "naïve; 日本"],
+    "sections": {"findings": "no ✓\nnext line", "impression": ""},
+    "source": "site B",
+    "prompt": "Write\nit.",
+    "seed": 2**63 - 1,
+    "model": {"name": "x"},
+    "note": None,
+    "age": 61.5,
+    "extra": {"deep": [1, None]},
+    "image_path": "elsewhere.png",
+    "conversations": [],
+    "synthetic": True,
+    "scanner": {"kV": 120},
+    "file_name": "f",
+    "1": "",
+}
 LINES = [
     {"id": "0001.a", "split": "train", "report": "line one\n\n  line “two”\u2028 <image> seen; ünïcode 日本", **FULL},
     {"id": "0001.b", "split": "train", "report": "the other view", **FULL, "findings": [], "view": "LL"},
@@ -55,9 +71,19 @@ def known(dataset, exported: bool) -> dict:
             if exported:
                 assert extra.pop("gate") == {"agreement": None, "nats": None, "distance": None}
             found[pair.id] = (
-                pair.report, pair.split, pair.study, pair.patient, pair.view, pair.domain, pair.findings, pair.terms,
-                pair.sections, extra, added, read_image(pair.image).convert("RGB").tobytes(),
-            )  # fmt: skip
+                pair.report,
+                pair.split,
+                pair.study,
+                pair.patient,
+                pair.view,
+                pair.domain,
+                pair.findings,
+                pair.terms,
+                pair.sections,
+                extra,
+                added,
+                read_image(pair.image).convert("RGB").tobytes(),
+            )
     return found
 
 

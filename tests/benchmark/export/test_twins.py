@@ -66,8 +66,10 @@ class Editor:
     def log_likelihood(self, images, reports, condition, *, draws, seeds):
         odd = [int(np.asarray(image)[0, 0, 0]) % 2 == 1 for image in images]
         right = [("odd" in report.split()) == one for report, one in zip(reports, odd, strict=True)]
-        nats = [[0.0, 50.0 + len(report) - (10.0 if fits and "|" in condition else 0)]
-                for report, fits in zip(reports, right, strict=True)]  # fmt: skip
+        nats = [
+            [0.0, 50.0 + len(report) - (10.0 if fits and "|" in condition else 0)]
+            for report, fits in zip(reports, right, strict=True)
+        ]
         return SimpleNamespace(nats=np.array(nats))
 
 

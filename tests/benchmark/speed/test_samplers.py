@@ -63,14 +63,20 @@ def test_the_released_procedure_is_timed_at_its_batch_and_at_ours(monkeypatch):
     data = SimpleNamespace(cases=list("abcdef"), ids=list("abcdef"))
     artifacts = SimpleNamespace(get=lambda *_: None, put=lambda *_: None)
     bench = SimpleNamespace(
-        data=data, batch_size=4, artifacts=artifacts, generate=generate,
+        data=data,
+        batch_size=4,
+        artifacts=artifacts,
+        generate=generate,
         draw=lambda task, name, system: (None, ["failed"] if name == "own" else []),
-    )  # fmt: skip
+    )
     own, theirs = (SimpleNamespace(settings=lambda who=who: {"who": who}) for who in ("own", "theirs"))
     row, failures = against_released(bench, own, "own", theirs, ["joint-generation"], 1, 0.02)
     assert [(system is own, cases, seeds) for _, system, cases, seeds in drawn] == [
-        (False, ["a"], [0]), (False, ["b"], [1]), (True, list("abcd"), [0, 1, 2, 3]), (False, list("abcd"), [0, 1, 2, 3]),
-    ]  # fmt: skip
+        (False, ["a"], [0]),
+        (False, ["b"], [1]),
+        (True, list("abcd"), [0, 1, 2, 3]),
+        (False, list("abcd"), [0, 1, 2, 3]),
+    ]
     assert row["tasks"]["joint-generation"]["ratio"] == {"batch 1": 6, "equal batch": 2}
     assert failures == ["failed"]
     told = "\n".join(lines_of(row))
