@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -109,10 +110,8 @@ class SplitIds(Mapping[str, Keys]):
 
     @cached_property
     def _elsewhere(self) -> dict[str, str]:
-        others = [split for split in SPLITS if split != self.split]
-        return {
-            keys_of(self.dataset, split, row).id: split for split in others for row in range(self.dataset.size(split))
-        }  # fmt: skip
+        rows = [(split, row) for split in SPLITS if split != self.split for row in range(self.dataset.size(split))]
+        return {keys_of(self.dataset, split, row).id: split for split, row in rows}
 
 
 def split_ids(dataset: PairDataset, split: str) -> list[str]:
@@ -124,7 +123,7 @@ def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | Non
     """The first `limit` cases of a split (all by default), with images of `resolution` x `resolution` pixels.
 
     A study is scored once: where it holds several images, its first pair stands for it. Pictures that a program draws are
-    drawn at `resolution`; others are brought to it.
+    drawn at `resolution`; others are resized.
 
     Raises:
         UserError: an unknown or empty split, a limit below 1, a pair without a report, an unreadable image.
@@ -133,12 +132,8 @@ def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | Non
     dataset = at_resolution(dataset, resolution)
     if limit is not None and limit < 1:
         raise UserError(f"limit must be at least 1, not {limit}")
-    cases: list[Case] = []
-    for pair in _first_of_each_study(dataset, split):
-        if limit is not None and len(cases) == limit:
-            break
-        cases.append(_case(dataset, pair, resolution))
-    return cases
+    pairs = islice(_first_of_each_study(dataset, split), limit)
+    return [_case(dataset, pair, resolution) for pair in pairs]
 
 
 def drawn_cases(dataset: PairDataset, split: str, resolution: int, count: int, seed: int) -> list[Case]:
@@ -185,11 +180,5 @@ def _case(dataset: PairDataset, pair: ImageReportPair, resolution: int) -> Case:
     if pair.report is None or not pair.report.strip():
         raise UserError(f"pair '{pair.id}' of data set '{dataset.name}' has no report: it cannot be a reference")
     image = read_image(pair.image) if isinstance(pair.image, Path) else pair.image
-    return Case(
-        id=pair.id,
-        patient=pair.patient,
-        domain=pair.domain,
-        image=square(image, resolution),
-        report=pair.report,
-        findings=None if pair.findings is None else frozenset(pair.findings),
-    )
+    findings = None if pair.findings is None else frozenset(pair.findings)
+    return Case(pair.id, pair.patient, pair.domain, square(image, resolution), pair.report, findings)

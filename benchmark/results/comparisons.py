@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ class Sums:
     _files: dict[Path, Mapping[str, Statistic]] = field(default_factory=dict)
 
     def of(self, record: Record) -> Statistic | None:
-        """The sums of a record; None where none were kept, or their file is not there.
+        """The sums of a record; None where none were stored, or their file is missing.
 
         Raises:
             UserError: a file that is damaged, of another system, lacks the metric, lies outside of the run or holds another
@@ -141,8 +142,7 @@ def compare_runs(folders: Sequence[Path], margins: Mapping[str, float] | None = 
         The comparisons, and notes on what could not be compared.
 
     Raises:
-        UserError: damaged statistics, or a margin for a metric by which nothing is compared; the message says why.
-        UserError: run folders that cannot be read.
+        UserError: damaged statistics, unreadable run folders, or a margin for a metric by which nothing is compared.
     """
     collection = collect(folders)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
@@ -193,11 +193,21 @@ def over_seeds(board: Board, table: Table, metric: str, system: System) -> OverS
     """Mean over the seeds of a system, with patients and seeds drawn."""
     interval = interval_of(system.compared, SEED)
     return OverSeeds(
-        task=table.task, metric=metric, dataset=board.dataset, fingerprint=board.fingerprint, split=board.split,
-        protocol=board.protocol, model=system.name, runs=system.runs,
-        seeds=[record.seed or 0 for record in system.records], value=value_of(system.additives),
-        values=[additive.value() for additive in system.additives], ci_low=interval.low, ci_high=interval.high,
-    )  # fmt: skip
+        **_column(board, table, metric),
+        model=system.name,
+        runs=system.runs,
+        seeds=[record.seed or 0 for record in system.records],
+        value=value_of(system.additives),
+        values=[additive.value() for additive in system.additives],
+        ci_low=interval.low,
+        ci_high=interval.high,
+    )
+
+
+def _column(board: Board, table: Table, metric: str) -> dict[str, Any]:
+    """What a comparison says of the column that it belongs to."""
+    of_board = {name: getattr(board, name) for name in ("dataset", "fingerprint", "split", "protocol")}
+    return {"task": table.task, "metric": metric, **of_board}
 
 
 def compare_column(
@@ -220,20 +230,16 @@ def compare_column(
         smallest = difference.smallest_found(ALPHA / len(defined))
         for model, against, d in ((one, other, difference), (other, one, reverse(difference))):
             said = verdict(d, p, higher, margin)
+            ours, theirs = by_name[model], by_name[against]
             result.append(
                 Comparison(
-                    task=table.task,
-                    metric=metric,
-                    dataset=board.dataset,
-                    fingerprint=board.fingerprint,
-                    split=board.split,
-                    protocol=board.protocol,
+                    **_column(board, table, metric),
                     model=model,
-                    runs=by_name[model].runs,
-                    value=value_of(by_name[model].additives),
+                    runs=ours.runs,
+                    value=value_of(ours.additives),
                     against=against,
-                    against_runs=by_name[against].runs,
-                    against_value=value_of(by_name[against].additives),
+                    against_runs=theirs.runs,
+                    against_value=value_of(theirs.additives),
                     difference=d.value,
                     ci_low=d.interval.low,
                     ci_high=d.interval.high,

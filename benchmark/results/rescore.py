@@ -109,7 +109,6 @@ def _scored(
     if task not in task_names():
         return "no task of this program"
     system = PredictionFolder(source, manifest.model)
-    told: dict[str, Any] = manifest.model_dump()
     if given and manifest.settings == system.settings() and system.fingerprint != manifest.model_fingerprint:
         raise UserError(
             f"{folder / MANIFEST}: field 'model_fingerprint': '{manifest.model_fingerprint}', but the predictions in '{given}' "
@@ -118,11 +117,11 @@ def _scored(
     reason = reason_against(task_named(task), system, dataset)
     if reason is not None:
         return reason
-    options = {name: told[name] for name in ("limit", "seed", "protocol", "features") if told.get(name) is not None}
-    return run(
-        system, dataset, [task], scratch / file_name(task), resolution=told.get("resolution"), split=manifest.split,
-        show_samples=False, command="leaderboard verify", **shared, **options,
-    ).records  # fmt: skip
+    stated: dict[str, Any] = manifest.model_dump()
+    names = ("limit", "seed", "protocol", "features")
+    options = {name: stated[name] for name in names if stated.get(name) is not None} | shared
+    options |= {"resolution": stated.get("resolution"), "split": manifest.split, "command": "leaderboard verify"}
+    return run(system, dataset, [task], scratch / file_name(task), **options).records
 
 
 def _measure(metric: str) -> str:

@@ -24,10 +24,8 @@ def monotone(shares: np.ndarray) -> np.ndarray:
     sums = np.concatenate([np.zeros((len(shares), 1)), shares.cumsum(axis=1)], axis=1)
     result = np.empty_like(shares, dtype=np.float64)
     for i in range(count):
-        lowest = [
-            np.min([(sums[:, k + 1] - sums[:, j]) / (k + 1 - j) for k in range(i, count)], axis=0) for j in range(i + 1)
-        ]  # fmt: skip
-        result[:, i] = np.max(lowest, axis=0)
+        means = [[(sums[:, k + 1] - sums[:, j]) / (k + 1 - j) for k in range(i, count)] for j in range(i + 1)]
+        result[:, i] = np.max(np.min(means, axis=1), axis=0)
     return result
 
 

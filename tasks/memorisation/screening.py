@@ -14,7 +14,7 @@ from medim.common.files import hash_of
 from medim.data.dataset import PairDataset, keys_of
 from medim.data.tokens.read_ahead import pixels
 from medim.perception.space import Precomputed
-from tasks.memorisation.training_index import TrainingIndex, features_of, patient_numbers
+from tasks.memorisation.training_index import TrainingIndex, features_of, patient_numbers, write_arrays
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.memorisation import (
     ALPHA,
@@ -44,7 +44,7 @@ PLANTED = 10  # half as they are, half altered
 
 @dataclass(frozen=True)
 class Space:
-    """Where distances are measured; without a bank, the pixels of thumbnails."""
+    """A space of distances; without a bank, the pixels of thumbnails."""
 
     title: str
     bank: FeatureBank | None
@@ -105,7 +105,7 @@ class ImageScreen:
 
 
 class Screen:
-    """Screens samples of the cases' geometry; made once for all systems of a run.
+    """Screens samples of the cases' geometry, for all systems of a run.
 
     Args:
         alpha: share of unseen images that may be flagged, over all spaces together; each has alpha / S.
@@ -138,7 +138,7 @@ class Screen:
 
     @cached_property
     def null(self) -> Null:
-        """Measured once; kept on disk beside the index."""
+        """Measured once, and stored beside the index."""
         chosen, overlaps = self._held_out()
         spaces = [space.bank and space.bank.space.fingerprint for space in self.spaces]
         path = self.index.folder / f"held-out-{hash_of([chosen, spaces])}.npz"
@@ -160,7 +160,7 @@ class Screen:
         found = copied(texts, self.index.texts(), patients=patients)
         there = texts.whole != NO_TEXT
         null = Null(distances[:, np.isfinite(distances).all(axis=0)], found.share[there], found.verbatim[there], overlaps)
-        self.index.keep(path, distances=null.distances, shares=null.shares, verbatim=null.verbatim)
+        write_arrays(path, distances=null.distances, shares=null.shares, verbatim=null.verbatim)
         return null
 
     @cached_property
@@ -195,10 +195,10 @@ class Screen:
         flagged = table < np.array(limits)[:, None]
         severe = severity(table, limits)
         passed = ~flagged[:, :count].any(axis=0)
-        return ImageScreen(
-            table[:, :count], np.stack(rows), np.stack(are_authentic), flagged[:, :count], severe[:count],
-            np.asarray(flagged[:, count:].any(axis=0)), found_on_top(severe[count:], severe[:count][passed]),
-        )  # fmt: skip
+        planted_found = np.asarray(flagged[:, count:].any(axis=0))
+        on_top = found_on_top(severe[count:], severe[:count][passed])
+        ours = table[:, :count], np.stack(rows), np.stack(are_authentic), flagged[:, :count], severe[:count]
+        return ImageScreen(*ours, planted_found, on_top)
 
     def reports(self, reports: Sequence[str]) -> Copied:
         """Looks for reports in the training reports."""

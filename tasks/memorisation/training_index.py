@@ -1,8 +1,7 @@
-"""What is kept of a whole training split so that any sample can be held against it: made once, block by block, on disk.
+"""An index of a whole training split, to compare samples with every pair: built once, block by block, on disk.
 
-Of every pair: its number, a thumbnail, hashes of its report and of whose it is, and its features in each space asked for; no
-text and no id. A million pairs of 1,280 features take 6 GB there and one block in memory. What a killed command had come
-to is used by the next.
+Of every pair: its number, a thumbnail, hashes of its report and of its patient, and its features in each requested space; no
+text and no id. A million pairs of 1,280 features take 6 GB on disk and one block in memory. A killed command is continued.
 """
 
 import sys
@@ -55,7 +54,7 @@ class TrainingIndex:
         self.folder = base / f"training-{self.fingerprint}"
 
     def prepare(self, banks: Sequence[FeatureBank]) -> dict[str, UserError]:
-        """Makes what is missing, for all these spaces in one pass over the images.
+        """Computes what is missing, for all these spaces in one pass over the images.
 
         Returns:
             By fingerprint, the spaces that have no features of some image (arrays made elsewhere), with their errors.
@@ -72,10 +71,8 @@ class TrainingIndex:
         ]
         failed: dict[str, UserError] = {}
         pile = _Pile()
-        with tqdm(
-            total=self.size, initial=self.size - sum(map(len, pieces)), desc="training pairs, read once", unit="pair",
-            disable=not pieces, mininterval=1, file=sys.stderr,
-        ) as progress:  # fmt: skip
+        shown = {"desc": "training pairs, read once", "unit": "pair", "mininterval": 1, "file": sys.stderr}
+        with tqdm(total=self.size, initial=self.size - sum(map(len, pieces)), disable=not pieces, **shown) as progress:
             for piece, batch in zip(pieces, read_batches(self.dataset, "train", pieces, self.side), strict=True):
                 start = piece.start // BLOCK * BLOCK
                 index, lacking = missing[start]
@@ -95,7 +92,9 @@ class TrainingIndex:
                         self._write_index(start, pile)
                     for bank in lacking:
                         if bank.space.fingerprint not in failed:
-                            _write(self._file(start, bank), features=np.concatenate(pile.features[bank.space.fingerprint]))
+                            write_arrays(
+                                self._file(start, bank), features=np.concatenate(pile.features[bank.space.fingerprint])
+                            )
                     pile = _Pile()
         return failed
 
@@ -128,18 +127,9 @@ class TrainingIndex:
         """Some training images, RGB of the index's side."""
         return [pixels(self.dataset.pair("train", int(index)), self.side) for index in indices]
 
-    def reports(self, indices: Sequence[int] | np.ndarray) -> list[str | None]:
-        """Some training reports."""
-        return [self.dataset.pair("train", int(index)).report for index in indices]
-
     def ids(self, indices: Sequence[int] | np.ndarray) -> list[str | None]:
         """Ids of some training pairs; None for -1."""
         return [None if index < 0 else keys_of(self.dataset, "train", int(index)).id for index in indices]
-
-    @staticmethod
-    def keep(path: Path, **arrays: np.ndarray) -> None:
-        """Writes arrays as `.npz`, atomically."""
-        _write(path, **arrays)
 
     def _missing(self, start: int, banks: Sequence[FeatureBank]) -> tuple[bool, list[FeatureBank]]:
         """Whether a block's index is missing, and of which spaces its features are."""
@@ -148,10 +138,8 @@ class TrainingIndex:
     def _write_index(self, start: int, pile: "_Pile") -> None:
         texts = Hashed.of(pile.reports)
         patients = [keys_of(self.dataset, "train", row).patient for row in range(start, start + len(pile.reports))]
-        _write(
-            self._file(start), thumbnails=np.concatenate(pile.thumbnails), whole=texts.whole, rows=texts.rows,
-            grams=texts.grams, patients=patient_numbers(patients),
-        )  # fmt: skip
+        hashes = {"whole": texts.whole, "rows": texts.rows, "grams": texts.grams, "patients": patient_numbers(patients)}
+        write_arrays(self._file(start), thumbnails=np.concatenate(pile.thumbnails), **hashes)
 
     def _file(self, start: int, bank: FeatureBank | None = None) -> Path:
         folder = "index" if bank is None else bank.space.fingerprint
@@ -160,7 +148,7 @@ class TrainingIndex:
 
 @dataclass
 class _Pile:
-    """What was made of a block so far."""
+    """The block so far."""
 
     thumbnails: list[np.ndarray] = field(default_factory=list)
     reports: list[str | None] = field(default_factory=list)
@@ -177,7 +165,8 @@ def features_of(bank: FeatureBank, images: Sequence[Image.Image]) -> np.ndarray:
     return FeatureBank(bank.space, bank.device).features(images).astype(np.float32)
 
 
-def _write(path: Path, **arrays: np.ndarray) -> None:
+def write_arrays(path: Path, **arrays: np.ndarray) -> None:
+    """Writes arrays as `.npz`, atomically."""
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
@@ -187,4 +176,4 @@ def _read(path: Path, *names: str) -> list[np.ndarray]:
         with np.load(path, allow_pickle=False) as content:
             return [content[name] for name in names]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: cannot be read ({error}); remove the file, and it is made again") from error
+        raise UserError(f"{path}: cannot be read ({error}); remove the file, and it is built again") from error
