@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from medim.common.errors import UserError, foreign, told
+from medim.common.errors import UserError, foreign, one_line
 from medim.common.files import hash_of
 from medim.perception.preprocess import Frozen, normalised, resize_name, resized, weights_hash
 from medim.weights.loading import load
@@ -211,7 +211,7 @@ def _package(module: str, name: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"this feature space needs the package '{name}': pip install {name} ({told(error)})") from error
+        raise UserError(f"this feature space needs the package '{name}': pip install {name} ({one_line(error)})") from error
 
 
 @contextmanager
