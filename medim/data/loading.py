@@ -22,7 +22,6 @@ from pydantic import TypeAdapter, ValidationError
 from medim.common.errors import UserError, unknown
 from medim.data.dataset import PairDataset
 from medim.data.sources.folder import ReportsOnly
-from medim.data.sources.packed import CachedPictures
 from medim.data.sources.selection import MixedDataset, Subset
 
 ENTRY_POINTS = "medim.datasets"
@@ -90,6 +89,8 @@ def _opened(part: Part) -> PairDataset:
         with suppress(AttributeError):  # of a data set whose name is read-only; its fingerprint follows the options anyway
             dataset.name = f"{dataset.name.split(':')[0]}:{spelling}"
     if "cached" in part.options:
+        from medim.data.sources.packed import CachedPictures  # lazy: start-up
+
         dataset = CachedPictures(dataset, Path(part.options["cached"]))
     if "train" in part.options:
         return Subset(dataset, _share(part), _seed(part))

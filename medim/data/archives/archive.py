@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from medim.common.errors import UserError, unknown
 from medim.data.sources.pairs_file import NOT_STATED
 from medim.data.splits import assign
-from medim.imaging.images import read_image
 
 ENTRY_POINTS = "medim.archives"
 
@@ -155,6 +154,8 @@ class Archive(ABC):
 
         Raises UserError: it cannot be read; the record becomes a line of `failures.jsonl`.
         """
+        from medim.imaging.images import read_image  # lazy: start-up
+
         return read_image(self.images / source)
 
     def shortfall(self) -> list[Loss]:

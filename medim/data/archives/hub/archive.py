@@ -20,7 +20,6 @@ from medim.data.archives.hub.tables import Tables, TextTables, file_in, open_tab
 from medim.data.archives.tables import require_columns
 from medim.data.sources.pairs_file import NOT_STATED
 from medim.imaging.image_files import backslash_hint
-from medim.imaging.images import read_image
 from medim.pair import SPLITS
 
 _SKIP = "none"
@@ -118,6 +117,8 @@ class Hub(EntryArchive):
                 yield cells if isinstance(cells, Loss) else (place, _Row(name, number, place, cells))
 
     def image(self, source: Any) -> Image.Image:
+        from medim.imaging.images import read_image  # lazy: start-up
+
         if isinstance(source, dict):  # of a table of text
             value, place = source["file"], f"column '{self.options.image}' of {source['row']}"
         else:
