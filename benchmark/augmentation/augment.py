@@ -14,6 +14,7 @@ from benchmark.augmentation.statements import statements, table
 from benchmark.augmentation.trainings import Trainings
 from benchmark.provenance import command_line, commit, now, versions
 from benchmark.run.artifacts import Artifacts
+from benchmark.run.options import RunOptions
 from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
 from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, withheld
 from leaderboard.build import build
@@ -25,52 +26,49 @@ from medim.data import loading
 from tasks import task_named
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparison import compare
-from tasks.augmentation.settings import PSEUDO, REGIMES, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings, parse_settings
+from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings, Regime, parse_settings
 from tasks.augmentation.splits import OTHER_SET, REAL_SET, TEST_SET, VALIDATION_SET, Division, divide
 from tasks.cases import own_resolution
 from tasks.downstream import open_downstream
 from tasks.protocols import PROTOCOL, Generator, Limited
 from tasks.scoring.context import Context
 
+TASK = "augmentation"
 SPLITS = "splits.json"
 PREFIX = "augmentation."
 PRESETS = Path(__file__).parent / "presets"
 SIGNED = ("regime", "preset", "downstream", "seeds", "real_pairs", "data", "splits", "resolution", "smoke")  # of every record
 
 
-def execute_augmentation(
-    model: str,
-    data: str,
-    out: Path,
-    *,
-    preset: str = "quick",
-    regime: str = "external-prior",
-    downstream: str | None = None,
-    overrides: Mapping[str, str],
-    device: str | None = None,
-    overwrite: bool = False,
-    show_samples: bool = False,
-    resolution: int | None = None,
-    seed: int = 0,
-    batch_size: int = 64,
-    protocol: str = PROTOCOL,
-) -> int:
+def execute_augmentation(options: RunOptions) -> int:
     """Returns the exit status; the same call again continues after whatever was done.
 
     Raises:
         UserError: options that do not go together, a generator that cannot do an arm or has seen more than its regime allows.
     """
+    if options.tasks != (TASK,) or options.suite is not None:
+        raise UserError(f"--preset, --regime and --downstream belong to the task {TASK}, which is run alone")
+    for name in ("split", "limit", "features", "judge", "cache"):
+        if getattr(options, name):
+            raise UserError(f"{TASK} takes no --{name}: its preset says how many cases of val and test are used")
+    if options.model is None or len(options.data) != 1 or options.out is None:
+        raise UserError(f"run {TASK} needs --model, one --data and --out")
+    model, out, overrides, device = options.model, options.out, options.overrides, options.device
+    preset, regime = options.preset or "quick", options.regime or "external-prior"
+    seed, batch_size, protocol = options.seed or 0, options.batch_size or 64, options.protocol or PROTOCOL
     chosen = {key.removeprefix(PREFIX): value for key, value in overrides.items() if key.startswith(PREFIX)}
-    settings = load_preset(preset, chosen | ({} if downstream is None else {"downstream": downstream}))
-    most = max([*settings.more_real, 100]) / 100
-    division = divide(
-        loading.load_dataset(data), train=settings.train, further=most, validation=settings.validation, test=settings.test
-    )
+    settings = load_preset(preset, chosen | ({} if options.downstream is None else {"downstream": options.downstream}))
+    sizes: dict[str, Any] = {
+        "validation": settings.validation,
+        "test": settings.test,
+        "further": max([*settings.more_real, 100]) / 100,
+    }
+    division = divide(loading.load_dataset(options.data[0]), further=most, **sizes)
     learned = check_regime(regime, model, division, settings)
     sampling = {key: value for key, value in overrides.items() if not key.startswith(PREFIX)}
     generator = open_model(model, device, sampling, division.subset)
     arms = _possible(arms_of(settings), generator, division)
-    side = _side(resolution, generator, division)
+    side = _side(options.resolution, generator, division)
     trained = open_downstream(settings.downstream, best_device(device))
     task, subset = f"augmentation ({regime})", division.subset
     configuration = {
@@ -88,8 +86,8 @@ def execute_augmentation(
         "arms": [arm.name for arm in arms],
     }
     terms = joined(subset.terms, model_terms(model))
-    shows = show_samples or not withheld(terms)
-    with Artifacts.claim(out, configuration, overwrite) as artifacts:
+    shows = options.show_samples or not withheld(terms)
+    with Artifacts.claim(out, configuration, options.overwrite) as artifacts:
         write_json(out / SPLITS, division.as_json())  # before anything is generated
         provenance = artifacts.get("begun", configuration)
         if provenance is None:
@@ -159,18 +157,16 @@ def load_preset(name: str, overrides: Mapping[str, str]) -> AugmentationSettings
     return parse_settings((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml", overrides)
 
 
-def check_regime(regime: str, model: str, division: Division, settings: AugmentationSettings) -> dict[str, Any]:
+def check_regime(regime: Regime, model: str, division: Division, settings: AugmentationSettings) -> dict[str, Any]:
     """What the signature holds of what the generator has seen: the pairs of the downstream model (`budget-matched`) or more.
 
     `budget-matched` is checked against what a training wrote of itself: model and image tokenizer both have to name the
     low-data set, by its hash. A language model's pretraining on text is no pair of the set; it stands in the signature.
 
     Raises:
-        UserError: an unknown regime; or a generator under `budget-matched` that was trained on anything but the low-data set,
+        UserError: a generator under `budget-matched` that was trained on anything but the low-data set,
             or whose training is not known; the message names the commands that train one.
     """
-    if regime not in REGIMES:
-        raise UserError(f"unknown regime '{regime}' (known: {', '.join(REGIMES)})")
     training = _written(model, "training.json")
     learned = {"regime": regime, "trained_on": training.get("data"), "pretrained": training.get("recipe", {}).get("pretrained")}
     if regime == "external-prior":

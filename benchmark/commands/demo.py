@@ -1,6 +1,7 @@
 """`medim-bench demo`: the main job on the embedded default."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,14 +23,8 @@ def demo(device: Device | None = None, overwrite: Overwrite = False) -> int:
     from benchmark.run.command import execute_run
 
     status = execute_run(RunOptions(suite="demo", device=device, overwrite=overwrite))
-    augmented = execute_augmentation(
-        "phantom-tiny",
-        "phantom",
-        Path("runs/demo-augmentation"),
-        preset="demo",
-        overrides={},
-        device=device,
-        overwrite=overwrite,
-    )
+    pairs: dict[str, Any] = {"tasks": ("augmentation",), "model": "phantom-tiny", "data": ("phantom",), "preset": "demo"}
+    out = Path("runs/demo-augmentation")
+    augmented = execute_augmentation(RunOptions(**pairs, out=out, device=device, overwrite=overwrite))
     click.echo("leaderboard: runs/demo/leaderboard/index.html")
     return max(status, augmented)

@@ -2,9 +2,9 @@
 
 import click
 
-from benchmark.options import PROTOCOLS, with_options
+from benchmark.options import with_options
 from benchmark.run.options import RunOptions
-from medim.common.errors import UserError, unknown
+from medim.common.errors import unknown
 from tasks import task_names
 
 ALONE = "augmentation"  # it trains models of its own, and is no part of "all"
@@ -45,36 +45,9 @@ def run(options: RunOptions) -> int:
         if task not in known:
             raise unknown("task", task, known)
     if ALONE in options.tasks or (options.preset, options.regime, options.downstream) != (None, None, None):
-        return _augmentation(options)
+        from benchmark.augmentation.augment import execute_augmentation
+
+        return execute_augmentation(options)
     from benchmark.run.command import execute_run
 
     return execute_run(options)
-
-
-def _augmentation(options: RunOptions) -> int:
-    """Runs `augmentation`, which stands alone and chooses its cases by its preset."""
-    if options.tasks != (ALONE,) or options.suite is not None:
-        raise UserError(f"--preset, --regime and --downstream belong to the task {ALONE}, which is run alone")
-    for name in ("split", "limit", "features", "judge", "cache"):
-        if getattr(options, name):
-            raise UserError(f"{ALONE} takes no --{name}: its preset says how many cases of val and test are used")
-    if options.model is None or len(options.data) != 1 or options.out is None:
-        raise UserError(f"run {ALONE} needs --model, one --data and --out")
-    from benchmark.augmentation.augment import execute_augmentation
-
-    return execute_augmentation(
-        options.model,
-        options.data[0],
-        options.out,
-        preset=options.preset or "quick",
-        regime=options.regime or "external-prior",
-        downstream=options.downstream,
-        overrides=options.overrides,
-        device=options.device,
-        overwrite=options.overwrite,
-        show_samples=options.show_samples,
-        resolution=options.resolution,
-        seed=options.seed or 0,
-        batch_size=options.batch_size or 64,
-        protocol=options.protocol or PROTOCOLS[0],
-    )

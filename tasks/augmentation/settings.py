@@ -1,7 +1,7 @@
 """The protocol of augmentation as data: which arms, how many seeds and steps, what is stated beforehand."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -9,7 +9,6 @@ from medim.common.declared import checked, read_mapping, read_yaml
 from medim.common.errors import unknown
 
 Regime = Literal["budget-matched", "external-prior"]
-REGIMES: tuple[Regime, ...] = get_args(Regime)
 
 REAL, REPEATED, CLASSICAL = "real", "real-repeated", "real+classical"
 SYNTHETIC, SYNTHETIC_ONLY, SHUFFLED = "real+synthetic", "synthetic-only", "real+shuffled"

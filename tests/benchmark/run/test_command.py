@@ -120,7 +120,7 @@ def test_demo_runs_its_suite(command, model, dataset, tmp_path, monkeypatch):
     monkeypatch.setattr("benchmark.run.command.open_model", lambda name, *rest: opened.append(name) or model)
     monkeypatch.setattr(
         "benchmark.augmentation.augment.execute_augmentation",
-        lambda model, data, out, *, preset, **rest: opened.append((preset, str(out))) or 0,
+        lambda options: opened.append((options.preset, str(options.out))) or 0,
     )
     result = command("demo")
     assert result.exit_code == 0, result.output
