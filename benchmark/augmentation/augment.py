@@ -58,11 +58,8 @@ def execute_augmentation(options: RunOptions) -> int:
     seed, batch_size, protocol = options.seed or 0, options.batch_size or 64, options.protocol or PROTOCOL
     chosen = {key.removeprefix(PREFIX): value for key, value in overrides.items() if key.startswith(PREFIX)}
     settings = load_preset(preset, chosen | ({} if options.downstream is None else {"downstream": options.downstream}))
-    sizes: dict[str, Any] = {
-        "validation": settings.validation,
-        "test": settings.test,
-        "further": max([*settings.more_real, 100]) / 100,
-    }
+    sizes: dict[str, Any] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
+    most = max([*settings.more_real, 100]) / 100
     division = divide(loading.load_dataset(options.data[0]), further=most, **sizes)
     learned = check_regime(regime, model, division, settings)
     sampling = {key: value for key, value in overrides.items() if not key.startswith(PREFIX)}
