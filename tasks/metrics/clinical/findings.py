@@ -17,23 +17,14 @@ Findings = Sequence[frozenset[str]]
 
 @dataclass(frozen=True)
 class Counts:
-    """True positives, false positives and false negatives per sample and label.
-
-    Attributes:
-        labels: L labels.
-        values: int64 (N, 3, L), in that order.
-    """
+    """True positives, false positives and false negatives of N samples and L labels: int64 (N, 3, L)."""
 
     labels: tuple[str, ...]
     values: np.ndarray
 
     @classmethod
     def of(cls, references: Findings, predictions: Findings, labels: Sequence[str]) -> "Counts":
-        """Counts over `labels`; findings beyond them are ignored.
-
-        Raises:
-            ValueError: different numbers of references and predictions.
-        """
+        """Counts over `labels`; findings beyond them are ignored."""
         reference, predicted = _indicators(references, labels), _indicators(predictions, labels)
         if reference.shape != predicted.shape:
             raise ValueError(f"{len(references)} references but {len(predictions)} predictions")

@@ -1,10 +1,9 @@
 """Caption-entity F1 (term list v2): which organs, tissues, diagnoses, cells and patterns a pathology caption names or denies.
 
-The longest form at a place counts, with or without a plural ending, in any case of letters; a term is *denied* where a word of
-denial stands before it in its statement, or a closing one after it. An organ never is, nor what stands behind "normal": the
-"absence of normal lung tissue" is said of a lung, and denies "normal" alone. "No atypia" and "atypia" are two entities, and
-"suggests carcinoma" is the same one as "carcinoma": doubt is not read. A caption's entities are a set; hits, false alarms and
-misses are added up over captions. It measures shared vocabulary, not correctness: a term that the list lacks does not count.
+The longest form at a place counts, with or without a plural ending. A term is *denied* where a word of denial stands before it
+in its statement, or a closing one after it; an organ never is, nor what stands behind "normal": "absence of normal lung tissue"
+denies "normal" alone. "No atypia" and "atypia" are two entities; doubt is not read. A caption's entities are a set; hits, false
+alarms and misses are added up over captions. It measures shared vocabulary: a term that the list lacks does not count.
 """
 
 import re

@@ -31,11 +31,7 @@ class Coverage:
 
 
 def coverage_of_features(reference: np.ndarray, generated: np.ndarray, neighbours: int = NEIGHBOURS) -> Coverage:
-    """Of features (M, D) and (N, D), in blocks.
-
-    Raises:
-        ValueError: no more than `neighbours` samples on a side, or values that are not finite.
-    """
+    """Of features (M, D) and (N, D), of more than `neighbours` samples each."""
     real, fake = (as_samples(features, neighbours + 1) for features in (reference, generated))
     centre = real.mean(axis=0)
     real, fake = real - centre, fake - centre

@@ -28,8 +28,7 @@ class Extrapolation:
 
 
 def too_few_samples(n: int, dimension: int) -> str | None:
-    """Why there is no extrapolation from `n` samples a side, or None: below D samples the bias is not linear in 1 / N, and the
-    smallest subset must not be most of the whole."""
+    """Why there is no extrapolation from `n` samples a side, or None: below D samples the bias is not linear in 1 / N."""
     if n >= 2 * dimension:
         return None
     return f"needs 2 d = {2 * dimension:,} images a side (d = {dimension:,} features), here are {n:,}"
@@ -42,11 +41,7 @@ def frechet_infinity(
     generated_patients: Sequence[str],
     seed: int,
 ) -> Extrapolation:
-    """The distance of features (M, D) and (N, D), extrapolated; it may be negative.
-
-    Raises:
-        ValueError: too few samples, see `too_few_samples`.
-    """
+    """The distance of features (M, D) and (N, D), extrapolated; it may be negative. A ValueError by `too_few_samples`."""
     n = min(len(reference), len(generated))
     if (problem := too_few_samples(n, reference.shape[1])) is not None:
         raise ValueError(f"FD-infinity {problem}")

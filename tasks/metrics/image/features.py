@@ -22,11 +22,8 @@ class FeatureBank:
     """A feature space that remembers.
 
     Args:
-        space: makes the features.
-        device: where it is.
-        folder: where features that are to be kept are written, and found again by later runs. A file is named by the space's
-            fingerprint and holds the images' content keys, so that another network, another resize or one changed pixel finds
-            nothing there.
+        folder: where kept features are written for later runs, under the space's fingerprint and the images' content keys:
+            another network, another resize or one changed pixel finds nothing there.
     """
 
     def __init__(self, space: Space, device: str = "cpu", folder: Path | None = None) -> None:
@@ -41,11 +38,10 @@ class FeatureBank:
         """Features float64 (N, D) of images of any sizes, in their order.
 
         Args:
-            keep: also on disk, where there is a folder: for reference sets, which other systems meet again.
+            keep: also in the folder: for reference sets, which other systems need again.
 
         Raises:
-            UserError: a feature array that lacks an image, a damaged file in the folder, a space that fails or whose features
-                are no finite rows.
+            UserError: a precomputed array lacks an image, a file in the folder is damaged, or the space fails.
         """
         keys = [image_key(image) for image in images]
         if isinstance(self.space, Precomputed):

@@ -39,11 +39,7 @@ class Moments:
 
     @classmethod
     def of_features(cls, features: np.ndarray) -> "Moments":
-        """Sample moments (covariance with n - 1) of features (N, D); the factor has min(N, D) rows.
-
-        Raises:
-            ValueError: fewer than two samples, or values that are not finite.
-        """
+        """Sample moments (covariance with n - 1) of features (N, D); the factor has min(N, D) rows."""
         features = as_samples(features)
         mean = features.mean(axis=0)
         centred = (features - mean) / np.sqrt(len(features) - 1)
@@ -76,9 +72,9 @@ def frechet_jackknife(
     generated_patients: Sequence[str],
     seed: int,
 ) -> np.ndarray:
-    """Distances with one group of patients left out at a time, on both sides: (GROUPS,).
+    """Distances without each group of patients, on both sides: (GROUPS,).
 
-    A patient who stands on both sides is left out of both at once, so what the sides share is not counted as noise.
+    A patient on both sides is left out of both at once, so that what the sides share is no noise.
     """
     centre = reference.mean(axis=0)  # the distance does not see where the origin is; rounding does
     sides = reference - centre, generated - centre
@@ -113,11 +109,8 @@ def _left_out_moments(features: np.ndarray, groups: np.ndarray) -> Iterator[tupl
 
 
 def fast_frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
-    """The distance of features (M, D) and (N, D) by eigenvalues instead of singular values.
-
-    Less exact than `frechet_distance` (an eigenvalue's error enters by its root, to about 1e-6 of the traces) and at D = 2,048
-    three times as fast: for the spread of many replicates, not for the value.
-    """
+    """The distance of features (M, D) and (N, D) by eigenvalues: exact to about 1e-6 of the traces only, and at D = 2,048 three
+    times as fast as `frechet_distance`. For the spread of many replicates."""
     covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (first, second)]
     return _by_roots(first.mean(axis=0), covariances[0], second.mean(axis=0), covariances[1])
 

@@ -20,11 +20,7 @@ class SplitScore:
 
 
 def inception_score(logits: np.ndarray) -> float:
-    """The score of class scores (N, C), before the softmax, float64, of all rows together.
-
-    Raises:
-        ValueError: no rows, or values that are not finite.
-    """
+    """The score of class scores (N, C), before the softmax; a ValueError for none, or values that are not finite."""
     logits = np.asarray(logits, dtype=np.float64)
     if logits.ndim != 2 or not len(logits):
         raise ValueError(f"class scores (N, C) are needed, not shape {logits.shape}")
@@ -39,11 +35,7 @@ def inception_score(logits: np.ndarray) -> float:
 
 
 def split_score(logits: np.ndarray, seed: int, splits: int = SPLITS) -> SplitScore:
-    """The score of each of `splits` parts, shuffled by `seed`: as papers report it.
-
-    Raises:
-        ValueError: fewer rows than splits.
-    """
+    """The score of each of `splits` parts, shuffled by `seed`, as papers report it; a ValueError for fewer rows than splits."""
     if len(logits) < splits:
         raise ValueError(f"{len(logits)} rows make no {splits} splits")
     order = np.random.default_rng(seed).permutation(len(logits))

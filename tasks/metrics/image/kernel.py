@@ -3,8 +3,8 @@
     k(x, y) = (x.y / d + 1)^3
     MMD^2   = sum_{i != j} k(x_i, x_j) / (m (m - 1)) + sum_{i != j} k(y_i, y_j) / (n (n - 1)) - 2 sum_{i, j} k(x_i, y_j) / (m n)
 
-All samples enter at once, not subsets, and the estimate may be negative: of independent sides it is unbiased at any n. Where
-y_i answers x_i, the m = n pairs (i, i) are alike, and its mean is lower by 2 (E k(x_i, y_i) - E k(x_i, y_j)) / n.
+All samples enter at once, not subsets. The estimate may be negative; it is unbiased for independent sides. Where y_i answers
+x_i its mean is lower by 2 (E k(x_i, y_i) - E k(x_i, y_j)) / n.
 """
 
 from collections.abc import Sequence
@@ -26,11 +26,7 @@ def polynomial_kernel(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def kernel_distance(reference: np.ndarray, generated: np.ndarray) -> float:
-    """Unbiased MMD^2 of features (M, D) and (N, D), float64.
-
-    Raises:
-        ValueError: fewer than two samples on a side, or values that are not finite.
-    """
+    """Unbiased MMD^2 of features (M, D) and (N, D), of two samples or more each."""
     weights = np.ones((1, len(reference))), np.ones((1, len(generated)))
     return float(_weighted(*_kernels(reference, generated), *weights)[0])
 
@@ -45,11 +41,9 @@ def kernel_interval(
 ) -> Interval:
     """95 % normal interval from a delete-half jackknife over patients (Shao and Wu 1989).
 
-    Each replicate keeps a random half of the patients of each side, so no sample meets a copy of itself, which in a
-    bootstrap would inflate the distance. A patient who stands on both sides is kept on both or on neither, so that what the
-    sides share is not counted as noise. The variance is that of the replicates about their own mean, which is another than the
-    full value where the estimate is biased. For two equal distributions it is conservative, as the estimate's variance then
-    falls faster than 1/n.
+    Each replicate keeps a random half of the patients of each side: no sample meets a copy of itself, which would inflate a
+    bootstrapped distance. A patient on both sides is kept on both or on neither, so that what the sides share is no noise. The
+    variance is about the replicates' mean. For two equal distributions it is conservative: there it falls faster than 1/n.
     """
     few = too_few(reference_patients) or too_few(generated_patients)
     if few is not None:
@@ -67,10 +61,7 @@ def cmmd(reference: np.ndarray, generated: np.ndarray) -> float:
 
         k(x, y) = exp(-|x - y|^2 / (2 sigma^2)), sigma = 10, all pairs, also of a sample with itself
 
-    of image embeddings (M, D) and (N, D), which are normalised here. Zero for equal sets.
-
-    Raises:
-        ValueError: no samples on a side, or an embedding of zero.
+    of image embeddings (M, D) and (N, D), which are normalised here; a ValueError for an embedding of zero.
     """
     sides = []
     for features in (reference, generated):
@@ -104,9 +95,9 @@ def _weighted(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray, keep_x: np.ndarray
 
 
 def _halves(sides: Sequence[Sequence[str]], count: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """0/1 rows (count, N) for each side, each keeping the samples of a random half of the patients.
+    """0/1 rows (count, N) for each side, each keeping the samples of a random half of the patients, the same on all sides.
 
-    A patient has one fate on all sides. Those who first occur on a later side are halved for themselves.
+    Those who first occur on a later side are halved by themselves.
     """
     kept: dict[str, np.ndarray] = {}
     for patients in sides:

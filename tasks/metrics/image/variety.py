@@ -38,10 +38,8 @@ def random_pairs(count: int, pairs: int, generator: np.random.Generator) -> np.n
 def ms_ssim_of_pairs(images: Sequence[Image.Image], seed: int, pairs: int = PAIRS) -> float:
     """Mean MS-SSIM of random pairs of images, in [0, 1]: the higher, the less varied.
 
-    Images too small for the five scales take the finest ones that they have, with weights scaled to sum to the same.
-
-    Raises:
-        ValueError: fewer than two images, or images of at most 21 pixels (fewer than two scales).
+    Images too small for the five scales take the finest ones, with weights scaled to the same sum. A ValueError for fewer than
+    two images, or two scales (of 22 pixels).
     """
     scales = ms_ssim_scales(min(images[0].size)) if images else 0
     if len(images) < 2 or scales < 2:

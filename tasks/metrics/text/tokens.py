@@ -34,11 +34,7 @@ class Tokenised:
 
 
 def tokenise(texts: Sequence[str]) -> Tokenised:
-    """Tokens of each text, aligned with `texts`, by the jar where there is Java and by the rules in Python where not.
-
-    Raises:
-        ScorerError: the jar fails, or returns another number of lines than it was given.
-    """
+    """Tokens of each text, by the jar where there is Java and by the rules in Python where not."""
     if java_problem() is None:
         return Tokenised(tokenise_jar(texts), JAR)
     return Tokenised([tokenise_python(text) for text in texts], PYTHON)
@@ -50,11 +46,7 @@ def one_line(text: str) -> str:
 
 
 def tokenise_jar(texts: Sequence[str]) -> list[str]:
-    """Tokens of each text by the jar; it reads standard input, so nothing is written to disk.
-
-    Raises:
-        ScorerError: the jar fails, or the lines do not align.
-    """
+    """Tokens of each text by the jar, through standard input; a ScorerError where it fails or its lines do not align."""
     if not texts:
         return []
     command = ["java", "-Dfile.encoding=UTF-8", "-cp", str(jar("tokenizer/stanford-corenlp-3.4.1.jar"))]
@@ -87,13 +79,11 @@ def _without_punctuation(tokens: Sequence[str]) -> str:
 
 
 def r2gen_tokens(texts: Sequence[str], maximum: int | None = None) -> Tokenised:
-    """Texts as R2Gen cleans them (Chen et al. 2020): lower case, list numbers and punctuation dropped, " . " after a sentence.
-
-    Its two rules, for MIMIC-CXR and for IU X-ray, differ in what the first also does to line breaks and underscores; this is
-    the first. An empty text stays empty, and references are whole: R2Gen cuts both sides at its decoder's length.
+    """Texts as R2Gen cleans those of MIMIC-CXR (Chen et al. 2020): lower case, no list numbers or punctuation, " . " after each
+    sentence.
 
     Args:
-        maximum: of tokens, to cut at as R2Gen does (60 for IU X-ray, 100 for MIMIC-CXR).
+        maximum: number of tokens to cut at, as R2Gen does with both sides (60 for IU X-ray, 100 for MIMIC-CXR).
     """
     cleaned = [_r2gen(text).split()[:maximum] for text in texts]
     how = R2GEN if maximum is None else f"{R2GEN}, cut at {maximum} tokens"
@@ -101,10 +91,8 @@ def r2gen_tokens(texts: Sequence[str], maximum: int | None = None) -> Tokenised:
 
 
 def given_tokens(texts: Sequence[str]) -> Tokenised:
-    """Texts that are tokens already, as they are: case, punctuation, marks such as `<unk>` and repeated spaces stay.
-
-    Only other white space becomes a space: a line end would part a text in two.
-    """
+    """Texts that are tokens already: case, punctuation, `<unk>` and repeated spaces stay; other white space becomes a space, as a
+    line end would split a text."""
     return Tokenised([re.sub(r"[^\S ]", " ", text) for text in texts], GIVEN)
 
 

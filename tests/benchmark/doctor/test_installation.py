@@ -23,9 +23,13 @@ def command(first: Path, *arguments: str) -> subprocess.CompletedProcess:
     """`medim-bench` where a folder comes before ours on the path."""
     path = os.pathsep.join([str(first), str(ROOT), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
-        [sys.executable, "-m", "benchmark.cli", *arguments], capture_output=True, text=True, check=False, cwd=first,
+        [sys.executable, "-m", "benchmark.cli", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=first,
         env={**os.environ, "PYTHONPATH": path},
-    )  # fmt: skip
+    )
 
 
 def strange(folder: Path) -> Path:

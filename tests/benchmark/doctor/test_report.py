@@ -51,8 +51,14 @@ def test_a_check_that_fails_hides_no_other():
 def test_the_table_and_its_summary():
     found = [Finding("A", "one", READY, "x"), Finding("B", "two", MISSING, "y", "do z"), Finding("B", "three", NOTE)]
     assert table(found).splitlines() == [
-        "A", "  one    ready   x", "", "B", "  two    missing y", "                 -> do z", "  three  note",
-    ]  # fmt: skip
+        "A",
+        "  one    ready   x",
+        "",
+        "B",
+        "  two    missing y",
+        "                 -> do z",
+        "  three  note",
+    ]
     assert summary(found) == "1 ready, 1 missing (optional), 0 broken"
     assert healthy(found)
     assert summary([Finding("A", "one", BROKEN)]) == "0 ready, 0 missing (optional), 1 broken: one"

@@ -38,8 +38,10 @@ def test_mesh_codes():
     assert named("Opacity/lung/base/left;Catheters, Indwelling/right") == {"Lung Opacity", "Support Devices"}
     assert named("Tube, Inserted") == {"Support Devices", "No Finding"}
     assert named("Mediastinum/enlarged;Heart/enlarged;Calcinosis/pleura") == {
-        "Enlarged Cardiomediastinum", "Cardiomegaly", "Pleural Other",
-    }  # fmt: skip
+        "Enlarged Cardiomediastinum",
+        "Cardiomegaly",
+        "Pleural Other",
+    }
 
 
 def test_a_folder_without_the_files_says_so(tmp_path):

@@ -8,9 +8,13 @@ from tasks.metrics.clinical.chexbert import CLASSES, CheXbert, find_folder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "heart", "lung", "clear", "effusion", ".", "##s"]
 CONFIG = BertConfig(
-    vocab_size=len(WORDS), hidden_size=64, num_hidden_layers=2, num_attention_heads=1, intermediate_size=32,
+    vocab_size=len(WORDS),
+    hidden_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=1,
+    intermediate_size=32,
     max_position_embeddings=40,
-)  # fmt: skip
+)
 
 
 @pytest.fixture
