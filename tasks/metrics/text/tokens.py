@@ -91,8 +91,7 @@ def r2gen_tokens(texts: Sequence[str], maximum: int | None = None) -> Tokenised:
 
 
 def given_tokens(texts: Sequence[str]) -> Tokenised:
-    """Texts that are tokens already: case, punctuation, `<unk>` and repeated spaces stay; other white space becomes a space, as a
-    line end would split a text."""
+    """Texts that are tokens already: case, punctuation, `<unk>` and repeated spaces stay; other white space becomes a space."""
     return Tokenised([re.sub(r"[^\S ]", " ", text) for text in texts], GIVEN)
 
 
