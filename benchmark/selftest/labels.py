@@ -98,7 +98,7 @@ def read_indiana(folder: Path) -> Reading:
     labeller.codes(reports[0])
     rate = len(given) / (process_time() - start)
     for what, labels, texts, people in zip(names, codes, reports, patients, strict=True):
-        counts = label_counts(np.array(labels), labeller.codes(texts), "positive")
+        counts = label_counts(np.array(labels), labeller.codes(texts))
         for name, chosen in (("14 labels", LABELS), ("13 labels, without No Finding", LABELS[:-1])):
             f1 = Additive(counts.select(chosen).values.sum(axis=2), tuple(people), "micro-f1")
             bounds = f1.interval(seed=0)

@@ -1,7 +1,7 @@
 """The 14 labels of CheXpert (Irvin et al. 2019) as codes, and F1 of the labels of reports against those of their references.
 
-A label is blank, positive, negative or uncertain, in the codes of CheXbert (Smit et al. 2020). What an uncertain one counts as
-moves F1 by several points, and published values differ in it, so that the policy is in the metric's name.
+A label is blank, positive, negative or uncertain, in the codes of CheXbert (Smit et al. 2020). An uncertain one counts as
+present; published values differ in that choice, which moves F1 by several points, so that it is in the name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,7 @@ LABELS: tuple[str, ...] = tuple(_TERMS["labels"])
 FIVE: tuple[str, ...] = tuple(_TERMS["five"])
 BLANK, POSITIVE, NEGATIVE, UNCERTAIN = range(4)
 SUPPORTED, ALL = "over supported labels", "over all labels"
-POLICIES = ("positive", "negative", "omit")
-"""What an uncertain label counts as: present, absent, or left out on both sides."""
+UNCERTAIN_AS = "positive"
 
 
 class LabelScore(NamedTuple):
@@ -34,33 +33,24 @@ class LabelScore(NamedTuple):
         return None if self.additive is None else self.additive.value()
 
 
-def label_counts(references: np.ndarray, predictions: np.ndarray, policy: str) -> Counts:
-    """Counts of codes (N, 14) against codes (N, 14) under an uncertainty policy; a ValueError for another one."""
-    if policy not in POLICIES:
-        raise ValueError(f"uncertain labels count as one of {POLICIES}, not '{policy}'")
-    shown, found = _present(references, policy), _present(predictions, policy)
-    kept = np.ones_like(shown)
-    if policy == "omit":
-        kept = (references != UNCERTAIN) & (predictions != UNCERTAIN)
-    counts = np.stack([shown & found & kept, found & ~shown & kept, shown & ~found & kept], axis=1)
-    return Counts(LABELS, counts.astype(np.int64))
+def label_counts(references: np.ndarray, predictions: np.ndarray) -> Counts:
+    """Counts of codes (N, 14) against codes (N, 14)."""
+    return Counts.of(as_findings(references), as_findings(predictions), LABELS)
 
 
-def label_scores(
-    references: np.ndarray, predictions: np.ndarray, patients: Sequence[str], policy: str = "positive"
-) -> list[LabelScore]:
+def label_scores(references: np.ndarray, predictions: np.ndarray, patients: Sequence[str]) -> list[LabelScore]:
     """Micro and macro F1 over the 14 labels and over the 5 of CheXpert's competition, of codes (N, 14).
 
     Macro means run over the labels that the references show or, as in published values, over all: a label on neither side then
     counts as 0.
     """
-    every = label_counts(references, predictions, policy)
+    every = label_counts(references, predictions)
     scores = []
     for labels in (LABELS, FIVE):
         counts = every.select(labels)
         totals = counts.totals()
         support = dict(zip(labels, (totals[0] + totals[2]).tolist(), strict=True))
-        details: dict[str, Any] = {"support": support, "uncertain": policy}
+        details: dict[str, Any] = {"support": support, "uncertain": UNCERTAIN_AS}
         size, shown = len(labels), sum(map(bool, support.values()))
         by_label, pooled = counts.values.reshape(len(patients), -1), counts.values.sum(axis=2)
         supported_only = {"averaged": "labels that the references show", "labels": shown}
@@ -71,15 +61,11 @@ def label_scores(
             (f"macro-F1-{size} {ALL}", by_label, "macro-f1-all", {"labels": size}, all_of_them),
         ):
             additive = Additive(sums, tuple(patients), combine, parameters) if shown else None
-            scores.append(LabelScore(f"{kind}, uncertain {policy}", details | (more if shown else {}), additive))
+            scores.append(LabelScore(f"{kind}, uncertain {UNCERTAIN_AS}", details | (more if shown else {}), additive))
     return scores
 
 
-def as_findings(codes: np.ndarray, policy: str = "positive") -> list[frozenset[str]]:
-    """Labels that count as present, one set per row of codes (N, 14); `omit` keeps the positive ones only."""
-    rows = _present(codes, policy)
-    return [frozenset(label for label, is_there in zip(LABELS, row, strict=True) if is_there) for row in rows]
-
-
-def _present(codes: np.ndarray, policy: str) -> np.ndarray:
-    return (codes == POSITIVE) | ((codes == UNCERTAIN) & (policy == "positive"))
+def as_findings(codes: np.ndarray) -> list[frozenset[str]]:
+    """The labels that count as present, uncertain ones among them, of each row of codes (N, 14)."""
+    present = (codes == POSITIVE) | (codes == UNCERTAIN)
+    return [frozenset(label for label, is_there in zip(LABELS, row, strict=True) if is_there) for row in present]

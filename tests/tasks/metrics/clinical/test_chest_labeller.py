@@ -125,7 +125,7 @@ def test_published_examples_of_chexbert(shared_data):
 
 def agreement(references: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
     """F1 of each label that the references show, and "micro" and "macro" over them: how well two labellers agree."""
-    counts = label_counts(references, predictions, "positive")
+    counts = label_counts(references, predictions)
     shown = supported(as_findings(references), LABELS)
     by_label = dict(zip(LABELS, f1(counts.totals()).tolist(), strict=True))
     tp, fp, fn = counts.totals().sum(axis=1)
