@@ -262,12 +262,9 @@ class MeDiMPipeline:
         Args:
             images: of any size; a likelihood is one of their codes.
             condition: `joint` (image and report), `report|image`, `image|report`, or a modality alone: `report`, `image`.
-            draws: of the noise, for each pair; an autoregressive model needs none and is exact.
+            draws: of the noise, for each pair; an autoregressive model is exact.
             seeds: of the noise of each pair; its running number by default.
             batch: pairs at once; no result depends on it.
-
-        Raises:
-            UserError: an unknown condition, or no draws.
         """
         seeds = range(len(reports)) if seeds is None else seeds
         return pair_likelihood(self.model, self.reports, self._codes(images), reports, condition, draws, seeds, batch)

@@ -19,12 +19,7 @@ CACHE = "cache" if tuple(map(int, transformers.__version__.split(".")[:2])) >= (
 
 
 class Backbone(nn.Module, ABC):
-    """Embeddings and time in, hidden states out.
-
-    Args:
-        config: of the blocks; `hidden_size`, `num_hidden_layers` and `vocab_size` at least.
-        attention, timestep, gating: see `medim.denoiser.MeDiMConfig`.
-    """
+    """Embeddings and time in, hidden states out; `attention`, `timestep` and `gating` as of `medim.denoiser.MeDiMConfig`."""
 
     def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating) -> None:
         super().__init__()

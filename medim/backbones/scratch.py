@@ -18,14 +18,7 @@ BASE = 10_000.0
 
 
 class ScratchConfig(PretrainedConfig):
-    """Shape of a backbone from random weights.
-
-    Attributes:
-        hidden_size: width; a multiple of 4 times `num_attention_heads`.
-        num_hidden_layers, num_attention_heads: blocks, and heads in each.
-        intermediate_size: width of the feed-forward branch.
-        vocab_size: text ids.
-    """
+    """Shape of a backbone from random weights; `hidden_size` is a multiple of 4 times `num_attention_heads`."""
 
     hidden_size: int = 256
     num_hidden_layers: int = 6

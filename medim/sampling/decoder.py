@@ -27,9 +27,9 @@ class Decoded:
 
     Attributes:
         canvas: nothing masked.
-        forwards: passes through the model that each sample took part in, the most of any sample.
+        forwards: most passes of any sample.
         seconds: wall time of the loop.
-        passes: what each pass computed; a batch of samples with different modalities given has those of each kind.
+        passes: what each computed.
     """
 
     canvas: Canvas

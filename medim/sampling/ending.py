@@ -10,12 +10,7 @@ from medim.common.errors import UserError
 
 @dataclass(frozen=True)
 class Ending:
-    """Ids that a report ends by.
-
-    Attributes:
-        end: stands once, after the last word.
-        padding: fills what follows; may be the same id.
-    """
+    """`end` stands once, after the last word of a report; `padding`, which may be the same id, fills the rest."""
 
     end: int
     padding: int

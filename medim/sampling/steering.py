@@ -93,13 +93,7 @@ def seed_of(seed: int, number: int) -> int:
 
 @dataclass
 class Spent:
-    """Cost of a call.
-
-    Attributes:
-        decoded: every run of the decoder, with its passes.
-        rows: samples in each run.
-        candidates: samples drawn for each one returned.
-    """
+    """Cost of a call: runs of the decoder, samples (`rows`) in each, and candidates for each sample returned."""
 
     decoded: list[Decoded]
     rows: list[int]

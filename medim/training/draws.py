@@ -62,7 +62,6 @@ class WeightedRows:
     Attributes:
         parts: rows of each part, shape (n_i,) with n_i > 0.
         weights: share of the draws of each part, relative to the others.
-        seed: of the permutations.
     """
 
     parts: tuple[np.ndarray, ...]

@@ -44,7 +44,6 @@ class Plan:
         flops_per_step: of all GPUs, forward and backward (and the forward again where blocks are recomputed).
         state_bytes: weights, gradients and optimiser state on one GPU.
         activation_bytes: on one GPU, the peak.
-        steps: optimiser steps.
         remedies: changes of the recipe that save memory of activations, and of weights.
     """
 

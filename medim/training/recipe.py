@@ -201,13 +201,7 @@ def presets(suffix: str) -> dict[str, Path]:
 
 
 def load_recipe(kind: type[Recipe], name_or_path: str | Path, suffix: str, overrides: Sequence[str] = ()) -> Recipe:
-    """Reads a preset's or a file's recipe and applies the overrides.
-
-    Args:
-        kind: the pydantic class.
-        name_or_path: a preset (`phantom-tiny`) or the path of a YAML file.
-        suffix: which presets to look among (see `presets`).
-        overrides: `key=value` or `key.inner=value`; the value is read as YAML.
+    """The recipe of a preset (see `presets`) or a YAML file, with overrides `key=value` or `key.inner=value` in YAML.
 
     Raises:
         UserError: unknown name, key or value; broken YAML.

@@ -60,11 +60,9 @@ def train_model(
 
     Args:
         preset: a shipped recipe or the path of a YAML file.
-        dataset: its splits `train` and `val` are used.
         out: `config.yaml`, `metrics.jsonl`, `curve.png`, `checkpoint-N` while training, and at the end the model.
         tokenizer: folder of an image tokenizer, or the name of a shipped one; the recipe's where None.
-        steps: the recipe's `max_steps`.
-        overrides: `key=value`.
+        steps: in place of the recipe's `max_steps`.
         overwrite: start anew in a folder that holds another training.
         workers: processes that read pairs while images are tokenised; 0 reads in a thread.
 

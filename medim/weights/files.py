@@ -4,12 +4,12 @@ import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy._core import multiarray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -57,15 +57,14 @@ def refuse_damaged(path: str | Path) -> None:
             ending = next(ending for ending, of in KINDS.items() if of == found)
             raise UserError(f"'{path}' is a {found} file, not {kind}: its name has to end in {ending}")
         raise UserError(f"'{path}' is no {kind} file (it begins with {head[:8]!r}): damaged, or something else under that name")
-    cut = f"'{path}' cannot be read: it is cut off or damaged; get it again"
     if found == "safetensors":
         try:
             with safe_open(path, "pt"):
                 pass
         except (SafetensorError, OSError) as error:
-            raise UserError(f"{cut} ({one_line(error)})") from error
+            raise _damaged(path, error) from error
     if head.startswith(b"PK") and not zipfile.is_zipfile(path):
-        raise UserError(cut)
+        raise _damaged(path)
 
 
 def refuse_damaged_folder(folder: str | Path) -> None:
@@ -131,33 +130,31 @@ def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
 
 
 def read_state(path: str | Path) -> Any:
-    """What `torch.save` wrote, see `read_checkpoint`. Raises UserError for a damaged file or other objects."""
+    """What `torch.save` wrote, on the CPU: tensors, containers, and numpy scalars and arrays; nothing in the file is run.
+
+    Raises:
+        UserError: the file is missing or damaged, or holds other objects, which might run code.
+    """
     refuse_damaged(path)
     try:
-        return read_checkpoint(path)
+        with torch.serialization.safe_globals(_numpy_globals()):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"'{path}' {PICKLE}") from error
     except Exception as error:  # of a damaged file torch raises a type for each damage
-        raise UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again ({one_line(error)})") from error
+        raise _damaged(path, error) from error
 
 
 def _numpy_globals() -> list[Any]:
     """The functions that numpy's scalars and arrays are unpickled by, under the names of numpy 1 and 2."""
-    multiarray = import_module("numpy._core.multiarray" if int(np.__version__.split(".")[0]) > 1 else "numpy.core.multiarray")
-    functions = [multiarray.scalar, multiarray._reconstruct]
+    functions = (multiarray.scalar, multiarray._reconstruct)
     names = [(function, f"numpy.{core}.multiarray.{function.__name__}") for function in functions for core in ("core", "_core")]
     return [*names, np.dtype, np.ndarray, *_DTYPES]
 
 
-def read_checkpoint(path: str | Path) -> Any:
-    """What `torch.save` wrote, on the CPU: tensors, containers, and numpy scalars and arrays; nothing in the file is run.
-
-    Raises:
-        pickle.UnpicklingError: it holds objects of another kind, which might run code.
-        OSError, RuntimeError, EOFError, ValueError: no such file, or a damaged one.
-    """
-    with torch.serialization.safe_globals(_numpy_globals()):
-        return torch.load(path, map_location="cpu", weights_only=True)
+def _damaged(path: str | Path, error: Exception | None = None) -> UserError:
+    detail = "" if error is None else f" ({one_line(error)})"
+    return UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again{detail}")
 
 
 @contextmanager
@@ -169,7 +166,7 @@ def whole_gguf(folder: str | Path, options: Mapping[str, Any]) -> Iterator[None]
         path = Path(folder) / options.get("gguf_file", "")
         if not path.is_file() or _is_whole_gguf(path):
             raise
-        raise UserError(f"'{path}' cannot be read: it is cut off or damaged; get it again ({one_line(error)})") from error
+        raise _damaged(path, error) from error
 
 
 def _is_whole_gguf(path: Path) -> bool:

@@ -48,7 +48,6 @@ def load(
     Tensors that are tied to another or that the class ignores are reported on stderr.
 
     Args:
-        kind: its class.
         source: a folder, or a hub id.
         what: names it in errors, such as "backbone 'owner/name'".
         lacking: pattern of names that the files may lack.

@@ -21,12 +21,7 @@ from medim.tokenizers.report import ReportTokenizer
 
 @dataclass(frozen=True)
 class Completion:
-    """A completed pair.
-
-    Attributes:
-        codes: image tokens, (image_length,).
-        redrawn: True at image tokens that were not given, (grid, grid).
-    """
+    """A pair with its image `codes` (image_length,); `redrawn` (grid, grid) is True at tokens that were not given."""
 
     image: Image.Image
     report: str

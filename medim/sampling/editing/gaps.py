@@ -26,13 +26,7 @@ DRAWS = 4
 
 @dataclass(frozen=True)
 class Part:
-    """Text that is given, or a gap.
-
-    Attributes:
-        ids: tokens of the text; empty for a gap.
-        gap: True for a gap.
-        length: tokens of the gap; None where it is not stated.
-    """
+    """Given text, as its tokens `ids`, or a `gap` of `length` tokens (None where it is not stated)."""
 
     ids: tuple[int, ...]
     gap: bool = False
