@@ -152,6 +152,17 @@ class Radiograph:
         distance = np.maximum(np.abs(self.x - drift) - 0.016, self.y - tip)
         blend(self.image, 1.0, inside(distance, self.soft))
 
+    def put(self, label: str, grade: str | None) -> None:
+        """Draws a finding; a grade where it has one."""
+        side, _, kind = label.partition(" ")
+        if side not in SIDES:
+            whole = {"pulmonary edema": self.edema, "pacemaker": self.pacemaker, "endotracheal tube": self.endotracheal_tube}
+            whole[label]() if label in whole else self.heart(enlarged=True)
+        elif grade is None:
+            self.pneumothorax(side)
+        else:
+            {"consolidation": self.consolidation, "effusion": self.effusion, "nodule": self.nodule}[kind](side, grade)
+
     def expose(self) -> Image.Image:
         """The film: gamma, gain, fog and grain."""
         gamma, gain, fog, noise = (self.rng.uniform(*r) for r in ((0.85, 1.2), (0.92, 1.03), (0.0, 0.04), (0.008, 0.02)))
@@ -165,19 +176,8 @@ def draw_chest(case: Case, resolution: int) -> Image.Image:
     film = Radiograph(case, resolution)
     film.body()
     film.heart(enlarged=case.has("cardiomegaly"))
-    if case.has("pulmonary edema"):
-        film.edema()
-    for side in SIDES:
-        if case.has(f"{side} consolidation"):
-            film.consolidation(side, case.attributes[f"{side} consolidation"])
-        if case.has(f"{side} effusion"):
-            film.effusion(side, case.attributes[f"{side} effusion"])
-        if case.has(f"{side} pneumothorax"):
-            film.pneumothorax(side)
-        if case.has(f"{side} nodule"):
-            film.nodule(side, case.attributes[f"{side} nodule"])
-    if case.has("endotracheal tube"):
-        film.endotracheal_tube()
-    if case.has("pacemaker"):
-        film.pacemaker()
+    sided = [f"{side} {kind}" for side in SIDES for kind in ("consolidation", "effusion", "pneumothorax", "nodule")]
+    for label in ("pulmonary edema", *sided, "endotracheal tube", "pacemaker"):
+        if case.has(label):
+            film.put(label, case.attributes.get(label))
     return film.expose()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from medim.common.errors import unknown
-from medim.data.phantom.labels import CHEST, LABELS_BY_DOMAIN, SIDES
+from medim.data.phantom.labels import CHEST, LABELS_BY_DOMAIN
 from medim.data.phantom.v1.cases import Case
 from medim.data.phantom.v1.chest import Radiograph
 from medim.data.phantom.v1.pathology import RADIUS, Patch, place
@@ -45,25 +45,15 @@ def _chest(case: Case, label: str, resolution: int) -> np.ndarray:
     before, marked = film.image.copy(), np.zeros(film.image.shape, bool)
     for grade in _grades(label):
         film.image = before.copy()
-        _put(film, label, grade)
+        film.put(label, grade)
         marked |= np.abs(film.image - before) > VISIBLE
     return marked
 
 
-def _grades(label: str) -> tuple[str, ...]:
+def _grades(label: str) -> tuple[str | None, ...]:
     if label.endswith("consolidation"):
         return ("upper", "lower")
-    return ("small", "large") if label.endswith(("nodule", "effusion")) else ("",)
-
-
-def _put(film: Radiograph, label: str, grade: str) -> None:
-    side, _, finding = label.partition(" ")
-    if side in SIDES:
-        draw = {"consolidation": film.consolidation, "effusion": film.effusion, "nodule": film.nodule}
-        draw[finding](side, grade) if grade else film.pneumothorax(side)
-        return
-    whole = {"pulmonary edema": film.edema, "pacemaker": film.pacemaker, "endotracheal tube": film.endotracheal_tube}
-    whole[label]() if label in whole else film.heart(enlarged=True)
+    return ("small", "large") if label.endswith(("nodule", "effusion")) else (None,)
 
 
 def _tissue(case: Case, label: str, resolution: int) -> np.ndarray:
