@@ -1,0 +1,1 @@
+"""Images and reports to tokens and back."""

@@ -1,0 +1,1 @@
+"""Pictures of the cases of version 2."""

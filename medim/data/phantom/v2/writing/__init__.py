@@ -1,0 +1,1 @@
+"""Reports of the cases of version 2."""
