@@ -8,6 +8,7 @@ import click
 from benchmark.cli import NearestGroup
 from benchmark.options import FOLDER, Data, Device, Option, with_options
 from benchmark.speed import SampleSpeedOptions
+from medim.data.phantom import DEFAULT
 
 _AROUND = "Gone through again where it has fewer."
 _CACHED = "Keep drawn pictures in this folder, and read them from there."
@@ -78,7 +79,7 @@ def train(
 @speed.command(short_help="The parts of scoring, in seconds.")
 @with_options
 def metrics(
-    data: Annotated[str, Option("Whose reports and images.", metavar="NAME|DIR")] = "phantom",
+    data: Annotated[str, Option("Whose reports and images.", metavar="NAME|DIR")] = DEFAULT,
     split: Split = "train",
     n: Annotated[int, Option("Reports that are scored.", metavar="N", low=1)] = 600,
     out: Out | None = None,

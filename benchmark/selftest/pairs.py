@@ -7,7 +7,7 @@ from PIL import Image
 
 from benchmark.selftest.sheet import Sheet
 from medim.data.loading import load_dataset
-from medim.data.phantom.worlds import DEFAULT
+from medim.data.phantom import DEFAULT
 from tasks.cases import cases_of
 from tasks.generation.joint.task import JointGeneration
 from tasks.memorisation.task import FLAGGED, PLANTED_FOUND, PLANTED_ON_TOP, VERBATIM, Memorisation

@@ -2,13 +2,12 @@
 
 from typing import Any
 
+from medim.data.phantom import DEFAULT
 from medim.data.phantom.dataset import Phantom
 from medim.data.phantom.v1.dataset import PhantomV1
 from medim.data.phantom.v2.dataset import PhantomV2
 
 WORLDS: dict[str, type[Phantom]] = {world.name: world for world in (PhantomV1, PhantomV2)}
-DEFAULT = "phantom"
-"""That which is used where no data set is named: by the demonstration, the self-test, speed measurements and tests."""
 
 
 def default_world(resolution: int = 64, **options: Any) -> Phantom:

@@ -7,7 +7,8 @@ from click.testing import CliRunner
 
 from benchmark.cli import main
 from benchmark.speed.metrics import MetricsSpeed, Part, reports_of, worded_otherwise
-from medim.data.phantom.worlds import DEFAULT, WORLDS, default_world
+from medim.data.phantom import DEFAULT
+from medim.data.phantom.worlds import WORLDS, default_world
 
 
 def test_words_are_left_out_alike_for_one_seed():

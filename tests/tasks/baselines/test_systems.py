@@ -3,7 +3,8 @@ from collections import Counter
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.phantom.worlds import DEFAULT, WORLDS, default_world
+from medim.data.phantom import DEFAULT
+from medim.data.phantom.worlds import WORLDS, default_world
 from tasks import task_named
 from tasks.baselines.systems import BASELINES, open_baseline
 from tasks.protocols import Generator, Limited

@@ -9,7 +9,8 @@ from PIL import Image
 
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset
-from medim.data.phantom.worlds import DEFAULT, WORLDS, default_world
+from medim.data.phantom import DEFAULT
+from medim.data.phantom.worlds import WORLDS, default_world
 from medim.data.sources import packed
 from medim.data.sources.packed import CachedPictures, cache_pictures
 
