@@ -162,7 +162,7 @@ def test_timm_by_name_and_by_folder(monkeypatch, tmp_path):
     assert torch.allclose(space.features(IMAGES), space.network.body(prepared()).mean((2, 3)), atol=1e-6)
     assert open_features(f"timm:{tmp_path}").title == tmp_path.name
     assert asked == [("hf-hub:owner/tower", True), (f"local-dir:{tmp_path}", True)]
-    with pytest.raises(UserError, match=r"'timm:nothing' cannot be opened: Unknown model"):
+    with pytest.raises(UserError, match=r"'timm:nothing' cannot be opened: RuntimeError: Unknown model"):
         open_features("timm:nothing")
 
 
