@@ -1,14 +1,14 @@
 """Run folders in; tables, plots and one self-contained page out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from leaderboard.plots.curves import EVERY, Lengths, curve_plots, length_plot
 from leaderboard.plots.dots import table_plots
 from leaderboard.plots.style import Plot, slug
 from leaderboard.reported import reported_records, reported_tables
-from leaderboard.site.gallery import galleries
+from leaderboard.site.gallery import Gallery, galleries
 from leaderboard.site.page import TableView, render
 from leaderboard.store import Collection, Run, Sample, collect, read_samples, systems_of
 from leaderboard.tables.boards import Board, Table, boards
@@ -21,7 +21,7 @@ from medim.common.locks import held
 SAMPLES_PER_MODEL, SAMPLES_PER_ANCHOR = 24, 6  # most that are shown per task
 LISTING = "files.txt"  # beside the plots: the names that the build wrote, so that the next one removes no other
 PAGE_BYTES = 25_000_000
-PICTURE_BYTES = 16_000_000  # of the page, for samples; the rest is plots and text
+PICTURE_BYTES = 10_000_000  # of the page, for samples; the rest is tables, plots and texts
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,13 @@ def _build(collection: Collection, out: Path, comparisons: Comparisons) -> Build
     reported = reported_records()
     every = [*collection.records, *reported]
     ranked = boards(collection.records, collection.fingerprints, comparisons, collection.cards)
-    room = PAGE_BYTES - _size_of_tables(ranked, collection)
-    views = [(board, _views(board, collection.runs)) for board in ranked]
+    shown = galleries(list(collection.runs.values()), SAMPLES_PER_MODEL, SAMPLES_PER_ANCHOR, PICTURE_BYTES)
+    views = [(board, _views(board, collection.runs, shown)) for board in ranked]
     plots = [plot for _, tables in views for view in tables for plot in view.plots]
-    room -= sum(len(plot.png) * 4 // 3 for plot in plots)
-    budget = max(0, min(PICTURE_BYTES, room * 4 // 5))  # the rest is for the texts of the samples
-    shown = galleries(list(collection.runs.values()), SAMPLES_PER_MODEL, SAMPLES_PER_ANCHOR, budget)
-    views = [
-        (board, [replace(view, galleries=[gallery for gallery in shown if gallery.task == view.table.task]) for view in tables])
-        for board, tables in views
-    ]
     page = render(views, reported, collection.runs)
-    _check_bytes(len(page.encode()))
+    size = len(page.encode())
+    if size > PAGE_BYTES:
+        raise UserError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
     texts = {
         "csv": ("leaderboard.csv", long_csv(every)),
         "wide": ("leaderboard_wide.csv", wide_csv(every)),
@@ -85,25 +80,6 @@ def _build(collection: Collection, out: Path, comparisons: Comparisons) -> Build
         paths[role] = out / name
         write_text(paths[role], text)
     return BuildResult(paths, len(every), ranked)
-
-
-def check_size(runs: Sequence[str | Path]) -> None:
-    """Raises UserError where the tables of these runs are more than a page may hold, before anything is compared or drawn."""
-    collection = collect(runs)
-    _size_of_tables(boards(collection.records, collection.fingerprints, cards=collection.cards), collection)
-
-
-def _size_of_tables(ranked: Sequence[Board], collection: Collection) -> int:
-    """Bytes of a page without plots and samples."""
-    tables = [(board, [TableView(table, [], []) for table in board.tables]) for board in ranked]
-    size = len(render(tables, reported_records(), collection.runs).encode())
-    _check_bytes(size)
-    return size
-
-
-def _check_bytes(size: int) -> None:
-    if size > PAGE_BYTES:
-        raise UserError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
 
 
 def _write_plots(plots: Sequence[Plot], folder: Path) -> dict[str, Path]:
@@ -123,8 +99,8 @@ def _write_plots(plots: Sequence[Plot], folder: Path) -> dict[str, Path]:
     return {role: folder / name for role, (name, _) in files.items()} | {"listing": listing}
 
 
-def _views(board: Board, runs: dict[str, Run]) -> list[TableView]:
-    """The tables of a board with their plots, without samples."""
+def _views(board: Board, runs: dict[str, Run], shown: Sequence[Gallery]) -> list[TableView]:
+    """The tables of a board with their plots and samples."""
     views = []
     name = f"{board.dataset} {board.split} {board.protocol} {board.fingerprint[:6]}"
     curves = curve_plots(board, name)
@@ -133,7 +109,7 @@ def _views(board: Board, runs: dict[str, Run]) -> list[TableView]:
         plots = table_plots(board, table, prefix) + [plot for task, plot in curves if task == table.task]
         title = f"Length calibration: {table.task.replace('-', ' ')} on {board.dataset} ({board.split})"
         plots += filter(None, [_lengths(table, runs, title, f"{prefix}-length-calibration")])
-        views.append(TableView(table, plots, []))
+        views.append(TableView(table, plots, [gallery for gallery in shown if gallery.task == table.task]))
     return views
 
 

@@ -162,6 +162,7 @@ def _remarks(table: Table) -> list[str]:
     """What a reader must know about the ranking of this table."""
     remarks = []
     measured = [row for row in table.rows if row.kind == "measured"]
+    rankable = [metric for metric in table.metrics if not trained_against(metric) and not metric.startswith(CHANGE)]
     if len(measured) < 2:
         remarks.append("One model measured: there is nothing to rank.")
     if any(map(trained_against, table.metrics)):
@@ -173,20 +174,17 @@ def _remarks(table: Table) -> list[str]:
     reasons: dict[str, dict[str, None]] = {}  # labels by reason, without doubles
     unsure: dict[str, None] = {}
     otherwise: dict[str, None] = {}
-    for row in measured:
-        for metric in table.metrics:
-            record = row.cells.get(metric)
-            if record is None or record.value is None or record.higher_is_better is None:
-                continue
-            reason = unranked_because(record)
-            if reason == NO_INTERVAL:
-                unsure.setdefault(metric)
-            elif reason and not trained_against(metric) and not metric.startswith(CHANGE):
-                reasons.setdefault(reason, {}).setdefault(row.label)
     for metric in table.metrics:
         column = {row.label: row.cells[metric] for row in measured if metric in row.cells}
         alike = comparable(column)
-        otherwise |= dict.fromkeys(label for label, r in column.items() if unranked_because(r) is None and label not in alike)
+        for label, record in column.items():
+            reason = unranked_because(record)
+            if reason is None:
+                otherwise |= {} if label in alike else {label: None}
+            elif reason == NO_INTERVAL:
+                unsure.setdefault(metric)
+            elif record.value is not None and record.higher_is_better is not None and metric in rankable:
+                reasons.setdefault(reason, {}).setdefault(label)
     remarks += [f"Not ranked: {', '.join(labels)} ({reason})." for reason, labels in reasons.items()]
     if unsure and len(measured) > 1:
         remarks.append(f"Not ranked, for want of an interval: {', '.join(unsure)}.")

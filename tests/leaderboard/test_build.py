@@ -267,26 +267,12 @@ def test_nothing_to_build_is_an_error(tmp_path):
         build([], tmp_path)
 
 
-def test_tables_that_fill_the_page_are_refused_before_anything_is_drawn(make_run, tmp_path, monkeypatch):
+def test_a_page_of_too_many_runs_is_refused_and_nothing_is_written(make_run, tmp_path, monkeypatch):
     run = make_run(samples=2)
     monkeypatch.setattr(leaderboard.build, "PAGE_BYTES", 20_000)
-    for late in ("galleries", "table_plots"):
-        monkeypatch.setattr(leaderboard.build, late, None)
-    for refused in (lambda: build([run], tmp_path / "out"), lambda: leaderboard.build.check_size([run])):
-        with pytest.raises(UserError, match=r"would take .* bytes \(limit 20,000\): build it of fewer runs"):
-            refused()
+    with pytest.raises(UserError, match=r"would take .* bytes \(limit 20,000\): build it of fewer runs"):
+        build([run], tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
-
-
-def test_samples_take_the_room_that_plots_leave(make_run, tmp_path, monkeypatch):
-    given = []
-    monkeypatch.setattr(leaderboard.build, "galleries", lambda runs, model, anchor, budget: given.append(budget) or [])
-    build([make_run(samples=2)], tmp_path / "out")
-    page = (tmp_path / "out" / "index.html").stat().st_size
-    monkeypatch.setattr(leaderboard.build, "PAGE_BYTES", page + 1000)
-    build([make_run(samples=2)], tmp_path / "out")
-    assert given[0] == leaderboard.build.PICTURE_BYTES
-    assert 0 <= given[1] < 20_000
 
 
 def test_a_folder_that_another_build_writes_into_is_refused(make_run, tmp_path):
