@@ -118,13 +118,13 @@ def _optional(part: _Part, metric: str, scores: Callable[[], list[Score]]) -> li
 
 @lru_cache(maxsize=1)
 def _chexbert_at(folder: str, device: str) -> "CheXbert":
-    from tasks.metrics.clinical.chexbert import CheXbert
+    from tasks.metrics.clinical.chexbert import CheXbert  # lazy: start-up
 
     return CheXbert(folder, device)
 
 
 def _chexbert(device: str) -> "CheXbert":
-    from tasks.metrics.clinical.chexbert import find_folder  # transformers' models take seconds to import
+    from tasks.metrics.clinical.chexbert import find_folder  # lazy: start-up
 
     return _chexbert_at(str(find_folder()), device)
 
