@@ -20,7 +20,7 @@ def test_a_sampler_setting_that_does_not_exist_is_told_before_anything_is_traine
     arguments = ["ablate", "--arms", "full", "--preset", "phantom-tiny", "--data", "phantom", "--out", str(tmp_path / "out")]
     told = CliRunner().invoke(main, [*arguments, "--limit", "2", "--set", "sampling.image.stpes=4"])
     assert told.exit_code == 2
-    assert "did you mean 'steps'" in told.output
+    assert "did you mean 'image.steps'" in told.output
     assert not (tmp_path / "out").exists()
 
 
