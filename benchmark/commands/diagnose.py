@@ -33,7 +33,7 @@ def diagnose(
     from medim.data.loading import load_dataset
 
     dataset = load_dataset(data) if data is not None else None
-    from benchmark.diagnosis import diagnose as run_checks
+    from benchmark.doctor.checkpoint import diagnose as run_checks
     from medim.common.files import write_json
     from medim.pipeline import MeDiMPipeline
 

@@ -10,7 +10,7 @@ from benchmark.run.cache import FEATURES, cache_folder
 from benchmark.run.generation import exit_status
 from benchmark.run.options import RunOptions, ScoreOptions
 from benchmark.run.runner import LEADERBOARD, RunResult, run
-from benchmark.suites import Suite, load_suite
+from benchmark.run.suites import Suite, load_suite
 from benchmark.systems import HasResolution, model_terms, open_model
 from leaderboard.record import Record
 from medim.common.errors import UserError

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from PIL import Image
 
-from benchmark.suites import parse_suite
+from benchmark.run.suites import parse_suite
 from leaderboard.record import Record, read_records
 from leaderboard.store import read_manifest
 from medim.backbones.build import config_of

@@ -7,7 +7,7 @@ from typing import Literal, cast
 
 import torch
 
-from benchmark.cache_drift import REFRESHES, cache_drift
+from benchmark.doctor.cache_drift import REFRESHES, cache_drift
 from medim.canvas import MODALITIES
 from medim.common.errors import UserError
 from medim.common.streams import stream

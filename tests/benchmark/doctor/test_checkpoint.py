@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from benchmark import diagnosis
-from benchmark.diagnosis import diagnose
+from benchmark.doctor import checkpoint as diagnosis
+from benchmark.doctor.checkpoint import diagnose
 from medim.data.tokens.cache import tokenise_split
 from medim.pipeline import MeDiMPipeline
 from medim.training.train import train_model

@@ -1,6 +1,6 @@
 import pytest
 
-from benchmark.suites import load_suite, names, parse_suite
+from benchmark.run.suites import load_suite, names, parse_suite
 from medim.common.errors import UserError
 
 GOOD = "title: t\nmodel: m\ndata: d\ntasks: [all]\nout: runs/x\n"

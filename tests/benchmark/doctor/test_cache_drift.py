@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from benchmark import diagnosis
-from benchmark.cache_drift import cache_drift
 from benchmark.cli import main
+from benchmark.doctor import checkpoint as diagnosis
+from benchmark.doctor.cache_drift import cache_drift
 from medim.pipeline import MeDiMPipeline
 
 
