@@ -95,7 +95,7 @@ def _own(name: str, argument: str | None, device: str) -> Space:
         raise UserError(f"feature space '{name}' needs {needed}: {name}:{needed.split()[0]}")
     factory = getattr(importlib.import_module(f"medim.perception.{module}"), kind)
     space = factory() if needed is None else factory(argument)
-    return space.to(device) if isinstance(space, torch.nn.Module) else space
+    return space if name == "array" else space.to(device)  # an array is no network
 
 
 def open_features(spec: str, device: str = "cpu") -> Space:
