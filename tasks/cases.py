@@ -41,6 +41,11 @@ def at_resolution(dataset: PairDataset, resolution: int) -> PairDataset:
     return dataset
 
 
+def unwrapped(dataset: PairDataset) -> PairDataset:
+    """Returns the data set that subsets are of."""
+    return unwrapped(dataset.base) if isinstance(dataset, Subset) else dataset
+
+
 def own_resolution(dataset: PairDataset, split: str) -> int | None:
     """Side of a data set's images: what it is drawn at, else the longer side of the split's first image, up to `LARGEST`.
 
@@ -52,11 +57,10 @@ def own_resolution(dataset: PairDataset, split: str) -> int | None:
     _check_split(dataset, split)
     if not has_images(dataset):
         return None
-    if isinstance(dataset, Drawn):
-        return dataset.resolution
-    if isinstance(dataset, Subset):
-        return own_resolution(dataset.base, split)
-    image = dataset.pair(split, 0).image
+    whole = unwrapped(dataset)
+    if isinstance(whole, Drawn):
+        return whole.resolution
+    image = whole.pair(split, 0).image
     return min(max((read_image(image) if isinstance(image, Path) else image).size), LARGEST)
 
 

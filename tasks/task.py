@@ -1,4 +1,4 @@
-"""A task: what a system is asked for, how its answers are scored, and all that is true of the task by name."""
+"""A task: what a system generates, how that is scored, and all that is true of the task by name."""
 
 import time
 from abc import ABC, abstractmethod

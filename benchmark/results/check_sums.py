@@ -38,7 +38,7 @@ def verify(folder: Path) -> Verified:
         UserError: a line that is no record.
     """
     found = sorted(folder.rglob(RECORDS)) if folder.is_dir() else []
-    paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]  # half made
+    paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]  # incomplete
     if not paths:
         raise UserError(f"no {RECORDS} in or below '{folder}': give the folder of a run, or one that holds runs")
     agree = without = withheld = 0

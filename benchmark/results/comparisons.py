@@ -1,4 +1,4 @@
-"""Model against model, from the sums that runs kept: paired tests, Holm groups, non-inferiority, means over seeds.
+"""Model against model, from the sums that runs stored: paired tests, Holm groups, non-inferiority, means over seeds.
 
 Models that share data, split, cases, protocol and measure are compared by each metric that is a function of sums over patients
 and may be ranked. Runs of one model (name and settings) with several `--seed` are one system, its value the mean over seeds;

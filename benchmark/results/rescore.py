@@ -47,7 +47,7 @@ def rescore(
     Args:
         folder: of the run: `manifest.json` and `records.jsonl`.
         data: what the predictions answer.
-        predictions: where they are; by default those that the run kept in `samples/`.
+        predictions: where they are; by default those that the run stored in `samples/`.
         cache: folder that runs share; None for none.
         judge: folder of the chat model that judged the run's pairs; without it, what it said of them is not scored again.
 

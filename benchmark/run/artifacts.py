@@ -25,7 +25,7 @@ OWNED = (
 class Artifacts:
     """The stages of one `--out`, which belongs to one configuration from the first command on.
 
-    A stage is done when its file holds the key asked for: the key is a hash of the stage's inputs, so a stage whose
+    A stage is done when its file holds its key: a hash of the stage's inputs, so a stage whose
     inputs changed is simply not done.
     """
 

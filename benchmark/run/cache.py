@@ -37,7 +37,7 @@ def default_folder() -> Path:
 def cache_folder(given: str | None, dataset: PairDataset) -> Path | None:
     """The folder that runs share: as given, else the user's own; None for `none`.
 
-    Of data under restricting terms nothing is kept outside --out unless a folder is named.
+    Of data under restricting terms nothing is stored outside --out unless a folder is named.
     """
     if given == NO_CACHE:
         return None
@@ -50,10 +50,10 @@ class SharedCache:
     """Entries that hold a JSON value and files.
 
     Args:
-        folder: made where it is missing, readable by its owner alone: reports and images of references may lie in it.
+        folder: created where it is missing, readable by its owner alone: reports and images of references may lie in it.
 
     Raises:
-        UserError: the folder cannot be made or written to.
+        UserError: the folder cannot be created or written to.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -100,7 +100,7 @@ class SharedCache:
         entry = self.folder / ENTRIES / key
         if entry.exists():
             return
-        with locked(self.folder / LOCK, shared=True):  # while it is held nobody takes what is half made for a killed run's
+        with locked(self.folder / LOCK, shared=True):  # while it is held nobody takes an incomplete entry for a killed run's
             temporary = self.folder / ENTRIES / f".{secrets.token_hex(4)}"
             temporary.mkdir()  # not mkdtemp: the process's umask says who may read
             try:
@@ -109,14 +109,14 @@ class SharedCache:
                 write_json(temporary / _VALUE, value)
                 try:
                     temporary.rename(entry)
-                except OSError:  # another run made the same entry meanwhile
+                except OSError:  # another run wrote the same entry meanwhile
                     if not entry.is_dir():
                         raise
             finally:
                 shutil.rmtree(temporary, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Removes what killed runs left half made: entries where no run makes any just now, files that are an hour old."""
+        """Removes the incomplete entries of killed runs where no run writes any now, files that are an hour old."""
         left = list((self.folder / ENTRIES).glob(".*/"))
         if left:
             with locked(self.folder / LOCK, wait=False) as mine:

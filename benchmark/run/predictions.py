@@ -15,7 +15,7 @@ GENERATED = "generated.jsonl"
 IMAGES = "images"
 SAMPLES = "samples.jsonl"
 REFERENCES = "references"
-# An anchor's images repeat those of the data set: enough for a gallery are kept. Its per-sample scores are kept for every case.
+# An anchor's images repeat those of the data set: enough for a gallery are stored, and the per-sample scores of every case.
 ANCHOR_IMAGES = 48
 
 

@@ -1,8 +1,8 @@
-"""The sums behind a system's scores, kept beside its records: with them anyone can make the intervals again, without the data.
+"""The sums behind a system's scores, stored beside its records: with them anyone can recompute the intervals, without the data.
 
 `OUT/statistics/<task>/<system>.npz` holds float64 arrays (P, K) of sums, one row a patient, and one JSON text, `index`, that
 says for each metric which array, which function of its sums (`additive`) and which parameters. Patients are running numbers
-in order of the cases, so that systems scored on the same cases pair up row by row; no name of a patient is kept, only a
+in order of the cases, so that systems scored on the same cases pair up row by row; no name of a patient is stored, only a
 hash of their sequence.
 """
 
@@ -41,7 +41,7 @@ class Statistic:
 
     Attributes:
         additive: with one row a patient.
-        seed: of the resampling that made the record's interval.
+        seed: of the resampling of the record's interval.
         units: hash of what the rows stand for (case ids and whose they are, in order): equal for systems that pair up.
     """
 
@@ -66,7 +66,7 @@ def write_statistics(
         seed: of the resampling.
 
     Returns:
-        For each metric kept: what its record's signature says of it, `{"file", "key"}`. Where none is kept there is no file.
+        For each metric stored: what its record's signature says of it, `{"file", "key"}`. Without any there is no file.
     """
     name = statistics_file(task, system)
     cases_hash = hash_of([case.id for case in cases])

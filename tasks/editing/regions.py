@@ -7,9 +7,8 @@ import numpy as np
 
 from medim.common.errors import UserError
 from medim.data.dataset import PairDataset, keys_of
-from medim.data.sources.selection import Subset
 from medim.pair import SPLITS, ImageReportPair
-from tasks.cases import at_resolution
+from tasks.cases import at_resolution, unwrapped
 
 VISIBLE = 6
 """Grey levels of 255 by which a pixel has to differ to count as changed: beneath it film grain is."""
@@ -33,7 +32,7 @@ class ShowsRegions(Protocol):
 
 def knows_regions(dataset: PairDataset) -> bool:
     """Whether `true_regions` can tell anything of this data set."""
-    return isinstance(_base(dataset), Twinned | ShowsRegions)
+    return isinstance(unwrapped(dataset), Twinned | ShowsRegions)
 
 
 def true_regions(dataset: PairDataset, findings: Mapping[str, str], resolution: int) -> dict[str, np.ndarray]:
@@ -42,7 +41,7 @@ def true_regions(dataset: PairDataset, findings: Mapping[str, str], resolution: 
     Args:
         findings: one for each id; ids and findings of which nothing is known have no entry in the result.
     """
-    base = at_resolution(_base(dataset), resolution)
+    base = at_resolution(unwrapped(dataset), resolution)
     left, result = set(findings), {}
     for split in reversed(SPLITS):  # the training split, the longest, is looked through last
         for index in range(base.size(split) if left else 0):
@@ -69,9 +68,3 @@ def _region(dataset: PairDataset, split: str, index: int, finding: str) -> np.nd
         return None
     images = [np.asarray(one.image, dtype=np.int16) for one in (pair, twin)]
     return np.abs(images[0] - images[1]).max(axis=2) > VISIBLE
-
-
-def _base(dataset: PairDataset) -> PairDataset:
-    while isinstance(dataset, Subset):
-        dataset = dataset.base
-    return dataset

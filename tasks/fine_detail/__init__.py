@@ -1,0 +1,1 @@
+"""The smallest lesion that survives the tokenizer and generation."""

@@ -5,7 +5,7 @@ from typing import Protocol, runtime_checkable
 
 from medim.data.dataset import PairDataset, keys_of
 from medim.data.phantom.probes import Probe
-from medim.data.sources.selection import Subset
+from tasks.cases import unwrapped
 
 PROBED = 24
 """Cases of each domain that carry probes, at most."""
@@ -17,11 +17,6 @@ class DrawsProbes(Protocol):
 
     def probe(self, split: str, index: int) -> Probe | None:
         """The case at `index` without its findings; None where it has no room for a lesion."""
-
-
-def unwrapped(dataset: PairDataset) -> PairDataset:
-    """The data set itself, of a part of which `dataset` is made."""
-    return unwrapped(dataset.base) if isinstance(dataset, Subset) else dataset
 
 
 def probes_of(ids: Sequence[str], dataset: PairDataset, most: int = PROBED) -> dict[str, Probe]:

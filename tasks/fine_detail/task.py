@@ -15,9 +15,10 @@ from PIL import Image
 from medim.data.dataset import PairDataset
 from medim.data.phantom.probes import Probe
 from medim.imaging.images import square
+from tasks.cases import unwrapped
 from tasks.fine_detail.limits import spot_diameter
 from tasks.fine_detail.pictures import sheet_of
-from tasks.fine_detail.probes import DrawsProbes, probes_of, unwrapped
+from tasks.fine_detail.probes import DrawsProbes, probes_of
 from tasks.fine_detail.scores import DRAWN, GENERATED, NONE, TOKENS, DetailScores
 from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context

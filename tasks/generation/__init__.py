@@ -1,0 +1,1 @@
+"""Images and reports, each from the other, long reports, and both from nothing."""

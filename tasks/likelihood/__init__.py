@@ -1,0 +1,1 @@
+"""Nats that a model needs for held-out pairs."""

@@ -94,7 +94,7 @@ class Likelihood(Task):
         images, reports = [case.image for case in cases], [case.report for case in cases]
         ask = partial(model.log_likelihood, draws=self.draws, seeds=seeds)
         said = {condition: ask(images, reports, condition) for condition in (JOINT, GIVEN, IMAGE_GIVEN, ALONE)}
-        # Where a domain has no other case its own image stands in, so that the batch is whole; its numbers are not kept.
+        # Where a domain has no other case its own image stands in, so that the batch is whole; its numbers are dropped.
         said[OTHER] = ask([around.others.get(case.id, case).image for case in cases], reports, GIVEN)
         unigram = self._unigram(model, around)
         common = {**model.tokenizers(), "draws": self.draws, "estimator": said[GIVEN].estimator}

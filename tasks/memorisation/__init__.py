@@ -1,0 +1,1 @@
+"""Samples screened for copies of training pairs."""

@@ -57,7 +57,7 @@ class TrainingIndex:
         """Computes what is missing, for all these spaces in one pass over the images.
 
         Returns:
-            By fingerprint, the spaces that have no features of some image (arrays made elsewhere), with their errors.
+            By fingerprint, the spaces that have no features of some image (precomputed arrays), with their errors.
 
         Raises:
             UserError: an image cannot be read.

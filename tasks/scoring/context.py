@@ -29,7 +29,7 @@ class Context:
         seed: of every resampling; equal seeds give equal intervals.
         features: the feature spaces of the distribution metrics, as `medim.perception.space.open_features` takes them.
         feature_folder: where features of reference sets outlive the run; None: nowhere.
-        training_folder: where what is kept of the training split outlives the run; None: nowhere.
+        training_folder: where an index of the training split outlives the run; None: nowhere.
         opener: opens a feature space, at its first use.
         references: reference reports, tokenised and counted once for all systems.
         judge: folder of a chat model that judges pairs (`tasks.metrics.pair.judge`); None: pairs are not judged.

@@ -66,7 +66,7 @@ class Names:
 
 @dataclass(frozen=True)
 class _Sets:
-    """The two sets of images, whose patients they are, and how a score of them is made."""
+    """The two sets of images, whose patients they are, and what makes their scores."""
 
     cases: Sequence[Case]
     generated: Sequence[Image.Image]
@@ -212,7 +212,7 @@ def _embeds(space: Space) -> bool:
 def _embedding_score(
     names: Names, sets: _Sets, bank: FeatureBank, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]
 ) -> list[Score]:
-    """CMMD, in the spaces that it is made for; its own is that of CLIP ViT-L/14 at 336 px."""
+    """CMMD, in the spaces that it is meant for; its own is that of CLIP ViT-L/14 at 336 px."""
     if not _embeds(bank.space):
         return []
     formula: dict[str, Any] = {

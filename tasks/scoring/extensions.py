@@ -1,4 +1,4 @@
-"""Metrics of other packages: found by entry point, asked after a task's own."""
+"""Metrics of other packages: found by entry point, computed after a task's own."""
 
 import json
 import math
@@ -71,6 +71,6 @@ def _checked(scores: Sequence[Score], others: Sequence[Score]) -> list[Score]:
 
 
 def versions() -> list[str]:
-    """Registered metrics with their packages' versions: scores are made anew when one of them changes."""
+    """Registered metrics with their packages' versions: scores are recomputed when one of them changes."""
     found = sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name)
     return [f"{entry.name}={entry.value} {entry.dist.version if entry.dist is not None else ''}".strip() for entry in found]

@@ -27,7 +27,7 @@ class Score:
         metric: its name, as a column's heading.
         value: None where it is withheld; `reason` then says why.
         n: number of cases (for a distribution metric, of generated images).
-        coverage: share of the cases for which the system gave what was asked, in [0, 1].
+        coverage: share of the cases for which the system gave what was requested, in [0, 1].
         higher_is_better: None for a descriptive value (a prevalence, a share, a length).
         signature: what has to be equal for two values to be comparable.
         ci_low, ci_high: 95 % interval, where there is one.

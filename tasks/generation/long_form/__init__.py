@@ -1,0 +1,1 @@
+"""Long reports: true to the image and to themselves, to the end?"""
