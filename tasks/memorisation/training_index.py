@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -71,7 +72,7 @@ class TrainingIndex:
         ]
         failed: dict[str, UserError] = {}
         pile = _Pile()
-        shown = {"desc": "training pairs, read once", "unit": "pair", "mininterval": 1, "file": sys.stderr}
+        shown: dict[str, Any] = {"desc": "training pairs, read once", "unit": "pair", "mininterval": 1, "file": sys.stderr}
         with tqdm(total=self.size, initial=self.size - sum(map(len, pieces)), disable=not pieces, **shown) as progress:
             for piece, batch in zip(pieces, read_batches(self.dataset, "train", pieces, self.side), strict=True):
                 start = piece.start // BLOCK * BLOCK
