@@ -55,6 +55,23 @@ def build(runs: Sequence[str | Path], out: str | Path, comparisons: Comparisons 
         return _build(collection, Path(out), comparisons)
 
 
+def check_size(runs: Sequence[str | Path]) -> None:
+    """Renders the tables of a page alone, before anything is compared or drawn.
+
+    Raises:
+        UserError: they are more than a page may hold, or the runs cannot be read.
+    """
+    collection = collect(runs)
+    ranked = boards(collection.records, collection.fingerprints, NOTHING, collection.cards)
+    views = [(board, [TableView(table, [], []) for table in board.tables]) for board in ranked]
+    _check_page(render(views, reported_records(), collection.runs))
+
+
+def _check_page(page: str) -> None:
+    if (size := len(page.encode())) > PAGE_BYTES:
+        raise UserError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
+
+
 def _build(collection: Collection, out: Path, comparisons: Comparisons) -> BuildResult:
     reported = reported_records()
     every = [*collection.records, *reported]
@@ -63,9 +80,7 @@ def _build(collection: Collection, out: Path, comparisons: Comparisons) -> Build
     views = [(board, _views(board, collection.runs, shown)) for board in ranked]
     plots = [plot for _, tables in views for view in tables for plot in view.plots]
     page = render(views, reported, collection.runs)
-    size = len(page.encode())
-    if size > PAGE_BYTES:
-        raise UserError(f"the page would take {size:,} bytes (limit {PAGE_BYTES:,}): build it of fewer runs")
+    _check_page(page)
     texts = {
         "csv": ("leaderboard.csv", long_csv(every)),
         "wide": ("leaderboard_wide.csv", wide_csv(every)),

@@ -40,9 +40,11 @@ def build(
         if not folder.is_dir():
             raise UserError(f"run '{folder}' is not a folder")
     from leaderboard.build import build as build_leaderboard
+    from leaderboard.build import check_size
     from leaderboard.store import run_folders
 
     runs = tuple(folder for run in runs for folder in run_folders(run) or [run])
+    check_size(runs)
     comparisons, notes = compare_runs(runs, stated)
     for note in notes:
         click.echo(note, err=True)

@@ -273,6 +273,10 @@ def test_a_page_of_too_many_runs_is_refused_and_nothing_is_written(make_run, tmp
     with pytest.raises(UserError, match=r"would take .* bytes \(limit 20,000\): build it of fewer runs"):
         build([run], tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    for late in ("galleries", "table_plots"):
+        monkeypatch.setattr(leaderboard.build, late, None)
+    with pytest.raises(UserError, match=r"would take .* bytes \(limit 20,000\): build it of fewer runs"):
+        leaderboard.build.check_size([run])  # before anything is compared or drawn
 
 
 def test_a_folder_that_another_build_writes_into_is_refused(make_run, tmp_path):
