@@ -96,4 +96,3 @@ class PhantomV1(Phantom):
         return CHECKER
 
 
-PhantomDataset = PhantomV1  # the name in entry points of installations before this one
