@@ -94,5 +94,3 @@ class PhantomV1(Phantom):
 
     def report_checker(self) -> ReportChecker:
         return CHECKER
-
-
