@@ -27,9 +27,20 @@ def reach(kind: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "here"),
-    [("127.0.0.1", True), (b"127.9.9.9", True), ("::1", True), ("localhost", True), (None, True), ("", True), ("0.0.0.0", True),
-     ("127.example.org", False), ("localhost.example.org", False), ("10.0.0.1", False), ("2001:db8::1", False)],
-)  # fmt: skip
+    [
+        ("127.0.0.1", True),
+        (b"127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        (None, True),
+        ("", True),
+        ("0.0.0.0", True),
+        ("127.example.org", False),
+        ("localhost.example.org", False),
+        ("10.0.0.1", False),
+        ("2001:db8::1", False),
+    ],
+)
 def test_what_is_here(host, here):
     from medim_tests_offline import is_here
 

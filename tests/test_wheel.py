@@ -44,16 +44,24 @@ def test_commands_run_from_it_in_another_folder(wheel, tmp_path):
 
     def command(*arguments: str) -> str:
         done = subprocess.run(
-            [sys.executable, "-m", "benchmark.cli", *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True,
+            [sys.executable, "-m", "benchmark.cli", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
             check=False,
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout
 
     where = subprocess.run(
-        [sys.executable, "-c", "import medim; print(medim.__file__)"], cwd=tmp_path, env=environment, capture_output=True,
-        text=True, check=True,
-    )  # fmt: skip
+        [sys.executable, "-c", "import medim; print(medim.__file__)"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert Path(where.stdout.strip()) == wheel / "medim" / "__init__.py"
     assert "0 broken" in command("doctor")
     command("sample", "pair", "--model", "phantom-tiny", "--n", "1", "--out", "pairs")

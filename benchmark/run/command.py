@@ -79,11 +79,24 @@ def _run(suite: Suite, options: RunOptions, data: str, out: Path) -> int:
     cache = cache_folder(options.cache, dataset)
     system = open_model(suite.model, options.device, suite.set, dataset, None if cache is None else cache / FEATURES)
     result = run(
-        system, dataset, suite.tasks, out, resolution=_resolution(suite, system, dataset), split=suite.split,
-        limit=suite.limit, seed=suite.seed, batch_size=suite.batch_size, device=options.device, overwrite=options.overwrite,
-        show_samples=options.show_samples, protocol=suite.protocol, features=suite.features, cache=cache, judge=options.judge,
+        system,
+        dataset,
+        suite.tasks,
+        out,
+        resolution=_resolution(suite, system, dataset),
+        split=suite.split,
+        limit=suite.limit,
+        seed=suite.seed,
+        batch_size=suite.batch_size,
+        device=options.device,
+        overwrite=options.overwrite,
+        show_samples=options.show_samples,
+        protocol=suite.protocol,
+        features=suite.features,
+        cache=cache,
+        judge=options.judge,
         learned=model_terms(suite.model),
-    )  # fmt: skip
+    )
     return _told(result, dataset, out)
 
 
@@ -104,12 +117,22 @@ def execute_score(options: ScoreOptions) -> int:
     system = PredictionFolder(options.predictions, options.name)
     dataset = loading.load_dataset(options.data)
     result = run(
-        system, dataset, options.tasks, options.out,
+        system,
+        dataset,
+        options.tasks,
+        options.out,
         resolution=own_resolution(dataset, options.split) if options.resolution is None else options.resolution,
-        split=options.split, limit=options.limit, seed=options.seed, device=options.device, overwrite=options.overwrite,
-        show_samples=options.show_samples, protocol=options.protocol, features=options.features or (DEFAULT,),
-        cache=cache_folder(options.cache, dataset), judge=options.judge,
-    )  # fmt: skip
+        split=options.split,
+        limit=options.limit,
+        seed=options.seed,
+        device=options.device,
+        overwrite=options.overwrite,
+        show_samples=options.show_samples,
+        protocol=options.protocol,
+        features=options.features or (DEFAULT,),
+        cache=cache_folder(options.cache, dataset),
+        judge=options.judge,
+    )
     return _told(result, dataset, options.out)
 
 

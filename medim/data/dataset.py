@@ -1,9 +1,7 @@
 """What every data set offers."""
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
-
-from PIL import Image
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from medim.pair import ImageReportPair
 
@@ -16,8 +14,8 @@ class Checker(Protocol):
     fingerprint: str
     labels: tuple[str, ...]
 
-    def __call__(self, items: Sequence[Image.Image] | Sequence[str]) -> list[frozenset[str]]:
-        """The labels present in each item."""
+    def __call__(self, items: Sequence[Any]) -> list[frozenset[str]]:
+        """The labels present in each item, an image (`PIL.Image.Image`) or a report (`str`)."""
 
 
 class PairDataset(Protocol):

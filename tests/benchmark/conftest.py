@@ -160,9 +160,16 @@ class ColourTask(Task):
         kept = Additive.mean(hits, [case.patient for case in cases])
         ends = kept.interval(context.seed)
         value = Score(
-            "macro finding F1", sum(hits) / len(hits), len(cases), coverage, True, {"metric": "hits"}, ends.low, ends.high,
+            "macro finding F1",
+            sum(hits) / len(hits),
+            len(cases),
+            coverage,
+            True,
+            {"metric": "hits"},
+            ends.low,
+            ends.high,
             additive=kept,
-        )  # fmt: skip
+        )
         withheld = Score("CIDEr", None, len(cases), coverage, True, {"metric": "CIDEr"}, reason="fewer than 50 references")
         return [value, withheld], [{"hit": hit} for hit in hits]
 

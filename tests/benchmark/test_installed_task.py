@@ -77,9 +77,17 @@ def test_it_is_run_scored_and_shown(monkeypatch, tmp_path, model, dataset):
     assert "Naming of colours" in html
     assert "An image is given; its colour is named." in html
     scored = call(
-        "score", "colour-naming", "--predictions", out / "samples/colour-naming/painter", "--data", "colours", "--out",
-        tmp_path / "scored", "--cache", "none",
-    )  # fmt: skip
+        "score",
+        "colour-naming",
+        "--predictions",
+        out / "samples/colour-naming/painter",
+        "--data",
+        "colours",
+        "--out",
+        tmp_path / "scored",
+        "--cache",
+        "none",
+    )
     assert "colour-naming    colours named" in scored
 
 

@@ -59,9 +59,7 @@ def world(tmp_path_factory) -> Path:
         colour = ["red", "green", "blue"][index % 3]
         Image.new("RGB", (20, 16), colour).save(root / "pairs" / "images" / f"{index}.png")
         split = "train" if index < 16 else "val" if index < 20 else "test"
-        lines.append(
-            {"id": f"s{index}", "image": f"images/{index}.png", "report": f"the square is {colour}.", "split": split}
-        )  # fmt: skip
+        lines.append({"id": f"s{index}", "image": f"images/{index}.png", "report": f"the square is {colour}.", "split": split})
     (root / "pairs" / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (root / "tokenizer.yaml").write_text(TOKENIZER)
     (root / "model.yaml").write_text(MODEL)
@@ -76,9 +74,19 @@ def tokenizer_command(root: Path, out: str) -> list[str]:
 
 def model_command(root: Path, out: str) -> list[str]:
     return [
-        "train", "model", "--preset", "model.yaml", "--data", "./pairs", "--tokenizer", "tokenizer", "--out", out,
-        "--device", "cpu",
-    ]  # fmt: skip
+        "train",
+        "model",
+        "--preset",
+        "model.yaml",
+        "--data",
+        "./pairs",
+        "--tokenizer",
+        "tokenizer",
+        "--out",
+        out,
+        "--device",
+        "cpu",
+    ]
 
 
 def start(root: Path, *arguments: str) -> subprocess.Popen:

@@ -149,9 +149,17 @@ def test_a_run_can_be_scored_again_by_another_protocol(command, tmp_path):
     command("run", "report-generation", "--model", "painter", "--data", "colours", "--out", tmp_path / "run")
     samples = tmp_path / "run/samples/report-generation/painter"
     result = command(
-        "score", "report-generation", "--predictions", samples, "--data", "colours", "--out", tmp_path / "again",
-        "--protocol", "medim-paper-v1",
-    )  # fmt: skip
+        "score",
+        "report-generation",
+        "--predictions",
+        samples,
+        "--data",
+        "colours",
+        "--out",
+        tmp_path / "again",
+        "--protocol",
+        "medim-paper-v1",
+    )
     assert result.exit_code == 0, result.output
     records = read_records(tmp_path / "again/records.jsonl")
     assert {record.protocol for record in records} == {"medim-paper-v1"}
@@ -220,10 +228,18 @@ def test_reports_are_scored_where_the_images_cannot_be_had(command, tmp_path):
 @pytest.mark.parametrize(
     ("option", "value"),
     [
-        ("--limit", "3"), ("--split", "val"), ("--protocol", "r2gen"), ("--judge", "."), ("--name", "x"), ("--seed", "0"),
-        ("--resolution", "8"), ("--features", "efficientnet-lite0"), ("--cache", "none"), ("--show-samples", None),
+        ("--limit", "3"),
+        ("--split", "val"),
+        ("--protocol", "r2gen"),
+        ("--judge", "."),
+        ("--name", "x"),
+        ("--seed", "0"),
+        ("--resolution", "8"),
+        ("--features", "efficientnet-lite0"),
+        ("--cache", "none"),
+        ("--show-samples", None),
     ],
-)  # fmt: skip
+)
 def test_grounding_refuses_what_it_does_not_read(command, tmp_path, option, value):
     arguments = ["score", "grounding", "--data", tmp_path, "--predictions", tmp_path / "p", "--out", tmp_path / "o", option]
     result = command(*arguments, *([] if value is None else [value]))

@@ -40,13 +40,28 @@ def write_run(folder, model, shift, *, seed=0, run=None, patients=None, settings
         scores.append(Score(metric, additive.value(), N, 1.0, metric == "ROUGE-L", {}, additive=additive))
         lines.append(
             {
-                "task": "report-generation", "model": model, "dataset": "data", "split": "test", "metric": metric,
-                "value": additive.value(), "ci_low": interval.low, "ci_high": interval.high, "n": N, "coverage": 1.0,
-                "seed": seed, "protocol": "strict-v1", "signature": {"metric": metric, "settings": settings or {}},
-                "kind": "measured", "commit": "c", "command": "x", "created": "2026-01-02T03:04:05+00:00",
-                "higher_is_better": metric == "ROUGE-L", "synthetic": True, "run": run,
+                "task": "report-generation",
+                "model": model,
+                "dataset": "data",
+                "split": "test",
+                "metric": metric,
+                "value": additive.value(),
+                "ci_low": interval.low,
+                "ci_high": interval.high,
+                "n": N,
+                "coverage": 1.0,
+                "seed": seed,
+                "protocol": "strict-v1",
+                "signature": {"metric": metric, "settings": settings or {}},
+                "kind": "measured",
+                "commit": "c",
+                "command": "x",
+                "created": "2026-01-02T03:04:05+00:00",
+                "higher_is_better": metric == "ROUGE-L",
+                "synthetic": True,
+                "run": run,
             }
-        )  # fmt: skip
+        )
     if keep:
         kept = write_statistics(folder, CASES, scores, 0, model, "report-generation")
         for line in lines:
@@ -54,10 +69,20 @@ def write_run(folder, model, shift, *, seed=0, run=None, patients=None, settings
     folder.mkdir(exist_ok=True)
     (folder / "records.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     manifest = {
-        "run": run, "model": model, "model_fingerprint": "f", "dataset": "data", "dataset_fingerprint": data, "split": "test",
-        "synthetic": True, "terms": "CC0", "withhold_samples": False, "tasks": ["report-generation"], "command": "x",
-        "commit": "c", "created": "2026-01-02T03:04:05+00:00",
-    }  # fmt: skip
+        "run": run,
+        "model": model,
+        "model_fingerprint": "f",
+        "dataset": "data",
+        "dataset_fingerprint": data,
+        "split": "test",
+        "synthetic": True,
+        "terms": "CC0",
+        "withhold_samples": False,
+        "tasks": ["report-generation"],
+        "command": "x",
+        "commit": "c",
+        "created": "2026-01-02T03:04:05+00:00",
+    }
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
@@ -66,9 +91,10 @@ def write_run(folder, model, shift, *, seed=0, run=None, patients=None, settings
 def three(tmp_path):
     """`good` is better than `same` and `twin`, which differ by noise alone."""
     return [
-        write_run(tmp_path / "a", "good", 0.1, noise=1), write_run(tmp_path / "b", "same", 0.0, noise=2),
+        write_run(tmp_path / "a", "good", 0.1, noise=1),
+        write_run(tmp_path / "b", "same", 0.0, noise=2),
         write_run(tmp_path / "c", "twin", 0.001, noise=3),
-    ]  # fmt: skip
+    ]
 
 
 def by_pair(comparisons, metric):
@@ -180,7 +206,7 @@ def test_other_settings_are_another_system(tmp_path):
     runs = [
         write_run(tmp_path / "x", "m", 0.0, settings={"steps": 8}, run="x"),
         write_run(tmp_path / "y", "m", 0.1, settings={"steps": 16}, run="y", seed=1),
-    ]  # fmt: skip
+    ]
     found = by_pair(compare_runs(runs)[0], "ROUGE-L")
     assert set(found) == {("m (seed 0)", "m (seed 1)"), ("m (seed 1)", "m (seed 0)")}
 
@@ -226,11 +252,14 @@ def test_a_record_of_another_value_stops(three):
 @pytest.mark.parametrize(
     "where",
     [
-        {"file": "../a/records.jsonl", "key": "x"}, {"file": "statistics/report-generation/same.npz", "key": "error"},
-        {"file": "statistics/report-generation/same.npz", "key": ["ROUGE-L"]}, "somewhere", [],
+        {"file": "../a/records.jsonl", "key": "x"},
+        {"file": "statistics/report-generation/same.npz", "key": "error"},
+        {"file": "statistics/report-generation/same.npz", "key": ["ROUGE-L"]},
+        "somewhere",
+        [],
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_signature_names_the_sums_of_its_own_record(three, where):
     edit(three[1], lambda line: line["metric"] == "ROUGE-L" and line["signature"].update(statistics=where))
     with pytest.raises(UserError, match=r"its own sums are 'ROUGE-L' in statistics/report-generation/same\.npz"):

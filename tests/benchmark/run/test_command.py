@@ -198,10 +198,26 @@ HEADLINES = {name: task_named(name).headline_metrics for name in ("image-generat
 
 def record(model, metric, value, kind="measured", task="report-generation", better=True):
     return Record(
-        task=task, model=model, dataset="d", split="test", metric=metric, value=value, n=3, coverage=1.0, seed=0,
-        protocol="strict-v1", signature={}, kind=kind, commit="c", command="x", created="2026-01-01T00:00:00+00:00",
-        reason=None if value is not None else "Java is missing", higher_is_better=better, synthetic=True, run="r",
-    )  # fmt: skip
+        task=task,
+        model=model,
+        dataset="d",
+        split="test",
+        metric=metric,
+        value=value,
+        n=3,
+        coverage=1.0,
+        seed=0,
+        protocol="strict-v1",
+        signature={},
+        kind=kind,
+        commit="c",
+        command="x",
+        created="2026-01-01T00:00:00+00:00",
+        reason=None if value is not None else "Java is missing",
+        higher_is_better=better,
+        synthetic=True,
+        run="r",
+    )
 
 
 def test_main_metrics_in_their_order_and_why_a_cell_is_empty():

@@ -118,8 +118,11 @@ def test_missing_damaged_and_foreign_files_are_named(written, tmp_path):
         ({"metrics": {"m": WHOLE | {"seed": "x"}}}, "metric 'm': TypeError"),
         ({"metrics": {"m": WHOLE | {"seed": -1}}}, "metric 'm': ValueError"),
         ({"metrics": {"m": []}}, "metric 'm': TypeError"),
-        ({"metrics": []}, "damaged"), ({"metrics": None}, "damaged"), ([], "damaged"), ({"task": None}, "sums of 's' on None"),
-    ):  # fmt: skip
+        ({"metrics": []}, "damaged"),
+        ({"metrics": None}, "damaged"),
+        ([], "damaged"),
+        ({"task": None}, "sums of 's' on None"),
+    ):
         content = {"version": 1, "task": "t", "system": "s", "metrics": {}} | change if change else change
         np.savez(tmp_path / "bad.npz", index=np.array(json.dumps(content)), s=np.ones((20, 2)), **OTHERS)
         with pytest.raises(UserError, match=message):

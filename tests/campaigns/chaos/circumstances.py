@@ -201,8 +201,16 @@ def remote_code(world: World) -> Iterator[str]:
 
 
 CIRCUMSTANCES: tuple[Callable[[World], Iterator[str]], ...] = (
-    disk_full, read_only, no_home, turkish, closed_output, odd_names, huge_picture, paths_upwards, remote_code,
-)  # fmt: skip
+    disk_full,
+    read_only,
+    no_home,
+    turkish,
+    closed_output,
+    odd_names,
+    huge_picture,
+    paths_upwards,
+    remote_code,
+)
 
 
 # --- what they share ---------------------------------------------------------------------------------------------------------

@@ -9,9 +9,16 @@ from typing import Any
 import torch
 
 TIMES = {
-    "created", "seconds", "seconds_of_last_sitting", "train_runtime", "train_samples_per_second", "train_steps_per_second",
-    "eval_runtime", "eval_samples_per_second", "eval_steps_per_second",
-}  # fmt: skip
+    "created",
+    "seconds",
+    "seconds_of_last_sitting",
+    "train_runtime",
+    "train_samples_per_second",
+    "train_steps_per_second",
+    "eval_runtime",
+    "eval_samples_per_second",
+    "eval_steps_per_second",
+}
 """Fields that tell when, or how long it took."""
 _CLOCK = re.compile(rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?(\.\d+)?([+-]\d\d:\d\d|Z)?")
 

@@ -46,31 +46,36 @@ COMMANDS = (
     Command("data prepare", "pairs", "data prepare folder --root src --workers 2 --out"),
     Command("train tokenizer", "tokenizer", "train tokenizer --preset tokenizer.yaml --data whole/pairs --out"),
     Command(
-        "train model", "model",
+        "train model",
+        "model",
         "train model --preset model.yaml --data whole/pairs --tokenizer whole/tokenizer --out",
     ),
     Command(
-        "run", "run",
+        "run",
+        "run",
         "run image-generation report-generation joint-generation --model whole/model --data whole/pairs --out",
     ),
     Command(
-        "export", "export",
+        "export",
+        "export",
         "export --model whole/model --n 48 --data whole/pairs --format r2gen --features pixels --batch-size 4 --shard-size 16 "
         "--out",
     ),
     Command(
-        "run augmentation", "augmentation",
+        "run augmentation",
+        "augmentation",
         "run augmentation --model phantom-tiny --data phantom:train=0.05% --preset demo --set augmentation.steps=8 "
         "--set augmentation.evaluate_every=4 --set augmentation.validation=8 --set augmentation.test=16 "
         "--set sampling.image.steps=2 --set sampling.report.steps=2 --batch-size 4 --out",
     ),
     Command(
-        "ablate", "ablation",
+        "ablate",
+        "ablation",
         "ablate --arms full,causal-mask --preset model.yaml --data whole/pairs --tokenizer whole/tokenizer --steps 20 "
         "--limit 4 --eval-pairs 4 --draws 2 --out",
     ),
     Command("leaderboard add", "store", "leaderboard add whole/run --to"),
-)  # fmt: skip
+)
 """In an order in which each finds its inputs in `whole/`."""
 
 
@@ -101,9 +106,16 @@ class World:
         """Of a command: no network, a cache, a home and temporary files of this world; None takes a variable away."""
         path = os.pathsep.join(map(str, (REPOSITORY / "tests/offline", REPOSITORY)))
         values: dict[str, str | None] = {
-            **os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "MEDIM_BENCH_CACHE": "cache",
-            "HOME": str(self.root / "home"), "TMPDIR": str(self.root / "tmp"), "CUDA_VISIBLE_DEVICES": "", **changes,
-        }  # fmt: skip
+            **os.environ,
+            "PYTHONPATH": path,
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+            "MEDIM_BENCH_CACHE": "cache",
+            "HOME": str(self.root / "home"),
+            "TMPDIR": str(self.root / "tmp"),
+            "CUDA_VISIBLE_DEVICES": "",
+            **changes,
+        }
         return {key: value for key, value in values.items() if value is not None}
 
     def start(
@@ -119,10 +131,19 @@ class World:
         command = ["bash", "-c", f'exec "$@" {shell}', "bash", sys.executable, "-m", "benchmark.cli", *arguments]
         to = subprocess.PIPE if log is None else log.open("w")
         return subprocess.Popen(
-            command, cwd=self.root, env=self.environment(**changes), stdin=subprocess.DEVNULL, stdout=to,
-            stderr=to if log is None else subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
-            user=user, group=user, extra_groups=None if user is None else [],
-        )  # fmt: skip
+            command,
+            cwd=self.root,
+            env=self.environment(**changes),
+            stdin=subprocess.DEVNULL,
+            stdout=to,
+            stderr=to if log is None else subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            user=user,
+            group=user,
+            extra_groups=None if user is None else [],
+        )
 
     def call(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """A command to its end (see `start`); one that hangs is killed and ends with -9."""

@@ -17,8 +17,23 @@ from medim.common.errors import plain
 SECONDS, MEGABYTES, ADDRESSES = 10, 1024, 6 << 30
 LONGEST = 2000
 """Characters of a message, which is a line of a terminal or some."""
-_FORBIDDEN = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.truncate", "os.chmod", "os.exec",
-              "socket.connect", "subprocess.Popen", "os.system", "os.fork", "os.posix_spawn", "pickle.find_class")  # fmt: skip
+_FORBIDDEN = (
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.rmdir",
+    "os.symlink",
+    "os.link",
+    "os.truncate",
+    "os.chmod",
+    "os.exec",
+    "socket.connect",
+    "subprocess.Popen",
+    "os.system",
+    "os.fork",
+    "os.posix_spawn",
+    "pickle.find_class",
+)
 _seen: list[str] | None = None
 
 

@@ -42,9 +42,13 @@ class Known:
         self.seeds.setdefault(condition, []).extend(seeds)
         words = np.array([len(report.split()) + 1 for report in reports])
         return SimpleNamespace(
-            nats=nats, standard_error=np.full_like(nats, 0.5), estimator=f"known, {draws}", report_tokens=words,
-            image_tokens=np.full(len(reports), 16), text_bytes=np.array([len(report.encode()) for report in reports]),
-        )  # fmt: skip
+            nats=nats,
+            standard_error=np.full_like(nats, 0.5),
+            estimator=f"known, {draws}",
+            report_tokens=words,
+            image_tokens=np.full(len(reports), 16),
+            text_bytes=np.array([len(report.encode()) for report in reports]),
+        )
 
 
 @dataclass

@@ -266,9 +266,16 @@ def test_a_space_that_cannot_be_opened_leaves_the_others(world):
     scores = by_name(distribution_scores(world.cases, [c.image for c in world.train[:80]], context, None))
     blank = [name for name, score in scores.items() if score.reason == "Inception weights are missing: put ..."]
     assert blank == [
-        "KID (Inception-v3)", "FID", "FID∞", "image precision (Inception-v3)", "image recall (Inception-v3)",
-        "image density (Inception-v3)", "image coverage (Inception-v3)", "Inception Score", "Inception Score (whole set)",
-    ]  # fmt: skip
+        "KID (Inception-v3)",
+        "FID",
+        "FID∞",
+        "image precision (Inception-v3)",
+        "image recall (Inception-v3)",
+        "image density (Inception-v3)",
+        "image coverage (Inception-v3)",
+        "Inception Score",
+        "Inception Score (whole set)",
+    ]
     assert scores["Fréchet distance (pooled)"].value > 0
 
 

@@ -79,8 +79,11 @@ def test_correlation_is_pearsons():
 
 def test_the_reader_of_phantom_1_tells_denials():
     assert read("small left effusion. no pneumothorax. the heart is not enlarged.") == {
-        "cardiomegaly": "absent", "left effusion": "present", "left pneumothorax": "absent", "right pneumothorax": "absent",
-    }  # fmt: skip
+        "cardiomegaly": "absent",
+        "left effusion": "present",
+        "left pneumothorax": "absent",
+        "right pneumothorax": "absent",
+    }
     assert read("no left effusion. large left effusion.") == {"left effusion": "present"}
 
 
