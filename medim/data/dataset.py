@@ -14,7 +14,7 @@ class Checker(Protocol):
     fingerprint: str
     labels: tuple[str, ...]
 
-    def __call__(self, items: Sequence[Any]) -> list[frozenset[str]]:
+    def __call__(self, items: Sequence[Any], /) -> list[frozenset[str]]:
         """The labels present in each item, an image (`PIL.Image.Image`) or a report (`str`)."""
 
 
