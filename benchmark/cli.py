@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmark import INTERRUPTED, STOPPED
+from benchmark import INTERRUPTED, NO_SCORING, SCORING, STOPPED
 from benchmark.doctor.installation import MEND, trouble
 
 if None in (
@@ -48,8 +48,6 @@ VERBS = (
 )
 IN_PROCESSES = ("train model", "export")
 """Commands that several processes do together, started by torchrun or accelerate."""
-SCORING = frozenset({"nltk", "pandas", "pycocoevalcap", "scipy", "torchmetrics"})
-"""Packages of the extra `scoring` that modules import at their top."""
 LAST_WORD = 10  # seconds: a launcher ends all processes with the first that ends, which has to be the one that speaks
 
 
@@ -109,7 +107,7 @@ class VerbGroup(NearestGroup):
             package = (error.name or "").partition(".")[0]
             if package not in SCORING:
                 raise
-            self._stop(ctx, UserError(f"scoring needs {package}: pip install 'medim-bench[scoring]'"))
+            self._stop(ctx, UserError(NO_SCORING.format(package)))
 
     @staticmethod
     def _stop(ctx: click.Context, error: Exception) -> None:

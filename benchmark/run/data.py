@@ -5,12 +5,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 from PIL import Image
 
+from benchmark import NO_SCORING, SCORING
 from benchmark.provenance import code_fingerprint
 from benchmark.run.cache import SharedCache
 from benchmark.systems import best_device
@@ -103,6 +105,13 @@ class Data:
         inputs |= {"metrics": [code_fingerprint("tasks"), *extensions()], "texts": text_encoder()}
         inputs |= {"reports": report_files(self.protocol)}
         return inputs | ({} if self.judge is None else {"judge": _feature_files(f"judge:{self.judge}")})
+
+
+def check_scoring() -> None:
+    """Raises UserError where a package of the extra `scoring` is missing."""
+    for package in SCORING:
+        if find_spec(package) is None:
+            raise UserError(NO_SCORING.format(package))
 
 
 def check_features(specs: Sequence[str]) -> None:

@@ -12,7 +12,7 @@ import click
 from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
 from benchmark.run.artifacts import TRAINING_INDEX, Artifacts
 from benchmark.run.cache import SharedCache
-from benchmark.run.data import Data, check_features
+from benchmark.run.data import Data, check_features, check_scoring
 from benchmark.run.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
 from benchmark.run.predictions import REFERENCES, PredictionStore
 from benchmark.run.scoring import RECONSTRUCTION, Scored, Scoring
@@ -147,6 +147,7 @@ def run(
     chosen, skipped = choose(tasks, model, dataset)
     system = system_name(model)
     features = tuple(dict.fromkeys(features))
+    check_scoring()
     check_features(features)
     settings = json.loads(json.dumps(model.settings()))
     configuration: dict[str, Any] = {"model": system, "model_fingerprint": model.fingerprint}
