@@ -5,6 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 EXTRAS ?= scoring,archives,lora,tensorboard,gguf,dev
 SLOW_TIMEOUT ?= 3600
+# Tests run in processes of one thread each; a file's tests stay in one process. WORKERS=0 runs all of them in one.
+WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile
+test test-newest smoke-newest test-oldest: export OMP_NUM_THREADS = 1
 SMOKE := tests/benchmark/doctor/test_report.py tests/benchmark/test_cli.py tests/benchmark/export/test_formats.py \
 	tests/leaderboard/plots tests/medim/backbones tests/medim/data/archives/hub tests/medim/sampling/test_cache.py \
 	tests/medim/sampling/test_from_the_left.py tests/medim/test_denoiser.py tests/medim/test_pretrained.py \
@@ -31,7 +35,7 @@ demo: $(STAMP)  ## the main job on the embedded default: generate, score, rank, 
 	$(BIN)/medim-bench demo
 
 test: $(STAMP)  ## the fast tests
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest -m "not slow" $(PARALLEL) --durations=10
 
 # pytest exits with 5 when no test is marked slow; that is no failure.
 test-slow: $(STAMP)  ## the tests that need minutes
@@ -52,17 +56,17 @@ newest:
 		-c .venv-newest/torch.txt -e '.[$(EXTRAS)]'
 
 test-newest: newest  ## the fast tests with the newest versions that the ranges allow
-	.venv-newest/bin/python -m pytest -m "not slow"
+	.venv-newest/bin/python -m pytest -m "not slow" $(PARALLEL)
 
 smoke-newest: newest  ## minutes of that: what commands and tests ask most of other packages
-	.venv-newest/bin/python -m pytest -m "not slow" $(SMOKE)
+	.venv-newest/bin/python -m pytest -m "not slow" $(PARALLEL) $(SMOKE)
 
 test-oldest:  ## the fast tests with the oldest versions that the ranges allow
 	$(PYTHON) -m venv --clear .venv-oldest
 	.venv-oldest/bin/python .ci/minima.py > .venv-oldest/minima.txt
 	grep '^torch==' constraints.txt >> .venv-oldest/minima.txt
 	.venv-oldest/bin/python -m pip install --disable-pip-version-check -q -c .venv-oldest/minima.txt -e '.[$(EXTRAS)]'
-	.venv-oldest/bin/python -m pytest -m "not slow"
+	.venv-oldest/bin/python -m pytest -m "not slow" $(PARALLEL)
 
 lint: $(STAMP)  ## ruff and mypy
 	$(BIN)/ruff check .
