@@ -16,7 +16,11 @@ _OFFLINE = Path(__file__).parent / "offline"
 
 
 def _refused() -> ModuleType:
-    """Binds this process, and through PYTHONPATH those that it starts."""
+    """Binds this process, and through PYTHONPATH those that it starts; one of these, such as a worker of xdist, is bound already."""
+    bound = sys.modules.get("sitecustomize")
+    if bound is not None and bound.__file__ == str(_OFFLINE / "sitecustomize.py"):
+        sys.modules["medim_tests_offline"] = bound
+        return bound
     spec = importlib.util.spec_from_file_location("medim_tests_offline", _OFFLINE / "sitecustomize.py")
     assert spec is not None
     assert spec.loader is not None
@@ -36,6 +40,14 @@ def no_network() -> Iterator[list[str]]:
     OFFLINE.ATTEMPTS.clear()
     yield OFFLINE.ATTEMPTS
     assert not OFFLINE.ATTEMPTS, f"the test reached for the network: {OFFLINE.ATTEMPTS}"
+
+
+@pytest.fixture(autouse=True)
+def limit_of_pictures() -> Iterator[None]:
+    """Gives Pillow its limit back, which reading an image sets from the environment."""
+    before = Image.MAX_IMAGE_PIXELS
+    yield
+    Image.MAX_IMAGE_PIXELS = before
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ MORE = {
     "train model": "--steps 2",
     "train tokenizer": "--steps 2",
     "ablate": "--steps 2 --eval-pairs 4 --draws 1 --limit 2",
-    "export": "--draws 0",
+    "export": "--draws 0 --features pixels",
     "diagnose": "--limit 4",
     "data check": "--limit 8",
 }
