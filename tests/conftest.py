@@ -16,7 +16,7 @@ _OFFLINE = Path(__file__).parent / "offline"
 
 
 def _refused() -> ModuleType:
-    """Binds this process, and through PYTHONPATH those that it starts; one of these, such as a worker of xdist, is bound already."""
+    """Binds this process, and through PYTHONPATH those that it starts, such as workers of xdist: these are bound already."""
     bound = sys.modules.get("sitecustomize")
     if bound is not None and bound.__file__ == str(_OFFLINE / "sitecustomize.py"):
         sys.modules["medim_tests_offline"] = bound
