@@ -37,6 +37,7 @@ SMALLER = (
     (r"--tokenizer (weights/chameleon|runs/vqgan)", "--tokenizer phantom-tiny"),
     (r"backbone=weights/smollm2", "gating=one-plus"),
     (r"--device cuda:\d", "--device cpu"),
+    (r"--preset quick", "--preset demo"),
 )
 """What stands in a page, and what takes its place in a run at a tiny size."""
 MORE = {
@@ -151,7 +152,7 @@ def world(tmp_path, monkeypatch, mimic_root, pathgen_root):  # noqa: F811
     (pairs / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     (here / "data").mkdir(parents=True)
     for name in ("mimic", "pathgen"):
-        (here / "data" / name).symlink_to(pairs)
+        shutil.copytree(pairs, here / "data" / name)
     (here / "my-outputs").mkdir()
     for line in lines[-16:]:
         (here / "my-outputs" / f"{line['id']}.txt").write_text(line["report"], encoding="utf-8")
@@ -181,7 +182,7 @@ def tiny(line: str) -> list[str] | None:
     verb = " ".join(values[: 2 if values[0] in ("train", "data", "sample", "leaderboard", "speed") else 1])
     if (cluster and verb == "train model") or verb == "data prepare":
         return [*values, *([] if "--dry-run" in values else ["--dry-run"])]
-    extra = shlex.split(MORE.get(verb, ""))
+    extra = shlex.split(MORE.get(verb, "")) if "augmentation" not in values else []
     for option, value in zip(extra[::2], extra[1::2], strict=True):
         if option not in values and "--dry-run" not in values and "--checkpoint" not in values:
             values += [option, value]
@@ -194,15 +195,12 @@ def tiny(line: str) -> list[str] | None:
 )
 def test_the_commands_of_a_page_run_at_a_tiny_size(page, world):
     """In their order, in one folder; exit status 3 is a run with failures listed, which tiny archives have."""
-    failed = []
     for line in commands(page):
         values = tiny(line)
-        if values is None:
-            continue
-        result = CliRunner().invoke(main, values)
-        if result.exit_code not in ((0, 3) if values[:2] == ["data", "prepare"] else (0,)):
-            failed.append(f"{' '.join(values)}\n  exit {result.exit_code}: {result.output[-400:]} {result.exception!r}")
-    assert not failed, "\n".join(failed)
+        if values is not None:
+            result = CliRunner().invoke(main, values)
+            allowed = (0, 3) if values[:2] == ["data", "prepare"] else (0,)
+            assert result.exit_code in allowed, f"{' '.join(values)}: {result.output[-600:]} {result.exception!r}"
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from medim.pipeline import MeDiMPipeline
 
 LAUNCH = Path(__file__).resolve().parents[3] / "medim" / "training" / "launch"
-CONFTEST = Path(__file__).resolve().parents[1] / "conftest.py"
+CONFTEST = Path(__file__).resolve().parents[2] / "conftest.py"
 SCRIPT = """
 import importlib.util, os, signal, sys, threading, time
 spec = importlib.util.spec_from_file_location("world", sys.argv[1])
