@@ -153,6 +153,9 @@ def world(tmp_path, monkeypatch, mimic_root, pathgen_root):  # noqa: F811
     (here / "data").mkdir(parents=True)
     for name in ("mimic", "pathgen"):
         shutil.copytree(pairs, here / "data" / name)
+        table = (pairs / "pairs.jsonl").read_text(encoding="utf-8")
+        table = table.replace('"id": "', f'"id": "{name}-').replace('"patient": "', f'"patient": "{name}-')
+        (here / "data" / name / "pairs.jsonl").write_text(table, encoding="utf-8")
     (here / "my-outputs").mkdir()
     for line in lines[-16:]:
         (here / "my-outputs" / f"{line['id']}.txt").write_text(line["report"], encoding="utf-8")
