@@ -35,7 +35,7 @@ SMALLER = (
     (r"--sweep codes=\S+", "--sweep codes=16,64"),
     (r"--preset (smollm2|liquid-7b)\b", "--preset phantom-tiny"),
     (r"--tokenizer (weights/chameleon|runs/vqgan)", "--tokenizer phantom-tiny"),
-    (r"backbone=weights/smollm2", "gating=one-plus"),
+    (r"backbone=weights/smollm2", "gating=identity"),
     (r"--device cuda:\d", "--device cpu"),
     (r"--preset quick", "--preset demo"),
 )
