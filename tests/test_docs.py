@@ -38,6 +38,7 @@ SMALLER = (
     (r"backbone=weights/smollm2", "gating=identity"),
     (r"--device cuda:\d", "--device cpu"),
     (r"--preset quick", "--preset demo"),
+    (r"--set-of \S+", "--arms causal-mask"),
 )
 """What stands in a page, and what takes its place in a run at a tiny size."""
 MORE = {
