@@ -38,7 +38,7 @@ SMALLER = (
     (r"backbone=weights/smollm2", "gating=identity"),
     (r"--device cuda:\d", "--device cpu"),
     (r"--preset quick", "--preset demo"),
-    (r"--set-of \S+", "--arms causal-mask"),
+    (r"--set-of \S+", "--arms causal-mask --no-generation"),
 )
 """What stands in a page, and what takes its place in a run at a tiny size."""
 MORE = {
@@ -186,7 +186,7 @@ def tiny(line: str) -> list[str] | None:
     verb = " ".join(values[: 2 if values[0] in ("train", "data", "sample", "leaderboard", "speed") else 1])
     if (cluster and verb == "train model") or verb == "data prepare":
         return [*values, *([] if "--dry-run" in values else ["--dry-run"])]
-    extra = shlex.split(MORE.get(verb, "")) if "augmentation" not in values else []
+    extra = shlex.split(MORE.get(verb, "")) if not {"augmentation", "grounding"} & set(values) else []
     for option, value in zip(extra[::2], extra[1::2], strict=True):
         if option not in values and "--dry-run" not in values and "--checkpoint" not in values:
             values += [option, value]
