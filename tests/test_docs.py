@@ -159,7 +159,7 @@ def world(tmp_path, monkeypatch, mimic_root, pathgen_root):  # noqa: F811
         (here / "data" / name / "pairs.jsonl").write_text(table, encoding="utf-8")
     (here / "my-outputs").mkdir()
     for line in lines[-16:]:
-        (here / "my-outputs" / f"{line['id']}.txt").write_text(line["report"], encoding="utf-8")
+        (here / "my-outputs" / f"mimic-{line['id']}.txt").write_text(line["report"], encoding="utf-8")
     (here / "runs").mkdir()
     for name in ("liquid", "long-ar", "long-diffusion"):
         shutil.copytree(shipped()["phantom-tiny"], here / "runs" / name)
