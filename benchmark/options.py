@@ -95,10 +95,8 @@ class Option:
 
 def with_options(function: Callable[..., int | None]) -> Callable[..., None]:
     """Gives a function the options that its parameters declare, for `click.command`; its result is the exit status.
-
     A parameter whose type is a dataclass takes the options that its fields declare, as one object. What declares no `Option` is
-    given by another decorator of click.
-    """
+    given by another decorator of click."""
     models: dict[str, tuple[type, list[str]]] = {}
     declared: list[tuple[str, Any, Any]] = []
     hints = get_type_hints(function, include_extras=True)
@@ -142,8 +140,7 @@ def refuse_others(what: str, read: Sequence[str]) -> None:
     Args:
         read: the parameters that it does read.
 
-    Raises:
-        UserError: names the first.
+    Raises UserError: names the first.
     """
     ctx = click.get_current_context()
     for parameter in ctx.command.params:
@@ -164,10 +161,7 @@ def _device(ctx: click.Context, param: click.Parameter, value: str | None) -> st
 
 def parse_overrides(items: Sequence[str]) -> dict[str, str]:
     """`["a.b=1"]` as `{"a.b": "1"}`; the last of two settings of one key holds.
-
-    Raises:
-        UserError: an item without `=`, or without a key before it.
-    """
+    Raises UserError: an item without `=`, or without a key before it."""
     overrides: dict[str, str] = {}
     for item in items:
         key, separator, text = item.partition("=")

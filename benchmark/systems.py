@@ -1,7 +1,5 @@
 """What `--model` means: a trained model, an adapter of another library's, a baseline, or a generator of another package.
-
-Also what of the data goes with a model's samples: the checkers that may steer it, and the terms of use.
-"""
+Also what of the data goes with a model's samples: the checkers that may steer it, and the terms of use."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -43,8 +41,7 @@ def open_model(
         dataset: what a baseline draws on.
         features: folder where its image features outlive the run; None for none.
 
-    Raises:
-        UserError: an unknown system or setting, missing or damaged weights.
+    Raises UserError: an unknown system or setting, missing or damaged weights.
     """
     kind, _, argument = name.partition(":")
     if kind in ("diffusers", "transformers", "baseline") and not argument:
@@ -81,8 +78,7 @@ def open_pipeline(
     Args:
         dataset: whose checkers steer, where `sampling.steering` needs them.
 
-    Raises:
-        UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is needed.
+    Raises UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is needed.
     """
     sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
     for key in overrides:
@@ -102,11 +98,7 @@ def open_pipeline(
 
 
 def checkers_that_steer(dataset: PairDataset) -> tuple[Checker, Checker]:
-    """The data set's checkers of images and of reports that may steer a sampler.
-
-    Raises:
-        UserError: it lacks one of them.
-    """
+    """The data set's checkers of images and of reports that may steer a sampler. Raises UserError: it lacks one of them."""
     images, reports = steering_checkers(dataset)
     if images is None or reports is None:
         raise UserError(f"data set '{dataset.name}' has no checkers that steer: {SAMPLING}steering.* cannot be used with it")

@@ -45,8 +45,7 @@ def build(runs: Sequence[str | Path], out: str | Path, comparisons: Comparisons 
             `plots/files.txt` lists them; nothing else is.
         comparisons: of pairs of systems of these runs; where there are none, intervals say what can be told apart.
 
-    Raises:
-        UserError: no runs, a run folder that cannot be read, records that conflict, or `out` held by another process.
+    Raises UserError: no runs, a run folder that cannot be read, records that conflict, or `out` held by another process.
     """
     if not runs:
         raise UserError("no run folders given: nothing to build")
@@ -57,10 +56,7 @@ def build(runs: Sequence[str | Path], out: str | Path, comparisons: Comparisons 
 
 def check_size(runs: Sequence[str | Path]) -> None:
     """Renders the tables of a page alone, before anything is compared or drawn.
-
-    Raises:
-        UserError: they are more than a page may hold, or the runs cannot be read.
-    """
+    Raises UserError: they are more than a page may hold, or the runs cannot be read."""
     collection = collect(runs)
     ranked = boards(collection.records, collection.fingerprints, NOTHING, collection.cards)
     views = [(board, [TableView(table, [], []) for table in board.tables]) for board in ranked]

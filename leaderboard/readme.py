@@ -22,9 +22,7 @@ MOST = 5  # columns of a table
 
 def rewrite(file: str | Path, runs: Sequence[str | Path], picture: str | Path, comparisons: Comparisons = NOTHING) -> None:
     """Replaces what stands between the marks `BEGIN` and `END` of a Markdown file by the tables and one picture of some runs.
-
-    The picture (PNG) is linked relative to the file. Raises UserError where there are no marks, or nothing to show.
-    """
+    The picture (PNG) is linked relative to the file. Raises UserError where there are no marks, or nothing to show."""
     file, picture = Path(file), Path(picture)
     before, found, rest = read_text(file).partition(BEGIN)
     _, closed, after = rest.partition(END)

@@ -97,10 +97,7 @@ class Record(BaseModel):
 
 def read_records(path: str | Path) -> list[Record]:
     """Reads a file of records, one JSON object a line.
-
-    Raises:
-        UserError: the file cannot be read, or a line is no record; names file, line and field.
-    """
+    Raises UserError: the file cannot be read, or a line is no record; names file, line and field."""
     return [record for _, record in read_models(path, Record)]
 
 

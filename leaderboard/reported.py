@@ -30,11 +30,8 @@ RELATIVE = "relative gain over real-repeated in per cent: "
 
 
 def reported_records() -> list[Record]:
-    """Every published number, in the order of the tables (`method,type,dataset,metric,value`).
-
-    `n`, `coverage` and `seed` are None: the paper does not state them. A mean over data sets (`mBLEU-1` of
-    `mean(MIMIC-CXR, PathGen)`) keeps its name.
-    """
+    """Every published number, in the order of the tables (`method,type,dataset,metric,value`). `n`, `coverage` and `seed` are
+    None: the paper does not state them. A mean over data sets (`mBLEU-1` of `mean(MIMIC-CXR, PathGen)`) keeps its name."""
     records = []
     for name, (source, task) in TABLES.items():
         with (PUBLISHED / f"{name}.csv").open(encoding="utf-8", newline="") as stream:

@@ -149,9 +149,8 @@ def collect(folders: Sequence[str | Path]) -> Collection:
 
     Folders of one run id are parts of one run, which has all their tasks.
 
-    Raises:
-        UserError: a folder without manifest or records, a bad line, a record that belongs to another run or data set
-            than the manifest names, one run id of two configurations, or two different values for one key.
+    Raises UserError: a folder without manifest or records, a bad line, a record that belongs to another run or data set than
+    the manifest names, one run id of two configurations, or two different values for one key.
     """
     runs: dict[str, Run] = {}
     found: list[tuple[str, Record]] = []
@@ -181,10 +180,7 @@ def run_folders(path: str | Path) -> list[Path]:
 
 def merge(found: Iterable[tuple[str, Record]]) -> list[Record]:
     """Drops records met before, of pairs of (where the record stands, record).
-
-    Raises:
-        UserError: two records of one key disagree in value, interval, n or coverage; names both places.
-    """
+    Raises UserError: two records of one key disagree in value, interval, n or coverage; names both places."""
     kept: dict[tuple[str | int | None, ...], tuple[str, Record]] = {}
     for where, record in found:
         first_where, first = kept.setdefault(record.key, (where, record))

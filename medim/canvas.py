@@ -1,8 +1,6 @@
 """A batch of image-report sequences, with a role per position and a state per position.
-
-Any subset of either modality can be given: report -> image, image -> report, joint, prompted joint, inpainting and
-infilling are all one canvas with different positions given.
-"""
+Any subset of either modality can be given: report -> image, image -> report, joint, prompted joint, inpainting and infilling
+are all one canvas with different positions given."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -105,9 +105,7 @@ def embedding_scale(backbone: PretrainedConfig) -> float:
 
 class MeDiMModel(PreTrainedModel):
     """(tokens, t) -> distribution of the clean token at each position.
-
-    Text ids use the backbone's embedding; MASK, BOI, EOI and the image codes have the rows `added`.
-    """
+    Text ids use the backbone's embedding; MASK, BOI, EOI and the image codes have the rows `added`."""
 
     config_class = MeDiMConfig
     base_model_prefix = "medim"
@@ -161,8 +159,7 @@ class MeDiMModel(PreTrainedModel):
                 rows then start the image embedding and the image head, and text ends there.
             fields: as in `MeDiMConfig`.
 
-        Raises:
-            UserError: the source cannot be read, or has no `image_codes` rows from `image_offset` on.
+        Raises UserError: the source cannot be read, or has no `image_codes` rows from `image_offset` on.
         """
         pretrained = load_pretrained(source, layers)
         text = pretrained.config.vocab_size if image_offset is None else image_offset
@@ -191,9 +188,7 @@ class MeDiMModel(PreTrainedModel):
     @torch.no_grad()
     def graft_codebook(self, codebook: torch.Tensor, generator: torch.Generator) -> None:
         """Starts the image rows and the image head from the codebook (codes, d), so that similar codes start similar.
-
-        It is whitened per dimension and mapped to the model's width by a random matrix, at the scale of random rows.
-        """
+        It is whitened per dimension and mapped to the model's width by a random matrix, at the scale of random rows."""
         whitened = (codebook - codebook.mean(0)) / codebook.std(0).clamp_min(1e-6)
         width = self.added.weight.shape[1]
         projection = torch.randn(codebook.shape[1], width, generator=generator) / codebook.shape[1] ** 0.5

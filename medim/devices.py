@@ -12,10 +12,7 @@ from medim.common.errors import UserError
 
 def chosen_device(name: str | None) -> torch.device:
     """The device named `cpu`, `mps`, `cuda` (the first GPU) or `cuda:N`; by default the first GPU, or else the CPU.
-
-    Raises:
-        UserError: there is no such device.
-    """
+    Raises UserError: there is no such device."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(name)

@@ -62,10 +62,8 @@ def read_model(folder: Path, dtype: torch.dtype) -> MeDiMModel:
 
 def refuse_other_tokenizers(config: MeDiMConfig, images: ImageTokenizer, reports: ReportTokenizer, folder: Path) -> None:
     """Raises UserError where a model's tokenizers are not those that it was trained with.
-
     A configuration of an older version names none: then the card of a shipped model does. Without either, sizes are compared;
-    that of the report's vocabulary is an upper bound where it is a language model's, which may have spare rows.
-    """
+    that of the report's vocabulary is an upper bound where it is a language model's, which may have spare rows."""
     mend = "the model was trained with another: put that one back"
     if (images.codes, images.length) != (config.image_codes, config.image_length):
         raise UserError(

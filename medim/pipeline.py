@@ -68,8 +68,7 @@ class MeDiMPipeline:
         Args:
             dtype: of the denoiser's weights and activations; the image tokenizer stays in float32.
 
-        Raises:
-            UserError: unknown name, missing or unreadable file.
+        Raises UserError: unknown name, missing or unreadable file.
         """
         folder = resolve(str(name))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -153,10 +152,7 @@ class MeDiMPipeline:
 
     def generate_pairs(self, prompts: Sequence[str], *, seeds: Sequence[int]) -> list[tuple[Image.Image, str]]:
         """One image and one report for each prompt; the report begins with the prompt, which may be empty.
-
-        Raises:
-            UserError: a prompt that leaves no room in the report.
-        """
+        Raises UserError: a prompt that leaves no room in the report."""
         tokens = self.reports.encode(prompts)
         given = torch.zeros_like(tokens, dtype=torch.bool)
         for row, prompt in zip(given, prompts, strict=True):
@@ -189,8 +185,7 @@ class MeDiMPipeline:
             spans: characters (start, stop) of each report to write anew, in place of gaps.
             seeds: one for each pair.
 
-        Raises:
-            UserError: a mask or span that does not fit, a mask without its image, a report that does not.
+        Raises UserError: a mask or span that does not fit, a mask without its image, a report that does not.
         """
         count = len(seeds)
         pictures, texts = one_each(images, count, "images"), one_each(reports, count, "reports")
@@ -219,8 +214,7 @@ class MeDiMPipeline:
             new_reports: what each report becomes; gaps in it are written together with the image.
             regions: as `image_masks` of `complete`; None finds them (`regions.concerned`).
 
-        Raises:
-            UserError: a region or report that does not fit, or no region for a model that cannot find one.
+        Raises UserError: a region or report that does not fit, or no region for a model that cannot find one.
         """
         areas = [
             None if area is None else token_mask(area, image.size, self.images.grid)
@@ -271,10 +265,7 @@ class MeDiMPipeline:
 
     def evidence(self, image: Image.Image, report: str, *, draws: int = 16, seed: int = 0) -> list[SentenceEvidence]:
         """log p(sentence | image, rest) - log p(sentence | rest) of each sentence (see `medim.likelihood.bound.evidence`).
-
-        Raises:
-            UserError: the report does not fit the canvas.
-        """
+        Raises UserError: the report does not fit the canvas."""
         return sentence_evidence(self.model, self.reports, self._codes([image]), report, draws, seed)
 
     def _blank(self, batch: int) -> Canvas:

@@ -33,10 +33,7 @@ def task_names() -> list[str]:
 @cache
 def task_named(name: str) -> "Task":
     """Returns the task of this name.
-
-    Raises:
-        UserError: an unknown name (the nearest is named), or a package's task that is none.
-    """
+    Raises UserError: an unknown name (the nearest is named), or a package's task that is none."""
     if name in BUILT_IN:
         module, _, attribute = BUILT_IN[name].partition(":")
         return getattr(import_module(module), attribute)()

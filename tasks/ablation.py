@@ -104,10 +104,7 @@ def value_over_seeds(by_seed: Mapping[int, Additive]) -> Value:
 
 def change(names: tuple[str, str], one: Additive, other: Additive, higher_is_better: bool) -> Change:
     """Compares one model under two settings, where patients are all that varies.
-
-    Raises:
-        ValueError: they were not measured on the same patients, or are different metrics.
-    """
+    Raises ValueError: they were not measured on the same patients, or are different metrics."""
     return _by_patients(names, [one], [other], (0,), higher_is_better)
 
 
@@ -140,9 +137,7 @@ def _by_patients(
 
 def change_of_values(arm: Mapping[int, float], base: Mapping[int, float], higher_is_better: bool) -> Change | None:
     """Compares a metric that is no function of sums (a Fréchet distance) by Student's t over its values by seed.
-
-    None where no seed is common to both.
-    """
+    None where no seed is common to both."""
     seeds = tuple(sorted(arm.keys() & base.keys()))
     if not seeds:
         return None

@@ -47,13 +47,8 @@ def unwrapped(dataset: PairDataset) -> PairDataset:
 
 
 def own_resolution(dataset: PairDataset, split: str) -> int | None:
-    """Side of a data set's images: what it is drawn at, else the longer side of the split's first image, up to `LARGEST`.
-
-    None for a set of reports alone.
-
-    Raises:
-        UserError: the split is unknown or empty, or its first image cannot be read.
-    """
+    """Side of a data set's images: what it is drawn at, else the longer side of the split's first image, up to `LARGEST`. None
+    for a set of reports alone. Raises UserError: the split is unknown or empty, or its first image cannot be read."""
     _check_split(dataset, split)
     if not has_images(dataset):
         return None
@@ -77,8 +72,7 @@ class SplitIds(Mapping[str, Keys]):
     Args:
         cases: ids of those to be scored: the first pairs of the first studies (`cases_of`).
 
-    Raises:
-        UserError: an unknown or empty split.
+    Raises UserError: an unknown or empty split.
     """
 
     def __init__(self, dataset: PairDataset, split: str, cases: Iterable[str]) -> None:
@@ -129,8 +123,7 @@ def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | Non
     A study is scored once: where it holds several images, its first pair stands for it. Pictures that a program draws are
     drawn at `resolution`; others are resized.
 
-    Raises:
-        UserError: an unknown or empty split, a limit below 1, a pair without a report, an unreadable image.
+    Raises UserError: an unknown or empty split, a limit below 1, a pair without a report, an unreadable image.
     """
     _check_split(dataset, split)
     dataset = at_resolution(dataset, resolution)
@@ -142,12 +135,8 @@ def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | Non
 
 def drawn_cases(dataset: PairDataset, split: str, resolution: int, count: int, seed: int) -> list[Case]:
     """At most `count` cases of a split, drawn without replacement from all of it, one a study.
-
     Pairs without a report are passed over. Of one seed, fewer cases are the first of more.
-
-    Raises:
-        UserError: an unknown or empty split, an unreadable image.
-    """
+    Raises UserError: an unknown or empty split, an unreadable image."""
     _check_split(dataset, split)
     dataset = at_resolution(dataset, resolution)
     cases: list[Case] = []

@@ -54,9 +54,7 @@ class Prediction:
 
 class ModelError(RuntimeError):
     """A model of another library failed on a sample; the message is one line, with the option that is likely to help.
-
-    The other samples go on; where all fail, the command stops with this line.
-    """
+    The other samples go on; where all fail, the command stops with this line."""
 
 
 @runtime_checkable
@@ -221,8 +219,7 @@ class Answered(Protocol):
             known: ids of all pairs of the split (`tasks.cases.SplitIds` says why one is no case). A prediction of an id that no
                 split has is a mistake, unless samples answer no case.
 
-        Raises:
-            UserError: predictions that answer nothing.
+        Raises UserError: predictions that answer nothing.
         """
 
 
@@ -238,8 +235,4 @@ class Answers(Protocol):
     note: str | None
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
-        """The predictions for some of these ids, images decoded.
-
-        Raises:
-            UserError: an image cannot be read.
-        """
+        """The predictions for some of these ids, images decoded. Raises UserError: an image cannot be read."""

@@ -144,8 +144,7 @@ def timed_batch(
     Args:
         system: what generated; where it `Accounts` for its calls, its costs are added.
 
-    Raises:
-        UserError: another number of outputs than `count`.
+    Raises UserError: another number of outputs than `count`.
     """
     start = time.perf_counter()
     outputs = generate()

@@ -40,12 +40,8 @@ PLAN_LOCK = ".ablation.lock"  # of --out while trainings run; a report alone may
 
 
 def execute_ablation(options: AblateOptions) -> int:
-    """Trains, evaluates and reports; returns the exit status.
-
-    Raises:
-        UserError: a mistake in the options, a folder that holds another training or that another command trains in, or what
-            trainings need is missing: nothing is started or removed.
-    """
+    """Trains, evaluates and reports; returns the exit status. Raises UserError: a mistake in the options, a folder that holds
+    another training or that another command trains in, or what trainings need is missing: nothing is started or removed."""
     preset, out, arms = options.preset, options.out, options.arms
     assert preset is not None
     assert out is not None
@@ -96,10 +92,7 @@ def execute_ablation(options: AblateOptions) -> int:
 
 def carry_out(plan: Plan, dataset: PairDataset, options: AblateOptions) -> list[Failed]:
     """Does what is missing of every job; what failed stands in `failures.jsonl`.
-
-    Raises:
-        UserError: a folder holds another training.
-    """
+    Raises UserError: a folder holds another training."""
     if options.overwrite:
         for job in plan.jobs:
             clear(job.folder)
@@ -131,10 +124,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def clear(folder: Path) -> None:
     """Removes one arm's training with one seed, and what was derived from it.
-
-    Raises:
-        UserError: the folder holds something else than a training, or is being worked on.
-    """
+    Raises UserError: the folder holds something else than a training, or is being worked on."""
     if not folder.exists():
         return
     with held(folder, JOB_LOCK), held(folder):
@@ -144,10 +134,7 @@ def clear(folder: Path) -> None:
 
 def check_inputs(jobs: Sequence[Job], dataset: PairDataset) -> None:
     """Opens every image tokenizer, backbone's configuration and report tokenizer of these jobs once; no weights are read.
-
-    Raises:
-        UserError: something is missing; the message names the arms that need it.
-    """
+    Raises UserError: something is missing; the message names the arms that need it."""
     for job in jobs[:1]:
         splits = ["train", "val", job.evaluation.split, *([job.generation.split] if job.generation is not None else [])]
         for split in dict.fromkeys(splits):

@@ -61,10 +61,7 @@ def shipped() -> dict[str, Path]:
 
 def load_arm(name_or_path: str) -> Arm:
     """An arm by name, or from a YAML file of the user's, whose name is the arm's.
-
-    Raises:
-        UserError: unknown name (with the nearest), a file that is no arm.
-    """
+    Raises UserError: unknown name (with the nearest), a file that is no arm."""
     known = shipped()
     path = known.get(name_or_path, Path(name_or_path))
     if path.suffix not in (".yaml", ".yml"):
@@ -91,8 +88,7 @@ def tokenizer_arm(text: str, codes_known: bool = False) -> Arm:
         codes_known: the backbone has rows for the codes of the preset's tokenizer, which mean nothing in another: the arm then
             starts from random weights and is compared with `no-pretrained`.
 
-    Raises:
-        UserError: not of the form NAME=DIR.
+    Raises UserError: not of the form NAME=DIR.
     """
     name, folder = _named(text, "--tokenizer-arm", "codes-16=runs/sweep/codes-16")
     overrides: dict[str, Any] = {"image_tokenizer": folder}
@@ -105,10 +101,7 @@ def tokenizer_arm(text: str, codes_known: bool = False) -> Arm:
 
 def backbone_arm(text: str) -> Arm:
     """`smollm2=ID`: the full model from another causal language model, without image rows.
-
-    Raises:
-        UserError: not of the form NAME=ID.
-    """
+    Raises UserError: not of the form NAME=ID."""
     name, backbone = _named(text, "--backbone-arm", "smollm2=HuggingFaceTB/SmolLM2-135M-Instruct")
     overrides = {"backbone": backbone, "backbone_shape": None, "backbone_image_offset": None, "report_vocabulary": None}
     return _arm(name, {"title": f"backbone {name}", "overrides": overrides | {"pretrained": True}})
@@ -123,10 +116,7 @@ def _named(text: str, option: str, example: str) -> tuple[str, str]:
 
 def chosen_arms(names: Sequence[str], more: Iterable[Arm] = ()) -> list[Arm]:
     """The arms of these names (or files), each once, every one after the arm that it is compared with.
-
-    Raises:
-        UserError: an unknown arm, or two of one name.
-    """
+    Raises UserError: an unknown arm, or two of one name."""
     found: dict[str, Arm] = {}
 
     def add(arm: Arm, above: tuple[str, ...] = ()) -> None:

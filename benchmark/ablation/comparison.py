@@ -81,10 +81,7 @@ class Measured:
 
 def read_plan(plan: Plan, fingerprint: str) -> list[Measured]:
     """All arms of a plan, each with the seeds that are trained and measured as planned.
-
-    Raises:
-        UserError: a folder holds another training, or a damaged file.
-    """
+    Raises UserError: a folder holds another training, or a damaged file."""
     return [
         Measured(arm, {job.seed: found for job in plan.jobs_of(arm.name) if (found := _read(job, fingerprint)) is not None})
         for arm in plan.arms

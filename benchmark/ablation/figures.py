@@ -30,9 +30,7 @@ TASK = "image-generation"
 
 def draw_curves(measured: Sequence[Measured], path: Path) -> None:
     """Validation bounds against steps: the mean over seeds, and a band from the least to the greatest.
-
-    Dotted where an arm's bound is of other tokens than the first arm's, as another tokenizer gives.
-    """
+    Dotted where an arm's bound is of other tokens than the first arm's, as another tokenizer gives."""
     shown = [one for one in measured if one.seeds]
     colours = sns.color_palette("colorblind", 10)
     figure = Figure(figsize=(13, 4.4), layout="constrained")

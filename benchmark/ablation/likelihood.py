@@ -1,7 +1,5 @@
 """The likelihood of a trained model: nats of each validation pair, under noise that is the same for all arms.
-
-`quick_check` is the paper's check without a training: what a model loses when one part is switched off at inference.
-"""
+`quick_check` is the paper's check without a training: what a model loses when one part is switched off at inference."""
 
 import json
 from collections.abc import Iterator
@@ -32,12 +30,8 @@ HELD = 0.5
 
 def evaluate(folder: Path, dataset: PairDataset, settings: Evaluation, cache: Path, device: str | None) -> None:
     """Writes `evaluation.json` beside a training: nats per sample and condition, and what the training cost.
-
     Patients are running numbers: no name of a patient or of a pair is kept.
-
-    Raises:
-        UserError: a model that cannot be loaded, a split without pairs.
-    """
+    Raises UserError: a model that cannot be loaded, a split without pairs."""
     pipeline = MeDiMPipeline.from_pretrained(folder, device)
     with locked(cache / LOCK):  # several arms need the same tokens: one of them writes them
         split = tokenise_split(dataset, settings.split, pipeline.images, pipeline.reports, cache, settings.pairs)
@@ -82,10 +76,7 @@ def cost_of(folder: Path, pipeline: MeDiMPipeline) -> dict[str, Any]:
 
 def quick_check(checkpoint: str, data: str, settings: Evaluation, device: str | None) -> None:
     """Prints the validation bound of a model as trained and with each part off, with the paired difference.
-
-    Raises:
-        UserError: no such model or data, or an autoregressive model, which has neither mask to remove nor time.
-    """
+    Raises UserError: no such model or data, or an autoregressive model, which has neither mask to remove nor time."""
     dataset = load_dataset(data)
     pipeline = MeDiMPipeline.from_pretrained(checkpoint, device)
     if pipeline.model.config.objective == "autoregressive":

@@ -1,8 +1,6 @@
 """One arm with one seed, in a separate process: train, evaluate, generate; whatever is done already is not done again.
-
 The job comes as one line of JSON (`benchmark.ablation.plan.Job`) on the standard input. When that ends, the parent is gone or
-wants to stop: the training saves a checkpoint and ends.
-"""
+wants to stop: the training saves a checkpoint and ends."""
 
 import os
 import shlex
@@ -78,9 +76,7 @@ def share_tokens(job: Job, dataset: PairDataset, cache: Path) -> None:
 
 def generate(job: Job, dataset: PairDataset, cache: Path) -> int:
     """Runs `TASKS` under the arm's name, as for any other model; returns how many samples failed.
-
-    All arms have one sampler, the seed of their training, and one cache of anchors and of the references' features.
-    """
+    All arms have one sampler, the seed of their training, and one cache of anchors and of the references' features."""
     from benchmark.run.runner import run  # lazy: start-up
     from benchmark.systems import SAMPLING, open_pipeline  # lazy: start-up
 

@@ -74,10 +74,7 @@ class Job:
 
     def trained(self, fingerprint: str) -> bool:
         """Whether the training of this recipe on this data has ended.
-
-        Raises:
-            UserError: it is of another recipe or of other data.
-        """
+        Raises UserError: it is of another recipe or of other data."""
         refuse_another(self.folder, {"recipe": self.recipe().model_dump(), "data_fingerprint": fingerprint})
         return (self.folder / TRAINING).is_file() and any(self.folder.glob("*.safetensors"))
 
@@ -145,8 +142,7 @@ def make_plan(
         settings: `key=value` of the recipe, as are `tokenizer` and `steps`.
         shared: fields of `Job` that all trainings have alike.
 
-    Raises:
-        UserError: a mistake in the preset or in an override; every arm changes nothing.
+    Raises UserError: a mistake in the preset or in an override; every arm changes nothing.
     """
     settings = [*settings, *([] if tokenizer is None else [f"image_tokenizer={tokenizer}"])]
     settings += [] if steps is None else [f"max_steps={steps}"]

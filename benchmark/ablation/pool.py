@@ -51,8 +51,7 @@ def run_jobs(jobs: Sequence[Job], at_once: int, gpus: int, command: Sequence[str
         gpus: how many there are; 0 for none.
         command: of one process, which reads its job from the standard input.
 
-    Raises:
-        KeyboardInterrupt: Ctrl-C, once all processes have saved and ended.
+    Raises KeyboardInterrupt: Ctrl-C, once all processes have saved and ended.
     """
     waiting, running, failed = list(jobs), dict[int, _Running](), list[Failed]()
     ended = 0

@@ -62,10 +62,7 @@ def prompts_of(
     settings: AugmentationSettings, division: Division, real: Sequence[Example], model: Generator, seed: int
 ) -> Prompts:
     """The prompts of the generated pairs; `conditions` come from the low-data set alone, as far as the model has room for them.
-
-    Raises:
-        UserError: a file of prompts that cannot be read, or no opening that the model has room for.
-    """
+    Raises UserError: a file of prompts that cannot be read, or no opening that the model has room for."""
     if settings.prompts == NO_PROMPTS:
         return Prompts()
     if settings.prompts != CONDITIONS:
@@ -107,8 +104,7 @@ def generated_pairs(
     Args:
         terms: of the data that the model learned from and of the low-data pairs, which the generated ones bear.
 
-    Raises:
-        UserError: the model gives fewer.
+    Raises UserError: the model gives fewer.
     """
     images, reports = steering_checkers(division.subset)
     gate = Gate(Rules(settings.min_agreement), None, images, reports)

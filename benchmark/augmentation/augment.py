@@ -41,11 +41,8 @@ SIGNED = ("regime", "preset", "downstream", "seeds", "real_pairs", "data", "spli
 
 
 def execute_augmentation(options: RunOptions) -> int:
-    """Returns the exit status; the same call again continues after whatever was done.
-
-    Raises:
-        UserError: options that do not go together, a generator that cannot do an arm or has seen more than its regime allows.
-    """
+    """Returns the exit status; the same call again continues after whatever was done. Raises UserError: options that do not go
+    together, a generator that cannot do an arm or has seen more than its regime allows."""
     if options.tasks != (TASK,) or options.suite is not None:
         raise UserError(f"--preset, --regime and --downstream belong to the task {TASK}, which is run alone")
     for name in ("split", "limit", "features", "judge", "cache"):
@@ -144,10 +141,7 @@ def execute_augmentation(options: RunOptions) -> int:
 
 def load_preset(name: str, overrides: Mapping[str, str]) -> AugmentationSettings:
     """The settings of a preset, each a YAML file in `presets/`, with some fields replaced.
-
-    Raises:
-        UserError: no such preset or field, or a value that is not valid.
-    """
+    Raises UserError: no such preset or field, or a value that is not valid."""
     names = sorted(path.stem for path in PRESETS.glob("*.yaml"))
     if name not in names:
         raise unknown("preset", name, names)
@@ -160,9 +154,8 @@ def check_regime(regime: Regime, model: str, division: Division, settings: Augme
     `budget-matched` is checked against what a training wrote of itself: model and image tokenizer both have to name the
     low-data set, by its hash. A language model's pretraining on text is no pair of the set; it stands in the signature.
 
-    Raises:
-        UserError: a generator under `budget-matched` that was trained on anything but the low-data set,
-            or whose training is not known; the message names the commands that train one.
+    Raises UserError: a generator under `budget-matched` that was trained on anything but the low-data set, or whose training is
+    not known; the message names the commands that train one.
     """
     training = _written(model, "training.json")
     learned = {"regime": regime, "trained_on": training.get("data"), "pretrained": training.get("recipe", {}).get("pretrained")}
@@ -202,10 +195,7 @@ def _written(model: str, name: str) -> dict[str, Any]:
 
 def _possible(arms: Sequence[Arm], generator: Any, division: Division) -> list[Arm]:
     """The arms that this generator and these data can do; why the others are skipped is printed.
-
-    Raises:
-        UserError: an arm with generated pairs cannot be done.
-    """
+    Raises UserError: an arm with generated pairs cannot be done."""
     if not isinstance(generator, Generator):
         raise UserError("augmentation needs a generator; a folder of predictions generates nothing")
     kept = []

@@ -39,10 +39,7 @@ class Drift:
 @torch.no_grad()
 def cache_drift(pipeline: MeDiMPipeline, seeds: Sequence[int], refreshes: Sequence[int] = REFRESHES) -> list[Drift]:
     """One row for each of `refreshes`, the other settings being the pipeline's own.
-
-    Raises:
-        UserError: a model whose blocks cannot be run for some positions alone.
-    """
+    Raises UserError: a model whose blocks cannot be run for some positions alone."""
     layout, device = pipeline.model.config.layout, pipeline.model.device
     ending = Ending(pipeline.reports.end, pipeline.reports.padding)
     exact: torch.Tensor | None = None

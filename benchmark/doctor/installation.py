@@ -1,7 +1,5 @@
 """Whether the package `medim` is this project's: another project of that name installs into the same folder.
-
-Only the standard library is used, and nothing of `medim` is imported: it may be the other one.
-"""
+Only the standard library is used, and nothing of `medim` is imported: it may be the other one."""
 
 import base64
 import hashlib

@@ -69,10 +69,7 @@ def export_from_options(options: ExportOptions) -> int:
 
 def part_of(shard: str | None, environment: Mapping[str, str]) -> Part:
     """Which process this is: `--shard i/n` (i from 1), else `RANK` of `WORLD_SIZE` as accelerate and torchrun set them.
-
-    Raises:
-        UserError: no such part.
-    """
+    Raises UserError: no such part."""
     if shard is not None:
         found = re.fullmatch(r"(\d+)/(\d+)", shard)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):

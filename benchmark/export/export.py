@@ -79,8 +79,7 @@ def export(
     Every slot of a generating source is tried until a pair passes or its attempts are spent, so that exactly `source.slots`
     unique pairs leave. What comes out depends on source, gate and seed alone: neither on the number of processes nor on kills.
 
-    Raises:
-        UserError: `out` belongs to another export, or something cannot be read.
+    Raises UserError: `out` belongs to another export, or something cannot be read.
     """
     work = Work(out, source, shard_size)
     configuration = {
@@ -156,9 +155,7 @@ class _Filling:
 
     def _measured(self, candidates: list[Candidate]) -> list[dict[str, Any]]:
         """The gate's measures. The training split is read once the first pairs are drawn: a model that fails says so before.
-
-        One process reads it, the others find what it stored. Until it is read, a sheet shows the pairs that wait.
-        """
+        One process reads it, the others find what it stored. Until it is read, a sheet shows the pairs that wait."""
         if candidates and not self.gate.ready:
             sheet = self.work.out / UNSCREENED
             with self.work.lock("index", wait=True):

@@ -56,8 +56,7 @@ class NeighbourSearch:
         context: feature spaces, device, seed and where the index is stored.
         alpha: share of unseen images that may be taken for copies.
 
-    Raises:
-        UserError: at the first use: no training pairs, no held-out pairs, an unreadable image.
+    Raises UserError: at the first use: no training pairs, no held-out pairs, an unreadable image.
     """
 
     def __init__(self, dataset: PairDataset, side: int, context: Context, alpha: float) -> None:
@@ -136,8 +135,7 @@ class Gate:
         draws: of its noise, for each pair; 0 for none.
         ready: the training split was read.
 
-    Raises:
-        UserError: a rule without its instrument.
+    Raises UserError: a rule without its instrument.
     """
 
     rules: Rules

@@ -94,11 +94,7 @@ def write_grounding(out: Path, lines: Sequence[Mapping[str, Any]]) -> int:
 
 
 def read_questions(folder: Path) -> list[Question]:
-    """The questions of an export of twins.
-
-    Raises:
-        UserError: no such file, or a line that is no question.
-    """
+    """The questions of an export of twins. Raises UserError: no such file, or a line that is no question."""
     path = folder / GROUNDING
     if not path.is_file():
         raise UserError(f"'{folder}' holds no {GROUNDING}: `medim-bench export --twins` writes it")
@@ -118,10 +114,7 @@ def read_questions(folder: Path) -> list[Question]:
 
 def read_choices(path: Path, items: Sequence[Question]) -> dict[str, float]:
     """By question: 1 where the right report was chosen, 0 where the other was, 0.5 where both score the same.
-
-    Raises:
-        UserError: a file that cannot be read, an unknown question, or a line without `choice` or `scores`.
-    """
+    Raises UserError: a file that cannot be read, an unknown question, or a line without `choice` or `scores`."""
     path = path / PREDICTIONS if path.is_dir() else path
     right = {item.id: item.right for item in items}
     chosen: dict[str, float] = {}
@@ -140,10 +133,7 @@ def read_choices(path: Path, items: Sequence[Question]) -> dict[str, float]:
 
 def answer(model: Answering, folder: Path, items: Sequence[Question], out: Path, overwrite: bool = False) -> Path:
     """Answers of a model that gives likelihoods, batch by batch into `out/predictions.jsonl`, continuing what is there.
-
-    Raises:
-        UserError: what is there are not this model's answers to these questions, and `overwrite` is not set.
-    """
+    Raises UserError: what is there are not this model's answers to these questions, and `overwrite` is not set."""
     path = out / PREDICTIONS
     _claim(out, {"model": model.fingerprint, "questions": hash_files(folder / GROUNDING), "draws": DRAWS}, overwrite)
     done = {line.id: line for _, line in read_models(path, Answer)} if path.exists() else {}
@@ -187,9 +177,7 @@ def _seed(couple: str) -> int:
 
 def grade(items: Sequence[Question], chosen: Mapping[str, float]) -> dict[str, Any]:
     """JSON-able: the share of right answers with its 95 % interval over couples, and of couples with both right.
-
-    A question without an answer counts as wrong; chance is 0.5, and 0.25 for both.
-    """
+    A question without an answer counts as wrong; chance is 0.5, and 0.25 for both."""
     values = [chosen.get(item.id, 0.0) for item in items]
     accuracy = Additive.mean(values, [item.couple for item in items])
     ends = accuracy.interval(0)
@@ -215,10 +203,7 @@ def grade(items: Sequence[Question], chosen: Mapping[str, float]) -> dict[str, A
 
 def execute_grounding(options: ScoreOptions) -> int:
     """Grades predictions, or a model's own answers, into `out/grounding.json`; prints the shares; returns the exit status.
-
-    Raises:
-        UserError: a file that cannot be read, or `out` holds another model's answers and `overwrite` is not set.
-    """
+    Raises UserError: a file that cannot be read, or `out` holds another model's answers and `overwrite` is not set."""
     folder, out, predictions = Path(options.data or ""), options.out, options.predictions
     assert out is not None
     items = read_questions(folder)

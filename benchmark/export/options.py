@@ -32,10 +32,7 @@ _TWINS = "N couples of pairs that differ in one finding, by the editor, and grou
 @dataclass(frozen=True, kw_only=True)
 class ExportOptions:
     """What is exported: pairs that a model draws, or pairs that exist (a model then only gives likelihoods).
-
-    Raises:
-        UserError: options that do not go together.
-    """
+    Raises UserError: options that do not go together."""
 
     model: Annotated[str | None, Option(_MODEL, metavar="NAME|DIR|HUB-ID")] = None
     n: Annotated[int | None, Option("Unique pairs that --model generates.", low=1)] = None

@@ -1,7 +1,5 @@
 """What an export has done so far, on disk: one file of outcomes a shard, appended batch by batch, shared by several processes.
-
-The kernel's file locks keep two processes from one shard and end with the process, however that ends.
-"""
+The kernel's file locks keep two processes from one shard and end with the process, however that ends."""
 
 import json
 import os
@@ -92,8 +90,7 @@ class Work:
         out: the export's folder.
         size: slots of a shard.
 
-    Raises:
-        UserError: slots that leave together would not be in one shard.
+    Raises UserError: slots that leave together would not be in one shard.
     """
 
     def __init__(self, out: Path, source: Source, size: int) -> None:
@@ -134,8 +131,7 @@ class Work:
         Args:
             owned: what an export writes there: `overwrite` removes these and nothing else.
 
-        Raises:
-            UserError: the folder belongs to another configuration, or holds files that no export wrote.
+        Raises UserError: the folder belongs to another configuration, or holds files that no export wrote.
         """
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; give a folder")

@@ -1,7 +1,5 @@
 """Where the pairs of an export come from: a model's slots, each with as many attempts as it needs, or pairs that exist.
-
-Prompts come from a file of templates: every value of every placeholder equally often, whichever slots are looked at.
-"""
+Prompts come from a file of templates: every value of every placeholder equally often, whichever slots are looked at."""
 
 import hashlib
 import math
@@ -283,10 +281,7 @@ class Prompts:
     @classmethod
     def read(cls, path: Path, seed: int = 0) -> "Prompts":
         """The prompts of a YAML file: `templates`, a list of texts, and one list of texts for each placeholder.
-
-        Raises:
-            UserError: the file cannot be read, or a template names a placeholder that has no list.
-        """
+        Raises UserError: the file cannot be read, or a template names a placeholder that has no list."""
         try:
             content = read_yaml(path.read_bytes(), str(path))
         except OSError as error:

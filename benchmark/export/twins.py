@@ -1,8 +1,6 @@
 """Counterfactual twins: a pair, and the same pair with one finding more, image and report changed together by the editor.
-
 A couple leaves only where the checkers that steer read from both images exactly what both reports state. What remains is a hard
-positive and a hard negative for each image, and a question for any model that reads both: which report is this image's?
-"""
+positive and a hard negative for each image, and a question for any model that reads both: which report is this image's?"""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -33,8 +31,7 @@ class Twins:
         terms: of the data that the model learned from.
         images: a checker that steers.
 
-    Raises:
-        UserError: a model that cannot edit, or a data set without a checker of images that steers.
+    Raises UserError: a model that cannot edit, or a data set without a checker of images that steers.
     """
 
     generates, together = True, 2

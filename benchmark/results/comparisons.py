@@ -67,12 +67,8 @@ class Sums:
     _files: dict[Path, Mapping[str, Statistic]] = field(default_factory=dict)
 
     def of(self, record: Record) -> Statistic | None:
-        """The sums of a record; None where none were stored, or their file is missing.
-
-        Raises:
-            UserError: a file that is damaged, of another system, lacks the metric, lies outside of the run or holds another
-                value.
-        """
+        """The sums of a record; None where none were stored, or their file is missing. Raises UserError: a file that is
+        damaged, of another system, lacks the metric, lies outside of the run or holds another value."""
         if record.signature.get(SIGNATURE) is None:
             return None
         paths = {statistics_path(folder, record): folder for folder in self.collection.runs[record.run].folders}
@@ -97,10 +93,7 @@ class Sums:
 
 def statistics_path(folder: Path, record: Record) -> Path:
     """The file that a record's signature names: that of its own task, system and metric.
-
-    Raises:
-        UserError: it names another, or one outside of the run's folder.
-    """
+    Raises UserError: it names another, or one outside of the run's folder."""
     name = statistics_file(record.task, record.model)
     path = (folder / name).resolve()
     if record.signature[SIGNATURE] != {"file": name, "key": record.metric} or not path.is_relative_to(folder.resolve()):
@@ -118,10 +111,7 @@ def same_value(one: float, other: float) -> bool:
 
 def parse_margin(text: str) -> tuple[str, float]:
     """`METRIC=VALUE`, the value in the metric's own unit.
-
-    Raises:
-        UserError: no such form, or a value that is not a positive number.
-    """
+    Raises UserError: no such form, or a value that is not a positive number."""
     metric, equals, value = text.rpartition("=")
     try:
         margin = float(value)
@@ -141,8 +131,7 @@ def compare_runs(folders: Sequence[Path], margins: Mapping[str, float] | None = 
     Returns:
         The comparisons, and notes on what could not be compared.
 
-    Raises:
-        UserError: damaged statistics, unreadable run folders, or a margin for a metric by which nothing is compared.
+    Raises UserError: damaged statistics, unreadable run folders, or a margin for a metric by which nothing is compared.
     """
     collection = collect(folders)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}

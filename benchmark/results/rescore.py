@@ -87,11 +87,7 @@ def rescore(
 
 
 def check_split(path: Path, manifest: Manifest, dataset: PairDataset) -> None:
-    """Refuses data other than what a run was scored on.
-
-    Raises:
-        UserError: names both hashes.
-    """
+    """Refuses data other than what a run was scored on. Raises UserError: names both hashes."""
     if dataset.fingerprint != manifest.dataset_fingerprint:
         raise UserError(
             f"{path}: field 'dataset_fingerprint': '{manifest.dataset_fingerprint}', but '{dataset.name}' is "

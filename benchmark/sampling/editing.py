@@ -49,8 +49,7 @@ def execute_edit(options: EditOptions) -> int:
     `out` gets `before/` and `images/`, `samples.jsonl` and `contact_sheet.png`. A line of `samples.jsonl` holds under `details`
     the report and image before, the finding, and the tokens drawn anew.
 
-    Raises:
-        UserError: `out` belongs to another configuration; a report, region or finding that does not fit.
+    Raises UserError: `out` belongs to another configuration; a report, region or finding that does not fit.
     """
     dataset = None if options.data is None else loading.load_dataset(options.data)
     model = open_pipeline(options.model, options.device, options.overrides, dataset)

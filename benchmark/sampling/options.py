@@ -46,11 +46,7 @@ def _box(ctx: click.Context, param: click.Parameter, value: str | None) -> Box |
 
 @dataclass(frozen=True, kw_only=True)
 class EditOptions:
-    """What is changed of which images and reports.
-
-    Raises:
-        UserError: options that do not go together.
-    """
+    """What is changed of which images and reports. Raises UserError: options that do not go together."""
 
     model: Model
     out: Out

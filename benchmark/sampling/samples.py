@@ -46,8 +46,7 @@ def execute_sample(kind: str, options: SampleOptions) -> int:
     Args:
         kind: image (of the data set's reports, or of the prompt), report (of the data set's images) or pair.
 
-    Raises:
-        UserError: `out` belongs to another configuration, an unknown model, data set or split, an image cannot be read.
+    Raises UserError: `out` belongs to another configuration, an unknown model, data set or split, an image cannot be read.
     """
     dataset = None if options.data is None else loading.load_dataset(options.data)
     model = open_pipeline(options.model, options.device, options.overrides, dataset)
@@ -102,8 +101,7 @@ def draw_into(
     Args:
         inputs: where the slots come from, for the folder's configuration.
 
-    Raises:
-        UserError: `out` belongs to another configuration.
+    Raises UserError: `out` belongs to another configuration.
     """
     out = options.out
     configuration = {

@@ -25,10 +25,7 @@ _INK, _DIM, _RULE, _MARK = (20, 20, 20), (95, 95, 95), (205, 205, 205), (255, 12
 
 def write_contact_sheet(path: Path, images: Sequence[Image.Image], captions: Sequence[str | None]) -> None:
     """Writes a PNG of at most `MOST` images, small ones enlarged without smoothing, each with its caption (None: none).
-
-    Raises:
-        ValueError: no images.
-    """
+    Raises ValueError: no images."""
     shown = list(zip(images, captions, strict=True))[:MOST]
     if not shown:
         raise ValueError("a contact sheet needs an image")
@@ -70,10 +67,7 @@ class Card:
 
 def write_pair_sheet(path: Path, title: Sequence[str], cards: Sequence[Card]) -> None:
     """Writes a PNG of cards in rows, each row as high as its longest report, under a title of several lines.
-
-    Raises:
-        ValueError: no cards.
-    """
+    Raises ValueError: no cards."""
     if not cards:
         raise ValueError("a sheet of pairs needs a pair")
     small, bold = ImageFont.load_default(size=_TEXT), ImageFont.load_default(size=_TEXT + 5)
@@ -180,11 +174,7 @@ def marked(image: Image.Image, redrawn: np.ndarray) -> Image.Image:
 
 
 def write_edit_sheet(path: Path, rows: Sequence[EditRow]) -> None:
-    """Writes a PNG with a row for each of at most `EDITS` edits.
-
-    Raises:
-        ValueError: no edits.
-    """
+    """Writes a PNG with a row for each of at most `EDITS` edits. Raises ValueError: no edits."""
     shown = list(rows)[:EDITS]
     if not shown:
         raise ValueError("a sheet of edits needs an edit")

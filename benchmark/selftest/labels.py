@@ -81,10 +81,7 @@ def read_own_set() -> Reading:
 
 def read_indiana(folder: Path) -> Reading:
     """Micro F1 against both sets of given labels, uncertain as present, over the 14 labels and without `No Finding`.
-
-    Raises:
-        UserError: the folder does not hold each of the two files once.
-    """
+    Raises UserError: the folder does not hold each of the two files once."""
     seen = set((FOLDER / "read_patients.txt").read_text(encoding="utf-8").split())
     given = [row for row in _rows(_one(folder, GIVEN)) if row["subject_id"] not in seen]
     human = [row for row in _rows(_one(folder, HUMAN)) if row["uid"] not in seen and UNINDEXED not in row["MeSH"].lower()]

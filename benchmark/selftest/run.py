@@ -1,8 +1,6 @@
 """Do the installed metrics behave as documented? Each is computed before and after a change whose effect is known.
-
 Pairs are those of the default world: nothing is downloaded. A metric that is known not to notice a change (BLEU a denied
-finding) is `blind` to it, which is no failure.
-"""
+finding) is `blind` to it, which is no failure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -42,11 +40,7 @@ class Outcome:
 
 
 def selftest(progress: Callable[[str], None], parts: Sequence[tuple[str, Part]] = PARTS) -> Outcome:
-    """Runs all checks; `progress` gets a line before each part.
-
-    Raises:
-        UserError: there is not one case to check.
-    """
+    """Runs all checks; `progress` gets a line before each part. Raises UserError: there is not one case to check."""
     start = perf_counter()
     checks: list[Check] = []
     for name, part in parts:

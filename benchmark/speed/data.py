@@ -110,8 +110,7 @@ def measure(
         workers: processes that read, and that pack; 0 does both in this one.
         cache: a folder for pictures, packed before the measurement as far as they are missing.
 
-    Raises:
-        UserError: the split is empty.
+    Raises UserError: the split is empty.
     """
     size, side = dataset.size(split), tokenizer.resolution
     if size == 0:

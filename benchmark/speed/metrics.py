@@ -51,11 +51,7 @@ class MetricsSpeed:
 
 
 def reports_of(dataset: PairDataset, split: str, count: int) -> list[str]:
-    """The first `count` reports of a split, around and around where it has fewer.
-
-    Raises:
-        UserError: there are none.
-    """
+    """The first `count` reports of a split, around and around where it has fewer. Raises UserError: there are none."""
     size = dataset.size(split)
     found = [report for index in range(min(size, count)) if (report := dataset.pair(split, index).report)]
     if not found:

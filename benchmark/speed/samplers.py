@@ -139,10 +139,8 @@ def speed_of(costs: Sequence[Mapping[str, float]], tokens: int, roof: float) -> 
 def measure_sampler(
     bench: Bench, name: str, system: MeDiMPipeline, tasks: Sequence[str]
 ) -> tuple[dict[str, Any] | None, list[Failure]]:
-    """A sampler's row, as `OUT/stages/sampler-NAME.json` keeps it; None, and the failures, where a sample failed.
-
-    The row: `name`, `settings`, `roof` (FLOP/s), and for each task `speed` (`speed_of`) and `scores`: value, low, high, reason.
-    """
+    """A sampler's row, as `OUT/stages/sampler-NAME.json` keeps it; None, and the failures, where a sample failed. The row:
+    `name`, `settings`, `roof` (FLOP/s), and for each task `speed` (`speed_of`) and `scores`: value, low, high, reason."""
     stage, inputs = f"sampler-{file_name(name)}", {"settings": system.settings(), "tasks": tasks, **bench.data.inputs}
     present = bench.artifacts.get(stage, inputs)
     if present is not None:

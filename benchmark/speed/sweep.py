@@ -1,7 +1,5 @@
 """A sweep of samplers, from the options of `medim-bench speed sample` to its table and picture of quality against compute.
-
-Sweeps are data: each YAML file in `sweeps/` is one of that name.
-"""
+Sweeps are data: each YAML file in `sweeps/` is one of that name."""
 
 import json
 from collections import Counter
@@ -56,10 +54,7 @@ class Sweep(BaseModel):
 
     def settings(self, own: SamplerSettings) -> dict[str, SamplerSettings]:
         """The samplers by name, `own` changed as each says.
-
-        Raises:
-            UserError: an unknown setting or a value out of range; the line names the sampler.
-        """
+        Raises UserError: an unknown setting or a value out of range; the line names the sampler."""
         result = {}
         for name, changes in self.samplers.items():
             try:
@@ -71,10 +66,7 @@ class Sweep(BaseModel):
 
 def load_sweep(name: str) -> Sweep:
     """The sweep of this name, or in this YAML file.
-
-    Raises:
-        UserError: neither, or a file that is no sweep; the line names file and field.
-    """
+    Raises UserError: neither, or a file that is no sweep; the line names file and field."""
     path = Path(name)
     shipped = {path.stem: path for path in SWEEPS.glob("*.yaml")}
     if name in shipped:
@@ -92,10 +84,7 @@ def load_sweep(name: str) -> Sweep:
 
 def run_sample_speed(options: SampleSpeedOptions) -> int:
     """Draws and scores every sampler of the sweep and writes the results; returns the exit status.
-
-    Raises:
-        UserError: unknown model, setting, sweep or split, or an `out` of another configuration.
-    """
+    Raises UserError: unknown model, setting, sweep or split, or an `out` of another configuration."""
     if DTYPE in options.overrides:
         raise UserError("speed sample takes --dtype, not --set dtype")
     sweep, dataset, out = load_sweep(options.sweep), load_dataset(options.data), options.out

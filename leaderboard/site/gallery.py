@@ -206,10 +206,8 @@ def score_behind(metric: str, scores: Sequence[str]) -> str:
 
 def choose(samples: Sequence[Sample], limit: int) -> list[tuple[Sample, tuple[str, ...]]]:
     """At most `limit` samples, each with all that it was chosen for (nothing for the first of the run).
-
-    A third are the first of the run (`in_turn`), then the ends of each score in turn, a sixth of `limit` from each end at
-    most; what is left over goes to the next ones of the run.
-    """
+    A third are the first of the run (`in_turn`), then the ends of each score in turn, a sixth of `limit` from each end at most;
+    what is left over goes to the next ones of the run."""
     pool = in_turn(samples)
     chosen: dict[int, list[str]] = {index: [] for index in range(min(-(-limit // 3), len(pool)))}
     for index, why in _ends(pool, -(-limit // 6)):
@@ -231,10 +229,8 @@ def in_turn(samples: Sequence[Sample]) -> list[Sample]:
 
 def _ends(pool: Sequence[Sample], turns: int) -> Iterator[tuple[int, str]]:
     """Positions in the pool with a reason each: the worst, the best and the most disputed of each score, then the next ones.
-
-    The worst lie below the median and the best above it, where they are not the extreme itself: equal values are never both.
-    A sample is disputed where the range of its ranks by the scores, as shares of all, is a half or more.
-    """
+    The worst lie below the median and the best above it, where they are not the extreme itself: equal values are never both. A
+    sample is disputed where the range of its ranks by the scores, as shares of all, is a half or more."""
     signs = {name: higher_is_better(name) for sample in pool for name in sample.scores}
     scores = pd.DataFrame(
         {

@@ -54,8 +54,7 @@ def _higher_is_better(table: Table, metric: str) -> bool:
 
 def verdicts(table: Table) -> list[str]:
     """Sentences about the primary metric (who leads, who cannot be told apart), about every metric with a stated margin, and
-    about what all these hold for. The first headline metric that is compared is the primary one.
-    """
+    about what all these hold for. The first headline metric that is compared is the primary one."""
     compared = [metric for metric in table.metrics if table.comparisons.of(metric)]
     if not compared:
         return []

@@ -114,10 +114,8 @@ def _table(task: str, card: TaskCard, records: Sequence[Record], comparisons: Co
 
 def rows_of(records: Iterable[Record]) -> list[Row]:
     """Puts the records of one task and board into rows.
-
-    Records of one system (name, kind, seed) share a row where they agree, so that anchors measured again by a second run
-    appear once; where they do not, each run has its own row and the label names it.
-    """
+    Records of one system (name, kind, seed) share a row where they agree, so that anchors measured again by a second run appear
+    once; where they do not, each run has its own row and the label names it."""
     by_run: dict[tuple[Kind, str, int | None, str], dict[str, Record]] = {}
     for record in records:
         by_run.setdefault((record.kind, record.model, record.seed, record.run), {})[record.metric] = record

@@ -19,9 +19,7 @@ SYSTEM = ["kind", "model", "dataset", "split", "protocol", "seed", "run"]
 
 def long_csv(records: Iterable[Record]) -> str:
     """One row a record, one column a field; `signature` is JSON text.
-
-    A last column, `unverified`, is true where the value is only stated: there are no sums to recompute it from.
-    """
+    A last column, `unverified`, is true where the value is only stated: there are no sums to recompute it from."""
     rows = (
         {**r.model_dump(), "signature": json.dumps(r.signature, sort_keys=True, ensure_ascii=False), UNVERIFIED: r.unverified}
         for r in records
@@ -31,10 +29,8 @@ def long_csv(records: Iterable[Record]) -> str:
 
 def wide_csv(records: Iterable[Record]) -> str:
     """One row a system x data set x split x protocol (x seed and run), one column a `task/metric`; blanks are missing values.
-
     Rows and columns keep the order in which the records first name them; `unverified` lists the columns whose values are only
-    stated, with a semicolon between two.
-    """
+    stated, with a semicolon between two."""
     rows: dict[tuple[object, ...], dict[str, object]] = {}
     columns: dict[str, None] = {}
     for record in records:

@@ -1,8 +1,6 @@
 """Which values are ranked, and how: places and groups from what can be told apart, never from values alone.
-
 Two systems can be told apart where a paired comparison says so (Holm-adjusted over the column). Without one, since the metric
-is no function of sums over patients or the sums are missing, their 95 % intervals must not overlap, which asks for more.
-"""
+is no function of sums over patients or the sums are missing, their 95 % intervals must not overlap, which asks for more."""
 
 import json
 import re
@@ -120,10 +118,8 @@ def standings(column: Mapping[str, Record], comparisons: Sequence[Comparison] = 
 
 def groups(order: Sequence[str], apart: set[tuple[str, str]]) -> dict[str, str]:
     """Letters for labels: two share one exactly where they are not `apart` (a symmetric relation).
-
     The compact letter display by insertion and absorption (Piepho 2004), letters in the order of the labels. Where nothing is
-    apart there is nothing to show, and no letter.
-    """
+    apart there is nothing to show, and no letter."""
     columns: list[frozenset[str]] = [frozenset(order)]
     for pair in combinations(order, 2):
         if pair not in apart:

@@ -25,9 +25,7 @@ FREQUENCIES = 128
 
 def sinusoid(t: torch.Tensor) -> torch.Tensor:
     """Sinusoidal features of t in [0, 1], shape (..., 2 * FREQUENCIES).
-
-    t is scaled by 1,000 before the usual geometric frequencies (Vaswani et al. 2017), to resolve small times.
-    """
+    t is scaled by 1,000 before the usual geometric frequencies (Vaswani et al. 2017), to resolve small times."""
     frequencies = torch.exp(-math.log(10_000.0) * torch.arange(FREQUENCIES, device=t.device) / FREQUENCIES)
     angles = 1000.0 * t[..., None].float() * frequencies
     return torch.cat([angles.cos(), angles.sin()], dim=-1)

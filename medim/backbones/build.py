@@ -23,10 +23,7 @@ HEAD = 64
 
 def config_of(fields: dict[str, Any], where: str = "backbone") -> PretrainedConfig:
     """A backbone's configuration from its dictionary; `model_type` names the family, `where` the source in errors.
-
-    Raises:
-        UserError: unknown family, or an invalid field.
-    """
+    Raises UserError: unknown family, or an invalid field."""
     fields = dict(fields)
     family = fields.pop("model_type", None)
     if family not in (*FAMILIES, *SCRATCH):
@@ -70,8 +67,7 @@ def matched(
         target: parameters of the whole model that it replaces.
         count: parameters of the whole model with a given backbone.
 
-    Raises:
-        UserError: even the narrowest is larger than 1.25 times the target.
+    Raises UserError: even the narrowest is larger than 1.25 times the target.
     """
     best: tuple[int, PretrainedConfig] | None = None
     for width in range(32, 16_384, 32):

@@ -42,9 +42,7 @@ CAUSAL_LM = "causal_lm"
 
 class CausalLMBackbone(Backbone):
     """The decoder of a causal LM, run block by block so that attention may see both ways and time reaches each block.
-
-    A block with a sliding window keeps it: without the causal mask it sees as far to the right as to the left.
-    """
+    A block with a sliding window keeps it: without the causal mask it sees as far to the right as to the left."""
 
     def __init__(self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating = "identity") -> None:
         super().__init__(config, attention, timestep, gating)
@@ -65,10 +63,7 @@ class CausalLMBackbone(Backbone):
 
     def set_kernel(self, implementation: str) -> None:
         """Chooses one of `KERNELS`; Gemma 2, which caps its attention logits, runs `eager` for `sdpa`.
-
-        Raises:
-            UserError: a kernel that would ignore `attention`, or whose package is missing.
-        """
+        Raises UserError: a kernel that would ignore `attention`, or whose package is missing."""
         if implementation not in KERNELS:
             raise unknown("attention kernel", implementation, KERNELS)
         capped = self.decoder.config.model_type == "gemma2" and self.decoder.config.attn_logit_softcapping is not None
@@ -178,10 +173,7 @@ def _locate(source: str) -> tuple[str, dict[str, Any]]:
 
 def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
     """The causal LM at a hub id, folder or GGUF file, in float32, cut to its first `layers` blocks.
-
-    Raises:
-        UserError: the source cannot be read.
-    """
+    Raises UserError: the source cannot be read."""
     location, options = _locate(source)
     what = f"backbone '{source}'"
     if not options:
@@ -207,10 +199,7 @@ def load_pretrained(source: str, layers: int | None = None) -> PreTrainedModel:
 
 def load_config(source: str, layers: int | None = None) -> PretrainedConfig:
     """The configuration at a hub id, folder or GGUF file, cut to its first `layers` blocks.
-
-    Raises:
-        UserError: the source cannot be read, or has fewer layers.
-    """
+    Raises UserError: the source cannot be read, or has fewer layers."""
     config = _config(source)
     if config.model_type == WITH_IMAGES:
         config = config.text_config

@@ -42,11 +42,8 @@ class UniDiscConfig(ScratchConfig):
 
 
 class Block(nn.Module):
-    """One block.
-
-    DiT: layer norm without weights before each branch, GELU. UniDisc: RMS norm before and after each branch and of queries
-    and keys, SwiGLU.
-    """
+    """One block. DiT: layer norm without weights before each branch, GELU. UniDisc: RMS norm before and after each branch and
+    of queries and keys, SwiGLU."""
 
     def __init__(self, config: PretrainedConfig, index: int) -> None:
         super().__init__()
@@ -99,11 +96,8 @@ class Block(nn.Module):
 
 
 class ScratchBackbone(Backbone):
-    """DiT or UniDisc, by the configuration's `model_type`.
-
-    DiT turns queries and keys by their place in the sequence and gates its branches from zero (AdaLN-Zero). UniDisc turns
-    image tokens by row and column and adds a vector for each modality.
-    """
+    """DiT or UniDisc, by the configuration's `model_type`. DiT turns queries and keys by their place in the sequence and gates
+    its branches from zero (AdaLN-Zero). UniDisc turns image tokens by row and column and adds a vector for each modality."""
 
     def __init__(
         self, config: PretrainedConfig, attention: Attention, timestep: Timestep, gating: Gating, layout: Layout

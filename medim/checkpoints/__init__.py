@@ -25,8 +25,7 @@ def resolve(name: str, part: str | None = None) -> Path:
     Args:
         name: a preset with shipped weights, a folder, or a hub id (with `HF_HUB_OFFLINE=1` from the hub's cache alone).
 
-    Raises:
-        UserError: no such preset, folder or hub id, or a file is missing in it.
+    Raises UserError: no such preset, folder or hub id, or a file is missing in it.
     """
     known = shipped()
     if name in known:

@@ -11,9 +11,7 @@ _FORMULA = re.compile(r"[\t\r\n]|\s*[=+\-@\uff1d\uff0b\uff0d\uff20].", re.DOTALL
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     """A header and a line for each row, by RFC 4180 with `\\n` line ends; a missing value is an empty cell.
-
-    Text that a spreadsheet would compute stands behind an apostrophe. Raises ValueError where a row has an unknown column.
-    """
+    Text that a spreadsheet would compute stands behind an apostrophe. Raises ValueError where a row has an unknown column."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writerow({name: _inert(name) for name in columns})

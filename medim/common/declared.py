@@ -32,11 +32,8 @@ def deeper(value: Any) -> bool:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, and reads numbers as a person does.
-
-    YAML 1.1 reads 010 as 8, 1:30 as 90, 2026-1-1 as a date, and 1e-4 as text. Here the first three are texts, which no
-    number's field takes, and the last is the number.
-    """
+    """Refuses a key that stands twice, and reads numbers as a person does. YAML 1.1 reads 010 as 8, 1:30 as 90, 2026-1-1 as a
+    date, and 1e-4 as text. Here the first three are texts, which no number's field takes, and the last is the number."""
 
     yaml_implicit_resolvers: ClassVar = {
         first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] not in ("int", "float", "timestamp")]
@@ -63,10 +60,7 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FRACTION, list("-+.012
 
 def read_yaml(text: str | bytes, where: str) -> Any:
     """The value of a YAML text; `where` is how an error names it.
-
-    Raises:
-        UserError: broken YAML, a key twice in one mapping, or nesting of more than `DEEPEST`.
-    """
+    Raises UserError: broken YAML, a key twice in one mapping, or nesting of more than `DEEPEST`."""
     try:
         value = yaml.load(text, _Loader)
         if deeper(value):
@@ -97,10 +91,7 @@ def read_table(path: Path, kind: type[Table]) -> Table:
 
 def checked(kind: type[Declared], values: Mapping[str, Any], where: str) -> Declared:
     """The values as a `kind`; none is read as another type than it has, but a whole number as a fraction.
-
-    Raises:
-        UserError: the first field that is unknown (with the nearest), missing or invalid.
-    """
+    Raises UserError: the first field that is unknown (with the nearest), missing or invalid."""
     try:
         with named(where):  # by way of JSON, where strict still makes tuples of lists and paths of texts
             return kind.model_validate_json(json.dumps(dict(values)), strict=True)

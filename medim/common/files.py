@@ -90,10 +90,7 @@ def file_name(name: str) -> str:
 
 def located(root: Path, name: str) -> tuple[Path, bool]:
     """The path of a name relative to a folder, links followed, and whether a file is there.
-
-    Raises:
-        ValueError: no file can have the name; the message is the same in every version of Python.
-    """
+    Raises ValueError: no file can have the name; the message is the same in every version of Python."""
     try:
         path = Path(os.path.realpath(root / name))  # a circle of links is no file; Path.resolve is of two minds about it
         return path, path.is_file()
@@ -119,10 +116,7 @@ def unreadable(path: Path, error: OSError) -> UserError:
 
 def read_json(path: str | Path, finite: bool = False) -> Any:
     """The value of a JSON file, with or without a byte order mark; `finite` refuses NaN and infinity.
-
-    Raises:
-        UserError: it cannot be read, something else stands in its place, or it is no JSON, see `parse_json`.
-    """
+    Raises UserError: it cannot be read, something else stands in its place, or it is no JSON, see `parse_json`."""
     path = Path(path)
     try:
         data = path.read_bytes()
@@ -164,9 +158,7 @@ def home() -> Path:
 @contextmanager
 def writes_into(folder: str | Path) -> Iterator[None]:
     """Around code that saves weights: a failed write, for which torch and safetensors have other types, is an OSError.
-
-    The message names the folder and the room that is left.
-    """
+    The message names the folder and the room that is left."""
     try:
         yield
     except Exception as error:

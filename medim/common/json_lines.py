@@ -18,10 +18,7 @@ _NO_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")  # or within a text: then
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
     """The lines that are not blank, by their numbers from 1, without the file's byte order mark.
-
-    Raises:
-        UserError: the file cannot be read.
-    """
+    Raises UserError: the file cannot be read."""
     try:
         content = file.read_bytes()
     except OSError as error:
@@ -34,11 +31,8 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
 
 def parse_json(data: bytes, finite: bool = True) -> Any:
     """The value of a JSON text.
-
-    Raises:
-        UserError: it is not UTF-8 or no JSON, a field stands twice, it is nested more than `DEEPEST` deep, a text in it holds
-            half of a surrogate pair, or a number is NaN or infinite, which JSON does not have (`finite` false lets it pass).
-    """
+    Raises UserError: it is not UTF-8 or no JSON, a field stands twice, it is nested more than `DEEPEST` deep, a text in it
+    holds half of a surrogate pair, or a number is NaN or infinite, which JSON does not have (`finite` false lets it pass)."""
     try:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
         if data.count(b"[") + data.count(b"{") > DEEPEST and deeper(value):
@@ -65,10 +59,7 @@ def parse_json(data: bytes, finite: bool = True) -> Any:
 
 def parse_model(line: bytes, kind: type[Declared], where: str) -> Declared:
     """The object of a line as a `kind`, see `declared.checked`.
-
-    Raises:
-        UserError: begins with `where`; see `parse_json`, or the first field that is unknown, missing or invalid.
-    """
+    Raises UserError: begins with `where`; see `parse_json`, or the first field that is unknown, missing or invalid."""
     with named(where):
         value = parse_json(line)
         if not isinstance(value, dict):

@@ -1,8 +1,6 @@
 """Keeping two processes out of one folder. The kernel ends a lock with its process, however that ends.
-
 flock and not the filelock package: that has no shared locks by the kernel, and on file systems without flock it falls back to
-files that outlive a killed process.
-"""
+files that outlive a killed process."""
 
 import errno
 import fcntl
@@ -21,9 +19,7 @@ _WITHOUT_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # some clusters
 @contextmanager
 def locked(path: Path, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Holds the lock file `path`; yields False, at once, where another process has it and `wait` is not set.
-
-    Many may hold it `shared`. Where the file system has no locks it warns and yields True.
-    """
+    Many may hold it `shared`. Where the file system has no locks it warns and yields True."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as stream:
         try:

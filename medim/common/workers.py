@@ -15,9 +15,7 @@ Result = TypeVar("Result")
 
 def process_pool(workers: int, start: Callable[..., None] | None = None, *arguments: Any) -> ProcessPoolExecutor:
     """Processes, each of which calls `start(*arguments)` first.
-
-    They are no forks of this process, whose threads may hold locks, but of a server that has imported what all need.
-    """
+    They are no forks of this process, whose threads may hold locks, but of a server that has imported what all need."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["medim.data.tokens.read_ahead"])
     return ProcessPoolExecutor(workers, context, _begin, (start, arguments))

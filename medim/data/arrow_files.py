@@ -18,9 +18,7 @@ def write_columns(path: Path, columns: dict[str, Any]) -> None:
 
 def map_columns(path: Path, what: str) -> Any:
     """The record batch of a file; nothing is loaded before it is touched.
-
-    Raises UserError: the file is damaged; `what` begins the line.
-    """
+    Raises UserError: the file is damaged; `what` begins the line."""
     import pyarrow as pa
 
     try:

@@ -39,12 +39,8 @@ class Part:
 
 def load_dataset(expression: str) -> PairDataset:
     """Opens a data set by registered name, by the path of a folder with `pairs.jsonl`, or by an expression of these.
-
     The name of the data set spells the expression in one canonical way.
-
-    Raises:
-        UserError: an unknown name or key (the nearest is given), a value of the wrong kind, or a mistake in a folder.
-    """
+    Raises UserError: an unknown name or key (the nearest is given), a value of the wrong kind, or a mistake in a folder."""
     parts = parse(expression)
     if len(parts) == 1:
         if "weight" in parts[0].options:
@@ -56,9 +52,7 @@ def load_dataset(expression: str) -> PairDataset:
 
 def parse(expression: str) -> list[Part]:
     """The terms of an expression. A string that is a path as a whole is that path, whatever characters it has.
-
-    Raises UserError: an empty term, an option without `=`, or one given twice.
-    """
+    Raises UserError: an empty term, an option without `=`, or one given twice."""
     if Path(expression).exists():
         return [Part(expression, {})]
     return [_parse_part(text.strip(), expression) for text in expression.split("+")]
@@ -113,9 +107,7 @@ def _factory(source: str) -> tuple[Callable[..., PairDataset], list[Path]]:
 
 def _converted(part: Part, factory: Callable[..., Any], taken: int) -> tuple[dict[str, Any], str]:
     """The options that go to the constructor, converted to its annotations, and their canonical spelling.
-
-    They are spelt in order of their names, without those at their defaults. `taken` arguments are given by position.
-    """
+    They are spelt in order of their names, without those at their defaults. `taken` arguments are given by position."""
     options = {key: value for key, value in part.options.items() if key not in RESERVED}
     if not options:
         return {}, ""

@@ -19,9 +19,7 @@ def u_of(key: str, seed: int) -> float:
 
 def assign(key: str, fractions: Mapping[str, float], seed: int) -> str:
     """The split of `key` (a patient, a site): test where u < test, val where u < test + val, train otherwise.
-
-    A key keeps its split when others are added, and a larger share of `test` or `val` only adds keys to it.
-    """
+    A key keeps its split when others are added, and a larger share of `test` or `val` only adds keys to it."""
     u, test = u_of(key, seed), fractions.get("test", 0.0)
     if u < test:
         return "test"
@@ -66,9 +64,7 @@ def save_splits(
 
 def load_splits(path: str | Path) -> dict[str, str]:
     """The split of each patient, from a file of `save_splits`.
-
-    Raises UserError: no such file or form, a patient in two splits, or patients that do not have the hash stated.
-    """
+    Raises UserError: no such file or form, a patient in two splits, or patients that do not have the hash stated."""
     try:
         value = read_json(path)
         splits = {split: (part["patients"], part["sha256"]) for split, part in value["splits"].items()}

@@ -38,10 +38,8 @@ class Schedule(ABC):
 
     def min_snr_weight(self, t: torch.Tensor, gamma: float) -> torch.Tensor:
         r"""-\alpha' / (1 - \alpha + \alpha / \gamma): the weight, softly bounded where almost nothing is noise.
-
-        With the signal-to-noise ratio \alpha / (1 - \alpha) it is w(t) / (1 + SNR / \gamma) (Hang et al. 2023,
-        arXiv 2303.09556, in the soft form of UniDisc, arXiv 2503.20853). For training only: the result is no bound.
-        """
+        With the signal-to-noise ratio \alpha / (1 - \alpha) it is w(t) / (1 + SNR / \gamma) (Hang et al. 2023, arXiv
+        2303.09556, in the soft form of UniDisc, arXiv 2503.20853). For training only: the result is no bound."""
         inside = t.clamp_min(SMALLEST_T)
         alpha = self.alpha(inside)
         return torch.where(t > 0, -self.slope(inside) / (1 - alpha + alpha / gamma), torch.zeros_like(t))

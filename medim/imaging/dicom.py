@@ -55,9 +55,8 @@ def read_dicom(path: str | Path) -> Image.Image:
     COLOR) is converted to RGB over its full stored range. Pixels that are not square (by the spacing, else the aspect ratio)
     are made so: the coarser side is enlarged, bicubic.
 
-    Raises:
-        UserError: no DICOM file, no picture in it, several frames, a damaged one, a compression for which no decoder is
-            installed (the line names the package), a window that shows next to nothing of the data, or pydicom is missing.
+    Raises UserError: no DICOM file, no picture in it, several frames, a damaged one, a compression for which no decoder is
+    installed (the line names the package), a window that shows next to nothing of the data, or pydicom is missing.
     """
     try:
         from pydicom import dcmread
@@ -233,11 +232,8 @@ def _number(name: str, value: Any) -> float:
 
 def _windowed(values: np.ndarray, centre: float, width: float, function: str) -> tuple[np.ndarray, np.ndarray]:
     """Values through a window as [0, 1], and which of them lie outside it. DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3.
-
-    LINEAR        y = (x - (c - 0.5)) / (w - 1) + 0.5
-    LINEAR_EXACT  y = (x - c) / w + 0.5
-    SIGMOID       y = 1 / (1 + exp(-4 (x - c) / w)), which cuts nothing off
-    """
+    LINEAR y = (x - (c - 0.5)) / (w - 1) + 0.5 LINEAR_EXACT y = (x - c) / w + 0.5 SIGMOID y = 1 / (1 + exp(-4 (x - c) / w)),
+    which cuts nothing off"""
     least = 1.0 if function == "LINEAR" else np.finfo(np.float64).tiny
     if not width >= least:
         raise UserError(f"window width {width:g} is not allowed with the function {function}")

@@ -37,9 +37,8 @@ def read_image(path: str | Path) -> Image.Image:
 
     DICOM files are recognised by content or suffix and read by `read_dicom`.
 
-    Raises:
-        UserError: the file is missing, cut, no image, declares more pixels than are allowed (`image_files`) or holds
-            values that are not numbers.
+    Raises UserError: the file is missing, cut, no image, declares more pixels than are allowed (`image_files`) or holds values
+    that are not numbers.
     """
     try:
         # By stream, not by name: Pillow maps an uncompressed file into memory and then scrambles a turned TIFF.
@@ -85,8 +84,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     * 1-bit, palette, CMYK (JPEGs by Adobe's convention, in which they are stored inverted), YCbCr, LAB and HSV are converted
       as Pillow does; 16-bit colour keeps its upper 8 bits.
 
-    Raises:
-        ValueError: a float image holds NaN or infinity.
+    Raises ValueError: a float image holds NaN or infinity.
     """
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
@@ -109,11 +107,8 @@ def as_rgb(image: Image.Image | Path) -> Image.Image:
 
 
 def square(image: Image.Image, side: int, fill: int = 0) -> Image.Image:
-    """The one geometry: padded to a centred square with grey level `fill` (0..255), then resized to `side` pixels.
-
-    The filter is bicubic with its support widened when shrinking (antialiasing). An RGB image of the size is returned
-    unchanged.
-    """
+    """The one geometry: padded to a centred square with grey level `fill` (0..255), then resized to `side` pixels. The filter
+    is bicubic with its support widened when shrinking (antialiasing). An RGB image of the size is returned unchanged."""
     image = to_rgb(image)
     width, height = image.size
     longest = max(width, height)
@@ -126,9 +121,7 @@ def square(image: Image.Image, side: int, fill: int = 0) -> Image.Image:
 
 def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
     """Images of one size as float32 (B, 3, H, W) in [-1, 1]: x = value / 127.5 - 1.
-
-    Raises ValueError: no images, or images of different sizes.
-    """
+    Raises ValueError: no images, or images of different sizes."""
     sizes = {image.size for image in images}
     if len(sizes) != 1:
         raise ValueError(f"images of one size are needed, not {sorted(sizes)}; see `square`")
@@ -137,12 +130,8 @@ def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:
 
 
 def to_images(tensor: torch.Tensor) -> list[Image.Image]:
-    """8-bit RGB images of a float (B, 3, H, W) in [-1, 1]; the inverse of `to_tensor`.
-
-    Values are rounded half to even (truncation would darken every image by half a grey level) and clipped.
-
-    Raises ValueError: another shape, or NaN.
-    """
+    """8-bit RGB images of a float (B, 3, H, W) in [-1, 1]; the inverse of `to_tensor`. Values are rounded half to even
+    (truncation would darken every image by half a grey level) and clipped. Raises ValueError: another shape, or NaN."""
     if tensor.ndim != 4 or tensor.shape[1] != 3:
         raise ValueError(f"shape (B, 3, H, W) is needed, not {tuple(tensor.shape)}")
     tensor = tensor.detach().float()

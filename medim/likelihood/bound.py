@@ -62,10 +62,7 @@ def likelihood(
 
 def target_and_hidden(layout: Layout, condition: str, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Masks of the target positions and of the hidden ones of a condition, (batch, L) each.
-
-    Raises:
-        UserError: unknown condition.
-    """
+    Raises UserError: unknown condition."""
     if condition not in CONDITIONS and condition not in MARGINALS:
         raise unknown("condition of a likelihood", condition, [*CONDITIONS, *MARGINALS])
     target, hidden = torch.zeros(2, layout.length, dtype=torch.bool)
@@ -114,8 +111,7 @@ def bound_terms(
         hidden: True where a token is masked throughout and costs nothing, (B, L).
         numbers: i of each sample.
 
-    Raises:
-        UserError: of an autoregressive model, a target that is not a whole modality.
+    Raises UserError: of an autoregressive model, a target that is not a whole modality.
     """
     layout, process = model.config.layout, model.config.transition
     if model.config.objective == "autoregressive":

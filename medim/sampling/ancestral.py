@@ -36,10 +36,8 @@ def ancestral(
     model: Denoiser, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int], ending: Ending | None = None
 ) -> tuple[Canvas, list[Pass]]:
     """Fills what is vacant in a canvas from pure noise, all positions at every step; noise levels fall evenly.
-
     Where both modalities are vacant, each runs in its part of the trajectory (`start`, `stop`). What `ending` bars is
-    impossible as a clean token x, and may stand as noise. Returns the canvas and the passes through the model.
-    """
+    impossible as a clean token x, and may stand as noise. Returns the canvas and the passes through the model."""
     layout, device = canvas.layout, canvas.tokens.device
     free, vacant = canvas.masked, canvas.masked.cpu()
     barred = None if ending is None else ending.barred(canvas, settings.report.length)

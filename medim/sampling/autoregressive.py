@@ -18,10 +18,8 @@ def from_the_left(
     model: MeDiMModel, canvas: Canvas, settings: SamplerSettings, seeds: Sequence[int], ending: Ending | None = None
 ) -> tuple[Canvas, list[Pass]]:
     """One token a forward; returns the canvas and the passes through the model.
-
     A modality that is given entirely is read first; where neither is, the canvas's order holds. Given tokens inside a modality
-    stay: they condition what follows them, and what precedes them only must not end the report (`ending`).
-    """
+    stay: they condition what follows them, and what precedes them only must not end the report (`ending`)."""
     layout = canvas.layout
     vacant = canvas.masked.cpu().any(0)
     open_ = {m: bool(vacant[layout.of(m)].any()) for m in MODALITIES}

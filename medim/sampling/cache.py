@@ -34,10 +34,7 @@ computed."""
 @contextmanager
 def hidden_states(model: Denoiser, settings: CacheSettings) -> Iterator[States]:
     """The hidden states of one trajectory, round by round.
-
-    Raises:
-        UserError: `refresh` above 1 of a model whose blocks cannot be run for some positions alone.
-    """
+    Raises UserError: `refresh` above 1 of a model whose blocks cannot be run for some positions alone."""
     if settings.refresh == 1:
         yield lambda canvas, requests, *_: (model.hidden(*stacked(canvas, requests)), canvas.layout.length)
         return

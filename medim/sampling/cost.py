@@ -1,8 +1,6 @@
 """Floating-point operations of a denoiser's passes, from the shapes of its weights.
-
 Matrix products alone, two operations a multiply-add, as `torch.utils.flop_counter` counts them (attention over all keys that a
-kernel reads, masked ones included). Norms, activations, rotary angles, the draw and the image tokenizer are left out.
-"""
+kernel reads, masked ones included). Norms, activations, rotary angles, the draw and the image tokenizer are left out."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -53,8 +53,7 @@ def decode(
         ending: ids that end a report: no end is drawn before a given word, and padding follows the end. None treats report
             positions like any others.
 
-    Raises:
-        UserError: settings that do not suit this model or canvas; logits that are not finite.
+    Raises UserError: settings that do not suit this model or canvas; logits that are not finite.
     """
     started = time.perf_counter()
     refuse(model, settings)
@@ -160,9 +159,7 @@ def _mask_again(canvas: Canvas, modality: Modality, remask: torch.Tensor) -> Can
 
 class Countdown:
     """Whether modalities are finished early, without making a GPU wait: its counts are read a round later.
-
-    A round on a finished canvas changes nothing. Not for trajectories in which a token is masked again.
-    """
+    A round on a finished canvas changes nothing. Not for trajectories in which a token is masked again."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[dict[Modality, torch.Tensor], torch.cuda.Event]] = []

@@ -33,10 +33,7 @@ class Ending:
 
     def at_length(self, canvas: Canvas, length: int) -> Canvas:
         """The canvas with end and padding given behind `length` tokens of each report that has anything vacant.
-
-        Raises:
-            UserError: it does not fit, or a given token stands where the end would.
-        """
+        Raises UserError: it does not fit, or a given token stands where the end would."""
         layout = canvas.layout
         if length >= layout.report_length:
             raise UserError(f"report.length: {length} tokens and their end do not fit into {layout.report_length}")

@@ -60,9 +60,7 @@ class Request:
 
 def stacked(canvas: Canvas, requests: Sequence[Request]) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids (R, L) and masked fractions (R, 2) of one pass: the canvas, then a copy for each guided modality.
-
-    In the copy the other modality is masked throughout, as condition dropout showed it in training.
-    """
+    In the copy the other modality is masked throughout, as condition dropout showed it in training."""
     layout = canvas.layout
     tokens, t = [canvas.tokens], [canvas.masked_fraction()]
     for request in requests:
@@ -78,11 +76,8 @@ def stacked(canvas: Canvas, requests: Sequence[Request]) -> tuple[torch.Tensor, 
 
 
 def read(model: Denoiser, canvas: Canvas, hidden: torch.Tensor, requests: Sequence[Request]) -> Mapping[Modality, torch.Tensor]:
-    """Logits (B, K, V) of each request from the hidden states (R, L, width) of `stacked`.
-
-    Guided: (1 + w) log p(x | all) - w log p(x | without the other modality) (Ho and Salimans, arXiv 2207.12598), up to a
-    constant in each place.
-    """
+    """Logits (B, K, V) of each request from the hidden states (R, L, width) of `stacked`. Guided: (1 + w) log p(x | all) - w
+    log p(x | without the other modality) (Ho and Salimans, arXiv 2207.12598), up to a constant in each place."""
     rows = len(canvas.tokens)
     blocks = iter(hidden[rows:].split(rows) if len(hidden) > rows else ())
     result = {}

@@ -1,8 +1,6 @@
 r"""What each round of a trajectory does, as far as it is independent of the model's output.
-
-How many tokens are revealed when, which ones in a planned order, which are masked again. Known beforehand, it costs the loop
-no synchronisation with the device, and logits are computed only where a token will be drawn.
-"""
+How many tokens are revealed when, which ones in a planned order, which are masked again. Known beforehand, it costs the loop no
+synchronisation with the device, and logits are computed only where a token will be drawn."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -77,10 +75,7 @@ def active(layout: Layout, vacant: torch.Tensor) -> list[Modality]:
 
 def rounds_of(layout: Layout, vacant: torch.Tensor, settings: SamplerSettings) -> int:
     """How many rounds a trajectory has.
-
-    Raises:
-        UserError: one of two vacant modalities is revealed by first hitting and the other is not.
-    """
+    Raises UserError: one of two vacant modalities is revealed by first hitting and the other is not."""
     orders = {settings.of(m).order for m in active(layout, vacant)}
     if orders == {"first-hitting"}:
         return int(vacant.sum(1).max())
@@ -165,10 +160,8 @@ class _State:
 
     def _by_chance(self, modality: Modality, level: float, uniform: torch.Tensor, guidance: torch.Tensor | None) -> Turn | None:
         r"""The reverse process from noise level t to s: with \alpha = 1 - t,
-
-        masked -> revealed with probability (\alpha_s - (1 - \sigma) \alpha_t) / (1 - \alpha_t),
-        revealed -> masked with probability \sigma <= (1 - \alpha_s) / \alpha_t   (ReMDM; \sigma = 0: ancestral sampling).
-        """
+        masked -> revealed with probability (\alpha_s - (1 - \sigma) \alpha_t) / (1 - \alpha_t), revealed -> masked with
+        probability \sigma <= (1 - \alpha_s) / \alpha_t (ReMDM; \sigma = 0: ancestral sampling)."""
         t, s, settings = self.level, level, self.settings
         if s >= t:
             return None
@@ -211,10 +204,8 @@ def _by_hitting_times(
     layout: Layout, vacant: torch.Tensor, modalities: Sequence[Modality], settings: SamplerSettings, uniform: torch.Tensor
 ) -> list[Round]:
     r"""One token a round, at the times at which the reverse process first leaves MASK.
-
     A masked token is revealed at a time uniform in [0, 1] (log-linear noise), independent of the others: with n masked tokens
-    the next one comes at \tau u^{1/n}, any of them (eq. 12 of the paper). So all times are drawn at once and sorted.
-    """
+    the next one comes at \tau u^{1/n}, any of them (eq. 12 of the paper). So all times are drawn at once and sorted."""
     when = torch.full(vacant.shape, torch.inf)
     for m in modalities:
         where = layout.of(m)
@@ -246,9 +237,7 @@ def _by_hitting_times(
 @cache
 def halton_order(side: int) -> tuple[int, ...]:
     """Positions of a `side` x `side` raster in the order of the Halton sequence (bases 2, 3): any first few are evenly spread.
-
-    Besnier et al. 2025, arXiv 2503.17076.
-    """
+    Besnier et al. 2025, arXiv 2503.17076."""
     order: dict[int, None] = {}
     start = 1
     while len(order) < side * side:

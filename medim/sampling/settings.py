@@ -174,13 +174,8 @@ class SamplerSettings(_Settings):
         return self.image if modality == "image" else self.report
 
     def with_overrides(self, overrides: dict[str, Any]) -> "SamplerSettings":
-        """Settings with `{"image.steps": "32"}` applied, all at once; texts are read as YAML.
-
-        Another `procedure` resets the groups that it does not read.
-
-        Raises:
-            UserError: an unknown name (with the nearest) or a value that does not fit.
-        """
+        """Settings with `{"image.steps": "32"}` applied, all at once; texts are read as YAML. Another `procedure` resets the
+        groups that it does not read. Raises UserError: an unknown name (with the nearest) or a value that does not fit."""
         return self._changed(
             {
                 name: read_yaml(value, f"sampler setting {name}") if isinstance(value, str) else value
@@ -208,10 +203,7 @@ class SamplerSettings(_Settings):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SamplerSettings":
         """The defaults, changed as `values` says in the form of `to_dict`.
-
-        Raises:
-            UserError: no groups of settings, an unknown name or a value that does not fit.
-        """
+        Raises UserError: no groups of settings, an unknown name or a value that does not fit."""
         groups = {name: value for name, value in values.items() if name != "procedure"} if isinstance(values, dict) else None
         if groups is None or not all(isinstance(group, dict) for group in groups.values()):
             raise UserError(f"sampler settings are groups, such as {{'image': {{'steps': 16}}}}, not {shown(values)}")

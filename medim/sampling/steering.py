@@ -1,7 +1,5 @@
 """Samples steered by checkers of findings: the best of several, and repair of what contradicts them.
-
-Findings of image and report should agree. The checker that steers is never the one that scores; a signature names both.
-"""
+Findings of image and report should agree. The checker that steers is never the one that scores; a signature names both."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -48,9 +46,7 @@ class Steering:
 
     def scores(self, images: Sequence[Image.Image], wanted: Sequence[frozenset[str]]) -> np.ndarray:
         """How well images (n) show the wanted findings: mean log-probability of each label's presence or absence.
-
-        For a checker without probabilities, the share of labels that it reads as wanted.
-        """
+        For a checker without probabilities, the share of labels that it reads as wanted."""
         presence = np.array([[label in findings for label in self.images.labels] for findings in wanted], bool)
         presence = presence.reshape(len(images), len(self.images.labels))
         if isinstance(self.images, Graded):
@@ -175,10 +171,8 @@ def reopened(
     done: Canvas, requested: Canvas, steering: Steering, share: float, show: Show, sentences: Sentences
 ) -> tuple[list[int], Canvas]:
     """Rows whose findings disagree, and their canvases with what contradicts the rest masked again; given tokens stay.
-
     Of a generated image: the `share` of its tokens whose covering raises the agreement most. Of a report beside a given image:
-    the sentences without which the rest agrees better, or, where none contradicts the image, what follows the last word.
-    """
+    the sentences without which the rest agrees better, or, where none contradicts the image, what follows the last word."""
     layout = done.layout
     images, reports = show(done)
     shown, stated = steering.images(images), steering.reports(reports)

@@ -1,8 +1,6 @@
 r"""One round of revealing, as pure functions of logits, canvas and uniform random numbers.
-
 Nothing here waits for the device: shapes are known beforehand, and what depends on data is chosen by `torch.where`. A round
-reads K places of each row; where a row has fewer, the rest of its K are `idle` and never change.
-"""
+reads K places of each row; where a row has fewer, the rest of its K are `idle` and never change."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -21,9 +19,7 @@ GRID = 2.0**-24
 
 def noise(seeds: Sequence[int], rounds: int, positions: int) -> torch.Tensor:
     """Uniform numbers (rounds, 3, B, positions), each sample's from its seed: the same in any batch.
-
-    Those of a round are for the tokens, for the order, and the digits of the former below `GRID` (see `fine`).
-    """
+    Those of a round are for the tokens, for the order, and the digits of the former below `GRID` (see `fine`)."""
     draws = np.stack([stream(seed).random((rounds, 2, positions), dtype=np.float32) for seed in seeds], axis=2)
     below = np.stack([stream(seed, 6).random((rounds, 1, positions), dtype=np.float32) for seed in seeds], axis=2)
     return torch.from_numpy(np.concatenate([draws, below], axis=1))

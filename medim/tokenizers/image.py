@@ -110,8 +110,7 @@ class ImageTokenizer:
             layers_per_block: residual blocks per scale (the decoder has one more).
             attention: self-attention over the coarsest grid, in encoder and decoder.
 
-        Raises:
-            UserError: `downsampling` and `channels` disagree, or the resolution is no multiple.
+        Raises UserError: `downsampling` and `channels` disagree, or the resolution is no multiple.
         """
         if downsampling != 2 ** (len(channels) - 1):
             raise UserError(
@@ -182,10 +181,7 @@ class ImageTokenizer:
     @torch.no_grad()
     def encode(self, images: Tensor) -> LongTensor:
         """Tokens (B, length), in raster order, of images (B, 3, resolution, resolution) in [-1, 1]: each latent's nearest code.
-
-        Raises:
-            UserError: the images have another shape.
-        """
+        Raises UserError: the images have another shape."""
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, self.resolution, self.resolution):
             raise UserError(
                 f"images of shape {tuple(images.shape)} do not fit a tokenizer for (B, 3, {self.resolution}, {self.resolution})"
@@ -196,10 +192,7 @@ class ImageTokenizer:
     @torch.no_grad()
     def decode(self, tokens: Tensor) -> Tensor:
         """Images (B, 3, resolution, resolution), float32 in [-1, 1], of tokens (B, length), int64 in [0, codes).
-
-        Raises:
-            ValueError: wrong shape, or a token that is no code (a mask left in, say).
-        """
+        Raises ValueError: wrong shape, or a token that is no code (a mask left in, say)."""
         if tokens.ndim != 2 or tokens.shape[1] != self.length:
             raise ValueError(f"tokens of shape {tuple(tokens.shape)}; this tokenizer has {self.length} per image")
         if tokens.numel() and not (int(tokens.min()) >= 0 and int(tokens.max()) < self.codes):
@@ -210,10 +203,7 @@ class ImageTokenizer:
 
     def encode_images(self, images: Sequence[Image.Image], batch_size: int | None = None) -> LongTensor:
         """Tokens (N, length), on the CPU, of images at the tokenizer's resolution (see `images.square`).
-
-        Raises:
-            UserError: an image of another size.
-        """
+        Raises UserError: an image of another size."""
         side, batch_size = self.resolution, batch_size or self.batch_size
         for index, image in enumerate(images):
             if image.size != (side, side):
@@ -246,10 +236,7 @@ class ImageTokenizer:
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Reads what `save_pretrained` wrote, or the `vqgan.yaml` and `vqgan.ckpt` of a VQGAN of taming-transformers
         (Chameleon's, say; see `medim.tokenizers.taming`), as float32 on the CPU.
-
-        Raises:
-            UserError: a file is missing, unreadable, or the files disagree.
-        """
+        Raises UserError: a file is missing, unreadable, or the files disagree."""
         folder = Path(folder)
         if not (folder / DESCRIPTION).is_file() and (folder / taming.YAML).is_file():
             return cls(*taming.read_taming(folder))

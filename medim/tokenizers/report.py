@@ -19,9 +19,7 @@ _FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spi
 
 class ReportTokenizer:
     """A report as `report_length` ids: its tokens, EOS, then padding.
-
-    The end is part of the sequence, so a model learns how long a report is; text after the first EOS is dropped.
-    """
+    The end is part of the sequence, so a model learns how long a report is; text after the first EOS is dropped."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, report_length: int) -> None:
         if tokenizer.eos_token_id is None:
@@ -68,8 +66,7 @@ class ReportTokenizer:
             rows: text ids that the model knows: it has an embedding row for each.
             what: names the model in the error.
 
-        Raises:
-            UserError: an id that a report may hold is none of them. Special tokens other than end and padding hold none.
+        Raises UserError: an id that a report may hold is none of them. Special tokens other than end and padding hold none.
         """
         special = set(self.tokenizer.all_special_ids) | {
             index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special
@@ -130,8 +127,7 @@ def open_tokenizer(source: str | Path, what: str, **options: Any) -> PreTrainedT
         what: names it in errors.
         options: of `AutoTokenizer.from_pretrained`.
 
-    Raises:
-        UserError: it cannot be had, or a file of it is damaged; the line names the file where it is known.
+    Raises UserError: it cannot be had, or a file of it is damaged; the line names the file where it is known.
     """
     for path in sorted(Path(source).glob("*")) if Path(source).is_dir() else ():
         if path.is_file() and path.name.startswith(_FILES):

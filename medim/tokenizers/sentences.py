@@ -24,10 +24,7 @@ def sentences(text: str) -> list[slice]:
 
 def sentence_tokens(reports: ReportTokenizer, text: str) -> list[tuple[slice, slice]]:
     """Each sentence's place in the text, and its tokens' place among the report's ids.
-
-    Raises:
-        UserError: the tokenizer cannot tell where in the text a token stands.
-    """
+    Raises UserError: the tokenizer cannot tell where in the text a token stands."""
     if not reports.tokenizer.is_fast:
         raise UserError(f"report tokenizer {reports.tokenizer.name_or_path!r} cannot tell where in the text its tokens stand")
     offsets = reports.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]

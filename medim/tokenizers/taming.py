@@ -77,9 +77,8 @@ def read_taming(folder: Path) -> tuple[VQModel, int, dict[str, Any]]:
 
     Only tensors and plain containers are unpickled.
 
-    Raises:
-        UserError: a file is missing or broken, the configuration describes another kind of model, or the checkpoint lacks a
-            weight, has one more, or has one of another shape (the weight is named as in `VQModel`).
+    Raises UserError: a file is missing or broken, the configuration describes another kind of model, or the checkpoint lacks a
+    weight, has one more, or has one of another shape (the weight is named as in `VQModel`).
     """
     config, checkpoint = folder / YAML, folder / CHECKPOINT
     parameters = _read_config(config)

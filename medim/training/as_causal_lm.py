@@ -1,8 +1,6 @@
 """An autoregressive model as a plain causal language model: a multimodal prior for another training.
-
 Its vocabulary is the report's ids, then the image codes, then MASK (which opens a sequence), BOI and EOI; Liquid's has the same
-form. `transformers` reads the folder, and so does a recipe's `backbone`, with `backbone_image_offset` at code 0.
-"""
+form. `transformers` reads the folder, and so does a recipe's `backbone`, with `backbone_image_offset` at code 0."""
 
 from pathlib import Path
 
@@ -43,8 +41,7 @@ def as_causal_lm(model: MeDiMModel) -> PreTrainedModel:
     agree within a modality; the probabilities do not, since the causal LM spreads them over all ids. The head's rows of MASK,
     BOI and EOI, which were never trained, are zero.
 
-    Raises:
-        UserError: `reason_against` the model.
+    Raises UserError: `reason_against` the model.
     """
     reason = reason_against(model)
     if reason is not None:

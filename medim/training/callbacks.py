@@ -27,9 +27,7 @@ BOUND = "eval_loss"
 
 class MetricsFile(TrainerCallback):
     """Appends what is logged to `metrics.jsonl`; a resumed run drops the lines that it will write again.
-
-    Left out are transformers' summary at the end and a bound that the file has already for its step.
-    """
+    Left out are transformers' summary at the end and a bound that the file has already for its step."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -85,9 +83,7 @@ class CtrlC(TrainerCallback):
 
 class MovingAverage(TrainerCallback):
     """Exponential moving average of the trained weights, part of every checkpoint; validation and the saved model use it.
-
-    After step n the average moves by 1 - min(decay, (1 + n) / (10 + n)) towards the weights.
-    """
+    After step n the average moves by 1 - min(decay, (1 + n) / (10 + n)) towards the weights."""
 
     def __init__(self, decay: float) -> None:
         self.decay = decay

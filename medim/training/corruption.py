@@ -1,7 +1,5 @@
 """The noise of training draw k: which task, which times, which tokens are masked.
-
-A function of (seed, k) alone: the same run on one process or eight, killed and resumed or not, sees the same noise.
-"""
+A function of (seed, k) alone: the same run on one process or eight, killed and resumed or not, sees the same noise."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

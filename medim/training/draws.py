@@ -82,13 +82,8 @@ def _part_permutation(seed: int, part: int, epoch: int, samples: int) -> np.ndar
 
 
 def weighted_rows(dataset: PairDataset, count: int, seed: int) -> WeightedRows | None:
-    """How the first `count` training pairs of a mixture are drawn; None where `dataset` is no mixture.
-
-    A part without a training split takes no draws.
-
-    Raises:
-        UserError: `count` leaves nothing of a part that has training pairs.
-    """
+    """How the first `count` training pairs of a mixture are drawn; None where `dataset` is no mixture. A part without a
+    training split takes no draws. Raises UserError: `count` leaves nothing of a part that has training pairs."""
     if not isinstance(dataset, MixedDataset):
         return None
     part_of = dataset.part_of("train", count)

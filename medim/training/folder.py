@@ -23,8 +23,7 @@ def configuration_in(out: Path, field: str) -> dict[str, Any] | None:
     Args:
         field: of the recipe, which identifies the kind: `backbone` of a model, `codes` of a tokenizer.
 
-    Raises:
-        UserError: `config.yaml` is not of such a training.
+    Raises UserError: `config.yaml` is not of such a training.
     """
     path = out / CONFIG
     if not path.exists():
@@ -40,10 +39,7 @@ def configuration_in(out: Path, field: str) -> dict[str, Any] | None:
 
 def claim(out: Path, configuration: dict[str, Any], overwrite: bool) -> None:
     """Makes `out`, whose lock the caller holds, the folder of a model's training with this configuration.
-
-    Raises:
-        UserError: as of `refuse_another`.
-    """
+    Raises UserError: as of `refuse_another`."""
     if overwrite:
         clear_training(out, "backbone")
     refuse_another(out, configuration)
@@ -52,12 +48,8 @@ def claim(out: Path, configuration: dict[str, Any], overwrite: bool) -> None:
 
 def refuse_another(out: Path, configuration: dict[str, Any]) -> None:
     """Refuses a folder of another configuration.
-
     Recipes are compared, except for the shape that only a plan reads, and those fingerprints that both sides have.
-
-    Raises:
-        UserError: names the first key that differs, or the folder is no model's training.
-    """
+    Raises UserError: names the first key that differs, or the folder is no model's training."""
     known = configuration_in(out, "backbone")
     if known is None:
         return
@@ -74,10 +66,7 @@ def refuse_another(out: Path, configuration: dict[str, Any]) -> None:
 
 def clear_training(out: Path, field: str) -> None:
     """Removes what a training wrote into `out`, whose lock the caller holds; `field` as of `configuration_in`.
-
-    Raises:
-        UserError: the folder holds something else than such a training.
-    """
+    Raises UserError: the folder holds something else than such a training."""
     if configuration_in(out, field) is not None:
         remove(out, *WRITTEN)
     elif any(out.glob("*.safetensors")):

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 class MuonWithAdamW(torch.optim.Optimizer):
     """Two optimizers that share one list of parameter groups, so that a scheduler or a Trainer sees a single one.
-
     Muon (Jordan et al. 2024; `torch.optim.Muon`) takes the two-dimensional weights inside the blocks; embeddings, heads,
-    modulation, norms and biases go to AdamW.
-    """
+    modulation, norms and biases go to AdamW."""
 
     def __init__(self, model: MeDiMModel, learning_rate: float, muon_learning_rate: float, **adamw: Any) -> None:
         inside = [p for p in model.backbone.blocks.parameters() if p.requires_grad and p.ndim == 2]
@@ -72,8 +70,7 @@ def add_lora(model: MeDiMModel, rank: int, alpha: float) -> "LoraModel":
     Returns:
         The handle whose `merge_and_unload()` turns them into plain matrices again.
 
-    Raises:
-        UserError: peft is not installed.
+    Raises UserError: peft is not installed.
     """
     try:
         from peft import LoraConfig, LoraModel

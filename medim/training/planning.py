@@ -69,8 +69,7 @@ def plan(recipe: ModelRecipe, preset: str, gpus: int, sharding: Sharding) -> Pla
         gpus: processes that share each batch.
         sharding: `ddp` keeps a whole copy on each GPU, `fsdp` a share of weights, gradients and optimiser state.
 
-    Raises:
-        UserError: the geometry of the images, or the shape of the backbone, is not known.
+    Raises UserError: the geometry of the images, or the shape of the backbone, is not known.
     """
     codes, length = _geometry(recipe.image_tokenizer, preset)
     fields = {**recipe.model_fields_of_config(), "image_codes": codes, "image_length": length}
@@ -190,9 +189,7 @@ def _trained_by_lora(model: MeDiMModel, rank: int) -> int:
 
 def _one_pass(model: MeDiMModel, batch: int) -> tuple[float, float]:
     """FLOPs of a forward pass with half of every modality masked, and bytes (at 2 each) that its backward pass would keep.
-
-    A kernel that never writes out the L x L attention (flash, sdpa) is assumed.
-    """
+    A kernel that never writes out the L x L attention (flash, sdpa) is assumed."""
     layout = model.config.layout
     tokens = torch.zeros(batch, layout.length, dtype=torch.long, device="meta")
     t = torch.zeros(batch, 2, device="meta")

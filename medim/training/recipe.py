@@ -202,10 +202,7 @@ def presets(suffix: str) -> dict[str, Path]:
 
 def load_recipe(kind: type[Recipe], name_or_path: str | Path, suffix: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a preset (see `presets`) or a YAML file, with overrides `key=value` or `key.inner=value` in YAML.
-
-    Raises:
-        UserError: unknown name, key or value; broken YAML.
-    """
+    Raises UserError: unknown name, key or value; broken YAML."""
     name, known = str(name_or_path), presets(suffix)
     if name in known:
         path = known[name]
@@ -255,10 +252,7 @@ def apply(values: dict[str, Any], override: str, kind: type[BaseModel]) -> None:
 
 def check(kind: type[Recipe], values: dict[str, Any], source: str) -> Recipe:
     """The recipe of `values`; `source` is named in the errors.
-
-    Raises:
-        UserError: a key that does not exist (with the nearest), or the first value that does not fit.
-    """
+    Raises UserError: a key that does not exist (with the nearest), or the first value that does not fit."""
     for key in values:
         outer, dot, inner = str(key).partition(".")
         if dot and outer in kind.model_fields:

@@ -20,10 +20,7 @@ LARGEST_BYTES = 25_000_000
 
 def ship(source: str, name: str) -> Path:
     """Stores a model in half precision with its tokenizers and provenance; sampler settings already there stay.
-
-    Raises:
-        UserError: `source` is no finished training, or takes more than `LARGEST_BYTES`.
-    """
+    Raises UserError: `source` is no finished training, or takes more than `LARGEST_BYTES`."""
     folder, target = resolve(source), SHIPPED / name
     for file in PROVENANCE:
         if not (folder / file).exists():

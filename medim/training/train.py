@@ -158,10 +158,7 @@ def check_backbone(recipe: ModelRecipe) -> None:
 
 def report_tokenizer(recipe: ModelRecipe, dataset: PairDataset) -> ReportTokenizer:
     """The backbone's tokenizer, or a BPE trained on the first reports of the training split.
-
-    Raises:
-        UserError: there is none, or it has ids that the backbone has no embedding rows for.
-    """
+    Raises UserError: there is none, or it has ids that the backbone has no embedding rows for."""
     if recipe.report_vocabulary is None:
         if isinstance(recipe.backbone, dict):
             raise UserError("report_vocabulary: a backbone given as a configuration has no tokenizer; give the size of one")
@@ -191,10 +188,7 @@ def build(recipe: ModelRecipe, images: ImageTokenizer, reports: ReportTokenizer)
 
 def backbone_config(recipe: ModelRecipe, vocabulary: int, shape: dict | None = None) -> PretrainedConfig:
     """The configuration of the recipe's backbone; arguments as of `random_config`.
-
-    Raises:
-        UserError: it is not found, has an unknown field or one of another type, or fewer layers.
-    """
+    Raises UserError: it is not found, has an unknown field or one of another type, or fewer layers."""
     if shape is None and isinstance(recipe.backbone, str):
         return load_config(recipe.backbone, recipe.layers)
     fields = {**recipe.backbone, "vocab_size": vocabulary} if isinstance(recipe.backbone, dict) and shape is None else shape

@@ -151,10 +151,7 @@ class DiffusionTrainer(Trainer):
 
 def training_arguments(recipe: ModelRecipe, out: Path, device: str | None) -> TrainingArguments:
     """transformers' arguments for a recipe, on the chosen device or the one that a launcher gives each process.
-
-    Raises:
-        UserError: there is no such device.
-    """
+    Raises UserError: there is no such device."""
     place = chosen_device(device)
     on_cpu = place.type == "cpu"
     arguments = TrainingArguments(

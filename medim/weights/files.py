@@ -88,10 +88,7 @@ def refuse_adapter(folder: Path) -> None:
 
 def weight_files(folder: Path) -> list[Path]:
     """The files that a folder's weights are read from: one, or the shards of an index.
-
-    Raises:
-        UserError: a broken index, or a missing shard.
-    """
+    Raises UserError: a broken index, or a missing shard."""
     for name in _NAMES:
         if (folder / name).is_file():
             return [folder / name]
@@ -115,8 +112,7 @@ def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
     Args:
         key: of the part of a torch file that holds the tensors, where there is one.
 
-    Raises:
-        UserError: the file is missing or damaged, or holds something else than tensors.
+    Raises UserError: the file is missing or damaged, or holds something else than tensors.
     """
     path = Path(path)
     refuse_damaged(path)
@@ -131,10 +127,7 @@ def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
 
 def read_state(path: str | Path) -> Any:
     """What `torch.save` wrote, on the CPU: tensors, containers, and numpy scalars and arrays; nothing in the file is run.
-
-    Raises:
-        UserError: the file is missing or damaged, or holds other objects, which might run code.
-    """
+    Raises UserError: the file is missing or damaged, or holds other objects, which might run code."""
     refuse_damaged(path)
     try:
         with torch.serialization.safe_globals(_numpy_globals()):

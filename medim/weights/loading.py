@@ -1,7 +1,5 @@
 """A network gets every tensor that it has, all of them finite.
-
-A tensor that a file lacks would stay random, and the output of such a model looks plausible.
-"""
+A tensor that a file lacks would stay random, and the output of such a model looks plausible."""
 
 import logging
 import pickle
@@ -30,8 +28,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign
         what: names the weights in errors, such as "weights 'model.safetensors' of the image checker".
         assign: replace the network's tensors (of one on the meta device) instead of their values.
 
-    Raises:
-        UserError: one is missing, has no place or another shape, or is not finite.
+    Raises UserError: one is missing, has no place or another shape, or is not finite.
     """
     present = network.state_dict()
     refuse_incomplete(what, shapes_of(present), shapes_of(tensors))
@@ -57,8 +54,7 @@ def load(
     Returns:
         The model, and the names that fit `lacking` and are missing.
 
-    Raises:
-        UserError: a file is missing or damaged, or a tensor is missing, has no place or another shape.
+    Raises UserError: a file is missing or damaged, or a tensor is missing, has no place or another shape.
     """
     with named(f"{what} cannot be loaded"):
         if (file := options.get("gguf_file")) is not None:

@@ -42,10 +42,7 @@ class Answers:
 
 def answers_of(fitted: Fitted, cases: Sequence[Case], seeds: Sequence[int]) -> Answers:
     """What a trained model answers to the cases' images.
-
-    Raises:
-        ValueError: it neither writes reports nor finds labels, or gives another number of answers.
-    """
+    Raises ValueError: it neither writes reports nor finds labels, or gives another number of answers."""
     reports: list[str] = []
     findings: list[frozenset[str]] = []
     for start in range(0, len(cases), BATCH):

@@ -109,8 +109,7 @@ def training_of(arm: Arm, pools: Pools, steps: int, seed: int) -> Training:
         steps: of all arms; `real` takes half of them, as the passes of `real+synthetic 100 %` over half as many pairs.
         seed: of the shuffled arm's permutation.
 
-    Raises:
-        ValueError: a pool is too small.
+    Raises ValueError: a pool is too small.
     """
     real = list(pools.real)
     if arm.kind == names.REAL:

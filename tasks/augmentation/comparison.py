@@ -68,8 +68,7 @@ def compare(sums: Sums, arms: Sequence[Arm], added: Mapping[str, int], margin: f
         margin: of equivalence, in finding F1.
         seed: of resampling.
 
-    Raises:
-        ValueError: no metric by which arms are compared.
+    Raises ValueError: no metric by which arms are compared.
     """
     primary = next((metric for name in PRIMARY for metric in sums if metric == name or metric.startswith(f"{name} (")), None)
     if primary is None:

@@ -90,10 +90,7 @@ class AugmentationSettings(BaseModel):
 
 def parse_settings(text: str, where: str, overrides: Mapping[str, str]) -> AugmentationSettings:
     """Settings from YAML, with some fields replaced; values of overrides are YAML too (`[25,50]`, `25,50`, `null`).
-
-    Raises:
-        UserError: broken YAML, or a field that is unknown or invalid; `where` names the file.
-    """
+    Raises UserError: broken YAML, or a field that is unknown or invalid; `where` names the file."""
     content = read_mapping(text, where)
     for key, value in overrides.items():
         if key not in AugmentationSettings.model_fields:

@@ -61,10 +61,7 @@ class Division:
 
     def examples(self, name: str, resolution: int, count: int | None = None) -> list[Example]:
         """The first `count` pairs of a set (all by default) to train on, images squares of `resolution` pixels, in memory.
-
-        Raises:
-            UserError: a pair without a report, an image that cannot be read.
-        """
+        Raises UserError: a pair without a report, an image that cannot be read."""
         return [Example(pair.id, pair.patient, *_content(pair)) for pair in self._pairs(name, resolution, count)]
 
     def cases(self, name: str, resolution: int) -> list[Case]:
@@ -95,8 +92,7 @@ def divide(dataset: PairDataset, *, train: float, further: float, validation: in
         further: most training pairs of other patients, as a multiple of the low-data pairs; fewer where there are no more.
         validation, test: most cases, whole patients; at least one patient.
 
-    Raises:
-        UserError: an empty split, or one patient in two sets.
+    Raises UserError: an empty split, or one patient in two sets.
     """
     subset = dataset if isinstance(dataset, Subset) else Subset(dataset, train)
     base, seed = subset.base, subset.seed

@@ -78,10 +78,7 @@ class Exchange:
 
 class Crossed:
     """One metric of several arms on the same patients and seeds, and its resamples.
-
-    Raises:
-        ValueError: no arms, or arms of different patients or numbers of seeds.
-    """
+    Raises ValueError: no arms, or arms of different patients or numbers of seeds."""
 
     def __init__(self, systems: Mapping[str, Entries], seed: int = 0, resamples: int = RESAMPLES) -> None:
         by_patient = {name: [one.by_patient() for one in system] for name, system in systems.items()}
@@ -190,11 +187,8 @@ class Crossed:
 
 
 def _worth(curve: np.ndarray, target: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Where a learning curve reaches a target: values (K, R) at K growing sizes, targets (R,) -> sizes (R,).
-
-    The curve is taken as rising (running maximum), read linearly between its points: 0 at or below its start, infinity beyond
-    its end.
-    """
+    """Where a learning curve reaches a target: values (K, R) at K growing sizes, targets (R,) -> sizes (R,). The curve is taken
+    as rising (running maximum), read linearly between its points: 0 at or below its start, infinity beyond its end."""
     rising = np.maximum.accumulate(curve, axis=0)
     found = np.full(target.shape, np.inf)
     for place in reversed(range(len(sizes) - 1)):

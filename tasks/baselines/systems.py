@@ -33,8 +33,7 @@ class Baseline(ABC):
         device: where image features are computed.
         features: folder where features of training images outlive the run; None for none.
 
-    Raises:
-        UserError: the set has no training pairs, or no images.
+    Raises UserError: the set has no training pairs, or no images.
     """
 
     name: str
@@ -169,10 +168,7 @@ def open_baseline(
     name: str, dataset: PairDataset, device: str, overrides: Mapping[str, str], features: Path | None = None
 ) -> Baseline:
     """The baseline that `baseline:NAME` means.
-
-    Raises:
-        UserError: an unknown name or setting, or a data set without training pairs.
-    """
+    Raises UserError: an unknown name or setting, or a data set without training pairs."""
     if name not in BASELINES:
         raise unknown("baseline", name, BASELINES)
     settings = read_settings(overrides, DEFAULTS, f"baseline '{name}'")

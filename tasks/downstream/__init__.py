@@ -42,8 +42,7 @@ def open_downstream(spec: str, device: str = "cpu") -> Downstream:
     `r2gen[:FOLDER of a transformers ResNet]` · `r2gen-tiny` · `ved` · `ved-tiny` · `llava:FOLDER of a causal language model` ·
     `llava-tiny` · `classifier`, and what packages register: an entry point of the group `medim.downstream` names a `Factory`.
 
-    Raises:
-        UserError: an unknown name, or what it needs is missing or not as it should be.
+    Raises UserError: an unknown name, or what it needs is missing or not as it should be.
     """
     name, _, argument = spec.partition(":")
     if name in DOWNSTREAM:

@@ -89,7 +89,6 @@ class Downstream(Protocol):
             augment: show each training image turned, shifted and in another brightness every time; never mirrored.
             evaluate_every: steps between two evaluations; a tenth of `steps` by default. The last step is always evaluated.
 
-        Raises:
-            UserError: no examples, examples without what this model learns from, an image that cannot be read, or `out`
-                holds a run of other examples or settings.
+        Raises UserError: no examples, examples without what this model learns from, an image that cannot be read, or `out`
+        holds a run of other examples or settings.
         """

@@ -73,9 +73,7 @@ PAIRS = 512
 
 def word_pairs(ids: torch.Tensor) -> torch.Tensor:
     """Which of `PAIRS` buckets the neighbouring words in texts (B, T) fall into: (B, PAIRS), 0 or 1.
-
-    A pair says what a word does not: `no nodule` and `a nodule` are two.
-    """
+    A pair says what a word does not: `no nodule` and `a nodule` are two."""
     first, second = ids[:, :-1], ids[:, 1:]
     bucket = (first * 8191 + second * 131) % PAIRS
     return torch.zeros(len(ids), PAIRS, device=ids.device).scatter_reduce(1, bucket, (second != END).float(), "amax")
@@ -246,8 +244,7 @@ class R2Gen(ReportModel):
     Args:
         resnet: folder of a transformers ResNet, such as the paper's ResNet-101, in place of the preset's visual extractor.
 
-    Raises:
-        UserError: the folder holds no ResNet.
+    Raises UserError: the folder holds no ResNet.
     """
 
     def __init__(self, name: str, preset: Preset, resnet: str | None, device: str) -> None:

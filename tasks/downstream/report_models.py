@@ -41,10 +41,7 @@ class WordTokenizer:
     @classmethod
     def train(cls, reports: Iterable[str], threshold: int, longest: int) -> "WordTokenizer":
         """The vocabulary of all words that occur at least `threshold` times, in alphabetical order, then `<unk>`.
-
-        Raises:
-            UserError: no word occurs that often.
-        """
+        Raises UserError: no word occurs that often."""
         counts = Counter(word for report in reports for word in split(report))
         words = sorted(word for word, count in counts.items() if count >= threshold)
         if not words:

@@ -143,8 +143,7 @@ def fit_network(
     Returns:
         JSON-able: `best_step`, `validation_loss` (per token or label, nats) and the `curve` of the evaluations.
 
-    Raises:
-        UserError: the loss is not finite, or an image cannot be read.
+    Raises UserError: the loss is not finite, or an image cannot be read.
     """
     network.to(device)
     every = evaluate_every or max(1, math.ceil(steps / recipe.evaluations))

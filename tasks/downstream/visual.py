@@ -16,9 +16,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet,
 
 class Convolutions(nn.Module):
     """A small residual network from scratch: images (B, 3, S, S) -> (B, (S / 8)^2, 4 `width`).
-
-    Three halvings with residual blocks between; group normalisation, so that no statistics of batches enter.
-    """
+    Three halvings with residual blocks between; group normalisation, so that no statistics of batches enter."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -57,9 +55,7 @@ def _halving(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
 
 class EfficientNetPatches(nn.Module):
     """EfficientNet-Lite0 with ImageNet weights: images (B, 3, S, S) -> (B, (S / 32)^2, 1280); 224 px give 49 patches.
-
-    Its batch normalisation keeps the statistics of ImageNet, in training too: batches of reports are small.
-    """
+    Its batch normalisation keeps the statistics of ImageNet, in training too: batches of reports are small."""
 
     features = 1280
 
@@ -78,10 +74,7 @@ class EfficientNetPatches(nn.Module):
 
 class ResNetPatches(nn.Module):
     """A transformers ResNet: images (B, 3, S, S) -> (B, (S / 32)^2, C); ResNet-101 of 224 px gives (B, 49, 2048).
-
-    Raises:
-        UserError: the folder holds no ResNet in transformers' form.
-    """
+    Raises UserError: the folder holds no ResNet in transformers' form."""
 
     def __init__(self, folder: str) -> None:
         super().__init__()
@@ -103,10 +96,7 @@ class ResNetPatches(nn.Module):
 
 def open_visual(kind: str, width: int, argument: str | None) -> nn.Module:
     """`convolutions` of a width, `efficientnet-lite0`, or the ResNet in the folder `argument`, whatever the kind.
-
-    Raises:
-        UserError: weights are missing or not as they should be.
-    """
+    Raises UserError: weights are missing or not as they should be."""
     if argument is not None:
         return ResNetPatches(argument)
     return Convolutions(width) if kind == "convolutions" else EfficientNetPatches()

@@ -50,8 +50,7 @@ class Rewriter:
     Attributes:
         checker: reads findings from reports.
 
-    Raises:
-        UserError: the data set has no report checker.
+    Raises UserError: the data set has no report checker.
     """
 
     def __init__(self, dataset: PairDataset) -> None:
@@ -62,11 +61,7 @@ class Rewriter:
 
     @cached_property
     def donors(self) -> dict[str | None, list[str]]:
-        """Training reports by domain.
-
-        Raises:
-            UserError: there are none.
-        """
+        """Training reports by domain. Raises UserError: there are none."""
         found: dict[str | None, list[str]] = {}
         domains = max(1, len(self.dataset.domains))
         for index in range(self.dataset.size("train")):
@@ -105,10 +100,7 @@ class Rewriter:
 
     def domain_of(self, finding: str) -> str | None:
         """The domain whose reports tell of the finding most often.
-
-        Raises:
-            UserError: an unknown finding; the message names the nearest.
-        """
+        Raises UserError: an unknown finding; the message names the nearest."""
         self.check(finding)
         counts = {
             domain: sum(finding in findings for findings in self.checker(reports)) for domain, reports in self.donors.items()
@@ -134,10 +126,7 @@ class Rewriter:
 
     def change(self, report: str, domain: str | None, finding: str, present: bool) -> Change | None:
         """The report with the finding added (`present`) or removed; None where it is so already, or no sentence says it.
-
-        Raises:
-            UserError: an unknown finding, or a domain without training reports.
-        """
+        Raises UserError: an unknown finding, or a domain without training reports."""
         self.check(finding)
         if domain not in self.donors:
             raise unknown("domain", str(domain), [str(known) for known in self.donors])

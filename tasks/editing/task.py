@@ -72,10 +72,7 @@ class Editing(Task):
 
     def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> Self:
         """Returns the task with the edit of each case.
-
-        Raises:
-            UserError: the data set has no report checker, or no training reports.
-        """
+        Raises UserError: the data set has no report checker, or no training reports."""
         changes = changes_of(cases, dataset, self.present)
         if not self.given:
             return replace(self, edits={id: Edit(change) for id, change in changes.items()})
@@ -85,10 +82,7 @@ class Editing(Task):
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
         """Edited images; `details` holds the report before, the finding, and which tokens were redrawn and changed.
-
-        Raises:
-            ValueError: the task was not `prepared`, or the system cannot edit.
-        """
+        Raises ValueError: the task was not `prepared`, or the system cannot edit."""
         if self.edits is None or not isinstance(generator, Edits):
             raise ValueError("prepare the task with all cases, and take a system that edits")
         check_seeds(cases, seeds)
@@ -167,8 +161,7 @@ def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> di
     The findings are tried in an order drawn from the case's id until training sentences can say one. A finding that no training
     report has beside those of the case is passed over: low and high cellularity, or what would hide another.
 
-    Raises:
-        UserError: the data set has no report checker, or no training reports.
+    Raises UserError: the data set has no report checker, or no training reports.
     """
     rewriter = Rewriter(dataset)
     result: dict[str, Change] = {}

@@ -17,9 +17,7 @@ SMALLEST = 2.0  # pixels
 
 def monotone(shares: np.ndarray) -> np.ndarray:
     """The non-decreasing sequence nearest in squares to each row of (R, S), of equal weights: isotonic regression.
-
-    y_i = max_{j <= i} min_{k >= i} mean(x_j .. x_k)      (Robertson, Wright and Dykstra 1988, theorem 1.4.4)
-    """
+    y_i = max_{j <= i} min_{k >= i} mean(x_j .. x_k) (Robertson, Wright and Dykstra 1988, theorem 1.4.4)"""
     count = shares.shape[1]
     sums = np.concatenate([np.zeros((len(shares), 1)), shares.cumsum(axis=1)], axis=1)
     result = np.empty_like(shares, dtype=np.float64)
@@ -31,10 +29,8 @@ def monotone(shares: np.ndarray) -> np.ndarray:
 
 def crossing(shares: np.ndarray, sizes: Sequence[float], level: float = LEVEL) -> np.ndarray:
     """The size at which each row of sensitivities (R, S) reaches `level`: (R,), NaN where it does not.
-
-    Rows are made monotone; between two sizes it is linear in the logarithm of size. Where the smallest size is seen
-    already, it is the answer: the limit is no larger.
-    """
+    Rows are made monotone; between two sizes it is linear in the logarithm of size. Where the smallest size is seen already, it
+    is the answer: the limit is no larger."""
     rising, logs = monotone(shares) + 1e-12, np.log(np.asarray(sizes, dtype=np.float64))
     reached = rising >= level
     first = reached.argmax(axis=1)
@@ -49,9 +45,7 @@ def crossing(shares: np.ndarray, sizes: Sequence[float], level: float = LEVEL) -
 @combiner("smallest-seen", smooth=False)
 def smallest_seen(sums: np.ndarray, *, sizes: Sequence[float], level: float) -> np.ndarray:
     """Hits at each size and the number of probes, (R, S + 1) -> the size at which `level` is reached, (R,).
-
-    A resample that does not reach it counts as the largest size: the interval is censored there.
-    """
+    A resample that does not reach it counts as the largest size: the interval is censored there."""
     found = crossing(sums[:, :-1] / np.maximum(sums[:, -1:], 1.0), sizes, level)
     return np.where(np.isnan(found), sizes[-1], found)
 

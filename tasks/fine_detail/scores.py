@@ -89,8 +89,7 @@ class DetailScores:
             predictions: one per case, `details` as `FineDetail.generate` writes it.
             probed: ids of the cases that carry a probe.
 
-        Raises:
-            UserError: the predictions were read by another checker than the data set now has.
+        Raises UserError: the predictions were read by another checker than the data set now has.
         """
         self.cases, self.predictions, self.seed = cases, predictions, context.seed
         rows = [row for row, case in enumerate(cases) if case.id in probed]

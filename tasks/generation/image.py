@@ -22,11 +22,7 @@ class ImageGeneration(Task):
     order = 10
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """One image per case, from its report.
-
-        Raises:
-            UserError: the generator gave another number of images.
-        """
+        """One image per case, from its report. Raises UserError: the generator gave another number of images."""
         check_seeds(cases, seeds)
         reports = [case.report for case in cases]
         images, cost = timed_batch(

@@ -26,11 +26,7 @@ class ReportGeneration(Task):
     order = 20
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """One report per case, from its image.
-
-        Raises:
-            UserError: the generator gave another number of reports.
-        """
+        """One report per case, from its image. Raises UserError: the generator gave another number of reports."""
         check_seeds(cases, seeds)
         images = [case.image for case in cases]
         reports, cost = timed_batch(

@@ -21,11 +21,8 @@ NO_TRAINING = "there is no training report to count"
 
 
 class LikelihoodScores:
-    """The scores of a set of cases.
-
-    A case without an answer withholds every score: the others would flatter the system. A report that does not fit the model's
-    canvas is left out, and the coverage says so.
-    """
+    """The scores of a set of cases. A case without an answer withholds every score: the others would flatter the system. A
+    report that does not fit the model's canvas is left out, and the coverage says so."""
 
     def __init__(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> None:
         self.patients = tuple(case.patient for case in cases)

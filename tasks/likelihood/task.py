@@ -79,10 +79,7 @@ class Likelihood(Task):
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
         """The likelihoods of each case of a batch, in `details`; no image and no report.
-
-        Raises:
-            ValueError: the task was not `prepared`, or the system is not `Scorable`.
-        """
+        Raises ValueError: the task was not `prepared`, or the system is not `Scorable`."""
         if self.around is None or not isinstance(generator, Scorable):
             raise ValueError("prepare the task with all cases, and take a system with a likelihood")
         check_seeds(cases, seeds)
@@ -136,10 +133,8 @@ class Likelihood(Task):
 
 
 def other_cases(cases: Sequence[Case]) -> dict[str, Case]:
-    """For each case another one of its domain, of another patient where there is one: in a random order, the next.
-
-    Within the domain, since what tells the domains apart tells nothing of a patient. A case alone in its domain has no entry.
-    """
+    """For each case another one of its domain, of another patient where there is one: in a random order, the next. Within the
+    domain, since what tells the domains apart tells nothing of a patient. A case alone in its domain has no entry."""
     result: dict[str, Case] = {}
     order = np.random.default_rng(0).permutation(len(cases))
     for domain in sorted({case.domain or "" for case in cases}):

@@ -114,8 +114,7 @@ class Screen:
         spaces: pixels, then those of the context.
         problems: why a space of the context cannot be used, by its name.
 
-    Raises:
-        UserError: no training pairs, no held-out pairs, an unreadable image.
+    Raises UserError: no training pairs, no held-out pairs, an unreadable image.
     """
 
     def __init__(self, dataset: PairDataset, cases: Sequence[Case], context: Context, alpha: float = ALPHA) -> None:
@@ -216,9 +215,7 @@ class Screen:
 
     def _held_out(self) -> tuple[list[tuple[str, int]], bool]:
         """Up to `HELD_OUT` pairs of the splits that are not trained on, one a study, at random, as (split, row).
-
-        The cases are left out, so that the null is independent of the anchor `real`, unless too few others are there.
-        """
+        The cases are left out, so that the null is independent of the anchor `real`, unless too few others are there."""
         dataset, needed = self.index.dataset, round(len(self.spaces) / self.alpha) - 1
         places = [(split, row) for split in ("val", "test") for row in range(dataset.size(split))]
         order = np.random.default_rng(self.seed).permutation(len(places))

@@ -59,11 +59,7 @@ class Memorisation(Task):
         self.alpha = alpha
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """One unprompted pair per case.
-
-        Raises:
-            UserError: the generator gave another number of pairs.
-        """
+        """One unprompted pair per case. Raises UserError: the generator gave another number of pairs."""
         return JointGeneration().generate(generator, cases, seeds)
 
     def anchors(
@@ -96,10 +92,7 @@ class Memorisation(Task):
         self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context
     ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
         """Scores, per-sample scores and what there is to show, computed once for the same predictions.
-
-        Raises:
-            UserError: the data set has no training pairs, or an image of it cannot be read.
-        """
+        Raises UserError: the data set has no training pairs, or an image of it cannot be read."""
         content = [[p.id, p.image and image_key(p.image), p.report] for p in predictions]
         key = hash_of([self.name, self.alpha, [case.id for case in cases], content])
         if key not in context.cached:

@@ -1,8 +1,6 @@
 """An index of a whole training split, to compare samples with every pair: built once, block by block, on disk.
-
 Of every pair: its number, a thumbnail, hashes of its report and of its patient, and its features in each requested space; no
-text and no id. A million pairs of 1,280 features take 6 GB on disk and one block in memory. A killed command is continued.
-"""
+text and no id. A million pairs of 1,280 features take 6 GB on disk and one block in memory. A killed command is continued."""
 
 import sys
 import tempfile
@@ -39,8 +37,7 @@ class TrainingIndex:
         side: of the square images, in pixels.
         folder: where it outlives the process, under a name that follows the data set's content; None: a temporary one.
 
-    Raises:
-        UserError: there are no training pairs.
+    Raises UserError: there are no training pairs.
     """
 
     def __init__(self, dataset: PairDataset, side: int, folder: Path | None = None) -> None:
@@ -60,8 +57,7 @@ class TrainingIndex:
         Returns:
             By fingerprint, the spaces that have no features of some image (precomputed arrays), with their errors.
 
-        Raises:
-            UserError: an image cannot be read.
+        Raises UserError: an image cannot be read.
         """
         missing = {start: self._missing(start, banks) for start in range(0, self.size, BLOCK)}
         pieces = [

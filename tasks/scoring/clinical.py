@@ -1,8 +1,6 @@
 """Whether reports say the right things: labels and entities of chest reports and pathology captions, each on its own domain.
-
 A data set that brings a report checker of its own (phantoms) is scored by that one alone. What needs weights that are not here
-is withheld, and says which file would provide them.
-"""
+is withheld, and says which file would provide them."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache

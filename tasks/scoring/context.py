@@ -76,10 +76,7 @@ class Context:
 
     def bank(self, spec: str) -> FeatureBank:
         """The features of one space, opened at its first use.
-
-        Raises:
-            UserError: it cannot be opened; the same error again, without trying again.
-        """
+        Raises UserError: it cannot be opened; the same error again, without trying again."""
         if spec not in self._banks:
             try:
                 with foreign(f"feature space '{spec}' cannot be opened"):

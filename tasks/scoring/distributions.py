@@ -89,8 +89,7 @@ def distribution_scores(
     Args:
         population: stands for the generated images, where these are the reference set itself; an empty one withholds.
 
-    Raises:
-        ValueError: `images` does not hold one entry per case.
+    Raises ValueError: `images` does not hold one entry per case.
     """
     if len(images) != len(cases):
         raise ValueError(f"{len(cases)} cases but {len(images)} images: what is missing is None")

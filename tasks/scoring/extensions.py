@@ -23,10 +23,8 @@ def extra_scores(
     task: str, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context, own: Sequence[Score] = ()
 ) -> list[Score]:
     """What every registered metric says of these predictions, beside the task's `own` scores.
-
     One that cannot be loaded, raises, gives what is no score or takes the name of another score is withheld whole: a score
-    under its entry point's name says why. Nothing is downloaded.
-    """
+    under its entry point's name says why. Nothing is downloaded."""
     scores: list[Score] = []
     for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
         try:

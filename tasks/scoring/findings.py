@@ -18,9 +18,7 @@ PER_SAMPLE_F1 = "finding F1"
 
 def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[frozenset[str]] | None, str]:
     """Returns what the cases show and where that comes from, or None and why nothing is known.
-
-    The data set's own labels come first, then what its report checker reads.
-    """
+    The data set's own labels come first, then what its report checker reads."""
     if all(case.findings is not None for case in cases):
         return [case.findings for case in cases if case.findings is not None], "data set"
     if context.report_checker is not None:

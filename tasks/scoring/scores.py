@@ -48,10 +48,7 @@ class Score:
 
 def aligned(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Prediction]:
     """One prediction per case, in the cases' order; a case without one gets an empty prediction.
-
-    Raises:
-        UserError: no cases, two predictions of one id, or one of an id that is no case.
-    """
+    Raises UserError: no cases, two predictions of one id, or one of an id that is no case."""
     if not cases:
         raise UserError("there are no cases to score")
     by_id: dict[str, Prediction] = {}
@@ -104,8 +101,7 @@ def make_score(
         details: what else the signature says. `unavailable=True` where a tool, a model or a package is missing on this machine;
             what a rule withholds, another machine withholds too.
 
-    Raises:
-        ValueError: the value is not that of its sums, or an interval is given beside them.
+    Raises ValueError: the value is not that of its sums, or an interval is given beside them.
     """
     if value is None:
         additive = None

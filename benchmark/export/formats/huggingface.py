@@ -28,9 +28,7 @@ READING = 'datasets.load_dataset(".")'
 
 class HuggingFace(Form):
     """`data/<split>/metadata.parquet` beside the images that its `file_name` names.
-
-    As metadata.jsonl the library would guess the columns' types of each split, and refuse splits that differ.
-    """
+    As metadata.jsonl the library would guess the columns' types of each split, and refuse splits that differ."""
 
     name: ClassVar[str] = "huggingface"
     owned: ClassVar[tuple[str, ...]] = ("data",)

@@ -27,9 +27,7 @@ class Folder(Form):
 
 class Llava(Form):
     """`data.json`: `[{"id", "image", "conversations": [{"from": "human", ...}, {"from": "gpt", ...}], ...}]`.
-
-    The answer is the report. The other fields of a pair stand beside it, where LLaVA's trainer does not look.
-    """
+    The answer is the report. The other fields of a pair stand beside it, where LLaVA's trainer does not look."""
 
     name: ClassVar[str] = "llava"
     owned: ClassVar[tuple[str, ...]] = ("data.json", "images")
@@ -52,9 +50,7 @@ class Llava(Form):
 
 class R2Gen(Form):
     """`annotation.json`: `{"train": [{"id", "report", "image_path": [...], "split"}], "val": ..., "test": ...}`, and `images/`.
-
-    Every pair is an entry of its own; `image_path` is relative to `images`, as R2Gen's `--image_dir` has it.
-    """
+    Every pair is an entry of its own; `image_path` is relative to `images`, as R2Gen's `--image_dir` has it."""
 
     name: ClassVar[str] = "r2gen"
     owned: ClassVar[tuple[str, ...]] = ("annotation.json", "images")

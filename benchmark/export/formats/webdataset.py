@@ -14,9 +14,7 @@ from medim.pair import SPLITS
 
 class WebDataset(Packing):
     """`<split>-00000.tar`, ...: of each pair `<key>.png`, `<key>.txt` (the report) and `<key>.json` (all fields).
-
-    Members bear no time and no owner: equal pairs make equal files.
-    """
+    Members bear no time and no owner: equal pairs make equal files."""
 
     name: ClassVar[str] = "webdataset"
     owned: ClassVar[tuple[str, ...]] = ("shards", ".export/images")

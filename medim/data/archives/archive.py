@@ -74,9 +74,7 @@ class PatientOptions(Options):
 
     def patient_in(self, name: str, shown: str = "the id") -> str:
         """Group 1 of `patient_from` in `name`.
-
-        Raises UserError: it is not found, or empty; the line calls the name as `shown`.
-        """
+        Raises UserError: it is not found, or empty; the line calls the name as `shown`."""
         match = re.search(self.patient_from, name)
         patient = (match[1] or "").strip() if match else ""
         if not patient:
@@ -151,9 +149,7 @@ class Archive(ABC):
 
     def image(self, source: Any) -> Image.Image:
         """The picture of a record, 8-bit, mode L or RGB, at its own size; called in a worker.
-
-        Raises UserError: it cannot be read; the record becomes a line of `failures.jsonl`.
-        """
+        Raises UserError: it cannot be read; the record becomes a line of `failures.jsonl`."""
         from medim.imaging.images import read_image  # lazy: start-up
 
         return read_image(self.images / source)
@@ -169,9 +165,7 @@ class Archive(ABC):
 
 class EntryArchive(Archive):
     """An archive that is read entry by entry: a mistake loses its entry alone.
-
-    `unique` and `counts` belong to one pass of `records`.
-    """
+    `unique` and `counts` belong to one pass of `records`."""
 
     def __init__(self, root: Path, options: BaseModel) -> None:
         super().__init__(root, options)
@@ -236,9 +230,7 @@ def archive_class(name: str) -> type[Archive]:
 
 def open_archive(name: str, root: Path, preset: str | None = None, overrides: Mapping[str, str] | None = None) -> Archive:
     """An archive with the options of a preset and of `key=value` overrides.
-
-    Raises UserError: unknown archive, preset or option, or a value that the option does not take.
-    """
+    Raises UserError: unknown archive, preset or option, or a value that the option does not take."""
     adapter = archive_class(name)
     if preset is not None and preset not in adapter.presets:
         raise unknown(f"preset of {name}", preset, adapter.presets)

@@ -51,9 +51,7 @@ def report_in(value: Any, what: str) -> str:
 
 def key_in(value: Any, what: str) -> str:
     """A text or a whole number that names something, as it is written, without white space around it; empty where it is None.
-
-    Raises UserError: `what` is anything else.
-    """
+    Raises UserError: `what` is anything else."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise UserError(f"{what} is neither a text nor a whole number: {shown(value)}")
     return "" if value is None else str(value).strip()
@@ -61,9 +59,7 @@ def key_in(value: Any, what: str) -> str:
 
 def labels_in(value: Any, what: str, names: list[str] | None = None) -> list[str] | None:
     """A value as a list of labels: a list, numbers of `names`, or text parted by `;`, `,` or `|`; None where it is empty.
-
-    Raises UserError: `what` is none of these.
-    """
+    Raises UserError: `what` is none of these."""
     if value is None or missing_word(value):
         return None
     if isinstance(value, str):
@@ -97,13 +93,8 @@ def split_in(name: str) -> str:
 
 
 def inside(name: str) -> str:
-    """A path that an archive states, normalised, relative to the archive's folder.
-
-    Links within the folder are followed; a text cannot lead outside by itself.
-
-    Raises:
-        UserError: it is empty, absolute, or leads outside by `..`.
-    """
+    """A path that an archive states, normalised, relative to the archive's folder. Links within the folder are followed; a text
+    cannot lead outside by itself. Raises UserError: it is empty, absolute, or leads outside by `..`."""
     if not name.strip() or "\0" in name:
         raise UserError(f"image {name!a} is no path")
     if word := missing_word(name):

@@ -45,8 +45,7 @@ def read_entries(file: Path) -> Iterator[Entry | Loss]:
     of a surrogate pair is a `Loss`; after another mistake nothing can be read. UTF-8, or UTF-16 with its mark. NaN and
     infinity, which JSON does not have, become such numbers: `fields.report_in` and its like name them.
 
-    Raises:
-        UserError: the file cannot be opened, is no such JSON, or breaks off; the line names the entry before.
+    Raises UserError: the file cannot be opened, is no such JSON, or breaks off; the line names the entry before.
     """
     try:
         stream = file.open("rb")
@@ -86,9 +85,7 @@ def _has_lines(stream: BinaryIO) -> bool:
 
 def find_json(root: Path, given: str, patterns: tuple[str, ...], option: str) -> Path:
     """The archive's JSON file: `root` itself where it is a file, the one `given`, or the only one in `root` by pattern.
-
-    Raises UserError: there is none, or there are several; the line names them and the option.
-    """
+    Raises UserError: there is none, or there are several; the line names them and the option."""
     if root.is_file():
         return root
     if given:

@@ -88,11 +88,8 @@ class Preparation:
     @contextmanager
     def claimed(self, overwrite: bool = False) -> Iterator[None]:
         """Holds `out` for this preparation, new or to be continued; `overwrite` removes what an earlier one left there.
-
-        Raises:
-            UserError: `out` holds a preparation with other options, files of others or a part of the archive, or another
-                process works in it.
-        """
+        Raises UserError: `out` holds a preparation with other options, files of others or a part of the archive, or another
+        process works in it."""
         path = self.out / "prepare.json"
         self._refuse_own_source()
         present = [child.name for child in self.out.iterdir()] if self.out.exists() else []
@@ -126,9 +123,7 @@ class Preparation:
 
     def plan(self) -> Plan:
         """Lists the archive, reads a few pictures, and writes the plan as `manifest.json` (`complete` is false).
-
-        Raises UserError: the archive is not what its adapter expects, or nothing is left of it.
-        """
+        Raises UserError: the archive is not what its adapter expects, or nothing is left of it."""
         if not (self.out / "images").exists():  # nothing relies on an earlier listing, and the archive may have been mended
             shutil.rmtree(self._listing, ignore_errors=True)
         plan = self._planned(self._listing, self.out / _LOST)

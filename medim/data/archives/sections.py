@@ -62,10 +62,8 @@ class Parsed:
 
     def text(self, wanted: str, fallback: bool = True) -> str | None:
         """The text of `findings`, `impression`, `both`, `report` or any section by name; None where there is none.
-
-        A section headed "findings and impression" serves as either. `both` is findings, then impression, or the one that
-        there is; with `fallback`, the last paragraph where there is neither. `report` is `body`.
-        """
+        A section headed "findings and impression" serves as either. `both` is findings, then impression, or the one that there
+        is; with `fallback`, the last paragraph where there is neither. `report` is `body`."""
         if wanted == "report":
             return self.body or None
         if wanted == "both":
@@ -117,10 +115,8 @@ def parse(text: str) -> Parsed:
 
 def deidentified(text: str, policy: str) -> str:
     """One policy for the `___` that de-identification leaves (two underscores or more).
-
     `keep` leaves them, `mask` writes `[deid]` for each, `drop` removes them with the space, hyphen, comma, brackets or full
-    stop that they leave without a word.
-    """
+    stop that they leave without a word."""
     if policy == "keep" or "__" not in text:
         return text
     if policy == "mask":

@@ -40,8 +40,7 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Row | Loss]:
     lines end in LF, CRLF or CR; UTF-8 with or without its mark, or UTF-16 with it; gzipped or not. A row with cells too many
     or too few, an open quote, or bytes that are no UTF-8, is a loss.
 
-    Raises:
-        UserError: the file cannot be read, is no table of text, or lacks a column or has it twice.
+    Raises UserError: the file cannot be read, is no table of text, or lacks a column or has it twice.
     """
     separator, header = _dialect(path, needed)
     require_columns(path, header, needed)
@@ -75,9 +74,7 @@ def read_table(path: Path, needed: Sequence[str]) -> Iterator[Row | Loss]:
 
 def decoded(data: bytes, place: str = "") -> str:
     """A text file's content: UTF-8, or UTF-16 where the file says so.
-
-    Raises UserError: it is neither; `place` begins the line.
-    """
+    Raises UserError: it is neither; `place` begins the line."""
     try:
         return data.decode(_encoding(data))
     except UnicodeDecodeError as error:
@@ -138,9 +135,7 @@ def _opened(path: Path) -> TextIO:
 
 def require_columns(place: str | Path, found: Iterable[str], needed: Iterable[str]) -> None:
     """Says which column a table lacks.
-
-    Raises UserError: the line names the table, the column and the columns that are there, the nearest one first.
-    """
+    Raises UserError: the line names the table, the column and the columns that are there, the nearest one first."""
     found = [name for name in found if name and not re.fullmatch(r"__\w+__", name)]  # pandas' index in a parquet file
     for column in needed:
         if column not in found:

@@ -30,9 +30,7 @@ _ORDER = ("error", "failure", "warning", "note")
 
 def open_for_check(name: str) -> PairDataset:
     """Opens a data set as `load_dataset` does, but a folder also where it leaks or has broken lines, which the check reports.
-
-    Raises UserError: no such set, or a folder without one sound line.
-    """
+    Raises UserError: no such set, or a folder without one sound line."""
     if not Path(name).exists():
         return load_dataset(name)
     return FolderDataset(Path(name), allow_leakage=True, allow_mistakes=True)

@@ -65,9 +65,7 @@ class Leakage:
 
     def _near(self) -> Iterator[Issue]:
         """Near copies: candidates by their hashes, then the pictures of the nearest candidates are compared.
-
-        Of a synthetic set they are a warning: cases drawn alike are no copies, and no patient crosses a split.
-        """
+        Of a synthetic set they are a warning: cases drawn alike are no copies, and no patient crosses a split."""
         for across, (candidates, count) in self._candidates().items():
             compared = [(detail_correlation(self._detail(a), self._detail(b)), a, b) for a, b in candidates]
             found = sorted((item for item in compared if item[0] >= DETAIL_LEAST), key=lambda item: -item[0])
@@ -94,9 +92,7 @@ class Leakage:
 
     def _candidates(self) -> dict[bool, tuple[list[tuple[int, int]], int]]:
         """Rows of the nearest pairs by hash, and the number of all, for pairs across splits (True) and within one (False).
-
-        One row of each image and split stands for its exact copies; flat pictures are left out.
-        """
+        One row of each image and split stands for its exact copies; flat pictures are left out."""
         rows = self._rows
         usable = np.flatnonzero((rows["image"] != 0) & ~is_flat(rows))
         chosen = usable[_firsts(rows["split"][usable], rows["image"][usable])]

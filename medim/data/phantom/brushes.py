@@ -1,8 +1,6 @@
 """Drawing on normalised coordinates: anti-aliased edges, blended layers, stamped discs, strokes, grain.
-
 A field is a float32 array (R, R), row-major, for a picture of R x R pixels; coordinates run over [0, 1] with y pointing down,
-so the same numbers give the same picture at any resolution.
-"""
+so the same numbers give the same picture at any resolution."""
 
 from functools import lru_cache
 

@@ -103,18 +103,12 @@ class Phantom(ABC):
 
     def image_checker(self) -> "ImageChecker":
         """Reads findings from images: the shipped classifier that scores; it never steers.
-
-        Raises:
-            UserError: its weights are missing.
-        """
+        Raises UserError: its weights are missing."""
         return self._image_checker("score")
 
     def steering_image_checker(self) -> "ImageChecker":
         """Another classifier, trained on other cases: for guidance and repair, whose results it must not score.
-
-        Raises:
-            UserError: its weights are missing.
-        """
+        Raises UserError: its weights are missing."""
         return self._image_checker("steer")
 
     @classmethod

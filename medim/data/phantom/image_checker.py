@@ -109,10 +109,7 @@ class ImageChecker:
     @classmethod
     def load(cls, path: str | Path, design: CheckerDesign) -> Self:
         """Reads `path` (safetensors) and its card, the JSON file of the same stem beside it.
-
-        Raises:
-            UserError: a file is missing, or is not of a checker of this design.
-        """
+        Raises UserError: a file is missing, or is not of a checker of this design."""
         path = Path(path)
         card_path = path.with_suffix(".json")
         for file in (path, card_path):

@@ -46,8 +46,7 @@ def train_image_checker(
         name: what it is called in signatures, where the design has no name.
         evaluate: cases of val and of test that are used (all by default).
 
-    Raises:
-        UserError: the stretch leaves the training split, or holds less than one batch; the training broke down.
+    Raises UserError: the stretch leaves the training split, or holds less than one batch; the training broke down.
     """
     design, size = world.design, world.cohort.sizes["train"]
     if start < 0 or cases < TRAIN_BATCH or start + cases > size:
@@ -141,11 +140,8 @@ def predict(
 
 
 def augmented(pixels: torch.Tensor, design: CheckerDesign, generator: torch.Generator) -> torch.Tensor:
-    """uint8 (B, 3, R, R) -> float (B, 3, side, side) in [-1, 1]: blur, a shift, gain, offset and noise.
-
-    Never mirrored: sides matter. Blur and noise stand for what a tokenizer does to a picture, so that reconstructions are
-    judged fairly.
-    """
+    """uint8 (B, 3, R, R) -> float (B, 3, side, side) in [-1, 1]: blur, a shift, gain, offset and noise. Never mirrored: sides
+    matter. Blur and noise stand for what a tokenizer does to a picture, so that reconstructions are judged fairly."""
     side, shift = design.side, design.shift
     count = len(pixels)
 
@@ -214,10 +210,7 @@ def write_checker(
     out: Path, network: FindingNet, weights: dict[str, torch.Tensor], thresholds: np.ndarray, fields: dict[str, Any]
 ) -> None:
     """Writes `out` (safetensors) and its card, the JSON file of the same stem: thresholds, size, and the fields.
-
-    Raises:
-        UserError: a weight is no number, also where it is too large for fp16.
-    """
+    Raises UserError: a weight is no number, also where it is too large for fp16."""
     if (name := first_broken(weights)) is not None:
         raise UserError(f"the training of the image checker broke down: weight {name} is NaN or infinite")
     with atomic_path(out) as temporary:

@@ -81,8 +81,7 @@ def tokenise_split(
         batch: images that are encoded at once.
         workers: processes that read pairs while images are encoded; 0 uses a thread (see `read_batches`).
 
-    Raises:
-        UserError: the split is empty, a pair has no report, or an image cannot be read.
+    Raises UserError: the split is empty, a pair has no report, or an image cannot be read.
     """
     count = rows_of(dataset, split, limit)
     store = None if cache is None else open_store(cache, dataset, split, images, reports)

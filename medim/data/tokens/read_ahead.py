@@ -57,8 +57,7 @@ def read_batches(
         workers: processes that read (the data set is sent to them by pickle); 0 reads in a thread of this process, which
             is enough where decoding releases Python's lock and costs less than the caller's work.
 
-    Raises:
-        UserError: an image cannot be read.
+    Raises UserError: an image cannot be read.
     """
     read: Callable[[Sequence[int]], Batch] = partial(read_batch, dataset, split, side=side)
     executor: Executor = ThreadPoolExecutor(1)

@@ -96,9 +96,7 @@ class TokenStore:
 
     def files(self) -> list[tuple[np.ndarray, dict[str, np.ndarray]]]:
         """All that is stored: rows, and their columns as read-only views of mapped files. Each file is opened once.
-
-        Raises UserError: a file is damaged.
-        """
+        Raises UserError: a file is damaged."""
         for path in sorted(self.folder.glob("[!.]*.arrow")):
             if path.name not in self._names:
                 self.files_seen.append(self._open(path))

@@ -53,8 +53,7 @@ def canvas_of(
         redraw: True at tokens of it to generate, (grid, grid); None for none of them.
         texts: the report, with gaps or without; None where none is given.
 
-    Raises:
-        UserError: a report that does not fit.
+    Raises UserError: a report that does not fit.
     """
     layout = model.config.layout
     rows = []
@@ -99,8 +98,7 @@ def canvas_of_edit(
         regions: tokens to draw anew, (grid, grid); None for those that the change concerns (`regions.concerned`).
         share: of the evidence that a region found has to hold.
 
-    Raises:
-        UserError: a report that does not fit, or no region for a model that cannot find one.
+    Raises UserError: a report that does not fit, or no region for a model that cannot find one.
     """
     none = [None] * len(seeds)
     after = canvas_of(model, reports, codes, none, new, seeds)

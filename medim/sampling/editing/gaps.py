@@ -1,8 +1,6 @@
 """Reports with gaps: `Heart size is normal. [[ ]] No effusion.` is a canvas whose middle is to be written.
-
-`[[12]]` is a gap of 12 tokens. The length of `[[ ]]` is drawn by the probability that the text behind it stands there,
-whatever fills the gap. A gap at the end is as long as the model makes it.
-"""
+`[[12]]` is a gap of 12 tokens. The length of `[[ ]]` is drawn by the probability that the text behind it stands there, whatever
+fills the gap. A gap at the end is as long as the model makes it."""
 
 import re
 from collections.abc import Sequence
@@ -35,10 +33,7 @@ class Part:
 
 def with_gaps(report: str, spans: Sequence[tuple[int, int]]) -> str:
     """The report with a gap in place of each span of characters (start, stop).
-
-    Raises:
-        UserError: spans that overlap or leave the report.
-    """
+    Raises UserError: spans that overlap or leave the report."""
     text, last = "", 0
     for start, stop in sorted(spans):
         if not last <= start < stop <= len(report):
@@ -76,8 +71,7 @@ def fill_in(
         canvas: of one sample, with what is known of the image.
         seed: of the gaps' lengths.
 
-    Raises:
-        UserError: no room, or a gap whose length this model cannot score.
+    Raises UserError: no room, or a gap whose length this model cannot score.
     """
     size, end, padding = reports.report_length, reports.end, reports.padding
     parts = parts_of(reports, text)

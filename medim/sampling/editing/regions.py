@@ -26,8 +26,7 @@ def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
         mask: a picture of the image's size, marked where it is not black; a boolean array (height, width); or a box.
         size: width and height of the image.
 
-    Raises:
-        UserError: a mask of another size, a box outside the image, or nothing marked.
+    Raises UserError: a mask of another size, a box outside the image, or nothing marked.
     """
     width, height = size
     marked = np.zeros((height, width), bool)

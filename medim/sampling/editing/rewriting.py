@@ -22,8 +22,7 @@ def with_finding(report: str, finding: str, present: bool, checker: Checker, don
         checker: reads findings from reports and single sentences.
         donors: reports of the same kind, of a training split.
 
-    Raises:
-        UserError: an unknown finding, or no sentence of the donors says it.
+    Raises UserError: an unknown finding, or no sentence of the donors says it.
     """
     if finding not in checker.labels:
         raise unknown("finding", finding, checker.labels)

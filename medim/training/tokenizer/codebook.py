@@ -11,9 +11,7 @@ from medim.tokenizers.image import nearest
 
 def spread_seeds(points: Tensor, k: int, generator: torch.Generator) -> Tensor:
     """k-means++ seeding (Arthur & Vassilvitskii 2007), points (N, d) -> (k, d): drawn in proportion to squared distances.
-
-    Rare patches far from all others (a nodule, a lead) so get a code of their own from the start.
-    """
+    Rare patches far from all others (a nodule, a lead) so get a code of their own from the start."""
     chosen = torch.randint(len(points), (1,), generator=generator)
     distance = (points - points[chosen]).square().sum(1)
     for _ in range(k - 1):
@@ -131,10 +129,8 @@ def usage_of(counts: Tensor) -> tuple[float, float]:
 @torch.no_grad()
 def standardise(model: torch.nn.Module) -> None:
     """Gives the codebook mean zero and root mean square one without changing a single token or pixel.
-
     The latent space of an autoencoder has no scale of its own. z' = (z - mu) / s is put into the 1x1 convolutions on either
-    side of the codebook: W_in' = W_in / s, b_in' = (b_in - mu) / s; W_out' = s W_out, b_out' = b_out + W_out mu.
-    """
+    side of the codebook: W_in' = W_in / s, b_in' = (b_in - mu) / s; W_out' = s W_out, b_out' = b_out + W_out mu."""
     codes = model.quantize.embedding.weight
     mean = codes.mean(0)
     scale = (codes - mean).square().mean().sqrt().clamp(min=1e-8)

@@ -52,8 +52,7 @@ def report(
 
         A figure that does not exist for a group is None.
 
-    Raises:
-        UserError: the split is empty, or an image cannot be read.
+    Raises UserError: the split is empty, or an image cannot be read.
     """
     missing: dict[str, str] = {}
     similarity = _similarity(tokenizer.resolution, missing)
@@ -83,10 +82,7 @@ def report(
 
 def chosen(dataset: PairDataset, split: str, limit: int | None, seed: int) -> np.ndarray:
     """Indices of a split, ascending; where it has more than `limit`, a seeded choice without replacement.
-
-    Raises:
-        UserError: the split is empty.
-    """
+    Raises UserError: the split is empty."""
     size = dataset.size(split)
     if size == 0:
         raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")

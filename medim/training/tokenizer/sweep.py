@@ -37,10 +37,7 @@ SHOWN = 12  # validation images in the picture
 
 def parse_sweep(text: str) -> tuple[int, ...]:
     """`codes=16,64,256` as (16, 64, 256), ascending.
-
-    Raises:
-        UserError: another field, not whole numbers of at least 2, or one of them twice.
-    """
+    Raises UserError: another field, not whole numbers of at least 2, or one of them twice."""
     key, _, values = text.partition("=")
     if key.strip() != "codes":
         raise unknown("field to sweep", key.strip(), ["codes"])
@@ -79,8 +76,7 @@ def sweep_codes(
     Returns:
         The rows of the table.
 
-    Raises:
-        UserError: as `train_tokenizer`; or `out` itself holds a training.
+    Raises UserError: as `train_tokenizer`; or `out` itself holds a training.
     """
     out = Path(out)
     if (out / CONFIG).exists():

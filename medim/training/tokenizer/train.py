@@ -123,10 +123,7 @@ def _steps(run: TokenizerTraining, train: Tensor, val: Tensor, out: Path, progre
 
 def read_images(dataset: PairDataset, recipe: TokenizerRecipe, progress: bool = True) -> tuple[Tensor, Tensor]:
     """Training and validation images of a recipe, each (N, H, W, 3) uint8: no more than the steps can see.
-
-    Raises:
-        UserError: a split is empty, or an image cannot be read.
-    """
+    Raises UserError: a split is empty, or an image cannot be read."""
     limits = {"train": min(recipe.cache_images, max(recipe.steps * recipe.batch_size, START_IMAGES)), "val": recipe.eval_images}
     train, val = (
         cached_images(dataset, split, recipe.resolution, limit, recipe.seed, progress) for split, limit in limits.items()
@@ -136,10 +133,7 @@ def read_images(dataset: PairDataset, recipe: TokenizerRecipe, progress: bool = 
 
 def cached_images(dataset: PairDataset, split: str, resolution: int, limit: int, seed: int, progress: bool = False) -> Tensor:
     """Images of a split (see `chosen`), decoded and made square once: (N, resolution, resolution, 3) uint8.
-
-    Raises:
-        UserError: the split is empty, or an image cannot be read.
-    """
+    Raises UserError: the split is empty, or an image cannot be read."""
     rows = chosen(dataset, split, limit, seed)
     cache = torch.empty(len(rows), resolution, resolution, 3, dtype=torch.uint8)
     for row, index in enumerate(tqdm(rows, desc=f"{split} images", unit="image", disable=not progress)):
@@ -182,10 +176,7 @@ def save_checkpoint(out: Path, step: int, state: dict[str, Any]) -> None:
 
 def newest_state(out: Path) -> dict[str, Any] | None:
     """The state of the latest checkpoint, or None; leftovers of a kill are removed.
-
-    Raises:
-        UserError: the checkpoint cannot be read.
-    """
+    Raises UserError: the checkpoint cannot be read."""
     for leftover in out.glob(".checkpoint-*.tmp"):
         shutil.rmtree(leftover)
     steps = checkpoint_steps(out)

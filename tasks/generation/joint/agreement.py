@@ -37,9 +37,7 @@ def agreement_scores(
     cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
 ) -> tuple[list[Score], list[dict[str, float]]]:
     """Scores, and the agreement of each pair; withheld where the data set lacks a checker or shows no finding.
-
-    A missing image or report shows nothing.
-    """
+    A missing image or report shows nothing."""
     context, nothing = score.context, [dict[str, float]() for _ in cases]
     if context.image_checker is None or context.report_checker is None:
         missing = "image" if context.image_checker is None else "report"

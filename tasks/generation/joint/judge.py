@@ -58,11 +58,7 @@ def judge_scores(
 
 
 def _judge(context: Context) -> Judge:
-    """Loaded at its first use.
-
-    Raises:
-        UserError: it cannot be loaded; the same error again, without trying again.
-    """
+    """Loaded at its first use. Raises UserError: it cannot be loaded; the same error again, without trying again."""
     key = f"judge {context.judge}"
     if key not in context.cached:
         assert context.judge is not None

@@ -48,10 +48,8 @@ def retrieval_scores(
     cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
 ) -> list[Score]:
     """R@1, 5 and 10 both ways, each also as a share of the way from shuffled to real pairs.
-
     The space is that of the first image features of the context and of texts, fitted on real training pairs: the generator has
-    no part in it. Where pairs are missing all are withheld: among fewer pairs each is easier to find.
-    """
+    no part in it. Where pairs are missing all are withheld: among fewer pairs each is easier to find."""
     n, context = len(cases), score.context
     score = score.of(pool=n, ties="against")
     names = [f"retrieval R@{cutoff} ({way})" for cutoff in CUTOFFS for way in WAYS]
@@ -99,10 +97,7 @@ def _anchored(name: str, hits: Additive, scale: Scale, score: Scorer) -> Score:
 
 def _common(cases: Sequence[Case], context: Context) -> Common:
     """The space of this context, at its first call for these cases.
-
-    Raises:
-        UserError: no training pairs, or features that cannot be had; the same error again, without trying again.
-    """
+    Raises UserError: no training pairs, or features that cannot be had; the same error again, without trying again."""
     key = f"joint retrieval of {hash_of([case.id for case in cases])}"
     if key not in context.cached:
         try:

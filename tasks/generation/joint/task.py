@@ -35,11 +35,7 @@ class JointGeneration(Task):
     order = 30
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """One unprompted pair per case.
-
-        Raises:
-            UserError: the generator gave another number of pairs.
-        """
+        """One unprompted pair per case. Raises UserError: the generator gave another number of pairs."""
         check_seeds(cases, seeds)
         n = len(cases)
         pairs, cost = timed_batch(

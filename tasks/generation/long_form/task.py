@@ -1,8 +1,5 @@
-"""Long reports: does a text of many sentences stay true to the image, and to itself, to its end?
-
-The same task for a model that diffuses and for one that writes from the left: of two runs on the same data, `leaderboard build`
-makes the comparison.
-"""
+"""Long reports: does a text of many sentences stay true to the image, and to itself, to its end? The same task for a model that
+diffuses and for one that writes from the left: of two runs on the same data, `leaderboard build` makes the comparison."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -40,8 +40,7 @@ class FeatureBank:
         Args:
             keep: also in the folder: for reference sets, which other systems need again.
 
-        Raises:
-            UserError: a precomputed array lacks an image, a file in the folder is damaged, or the space fails.
+        Raises UserError: a precomputed array lacks an image, a file in the folder is damaged, or the space fails.
         """
         keys = [image_key(image) for image in images]
         if isinstance(self.space, Precomputed):

@@ -18,11 +18,7 @@ INTERVAL = f"{JACKKNIFE}; of the expected value at this n, its bias included"
 
 
 def as_samples(features: np.ndarray, least: int = 2) -> np.ndarray:
-    """Feature vectors (N, D) in float64.
-
-    Raises:
-        ValueError: fewer than `least` vectors, or values that are not finite.
-    """
+    """Feature vectors (N, D) in float64. Raises ValueError: fewer than `least` vectors, or values that are not finite."""
     if features.ndim != 2 or len(features) < least:
         raise ValueError(f"at least {least} feature vectors (N, D) are needed, not shape {features.shape}")
     if not np.isfinite(features).all():
@@ -73,9 +69,7 @@ def frechet_jackknife(
     seed: int,
 ) -> np.ndarray:
     """Distances without each group of patients, on both sides: (GROUPS,).
-
-    A patient on both sides is left out of both at once, so that what the sides share is no noise.
-    """
+    A patient on both sides is left out of both at once, so that what the sides share is no noise."""
     centre = reference.mean(axis=0)  # the distance does not see where the origin is; rounding does
     sides = reference - centre, generated - centre
     groups = patient_groups([reference_patients, generated_patients], seed)

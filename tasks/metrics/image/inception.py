@@ -1,7 +1,5 @@
 """Inception Score: exp(E_x KL(p(y|x) || p(y))) (Salimans et al. 2016), 1 where all predictions are alike, at most the classes.
-
-It says how sure and how varied the class predictions are, in the network's classes: those of ImageNet know no medical image.
-"""
+It says how sure and how varied the class predictions are, in the network's classes: those of ImageNet know no medical image."""
 
 from dataclasses import dataclass
 

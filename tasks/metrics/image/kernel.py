@@ -96,9 +96,7 @@ def _weighted(xx: np.ndarray, yy: np.ndarray, xy: np.ndarray, keep_x: np.ndarray
 
 def _halves(sides: Sequence[Sequence[str]], count: int, generator: np.random.Generator) -> list[np.ndarray]:
     """0/1 rows (count, N) for each side, each keeping the samples of a random half of the patients, the same on all sides.
-
-    Those who first occur on a later side are halved by themselves.
-    """
+    Those who first occur on a later side are halved by themselves."""
     kept: dict[str, np.ndarray] = {}
     for patients in sides:
         new = [patient for patient in dict.fromkeys(patients) if patient not in kept]

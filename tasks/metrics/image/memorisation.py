@@ -53,9 +53,7 @@ class Rows:
 @dataclass(frozen=True)
 class Nearest:
     """The nearest training row of each of Q queries: distances (Q,) float64 and rows (Q,) int64.
-
-    Infinity and -1 where every row was left out.
-    """
+    Infinity and -1 where every row was left out."""
 
     distances: np.ndarray
     rows: np.ndarray

@@ -37,10 +37,8 @@ def random_pairs(count: int, pairs: int, generator: np.random.Generator) -> np.n
 
 def ms_ssim_of_pairs(images: Sequence[Image.Image], seed: int, pairs: int = PAIRS) -> float:
     """Mean MS-SSIM of random pairs of images, in [0, 1]: the higher, the less varied.
-
     Images too small for the five scales take the finest ones, with weights scaled to the same sum. A ValueError for fewer than
-    two images, or two scales (of 22 pixels).
-    """
+    two images, or two scales (of 22 pixels)."""
     scales = ms_ssim_scales(min(images[0].size)) if images else 0
     if len(images) < 2 or scales < 2:
         raise ValueError(f"two images of more than 21 pixels are needed, not {len(images)}")
@@ -78,9 +76,7 @@ def ms_ssim(first: torch.Tensor, second: torch.Tensor, weights: Sequence[float] 
 
 def _windows(images: torch.Tensor) -> torch.Tensor:
     """Gaussian means of all windows of 11 x 11 pixels: (..., H, W) -> (..., H - 10, W - 10).
-
-    By products with banded matrices, which on a CPU are many times as fast as a convolution of one channel.
-    """
+    By products with banded matrices, which on a CPU are many times as fast as a convolution of one channel."""
     rows, columns = (_band(side, images) for side in images.shape[-2:])
     return rows @ images @ columns.T
 

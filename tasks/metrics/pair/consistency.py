@@ -88,9 +88,7 @@ def agreement(image_findings: Findings, report_findings: Findings, labels: Seque
 
 def additive_agreement(counts: Counts, ids: Sequence[str]) -> Additive:
     """The agreement of unprompted samples as a function of sums; each sample is independent of the others, and answers no case.
-
-    A label that the samples show but a resample lost is left out of its mean; one that they never show stays, at 0.
-    """
+    A label that the samples show but a resample lost is left out of its mean; one that they never show stays, at 0."""
     shown = (counts.totals().sum(axis=0) > 0).tolist()
     return Additive(counts.values.reshape(len(ids), -1), tuple(ids), "agreement", {"shown": shown}, paired=False)
 

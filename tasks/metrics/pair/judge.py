@@ -50,8 +50,7 @@ class Judge:
     Args:
         folder: a model as transformers saves it, with its processor and chat template.
 
-    Raises:
-        UserError: no such folder, or what is in it cannot be loaded or has no chat template.
+    Raises UserError: no such folder, or what is in it cannot be loaded or has no chat template.
     """
 
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:

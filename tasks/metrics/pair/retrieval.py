@@ -87,9 +87,7 @@ def align(images: np.ndarray, texts: np.ndarray, patients: Sequence[str], seed: 
 
 def ranks(similarities: np.ndarray, partners: np.ndarray | None = None) -> np.ndarray:
     """Rank of each row's partner (by default the column of its number), 1 for the most similar: (N, M) -> (N,).
-
-    Ties count against it.
-    """
+    Ties count against it."""
     rows = np.arange(len(similarities))
     partner = similarities[rows, rows if partners is None else partners]
     return (similarities >= partner[:, None] - _TIE).sum(axis=1)

@@ -49,8 +49,7 @@ def combiner(name: str, bounds: tuple[float, float] | None = None, smooth: bool 
         bounds: the least and the greatest possible value; intervals stay inside.
         smooth: whether it is differentiable in the sums. A quantile or a censored size is not.
 
-    Raises:
-        ValueError: the name is taken.
+    Raises ValueError: the name is taken.
     """
 
     def register(function: Combine) -> Combine:
@@ -68,10 +67,7 @@ def combiner(name: str, bounds: tuple[float, float] | None = None, smooth: bool 
 
 def combine_of(name: str) -> Combine:
     """The function of this name; its module is imported at the first call and needs no torch.
-
-    Raises:
-        UserError: an unknown name; the message suggests the nearest.
-    """
+    Raises UserError: an unknown name; the message suggests the nearest."""
     if name not in COMBINERS and name in HOMES:
         import_module(HOMES[name])
     if name not in COMBINERS:

@@ -28,9 +28,7 @@ class Interval:
 
 def resampling_weights(count: int, seed: int | tuple[int, ...], resamples: int = RESAMPLES) -> Iterator[np.ndarray]:
     """How often each of `count` patients is drawn: blocks (R', count) float64, `resamples` rows in all.
-
-    Each row sums to `count`. Equal arguments give equal weights, which pairs two systems.
-    """
+    Each row sums to `count`. Equal arguments give equal weights, which pairs two systems."""
     if resamples * count <= _KEPT and count < 1 << 16:
         block = max(1, _CHUNK // count)
         cached = _cached(count, seed, resamples)
@@ -64,9 +62,7 @@ def percentile_interval(values: np.ndarray) -> Interval:
 
 def wilson(share: float, count: float, quantile: float) -> tuple[float, float]:
     """Ends of Wilson's score interval (1927) of a share of `count` effective samples, with the quantile z or t.
-
-    centre = (p + c^2 / 2n) / (1 + c^2 / n);  half width = c / (1 + c^2 / n) sqrt(p (1 - p) / n + c^2 / 4n^2)
-    """
+    centre = (p + c^2 / 2n) / (1 + c^2 / n); half width = c / (1 + c^2 / n) sqrt(p (1 - p) / n + c^2 / 4n^2)"""
     scale = 1 + quantile**2 / count
     centre = (share + quantile**2 / (2 * count)) / scale
     half = quantile / scale * np.sqrt(share * (1 - share) / count + quantile**2 / (4 * count**2))
@@ -112,10 +108,8 @@ def by_patient(sums: np.ndarray, patients: Sequence[str]) -> np.ndarray:
 
 def patient_groups(sides: Sequence[Sequence[str]], seed: int) -> list[np.ndarray]:
     """Deals the patients into `GROUPS` random groups, equal in size but for one: a group number per sample of each side.
-
     A patient has one group on all sides. Those who first occur on a later side are dealt by themselves, so that every side
-    loses a like share with each group.
-    """
+    loses a like share with each group."""
     generator = np.random.default_rng(seed)
     group: dict[str, int] = {}
     for patients in sides:
@@ -126,10 +120,8 @@ def patient_groups(sides: Sequence[Sequence[str]], seed: int) -> list[np.ndarray
 
 def jackknife_error(replicates: np.ndarray) -> float:
     """Standard error of the full value from the values (G,) without one of G groups: v = (G - 1) / G sum (x_g - mean)^2.
-
     Delete-d jackknife over random disjoint groups (Shao and Wu 1989; Kott 2001). Deviations are from the replicates' own mean:
-    a bias that grows as samples go is no spread.
-    """
+    a bias that grows as samples go is no spread."""
     groups = len(replicates)
     return float(np.sqrt((groups - 1) / groups * ((replicates - replicates.mean()) ** 2).sum()))
 

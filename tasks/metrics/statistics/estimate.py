@@ -241,9 +241,7 @@ def score_interval(statistic: OfSums, bounds: tuple[float, float]) -> Interval:
 
 def _degrees(deviations: np.ndarray, sharing: int) -> float:
     """Degrees of freedom of the variance of S patients' parts: 2 S / (kurtosis - 1), S - 1 at most.
-
-    Var(s^2) = sigma^4 (kurtosis - 1) / S for large S, and 2 sigma^4 / v of chi-squared with v degrees.
-    """
+    Var(s^2) = sigma^4 (kurtosis - 1) / S for large S, and 2 sigma^4 / v of chi-squared with v degrees."""
     kurtosis = sharing * float((deviations**4).sum()) / float((deviations**2).sum()) ** 2
     return float(np.clip(2 * sharing / max(kurtosis - 1, 1e-9), 1, max(1, sharing - 1)))
 

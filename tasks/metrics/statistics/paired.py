@@ -121,8 +121,7 @@ def compare_all(
         seed: of resampling and randomisation; a pair's result does not depend on the other systems.
         matched: entries are trainings of the same seeds in the same order: their differences by seed are what varies.
 
-    Raises:
-        ValueError: systems of different patients or metrics, or fewer patients than an interval needs.
+    Raises ValueError: systems of different patients or metrics, or fewer patients than an interval needs.
     """
     checked = _checked(systems)
     if not checked:

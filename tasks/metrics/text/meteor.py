@@ -1,8 +1,6 @@
 """METEOR 1.5 (Denkowski and Lavie 2014), by its jar with English defaults and `-norm`, as COCO captioning runs it.
-
 The jar gives a line of counts per segment; the corpus score is a closed form of their sum, written out here so that an interval
-needs no second run of the jar. The jar reads no more of its paraphrases than the texts can use (`paraphrases`).
-"""
+needs no second run of the jar. The jar reads no more of its paraphrases than the texts can use (`paraphrases`)."""
 
 import atexit
 import subprocess
@@ -49,10 +47,7 @@ class Meteor:
 
     def counts(self, references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
         """The jar's counts of each pair of tokenised texts: (N, 23), in the order of `score`.
-
-        Raises:
-            ScorerError: Java is missing, or the jar fails.
-        """
+        Raises ScorerError: Java is missing, or the jar fails."""
         with self._lock:
             self._ready(references, hypotheses)
             rows = [self._ask(reference, hypothesis) for reference, hypothesis in zip(references, hypotheses, strict=True)]

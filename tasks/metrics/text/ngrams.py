@@ -1,7 +1,5 @@
-"""n-grams of texts as sorted integer arrays, so that overlap of thousands of reports is a few array operations.
-
-The references are counted once (`References`); the texts of any number of systems are then looked up in what is known of them.
-"""
+"""n-grams of texts as sorted integer arrays, so that overlap of thousands of reports is a few array operations. The references
+are counted once (`References`); the texts of any number of systems are then looked up in what is known of them."""
 
 import hashlib
 import json
@@ -24,9 +22,7 @@ _CACHED = 8  # sets of references: a run has one, of each of few protocols
 @dataclass(frozen=True)
 class Grams:
     """The n-grams of one order in N texts, sorted by text and id: int64 (M,) text, n-gram, count.
-
-    Ids beyond those of `References.known` are of no reference.
-    """
+    Ids beyond those of `References.known` are of no reference."""
 
     rows: np.ndarray
     ids: np.ndarray

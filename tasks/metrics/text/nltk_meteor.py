@@ -1,8 +1,5 @@
-"""METEOR as NLTK computes it (Lavie and Agarwal 2007): not comparable with METEOR 1.5.
-
-Words match exactly, then by stem, then by WordNet synonyms. WordNet's data comes with neither this package nor NLTK; without it
-the metric has another name.
-"""
+"""METEOR as NLTK computes it (Lavie and Agarwal 2007): not comparable with METEOR 1.5. Words match exactly, then by stem, then
+by WordNet synonyms. WordNet's data comes with neither this package nor NLTK; without it the metric has another name."""
 
 import os
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """BLEU (Papineni et al. 2002), CIDEr (Vedantam et al. 2015) and ROUGE (Lin 2004) of texts with one reference each.
-
-The values are those of pycocoevalcap, but for `smoothed_sentence_bleu` (NLTK's) and `rouge_package` (that of `rouge` 1.0).
-"""
+The values are those of pycocoevalcap, but for `smoothed_sentence_bleu` (NLTK's) and `rouge_package` (that of `rouge` 1.0)."""
 
 from collections.abc import Sequence
 
@@ -17,9 +15,7 @@ _TINY, _SMALL = 1e-15, 1e-9  # pycocoevalcap's, against division by zero
 
 def bleu_sums(references: References, hypotheses: Counted) -> np.ndarray:
     """Counts of each case: float64 (N, 10): tokens of hypothesis and reference, n-grams tried (4), n-grams matched (4).
-
-    A match is clipped: an n-gram counts at most as often as the reference has it.
-    """
+    A match is clipped: an n-gram counts at most as often as the reference has it."""
     lengths = hypotheses.lengths
     tried = [np.maximum(0, lengths - order) for order in range(ORDERS)]
     matched = []
@@ -33,9 +29,7 @@ def bleu_sums(references: References, hypotheses: Counted) -> np.ndarray:
 @combiner("corpus-bleu", bounds=(0, 1))
 def bleu_of_sums(sums: np.ndarray, *, order: int) -> np.ndarray:
     """BLEU-1 to `order` without smoothing, of a corpus (rows are sums over cases) or of single cases: (R, 10) -> (R,).
-
-    BLEU = min(1, exp(1 - r / c)) (prod_n matched_n / tried_n)^(1 / order)     c, r tokens of hypothesis and reference
-    """
+    BLEU = min(1, exp(1 - r / c)) (prod_n matched_n / tried_n)^(1 / order) c, r tokens of hypothesis and reference"""
     length, reference_length, tried, matched = _parts(sums, order)
     ratio = (length + _TINY) / (reference_length + _SMALL)
     brevity = np.exp(np.minimum(0.0, 1 - 1 / ratio))
@@ -44,10 +38,8 @@ def bleu_of_sums(sums: np.ndarray, *, order: int) -> np.ndarray:
 
 def smoothed_sentence_bleu(sums: np.ndarray, order: int, epsilon: float = 0.1) -> np.ndarray:
     """BLEU-1 to `order` of each case alone, an order without a match counted as `epsilon` matches: (N, 10) -> (N,).
-
     Chen and Cherry 2014, method 1, as NLTK computes it: 0 where not one word matches; an order that the text is too short for
-    counts as tried once.
-    """
+    counts as tried once."""
     length, reference_length, tried, matched = _parts(sums, order)
     precision = np.where(matched > 0, matched, epsilon) / np.maximum(1.0, tried)
     with np.errstate(divide="ignore"):
@@ -129,9 +121,7 @@ def common_length(positions: dict[str, int], length: int, tokens: Sequence[str])
 
 def rouge_package(reference: str, hypothesis: str) -> tuple[float, float, float] | None:
     """F of ROUGE-1, ROUGE-2 and ROUGE-L as the package `rouge` 1.0 defines them; None where it gives up on a text.
-
-    n-grams and subsequences are *sets* of words here, and sentences end at every full stop, that of "5.5" too.
-    """
+    n-grams and subsequences are *sets* of words here, and sentences end at every full stop, that of "5.5" too."""
     ours, theirs = _sentences(hypothesis), _sentences(reference)
     if not ours or not theirs:
         return None

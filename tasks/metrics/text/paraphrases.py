@@ -85,12 +85,8 @@ def vocabulary(texts: Iterable[str]) -> set[str]:
 @lru_cache(maxsize=1)
 def table(source: Path) -> Paraphrases:
     """The table of the jar's file, from its index, which is built at the first use in some ten seconds.
-
     A second process waits for the first; what a killed one left is removed.
-
-    Raises:
-        OSError: the file, or the user's cache, cannot be read or written.
-    """
+    Raises OSError: the file, or the user's cache, cannot be read or written."""
     with source.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
     folder = cache_folder() / f"{NAME}-v{VERSION}-{digest}"

@@ -28,9 +28,7 @@ _LOOKED_AT = 1000  # JSON entries, for the names of the columns
 @lru_cache(maxsize=2)
 def open_tables(root: str, config: str, revision: str, streaming: bool) -> "Tables":
     """The tables of a source, opened once in each process.
-
-    Raises UserError: the source cannot be found, reached or read, or its configuration must be named.
-    """
+    Raises UserError: the source cannot be found, reached or read, or its configuration must be named."""
     try:
         import datasets
     except ImportError:
@@ -72,9 +70,7 @@ class Tables:
 
     def cell(self, split: str, row: int, column: str) -> Any:
         """One cell. Of a streamed source the rows before it are read too, so ask for rows in growing order.
-
-        Raises UserError: there is no such row any more.
-        """
+        Raises UserError: there is no such row any more."""
         key = (split, column)
         if not self.streaming:
             if key not in self._cells:
@@ -253,9 +249,7 @@ def _image_folder(root: Path, files: dict[str, list[str]]) -> tuple[dict[str, li
 
 def _exported_shards(folder: Path) -> dict[str, list[tuple[str, int, int]]]:
     """The WebDataset shards that `medim-bench export` wrote, by split: path, size and time of change.
-
-    The library itself would guess the columns of a sample's JSON from the first five samples.
-    """
+    The library itself would guess the columns of a sample's JSON from the first five samples."""
     shards: dict[str, list[tuple[str, int, int]]] = {}
     for path in sorted(folder.glob("shards/*-[0-9][0-9][0-9][0-9][0-9].tar")):
         if known_split(path.name[:-10]) is not None:

@@ -229,9 +229,7 @@ class MimicCxr(Archive):
 
     def _listing(self, annotation: dict[str, str] | None) -> Iterator[tuple[str, int, int, str | None]]:
         """(image, study, subject, split) of each row of the split table; an annotation's split instead, where there is one.
-
-        Images found are taken out of the annotation; what it does not list has split None.
-        """
+        Images found are taken out of the annotation; what it does not list has split None."""
         path = self._split
         for line, (image, study, subject, name) in tables.read_rows(path, ("dicom_id", "study_id", "subject_id", "split")):
             if not _IMAGE_ID.fullmatch(image):

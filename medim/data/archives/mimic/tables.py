@@ -39,9 +39,7 @@ def has_patients(folder: Path) -> bool:
 
 def find_table(places: Sequence[Path], kind: str) -> Path | None:
     """The one file `mimic-cxr*-KIND.csv` or `.csv.gz` in the folders; of the same name packed and unpacked, the unpacked one.
-
-    Raises UserError: two of different names: which one is meant is the user's to say.
-    """
+    Raises UserError: two of different names: which one is meant is the user's to say."""
     found: dict[str, Path] = {}
     for place in places:
         for path in sorted(place.glob(f"mimic-cxr*-{kind}.csv")) + sorted(place.glob(f"mimic-cxr*-{kind}.csv.gz")):
@@ -53,9 +51,7 @@ def find_table(places: Sequence[Path], kind: str) -> Path | None:
 
 def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[tuple[int, list[str]]]:
     """(line number, values of the columns, stripped) of a CSV file, gzipped or not; an optional column may lack, as "".
-
-    Raises UserError: see `read_table`; also where that has a loss, as nothing is known of an image without its row.
-    """
+    Raises UserError: see `read_table`; also where that has a loss, as nothing is known of an image without its row."""
     for row in read_table(path, columns):
         if isinstance(row, Loss):
             raise UserError(f"{path.parent / row.item}: {row.reason}")
@@ -64,9 +60,7 @@ def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) 
 
 def number(path: Path, line: int, column: str, value: str) -> int:
     """A number, with or without its letter (`p10000032`, `s50414267`).
-
-    Raises UserError: anything else; the line names file, line and column.
-    """
+    Raises UserError: anything else; the line names file, line and column."""
     digits = value.removeprefix({"subject_id": "p", "study_id": "s", "study": "s"}.get(column, ""))
     if not (digits.isascii() and digits.isdigit()):
         raise UserError(f"{path}:{line}: column '{column}': '{value}' is not a number")
@@ -88,10 +82,8 @@ def read_labels(path: Path) -> dict[int, tuple[float | None, ...]]:
 
 def read_exceptions(path: Path) -> dict[int, tuple[str, tuple[int, int] | None]]:
     """Study -> (section that stands for its report, characters of the file or None), of a CSV file.
-
     Columns: `study` (50414267 or s50414267), `section`; and, where the section has to be cut out by hand, `start` and `end`:
-    the report's characters from `start` up to `end` (counted from 0) are that section.
-    """
+    the report's characters from `start` up to `end` (counted from 0) are that section."""
     if not path.is_file():
         raise UserError(f"mimic-cxr: option 'exceptions': file '{path}' does not exist")
     exceptions: dict[int, tuple[str, tuple[int, int] | None]] = {}
@@ -110,11 +102,8 @@ def read_exceptions(path: Path) -> dict[int, tuple[str, tuple[int, int] | None]]
 
 def read_annotation(path: Path) -> dict[str, str]:
     """Image id -> split, of R2Gen's `annotation.json`; streamed.
-
     Of several images of an entry the first, which is the one that R2Gen reads; the `id` where an entry has no `image_path`.
-
-    Raises UserError: no such file, broken JSON, an unknown split, an entry without image, an image in two splits.
-    """
+    Raises UserError: no such file, broken JSON, an unknown split, an entry without image, an image in two splits."""
     if not path.is_file():
         raise UserError(f"mimic-cxr: option 'annotation': file '{path}' does not exist")
     splits: dict[str, str] = {}

@@ -56,9 +56,7 @@ def key_of(name: str) -> str:
 
 def xml_reports(folder: Path, views: Mapping[str, str]) -> Iterator[Report | Loss]:
     """The reports of `folder/*.xml` by growing number; `views` by `key_of`, as the XML does not state them.
-
-    Raises UserError: there is no XML file.
-    """
+    Raises UserError: there is no XML file."""
     files = sorted(folder.glob("*.xml"), key=lambda path: (int(path.stem) if path.stem.isdecimal() else 10**9, path.name))
     if not files:
         raise UserError(f"openi: '{folder}' holds no *.xml")

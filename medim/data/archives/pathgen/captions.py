@@ -51,9 +51,7 @@ class Captions:
 
     def sort(self) -> Iterator[tuple[int, str]]:
         """Reads the JSON, counting `entries`; yields number and mistake of each entry that is left out.
-
-        Raises UserError: damaged JSON, no list, an empty one, or one of other objects; or the folder cannot be written.
-        """
+        Raises UserError: damaged JSON, no list, an empty one, or one of other objects; or the folder cannot be written."""
         try:
             with closing(self._database()) as database, database:
                 database.execute("CREATE TABLE captions (bucket, number, wsi, x, y, caption, file_id)")

@@ -29,10 +29,8 @@ _SUFFIX = ".svs"
 
 class SlideIndex:
     """Slides of a folder by name; `name.svs` may lie anywhere below (the GDC client makes a folder for each file).
-
-    Folders that are links are followed, each folder once. Of two files of one name the first in path order counts.
-    `partial` has the names of which only an unfinished download (`.svs.partial`) is there.
-    """
+    Folders that are links are followed, each folder once. Of two files of one name the first in path order counts. `partial`
+    has the names of which only an unfinished download (`.svs.partial`) is there."""
 
     def __init__(self, folder: Path) -> None:
         self.paths: dict[str, Path] = {}
@@ -81,9 +79,7 @@ class SlideFacts:
 
     def scaled_by_objective(self) -> "SlideFacts":
         """The same slide; where it states no microns per pixel, 10 / objective power stands in (20x: 0.5, 40x: 0.25).
-
-        That is the rule of thumb of the common scanners, not a measurement: real 40x scans lie between 0.23 and 0.27.
-        """
+        That is the rule of thumb of the common scanners, not a measurement: real 40x scans lie between 0.23 and 0.27."""
         if self.microns_per_pixel is not None or self.objective_power is None:
             return self
         scale = _MICRONS_TIMES_POWER / self.objective_power
@@ -91,9 +87,7 @@ class SlideFacts:
 
     def field(self, tile: int, microns_per_pixel: float | None) -> tuple[float, float]:
         """Width and height, in pixels of level 0, of what a tile of `tile` pixels shows; None means level 0 as it is.
-
-        Raises UserError: the slide does not state its scale, or was scanned too coarsely.
-        """
+        Raises UserError: the slide does not state its scale, or was scanned too coarsely."""
         if microns_per_pixel is None:
             return float(tile), float(tile)
         if self.microns_per_pixel is None:
@@ -160,9 +154,7 @@ def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float 
 
 class Slides:
     """Open slides; of more than `capacity` the least recently used are closed. Each takes its tile cache, at most 32 MB.
-
-    A copy in another process (pickled or forked) opens its own: two processes must not share a file position.
-    """
+    A copy in another process (pickled or forked) opens its own: two processes must not share a file position."""
 
     def __init__(self, capacity: int = 4) -> None:
         self.capacity = capacity
@@ -185,11 +177,8 @@ class Slides:
 
     def read(self, path: str | Path, region: Region) -> Image.Image:
         """A region of a slide, RGB; transparency (what was never scanned) is composited on white.
-
         Shrinking is bicubic with widened support (antialiased); where the level has the size of the tile, pixels are as stored.
-
-        Raises UserError: the slide cannot be read there.
-        """
+        Raises UserError: the slide cannot be read there."""
         path = Path(path)
         slide, facts = self._slide(path)
         columns, rows = slide.level_dimensions[region.level]

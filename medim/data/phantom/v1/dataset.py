@@ -30,8 +30,7 @@ class PhantomV1(Phantom):
     Args:
         resolution: side of the square pictures in pixels, 32 to 2048.
 
-    Raises:
-        UserError: resolution out of range.
+    Raises UserError: resolution out of range.
     """
 
     name = "phantom"
@@ -86,10 +85,7 @@ class PhantomV1(Phantom):
 
     def finding_region(self, split: str, index: int, label: str) -> np.ndarray:
         """Pixels (resolution, resolution) that show a finding of the pair at `index`, or would; see `regions`.
-
-        Raises:
-            UserError: unknown split, or a label of the other domain.
-        """
+        Raises UserError: unknown split, or a label of the other domain."""
         return finding_region(sample_case(split, index), label, self.resolution)
 
     def report_checker(self) -> ReportChecker:

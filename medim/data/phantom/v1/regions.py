@@ -29,8 +29,7 @@ def finding_region(case: Case, label: str, resolution: int) -> np.ndarray:
     A chest is in its own pose, and the finding at the middle of its range; tissue has the finding's own places, or the freest
     place; the density of cells is a finding of the whole picture.
 
-    Raises:
-        UserError: a label of another domain.
+    Raises UserError: a label of another domain.
     """
     if label not in LABELS_BY_DOMAIN[case.domain]:
         raise unknown(f"{case.domain} finding", label, LABELS_BY_DOMAIN[case.domain])

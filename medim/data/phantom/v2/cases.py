@@ -68,9 +68,7 @@ class Case:
 
     def finding_stream(self, label: str) -> np.random.Generator:
         """The generator of a finding's shape.
-
-        In a chest it is the same at every visit, whatever else the patient has; another visit's patch is another biopsy.
-        """
+        In a chest it is the same at every visit, whatever else the patient has; another visit's patch is another biopsy."""
         owner = self.patient if self.domain == CHEST else self.index
         return COHORT.stream(self.split, "finding", DOMAINS.index(self.domain), owner, LABELS.index(label))
 
@@ -100,10 +98,8 @@ def _with(case: Case, findings: list[Finding]) -> Case:
 
 def sample_case(split: str, index: int) -> Case:
     """The case at `index` of `split`, always the same.
-
     A first visit draws its findings from the odds of `findings.yaml`; a later one lets those of the visit before persist, grow,
-    shrink or resolve, and new ones appear. Raises as `Cohort.locate`.
-    """
+    shrink or resolve, and new ones appear. Raises as `Cohort.locate`."""
     domain, patient, visit = COHORT.locate(split, index)
     illness = float(COHORT.patient_stream(split, "patient", domain, patient).standard_normal())
     prior = replace(sample_case(split, index - len(DOMAINS)), prior=None) if visit else None
@@ -137,10 +133,7 @@ def appears(label: str, present: Collection[str], illness: float, first: bool) -
 
 def twin(case: Case, label: str) -> Case:
     """The counterfactual: the case without the finding where it is present, with it where it is absent; nothing else changes.
-
-    Raises:
-        UserError: the label is not of the case's domain, or the picture has no room for the finding.
-    """
+    Raises UserError: the label is not of the case's domain, or the picture has no room for the finding."""
     if label not in LABELS_BY_DOMAIN[case.domain]:
         raise unknown(f"{'chest' if case.domain == CHEST else 'pathology'} finding", label, LABELS_BY_DOMAIN[case.domain])
     others = [finding for finding in case.findings if finding.label != label]

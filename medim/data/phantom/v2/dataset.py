@@ -1,7 +1,5 @@
 """Phantom version 2 as a data set: graded findings, several report styles, priors, stated rates of noise, twins.
-
-It is frozen: a test holds the hash of its cases, pictures and reports.
-"""
+It is frozen: a test holds the hash of its cases, pictures and reports."""
 
 from pathlib import Path
 from types import MappingProxyType
@@ -39,8 +37,7 @@ class PhantomV2(Phantom):
         resolution: side of the square pictures in pixels, 32 to 1024; details are drawn for 64 to 512.
         style, omission, label_noise, uncertainty, comparison: see `Options`.
 
-    Raises:
-        UserError: an option out of range.
+    Raises UserError: an option out of range.
     """
 
     name = "phantom-v2"
@@ -75,13 +72,8 @@ class PhantomV2(Phantom):
 
     @staticmethod
     def draw(case: Case, resolution: int) -> Image.Image:
-        """The picture of a case, sampled or built by hand.
-
-        Every finding is drawn from a random stream of its own, so that a twin's picture differs only where the finding is.
-
-        Raises:
-            UserError: a case built by hand whose findings have no room.
-        """
+        """The picture of a case, sampled or built by hand. Every finding is drawn from a random stream of its own, so that a
+        twin's picture differs only where the finding is. Raises UserError: a case built by hand whose findings have no room."""
         return (draw_chest if case.domain == CHEST else draw_pathology)(case, resolution)
 
     @classmethod

@@ -73,9 +73,7 @@ def places_of(
     label: str, size: float, count: int, zone: str | None, others: Iterable[Finding], rng: np.random.Generator
 ) -> tuple[tuple[float, float], ...] | None:
     """Centres for `count` of a finding, clear of one another and of other regions; None where there is no room.
-
-    Empty for a finding whose place is given by the anatomy.
-    """
+    Empty for a finding whose place is given by the anatomy."""
     kind = kind_of(label)
     if kind in TABLES.places:
         (u0, u1), (y0, y1) = TABLES.places[kind][zone or "mid"]
@@ -157,10 +155,7 @@ def evolve(before: Finding, others: Sequence[Finding], rng: np.random.Generator,
 
 def placed(finding: Finding, rng: np.random.Generator) -> Finding:
     """The finding with its places: its own, or drawn from `rng` for one built by hand without.
-
-    Raises:
-        UserError: no room for so many so large.
-    """
+    Raises UserError: no room for so many so large."""
     if finding.places:
         if len(finding.places) != finding.count:
             raise UserError(f"phantom-v2: '{finding.label}' has count {finding.count} and {len(finding.places)} places")

@@ -33,9 +33,7 @@ _GLAND_CONTRAST = 0.42  # at which a lumen is quite clear
 
 def concentration(contrast: float, stain: np.ndarray) -> float:
     """How much of a stain darkens plain stroma by `contrast` of the display range, mean over the channels.
-
-    Inverts STROMA * (1 - mean(exp(-c * stain))) = contrast by bisection; at most 6 (black).
-    """
+    Inverts STROMA * (1 - mean(exp(-c * stain))) = contrast by bisection; at most 6 (black)."""
     if contrast <= 0.0:
         return 0.0
     low, high = 0.0, 6.0
@@ -135,10 +133,8 @@ class Patch(Stains):
 
 
 def _nuclei(patch: Patch, case: Case, regions: list[Finding], rng: np.random.Generator) -> None:
-    """Stromal nuclei: the same places, so many of them as cellularity asks for; none where a region lies.
-
-    Extra nuclei of high cellularity are drawn with that finding's contrast; those that low cellularity lacks have faded by its.
-    """
+    """Stromal nuclei: the same places, so many of them as cellularity asks for; none where a region lies. Extra nuclei of high
+    cellularity are drawn with that finding's contrast; those that low cellularity lacks have faded by its."""
     usual = nuclei_at(float(rng.uniform(*TABLES.moderate_spacing)))
     high, low = case.finding("high cellularity"), case.finding("low cellularity")
     count = max(usual, nuclei_at(high.size)) if high else usual

@@ -140,11 +140,8 @@ def count_word(number: int) -> str:
 
 
 def measure(finding: Finding, rng: np.random.Generator) -> str:
-    """A finding's size, rounded as a reader gives it.
-
-    In a patch to the next 5 micrometres, from 100 on to the next 10; in a chest to whole millimetres, from 40 on to the next 5,
-    or three times in ten, from 10 mm on, in centimetres.
-    """
+    """A finding's size, rounded as a reader gives it. In a patch to the next 5 micrometres, from 100 on to the next 10; in a
+    chest to whole millimetres, from 40 on to the next 5, or three times in ten, from 10 mm on, in centimetres."""
     if finding.label in LABELS_BY_DOMAIN[PATHOLOGY]:
         step = 5 if finding.size < 100 else 10
         return f"{step * round(finding.size / step)} {pick(rng, ('micrometres', 'microns'))}"

@@ -85,9 +85,7 @@ def _behind_adjective(phrase: Phrase, brief: Phrase) -> Phrase:
 
 def _fill(template: str, phrase: Phrase, brief: Phrase, **words: str) -> str:
     """Fills a frame; the verb agrees with the phrase that the frame uses.
-
-    Behind an adjective a number is left out: "stable glands", not "stable two glands".
-    """
+    Behind an adjective a number is left out: "stable glands", not "stable two glands"."""
     plural = brief.plural if ("{the}" in template or "{short}" in template) else phrase.plural
     return template.format(
         p=phrase.text if template.startswith("{p}") else _behind_adjective(phrase, brief).text,

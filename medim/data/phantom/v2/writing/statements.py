@@ -1,8 +1,6 @@
 """What a report says of each finding, before any word is chosen: asserted, left open, denied, or nothing.
-
 Every label and every kind of finding draws from a stream of its own, so that removing one finding from a case leaves what is
-said of the others, and how, as it was.
-"""
+said of the others, and how, as it was."""
 
 from dataclasses import dataclass
 
@@ -35,8 +33,7 @@ class Options:
             often again it is called "likely", "probable" or "consistent with", which counts as present. Devices are certain.
         comparison: whether findings are compared with the prior study, where the case has one.
 
-    Raises:
-        UserError: an unknown style, or a rate out of range.
+    Raises UserError: an unknown style, or a rate out of range.
     """
 
     style: str = MIXED
@@ -115,10 +112,8 @@ def _absent(case: Case, label: str, streams: Streams, style: str, compare: float
 
 def plan(case: Case, streams: Streams, style: str, options: Options) -> dict[str, Statement]:
     """What is said of each label, in the order of `LABELS`; labels not mentioned are left out.
-
     A level of cellularity is always stated: naming one denies the other, leaving one open says nothing of the other, and an
-    omitted one says nothing of either.
-    """
+    omitted one says nothing of either."""
     compare = COMPARED[style] if options.comparison and case.prior is not None else 0.0
     said: dict[str, Statement] = {}
     for label in LABELS_BY_DOMAIN[case.domain]:
