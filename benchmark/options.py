@@ -135,13 +135,8 @@ def _read(annotation: Any) -> tuple[Any, Option | None]:
 
 
 def refuse_others(what: str, read: Sequence[str]) -> None:
-    """Refuses options of the current command that were given and that one way of calling it, `what`, does not read.
-
-    Args:
-        read: the parameters that it does read.
-
-    Raises UserError: names the first.
-    """
+    """Refuses options of the current command that were given and that one way of calling it, `what`, does not read. `read`: the
+    parameters that it does read. Raises UserError: names the first."""
     ctx = click.get_current_context()
     for parameter in ctx.command.params:
         source = ctx.get_parameter_source(parameter.name or "")

@@ -74,12 +74,8 @@ def open_pipeline(
     name: str, device: str | None, overrides: Mapping[str, str], dataset: PairDataset | None = None
 ) -> "MeDiMPipeline":
     """The pipeline of a preset, folder or hub id, with the overrides `sampling.*` and `dtype` (of the weights) applied.
-
-    Args:
-        dataset: whose checkers steer, where `sampling.steering` needs them.
-
-    Raises UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is needed.
-    """
+    `dataset`: whose checkers steer, where `sampling.steering` needs them.
+    Raises UserError: unknown model or setting, missing or damaged weights, or nothing that steers where that is needed."""
     sampling = {key.removeprefix(SAMPLING): value for key, value in overrides.items() if key.startswith(SAMPLING)}
     for key in overrides:
         if key != DTYPE and not key.startswith(SAMPLING):

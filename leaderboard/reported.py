@@ -71,10 +71,7 @@ def _over_data_sets(metric: str, dataset: str) -> str:
 
 def reported_tables(records: Sequence[Record], boards: Sequence[tuple[str, Board]]) -> list[dict[str, Any]]:
     """One table of the paper at a time: its rows as printed, and rows of the boards that have some of its columns.
-
-    Args:
-        boards: with their anchors on the page.
-    """
+    `boards`: with their anchors on the page."""
     tables: dict[tuple[str, str], dict[str, dict[str, Record]]] = {}
     for record in records:
         key = (record.signature["source"], record.dataset)

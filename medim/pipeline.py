@@ -63,13 +63,8 @@ class MeDiMPipeline:
     def from_pretrained(
         cls, name: str | Path, device: str | None = None, dtype: torch.dtype = torch.float32
     ) -> "MeDiMPipeline":
-        """Loads a shipped model by name, or a folder that `medim-bench train model` wrote.
-
-        Args:
-            dtype: of the denoiser's weights and activations; the image tokenizer stays in float32.
-
-        Raises UserError: unknown name, missing or unreadable file.
-        """
+        """Loads a shipped model by name, or a folder that `medim-bench train model` wrote. `dtype`: of the denoiser's weights
+        and activations; the image tokenizer stays in float32. Raises UserError: unknown name, missing or unreadable file."""
         folder = resolve(str(name))
         device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         model = read_model(folder, dtype).to(device)
@@ -105,10 +100,7 @@ class MeDiMPipeline:
 
     def steer(self, images: Checker, reports: Checker) -> None:
         """Lets checkers choose among `steering.candidates` samples and guide `steering.repairs`.
-
-        Args:
-            images: a checker that does not score, such as `dataset.steering_image_checker()` of the phantom sets.
-        """
+        `images`: a checker that does not score, such as `dataset.steering_image_checker()` of the phantom sets."""
         self.steering = Steering(images, reports)
 
     def settings(self) -> dict[str, Any]:

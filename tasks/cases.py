@@ -65,15 +65,9 @@ def has_images(dataset: PairDataset) -> bool:
 
 
 class SplitIds(Mapping[str, Keys]):
-    """The keys of a split's pairs by id, in order, and why a pair of the data set is none of the cases to be scored.
-
-    No image is read where the data set knows its keys.
-
-    Args:
-        cases: ids of those to be scored: the first pairs of the first studies (`cases_of`).
-
-    Raises UserError: an unknown or empty split.
-    """
+    """The keys of a split's pairs by id, in order, and why a pair of the data set is none of the cases to be scored. No image
+    is read where the data set knows its keys. `cases`: ids of those to be scored: the first pairs of the first studies
+    (`cases_of`). Raises UserError: an unknown or empty split."""
 
     def __init__(self, dataset: PairDataset, split: str, cases: Iterable[str]) -> None:
         _check_split(dataset, split)

@@ -100,11 +100,7 @@ class Reconstructs(Protocol):
 
 @runtime_checkable
 class Scorable(Protocol):
-    """A system with a likelihood.
-
-    Attributes:
-        report_vocabulary: number of report ids.
-    """
+    """A system with a likelihood. `report_vocabulary`: number of report ids."""
 
     @property
     def report_vocabulary(self) -> int: ...
@@ -140,10 +136,7 @@ class Roomy(Protocol):
 @runtime_checkable
 class Edits(Protocol):
     """A system that changes a part of an image as its report is changed, and leaves all other tokens.
-
-    Attributes:
-        finds_regions: whether a region may be None.
-    """
+    `finds_regions`: whether a region may be None."""
 
     @property
     def finds_regions(self) -> bool: ...
@@ -158,10 +151,7 @@ class Edits(Protocol):
         seeds: Sequence[int],
     ) -> Sequence[Any]:
         """One edited pair for each; a region is a boolean array (height, width), or None for the system to find it.
-
-        Returns:
-            Objects with `image` and `report`, `codes` (image tokens (N,) now) and `redrawn` (N booleans in any shape).
-        """
+        Returns objects with `image` and `report`, `codes` (image tokens (N,) now) and `redrawn` (N booleans in any shape)."""
 
     def image_codes(self, images: Sequence[Image.Image]) -> Any:
         """Image tokens (n, ...) before any edit, to compare with those after it."""
@@ -196,11 +186,7 @@ class Limited(Protocol):
 
 @runtime_checkable
 class Answered(Protocol):
-    """A system whose predictions exist already: they are looked up by case.
-
-    Attributes:
-        name, fingerprint: as of a `Generator`.
-    """
+    """A system whose predictions exist already: they are looked up by case. `name`, `fingerprint`: as of a `Generator`."""
 
     @property
     def name(self) -> str: ...

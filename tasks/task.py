@@ -122,10 +122,7 @@ class Task(ABC):
         population: Sequence[Case] | None = None,
     ) -> tuple[list[Score], list[dict[str, float]]]:
         """Returns scores, and per-sample scores (one dict per case, in the cases' order).
-
-        Args:
-            population: see `Anchor`; tasks without distribution metrics ignore it.
-        """
+        `population`: see `Anchor`; tasks without distribution metrics ignore it."""
 
     def exhibit(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> Exhibition | None:
         """Returns single samples to look at, after `score` of the same predictions."""
@@ -140,12 +137,8 @@ def timed_batch(
     generate: Callable[[], Sequence[Output]], name: str, what: str, count: int, system: object = None
 ) -> tuple[Sequence[Output], dict[str, float]]:
     """Returns the outputs of one batch, and the cost of each: its share of the batch's wall time in seconds.
-
-    Args:
-        system: what generated; where it `Accounts` for its calls, its costs are added.
-
-    Raises UserError: another number of outputs than `count`.
-    """
+    `system`: what generated; where it `Accounts` for its calls, its costs are added.
+    Raises UserError: another number of outputs than `count`."""
     start = time.perf_counter()
     outputs = generate()
     seconds = time.perf_counter() - start

@@ -82,14 +82,9 @@ def _arm(name: str, values: Mapping[str, Any]) -> Arm:
 
 
 def tokenizer_arm(text: str, codes_known: bool = False) -> Arm:
-    """`codes-16=DIR`: the full model on the tokens of another image tokenizer.
-
-    Args:
-        codes_known: the backbone has rows for the codes of the preset's tokenizer, which mean nothing in another: the arm then
-            starts from random weights and is compared with `no-pretrained`.
-
-    Raises UserError: not of the form NAME=DIR.
-    """
+    """`codes-16=DIR`: the full model on the tokens of another image tokenizer. `codes_known`: the backbone has rows for the
+    codes of the preset's tokenizer, which mean nothing in another: the arm then starts from random weights and is compared with
+    `no-pretrained`. Raises UserError: not of the form NAME=DIR."""
     name, folder = _named(text, "--tokenizer-arm", "codes-16=runs/sweep/codes-16")
     overrides: dict[str, Any] = {"image_tokenizer": folder}
     base = FULL

@@ -112,10 +112,7 @@ class Job:
 @dataclass(frozen=True)
 class Plan:
     """All trainings of an ablation, in the order in which they are done: seed by seed, so that every arm has its first soon.
-
-    Attributes:
-        left_out: arms that change nothing in this preset, with the reason.
-    """
+    `left_out`: arms that change nothing in this preset, with the reason."""
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]

@@ -100,12 +100,8 @@ def generated_pairs(
     batch_size: int,
 ) -> list[Example]:
     """Exactly `count` unique pairs of the model, from `out/synthetic/generated`; the same call again continues.
-
-    Args:
-        terms: of the data that the model learned from and of the low-data pairs, which the generated ones bear.
-
-    Raises UserError: the model gives fewer.
-    """
+    `terms`: of the data that the model learned from and of the low-data pairs, which the generated ones bear.
+    Raises UserError: the model gives fewer."""
     images, reports = steering_checkers(division.subset)
     gate = Gate(Rules(settings.min_agreement), None, images, reports)
     source = Generated(model, count, settings.attempts, prompts, seed, division.subset, terms)

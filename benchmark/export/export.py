@@ -31,10 +31,7 @@ DUPLICATE, LEFT_BEHIND = "duplicate", "the pair that leaves with it does not"
 @dataclass(frozen=True)
 class Part:
     """Which process this is: `number` (from 0) of `count`.
-
-    Attributes:
-        alone: it takes no shard of another's, as those on another machine's disk are not seen.
-    """
+    `alone`: it takes no shard of another's, as those on another machine's disk are not seen."""
 
     number: int = 0
     count: int = 1

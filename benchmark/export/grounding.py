@@ -65,11 +65,7 @@ class Answering(Scorable, Protocol):
 
 
 def grounding_items(lines: Sequence[Mapping[str, Any]]) -> Iterator[Question]:
-    """Two questions of each couple whose twins came of one attempt.
-
-    Args:
-        lines: `fields` of the exported pairs.
-    """
+    """Two questions of each couple whose twins came of one attempt. `lines`: `fields` of the exported pairs."""
     by_id = {line["id"]: line for line in lines}
     for line in lines:
         twin = by_id.get(line.get("twin_of", ""))

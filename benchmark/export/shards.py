@@ -127,12 +127,8 @@ class Work:
 
     def claim(self, configuration: Mapping[str, Any], overwrite: bool, owned: tuple[str, ...]) -> None:
         """Gives the folder to a configuration, new or to be continued.
-
-        Args:
-            owned: what an export writes there: `overwrite` removes these and nothing else.
-
-        Raises UserError: the folder belongs to another configuration, or holds files that no export wrote.
-        """
+        `owned`: what an export writes there: `overwrite` removes these and nothing else.
+        Raises UserError: the folder belongs to another configuration, or holds files that no export wrote."""
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f"--out {self.out} is a file; give a folder")
         path = self.folder / CONFIGURATION

@@ -57,10 +57,7 @@ class System:
 @dataclass
 class Sums:
     """The statistics behind records, each file read once; what is missing is noted.
-
-    Attributes:
-        notes: what could not be compared and why, each once.
-    """
+    `notes`: what could not be compared and why, each once."""
 
     collection: Collection
     notes: dict[str, None] = field(default_factory=dict)
@@ -123,16 +120,9 @@ def parse_margin(text: str) -> tuple[str, float]:
 
 
 def compare_runs(folders: Sequence[Path], margins: Mapping[str, float] | None = None) -> tuple[Comparisons, list[str]]:
-    """All comparisons among some run folders.
-
-    Args:
-        margins: of non-inferiority, by metric.
-
-    Returns:
-        The comparisons, and notes on what could not be compared.
-
-    Raises UserError: damaged statistics, unreadable run folders, or a margin for a metric by which nothing is compared.
-    """
+    """All comparisons among some run folders. `margins`: of non-inferiority, by metric. Returns the comparisons, and notes on
+    what could not be compared. Raises UserError: damaged statistics, unreadable run folders, or a margin for a metric by which
+    nothing is compared."""
     collection = collect(folders)
     fingerprints = {name: run.manifest.dataset_fingerprint for name, run in collection.runs.items()}
     sums = Sums(collection)

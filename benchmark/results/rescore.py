@@ -127,12 +127,8 @@ def _measure(metric: str) -> str:
 
 def _unable(record: Record, again: Record | None, lacking: Mapping[str, str]) -> str | None:
     """What is missing here to score a record again: its judge, or a tool such as Java; None where nothing is.
-
     What a rule withholds, such as CIDEr of few references, is no case of this: no machine gives the value that is stated.
-
-    Args:
-        lacking: why a measure could not be computed here.
-    """
+    `lacking`: why a measure could not be computed here."""
     judge = record.signature.get("judge_weights")
     if judge is not None and (again is None or again.signature.get("judge_weights") != judge):
         return f"needs its judge, '{record.signature.get('judge')}'"

@@ -42,12 +42,8 @@ class Slot:
 
 def execute_sample(kind: str, options: SampleOptions) -> int:
     """Draws one sample for each slot into `out`: `images/`, `samples.jsonl` and `contact_sheet.png`; returns the exit status.
-
-    Args:
-        kind: image (of the data set's reports, or of the prompt), report (of the data set's images) or pair.
-
-    Raises UserError: `out` belongs to another configuration, an unknown model, data set or split, an image cannot be read.
-    """
+    `kind`: image (of the data set's reports, or of the prompt), report (of the data set's images) or pair.
+    Raises UserError: `out` belongs to another configuration, an unknown model, data set or split, an image cannot be read."""
     dataset = None if options.data is None else loading.load_dataset(options.data)
     model = open_pipeline(options.model, options.device, options.overrides, dataset)
     inputs: dict[str, Any] = {"prompt": options.prompt}
@@ -97,12 +93,8 @@ def draw_into(
     show: Callable[[Sequence[Item], Sequence[Prediction]], None],
 ) -> int:
     """Draws what `out` lacks, writes `samples.jsonl`, lets `show` make a sheet of what was drawn; returns the exit status.
-
-    Args:
-        inputs: where the slots come from, for the folder's configuration.
-
-    Raises UserError: `out` belongs to another configuration.
-    """
+    `inputs`: where the slots come from, for the folder's configuration.
+    Raises UserError: `out` belongs to another configuration."""
     out = options.out
     configuration = {
         "kind": kind,

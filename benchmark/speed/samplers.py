@@ -248,12 +248,8 @@ def against_released(
     bench: Bench, own: MeDiMPipeline, name: str, theirs: MeDiMPipeline, tasks: Sequence[str], rounds: int, margin: float
 ) -> tuple[dict[str, Any], list[Failure]]:
     """By task `ratio`, `ratios` and `samples_per_second` by `WAYS`, `flops_ratio` and `worth` (`compare`), and what failed.
-
     The FLOPs of a sample are the same at every batch. For their worth samples are drawn in batches: none depends on its batch.
-
-    Args:
-        name: under which the samples of `own` are stored.
-    """
+    `name`: under which the samples of `own` are stored."""
     failures: list[Failure] = []
     turns = time_in_turns(bench, own, theirs, tasks, rounds)
     found: dict[str, Any] = {}

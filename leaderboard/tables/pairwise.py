@@ -74,10 +74,7 @@ class Comparison(_OnBoard):
 
 class OverSeeds(_OnBoard):
     """One system's mean over its seeds, its interval over patients and, of several trainings, over these.
-
-    Attributes:
-        runs, seeds, values: one entry a seed.
-    """
+    `runs`, `seeds`, `values`: one entry a seed."""
 
     model: str = Field(min_length=1)
     runs: list[str]

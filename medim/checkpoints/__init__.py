@@ -21,12 +21,8 @@ def names_a_folder(name: str) -> bool:
 
 def resolve(name: str, part: str | None = None) -> Path:
     """The folder of a model (`part` None) or of one of its tokenizers.
-
-    Args:
-        name: a preset with shipped weights, a folder, or a hub id (with `HF_HUB_OFFLINE=1` from the hub's cache alone).
-
-    Raises UserError: no such preset, folder or hub id, or a file is missing in it.
-    """
+    `name`: a preset with shipped weights, a folder, or a hub id (with `HF_HUB_OFFLINE=1` from the hub's cache alone).
+    Raises UserError: no such preset, folder or hub id, or a file is missing in it."""
     known = shipped()
     if name in known:
         folder = known[name]

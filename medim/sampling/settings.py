@@ -80,11 +80,8 @@ class ModalitySettings(_Settings):
 
 class CacheSettings(_Settings):
     """What is not computed anew in every round.
-
-    Attributes:
-        refresh: every so many forwards all positions are computed; in between only those that changed or are requested, with
-            keys and values of the others from before (arXiv 2506.06295 and others). 1 computes everything always.
-    """
+    `refresh`: every so many forwards all positions are computed; in between only those that changed or are requested, with keys
+    and values of the others from before (arXiv 2506.06295 and others). 1 computes everything always."""
 
     refresh: Rounds = 1
 
@@ -143,13 +140,9 @@ UNUSED: dict[str, tuple[str, ...]] = {"own": ("released",), "released": ("image"
 
 class SamplerSettings(_Settings):
     """One setting per modality; they share each forward.
-
     Words of a report depend on each other more than patches of an image do: they are revealed in more rounds, at a lower
     temperature, and in random order, since confidence puts the end of a report first and makes it short.
-
-    Attributes:
-        procedure: `own` reads `image`, `report` and `cache`; `released` reads `released`. The others keep their defaults.
-    """
+    `procedure`: `own` reads `image`, `report` and `cache`; `released` reads `released`. The others keep their defaults."""
 
     image: ModalitySettings = ModalitySettings()
     report: ModalitySettings = ModalitySettings(steps=32, temperature=0.7, order="random", schedule="linear")

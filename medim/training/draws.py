@@ -33,14 +33,9 @@ def _permutation(seed: int, epoch: int, samples: int) -> np.ndarray:
 
 
 def part_at(k: int, weights: Sequence[Fraction]) -> tuple[int, int]:
-    """The part that draw k takes, and how many of the draws before k took the same part.
-
-    Low-discrepancy: of the first k draws of two parts, round(k w_i / sum w) took part i; with more parts, each is set
-    against all that follow it in this way. Integer arithmetic, exact for any k.
-
-    Args:
-        weights: above 0, one for each part.
-    """
+    """The part that draw k takes, and how many of the draws before k took the same part. Low-discrepancy: of the first k draws
+    of two parts, round(k w_i / sum w) took part i; with more parts, each is set against all that follow it in this way. Integer
+    arithmetic, exact for any k. `weights`: above 0, one for each part."""
     rest = sum(weights, Fraction(0))
     for part, weight in enumerate(weights[:-1]):
         before, after = _rounded(k * weight / rest), _rounded((k + 1) * weight / rest)

@@ -18,13 +18,8 @@ WRITTEN = ("training.json", *_LOGS, *_WEIGHTS, *_SETTINGS, CONFIG)
 
 
 def configuration_in(out: Path, field: str) -> dict[str, Any] | None:
-    """The configuration of the training in `out`; None where there is none.
-
-    Args:
-        field: of the recipe, which identifies the kind: `backbone` of a model, `codes` of a tokenizer.
-
-    Raises UserError: `config.yaml` is not of such a training.
-    """
+    """The configuration of the training in `out`; None where there is none. `field`: of the recipe, which identifies the kind:
+    `backbone` of a model, `codes` of a tokenizer. Raises UserError: `config.yaml` is not of such a training."""
     path = out / CONFIG
     if not path.exists():
         return None

@@ -108,12 +108,8 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
     """The tensors of a safetensors or torch file by name, on the CPU; nothing in the file is run.
-
-    Args:
-        key: of the part of a torch file that holds the tensors, where there is one.
-
-    Raises UserError: the file is missing or damaged, or holds something else than tensors.
-    """
+    `key`: of the part of a torch file that holds the tensors, where there is one.
+    Raises UserError: the file is missing or damaged, or holds something else than tensors."""
     path = Path(path)
     refuse_damaged(path)
     if path.suffix == ".safetensors":

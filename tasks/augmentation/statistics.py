@@ -63,12 +63,8 @@ class Equivalence:
 
 @dataclass(frozen=True)
 class Exchange:
-    """How many real pairs one generated pair is worth.
-
-    Attributes:
-        rate: x / n, where x further real pairs reach what n generated ones reach, read off the real learning curve; None where
-            that is not resolved (`reason`).
-    """
+    """How many real pairs one generated pair is worth. `rate`: x / n, where x further real pairs reach what n generated ones
+    reach, read off the real learning curve; None where that is not resolved (`reason`)."""
 
     rate: float | None
     low: float | None = None
@@ -128,10 +124,7 @@ class Crossed:
 
     def exchange(self, arm: str, added: int, curve: Mapping[str, int]) -> Exchange:
         """How many real pairs each of the `added` pairs of an arm is worth.
-
-        Args:
-            curve: arms of the real learning curve with the number of further real pairs, 0 among them.
-        """
+        `curve`: arms of the real learning curve with the number of further real pairs, 0 among them."""
         order = sorted(curve, key=lambda name: curve[name])
         first, last = order[0], order[-1]
         if len(order) < 2:

@@ -26,13 +26,8 @@ def nearest(queries: np.ndarray, references: np.ndarray) -> list[int]:
 
 
 class TfIdf:
-    """Texts as weights of their words and word pairs, and the nearest of them to another text.
-
-    weight(g, text) = (1 + ln tf) · (1 + ln((1 + N) / (1 + df(g)))), each text of length 1; nearness is the cosine.
-
-    Args:
-        texts: N texts.
-    """
+    """Texts as weights of their words and word pairs, and the nearest of them to another text. weight(g, text) = (1 + ln tf) ·
+    (1 + ln((1 + N) / (1 + df(g)))), each text of length 1; nearness is the cosine. `texts`: N texts."""
 
     def __init__(self, texts: Sequence[str]) -> None:
         counted = [_grams(text) for text in texts]

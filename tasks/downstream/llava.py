@@ -134,12 +134,8 @@ class LlavaNetwork(ReportNetwork):
 
 
 class Llava(ReportModel):
-    """A small LLaVA.
-
-    Args:
-        language_model: folder, GGUF file or hub id of a causal language model such as SmolLM2; None: a small Llama over the
-            training reports' words, from scratch, where the preset has sizes for it.
-    """
+    """A small LLaVA. `language_model`: folder, GGUF file or hub id of a causal language model such as SmolLM2; None: a small
+    Llama over the training reports' words, from scratch, where the preset has sizes for it."""
 
     def __init__(self, name: str, preset: Preset, language_model: str | None, device: str) -> None:
         super().__init__(name, preset.side, preset.recipe, device, preset.threshold, preset.longest)

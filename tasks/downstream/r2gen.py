@@ -239,13 +239,8 @@ class Writing:
 
 
 class R2Gen(ReportModel):
-    """R2Gen as a downstream model.
-
-    Args:
-        resnet: folder of a transformers ResNet, such as the paper's ResNet-101, in place of the preset's visual extractor.
-
-    Raises UserError: the folder holds no ResNet.
-    """
+    """R2Gen as a downstream model. `resnet`: folder of a transformers ResNet, such as the paper's ResNet-101, in place of the
+    preset's visual extractor. Raises UserError: the folder holds no ResNet."""
 
     def __init__(self, name: str, preset: Preset, resnet: str | None, device: str) -> None:
         super().__init__(name, preset.side, preset.recipe, device, preset.threshold, preset.shape.longest)

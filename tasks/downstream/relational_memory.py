@@ -94,10 +94,7 @@ def _standardised(rows: torch.Tensor) -> torch.Tensor:
 
 class MemoryLayerNorm(nn.Module):
     """Memory-driven conditional layer normalisation (section 3.3): gamma + MLP_g(m_t) and beta + MLP_b(m_t).
-
-    Args:
-        memory: size S D of the flattened memory m_t.
-    """
+    `memory`: size S D of the flattened memory m_t."""
 
     def __init__(self, width: int, memory: int) -> None:
         super().__init__()

@@ -118,14 +118,9 @@ class Stepping(Protocol):
 
 
 def beam_search(texts: Stepping, batch: int, beams: int, longest: int, device: torch.device | str = "cpu") -> list[list[int]]:
-    """The most likely texts found with `beams` hypotheses for each of `batch` rows, without a penalty on length.
-
-    A finished hypothesis stays in its beam at its score. As scores only fall, the search of a row is over when its best
-    hypothesis has ended.
-
-    Returns:
-        Ids of each text without the end; at most `longest` with it.
-    """
+    """The most likely texts found with `beams` hypotheses for each of `batch` rows, without a penalty on length. A finished
+    hypothesis stays in its beam at its score. As scores only fall, the search of a row is over when its best hypothesis has
+    ended. Returns ids of each text without the end; at most `longest` with it."""
     scores = texts.step(torch.full((batch,), END, device=device))
     beams = min(beams, scores.shape[-1])
     total, tokens = scores.float().topk(beams)  # (B, K)

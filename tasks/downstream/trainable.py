@@ -23,10 +23,7 @@ N = TypeVar("N", bound=Learner)
 
 class Trainable(ABC, Generic[N]):
     """A downstream model of one architecture (`tasks.downstream.contract.Downstream`).
-
-    Attributes:
-        side: of the images that the network is shown, in pixels.
-    """
+    `side`: of the images that the network is shown, in pixels."""
 
     def __init__(self, name: str, side: int, recipe: Recipe, device: str) -> None:
         self.name, self.side, self.recipe, self.device = name, side, recipe, device

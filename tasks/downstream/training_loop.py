@@ -97,12 +97,8 @@ class Material(NamedTuple):
 
 def augmented(images: torch.Tensor, seed: int, first: int) -> torch.Tensor:
     """Images (B, 3, H, W) in [-1, 1], each turned about its centre, shifted and brightened or darkened a little.
-
     Never mirrored: left and right matter. What a turn or shift brings into view repeats the edge.
-
-    Args:
-        first: number of the first image among all that a training shows; the draws of an image depend on it and `seed` alone.
-    """
+    `first`: number of the first image among all that a training shows; the draws of an image depend on it and `seed` alone."""
     draws = np.stack([stream(seed, 2, first + row).uniform(-1, 1, 4) for row in range(len(images))])
     turn, gain = TURN * draws[:, 0], torch.from_numpy(1 + GAIN * draws[:, 3]).to(images)
     shift = 2 * SHIFT * draws[:, 1:3]  # of coordinates that go from -1 to 1

@@ -37,10 +37,7 @@ def knows_regions(dataset: PairDataset) -> bool:
 
 def true_regions(dataset: PairDataset, findings: Mapping[str, str], resolution: int) -> dict[str, np.ndarray]:
     """The pixels (resolution, resolution) in which a finding of a case is, or would be, by the case's id.
-
-    Args:
-        findings: one for each id; ids and findings of which nothing is known have no entry in the result.
-    """
+    `findings`: one for each id; ids and findings of which nothing is known have no entry in the result."""
     base = at_resolution(unwrapped(dataset), resolution)
     left, result = set(findings), {}
     for split in reversed(SPLITS):  # the training split, the longest, is looked through last

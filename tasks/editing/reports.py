@@ -45,13 +45,8 @@ class _Remembering:
 
 
 class Rewriter:
-    """Rewrites reports of a data set.
-
-    Attributes:
-        checker: reads findings from reports.
-
-    Raises UserError: the data set has no report checker.
-    """
+    """Rewrites reports of a data set. `checker`: reads findings from reports. Raises UserError: the data set has no report
+    checker."""
 
     def __init__(self, dataset: PairDataset) -> None:
         checker = dataset.report_checker()

@@ -57,14 +57,9 @@ def area_under_curve(present: np.ndarray, absent: np.ndarray) -> float:
 
 
 def spot_diameter(image: Image.Image, box: tuple[float, float, float, float]) -> float:
-    """Diameter of the most marked bright spot in a box, as a share of the picture's side.
-
-    A disc of diameter d answers most to the scale-normalised Laplacian of a Gaussian of sigma = d / (2 sqrt(2)) (Lindeberg
-    1998). Diameters from `SMALLEST` pixels to a quarter of the side are tried.
-
-    Args:
-        box: left, top, right, bottom, in units of the side; the spot's centre is within.
-    """
+    """Diameter of the most marked bright spot in a box, as a share of the picture's side. A disc of diameter d answers most to
+    the scale-normalised Laplacian of a Gaussian of sigma = d / (2 sqrt(2)) (Lindeberg 1998). Diameters from `SMALLEST` pixels
+    to a quarter of the side are tried. `box`: left, top, right, bottom, in units of the side; the spot's centre is within."""
     grey = np.asarray(image.convert("L"), dtype=np.float64)
     side = grey.shape[0]
     left, top, right, bottom = (round(edge * side) for edge in box)

@@ -60,12 +60,8 @@ def heat_maps(lesions: Sequence[Lesion], table: Sequence[Mapping[str, Any]], val
 
 
 def sheet_of(stages: Mapping[str, Sequence[Image.Image]], lesion: Lesion) -> Image.Image:
-    """Rows of contrasts and columns of sizes for each stage with a grid, a row of grades for the generated one.
-
-    Args:
-        stages: name -> the twin without the lesion, then either one picture for each contrast and size (row-major) or one for
-            each grade.
-    """
+    """Rows of contrasts and columns of sizes for each stage with a grid, a row of grades for the generated one. `stages`: name
+    -> the twin without the lesion, then either one picture for each contrast and size (row-major) or one for each grade."""
     side = max(64, min(TILE, next(iter(stages.values()))[0].width))
     columns = 1 + max(len(lesion.sizes), len(lesion.grades))
     rows: list[tuple[str, list[Image.Image]]] = []

@@ -121,10 +121,7 @@ class LikelihoodScores:
         **details: Any,
     ) -> Score:
         """sum of values * scale / sum of sizes over the cases that fit; withheld, for the reason `why`, where one has no value.
-
-        Args:
-            error: standard errors of the values over the draws; that of the score stands in its signature.
-        """
+        `error`: standard errors of the values over the draws; that of the score stands in its signature."""
         details |= {f"{modality}_tokenizer": self.any.get(f"{modality}_tokenizer") for modality in tokenizers}
         problem = self.problem or (why if np.isnan(values).any() else None)
         if problem is not None:

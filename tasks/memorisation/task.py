@@ -34,12 +34,8 @@ RULE = "nearer to a training image, mirrored or not, than held-out images are, i
 
 class Memorisation(Task):
     """Samples against every training pair: images in two or more spaces, reports by their words.
-
     Where no samples are given it draws unprompted pairs, as joint generation does.
-
-    Args:
-        alpha: share of unseen images, and of unseen reports, that the screen may flag.
-    """
+    `alpha`: share of unseen images, and of unseen reports, that the screen may flag."""
 
     name = "memorisation"
     title = "Memorisation"

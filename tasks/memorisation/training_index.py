@@ -52,13 +52,8 @@ class TrainingIndex:
         self.folder = base / f"training-{self.fingerprint}"
 
     def prepare(self, banks: Sequence[FeatureBank]) -> dict[str, UserError]:
-        """Computes what is missing, for all these spaces in one pass over the images.
-
-        Returns:
-            By fingerprint, the spaces that have no features of some image (precomputed arrays), with their errors.
-
-        Raises UserError: an image cannot be read.
-        """
+        """Computes what is missing, for all these spaces in one pass over the images. Returns by fingerprint, the spaces that
+        have no features of some image (precomputed arrays), with their errors. Raises UserError: an image cannot be read."""
         missing = {start: self._missing(start, banks) for start in range(0, self.size, BLOCK)}
         pieces = [
             range(first, min(first + _READ, start + BLOCK, self.size))

@@ -46,10 +46,7 @@ class _Part(NamedTuple):
 
 def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> list[Score]:
     """Label F1 of chest reports (rules; CheXbert and RadGraph where they are installed), entity F1 of pathology captions.
-
-    Args:
-        cases, reports: N each; None for a missing report, which states nothing.
-    """
+    `cases`, `reports`: N each; None for a missing report, which states nothing."""
     if context.report_checker is not None:
         return []
     scores: list[Score] = []

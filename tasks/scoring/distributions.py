@@ -83,14 +83,9 @@ def distribution_scores(
     cases: Sequence[Case], images: Sequence[Image.Image | None], context: Context, population: Sequence[Case] | None
 ) -> list[Score]:
     """Scores of generated images as a set against the cases' own, in every feature space of the context, and of their variety.
-
     Where images are missing all are withheld: a score of the rest would hide it.
-
-    Args:
-        population: stands for the generated images, where these are the reference set itself; an empty one withholds.
-
-    Raises ValueError: `images` does not hold one entry per case.
-    """
+    `population`: stands for the generated images, where these are the reference set itself; an empty one withholds.
+    Raises ValueError: `images` does not hold one entry per case."""
     if len(images) != len(cases):
         raise ValueError(f"{len(cases)} cases but {len(images)} images: what is missing is None")
     present = [image for image in images if image is not None]

@@ -39,11 +39,7 @@ def extra_scores(
 
 
 def _checked(scores: Sequence[Score], others: Sequence[Score]) -> list[Score]:
-    """Scores as a record can hold them.
-
-    Raises:
-        ValueError, TypeError: they are not.
-    """
+    """Scores as a record can hold them. Raises ValueError, TypeError: they are not."""
     names = [score.metric for score in others]
     for score in scores:
         if not isinstance(score, Score):

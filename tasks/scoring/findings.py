@@ -63,10 +63,7 @@ def finding_scores(
     cases: Sequence[Case], reading: Reading, context: Context, coverage: float
 ) -> tuple[list[Score], list[float] | None]:
     """Finding F1 of what a checker read from the predictions: macro, by domain, micro, precision, recall and by finding.
-
-    Returns:
-        Scores, and F1 of each sample (None where withheld).
-    """
+    Returns scores, and F1 of each sample (None where withheld)."""
     score, found = Scorer(context, len(cases), coverage), reading.found
     references, source = reference_findings(cases, context)
     if found is None:

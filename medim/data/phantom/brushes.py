@@ -25,13 +25,8 @@ def inside(distance: Field, soft: float) -> Field:
 
 
 def band(distance: Field, half: float, resolution: int) -> Field:
-    """Coverage of a line from each pixel's distance to its middle.
-
-    A box filter one pixel wide: thin lines fade instead of growing, so that a picture and its reduction agree.
-
-    Args:
-        half: half of the line's width, in units of the picture's side.
-    """
+    """Coverage of a line from each pixel's distance to its middle. A box filter one pixel wide: thin lines fade instead of
+    growing, so that a picture and its reduction agree. `half`: half of the line's width, in units of the picture's side."""
     pixel = 1.0 / resolution
     low, high = np.maximum(distance - 0.5 * pixel, -half), np.minimum(distance + 0.5 * pixel, half)
     return np.clip((high - low) * np.float32(resolution), 0.0, 1.0)
@@ -53,10 +48,7 @@ def stamp(
     field: Field, x: np.ndarray, y: np.ndarray, radius: np.ndarray, aspect: np.ndarray, angle: np.ndarray, value: np.ndarray
 ) -> None:
     """Draws N soft-edged ellipses into `field` (R, R) at once, in place, keeping the larger value where they overlap.
-
-    Args:
-        x, y, radius, aspect, angle, value: (N,) centres, half of the long axis, short axis over long, radians, peak.
-    """
+    `x`, `y`, `radius`, `aspect`, `angle`, `value`: (N,) centres, half of the long axis, short axis over long, radians, peak."""
     if len(x) == 0:
         return
     resolution = field.shape[0]
@@ -72,10 +64,7 @@ def stamp(
 
 def strokes(field: Field, starts: np.ndarray, ends: np.ndarray, half: np.ndarray, value: np.ndarray) -> None:
     """Draws N straight strokes into `field` (R, R) at once, in place, keeping the larger value where they overlap.
-
-    Args:
-        starts, ends, half, value: (N, 2) as (x, y), (N, 2), (N,) half widths, (N,) peaks.
-    """
+    `starts`, `ends`, `half`, `value`: (N, 2) as (x, y), (N, 2), (N,) half widths, (N,) peaks."""
     if len(starts) == 0:
         return
     resolution = field.shape[0]

@@ -27,11 +27,7 @@ class Mention:
 
 
 class Names:
-    """Names of findings in a text.
-
-    Args:
-        patterns: kind -> regular expression without capturing groups, longer names first.
-    """
+    """Names of findings in a text. `patterns`: kind -> regular expression without capturing groups, longer names first."""
 
     def __init__(self, patterns: Mapping[str, str]) -> None:
         self.kinds = tuple(patterns)

@@ -50,13 +50,8 @@ def _stage(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential
 
 
 class FindingNet(nn.Module):
-    """uint8 images (B, 3, side, side) -> logits (B, labels).
-
-    The last map is read place by place, since a finding's side is its place; its mean and maximum are read too.
-
-    Args:
-        width: channels of the first stage.
-    """
+    """uint8 images (B, 3, side, side) -> logits (B, labels). The last map is read place by place, since a finding's side is its
+    place; its mean and maximum are read too. `width`: channels of the first stage."""
 
     def __init__(self, design: CheckerDesign, width: int) -> None:
         super().__init__()

@@ -64,12 +64,8 @@ class CodebookLearner:
         self.window.zero_()
 
     def quantise(self, latents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Straight-through quantisation of latents (B, d, h, w), in float32.
-
-        Returns:
-            quantised (B, d, h, w), whose gradient is that of the latents; the commitment loss mean |z - sg(e)|^2 (scalar);
-            codes (B * h * w,).
-        """
+        """Straight-through quantisation of latents (B, d, h, w), in float32. Returns quantised (B, d, h, w), whose gradient is
+        that of the latents; the commitment loss mean |z - sg(e)|^2 (scalar); codes (B * h * w,)."""
         flat = latents.float().permute(0, 2, 3, 1)  # (B, h, w, d)
         codes = nearest(flat.detach().flatten(0, 2), self.codebook)
         chosen = self.codebook[codes].view_as(flat)
@@ -93,10 +89,7 @@ class CodebookLearner:
     @torch.no_grad()
     def restart(self, latents: Tensor, generator: torch.Generator) -> int:
         """Moves dead codes onto badly served latents (N, d), drawn in proportion to squared error; begins a new window.
-
-        Returns:
-            How many codes were moved.
-        """
+        Returns how many codes were moved."""
         dead = torch.nonzero(self.window < self.dead_below * self.window.mean()).flatten()
         if len(dead):
             error = (latents - self.codebook[nearest(latents, self.codebook)]).square().sum(1)

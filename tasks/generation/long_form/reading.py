@@ -46,10 +46,7 @@ def repeated_sentences(report: str) -> tuple[int, int]:
 
 def contradicted(states: Sequence[Mapping[str, str]]) -> frozenset[str]:
     """Labels that one sentence of a report asserts and another denies.
-
-    Args:
-        states: what each sentence says (`ReadsStatements.read`).
-    """
+    `states`: what each sentence says (`ReadsStatements.read`)."""
     asserted, denied = (
         {label for said in states for label, state in said.items() if state == wanted} for wanted in (PRESENT, ABSENT)
     )

@@ -19,12 +19,8 @@ BATCH, CPU_BATCH = 32, 4
 
 
 class FeatureBank:
-    """A feature space that remembers.
-
-    Args:
-        folder: where kept features are written for later runs, under the space's fingerprint and the images' content keys:
-            another network, another resize or one changed pixel finds nothing there.
-    """
+    """A feature space that remembers. `folder`: where kept features are written for later runs, under the space's fingerprint
+    and the images' content keys: another network, another resize or one changed pixel finds nothing there."""
 
     def __init__(self, space: Space, device: str = "cpu", folder: Path | None = None) -> None:
         self.space = space
@@ -36,12 +32,8 @@ class FeatureBank:
 
     def features(self, images: Sequence[Image.Image], *, keep: bool = False) -> np.ndarray:
         """Features float64 (N, D) of images of any sizes, in their order.
-
-        Args:
-            keep: also in the folder: for reference sets, which other systems need again.
-
-        Raises UserError: a precomputed array lacks an image, a file in the folder is damaged, or the space fails.
-        """
+        `keep`: also in the folder: for reference sets, which other systems need again.
+        Raises UserError: a precomputed array lacks an image, a file in the folder is damaged, or the space fails."""
         keys = [image_key(image) for image in images]
         if isinstance(self.space, Precomputed):
             with foreign(f"feature space '{self.space.name}' failed"):

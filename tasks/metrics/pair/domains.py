@@ -13,10 +13,7 @@ MINIMUM_ACCURACY = 0.95
 
 class DomainReader:
     """The domain of a report: the only one there is, else that of its nearest reference reports, else None.
-
-    Args:
-        reports, domains: N of references.
-    """
+    `reports`, `domains`: N of references."""
 
     def __init__(self, reports: Sequence[str], domains: Sequence[str | None]) -> None:
         known = [(report, domain) for report, domain in zip(reports, domains, strict=True) if domain is not None]

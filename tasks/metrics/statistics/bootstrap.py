@@ -72,13 +72,9 @@ def wilson(share: float, count: float, quantile: float) -> tuple[float, float]:
 
 def wilson_interval(per_patient: np.ndarray) -> Interval:
     """Wilson's interval of a proportion whose samples cluster in patients (Korn and Graubard 1998): n' = n / deff, at most n.
-
     deff is the variance of the proportion between patients over its binomial one. At 0 and 1 it is not known, and n' is the
     number of patients, as if the samples of each were one; a bootstrap would have a width of zero there.
-
-    Args:
-        per_patient: (P, 2) hits and samples of each patient; one without samples is no evidence.
-    """
+    `per_patient`: (P, 2) hits and samples of each patient; one without samples is no evidence."""
     per_patient = per_patient[per_patient[:, 1] > 0]
     hits, samples = per_patient.sum(axis=0)
     share, count = hits / samples, len(per_patient)

@@ -26,14 +26,8 @@ _JVM = ("-Dfile.encoding=UTF-8", "-Xmx2G", "-XX:+UseSerialGC", "-XX:TieredStopAt
 
 
 class Meteor:
-    """One process of the jar for all texts, restarted only where new words bring paraphrases that it has not read.
-
-    Args:
-        whole: the jar reads its whole table, which takes some ten seconds; scores are the same.
-
-    Attributes:
-        starts: how often the jar was started.
-    """
+    """One process of the jar for all texts, restarted only where new words bring paraphrases that it has not read. `whole`: the
+    jar reads its whole table, which takes some ten seconds; scores are the same. `starts`: how often the jar was started."""
 
     def __init__(self, whole: bool = False) -> None:
         self.starts = 0

@@ -107,14 +107,8 @@ class References:
 
 
 class ReferenceCache:
-    """Caches the last few sets of references for the other systems on the same cases.
-
-    Args:
-        folder: where tokens outlive the process, for texts tokenised by the same code; None: nowhere.
-
-    Attributes:
-        misses: how often references had to be tokenised.
-    """
+    """Caches the last few sets of references for the other systems on the same cases. `folder`: where tokens outlive the
+    process, for texts tokenised by the same code; None: nowhere. `misses`: how often references had to be tokenised."""
 
     def __init__(self, folder: Path | None = None) -> None:
         self._cached: OrderedDict[str, References] = OrderedDict()

@@ -18,10 +18,7 @@ class NoSynonyms:
 
 def nltk_meteor(reference: Sequence[str], hypothesis: Sequence[str], wordnet: Any = None) -> float:
     """METEOR of one pair of token lists, in [0, 1): identical texts of n words get 1 - 1 / (2 n^3), never 1.
-
-    Args:
-        wordnet: NLTK's reader (`installed_wordnet`); None: words match exactly or by stem only.
-    """
+    `wordnet`: NLTK's reader (`installed_wordnet`); None: words match exactly or by stem only."""
     from nltk.translate.meteor_score import single_meteor_score  # lazy: start-up
 
     return float(single_meteor_score(reference, hypothesis, stemmer=_stemmer(), wordnet=wordnet or NoSynonyms()))

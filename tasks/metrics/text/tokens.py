@@ -80,11 +80,7 @@ def _without_punctuation(tokens: Sequence[str]) -> str:
 
 def r2gen_tokens(texts: Sequence[str], maximum: int | None = None) -> Tokenised:
     """Texts as R2Gen cleans those of MIMIC-CXR (Chen et al. 2020): lower case, no list numbers or punctuation, " . " after each
-    sentence.
-
-    Args:
-        maximum: number of tokens to cut at, as R2Gen does with both sides (60 for IU X-ray, 100 for MIMIC-CXR).
-    """
+    sentence. `maximum`: number of tokens to cut at, as R2Gen does with both sides (60 for IU X-ray, 100 for MIMIC-CXR)."""
     cleaned = [_r2gen(text).split()[:maximum] for text in texts]
     how = R2GEN if maximum is None else f"{R2GEN}, cut at {maximum} tokens"
     return Tokenised([" ".join(tokens) for tokens in cleaned], how)

@@ -25,13 +25,8 @@ FINGERPRINT = "77fe521925c5e3d7"
 
 
 class PhantomV1(Phantom):
-    """Phantom version 1: chest-radiograph-like and H&E-like pictures with reports of at most 44 words.
-
-    Args:
-        resolution: side of the square pictures in pixels, 32 to 2048.
-
-    Raises UserError: resolution out of range.
-    """
+    """Phantom version 1: chest-radiograph-like and H&E-like pictures with reports of at most 44 words. `resolution`: side of
+    the square pictures in pixels, 32 to 2048. Raises UserError: resolution out of range."""
 
     name = "phantom"
     cohort = COHORT

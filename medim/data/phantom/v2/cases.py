@@ -148,11 +148,8 @@ def twin(case: Case, label: str) -> Case:
 
 def change(case: Case, label: str) -> str | None:
     """How a finding compares with the prior visit; None without a prior, or where it is absent from both.
-
-    Returns:
-        `new`, `resolved`, `increased`, `decreased` or `unchanged`. The two in the middle are of findings with degrees only:
-        size (of edema, contrast) has grown or shrunk by the factor `CHANGED` at least.
-    """
+    Returns `new`, `resolved`, `increased`, `decreased` or `unchanged`. The two in the middle are of findings with degrees only:
+    size (of edema, contrast) has grown or shrunk by the factor `CHANGED` at least."""
     if case.prior is None:
         return None
     now, before = case.finding(label), case.prior.finding(label)

@@ -130,10 +130,7 @@ def propose(label: str, others: Sequence[Finding], rng: np.random.Generator) -> 
 
 def evolve(before: Finding, others: Sequence[Finding], rng: np.random.Generator, growth: tuple[float, float]) -> Finding | None:
     """The same finding at a later visit; None where it would now be hidden.
-
-    Args:
-        growth: range of the factor on its size (on its contrast too, where that grades it); clipped to the default ranges.
-    """
+    `growth`: range of the factor on its size (on its contrast too, where that grades it); clipped to the default ranges."""
     spec = spec_of(before.label)
     for _ in range(_TRIES):
         factor = float(rng.uniform(*growth)) ** spec.pace

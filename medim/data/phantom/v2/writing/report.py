@@ -58,10 +58,7 @@ def count_tokens(report: str) -> int:
 
 def write_report(case: Case, options: Options, rng: np.random.Generator | None = None) -> Report:
     """The report of a case: the same words for what a twin shares with it.
-
-    Args:
-        rng: draws the wording; the case's own by default.
-    """
+    `rng`: draws the wording; the case's own by default."""
     streams = Streams(rng or case.stream("report"))
     style = options.style
     if style == MIXED:
