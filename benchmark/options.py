@@ -45,23 +45,18 @@ class NearestChoice(click.ParamType):
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """How one option is shown and checked.
-
-    Attributes:
-        flag: on the command line; by default `--` and the parameter's name.
-        low, high: bounds of a number, included; `above` is a lower bound that is not.
-        kind: what a `Literal` is a choice of, for the message that names the nearest; by default the parameter's name.
-        type: in place of what the annotation says.
-    """
+    """How one option is shown and checked."""
 
     help: str
-    flag: str | None = None
+    flag: str | None = None  # on the command line; by default `--` and the parameter's name
     metavar: str | None = None
+    # low, high: bounds of a number, included; `above` is a lower bound that is not
     low: int | None = None
     high: int | None = None
     above: int | None = None
+    # what a `Literal` is a choice of, for the message that names the nearest; by default the parameter's name
     kind: str | None = None
-    type: click.ParamType | None = None
+    type: click.ParamType | None = None  # in place of what the annotation says
     callback: Callback | None = None
 
     def decorator(self, name: str, annotation: Any, default: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -17,47 +17,36 @@ Kind = Literal["measured", "anchor", "reported"]
 
 
 class Record(BaseModel):
-    """One value of one metric for one system, with all that is needed to read it.
-
-    Attributes:
-        model: the system as the page shows it; for an anchor its name (real, reconstruction, shuffled, constant).
-        metric: `group: item` or `group: item (modality)` marks one item of a breakdown: `prevalence: left effusion (image)`.
-        value: in the metric's unit, or None where it was withheld; `reason` then says why.
-        ci_low, ci_high: ends of the 95 % interval; both or neither.
-        n, coverage, seed: cases behind the value, the share of them that the system answered, in [0, 1], and the seed of the
-            run; None only for published numbers.
-        protocol: strict-v1, medim-paper-v1, or `paper` for published numbers.
-        signature: metric, version, tokenisation, feature extractor and weights hash, resize, ...; JSON-able.
-        created: ISO 8601.
-        reason: why there is no value, or what a reader of the value must know.
-        higher_is_better: None for a descriptive value (a prevalence, a length), which has no best.
-        synthetic: no patient stands behind the data set.
-        run: id of the run: a hash.
-    """
+    """One value of one metric for one system, with all that is needed to read it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     task: str = Field(min_length=1)
+    # the system as the page shows it; for an anchor its name (real, reconstruction, shuffled, constant)
     model: str = Field(min_length=1)
     dataset: str = Field(min_length=1)
     split: str = Field(min_length=1)
+    # `group: item` or `group: item (modality)` marks one item of a breakdown: `prevalence: left effusion (image)`
     metric: str = Field(min_length=1)
-    value: float | None
+    value: float | None  # in the metric's unit, or None where it was withheld; `reason` then says why
+    # ci_low, ci_high: ends of the 95 % interval; both or neither
     ci_low: float | None = None
     ci_high: float | None = None
+    # n, coverage, seed: cases behind the value, the share of them that the system answered, in [0, 1], and the seed of the run;
+    # None only for published numbers
     n: int | None = Field(ge=0)
     coverage: float | None = Field(ge=0, le=1)
     seed: int | None
-    protocol: str = Field(min_length=1)
-    signature: dict[str, Any]
+    protocol: str = Field(min_length=1)  # strict-v1, medim-paper-v1, or `paper` for published numbers
+    signature: dict[str, Any]  # metric, version, tokenisation, feature extractor and weights hash, resize, ...; JSON-able
     kind: Kind
     commit: str
     command: str
-    created: str
-    reason: str | None = None
-    higher_is_better: bool | None
-    synthetic: bool
-    run: str = Field(min_length=1)
+    created: str  # ISO 8601
+    reason: str | None = None  # why there is no value, or what a reader of the value must know
+    higher_is_better: bool | None  # None for a descriptive value (a prevalence, a length), which has no best
+    synthetic: bool  # no patient stands behind the data set
+    run: str = Field(min_length=1)  # id of the run: a hash
 
     @field_validator("created")
     @classmethod

@@ -23,24 +23,17 @@ CONFIGURATION = (
 
 
 class TaskCard(BaseModel):
-    """What a table says of its task (`tasks.task.Task`).
-
-    Attributes:
-        title, intro: heading and first sentence of its table.
-        needs: the modalities that a system generates: image, report.
-        prompted: each sample answers its own case.
-        headline_metrics: the primary one first.
-        order: place on the page, ascending.
-    """
+    """What a table says of its task (`tasks.task.Task`)."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    # title, intro: heading and first sentence of its table
     title: str
     intro: str = ""
-    needs: list[str] = []
-    prompted: bool = True
-    headline_metrics: list[str] = []
-    order: int = 1000
+    needs: list[str] = []  # the modalities that a system generates: image, report
+    prompted: bool = True  # each sample answers its own case
+    headline_metrics: list[str] = []  # the primary one first
+    order: int = 1000  # place on the page, ascending
 
 
 def card_of(task: str, stated: Mapping[str, TaskCard]) -> TaskCard:
@@ -52,33 +45,26 @@ CARDS = read_table(Path(__file__).with_name("cards.yaml"), dict[str, TaskCard])
 
 
 class Manifest(BaseModel):
-    """`manifest.json` of a run folder, as far as the page needs it; other keys are kept aside.
-
-    Attributes:
-        model_fingerprint: hash of the model's weights, or of its predictions.
-        dataset_fingerprint: hash of the data set's content and split.
-        terms: licence or data-use terms of the data.
-        withhold_samples: images and reports must not be shown.
-        n, failures: how many cases the run had, where it says so, and how many samples failed.
-    """
+    """`manifest.json` of a run folder, as far as the page needs it; other keys are kept aside."""
 
     model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     run: str = Field(min_length=1)
     model: str
-    model_fingerprint: str
+    model_fingerprint: str  # hash of the model's weights, or of its predictions
     dataset: str
-    dataset_fingerprint: str
+    dataset_fingerprint: str  # hash of the data set's content and split
     split: str
     synthetic: bool
-    terms: str | None
-    withhold_samples: bool
+    terms: str | None  # licence or data-use terms of the data
+    withhold_samples: bool  # images and reports must not be shown
     tasks: list[str]
     command: str
     commit: str | None
     created: str
     versions: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
+    # n, failures: how many cases the run had, where it says so, and how many samples failed
     n: int | None = Field(default=None, ge=0)
     failures: int = Field(default=0, ge=0)
     cards: dict[str, TaskCard] = Field(default_factory=dict)

@@ -79,17 +79,11 @@ class Layout:
 
 @dataclass
 class Canvas:
-    """Sequences to fill.
+    """Sequences to fill."""
 
-    Attributes:
-        layout: positions of each modality.
-        tokens: ids, MASK where nothing is known yet; shape (B, L).
-        given: True where the token was given and never changes (structure included); shape (B, L).
-    """
-
-    layout: Layout
-    tokens: torch.Tensor
-    given: torch.Tensor
+    layout: Layout  # positions of each modality
+    tokens: torch.Tensor  # ids, MASK where nothing is known yet; shape (B, L)
+    given: torch.Tensor  # True where the token was given and never changes (structure included); shape (B, L)
 
     @classmethod
     def blank(cls, layout: Layout, batch: int, device: torch.device | str = "cpu") -> "Canvas":

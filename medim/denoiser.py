@@ -28,44 +28,33 @@ FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype"
 
 
 class MeDiMConfig(PretrainedConfig):
-    """Everything that shapes the model. An unknown key is an error.
-
-    Attributes:
-        backbone: configuration of the blocks (a language model's, `dit` or `unidisc`) as a dictionary, `model_type` included.
-        text_vocabulary: number of text ids that a report may use (the rows of the backbone's embedding).
-        image_codes: size of the VQGAN codebook.
-        image_length: image tokens per image.
-        report_length: report tokens per report, EOS and padding included.
-        attention: `bidirectional` (the paper) or `causal` (its ablation).
-        order: which modality stands first; under a causal mask it decides which one sees the other.
-        logit_alignment: `own` reads a token's logits at its own position, `shift` at the position before it, as the
-            autoregressive head was trained to.
-        timestep: `adaln` (the paper), `additive` or `none` (its ablations).
-        objective: `diffusion`, or `autoregressive`: the same blocks under their causal mask, each token predicted from those
-            before it (the Liquid baseline). `attention`, `timestep` and `logit_alignment` do not apply then.
-        gating: of the modulated branches: `identity` (starts as the pretrained block), `zero` (AdaLN-Zero) or `released`; see
-            `medim.backbones.adaln`.
-        transition: what noise does to a token: `absorbing` (the paper), `uniform` or `hybrid`; see
-            `medim.diffusion.transition`.
-        positions: `rotary` leaves positions to the backbone; `learned` adds a vector for each canvas position, zero at step 0.
-        report_tokenizer, image_tokenizer: hashes of the vocabularies (`vocabulary` of `ReportTokenizer` and `ImageTokenizer`)
-            that the model was saved with; None in checkpoints of older versions.
-    """
+    """Everything that shapes the model. An unknown key is an error."""
 
     model_type = "medim"
+    # configuration of the blocks (a language model's, `dit` or `unidisc`) as a dictionary, `model_type` included
     backbone: dict = field(default_factory=dict)
-    text_vocabulary: int = 0
-    image_codes: int = 0
-    image_length: int = 0
-    report_length: int = 0
-    attention: str = "bidirectional"
-    order: str = "image-report"
+    text_vocabulary: int = 0  # number of text ids that a report may use (the rows of the backbone's embedding)
+    image_codes: int = 0  # size of the VQGAN codebook
+    image_length: int = 0  # image tokens per image
+    report_length: int = 0  # report tokens per report, EOS and padding included
+    attention: str = "bidirectional"  # `bidirectional` (the paper) or `causal` (its ablation)
+    order: str = "image-report"  # which modality stands first; under a causal mask it decides which one sees the other
+    # `own` reads a token's logits at its own position, `shift` at the position before it, as the autoregressive head was
+    # trained to
     logit_alignment: str = "own"
-    timestep: str = "adaln"
+    timestep: str = "adaln"  # `adaln` (the paper), `additive` or `none` (its ablations)
+    # `diffusion`, or `autoregressive`: the same blocks under their causal mask, each token predicted from those before it (the
+    # Liquid baseline). `attention`, `timestep` and `logit_alignment` do not apply then
     objective: str = "diffusion"
+    # of the modulated branches: `identity` (starts as the pretrained block), `zero` (AdaLN-Zero) or `released`; see
+    # `medim.backbones.adaln`
     gating: str = "identity"
+    # what noise does to a token: `absorbing` (the paper), `uniform` or `hybrid`; see `medim.diffusion.transition`
     transition: str = "absorbing"
+    # `rotary` leaves positions to the backbone; `learned` adds a vector for each canvas position, zero at step 0
     positions: str = "rotary"
+    # report_tokenizer, image_tokenizer: hashes of the vocabularies (`vocabulary` of `ReportTokenizer` and `ImageTokenizer`)
+    # that the model was saved with; None in checkpoints of older versions
     report_tokenizer: str | None = None
     image_tokenizer: str | None = None
 

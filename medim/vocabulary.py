@@ -7,15 +7,10 @@ import torch
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Ids of every token of a canvas.
+    """Ids of every token of a canvas."""
 
-    Attributes:
-        text: number of text ids, `0 .. text - 1`, of report positions.
-        codes: number of image codes; code `c` of an image position has id `image_offset + c`.
-    """
-
-    text: int
-    codes: int
+    text: int  # number of text ids, `0 .. text - 1`, of report positions
+    codes: int  # number of image codes; code `c` of an image position has id `image_offset + c`
 
     @property
     def mask(self) -> int:

@@ -32,19 +32,13 @@ ONE_TRAINING = "one training of each: how much another seed would change is not 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A figure of the likelihood; lower is better.
+    """A figure of the likelihood; lower is better."""
 
-    Attributes:
-        metric: as `tasks.likelihood.task` names it.
-        condition: of `medim.likelihood.bound.CONDITIONS`.
-        per: what the nats are set against: pairs, tokens of the report, or tokens of the image (in bits).
-        same: which tokenizers two arms must share for their figures to be of the same thing.
-    """
-
-    metric: str
-    condition: str
+    metric: str  # as `tasks.likelihood.task` names it
+    condition: str  # of `medim.likelihood.bound.CONDITIONS`
+    # what the nats are set against: pairs, tokens of the report, or tokens of the image (in bits)
     per: Literal["pair", "report token", "image token"]
-    same: tuple[str, ...]
+    same: tuple[str, ...]  # which tokenizers two arms must share for their figures to be of the same thing
 
     def additive(self, evaluation: Mapping[str, Any]) -> Additive:
         """The endpoint of one training, from its `evaluation.json`: nats by condition (n, 2), report tokens, patients."""
@@ -79,19 +73,13 @@ class Value:
 
 @dataclass(frozen=True)
 class Change:
-    """An arm's value less its base's, by one metric, over the seeds that both have.
-
-    Attributes:
-        interval: 95 %; of one training, with the reason why its verdict is open.
-        p: two-sided, of no difference; None where it is not known. `test` says how it was computed.
-        units: patients behind the value; 0 where the interval is over seeds alone.
-    """
+    """An arm's value less its base's, by one metric, over the seeds that both have."""
 
     difference: float
-    interval: Interval
-    p: float | None
+    interval: Interval  # 95 %; of one training, with the reason why its verdict is open
+    p: float | None  # two-sided, of no difference; None where it is not known. `test` says how it was computed
     test: str
-    units: int
+    units: int  # patients behind the value; 0 where the interval is over seeds alone
     seeds: tuple[int, ...]
     verdict: Verdict
 

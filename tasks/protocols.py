@@ -13,42 +13,29 @@ PROTOCOL = "strict-v1"
 
 @dataclass(frozen=True)
 class Case:
-    """A reference: what is known of one test case.
+    """A reference: what is known of one test case."""
 
-    Attributes:
-        id: unique within the data set.
-        patient: the independent unit of every interval.
-        domain: `chest-xray`, `pathology`, ...
-        image: RGB in the task's geometry (square, padded); side = the task's resolution in pixels. A single black pixel where
-            the data set holds reports alone.
-        report: the reference text.
-        findings: labels present; None where the data set does not know them.
-    """
-
-    id: str
-    patient: str
-    domain: str | None
+    id: str  # unique within the data set
+    patient: str  # the independent unit of every interval
+    domain: str | None  # `chest-xray`, `pathology`, ...
+    # RGB in the task's geometry (square, padded); side = the task's resolution in pixels. A single black pixel where the data
+    # set holds reports alone
     image: Image.Image
-    report: str
-    findings: frozenset[str] | None
+    report: str  # the reference text
+    findings: frozenset[str] | None  # labels present; None where the data set does not know them
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a system gave for one case; a modality that was not requested, or that failed, is None.
+    """What a system gave for one case; a modality that was not requested, or that failed, is None."""
 
-    Attributes:
-        id: the case's id.
-        prompt: the text the system was conditioned on, where it was.
-        cost: of the sample: `seconds` of wall time (its share of the batch), `forwards`, ...
-        details: what else the system reported of the case: JSON-able numbers (nats) and names.
-    """
-
-    id: str
+    id: str  # the case's id
     image: Image.Image | None = None
     report: str | None = None
-    prompt: str | None = None
+    prompt: str | None = None  # the text the system was conditioned on, where it was
+    # of the sample: `seconds` of wall time (its share of the batch), `forwards`, ...
     cost: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    # what else the system reported of the case: JSON-able numbers (nats) and names
     details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
@@ -59,15 +46,10 @@ class ModelError(RuntimeError):
 
 @runtime_checkable
 class Generator(Protocol):
-    """Any system under test: a diffusion pipeline, a baseline, a folder of predictions.
+    """Any system under test: a diffusion pipeline, a baseline, a folder of predictions."""
 
-    Attributes:
-        name: as shown on the leaderboard.
-        fingerprint: hash of the weights (or of the predictions).
-    """
-
-    name: str
-    fingerprint: str
+    name: str  # as shown on the leaderboard
+    fingerprint: str  # hash of the weights (or of the predictions)
 
     def settings(self) -> dict[str, Any]:
         """JSON-able sampler settings; they enter the signature."""
@@ -210,15 +192,10 @@ class Answered(Protocol):
 
 
 class Answers(Protocol):
-    """The predictions of an `Answered` system for some cases.
+    """The predictions of an `Answered` system for some cases."""
 
-    Attributes:
-        ids: of the cases that it answers, in the cases' order.
-        note: what a reader should know of the others; None where there is nothing to say.
-    """
-
-    ids: list[str]
-    note: str | None
+    ids: list[str]  # of the cases that it answers, in the cases' order
+    note: str | None  # what a reader should know of the others; None where there is nothing to say
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """The predictions for some of these ids, images decoded. Raises UserError: an image cannot be read."""

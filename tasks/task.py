@@ -20,16 +20,11 @@ Output = TypeVar("Output")
 
 @dataclass(frozen=True)
 class Anchor:
-    """A trivial or ideal system that gives a table its scale.
+    """A trivial or ideal system that gives a table its scale."""
 
-    Attributes:
-        name: real | reconstruction | shuffled | constant | nearest neighbour | training copy.
-        predictions: one per case, in the cases' order.
-        population: cases whose images the distribution metrics take, where the predictions' own images are the reference set.
-    """
-
-    name: str
-    predictions: list[Prediction]
+    name: str  # real | reconstruction | shuffled | constant | nearest neighbour | training copy
+    predictions: list[Prediction]  # one per case, in the cases' order
+    # cases whose images the distribution metrics take, where the predictions' own images are the reference set
     population: list[Case] | None = None
 
 
@@ -44,17 +39,11 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Exhibition:
-    """What a task shows of single samples beside its scores.
+    """What a task shows of single samples beside its scores."""
 
-    Attributes:
-        title: what the pairings are; the lines after the first explain it.
-        pairings: the most telling first.
-        samples: JSON-able, one dict per sample, such as the id of the nearest training pair.
-    """
-
-    title: tuple[str, ...]
-    pairings: list[Pairing]
-    samples: list[dict[str, Any]]
+    title: tuple[str, ...]  # what the pairings are; the lines after the first explain it
+    pairings: list[Pairing]  # the most telling first
+    samples: list[dict[str, Any]]  # JSON-able, one dict per sample, such as the id of the nearest training pair
 
 
 class Task(ABC):

@@ -26,23 +26,17 @@ SETS = _sets()
 
 
 class Arm(BaseModel):
-    """One training of an ablation.
-
-    Attributes:
-        name: also its folder's name.
-        title: in tables and plots.
-        overrides: fields of `ModelRecipe`; a value such as `20%` is a share of the steps.
-        paper: its row in Table 4 of the paper (`method` in the published table); None for what the paper did not measure.
-        base: the arm that it is compared with; None for the full model.
-    """
+    """One training of an ablation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: str
-    title: str
+    name: str  # also its folder's name
+    title: str  # in tables and plots
+    # fields of `ModelRecipe`; a value such as `20%` is a share of the steps
     overrides: dict[str, Any] = Field(default_factory=dict)
+    # its row in Table 4 of the paper (`method` in the published table); None for what the paper did not measure
     paper: str | None = None
-    base: str | None = FULL
+    base: str | None = FULL  # the arm that it is compared with; None for the full model
 
     def settings(self, steps: int) -> list[str]:
         """The overrides as `key=value` for a training of `steps` steps."""

@@ -35,16 +35,11 @@ METRICS = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class Trained:
-    """One trained and measured arm with one seed.
-
-    Attributes:
-        evaluation: `evaluation.json`.
-        run: folder of its samples and their scores; None where they are not wanted or not done.
-    """
+    """One trained and measured arm with one seed."""
 
     job: Job
-    evaluation: Mapping[str, Any]
-    run: Path | None
+    evaluation: Mapping[str, Any]  # `evaluation.json`
+    run: Path | None  # folder of its samples and their scores; None where they are not wanted or not done
 
     @cached_property
     def curve(self) -> list[dict[str, float]]:
@@ -105,26 +100,20 @@ def _read(job: Job, fingerprint: str) -> Trained | None:
 
 @dataclass
 class Row:
-    """One arm.
-
-    Attributes:
-        cost: parameters, steps, pairs_seen, tokens_seen; seconds of training, the mean over seeds.
-        values, changes: by metric of `ENDPOINTS` or label of `COLUMNS`; a column that could not be had is missing.
-        reasons: why a value or a change is missing, by the same names.
-        paper: the paper's change by label of `COLUMNS`; empty where it has no such row.
-        signs: ours against the paper's, by label; the primary endpoint's is against the paper's columns together.
-        paper_words: the paper's columns counted, such as "worse in 7 of 7".
-    """
+    """One arm."""
 
     arm: Arm
     seeds: tuple[int, ...]
-    cost: Mapping[str, float]
+    cost: Mapping[str, float]  # parameters, steps, pairs_seen, tokens_seen; seconds of training, the mean over seeds
+    # values, changes: by metric of `ENDPOINTS` or label of `COLUMNS`; a column that could not be had is missing
     values: dict[str, Value] = field(default_factory=dict)
     changes: dict[str, Change] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)  # why a value or a change is missing, by the same names
+    # the paper's change by label of `COLUMNS`; empty where it has no such row
     paper: Mapping[str, float] = field(default_factory=dict)
+    # ours against the paper's, by label; the primary endpoint's is against the paper's columns together
     signs: dict[str, Sign] = field(default_factory=dict)
-    paper_words: str = ""
+    paper_words: str = ""  # the paper's columns counted, such as "worse in 7 of 7"
 
     @property
     def label(self) -> str:

@@ -11,21 +11,13 @@ FULL_ROW = "MeDiM"
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the generation table.
+    """One column of the generation table."""
 
-    Attributes:
-        label: short, as the paper writes it.
-        task: whose metric it is.
-        metrics: names of the metric here, the first that has a value counts.
-        paper: its name in the published table; None for a column that the paper lacks.
-        higher_is_better: in the paper's sense.
-    """
-
-    label: str
-    task: str
-    metrics: tuple[str, ...]
-    paper: str | None
-    higher_is_better: bool = True
+    label: str  # short, as the paper writes it
+    task: str  # whose metric it is
+    metrics: tuple[str, ...]  # names of the metric here, the first that has a value counts
+    paper: str | None  # its name in the published table; None for a column that the paper lacks
+    higher_is_better: bool = True  # in the paper's sense
 
 
 COLUMNS = (

@@ -54,20 +54,14 @@ CURVES = (SYNTHETIC, MORE_REAL)
 
 @dataclass(frozen=True)
 class Identity:
-    """What every record of a run holds.
+    """What every record of a run holds."""
 
-    Attributes:
-        task: `augmentation (REGIME)`: two regimes never share a table.
-        fields: of `leaderboard.record.Record`: dataset, split, seed, protocol, commit, command, created, synthetic, run.
-        signature: what is the same for every arm: regime, downstream, seeds, splits, generated set.
-        of_the_system: of the generator: its hash, sampler and training.
-    """
-
-    task: str
+    task: str  # `augmentation (REGIME)`: two regimes never share a table
     model: str
+    # of `leaderboard.record.Record`: dataset, split, seed, protocol, commit, command, created, synthetic, run
     fields: dict[str, Any]
-    signature: dict[str, Any]
-    of_the_system: dict[str, Any]
+    signature: dict[str, Any]  # what is the same for every arm: regime, downstream, seeds, splits, generated set
+    of_the_system: dict[str, Any]  # of the generator: its hash, sampler and training
 
 
 def sums_of(results: Sequence[Result]) -> Sums:

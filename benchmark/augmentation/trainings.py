@@ -34,44 +34,32 @@ CURVE = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class Result:
-    """One arm with one seed.
-
-    Attributes:
-        scores: fields of `tasks.scoring.scores.Score` by metric, JSON-able.
-        sums: the sums that the scores are functions of, by metric, in one order of the patients for every result.
-        samples: per-sample scores, in the cases' order.
-        training: what was trained on what, for how long: `examples`, `added`, `steps`, `augment`, `fitted`, `seconds`.
-    """
+    """One arm with one seed."""
 
     arm: Arm
     seed: int
-    scores: dict[str, dict[str, Any]]
+    scores: dict[str, dict[str, Any]]  # fields of `tasks.scoring.scores.Score` by metric, JSON-able
+    # the sums that the scores are functions of, by metric, in one order of the patients for every result
     sums: dict[str, Additive]
-    samples: list[dict[str, float]]
+    samples: list[dict[str, float]]  # per-sample scores, in the cases' order
     answers: Answers
+    # what was trained on what, for how long: `examples`, `added`, `steps`, `augment`, `fitted`, `seconds`
     training: dict[str, Any]
 
 
 @dataclass
 class Trainings:
-    """The downstream trainings of a run.
-
-    Attributes:
-        pools: what arms are composed of.
-        validation: real pairs that choose the step.
-        cases: what is tested on.
-        seed: of the shuffled arm and of what is drawn for the test cases.
-    """
+    """The downstream trainings of a run."""
 
     artifacts: Artifacts
     downstream: Downstream
     settings: AugmentationSettings
-    pools: Pools
-    validation: Sequence[Example]
-    cases: Sequence[Case]
+    pools: Pools  # what arms are composed of
+    validation: Sequence[Example]  # real pairs that choose the step
+    cases: Sequence[Case]  # what is tested on
     context: Context
     task: str
-    seed: int
+    seed: int  # of the shuffled arm and of what is drawn for the test cases
 
     @cached_property
     def code(self) -> str:

@@ -18,20 +18,15 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Drift:
-    """Unprompted pairs at one `cache.refresh`, beside those of the same seeds without a cache.
-
-    Attributes:
-        changed: share of the tokens of image and report that differ.
-        image_changed, report_changed: the same by modality.
-        active: positions that went through the blocks, over those without a cache.
-        images, reports: the pairs, for checkers.
-    """
+    """Unprompted pairs at one `cache.refresh`, beside those of the same seeds without a cache."""
 
     refresh: int
-    changed: float
+    changed: float  # share of the tokens of image and report that differ
+    # image_changed, report_changed: the same by modality
     image_changed: float
     report_changed: float
-    active: float
+    active: float  # positions that went through the blocks, over those without a cache
+    # images, reports: the pairs, for checkers
     images: list[Image.Image]
     reports: list[str]
 

@@ -31,18 +31,12 @@ GRID = 21
 
 @dataclass(frozen=True)
 class Check:
-    """One line of a diagnosis.
-
-    Attributes:
-        verdict: by the rule of the check; `unknown` where something it needs is missing.
-        figure: the measurement in words and numbers; several lines where it is a table.
-        advice: empty where nothing is to be done.
-    """
+    """One line of a diagnosis."""
 
     name: str
-    verdict: Verdict
-    figure: str
-    advice: str = ""
+    verdict: Verdict  # by the rule of the check; `unknown` where something it needs is missing
+    figure: str  # the measurement in words and numbers; several lines where it is a table
+    advice: str = ""  # empty where nothing is to be done
 
 
 def _graded(name: str, figure: str, *rules: tuple[bool, Verdict, str]) -> Check:

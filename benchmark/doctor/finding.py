@@ -11,22 +11,14 @@ READY, MISSING, BROKEN, NOTE = "ready", "missing", "broken", "note"
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one capability.
+    """The state of one capability."""
 
-    Attributes:
-        group: heading of the table.
-        state: `ready`; `missing`: optional and not here; `broken`: needed and not here, or damaged; `note`: for information.
-        found: what is here.
-        provide: the file, package or command that makes it ready; empty where it is.
-        details: for `--json`, such as the version of every package.
-    """
-
-    group: str
+    group: str  # heading of the table
     name: str
-    state: str
-    found: str = ""
-    provide: str = ""
-    details: dict[str, Any] = field(default_factory=dict)
+    state: str  # `ready`; `missing`: optional and not here; `broken`: needed and not here, or damaged; `note`: for information
+    found: str = ""  # what is here
+    provide: str = ""  # the file, package or command that makes it ready; empty where it is
+    details: dict[str, Any] = field(default_factory=dict)  # for `--json`, such as the version of every package
 
 
 Check = Callable[[], Iterable[Finding]]

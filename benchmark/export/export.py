@@ -45,14 +45,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of an export.
+    """The result of an export."""
 
-    Attributes:
-        finished: False where other processes still fill shards; the last one finishes.
-        kept, dropped, failed: numbers of pairs, of drops, and of a model's slots that remained empty.
-    """
-
-    finished: bool
+    finished: bool  # False where other processes still fill shards; the last one finishes
+    # kept, dropped, failed: numbers of pairs, of drops, and of a model's slots that remained empty
     kept: int = 0
     dropped: int = 0
     failed: int = 0

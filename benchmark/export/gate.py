@@ -32,19 +32,12 @@ _IN_MEMORY = 1 << 30  # bytes of a space's training rows that stay in memory bet
 
 @dataclass(frozen=True)
 class Rules:
-    """What a pair has to reach; None is no rule.
+    """What a pair has to reach; None is no rule."""
 
-    Attributes:
-        min_agreement: in [0, 1].
-        max_nats: of image and report together.
-        min_distance: in units of the threshold; 1 keeps all that is no near-copy.
-        allow_near_copies: forced by name.
-    """
-
-    min_agreement: float | None = None
-    max_nats: float | None = None
-    min_distance: float | None = None
-    allow_near_copies: bool = False
+    min_agreement: float | None = None  # in [0, 1]
+    max_nats: float | None = None  # of image and report together
+    min_distance: float | None = None  # in units of the threshold; 1 keeps all that is no near-copy
+    allow_near_copies: bool = False  # forced by name
 
 
 class NeighbourSearch:
@@ -126,26 +119,16 @@ class NeighbourSearch:
 @dataclass
 class Gate:
     """Measures and judges. Any of its three instruments may be missing; a rule that needs one is then refused.
-
-    Attributes:
-        search: None where the pairs leave unscreened, by name.
-        image_checker: one that steers.
-        report_checker: reads findings from reports.
-        model: gives the likelihood; `model_hash` is that of its weights.
-        draws: of its noise, for each pair; 0 for none.
-        ready: the training split was read.
-
-    Raises UserError: a rule without its instrument.
-    """
+    Raises UserError: a rule without its instrument."""
 
     rules: Rules
-    search: NeighbourSearch | None = None
-    image_checker: Checker | None = None
-    report_checker: Checker | None = None
-    model: Scorable | None = None
+    search: NeighbourSearch | None = None  # None where the pairs leave unscreened, by name
+    image_checker: Checker | None = None  # one that steers
+    report_checker: Checker | None = None  # reads findings from reports
+    model: Scorable | None = None  # gives the likelihood; `model_hash` is that of its weights
     model_hash: str | None = None
-    draws: int = 8
-    ready: bool = field(default=False, init=False)
+    draws: int = 8  # of its noise, for each pair; 0 for none
+    ready: bool = field(default=False, init=False)  # the training split was read
 
     def __post_init__(self) -> None:
         rules = self.rules

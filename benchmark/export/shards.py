@@ -22,19 +22,14 @@ CONFIGURATION, DONE = "configuration.json", "done.json"
 
 @dataclass
 class Shard:
-    """Some consecutive slots and what became of them.
-
-    Attributes:
-        path: its file of outcomes, JSON lines: `slot`, `attempt`, `kept`, `content`, `image` (relative to the export) and
-            `fields` of a kept pair; `reason` of another. Of two lines on one attempt the later holds.
-        attempts: how often a slot may be tried.
-        together: so many consecutive slots leave together or not at all.
-    """
+    """Some consecutive slots and what became of them."""
 
     number: int
     slots: range
-    attempts: int
-    together: int
+    attempts: int  # how often a slot may be tried
+    together: int  # so many consecutive slots leave together or not at all
+    # its file of outcomes, JSON lines: `slot`, `attempt`, `kept`, `content`, `image` (relative to the export) and `fields` of a
+    # kept pair; `reason` of another. Of two lines on one attempt the later holds
     path: Path
     lines: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict, repr=False)
 

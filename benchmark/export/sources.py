@@ -40,17 +40,13 @@ class Place:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A pair before the gate.
-
-    Attributes:
-        image: RGB.
-        fields: what its metadata say of it beside the report: `id`, `split`, `patient`, `study`, `terms`, `synthetic`, and
-            of a generated one `seed`, `prompt`, `model`, `model_hash`.
-    """
+    """A pair before the gate."""
 
     place: Place
-    image: Image.Image
+    image: Image.Image  # RGB
     report: str
+    # what its metadata say of it beside the report: `id`, `split`, `patient`, `study`, `terms`, `synthetic`, and of a generated
+    # one `seed`, `prompt`, `model`, `model_hash`
     fields: dict[str, Any] = field(repr=False)
 
     @property
@@ -75,19 +71,12 @@ class Broken:
 
 
 class Source(Protocol):
-    """Something with numbered slots.
+    """Something with numbered slots."""
 
-    Attributes:
-        slots: how many.
-        attempts: how often a slot may be tried; pairs that exist have one.
-        together: so many consecutive slots leave together, by one attempt, or not at all.
-        generates: True for a model: a slot that stays empty is a failure.
-    """
-
-    slots: int
-    attempts: int
-    together: int
-    generates: bool
+    slots: int  # how many
+    attempts: int  # how often a slot may be tried; pairs that exist have one
+    together: int  # so many consecutive slots leave together, by one attempt, or not at all
+    generates: bool  # True for a model: a slot that stays empty is a failure
 
     def draw(self, places: Sequence[Place]) -> list[Candidate | Broken]:
         """One outcome for each place, in their order; it depends on the place alone, not on its batch."""
@@ -257,16 +246,11 @@ class Prompts:
     Template k mod T serves slot k. Its placeholders run through their values side by side, shifted once all that lies between
     two equal combinations has been seen: any run of slots has each value equally often but one, and a run as long as the
     product of the lists has every combination once.
-
-    Attributes:
-        templates: texts with `{name}` placeholders.
-        values: by placeholder, in a shuffled order.
-        fingerprint: hash of the file's content and the seed; empty for no prompts.
     """
 
-    templates: tuple[str, ...] = ("",)
-    values: Mapping[str, tuple[str, ...]] | None = None
-    fingerprint: str = ""
+    templates: tuple[str, ...] = ("",)  # texts with `{name}` placeholders
+    values: Mapping[str, tuple[str, ...]] | None = None  # by placeholder, in a shuffled order
+    fingerprint: str = ""  # hash of the file's content and the seed; empty for no prompts
 
     def __getitem__(self, slot: int) -> str:
         """The prompt of a slot (from 0)."""

@@ -13,21 +13,13 @@ RECORDS = "records.jsonl"
 
 @dataclass(frozen=True)
 class Verified:
-    """What became of the records of some folders.
+    """What became of the records of some folders."""
 
-    Attributes:
-        agree: how many records' value and interval follow from their sums.
-        missing: how many records name a file of sums that is not there, by file.
-        without: how many have a value but no sums: a distance between sets, a maximum, a published number.
-        withheld: how many have no value.
-        problems: one line for each record that differs, or whose sums cannot be read.
-    """
-
-    agree: int
-    missing: dict[Path, int]
-    without: int
-    withheld: int
-    problems: list[str]
+    agree: int  # how many records' value and interval follow from their sums
+    missing: dict[Path, int]  # how many records name a file of sums that is not there, by file
+    without: int  # how many have a value but no sums: a distance between sets, a maximum, a published number
+    withheld: int  # how many have no value
+    problems: list[str]  # one line for each record that differs, or whose sums cannot be read
 
 
 def verify(folder: Path) -> Verified:

@@ -30,17 +30,12 @@ BEFORE = "before"
 
 @dataclass(frozen=True)
 class EditSlot:
-    """One edit.
-
-    Attributes:
-        report: as it is; it may have gaps where `new_report` is None.
-        new_report: what it becomes, None where only a region or gaps are filled.
-    """
+    """One edit."""
 
     id: str
     image: Image.Image
-    report: str
-    new_report: str | None
+    report: str  # as it is; it may have gaps where `new_report` is None
+    new_report: str | None  # what it becomes, None where only a region or gaps are filled
 
 
 def execute_edit(options: EditOptions) -> int:

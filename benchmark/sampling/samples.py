@@ -28,16 +28,11 @@ SHEET = "contact_sheet.png"
 
 @dataclass(frozen=True)
 class Slot:
-    """What one sample is drawn for.
-
-    Attributes:
-        text: the report to draw (image), or the prompt (pair; empty for none).
-        image: the image to describe (report).
-    """
+    """What one sample is drawn for."""
 
     id: str
-    text: str = ""
-    image: Image.Image | None = None
+    text: str = ""  # the report to draw (image), or the prompt (pair; empty for none)
+    image: Image.Image | None = None  # the image to describe (report)
 
 
 def execute_sample(kind: str, options: SampleOptions) -> int:

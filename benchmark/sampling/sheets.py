@@ -132,20 +132,14 @@ def filled(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width:
 
 @dataclass(frozen=True)
 class EditRow:
-    """One edit.
+    """One edit."""
 
-    Attributes:
-        before, after: images of one size.
-        redrawn: tokens that were drawn anew, (grid, grid).
-        head: what was changed, in a line.
-        reports: before and after.
-    """
-
+    # before, after: images of one size
     before: Image.Image
     after: Image.Image
-    redrawn: np.ndarray
-    head: str
-    reports: tuple[str, str]
+    redrawn: np.ndarray  # tokens that were drawn anew, (grid, grid)
+    head: str  # what was changed, in a line
+    reports: tuple[str, str]  # before and after
 
 
 def marked(image: Image.Image, redrawn: np.ndarray) -> Image.Image:

@@ -12,23 +12,17 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Check:
-    """One metric and one change.
+    """One metric and one change."""
 
-    Attributes:
-        perturbation: what was changed.
-        metric: as in a record.
-        before, after: its values; None where it was withheld.
-        verdict: `pass`: as it should be; `blind`: it does not notice, as documented; `warn`: neither as documented nor wrong;
-            `fail`: wrong; `skipped`: it is not available here.
-        meaning: one sentence.
-    """
-
-    perturbation: str
-    metric: str
+    perturbation: str  # what was changed
+    metric: str  # as in a record
+    # before, after: its values; None where it was withheld
     before: float | None
     after: float | None
+    # `pass`: as it should be; `blind`: it does not notice, as documented; `warn`: neither as documented nor wrong; `fail`:
+    # wrong; `skipped`: it is not available here
     verdict: str
-    meaning: str
+    meaning: str  # one sentence
 
 
 @dataclass

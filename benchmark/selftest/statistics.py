@@ -30,18 +30,13 @@ _NAMES = tuple(map(str, range(PATIENTS)))
 
 @dataclass(frozen=True)
 class Rate:
-    """One figure of a simulation.
+    """One figure of a simulation."""
 
-    Attributes:
-        what, setting: the statement and its circumstances.
-        value: the rate, or a difference ("found in 80 %").
-        bound: what it must not exceed (`most`) or fall below; None where it is only shown.
-    """
-
+    # what, setting: the statement and its circumstances
     what: str
     setting: str
-    value: float
-    bound: float | None = None
+    value: float  # the rate, or a difference ("found in 80 %")
+    bound: float | None = None  # what it must not exceed (`most`) or fall below; None where it is only shown
     most: bool = True
 
     @property

@@ -46,28 +46,23 @@ class Clock:
 
 @dataclass(frozen=True)
 class DataSpeed:
-    """What `measure` found. Rates are images a second (a pair has one image); memory is resident, of this process, in MB.
-
-    Attributes:
-        rounds: how often the split was gone through.
-        cached: whether pictures were read that had been packed before, in place of drawing or decoding them.
-        read, tokenise: rates of reading pairs, and of encoding their images.
-        memory_at_tenth, memory_at_end: the most that was held between turns in the first tenth of the pairs, and in all.
-    """
+    """What `measure` found. Rates are images a second (a pair has one image); memory is resident, of this process, in MB."""
 
     data: str
     data_fingerprint: str
     split: str
     pairs: int
-    rounds: float
+    rounds: float  # how often the split was gone through
     resolution: int
     tokenizer: str
     device: str
     threads: int
     workers: int
-    cached: bool
+    cached: bool  # whether pictures were read that had been packed before, in place of drawing or decoding them
+    # read, tokenise: rates of reading pairs, and of encoding their images
     read: float
     tokenise: float
+    # memory_at_tenth, memory_at_end: the most that was held between turns in the first tenth of the pairs, and in all
     memory_at_tenth: float
     memory_at_end: float
 

@@ -57,20 +57,13 @@ Turns = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Bench:
-    """One model's samplers on one split.
+    """One model's samplers on one split."""
 
-    Attributes:
-        data: the cases, and what scores them.
-        artifacts: of the command's folder.
-        batch_size: samples drawn at once.
-        bf16: run the denoiser in bfloat16, by autocast.
-    """
-
-    data: Data
-    artifacts: Artifacts
-    batch_size: int
+    data: Data  # the cases, and what scores them
+    artifacts: Artifacts  # of the command's folder
+    batch_size: int  # samples drawn at once
     device: str
-    bf16: bool = False
+    bf16: bool = False  # run the denoiser in bfloat16, by autocast
 
     def draw(self, task: str, name: str, system: MeDiMPipeline) -> tuple[PredictionStore, list[Failure]]:
         """Every sample that is not there yet. Of one case the seed is the same in all samplers."""

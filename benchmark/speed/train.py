@@ -58,21 +58,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class TrainSpeed:
-    """What `measure` found.
-
-    Attributes:
-        seconds: of a step, forward and backward; the median over rounds.
-        flops: of a step.
-        roof: FLOP/s of a large matrix product in the same type, measured in the same rounds.
-    """
+    """What `measure` found."""
 
     shape: Shape
     device: str
     dtype: str
     rounds: int
-    seconds: float
-    flops: float
-    roof: float
+    seconds: float  # of a step, forward and backward; the median over rounds
+    flops: float  # of a step
+    roof: float  # FLOP/s of a large matrix product in the same type, measured in the same rounds
 
     @property
     def utilisation(self) -> float:

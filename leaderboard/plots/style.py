@@ -33,23 +33,14 @@ DPI = 130
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture.
+    """A picture."""
 
-    Attributes:
-        name: file name without `.png`.
-        title: what it shows, in one line.
-        alt: the same for those who do not see it, with the values that matter.
-        png: the file's bytes.
-        group: the breakdown that it belongs to, or None.
-        csv: the numbers that it shows, for a file beside it; None for none.
-    """
-
-    name: str
-    title: str
-    alt: str
-    png: bytes
-    group: str | None = None
-    csv: str | None = None
+    name: str  # file name without `.png`
+    title: str  # what it shows, in one line
+    alt: str  # the same for those who do not see it, with the values that matter
+    png: bytes  # the file's bytes
+    group: str | None = None  # the breakdown that it belongs to, or None
+    csv: str | None = None  # the numbers that it shows, for a file beside it; None for none
 
 
 def look(label: str, name: str, kind: str, models: Sequence[str]) -> tuple[str, str]:

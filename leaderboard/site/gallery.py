@@ -64,23 +64,16 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """The samples of one system on one task.
-
-    Attributes:
-        system: its folder's name.
-        total: how many samples the run holds.
-        withheld: why no card is shown, or None.
-        sheet: samples beside their nearest training images, where the run drew them.
-    """
+    """The samples of one system on one task."""
 
     run: Run
     task: str
-    system: str
+    system: str  # its folder's name
     is_model: bool
     cards: list[Card]
-    total: int
-    withheld: str | None
-    sheet: Picture | None = None
+    total: int  # how many samples the run holds
+    withheld: str | None  # why no card is shown, or None
+    sheet: Picture | None = None  # samples beside their nearest training images, where the run drew them
 
     @property
     def size(self) -> int:

@@ -11,16 +11,11 @@ from leaderboard.tables.pairwise import Comparison
 
 @dataclass(frozen=True)
 class PairRow:
-    """One pair and metric, from the side of the better value.
-
-    Attributes:
-        places: decimals of the difference and its interval.
-        verdict: in words, with what the other side reaches at a stated margin.
-    """
+    """One pair and metric, from the side of the better value."""
 
     pair: Comparison
-    places: int
-    verdict: str
+    places: int  # decimals of the difference and its interval
+    verdict: str  # in words, with what the other side reaches at a stated margin
 
 
 def pair_rows(table: Table) -> Iterator[PairRow]:

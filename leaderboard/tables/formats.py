@@ -81,19 +81,13 @@ def item_of(group: str) -> Literal["domain", "metric", "finding"]:
 
 @dataclass(frozen=True)
 class Column:
-    """One metric of a table as people read it.
-
-    Attributes:
-        records: by row label.
-        places: decimals.
-        standings: by row label, of those that are ranked.
-    """
+    """One metric of a table as people read it."""
 
     name: str
-    records: dict[str, Record]
+    records: dict[str, Record]  # by row label
     direction: bool | None
-    places: int
-    standings: dict[str, Standing]
+    places: int  # decimals
+    standings: dict[str, Standing]  # by row label, of those that are ranked
 
     @property
     def title(self) -> str:

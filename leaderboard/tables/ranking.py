@@ -39,18 +39,13 @@ NO_INTERVAL = "no interval: nothing says how sure the value is"
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a cell stands in its column.
+    """Where a cell stands in its column."""
 
-    Attributes:
-        place: 1 + the number of systems that are better and can be told apart.
-        best, alone: cannot be told apart from the best value (or is it), and no other cell is.
-        letters: cells that share one cannot be told apart. Empty where there is one group.
-    """
-
-    place: int
+    place: int  # 1 + the number of systems that are better and can be told apart
+    # best, alone: cannot be told apart from the best value (or is it), and no other cell is
     best: bool
     alone: bool
-    letters: str = ""
+    letters: str = ""  # cells that share one cannot be told apart. Empty where there is one group
 
 
 def trained_against(metric: str) -> bool:

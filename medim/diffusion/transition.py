@@ -24,15 +24,10 @@ TRANSITIONS: dict[str, float] = {"absorbing": 0.0, "uniform": 1.0, "hybrid": 0.1
 
 @dataclass(frozen=True)
 class Transition:
-    """The process with a share `uniform` of random tokens among the noise.
+    """The process with a share `uniform` of random tokens among the noise."""
 
-    Attributes:
-        size: V, the number of ids of the modality.
-        uniform: u in [0, 1].
-    """
-
-    size: int
-    uniform: float = 0.0
+    size: int  # V, the number of ids of the modality
+    uniform: float = 0.0  # u in [0, 1]
 
     @property
     def mask(self) -> int:

@@ -14,30 +14,20 @@ from medim.tokenizers.sentences import sentence_tokens
 
 @dataclass(frozen=True)
 class PairLikelihood:
-    """Nats that a model needs for n pairs; the columns of (n, 2) tensors are (image, report).
+    """Nats that a model needs for n pairs; the columns of (n, 2) tensors are (image, report)."""
 
-    Attributes:
-        condition: `joint`, `report|image`, `image|report`, `report` or `image`.
-        nats: upper bounds on -log p (exact where `exact`), float64 (n, 2); 0 for a modality that is no target. With `joint` the
-            columns add up to the bound on -log p(image, report). NaN where the report did not fit the canvas.
-        standard_error: of `nats` over the stratified draws, (n, 2), hence conservative. 0 where exact, NaN of a single draw.
-        exact: by the chain rule of an autoregressive model, without noise.
-        estimator: in words, for signatures.
-        report_tokens: real tokens and the end, (n,).
-        image_tokens: (n,).
-        text_bytes: UTF-8 bytes of the reports, (n,).
-        truncated: True where the report did not fit the canvas, (n,).
-    """
-
-    condition: str
+    condition: str  # `joint`, `report|image`, `image|report`, `report` or `image`
+    # upper bounds on -log p (exact where `exact`), float64 (n, 2); 0 for a modality that is no target. With `joint` the columns
+    # add up to the bound on -log p(image, report). NaN where the report did not fit the canvas
     nats: torch.Tensor
+    # of `nats` over the stratified draws, (n, 2), hence conservative. 0 where exact, NaN of a single draw
     standard_error: torch.Tensor
-    exact: bool
-    estimator: str
-    report_tokens: torch.Tensor
-    image_tokens: torch.Tensor
-    text_bytes: torch.Tensor
-    truncated: torch.Tensor
+    exact: bool  # by the chain rule of an autoregressive model, without noise
+    estimator: str  # in words, for signatures
+    report_tokens: torch.Tensor  # real tokens and the end, (n,)
+    image_tokens: torch.Tensor  # (n,)
+    text_bytes: torch.Tensor  # UTF-8 bytes of the reports, (n,)
+    truncated: torch.Tensor  # True where the report did not fit the canvas, (n,)
 
     @property
     def log_likelihood(self) -> torch.Tensor:

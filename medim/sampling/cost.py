@@ -14,18 +14,12 @@ from medim.sampling.forward import Pass
 
 @dataclass(frozen=True)
 class Cost:
-    """Floating-point operations of the parts of a pass.
+    """Floating-point operations of the parts of a pass."""
 
-    Attributes:
-        row: a sequence, however long: time embedding and modulation.
-        position: a position through all blocks, attention apart.
-        key: one query that attends to one key, in all blocks and heads.
-        image_logit, report_logit: the logits of one position.
-    """
-
-    row: int
-    position: int
-    key: int
+    row: int  # a sequence, however long: time embedding and modulation
+    position: int  # a position through all blocks, attention apart
+    key: int  # one query that attends to one key, in all blocks and heads
+    # image_logit, report_logit: the logits of one position
     image_logit: int
     report_logit: int
 

@@ -23,19 +23,12 @@ from medim.sampling.step import noise, step
 
 @dataclass(frozen=True)
 class Decoded:
-    """A finished canvas and what it cost.
+    """A finished canvas and what it cost."""
 
-    Attributes:
-        canvas: nothing masked.
-        forwards: most passes of any sample.
-        seconds: wall time of the loop.
-        passes: what each computed.
-    """
-
-    canvas: Canvas
-    forwards: int
-    seconds: float
-    passes: tuple[Pass, ...]
+    canvas: Canvas  # nothing masked
+    forwards: int  # most passes of any sample
+    seconds: float  # wall time of the loop
+    passes: tuple[Pass, ...]  # what each computed
 
 
 @torch.no_grad()

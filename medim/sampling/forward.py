@@ -24,38 +24,25 @@ class Denoiser(Protocol):
 
 @dataclass(frozen=True)
 class Pass:
-    """What one pass through the model computed, over all its rows.
+    """What one pass through the model computed, over all its rows."""
 
-    Attributes:
-        rows: sequences, those of guidance included.
-        guided: sequences that are there for guidance alone.
-        queries: positions of each sequence that went through the blocks; all of them unless some came from the cache.
-        keys: positions of each sequence that these attended to.
-        image_logits, report_logits: positions whose logits were computed.
-    """
-
-    rows: int
-    guided: int
-    queries: int
-    keys: int
+    rows: int  # sequences, those of guidance included
+    guided: int  # sequences that are there for guidance alone
+    queries: int  # positions of each sequence that went through the blocks; all of them unless some came from the cache
+    keys: int  # positions of each sequence that these attended to
+    # image_logits, report_logits: positions whose logits were computed
     image_logits: int
     report_logits: int
 
 
 @dataclass(frozen=True)
 class Request:
-    """Where logits of one modality are wanted.
-
-    Attributes:
-        place: positions within the modality, (B, K).
-        weight: of guidance (B,); None computes no second row.
-        idle: True where a place needs nothing, (B, K); None nowhere.
-    """
+    """Where logits of one modality are wanted."""
 
     modality: Modality
-    place: torch.Tensor
-    weight: torch.Tensor | None
-    idle: torch.Tensor | None = None
+    place: torch.Tensor  # positions within the modality, (B, K)
+    weight: torch.Tensor | None  # of guidance (B,); None computes no second row
+    idle: torch.Tensor | None = None  # True where a place needs nothing, (B, K); None nowhere
 
 
 def stacked(canvas: Canvas, requests: Sequence[Request]) -> tuple[torch.Tensor, torch.Tensor]:

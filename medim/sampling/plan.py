@@ -17,26 +17,17 @@ from medim.sampling.step import RANKS, fraction, remaining
 
 @dataclass(frozen=True)
 class Turn:
-    """What a round does to one modality.
-
-    Attributes:
-        requested: number of places whose logits each row needs, (B,); stays on the CPU, as `changed`.
-        changed: number of positions that change in each row, (B,).
-        weight: of guidance (B,), or None: not guided, or nothing of the other modality is known yet in any row.
-        keep: masked positions after the round (B,), for an order by the model's output.
-        reveal: positions to reveal (B, N), for a planned order.
-        remask: positions to mask again (B, N), or None.
-        certain: False where `requested` and `changed` are upper bounds.
-    """
+    """What a round does to one modality."""
 
     modality: Modality
-    requested: torch.Tensor
-    changed: torch.Tensor
+    requested: torch.Tensor  # number of places whose logits each row needs, (B,); stays on the CPU, as `changed`
+    changed: torch.Tensor  # number of positions that change in each row, (B,)
+    # of guidance (B,), or None: not guided, or nothing of the other modality is known yet in any row
     weight: torch.Tensor | None
-    keep: torch.Tensor | None = None
-    reveal: torch.Tensor | None = None
-    remask: torch.Tensor | None = None
-    certain: bool = True
+    keep: torch.Tensor | None = None  # masked positions after the round (B,), for an order by the model's output
+    reveal: torch.Tensor | None = None  # positions to reveal (B, N), for a planned order
+    remask: torch.Tensor | None = None  # positions to mask again (B, N), or None
+    certain: bool = True  # False where `requested` and `changed` are upper bounds
 
     @property
     def room(self) -> int:

@@ -25,47 +25,37 @@ class _Settings(BaseModel):
 
 
 class ModalitySettings(_Settings):
-    """How one modality is revealed.
+    """How one modality is revealed."""
 
-    Attributes:
-        steps: rounds of revealing; at most one forward each.
-        temperature: of the token distribution.
-        top_p: smallest set of tokens with this probability (nucleus sampling); 1 keeps all.
-        order: which of the masked tokens a round reveals. By the model's output: `confidence` the likeliest draws (MaskGIT,
-            arXiv 2202.04200), `margin` the largest gap between first and second choice, `entropy` the lowest entropy,
-            `threshold` all draws likelier than `threshold` and never fewer than the schedule's (arXiv 2505.22618). Planned:
-            `random`, `halton` evenly spread over the image (arXiv 2503.17076), `left` from the left, `ancestral` each by
-            chance, as the reverse process does, `first-hitting` one token a round at the times of that process
-            (arXiv 2409.02908), both modalities interleaved, with as many rounds as tokens and no `schedule`.
-        confidence_noise: Gumbel noise added to log-confidence, times the masked fraction; for `confidence` alone.
-        threshold: probability above which `threshold` reveals a token.
-        schedule: masked fraction after a share r of the rounds: `cosine` cos(pi r / 2) or `linear` 1 - r.
-        start, stop: the part of a joint trajectory in which this modality is revealed.
-        remask: whether a revealed token may be masked again (ReMDM, arXiv 2503.00307), with `ancestral` only: `cap` with
-            probability min(remask_rate, largest), `rescale` with remask_rate * largest, where `largest` keeps the schedule.
-        remask_rate: eta of ReMDM.
-        guidance: w of classifier-free guidance, (1 + w) log p(x | other modality) - w log p(x); 0 costs nothing.
-        guidance_start, guidance_stop: the part of the modality's trajectory that is guided; elsewhere no forward is spent.
-        guidance_ramp: `constant`, or `rising` from 0 to w or `falling` from w to 0 over that part.
-        length: of the report, in tokens without its end; 0 leaves it to the model.
-    """
-
-    steps: Rounds = 16
-    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)
+    steps: Rounds = 16  # rounds of revealing; at most one forward each
+    temperature: float = Field(default=1.0, ge=1e-3, le=1e3)  # of the token distribution
+    # smallest set of tokens with this probability (nucleus sampling); 1 keeps all
     top_p: float = Field(default=1.0, ge=1e-6, le=1)
+    # which of the masked tokens a round reveals. By the model's output: `confidence` the likeliest draws (MaskGIT, arXiv
+    # 2202.04200), `margin` the largest gap between first and second choice, `entropy` the lowest entropy, `threshold` all draws
+    # likelier than `threshold` and never fewer than the schedule's (arXiv 2505.22618). Planned: `random`, `halton` evenly
+    # spread over the image (arXiv 2503.17076), `left` from the left, `ancestral` each by chance, as the reverse process does,
+    # `first-hitting` one token a round at the times of that process (arXiv 2409.02908), both modalities interleaved, with as
+    # many rounds as tokens and no `schedule`
     order: Order = "confidence"
-    confidence_noise: Noise = 1.0
-    threshold: Share = 0.9
+    confidence_noise: Noise = 1.0  # Gumbel noise added to log-confidence, times the masked fraction; for `confidence` alone
+    threshold: Share = 0.9  # probability above which `threshold` reveals a token
+    # masked fraction after a share r of the rounds: `cosine` cos(pi r / 2) or `linear` 1 - r
     schedule: Literal["cosine", "linear"] = "cosine"
+    # start, stop: the part of a joint trajectory in which this modality is revealed
     start: Share = 0.0
     stop: Share = 1.0
+    # whether a revealed token may be masked again (ReMDM, arXiv 2503.00307), with `ancestral` only: `cap` with probability
+    # min(remask_rate, largest), `rescale` with remask_rate * largest, where `largest` keeps the schedule
     remask: Literal["none", "cap", "rescale"] = "none"
-    remask_rate: Share = 0.0
-    guidance: Guidance = 0.0
+    remask_rate: Share = 0.0  # eta of ReMDM
+    guidance: Guidance = 0.0  # w of classifier-free guidance, (1 + w) log p(x | other modality) - w log p(x); 0 costs nothing
+    # guidance_start, guidance_stop: the part of the modality's trajectory that is guided; elsewhere no forward is spent
     guidance_start: Share = 0.0
     guidance_stop: Share = 1.0
+    # `constant`, or `rising` from 0 to w or `falling` from w to 0 over that part
     guidance_ramp: Literal["constant", "rising", "falling"] = "constant"
-    length: int = Field(default=0, ge=0, le=1 << 15)
+    length: int = Field(default=0, ge=0, le=1 << 15)  # of the report, in tokens without its end; 0 leaves it to the model
 
     @model_validator(mode="after")
     def _fields_agree(self) -> Self:
@@ -108,30 +98,20 @@ class SteeringSettings(_Settings):
 
 
 class EditSettings(_Settings):
-    """How an image follows its changed report.
+    """How an image follows its changed report."""
 
-    Attributes:
-        guidance: least weight of the image's guidance while an edit is drawn, since what stays of the image supports the old
-            report. On 96 validation pairs of phantoms 0.91 of the edits by 2 show the finding, and 0.81 of those by 0.5.
-        share: of the evidence for the new report that a region found has to hold.
-    """
-
+    # least weight of the image's guidance while an edit is drawn, since what stays of the image supports the old report. On 96
+    # validation pairs of phantoms 0.91 of the edits by 2 show the finding, and 0.81 of those by 0.5
     guidance: Guidance = 2.0
-    share: float = Field(default=0.8, ge=1e-6, le=1)
+    share: float = Field(default=0.8, ge=1e-6, le=1)  # of the evidence for the new report that a region found has to hold
 
 
 class ReleasedSettings(_Settings):
-    """The procedure of the authors' released code; see `medim.sampling.released`.
+    """The procedure of the authors' released code; see `medim.sampling.released`."""
 
-    Attributes:
-        steps: the most forwards.
-        guidance: its weight is this times (1 - t), where something is given.
-        noise: Gumbel noise added to log-confidence, times t.
-    """
-
-    steps: Rounds = 128
-    guidance: Guidance = 5.0
-    noise: Noise = 10.0
+    steps: Rounds = 128  # the most forwards
+    guidance: Guidance = 5.0  # its weight is this times (1 - t), where something is given
+    noise: Noise = 10.0  # Gumbel noise added to log-confidence, times t
 
 
 UNUSED: dict[str, tuple[str, ...]] = {"own": ("released",), "released": ("image", "report", "cache")}

@@ -37,21 +37,13 @@ def wide(numbers: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A token drawn for each place that a round reads.
+    """A token drawn for each place that a round reads."""
 
-    Attributes:
-        idle: True where there is nothing to reveal, (B, K).
-        drawn: ids local to the modality, (B, K).
-        log_probability: of every id at temperature 1, (B, K, V).
-        share: of the modality's positions that are masked, (B,).
-        uniform: in [0, 1), for the order, (B, K).
-    """
-
-    idle: torch.Tensor
-    drawn: torch.Tensor
-    log_probability: torch.Tensor
-    share: torch.Tensor
-    uniform: torch.Tensor
+    idle: torch.Tensor  # True where there is nothing to reveal, (B, K)
+    drawn: torch.Tensor  # ids local to the modality, (B, K)
+    log_probability: torch.Tensor  # of every id at temperature 1, (B, K, V)
+    share: torch.Tensor  # of the modality's positions that are masked, (B,)
+    uniform: torch.Tensor  # in [0, 1), for the order, (B, K)
 
     @property
     def confidence(self) -> torch.Tensor:

@@ -38,23 +38,17 @@ _RENAMED = (
 
 
 class _Architecture(BaseModel):
-    """`ddconfig`: the encoder and decoder. Keys that change nothing here (dropout) are ignored.
-
-    Attributes:
-        ch: width of the finest scale; scale i has ch * ch_mult[i] channels.
-        resolution: side of the images in pixels; it places the attention.
-        attn_resolutions: sides of the feature maps that have self-attention after each block, beside the coarsest.
-        z_channels: channels between the encoder and the 1x1 convolution before the codebook.
-    """
+    """`ddconfig`: the encoder and decoder. Keys that change nothing here (dropout) are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
-    ch: PositiveInt = Field(multiple_of=GROUPS)
+    ch: PositiveInt = Field(multiple_of=GROUPS)  # width of the finest scale; scale i has ch * ch_mult[i] channels
     ch_mult: tuple[PositiveInt, ...] = Field(min_length=1)
     num_res_blocks: PositiveInt
+    # sides of the feature maps that have self-attention after each block, beside the coarsest
     attn_resolutions: tuple[PositiveInt, ...]
-    z_channels: PositiveInt
-    resolution: PositiveInt
+    z_channels: PositiveInt  # channels between the encoder and the 1x1 convolution before the codebook
+    resolution: PositiveInt  # side of the images in pixels; it places the attention
     in_channels: Literal[3]
     out_ch: Literal[3]
     double_z: Literal[False] = False  # True belongs to a variational autoencoder

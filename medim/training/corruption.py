@@ -34,16 +34,11 @@ def task_at(mixture: Mapping[str, float], u: float) -> str:
 
 @dataclass(frozen=True)
 class Corrupted:
-    """A training draw after noise.
+    """A training draw after noise."""
 
-    Attributes:
-        noisy: x_t, shape (L,).
-        t: time of each modality, shape (2,).
-        noised: positions of the loss, shape (L,): where noise may have struck; for absorbing noise, where MASK stands.
-    """
-
-    noisy: torch.Tensor
-    t: torch.Tensor
+    noisy: torch.Tensor  # x_t, shape (L,)
+    t: torch.Tensor  # time of each modality, shape (2,)
+    # positions of the loss, shape (L,): where noise may have struck; for absorbing noise, where MASK stands
     noised: torch.Tensor
 
 

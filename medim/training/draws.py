@@ -52,15 +52,10 @@ def _rounded(value: Fraction) -> int:
 
 @dataclass(frozen=True)
 class WeightedRows:
-    """Rows of a training split of several parts; each part is traversed in a fresh permutation an epoch.
+    """Rows of a training split of several parts; each part is traversed in a fresh permutation an epoch."""
 
-    Attributes:
-        parts: rows of each part, shape (n_i,) with n_i > 0.
-        weights: share of the draws of each part, relative to the others.
-    """
-
-    parts: tuple[np.ndarray, ...]
-    weights: tuple[Fraction, ...]
+    parts: tuple[np.ndarray, ...]  # rows of each part, shape (n_i,) with n_i > 0
+    weights: tuple[Fraction, ...]  # share of the draws of each part, relative to the others
     seed: int
 
     def row(self, k: int) -> int:

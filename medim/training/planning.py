@@ -35,26 +35,16 @@ UTILISATION = 0.4
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training would need.
+    """What a training would need."""
 
-    Attributes:
-        parameters: of each part.
-        trained: parameters that an optimiser step changes.
-        tokens_per_step: canvas positions of all GPUs.
-        flops_per_step: of all GPUs, forward and backward (and the forward again where blocks are recomputed).
-        state_bytes: weights, gradients and optimiser state on one GPU.
-        activation_bytes: on one GPU, the peak.
-        remedies: changes of the recipe that save memory of activations, and of weights.
-    """
-
-    parameters: dict[str, int]
-    trained: int
-    tokens_per_step: int
-    flops_per_step: float
-    state_bytes: float
-    activation_bytes: float
+    parameters: dict[str, int]  # of each part
+    trained: int  # parameters that an optimiser step changes
+    tokens_per_step: int  # canvas positions of all GPUs
+    flops_per_step: float  # of all GPUs, forward and backward (and the forward again where blocks are recomputed)
+    state_bytes: float  # weights, gradients and optimiser state on one GPU
+    activation_bytes: float  # on one GPU, the peak
     steps: int
-    remedies: tuple[tuple[str, ...], tuple[str, ...]]
+    remedies: tuple[tuple[str, ...], tuple[str, ...]]  # changes of the recipe that save memory of activations, and of weights
 
     def days(self, peak: float, gpus: int) -> float:
         """Duration at `UTILISATION` of `peak` FLOP/s on each GPU."""

@@ -23,15 +23,10 @@ POOLS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm.
+    """One arm."""
 
-    Attributes:
-        kind: of `tasks.augmentation.settings.ARMS`.
-        level: pairs added, in per cent of the real ones; None where nothing is added to a level.
-    """
-
-    kind: str
-    level: int | None = None
+    kind: str  # of `tasks.augmentation.settings.ARMS`
+    level: int | None = None  # pairs added, in per cent of the real ones; None where nothing is added to a level
 
     @property
     def name(self) -> str:
@@ -60,21 +55,13 @@ class Arm:
 
 @dataclass(frozen=True)
 class Pools:
-    """What arms are composed of; every list may be longer than an arm needs.
+    """What arms are composed of; every list may be longer than an arm needs."""
 
-    Attributes:
-        real: the low-data pairs.
-        further: real pairs of other patients.
-        synthetic: generated pairs, in the order of their slots.
-        pseudo: real images of other patients with reports of the generator.
-        placebo: the real pairs after the way of the generated ones.
-    """
-
-    real: Sequence[Example]
-    further: Sequence[Example] = ()
-    synthetic: Sequence[Example] = ()
-    pseudo: Sequence[Example] = ()
-    placebo: Sequence[Example] = ()
+    real: Sequence[Example]  # the low-data pairs
+    further: Sequence[Example] = ()  # real pairs of other patients
+    synthetic: Sequence[Example] = ()  # generated pairs, in the order of their slots
+    pseudo: Sequence[Example] = ()  # real images of other patients with reports of the generator
+    placebo: Sequence[Example] = ()  # the real pairs after the way of the generated ones
 
 
 @dataclass(frozen=True)

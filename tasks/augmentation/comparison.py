@@ -19,25 +19,18 @@ Sums = Mapping[str, Mapping[str, Sequence[Additive]]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is found.
+    """All that is found."""
 
-    Attributes:
-        primary: the metric by which arms are compared.
-        values, gains, relative: by metric and arm's name; gains over `real-repeated` in the metric's unit and in per cent.
-        adjusted: of the gains in the primary metric, p by arm, adjusted over the arms (Holm).
-        placebo: the real pairs offered as generated against `real-repeated`, in finding F1; None without that arm.
-        shuffled: the shuffled arm less `real+synthetic 100 %`, in the primary metric; None without both.
-        exchange: by arm's name, of `real+synthetic`, in the primary metric.
-    """
-
-    primary: str
+    primary: str  # the metric by which arms are compared
+    # values, gains, relative: by metric and arm's name; gains over `real-repeated` in the metric's unit and in per cent
     values: dict[str, dict[str, Effect]]
     gains: dict[str, dict[str, Effect]]
     relative: dict[str, dict[str, Effect]]
-    adjusted: dict[str, float]
+    adjusted: dict[str, float]  # of the gains in the primary metric, p by arm, adjusted over the arms (Holm)
+    # the real pairs offered as generated against `real-repeated`, in finding F1; None without that arm
     placebo: Equivalence | None
-    shuffled: Effect | None
-    exchange: dict[str, Exchange]
+    shuffled: Effect | None  # the shuffled arm less `real+synthetic 100 %`, in the primary metric; None without both
+    exchange: dict[str, Exchange]  # by arm's name, of `real+synthetic`, in the primary metric
 
     def as_json(self) -> dict[str, Any]:
         """The comparison for `augmentation.json`."""

@@ -28,43 +28,31 @@ CONDITIONS, NO_PROMPTS = "conditions", "none"
 
 
 class AugmentationSettings(BaseModel):
-    """What `medim-bench run augmentation --preset` names; `--set augmentation.FIELD=...` replaces a field.
-
-    Attributes:
-        downstream: what is trained (`tasks.downstream.open_downstream`).
-        train: share of the training patients that make the low-data set, where `--data` does not say `train=` itself.
-        arms: of `ARMS`; `real-repeated` is always among them.
-        levels: generated pairs of `real+synthetic`, in per cent of the real ones.
-        more_real: further real pairs of `more-real`, in per cent of the real ones: the learning curve.
-        seeds: of the downstream trainings of every arm.
-        steps: optimiser steps of every arm but `real`.
-        evaluate_every: steps between two looks at the validation pairs, the lowest loss of which is kept.
-        validation, test: most cases of these splits, whole patients.
-        prompts: `conditions` (opening and condition, in the words of the low-data set), `none`, or a YAML file of templates.
-        min_agreement: generated pairs whose image and report share fewer findings are drawn anew; None: all are taken.
-        attempts: tries for each generated pair.
-        margin: of equivalence, in finding F1, stated before anything is run.
-        keep_models: keep the trained downstream models; else their scores and curves alone stay.
-    """
+    """What `medim-bench run augmentation --preset` names; `--set augmentation.FIELD=...` replaces a field."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     title: str
-    downstream: str = "r2gen-tiny"
+    downstream: str = "r2gen-tiny"  # what is trained (`tasks.downstream.open_downstream`)
+    # share of the training patients that make the low-data set, where `--data` does not say `train=` itself
     train: float = Field(default=0.01, gt=0, le=1)
-    arms: tuple[str, ...] = Field(min_length=1)
-    levels: tuple[int, ...] = (100,)
-    more_real: tuple[int, ...] = (100,)
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
-    steps: int = Field(default=2000, ge=1)
+    arms: tuple[str, ...] = Field(min_length=1)  # of `ARMS`; `real-repeated` is always among them
+    levels: tuple[int, ...] = (100,)  # generated pairs of `real+synthetic`, in per cent of the real ones
+    more_real: tuple[int, ...] = (100,)  # further real pairs of `more-real`, in per cent of the real ones: the learning curve
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)  # of the downstream trainings of every arm
+    steps: int = Field(default=2000, ge=1)  # optimiser steps of every arm but `real`
+    # steps between two looks at the validation pairs, the lowest loss of which is kept
     evaluate_every: int = Field(default=200, ge=1)
+    # validation, test: most cases of these splits, whole patients
     validation: int = Field(default=256, ge=1)
     test: int = Field(default=512, ge=1)
+    # `conditions` (opening and condition, in the words of the low-data set), `none`, or a YAML file of templates
     prompts: str = CONDITIONS
+    # generated pairs whose image and report share fewer findings are drawn anew; None: all are taken
     min_agreement: float | None = Field(default=None, ge=0, le=1)
-    attempts: int = Field(default=8, ge=1)
-    margin: float = Field(default=0.02, gt=0)
-    keep_models: bool = False
+    attempts: int = Field(default=8, ge=1)  # tries for each generated pair
+    margin: float = Field(default=0.02, gt=0)  # of equivalence, in finding F1, stated before anything is run
+    keep_models: bool = False  # keep the trained downstream models; else their scores and curves alone stay
 
     @field_validator("train", mode="before")
     @classmethod

@@ -23,17 +23,12 @@ SPLIT_OF = {REAL_SET: "train", OTHER_SET: "train", VALIDATION_SET: "val", TEST_S
 
 @dataclass(frozen=True)
 class Division:
-    """Four sets of pairs without a common patient.
+    """Four sets of pairs without a common patient."""
 
-    Attributes:
-        dataset: the whole data set.
-        subset: the low-data set; its name is what a budget-matched generator has to be trained on.
-        rows: of each set, positions in its split (`SPLIT_OF`): `real` in the data set's order, `further` (training pairs of
-            other patients) in the order in which they would join, `validation` and `test` one a study.
-    """
-
-    dataset: PairDataset
-    subset: Subset
+    dataset: PairDataset  # the whole data set
+    subset: Subset  # the low-data set; its name is what a budget-matched generator has to be trained on
+    # of each set, positions in its split (`SPLIT_OF`): `real` in the data set's order, `further` (training pairs of other
+    # patients) in the order in which they would join, `validation` and `test` one a study
     rows: Mapping[str, Sequence[int]]
 
     @cached_property

@@ -27,37 +27,28 @@ Entries = Sequence[Additive]  # one a seed
 
 @dataclass(frozen=True)
 class Effect:
-    """A value with its 95 % interval, or the reason why there is none.
-
-    Attributes:
-        p: two-sided, of no effect; None for a value that is no difference.
-        estimate: the value with its spread; None where there is no interval.
-    """
+    """A value with its 95 % interval, or the reason why there is none."""
 
     value: float
     low: float | None = None
     high: float | None = None
-    p: float | None = None
+    p: float | None = None  # two-sided, of no effect; None for a value that is no difference
     reason: str | None = None
+    # the value with its spread; None where there is no interval
     estimate: Estimate | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
 class Equivalence:
-    """Two one-sided tests (Schuirmann 1987) of |difference| < margin.
-
-    Attributes:
-        low, high: 90 % interval of the difference.
-        p: the larger of the two.
-        equivalent: p < 0.05; None where there are too few patients.
-    """
+    """Two one-sided tests (Schuirmann 1987) of |difference| < margin."""
 
     difference: float
     margin: float
+    # low, high: 90 % interval of the difference
     low: float | None = None
     high: float | None = None
-    p: float | None = None
-    equivalent: bool | None = None
+    p: float | None = None  # the larger of the two
+    equivalent: bool | None = None  # p < 0.05; None where there are too few patients
     reason: str | None = None
 
 

@@ -12,20 +12,13 @@ from medim.imaging.images import read_image
 
 @dataclass(frozen=True)
 class Example:
-    """A pair to train on.
+    """A pair to train on."""
 
-    Attributes:
-        id: unique among the examples.
-        patient: a synthetic pair is a patient by itself.
-        image: an RGB picture, or the path of one, which is opened when its turn comes.
-        findings: labels present; None where they are not known.
-    """
-
-    id: str
-    patient: str
-    image: Image.Image | Path
+    id: str  # unique among the examples
+    patient: str  # a synthetic pair is a patient by itself
+    image: Image.Image | Path  # an RGB picture, or the path of one, which is opened when its turn comes
     report: str
-    findings: frozenset[str] | None = None
+    findings: frozenset[str] | None = None  # labels present; None where they are not known
 
     def picture(self) -> Image.Image:
         """The image, decoded. Raises UserError where it cannot be read."""

@@ -18,46 +18,33 @@ from tasks.downstream.visual import open_visual
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the network; the defaults are the paper's.
+    """Sizes of the network; the defaults are the paper's."""
 
-    Attributes:
-        width: D of all rows; also of the feed-forward branches, as in the paper.
-        layers: of the encoder and of the decoder each.
-        slots: S of the memory.
-        dropout: inside the transformer; `visual_dropout` after the projection of the patch features.
-        places: number of patches with a learnt position each; 0, as in the paper, leaves them without.
-        beams, longest: of the beam search, and tokens of a report, its end included.
-        pair_loss: weight of telling from the image alone which pairs of neighbouring words its report holds; 0 in the paper,
-            whose visual extractor has seen ImageNet: from scratch and few examples it learns little from the text's loss.
-    """
-
-    width: int = 512
-    layers: int = 3
+    width: int = 512  # D of all rows; also of the feed-forward branches, as in the paper
+    layers: int = 3  # of the encoder and of the decoder each
     heads: int = 8
-    slots: int = 3
-    dropout: float = 0.1
+    slots: int = 3  # S of the memory
+    dropout: float = 0.1  # inside the transformer; `visual_dropout` after the projection of the patch features
     visual_dropout: float = 0.5
-    places: int = 0
+    places: int = 0  # number of patches with a learnt position each; 0, as in the paper, leaves them without
+    # beams, longest: of the beam search, and tokens of a report, its end included
     beams: int = 3
     longest: int = 100
+    # weight of telling from the image alone which pairs of neighbouring words its report holds; 0 in the paper, whose visual
+    # extractor has seen ImageNet: from scratch and few examples it learns little from the text's loss
     pair_loss: float = 0.0
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A configuration of R2Gen.
-
-    Attributes:
-        visual: `efficientnet-lite0`, or `convolutions` from scratch, `visual_width` wide.
-        threshold: occurrences of a word that is known.
-    """
+    """A configuration of R2Gen."""
 
     side: int
-    visual: str
+    visual: str  # `efficientnet-lite0`, or `convolutions` from scratch, `visual_width` wide
     visual_width: int
     shape: Shape
     recipe: Recipe
-    threshold: int = 3
+    threshold: int = 3  # occurrences of a word that is known
 
 
 PAPER_RECIPE = Recipe(16, 1e-4, 5e-5, weight_decay=5e-5, optimizer="amsgrad", schedule="step", clip=("value", 0.1))

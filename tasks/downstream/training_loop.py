@@ -43,27 +43,20 @@ class Learner(nn.Module, ABC):
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained.
-
-    Attributes:
-        visual_learning_rate: of `Learner.visual`; `learning_rate` is of all else.
-        optimizer: `amsgrad` is Adam with AMSGrad and L2 decay, as R2Gen has it.
-        schedule: `cosine` to zero after a rise over a twentieth of the steps; `step`: a tenth from the middle on, as R2Gen's
-            100 epochs with a step at 50.
-        clip: largest `norm` of the gradient, or largest `value` of each of its elements.
-        autocast: matrix products in bfloat16, which pays for networks wider than the tiny ones.
-        evaluations: how often validation is looked at by default.
-    """
+    """How a network is trained."""
 
     batch_size: int = 32
     learning_rate: float = 1e-3
-    visual_learning_rate: float = 1e-3
+    visual_learning_rate: float = 1e-3  # of `Learner.visual`; `learning_rate` is of all else
     weight_decay: float = 0.01
-    optimizer: Literal["adamw", "amsgrad"] = "adamw"
+    optimizer: Literal["adamw", "amsgrad"] = "adamw"  # `amsgrad` is Adam with AMSGrad and L2 decay, as R2Gen has it
+    # `cosine` to zero after a rise over a twentieth of the steps; `step`: a tenth from the middle on, as R2Gen's 100 epochs
+    # with a step at 50
     schedule: Literal["cosine", "step"] = "cosine"
+    # largest `norm` of the gradient, or largest `value` of each of its elements
     clip: tuple[Literal["norm", "value"], float] = ("norm", 1.0)
-    autocast: bool = False
-    evaluations: int = 10
+    autocast: bool = False  # matrix products in bfloat16, which pays for networks wider than the tiny ones
+    evaluations: int = 10  # how often validation is looked at by default
 
 
 class Pictures:

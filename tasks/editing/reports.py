@@ -17,17 +17,11 @@ DONORS = 400
 
 @dataclass(frozen=True)
 class Change:
-    """One finding more or less.
+    """One finding more or less."""
 
-    Attributes:
-        finding: its label.
-        present: True where it is added.
-        report: the report that tells so.
-    """
-
-    finding: str
-    present: bool
-    report: str
+    finding: str  # its label
+    present: bool  # True where it is added
+    report: str  # the report that tells so
 
 
 class _Remembering:

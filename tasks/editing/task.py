@@ -20,38 +20,26 @@ from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 @dataclass(frozen=True)
 class Edit:
-    """The requested edit of one case.
+    """The requested edit of one case."""
 
-    Attributes:
-        change: of its report.
-        region: pixels (R, R) in which the image may change; None where the system finds the region.
-    """
-
-    change: Change
-    region: np.ndarray | None = None
+    change: Change  # of its report
+    region: np.ndarray | None = None  # pixels (R, R) in which the image may change; None where the system finds the region
 
 
 @dataclass(frozen=True)
 class Editing(Task):
     """A case's report is given one finding more (or less); the system draws the concerned region of the image anew.
-
     The finding is drawn from the case's id, so that every system has the same edits. Cases without one (nothing to remove,
-    nothing that occurs beside what is there, no training sentence that says it, no region known) are left out.
-
-    Attributes:
-        present: whether the finding is added, or removed.
-        given: whether the region is the data set's own (inpainting), or the system's to find.
-        edits: by a case's id; filled by `prepared`.
-    """
+    nothing that occurs beside what is there, no training sentence that says it, no region known) are left out."""
 
     name = "editing"
     title = "Editing: a finding added"
     intro = "A report gains a finding; only the region it concerns is drawn anew."
     headline_metrics = (BOTH, HITS, KEPT, OUTSIDE, REGION)
     order = 80
-    present: ClassVar[bool] = True
-    given: ClassVar[bool] = False
-    edits: Mapping[str, Edit] | None = None
+    present: ClassVar[bool] = True  # whether the finding is added, or removed
+    given: ClassVar[bool] = False  # whether the region is the data set's own (inpainting), or the system's to find
+    edits: Mapping[str, Edit] | None = None  # by a case's id; filled by `prepared`
 
     def refuses(self, generator: Generator | Answered) -> str | None:
         """Returns why this system cannot edit, or cannot find regions; None where it can."""

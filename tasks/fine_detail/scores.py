@@ -29,21 +29,14 @@ BY_ROWS = f"percentile bootstrap over patients, {AREAS} resamples"
 
 @dataclass(frozen=True)
 class Stage:
-    """What the checker said of one lesion's probes in one stage.
-
-    Attributes:
-        present: probabilities (N, ...): contrasts and sizes of a grid (N, C, S), or grades (N, G).
-        absent: of the twins, (N,).
-        threshold: of the checker, (N,): that of each probe's label.
-        patients: N.
-    """
+    """What the checker said of one lesion's probes in one stage."""
 
     name: str
     lesion: Lesion
-    present: np.ndarray
-    absent: np.ndarray
-    threshold: np.ndarray
-    patients: tuple[str, ...]
+    present: np.ndarray  # probabilities (N, ...): contrasts and sizes of a grid (N, C, S), or grades (N, G)
+    absent: np.ndarray  # of the twins, (N,)
+    threshold: np.ndarray  # of the checker, (N,): that of each probe's label
+    patients: tuple[str, ...]  # N
 
     @property
     def seen(self) -> np.ndarray:

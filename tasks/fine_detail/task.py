@@ -28,17 +28,11 @@ from tasks.task import Task, check_seeds, timed_batch
 
 @runtime_checkable
 class TellsProbabilities(Protocol):
-    """An image checker with probabilities.
+    """An image checker with probabilities."""
 
-    Attributes:
-        labels: L names.
-        thresholds: (L,), from which each counts as present.
-        fingerprint: hash of its weights.
-    """
-
-    labels: Sequence[str]
-    thresholds: Any
-    fingerprint: str
+    labels: Sequence[str]  # L names
+    thresholds: Any  # (L,), from which each counts as present
+    fingerprint: str  # hash of its weights
 
     def probabilities(self, images: Sequence[Image.Image]) -> Any:
         """Probability of each label, (N, L)."""
@@ -47,13 +41,7 @@ class TellsProbabilities(Protocol):
 @dataclass(frozen=True)
 class FineDetail(Task):
     """Lesions of controlled size and contrast: drawn, through the tokenizer, and generated.
-
-    The first cases of each domain carry probes (`tasks.fine_detail.probes.PROBED`); the others are left out.
-
-    Attributes:
-        probes: by a case's id; filled by `prepared`.
-        checker: reads the images; filled by `prepared`.
-    """
+    The first cases of each domain carry probes (`tasks.fine_detail.probes.PROBED`); the others are left out."""
 
     name = "fine-detail"
     title = "Fine detail"
@@ -67,8 +55,8 @@ class FineDetail(Task):
         "sensitivity: nodule generated",
     )
     order = 70
-    probes: Mapping[str, Probe] | None = None
-    checker: TellsProbabilities | None = None
+    probes: Mapping[str, Probe] | None = None  # by a case's id; filled by `prepared`
+    checker: TellsProbabilities | None = None  # reads the images; filled by `prepared`
 
     def refuses(self, generator: Generator | Answered) -> str | None:
         """Returns a reason against folders of predictions: their images answer other requests."""

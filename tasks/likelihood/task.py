@@ -23,18 +23,13 @@ TRAIN_REPORTS = 4096
 
 @dataclass(frozen=True)
 class Around:
-    """What a likelihood is read against.
+    """What a likelihood is read against."""
 
-    Attributes:
-        others: by a case's id, the case whose image stands in for its own; no entry where its domain has no other.
-        reports: of all cases, by id.
-        train: reports of training.
-        codes: nats of each case's report in the unigram code, by the hash of a report tokenizer; filled when needed.
-    """
-
+    # by a case's id, the case whose image stands in for its own; no entry where its domain has no other
     others: dict[str, Case]
-    reports: dict[str, str]
-    train: tuple[str, ...]
+    reports: dict[str, str]  # of all cases, by id
+    train: tuple[str, ...]  # reports of training
+    # nats of each case's report in the unigram code, by the hash of a report tokenizer; filled when needed
     codes: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
@@ -45,10 +40,6 @@ class Likelihood(Task):
     All are totals over a canvas, padding included, per real token and the end (report), token (image) or byte of text. They are
     upper bounds where a model diffuses, each under noise of its own seed, equal for every model. A unigram code of the reports
     in the model's own tokens and shuffled pairs give the scale.
-
-    Attributes:
-        draws: of the noise, for each case and condition.
-        around: filled by `prepared`.
     """
 
     name = "likelihood"
@@ -63,8 +54,8 @@ class Likelihood(Task):
         "own image preferred",
     )
     order = 40
-    draws: int = DRAWS
-    around: Around | None = None
+    draws: int = DRAWS  # of the noise, for each case and condition
+    around: Around | None = None  # filled by `prepared`
 
     def refuses(self, generator: Generator | Answered) -> str | None:
         """Why this system has no likelihood; None where it has one."""

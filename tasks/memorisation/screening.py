@@ -62,41 +62,26 @@ class Space:
 
 @dataclass(frozen=True)
 class Null:
-    """What pairs that nobody trained on look like to the screen.
+    """What pairs that nobody trained on look like to the screen."""
 
-    Attributes:
-        distances: (S, H) of held-out images, by space.
-        shares: (T,) of their reports' 8-grams that training reports have.
-        verbatim: (T,) whether the whole report is one.
-        overlaps: the cases themselves had to serve, as there are no others.
-    """
-
-    distances: np.ndarray
-    shares: np.ndarray
-    verbatim: np.ndarray
-    overlaps: bool
+    distances: np.ndarray  # (S, H) of held-out images, by space
+    shares: np.ndarray  # (T,) of their reports' 8-grams that training reports have
+    verbatim: np.ndarray  # (T,) whether the whole report is one
+    overlaps: bool  # the cases themselves had to serve, as there are no others
 
 
 @dataclass(frozen=True)
 class ImageScreen:
-    """N images against the training split in S spaces.
+    """N images against the training split in S spaces."""
 
-    Attributes:
-        distances, rows: (S, N) of the nearest training image, mirrored or not.
-        authentic: (S, N) bool.
-        flagged: (S, N) bool.
-        severity: (N,) below 1 where flagged.
-        planted_found: (P,) bool, which planted copies are flagged in some space.
-        planted_on_top: how many of them are among the P most severe of all that is not flagged, and themselves.
-    """
-
+    # distances, rows: (S, N) of the nearest training image, mirrored or not
     distances: np.ndarray
     rows: np.ndarray
-    authentic: np.ndarray
-    flagged: np.ndarray
-    severity: np.ndarray
-    planted_found: np.ndarray
-    planted_on_top: int
+    authentic: np.ndarray  # (S, N) bool
+    flagged: np.ndarray  # (S, N) bool
+    severity: np.ndarray  # (N,) below 1 where flagged
+    planted_found: np.ndarray  # (P,) bool, which planted copies are flagged in some space
+    planted_on_top: int  # how many of them are among the P most severe of all that is not flagged, and themselves
 
     @property
     def any_flagged(self) -> np.ndarray:

@@ -21,34 +21,25 @@ NO_FINDINGS: frozenset[str] = frozenset()
 
 @dataclass
 class Context:
-    """Built once per run and shared by all systems, so that the references are measured once.
+    """Built once per run and shared by all systems, so that the references are measured once."""
 
-    Attributes:
-        image_checker, report_checker: None where the data set has none; metrics that need one are then withheld.
-        device: where features are computed.
-        seed: of every resampling; equal seeds give equal intervals.
-        features: the feature spaces of the distribution metrics, as `medim.perception.space.open_features` takes them.
-        feature_folder: where features of reference sets outlive the run; None: nowhere.
-        training_folder: where an index of the training split outlives the run; None: nowhere.
-        opener: opens a feature space, at its first use.
-        references: reference reports, tokenised and counted once for all systems.
-        judge: folder of a chat model that judges pairs (`tasks.metrics.pair.judge`); None: pairs are not judged.
-        dataset: for tasks that look beyond the cases; None where there is none.
-        cached: what a task computed once for all systems, by its own key.
-    """
-
+    # image_checker, report_checker: None where the data set has none; metrics that need one are then withheld
     image_checker: Checker | None = None
     report_checker: Checker | None = None
-    device: str = "cpu"
-    seed: int = 0
+    device: str = "cpu"  # where features are computed
+    seed: int = 0  # of every resampling; equal seeds give equal intervals
     protocol: str = PROTOCOL
+    # the feature spaces of the distribution metrics, as `medim.perception.space.open_features` takes them
     features: Sequence[str] = (DEFAULT,)
-    feature_folder: Path | None = None
-    training_folder: Path | None = None
-    opener: Callable[[str, str], Space] = open_features
+    feature_folder: Path | None = None  # where features of reference sets outlive the run; None: nowhere
+    training_folder: Path | None = None  # where an index of the training split outlives the run; None: nowhere
+    opener: Callable[[str, str], Space] = open_features  # opens a feature space, at its first use
+    # reference reports, tokenised and counted once for all systems
     references: ReferenceCache = field(default_factory=ReferenceCache, repr=False)
+    # folder of a chat model that judges pairs (`tasks.metrics.pair.judge`); None: pairs are not judged
     judge: Path | None = None
-    dataset: PairDataset | None = None
+    dataset: PairDataset | None = None  # for tasks that look beyond the cases; None where there is none
+    # what a task computed once for all systems, by its own key
     cached: dict[str, Any] = field(default_factory=dict, repr=False)
     _banks: dict[str, FeatureBank | UserError] = field(default_factory=dict, repr=False)
     _image_findings: dict[str, frozenset[str]] = field(default_factory=dict, repr=False)

@@ -30,15 +30,11 @@ def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[fr
 
 @dataclass(frozen=True)
 class Reading:
-    """What a checker of the data set read from predictions.
+    """What a checker of the data set read from predictions."""
 
-    Attributes:
-        found: one set per case; None where there is no checker or it failed, and `reason` says so.
-        details: of the checker, for signatures.
-    """
-
+    # one set per case; None where there is no checker or it failed, and `reason` says so
     found: Sequence[frozenset[str]] | None
-    details: dict[str, Any]
+    details: dict[str, Any]  # of the checker, for signatures
     reason: str = ""
 
     @classmethod

@@ -21,28 +21,19 @@ FAILED = "failed"  # in the signature of a score that code which is not ours fai
 
 @dataclass(frozen=True)
 class Score:
-    """One metric of one system on one task.
+    """One metric of one system on one task."""
 
-    Attributes:
-        metric: its name, as a column's heading.
-        value: None where it is withheld; `reason` then says why.
-        n: number of cases (for a distribution metric, of generated images).
-        coverage: share of the cases for which the system gave what was requested, in [0, 1].
-        higher_is_better: None for a descriptive value (a prevalence, a share, a length).
-        signature: what has to be equal for two values to be comparable.
-        ci_low, ci_high: 95 % interval, where there is one.
-        additive: the sums that value and interval follow from, where the metric is a function of sums over samples.
-    """
-
-    metric: str
-    value: float | None
-    n: int
-    coverage: float
-    higher_is_better: bool | None
-    signature: Mapping[str, Any]
+    metric: str  # its name, as a column's heading
+    value: float | None  # None where it is withheld; `reason` then says why
+    n: int  # number of cases (for a distribution metric, of generated images)
+    coverage: float  # share of the cases for which the system gave what was requested, in [0, 1]
+    higher_is_better: bool | None  # None for a descriptive value (a prevalence, a share, a length)
+    signature: Mapping[str, Any]  # what has to be equal for two values to be comparable
+    # ci_low, ci_high: 95 % interval, where there is one
     ci_low: float | None = None
     ci_high: float | None = None
     reason: str | None = None
+    # the sums that value and interval follow from, where the metric is a function of sums over samples
     additive: Additive | None = field(default=None, compare=False, repr=False)
 
 
@@ -130,17 +121,13 @@ def make_score(
 
 @dataclass(frozen=True)
 class Scorer:
-    """Makes the scores of one system on one set of samples.
-
-    Attributes:
-        n, coverage: of every score.
-        details: what every signature says.
-    """
+    """Makes the scores of one system on one set of samples."""
 
     context: Context
+    # n, coverage: of every score
     n: int
     coverage: float
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)  # what every signature says
 
     def __call__(
         self,

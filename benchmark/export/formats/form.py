@@ -14,21 +14,15 @@ Lines = Callable[[], Iterator[dict[str, Any]]]
 
 
 class Form(ABC):
-    """One form, in one folder.
+    """One form, in one folder."""
 
-    Attributes:
-        name: as given to `--format`.
-        owned: what `write` and the images take in the folder, for `--overwrite`.
-        images: folder of the images of a shard, with `{split}` and `{shard}`, relative to the export.
-        keeps_images: False where `write` puts the images into its own files, so that the loose ones go afterwards.
-        reading: one line of code that reads the export, for the data card.
-    """
-
-    name: ClassVar[str]
-    owned: ClassVar[tuple[str, ...]]
+    name: ClassVar[str]  # as given to `--format`
+    owned: ClassVar[tuple[str, ...]]  # what `write` and the images take in the folder, for `--overwrite`
+    # folder of the images of a shard, with `{split}` and `{shard}`, relative to the export
     images: ClassVar[str] = "images/{shard:05d}"
+    # False where `write` puts the images into its own files, so that the loose ones go afterwards
     keeps_images: ClassVar[bool] = True
-    reading: ClassVar[str]
+    reading: ClassVar[str]  # one line of code that reads the export, for the data card
 
     def image_folder(self, split: str, shard: int) -> str:
         """Where the images of a shard lie."""

@@ -84,16 +84,12 @@ class PatientOptions(Options):
 
 @dataclass(frozen=True)
 class Record:
-    """One pair to prepare.
+    """One pair to prepare."""
 
-    Attributes:
-        fields: its line in `pairs.jsonl` but `image`: those of `listing.REQUIRED` and what else the archive has (`view`,
-            `findings`, `sections`, ...).
-        source: what `Archive.image` needs to read the picture; JSON-able (a path, or a list).
-    """
-
+    # its line in `pairs.jsonl` but `image`: those of `listing.REQUIRED` and what else the archive has (`view`, `findings`,
+    # `sections`, ...)
     fields: Mapping[str, Any]
-    source: Any
+    source: Any  # what `Archive.image` needs to read the picture; JSON-able (a path, or a list)
 
 
 @dataclass(frozen=True)

@@ -23,15 +23,10 @@ _SLACK = 12
 
 @dataclass(frozen=True)
 class Entry:
-    """One element of a list.
+    """One element of a list."""
 
-    Attributes:
-        key: under which of the object's keys the list stands; None where the file is one list.
-        number: position in its list from 1; in a file of lines the line's number.
-    """
-
-    key: str | None
-    number: int
+    key: str | None  # under which of the object's keys the list stands; None where the file is one list
+    number: int  # position in its list from 1; in a file of lines the line's number
     value: Any
 
     def name(self, file: Path) -> str:

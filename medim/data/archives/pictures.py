@@ -21,16 +21,11 @@ QUALITY = 95
 
 @dataclass(frozen=True)
 class Storage:
-    """How pictures are stored.
+    """How pictures are stored."""
 
-    Attributes:
-        longest_side: pixels; larger pictures are shrunk (bicubic, antialiased; the aspect stays), smaller ones are left. 0
-            keeps every size.
-        format: `png` (lossless) or `jpeg` (quality 95, full colour resolution).
-    """
-
+    # pixels; larger pictures are shrunk (bicubic, antialiased; the aspect stays), smaller ones are left. 0 keeps every size
     longest_side: int = 512
-    format: Literal["png", "jpeg"] = "png"
+    format: Literal["png", "jpeg"] = "png"  # `png` (lossless) or `jpeg` (quality 95, full colour resolution)
 
 
 def encode(image: Image.Image, storage: Storage) -> bytes:

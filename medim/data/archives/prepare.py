@@ -38,18 +38,12 @@ _WRITTEN = (_MANIFEST, _WORK, "images", "pairs.jsonl", _LOST, "splits.json", "pr
 
 @dataclass(frozen=True)
 class Plan:
-    """What a preparation is about to do.
+    """What a preparation is about to do."""
 
-    Attributes:
-        listing: see `make_listing`.
-        bytes_needed: estimate for the pictures, from a sample; None where no picture of the sample could be read.
-        bytes_free: of the disk that holds `out`.
-        tried, unread: number of pictures of the sample, and why some of them cannot be read.
-    """
-
-    listing: dict[str, Any]
-    bytes_needed: int | None
-    bytes_free: int
+    listing: dict[str, Any]  # see `make_listing`
+    bytes_needed: int | None  # estimate for the pictures, from a sample; None where no picture of the sample could be read
+    bytes_free: int  # of the disk that holds `out`
+    # tried, unread: number of pictures of the sample, and why some of them cannot be read
     tried: int
     unread: list[str]
 

@@ -65,18 +65,13 @@ _SHA256 = "image_sha256"
 
 @dataclass
 class Tally:
-    """What the pairs of a split hold.
+    """What the pairs of a split hold."""
 
-    Attributes:
-        of: counts of `kinds` (of files), `vocabulary`, `characters`, `findings`, `domains`, `views`, `terms`, and of `reports`
-            that are labelled, missing, empty or short.
-        damaged: ids by kind of damage.
-        failures: (id, reason) of each pair that cannot be read.
-    """
-
+    # counts of `kinds` (of files), `vocabulary`, `characters`, `findings`, `domains`, `views`, `terms`, and of `reports` that
+    # are labelled, missing, empty or short
     of: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    damaged: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    failures: list[tuple[str, str]] = field(default_factory=list)
+    damaged: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))  # ids by kind of damage
+    failures: list[tuple[str, str]] = field(default_factory=list)  # (id, reason) of each pair that cannot be read
 
     def add(self, other: "Tally") -> None:
         for name, counts in other.of.items():

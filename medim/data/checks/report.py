@@ -16,21 +16,13 @@ LISTED = 1000  # and in the JSON
 
 @dataclass(frozen=True)
 class Issue:
-    """One kind of finding of a check.
+    """One kind of finding of a check."""
 
-    Attributes:
-        severity: error (leakage: results cannot be trusted), failure (a pair is lost), warning, or note.
-        kind: its name, for `--allow` and for programs.
-        message: one line with its numbers.
-        examples: each a line that names pairs; the first `LISTED` at most.
-        advice: what to do, or empty.
-    """
-
-    severity: Severity
-    kind: str
-    message: str
-    examples: tuple[str, ...] = ()
-    advice: str = ""
+    severity: Severity  # error (leakage: results cannot be trusted), failure (a pair is lost), warning, or note
+    kind: str  # its name, for `--allow` and for programs
+    message: str  # one line with its numbers
+    examples: tuple[str, ...] = ()  # each a line that names pairs; the first `LISTED` at most
+    advice: str = ""  # what to do, or empty
 
 
 @dataclass(frozen=True)
@@ -43,25 +35,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found.
-
-    Attributes:
-        fingerprint: of the whole set; None where only a part was read.
-        sizes: pairs that were read, by split.
-        statistics: numbers by split and topic, JSON-able.
-        tables: the same, laid out to be read.
-        issues: from the worst to the mildest.
-        failures: (id, reason) of every pair that could not be read.
-    """
+    """What a check found."""
 
     dataset: str
-    fingerprint: str | None
+    fingerprint: str | None  # of the whole set; None where only a part was read
     terms: str
-    sizes: dict[str, int]
-    statistics: dict[str, dict[str, Any]]
-    tables: tuple[Table, ...]
-    issues: tuple[Issue, ...]
-    failures: tuple[tuple[str, str], ...]
+    sizes: dict[str, int]  # pairs that were read, by split
+    statistics: dict[str, dict[str, Any]]  # numbers by split and topic, JSON-able
+    tables: tuple[Table, ...]  # the same, laid out to be read
+    issues: tuple[Issue, ...]  # from the worst to the mildest
+    failures: tuple[tuple[str, str], ...]  # (id, reason) of every pair that could not be read
 
     def leaks(self, allow: Collection[str] = ()) -> list[Issue]:
         """The errors that `allow` does not name. Raises UserError: `allow` names something else than one of `ALLOWABLE`."""

@@ -58,25 +58,15 @@ class ReportChecker:
 
 @dataclass(frozen=True)
 class CheckerDesign:
-    """The network of a version's image checkers, and how the shipped ones are trained.
+    """The network of a version's image checkers, and how the shipped ones are trained."""
 
-    Attributes:
-        side: of the pictures that the network reads, in pixels.
-        layers: of each convolution the channels (in widths), kernel and stride.
-        resolutions: at which it is trained and measured.
-        shift: largest, of the augmentation, in pixels.
-        noise: range of the standard deviation of the augmentation's noise, below zero for none.
-        grey: the same noise in each channel.
-        recipes: by role: `cases` (how many), `start` (the first in the training split), `epochs`, `seed`, `width`. Their cases
-            do not overlap, so that one may steer what the other scores.
-        name: as signatures call it; None: the card of each has a name.
-    """
-
-    side: int
-    layers: tuple[tuple[int, int, int], ...]
-    resolutions: tuple[int, ...]
-    shift: int
-    noise: tuple[float, float]
-    grey: bool
+    side: int  # of the pictures that the network reads, in pixels
+    layers: tuple[tuple[int, int, int], ...]  # of each convolution the channels (in widths), kernel and stride
+    resolutions: tuple[int, ...]  # at which it is trained and measured
+    shift: int  # largest, of the augmentation, in pixels
+    noise: tuple[float, float]  # range of the standard deviation of the augmentation's noise, below zero for none
+    grey: bool  # the same noise in each channel
+    # by role: `cases` (how many), `start` (the first in the training split), `epochs`, `seed`, `width`. Their cases do not
+    # overlap, so that one may steer what the other scores
     recipes: dict[str, dict[str, int]]
-    name: str | None = None
+    name: str | None = None  # as signatures call it; None: the card of each has a name

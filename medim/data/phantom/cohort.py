@@ -14,23 +14,14 @@ from medim.pair import SPLITS
 
 @dataclass(frozen=True)
 class Cohort:
-    """All cases of one version. Everything in a phantom is a pure function of (version, split, index).
+    """All cases of one version. Everything in a phantom is a pure function of (version, split, index)."""
 
-    Attributes:
-        name: of the data set.
-        version: enters every stream.
-        sizes: cases of each split.
-        studies: numbers of studies of consecutive patients of one domain; the pattern repeats.
-        purposes: what streams are for; the position in this tuple enters the stream.
-        digits: of indices and patients in ids.
-    """
-
-    name: str
-    version: int
-    sizes: Mapping[str, int]
-    studies: tuple[int, ...]
-    purposes: tuple[str, ...]
-    digits: int
+    name: str  # of the data set
+    version: int  # enters every stream
+    sizes: Mapping[str, int]  # cases of each split
+    studies: tuple[int, ...]  # numbers of studies of consecutive patients of one domain; the pattern repeats
+    purposes: tuple[str, ...]  # what streams are for; the position in this tuple enters the stream
+    digits: int  # of indices and patients in ids
 
     def size(self, split: str) -> int:
         """Number of cases of a split. Raises UserError: unknown split."""

@@ -22,25 +22,15 @@ TERMS = "CC0-1.0 (procedural, synthetic: no patient)"
 
 class Phantom(ABC):
     """Synthetic pairs, drawn and written on the fly; no patient stands behind them.
-
-    Pair `index` of a split is a pure function of (version, split, index, options).
-
-    Attributes:
-        cohort: its cases by split and index.
-        resolutions: smallest and largest side of a picture, in pixels.
-        pictures: hash of cases and pictures.
-        design: of its image checkers.
-        folder: of its data files.
-        openings: sentences of its reports that say what the picture is.
-    """
+    Pair `index` of a split is a pure function of (version, split, index, options)."""
 
     name: ClassVar[str]
-    cohort: ClassVar[Cohort]
-    resolutions: ClassVar[tuple[int, int]]
-    pictures: ClassVar[str]
-    design: ClassVar[CheckerDesign]
-    folder: ClassVar[Path]
-    openings: ClassVar[frozenset[str]]
+    cohort: ClassVar[Cohort]  # its cases by split and index
+    resolutions: ClassVar[tuple[int, int]]  # smallest and largest side of a picture, in pixels
+    pictures: ClassVar[str]  # hash of cases and pictures
+    design: ClassVar[CheckerDesign]  # of its image checkers
+    folder: ClassVar[Path]  # of its data files
+    openings: ClassVar[frozenset[str]]  # sentences of its reports that say what the picture is
     fingerprint: str
     synthetic = True
     terms = TERMS

@@ -12,25 +12,17 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Lesion:
-    """What is drawn, and the grid of its sizes and contrasts.
+    """What is drawn, and the grid of its sizes and contrasts."""
 
-    Attributes:
-        name: `nodule` or `pigment`.
-        unit: of sizes.
-        width: of the picture, in that unit.
-        sizes: diameters, ascending.
-        contrasts: differences from the surround as a share of the display range, ascending; the last is usual in the data set.
-        grades: the report's word for a size, and a size that it stands for, ascending; the image is then the model's.
-        solid: whether it is one bright spot, whose diameter can be measured.
-    """
-
-    name: str
-    unit: str
-    width: float
-    sizes: tuple[float, ...]
+    name: str  # `nodule` or `pigment`
+    unit: str  # of sizes
+    width: float  # of the picture, in that unit
+    sizes: tuple[float, ...]  # diameters, ascending
+    # differences from the surround as a share of the display range, ascending; the last is usual in the data set
     contrasts: tuple[float, ...]
+    # the report's word for a size, and a size that it stands for, ascending; the image is then the model's
     grades: Mapping[str, float]
-    solid: bool = True
+    solid: bool = True  # whether it is one bright spot, whose diameter can be measured
 
 
 class Probe(Protocol):

@@ -27,20 +27,14 @@ COLUMNS = ("image", "report", "prompt", "text_bytes", "truncated")
 
 @dataclass(frozen=True)
 class TokenSplit:
-    """Tokens of one split, in its order. Each column is a tensor, or a `Column` of files: both give int64 by row or slice.
+    """Tokens of one split, in its order. Each column is a tensor, or a `Column` of files: both give int64 by row or slice."""
 
-    Attributes:
-        image: codes, shape (n, image_length).
-        report: ids with EOS and padding, shape (n, report_length).
-        prompt, text_bytes: tokens of each report's first sentence, and its UTF-8 bytes, shape (n,).
-        truncated: 1 where the report did not fit the canvas, shape (n,).
-    """
-
-    image: torch.Tensor | Column
-    report: torch.Tensor | Column
+    image: torch.Tensor | Column  # codes, shape (n, image_length)
+    report: torch.Tensor | Column  # ids with EOS and padding, shape (n, report_length)
+    # prompt, text_bytes: tokens of each report's first sentence, and its UTF-8 bytes, shape (n,)
     prompt: torch.Tensor | Column
     text_bytes: torch.Tensor | Column
-    truncated: torch.Tensor | Column
+    truncated: torch.Tensor | Column  # 1 where the report did not fit the canvas, shape (n,)
 
     def __len__(self) -> int:
         return len(self.image)

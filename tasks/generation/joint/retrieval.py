@@ -26,17 +26,12 @@ METHOD = "Wilson score over samples, the other pairs taken as they are"
 
 @dataclass(frozen=True)
 class Common:
-    """A space where the images and reports of a data set meet, fitted once for all systems.
-
-    Attributes:
-        training: number of pairs that it was fitted on.
-        scales: of real and shuffled pairs, by metric.
-    """
+    """A space where the images and reports of a data set meet, fitted once for all systems."""
 
     alignment: Alignment
     text: TextSpace
-    training: int
-    scales: dict[str, Scale]
+    training: int  # number of pairs that it was fitted on
+    scales: dict[str, Scale]  # of real and shuffled pairs, by metric
 
     def ranks(self, images: np.ndarray, reports: Sequence[str]) -> dict[str, np.ndarray]:
         """Rank of each pair's own partner, by way; features (N, D) and N reports."""

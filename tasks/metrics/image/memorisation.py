@@ -117,14 +117,10 @@ def nearest_of_views(views: np.ndarray, search: Callable[[np.ndarray], Nearest])
 
 @dataclass(frozen=True)
 class Threshold:
-    """Below which distance an image is flagged.
+    """Below which distance an image is flagged."""
 
-    Attributes:
-        distance: see the head of this file; 0 where held-out images are copies of training images themselves.
-        nominal: share of unseen images expected below it; above the requested alpha where the H held-out images are too few.
-    """
-
-    distance: float
+    distance: float  # see the head of this file; 0 where held-out images are copies of training images themselves
+    # share of unseen images expected below it; above the requested alpha where the H held-out images are too few
     nominal: float
     alpha: float
     held_out: int

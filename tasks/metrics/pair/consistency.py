@@ -33,18 +33,13 @@ PERMUTATIONS = 20
 
 @dataclass(frozen=True)
 class Scale:
-    """A metric of real pairs and of real pairs with their reports shuffled.
+    """A metric of real pairs and of real pairs with their reports shuffled."""
 
-    Attributes:
-        real, shuffled: 1 and 0 of the scale.
-        low: lower end of the 95 % interval of `real`; None for the reason `why`.
-        high: the highest of the shuffles.
-    """
-
+    # real, shuffled: 1 and 0 of the scale
     real: float
     shuffled: float
-    low: float | None
-    high: float
+    low: float | None  # lower end of the 95 % interval of `real`; None for the reason `why`
+    high: float  # the highest of the shuffles
     why: str | None = None
 
     @classmethod

@@ -79,23 +79,17 @@ def combine_of(name: str) -> Combine:
 class Additive:
     """A statistic that is a function of sums over samples.
 
-    Attributes:
-        sums: (N, K) float64, one row per sample or per patient.
-        patients: N names, the independent unit of each row.
-        combine: name of a registered function of the sums, such as "mean", "macro-f1", "corpus-bleu".
-        parameters: its keyword arguments, JSON-able.
-        paired: row i of two systems on the same cases answers the same case. False for unprompted samples: two systems are
-            then compared as independent ones.
-
     Raises:
         ValueError: rows and patients differ in number, sums are not finite, or parameters are not JSON-able.
         UserError: an unknown combiner.
     """
 
-    sums: np.ndarray
-    patients: tuple[str, ...]
-    combine: str
-    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    sums: np.ndarray  # (N, K) float64, one row per sample or per patient
+    patients: tuple[str, ...]  # N names, the independent unit of each row
+    combine: str  # name of a registered function of the sums, such as "mean", "macro-f1", "corpus-bleu"
+    parameters: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))  # its keyword arguments, JSON-able
+    # row i of two systems on the same cases answers the same case. False for unprompted samples: two systems are then compared
+    # as independent ones
     paired: bool = True
 
     def __post_init__(self) -> None:

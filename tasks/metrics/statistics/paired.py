@@ -38,14 +38,10 @@ Scope = Literal["checkpoints", "methods"]
 
 @dataclass(frozen=True)
 class System:
-    """One side of a comparison.
+    """One side of a comparison."""
 
-    Attributes:
-        entries: one per run, each with the same patients in the same rows.
-        trainings: the training of each entry, such as a hash of its weights; by default all differ.
-    """
-
-    entries: Sequence[Additive]
+    entries: Sequence[Additive]  # one per run, each with the same patients in the same rows
+    # the training of each entry, such as a hash of its weights; by default all differ
     trainings: Sequence[str] = field(default=())
 
     def by_training(self) -> list[list[float]]:
@@ -68,21 +64,14 @@ class System:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first system's value less the second's, in the metric's unit.
-
-    Attributes:
-        interval: 95 %.
-        p: two-sided, of no difference, by `test`.
-        patients: P.
-        scope: `methods` where both sides have two trainings or more, else `checkpoints`.
-    """
+    """The first system's value less the second's, in the metric's unit."""
 
     value: float
-    interval: Interval
-    p: float
+    interval: Interval  # 95 %
+    p: float  # two-sided, of no difference, by `test`
     test: str
-    patients: int
-    scope: Scope = "checkpoints"
+    patients: int  # P
+    scope: Scope = "checkpoints"  # `methods` where both sides have two trainings or more, else `checkpoints`
     estimate: Estimate | None = field(default=None, compare=False, repr=False)
 
     def smallest_found(self, level: float) -> float | None:

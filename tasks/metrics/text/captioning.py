@@ -34,19 +34,14 @@ _COCO = {"formula": "pycocoevalcap 1.2"}
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """One metric over a corpus.
-
-    Attributes:
-        value: None where it is withheld; `reason` says why.
-        details: for the signature.
-        per_sample: (N,) the metric of each case alone, NaN for a case that the protocol leaves out; empty where withheld.
-        sums, combine, parameters: of its `Additive`: (N, K) counts per case, and the function of their sum.
-    """
+    """One metric over a corpus."""
 
     metric: str
-    value: float | None
-    details: dict[str, Any]
+    value: float | None  # None where it is withheld; `reason` says why
+    details: dict[str, Any]  # for the signature
+    # (N,) the metric of each case alone, NaN for a case that the protocol leaves out; empty where withheld
     per_sample: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    # sums, combine, parameters: of its `Additive`: (N, K) counts per case, and the function of their sum
     sums: np.ndarray = field(default_factory=lambda: np.zeros((0, 0)))
     combine: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -59,18 +54,13 @@ class CaptionScore:
 
 @dataclass(frozen=True)
 class Protocol:
-    """How reports are scored against references.
-
-    Attributes:
-        tokens: texts to space-separated tokens.
-        scores: the metrics, of references, and of hypotheses as tokens and as they came.
-        metrics: their names in order, without `suffix`, which keeps two protocols from sharing a column.
-    """
+    """How reports are scored against references."""
 
     name: str
-    tokens: Callable[[Sequence[str]], Tokenised]
+    tokens: Callable[[Sequence[str]], Tokenised]  # texts to space-separated tokens
+    # the metrics, of references, and of hypotheses as tokens and as they came
     scores: Callable[[References, Sequence[str], Sequence[str]], list[CaptionScore]]
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...]  # their names in order, without `suffix`, which keeps two protocols from sharing a column
     suffix: str = ""
 
     def references(self, texts: Sequence[str], cache: ReferenceCache | None = None) -> References:

@@ -40,17 +40,11 @@ _POWERS = np.array([pow(_MULTIPLIER, exponent, 1 << 64) for exponent in range(OR
 
 @dataclass(frozen=True)
 class Hashed:
-    """N texts as numbers.
+    """N texts as numbers."""
 
-    Attributes:
-        whole: (N,) uint64, of the whole text; `NO_TEXT` where there is none.
-        rows: (G,) int64, the text of each 8-gram, ascending.
-        grams: (G,) uint64, the 8-grams in the order of the text: sum_i w_i m^i mod 2^64 of the words w_0..w_7.
-    """
-
-    whole: np.ndarray
-    rows: np.ndarray
-    grams: np.ndarray
+    whole: np.ndarray  # (N,) uint64, of the whole text; `NO_TEXT` where there is none
+    rows: np.ndarray  # (G,) int64, the text of each 8-gram, ascending
+    grams: np.ndarray  # (G,) uint64, the 8-grams in the order of the text: sum_i w_i m^i mod 2^64 of the words w_0..w_7
 
     @classmethod
     def of(cls, texts: Sequence[str | None]) -> "Hashed":
@@ -73,19 +67,14 @@ def _grams(line: list[str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Copied:
-    """What of Q reports is in the training reports.
+    """What of Q reports is in the training reports."""
 
-    Attributes:
-        verbatim: (Q,) bool: the whole report is one of them.
-        share: (Q,) float64: of its 8-grams that occur in any of them; below 8 words 1 where it is verbatim, else 0. NaN where
-            there is no report.
-        longest: (Q,) int64: most consecutive words all of whose 8-grams occur there.
-        rows: (Q,) int64: the equal training report, else the first that shares most distinct 8-grams; -1 where none does.
-    """
-
-    verbatim: np.ndarray
+    verbatim: np.ndarray  # (Q,) bool: the whole report is one of them
+    # (Q,) float64: of its 8-grams that occur in any of them; below 8 words 1 where it is verbatim, else 0. NaN where there is
+    # no report
     share: np.ndarray
-    longest: np.ndarray
+    longest: np.ndarray  # (Q,) int64: most consecutive words all of whose 8-grams occur there
+    # (Q,) int64: the equal training report, else the first that shares most distinct 8-grams; -1 where none does
     rows: np.ndarray
 
 

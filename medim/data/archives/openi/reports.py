@@ -26,21 +26,13 @@ class Picture:
 
 @dataclass(frozen=True)
 class Report:
-    """One report, which is one study of one patient.
+    """One report, which is one study of one patient."""
 
-    Attributes:
-        uid: Indiana's number, without `CXR`.
-        sections: those of `SECTIONS` that have text, as the source writes it.
-        pictures: in the source's order.
-        extra: indexed terms, as lists of text.
-        words: those that stand for missing text in findings and impression.
-    """
-
-    uid: str
-    sections: dict[str, str]
-    pictures: tuple[Picture, ...]
-    extra: dict[str, list[str]] = field(default_factory=dict)
-    words: tuple[str, ...] = ()
+    uid: str  # Indiana's number, without `CXR`
+    sections: dict[str, str]  # those of `SECTIONS` that have text, as the source writes it
+    pictures: tuple[Picture, ...]  # in the source's order
+    extra: dict[str, list[str]] = field(default_factory=dict)  # indexed terms, as lists of text
+    words: tuple[str, ...] = ()  # those that stand for missing text in findings and impression
 
 
 def key_of(name: str) -> str:

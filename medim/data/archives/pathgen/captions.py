@@ -21,20 +21,15 @@ KEYS = ("wsi_id", "position", "caption")
 
 @dataclass(frozen=True)
 class Entry:
-    """One caption.
+    """One caption."""
 
-    Attributes:
-        number: place in the JSON, from 0.
-        x, y: left and upper edge of the described region, pixels of level 0.
-        file_id: the slide's UUID at the GDC, where the JSON has it.
-    """
-
-    number: int
+    number: int  # place in the JSON, from 0
     wsi: str
+    # x, y: left and upper edge of the described region, pixels of level 0
     x: int
     y: int
     caption: str
-    file_id: str | None
+    file_id: str | None  # the slide's UUID at the GDC, where the JSON has it
 
 
 class Captions:

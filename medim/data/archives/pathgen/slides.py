@@ -61,21 +61,15 @@ def _files(folder: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class SlideFacts:
-    """The header of a slide.
-
-    Attributes:
-        width, height: of level 0, pixels.
-        downsamples: of each level against level 0; the first is 1.
-        microns_per_pixel: of level 0, along x and y; None where the slide does not state it.
-        objective_power: of the scanner, such as 20 or 40; None where the slide does not state it.
-    """
+    """The header of a slide."""
 
     path: Path
+    # width, height: of level 0, pixels
     width: int
     height: int
-    downsamples: tuple[float, ...]
-    microns_per_pixel: tuple[float, float] | None
-    objective_power: float | None
+    downsamples: tuple[float, ...]  # of each level against level 0; the first is 1
+    microns_per_pixel: tuple[float, float] | None  # of level 0, along x and y; None where the slide does not state it
+    objective_power: float | None  # of the scanner, such as 20 or 40; None where the slide does not state it
 
     def scaled_by_objective(self) -> "SlideFacts":
         """The same slide; where it states no microns per pixel, 10 / objective power stands in (20x: 0.5, 40x: 0.25).

@@ -22,22 +22,16 @@ MAX_FINDINGS = 4
 
 @dataclass(frozen=True)
 class Case:
-    """One study before it is drawn and reported.
-
-    Attributes:
-        patient: number of the patient within its split and domain.
-        visit: 0 for the patient's first study.
-        labels: what is present, in the order of `LABELS_BY_DOMAIN`.
-        attributes: per finding what else is said of it: `small` or `large` (effusion, nodule), `upper` or `lower`
-            (consolidation), a count (`glands`, `lymphocytic infiltrate`); `cellularity` is always `low`, `moderate` or `high`.
-    """
+    """One study before it is drawn and reported."""
 
     split: str
     index: int
     domain: str
-    patient: int
-    visit: int
-    labels: tuple[str, ...]
+    patient: int  # number of the patient within its split and domain
+    visit: int  # 0 for the patient's first study
+    labels: tuple[str, ...]  # what is present, in the order of `LABELS_BY_DOMAIN`
+    # per finding what else is said of it: `small` or `large` (effusion, nodule), `upper` or `lower` (consolidation), a count
+    # (`glands`, `lymphocytic infiltrate`); `cellularity` is always `low`, `moderate` or `high`
     attributes: Mapping[str, str]
 
     def has(self, label: str) -> bool:

@@ -28,24 +28,16 @@ LATER = 0.4  # a finding that was absent appears at a later visit with this shar
 
 @dataclass(frozen=True)
 class Case:
-    """One study before it is drawn and reported.
-
-    Attributes:
-        patient: number of the patient within its split and domain.
-        visit: 0 for the patient's first study.
-        findings: what is present, in the order of `LABELS`.
-        prior: the patient's previous visit (whose own prior is None), None at the first.
-        cellularity: `low`, `moderate` or `high` (pathology), None for a chest.
-    """
+    """One study before it is drawn and reported."""
 
     split: str
     index: int
     domain: str
-    patient: int
-    visit: int
-    findings: tuple[Finding, ...]
-    prior: "Case | None" = None
-    cellularity: str | None = None
+    patient: int  # number of the patient within its split and domain
+    visit: int  # 0 for the patient's first study
+    findings: tuple[Finding, ...]  # what is present, in the order of `LABELS`
+    prior: "Case | None" = None  # the patient's previous visit (whose own prior is None), None at the first
+    cellularity: str | None = None  # `low`, `moderate` or `high` (pathology), None for a chest
 
     @property
     def labels(self) -> tuple[str, ...]:

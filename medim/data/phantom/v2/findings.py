@@ -16,25 +16,16 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Spec:
-    """How one kind of finding is drawn and graded. Sizes are millimetres in a chest, micrometres in a patch.
+    """How one kind of finding is drawn and graded. Sizes are millimetres in a chest, micrometres in a patch."""
 
-    Attributes:
-        measures: what `size` measures.
-        sizes: smallest and largest, drawn log-uniformly.
-        contrasts: weakest and strongest, drawn uniformly; a share of the display range.
-        graded_by: what the severity is read from; None for a finding that has no degrees (its severity is `moderate`).
-        thresholds: from where it is moderate, and from where it is severe.
-        counts: probability of one, two, ... of them.
-        pace: exponent on the factor by which findings grow or shrink between visits; a heart changes slowly.
-    """
-
-    measures: str
-    sizes: Range
-    contrasts: Range
+    measures: str  # what `size` measures
+    sizes: Range  # smallest and largest, drawn log-uniformly
+    contrasts: Range  # weakest and strongest, drawn uniformly; a share of the display range
+    # what the severity is read from; None for a finding that has no degrees (its severity is `moderate`)
     graded_by: Literal["size", "contrast"] | None = None
-    thresholds: Range = (0.0, 0.0)
-    counts: tuple[float, ...] = (1.0,)
-    pace: float = 1.0
+    thresholds: Range = (0.0, 0.0)  # from where it is moderate, and from where it is severe
+    counts: tuple[float, ...] = (1.0,)  # probability of one, two, ... of them
+    pace: float = 1.0  # exponent on the factor by which findings grow or shrink between visits; a heart changes slowly
 
 
 @dataclass(frozen=True)
@@ -67,25 +58,17 @@ TABLES = read_table(Path(__file__).with_name("findings.yaml"), Tables)
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding of a case.
-
-    Attributes:
-        severity: `mild`, `moderate` or `severe`, read from size or contrast; `moderate` where there are no degrees.
-        size: millimetres (chest) or micrometres (pathology) of what `Spec.measures` says.
-        contrast: difference from the surround as a share of the display range, 0 to 1; at 0 the finding cannot be seen.
-        count: nodules of that side, glands, clusters; 1 where it does not apply.
-        zone: `upper`, `mid` or `lower` (consolidation, nodule), else None.
-        places: centres, one for each of `count`, where a finding has a place of its own (consolidation, nodule, the regions
-            of pathology), in units of the picture's side: chest (outwards from the midline, down), pathology (right, down).
-            Empty: places are drawn as for a new finding when the picture is.
-    """
+    """One finding of a case."""
 
     label: str
-    severity: str
-    size: float
-    contrast: float
-    count: int = 1
-    zone: str | None = None
+    severity: str  # `mild`, `moderate` or `severe`, read from size or contrast; `moderate` where there are no degrees
+    size: float  # millimetres (chest) or micrometres (pathology) of what `Spec.measures` says
+    contrast: float  # difference from the surround as a share of the display range, 0 to 1; at 0 the finding cannot be seen
+    count: int = 1  # nodules of that side, glands, clusters; 1 where it does not apply
+    zone: str | None = None  # `upper`, `mid` or `lower` (consolidation, nodule), else None
+    # centres, one for each of `count`, where a finding has a place of its own (consolidation, nodule, the regions of
+    # pathology), in units of the picture's side: chest (outwards from the midline, down), pathology (right, down). Empty:
+    # places are drawn as for a new finding when the picture is
     places: tuple[tuple[float, float], ...] = ()
 
 

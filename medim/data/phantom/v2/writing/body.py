@@ -18,16 +18,11 @@ WITHOUT = 0.25  # share of pleural denials hung on the sentence of the region's 
 
 @dataclass(frozen=True)
 class Body:
-    """What is said of a case, ready to be worded.
-
-    Attributes:
-        said: what is said, by label.
-        streams: where every wording is drawn from.
-    """
+    """What is said of a case, ready to be worded."""
 
     case: Case
-    said: dict[str, Statement]
-    streams: Streams
+    said: dict[str, Statement]  # what is said, by label
+    streams: Streams  # where every wording is drawn from
 
     def groups(self, kind: str) -> list[Group]:
         """The groups of a kind that assert something, leave it open, or tell that it is gone."""

@@ -21,36 +21,26 @@ _ADVERBS = {"mild": "mildly", "moderate": "moderately", "severe": "markedly"}
 
 @dataclass(frozen=True)
 class Wording:
-    """How one kind of finding is worded; `words.yaml` explains the slots in braces.
+    """How one kind of finding is worded; `words.yaml` explains the slots in braces."""
 
-    Attributes:
-        full: noun phrases with all that is known.
-        short: noun phrases to refer back to it.
-        absent: names under which it is denied.
-        severity: words for mild, moderate and severe; empty where the finding has no degrees.
-        plural, short_plural: noun phrases for more than one of it; empty where a count does not apply.
-        present: whole sentences that assert it, beside those built from the noun phrases.
-        open: whole sentences that leave it open.
-        counted: whether the singular takes an article.
-        grows, shrinks: what it has done where it is more or less than before.
-        more, less: how it compares where it is more or less than before.
-        gone: what has become of one that is absent now.
-    """
-
-    full: Wordings
-    short: Wordings
-    absent: Wordings
+    full: Wordings  # noun phrases with all that is known
+    short: Wordings  # noun phrases to refer back to it
+    absent: Wordings  # names under which it is denied
+    # words for mild, moderate and severe; empty where the finding has no degrees
     severity: tuple[Wordings, Wordings, Wordings] = ((), (), ())
+    # plural, short_plural: noun phrases for more than one of it; empty where a count does not apply
     plural: Wordings = ()
     short_plural: Wordings = ()
-    present: Wordings = ()
-    open: Wordings = ()
-    counted: bool = True
+    present: Wordings = ()  # whole sentences that assert it, beside those built from the noun phrases
+    open: Wordings = ()  # whole sentences that leave it open
+    counted: bool = True  # whether the singular takes an article
+    # grows, shrinks: what it has done where it is more or less than before
     grows: Wordings = ("increased",)
     shrinks: Wordings = ("decreased",)
+    # more, less: how it compares where it is more or less than before
     more: Wordings = ("larger",)
     less: Wordings = ("smaller",)
-    gone: Wordings = ("resolved", "cleared")
+    gone: Wordings = ("resolved", "cleared")  # what has become of one that is absent now
 
 
 @dataclass(frozen=True)
@@ -91,17 +81,11 @@ WORDS = read_table(Path(__file__).parents[1] / "words.yaml", Words)
 
 @dataclass(frozen=True)
 class Phrase:
-    """A noun phrase without its article.
+    """A noun phrase without its article."""
 
-    Attributes:
-        text: lower case, as "small left pleural effusion".
-        counted: whether the singular takes "a" or "an" ("consolidation" does not).
-        plural: whether its verb does.
-    """
-
-    text: str
-    counted: bool = True
-    plural: bool = False
+    text: str  # lower case, as "small left pleural effusion"
+    counted: bool = True  # whether the singular takes "a" or "an" ("consolidation" does not)
+    plural: bool = False  # whether its verb does
 
     @property
     def indefinite(self) -> str:

@@ -36,19 +36,13 @@ SHORT_IMPRESSION = 5
 
 @dataclass(frozen=True)
 class Report:
-    """A report and what it says.
+    """A report and what it says."""
 
-    Attributes:
-        text: the whole report.
-        sections: its parts by name: `findings` or `impression` alone, or with `examination`, `specimen`, `comparison`.
-        mentions: for each label that it speaks of, `present`, `absent` or `uncertain`; other labels are left out.
-        style: one of `STYLES`.
-    """
-
-    text: str
+    text: str  # the whole report
+    # its parts by name: `findings` or `impression` alone, or with `examination`, `specimen`, `comparison`
     sections: dict[str, str]
-    mentions: dict[str, str]
-    style: str
+    mentions: dict[str, str]  # for each label that it speaks of, `present`, `absent` or `uncertain`; other labels are left out
+    style: str  # one of `STYLES`
 
 
 def count_tokens(report: str) -> int:

@@ -24,23 +24,15 @@ COMPARED = {"terse": 0.5, "standard": 0.75, "long": 1.0}
 @dataclass(frozen=True)
 class Options:
     """How the reports are written and the labels given; the defaults are the frozen set.
+    Raises UserError: an unknown style, or a rate out of range."""
 
-    Attributes:
-        style: one of `STYLES`, or `mixed`: each case's is drawn.
-        omission: probability that a finding which is present goes unmentioned (it is not denied either).
-        label_noise: probability that a label of `findings` is flipped (picture and report stay as they are).
-        uncertainty: probability that a mentioned finding is left open ("possible", "suspected", "cannot be excluded"); half as
-            often again it is called "likely", "probable" or "consistent with", which counts as present. Devices are certain.
-        comparison: whether findings are compared with the prior study, where the case has one.
-
-    Raises UserError: an unknown style, or a rate out of range.
-    """
-
-    style: str = MIXED
-    omission: float = 0.0
-    label_noise: float = 0.0
+    style: str = MIXED  # one of `STYLES`, or `mixed`: each case's is drawn
+    omission: float = 0.0  # probability that a finding which is present goes unmentioned (it is not denied either)
+    label_noise: float = 0.0  # probability that a label of `findings` is flipped (picture and report stay as they are)
+    # probability that a mentioned finding is left open ("possible", "suspected", "cannot be excluded"); half as often again it
+    # is called "likely", "probable" or "consistent with", which counts as present. Devices are certain
     uncertainty: float = 0.1
-    comparison: bool = True
+    comparison: bool = True  # whether findings are compared with the prior study, where the case has one
 
     def __post_init__(self) -> None:
         if self.style not in (*STYLES, MIXED):
@@ -64,22 +56,15 @@ class Streams:
 
 @dataclass(frozen=True)
 class Statement:
-    """What is said of one label.
-
-    Attributes:
-        state: `present`, `absent` or `uncertain`.
-        finding: the finding of this visit, or, of one that is gone, of the prior one; None for a plain denial.
-        likely: whether a present finding is called likely or probable.
-        course: `new`, `increased`, `decreased`, `unchanged` or `resolved`; None where nothing is compared.
-        before: the finding at the prior visit, where its course is stated.
-    """
+    """What is said of one label."""
 
     label: str
-    state: str
+    state: str  # `present`, `absent` or `uncertain`
+    # the finding of this visit, or, of one that is gone, of the prior one; None for a plain denial
     finding: Finding | None = None
-    likely: bool = False
-    course: str | None = None
-    before: Finding | None = None
+    likely: bool = False  # whether a present finding is called likely or probable
+    course: str | None = None  # `new`, `increased`, `decreased`, `unchanged` or `resolved`; None where nothing is compared
+    before: Finding | None = None  # the finding at the prior visit, where its course is stated
 
     @property
     def kind(self) -> str:
