@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from medim.perception.densenet import DenseNet121
 from medim.perception.inception import InceptionV3
 
 
@@ -17,10 +18,8 @@ def formula_weights(key: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.array(0, dtype=np.int64)
     if key.endswith("running_var"):
         values = generator.uniform(0.5, 1.5, shape)
-    elif key.endswith("bn.weight"):
-        values = generator.uniform(0.9, 1.1, shape)
-    elif key.endswith(("bn.bias", "running_mean", "fc.bias")):
-        values = generator.uniform(-0.1, 0.1, shape)
+    elif len(shape) == 1:
+        values = generator.uniform(0.9, 1.1, shape) if key.endswith("weight") else generator.uniform(-0.1, 0.1, shape)
     else:
         values = generator.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))
     return values.astype(np.float32)
@@ -29,8 +28,18 @@ def formula_weights(key: str, shape: tuple[int, ...]) -> np.ndarray:
 @pytest.fixture(scope="session")
 def inception_state() -> dict[str, torch.Tensor]:
     """A state of the Inception network with weights by formula."""
+    return _state(InceptionV3)
+
+
+@pytest.fixture(scope="session")
+def densenet_state() -> dict[str, torch.Tensor]:
+    """A state of the DenseNet with weights by formula."""
+    return _state(DenseNet121)
+
+
+def _state(network: type[torch.nn.Module]) -> dict[str, torch.Tensor]:
     with torch.device("meta"):
-        layout = {key: tuple(value.shape) for key, value in InceptionV3().state_dict().items()}
+        layout = {key: tuple(value.shape) for key, value in network().state_dict().items()}
     return {key: torch.from_numpy(formula_weights(key, shape)) for key, shape in layout.items()}
 
 
