@@ -23,6 +23,8 @@ BUILT_IN = {
     "editing-removal": "tasks.editing.task:EditingRemoval",
     "inpainting": "tasks.editing.task:Inpainting",
 }
+AUGMENTATION = "augmentation"
+"""The task that trains models and stands alone in its folder (`benchmark.augmentation`); it is no part of "all"."""
 
 
 def task_names() -> list[str]:

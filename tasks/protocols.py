@@ -140,7 +140,7 @@ class Edits(Protocol):
 
 
 class Request(Protocol):
-    """What a system is told of a task (`tasks.task.Task`).
+    """What a system knows of a task (`tasks.task.Task`).
 
     Attributes:
         name: as on the command line.

@@ -23,7 +23,7 @@ from medim.checkpoints import resolve
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of, read_mapping, write_json
 from medim.data import loading
-from tasks import task_named
+from tasks import AUGMENTATION, task_named
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparison import compare
 from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings, Regime, parse_settings
@@ -33,7 +33,6 @@ from tasks.downstream import open_downstream
 from tasks.protocols import PROTOCOL, Generator, Limited
 from tasks.scoring.context import Context
 
-TASK = "augmentation"
 SPLITS = "splits.json"
 PREFIX = "augmentation."
 PRESETS = Path(__file__).parent / "presets"
@@ -43,13 +42,13 @@ SIGNED = ("regime", "preset", "downstream", "seeds", "real_pairs", "data", "spli
 def execute_augmentation(options: RunOptions) -> int:
     """Returns the exit status; the same call again continues after whatever was done. Raises UserError: options that do not go
     together, a generator that cannot do an arm or has seen more than its regime allows."""
-    if options.tasks != (TASK,) or options.suite is not None:
-        raise UserError(f"--preset, --regime and --downstream belong to the task {TASK}, which is run alone")
+    if options.tasks != (AUGMENTATION,) or options.suite is not None:
+        raise UserError(f"--preset, --regime and --downstream belong to the task {AUGMENTATION}, which is run alone")
     for name in ("split", "limit", "features", "judge", "cache"):
         if getattr(options, name):
-            raise UserError(f"{TASK} takes no --{name}: its preset says how many cases of val and test are used")
+            raise UserError(f"{AUGMENTATION} takes no --{name}: its preset says how many cases of val and test are used")
     if options.model is None or len(options.data) != 1 or options.out is None:
-        raise UserError(f"run {TASK} needs --model, one --data and --out")
+        raise UserError(f"run {AUGMENTATION} needs --model, one --data and --out")
     model, out, overrides, device = options.model, options.out, options.overrides, options.device
     preset, regime = options.preset or "quick", options.regime or "external-prior"
     seed, batch_size, protocol = options.seed or 0, options.batch_size or 64, options.protocol or PROTOCOL

@@ -7,6 +7,7 @@ import click
 
 from benchmark.options import Device, Overwrite, with_options
 from benchmark.run.options import RunOptions
+from tasks import AUGMENTATION
 
 
 @click.command(short_help="The main job on the embedded default: generate, score, rank, page.")
@@ -23,7 +24,7 @@ def demo(device: Device | None = None, overwrite: Overwrite = False) -> int:
     from benchmark.run.command import execute_run
 
     status = execute_run(RunOptions(suite="demo", device=device, overwrite=overwrite))
-    pairs: dict[str, Any] = {"tasks": ("augmentation",), "model": "phantom-tiny", "data": ("phantom",), "preset": "demo"}
+    pairs: dict[str, Any] = {"tasks": (AUGMENTATION,), "model": "phantom-tiny", "data": ("phantom",), "preset": "demo"}
     out = Path("runs/demo-augmentation")
     augmented = execute_augmentation(RunOptions(**pairs, out=out, device=device, overwrite=overwrite))
     click.echo("leaderboard: runs/demo/leaderboard/index.html")

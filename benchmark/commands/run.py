@@ -5,9 +5,7 @@ import click
 from benchmark.options import with_options
 from benchmark.run.options import RunOptions
 from medim.common.errors import unknown
-from tasks import task_names
-
-ALONE = "augmentation"  # it trains models of its own, and is no part of "all"
+from tasks import AUGMENTATION, task_names
 
 
 @click.command(short_help="Generate, score and rank a model on tasks.")
@@ -16,8 +14,7 @@ ALONE = "augmentation"  # it trains models of its own, and is no part of "all"
 def run(options: RunOptions) -> int:
     """Generates with --model for the test cases of --data, scores it beside its anchors, and builds the page in --out.
 
-    TASK is image-generation, report-generation, joint-generation, likelihood, memorisation, editing, editing-removal,
-    inpainting, long-form, fine-detail, augmentation, or "all" for what the model can do of these but the last.
+    TASK is {tasks}, or "all" for what the model can do of these but the last.
 
     memorisation draws unprompted pairs and looks for each in the whole training split, which is read once and then stored in
     --cache; --data NAME:train=10% searches a tenth of it.
@@ -40,14 +37,17 @@ def run(options: RunOptions) -> int:
     baseline:shuffled           image and report of two training cases
     baseline:constant           one training pair for everything
     """
-    known = [*task_names(), ALONE, "all"]
+    known = [*task_names(), AUGMENTATION, "all"]
     for task in options.tasks:
         if task not in known:
             raise unknown("task", task, known)
-    if ALONE in options.tasks or (options.preset, options.regime, options.downstream) != (None, None, None):
+    if AUGMENTATION in options.tasks or (options.preset, options.regime, options.downstream) != (None, None, None):
         from benchmark.augmentation.augment import execute_augmentation
 
         return execute_augmentation(options)
     from benchmark.run.command import execute_run
 
     return execute_run(options)
+
+
+run.help = str(run.help).replace("{tasks}", ", ".join([*task_names(), AUGMENTATION]))

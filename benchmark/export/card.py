@@ -86,7 +86,7 @@ def data_card(form: Form, report: Mapping[str, Any]) -> str:
         "",
         "## Gate",
         "",
-        f"{counts['judged']:,} pairs were judged and {counts['judged'] - counts['kept']:,} dropped; each is told in "
+        f"{counts['judged']:,} pairs were judged and {counts['judged'] - counts['kept']:,} dropped; each is listed in "
         "`gate/dropped.jsonl`.",
         "",
         *(f"* {reason}: {number:,}" for reason, number in report["dropped"].items()),
@@ -101,7 +101,7 @@ def data_card(form: Form, report: Mapping[str, Any]) -> str:
     lines += ["", f"Rules: {', '.join(f'{key} {value}' for key, value in rules.items())}.", ""]
     if gate["search"] is None:
         lines += [
-            "These pairs were NOT held against any training set; they left unscreened because that was asked for by name."
+            "These pairs were NOT held against any training set; they left unscreened because that was requested by name."
         ]
     else:
         lines += [f"Held against {gate['search']['training_pairs']:,} training pairs ({gate['search']['training']})."]

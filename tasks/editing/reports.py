@@ -21,7 +21,7 @@ class Change:
 
     finding: str  # its label
     present: bool  # True where it is added
-    report: str  # the report that tells so
+    report: str  # the report that says so
 
 
 class _Remembering:
@@ -67,8 +67,8 @@ class Rewriter:
     @cached_property
     def findings(self) -> dict[str | None, tuple[str, ...]]:
         """The findings that reports of each domain tell of, in the checker's order."""
-        told = {domain: frozenset[str]().union(*self.checker(reports)) for domain, reports in self.donors.items()}
-        return {domain: tuple(label for label in self.checker.labels if label in labels) for domain, labels in told.items()}
+        stated = {domain: frozenset[str]().union(*self.checker(reports)) for domain, reports in self.donors.items()}
+        return {domain: tuple(label for label in self.checker.labels if label in labels) for domain, labels in stated.items()}
 
     def goes_with(self, finding: str, others: frozenset[str], domain: str | None) -> bool:
         """Whether training reports of the domain tell of the finding beside each of the others: not all can occur together."""

@@ -40,7 +40,7 @@ def editing_scores(
     edited = [images[row] for row in rows]
     samples: list[dict[str, float]] = [{} for _ in cases]
     if not rows or context.image_checker is None or context.report_checker is None:
-        reason = "no case could be asked" if context.image_checker and context.report_checker else "the data has no checkers"
+        reason = "no case could be edited" if context.image_checker and context.report_checker else "the data has no checkers"
         return Scorer(context, len(rows), 0.0).withheld(DIRECTIONS, reason), samples
     requested = [changes[cases[row].id] for row in rows]
     score = Scorer(context, len(rows), coverage_of(edited))
@@ -78,7 +78,7 @@ def _token_scores(accounts: Sequence[Mapping[str, Any]], patients: Sequence[str]
     rows = [row for row, one in enumerate(accounts) if "redrawn" in one]
     score = Scorer(context, len(rows), len(rows) / len(accounts))
     if not rows:
-        return score.withheld({name: DIRECTIONS[name] for name in (OUTSIDE, REGION)}, "nothing is told of its tokens")
+        return score.withheld({name: DIRECTIONS[name] for name in (OUTSIDE, REGION)}, "nothing is known of its tokens")
     redrawn = np.array([len(accounts[row]["redrawn"]) for row in rows], float)
     tokens = np.array([accounts[row]["tokens"] for row in rows], float)
     changed = np.array([accounts[row]["changed_outside"] for row in rows], float)

@@ -1,4 +1,4 @@
-"""What long reports are read for, sentence by sentence: contradictions, repetition, findings by where they are told, length."""
+"""What long reports are read for, by sentence: contradictions, repetition, findings by where they are stated, length."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,7 @@ def contradicted(states: Sequence[Mapping[str, str]]) -> frozenset[str]:
     return frozenset(asserted & denied)
 
 
-def told_by_quarter(found: Sequence[frozenset[str]]) -> tuple[frozenset[str], ...]:
+def stated_by_quarter(found: Sequence[frozenset[str]]) -> tuple[frozenset[str], ...]:
     """The labels that each quarter of a report tells of; `found`: those of each of its sentences."""
     quarters: list[set[str]] = [set() for _ in QUARTERS]
     for place, labels in enumerate(found):
@@ -64,7 +64,7 @@ def told_by_quarter(found: Sequence[frozenset[str]]) -> tuple[frozenset[str], ..
 def quarter_counts(shown: frozenset[str], reference: Sequence[frozenset[str]], ours: Sequence[frozenset[str]]) -> np.ndarray:
     """True positives, false positives and false negatives of each quarter, (4, 3).
 
-    A label told in quarter k counts there as right or wrong by what the case shows; one that the reference tells in its
+    A label stated in quarter k counts there as right or wrong by what the case shows; one that the reference states in its
     quarter k, and that the report tells nowhere, is missed there.
 
     Args:
@@ -73,8 +73,8 @@ def quarter_counts(shown: frozenset[str], reference: Sequence[frozenset[str]], o
     """
     anywhere = frozenset().union(*ours)
     counts = np.zeros((len(QUARTERS), 3))
-    for row, (wanted, told) in enumerate(zip(told_by_quarter(reference), told_by_quarter(ours), strict=True)):
-        counts[row] = len(told & shown), len(told - shown), len((wanted & shown) - anywhere)
+    for row, (wanted, stated) in enumerate(zip(stated_by_quarter(reference), stated_by_quarter(ours), strict=True)):
+        counts[row] = len(stated & shown), len(stated - shown), len((wanted & shown) - anywhere)
     return counts
 
 

@@ -32,7 +32,7 @@ BY_QUARTER = "finding F1 in the {} quarter"
 
 
 class LongForm(ReportGeneration):
-    """Images to long reports, scored for contradictions, repetition, findings by where they are told, and length."""
+    """Images to long reports, scored for contradictions, repetition, findings by where they are stated, and length."""
 
     name = "long-form"
     title = "Long reports"
@@ -110,7 +110,7 @@ class _Reading:
             if sums.sum():
                 scores.append(score(metric, Additive(sums, self.patients, "micro-f1"), True, missed=missed))
             else:
-                scores.append(score(metric, None, True, "no finding is told there, or missed"))
+                scores.append(score(metric, None, True, "no finding is stated there, or missed"))
         return scores
 
     def _contradictions(self) -> list[Score]:

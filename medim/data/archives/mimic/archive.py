@@ -138,7 +138,7 @@ class MimicCxr(Archive):
                 yield Excluded("not in the annotation")
                 continue
             if options.folders != "all" and group not in options.folders.replace(" ", "").split(","):
-                yield Excluded("folder not asked for")
+                yield Excluded("folder not requested")
                 continue
             self._listed[split] += 1
             if views is not None and image not in metadata:

@@ -138,7 +138,7 @@ def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float 
     level, downsample = max(suitable, key=lambda pair: pair[1], default=(0, facts.downsamples[0]))
     if width * height / downsample**2 > MAX_PIXELS:
         raise UserError(
-            f"slide '{facts.path}' has no level near the resolution asked for: a tile would be made of "
+            f"slide '{facts.path}' has no level near the wanted resolution: a tile would be made of "
             f"{width / downsample:.0f} x {height / downsample:.0f} pixels of level {level}"
         )
     if microns_per_pixel is None and facts.microns_per_pixel is not None:

@@ -105,7 +105,7 @@ def test_one_image_a_study(mimic):
 def test_folders_of_patients(mimic):
     pairs, excluded, losses, _ = mimic.listed(folders="p10, p11")
     assert " ".join(pairs) == "a1 a2 a3 b1 b2 c1 c2"
-    assert [item.reason for item in excluded].count("folder not asked for") == 5
+    assert [item.reason for item in excluded].count("folder not requested") == 5
     assert losses == []
     with pytest.raises(UserError, match="'p1' is neither all nor names like p10,p11"):
         open_archive("mimic-cxr", mimic.root, None, {"folders": "p1"})
