@@ -21,6 +21,7 @@ from benchmark import DONE
 from benchmark.export.formats.form import write_lines
 from benchmark.run.options import ScoreOptions
 from benchmark.systems import open_pipeline
+from medim.common.claims import refuse_another
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_files, located, read_json, write_json, write_text
 from medim.common.json_lines import read_models
@@ -160,10 +161,8 @@ def _claim(out: Path, configuration: Mapping[str, Any], overwrite: bool) -> None
             raise UserError(f"'{path}' is not of `score grounding --model`: choose another folder")
         if overwrite:
             path.unlink()
-        elif read_json(claim) != configuration:
-            raise UserError(
-                f"'{path}' answers for another model or other questions: choose another folder, or --overwrite to start anew"
-            )
+        else:
+            refuse_another(out, "answers", read_json(claim), configuration)
     write_json(claim, configuration)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.export.sources import Source
-from benchmark.run.artifacts import flatten, refuse_another
+from medim.common.claims import claim, refuse_foreign
 from medim.common.errors import UserError
 from medim.common.files import read_json, write_json
 from medim.common.locks import locked
@@ -124,23 +124,15 @@ class Work:
         """Gives the folder to a configuration, new or to be continued.
         `owned`: what an export writes there: `overwrite` removes these and nothing else.
         Raises UserError: the folder belongs to another configuration, or holds files that no export wrote."""
-        if self.out.exists() and not self.out.is_dir():
-            raise UserError(f"--out {self.out} is a file; give a folder")
         path = self.folder / CONFIGURATION
-        if self.out.is_dir() and not self.folder.is_dir() and any(self.out.iterdir()):
-            raise UserError(f"--out {self.out} holds files that no export wrote; choose another folder")
+
+        def clear() -> None:
+            for old in (*(self.out / name for name in owned), self.folder / "shards", self.folder / DONE, path):
+                remove(old)
+
+        refuse_foreign(self.out, path, "export")
         with self.lock("claim", wait=True):
-            if overwrite and path.exists():
-                for name in owned:
-                    remove(self.out / name)
-                remove(self.folder / "shards")
-                remove(self.folder / DONE)
-                remove(path)
-            if not path.exists():
-                write_json(path, configuration)
-            else:
-                wanted = json.loads(json.dumps(configuration))
-                refuse_another(self.out, flatten(read_json(path)), flatten(wanted), "an export")
+            claim(self.out, path, configuration, "an export", clear if overwrite else None)
 
     def done(self) -> dict[str, Any] | None:
         """What the finished export says of itself; None before that."""

@@ -4,10 +4,11 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from medim.common.errors import UserError
+from medim.common.claims import claim, refuse_foreign
 from medim.common.files import hash_of, write_json
 from medim.common.locks import LOCK, held
 
@@ -42,19 +43,10 @@ class Artifacts:
                 files that are no run's, or is being written by another process.
         """
         path = out / STAGES / CONFIGURATION
-        if out.exists() and not out.is_dir():
-            raise UserError(f"--out {out} is a file; give a folder")
-        if not path.exists() and out.is_dir() and any(child.name != STAGES for child in out.iterdir()):
-            raise UserError(f"--out {out} holds files that no run of medim-bench wrote; choose another folder")
+        refuse_foreign(out, path, "run")
         path.parent.mkdir(parents=True, exist_ok=True)
         with held(out, f"{STAGES}/{LOCK}"):
-            if path.exists() and overwrite:
-                cls._clear(out)
-            if path.exists():
-                present = json.loads(path.read_text(encoding="utf-8"))
-                refuse_another(out, flatten(present), flatten(json.loads(json.dumps(configuration))))
-            else:
-                write_json(path, configuration)
+            claim(out, path, configuration, "a run", partial(cls._clear, out) if overwrite else None)
             yield cls(out)
 
     @staticmethod
@@ -84,27 +76,3 @@ class Artifacts:
 
     def _path(self, stage: str) -> Path:
         return self.out / STAGES / f"{stage}.json"
-
-
-def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"a": {"b": 1}}` as `{"a.b": 1}`."""
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            flat.update(flatten(item, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = item
-    return flat
-
-
-def refuse_another(out: Path, present: dict[str, Any], wanted: dict[str, Any], kind: str = "a run") -> None:
-    """Raises a UserError that names the first key in which two flat configurations of a folder differ."""
-    missing = object()
-    for key in [*wanted, *(k for k in present if k not in wanted)]:
-        here, there = present.get(key, missing), wanted.get(key, missing)
-        if here != there:
-            shown = ["unset" if value is missing else json.dumps(value) for value in (here, there)]
-            raise UserError(
-                f"--out {out} belongs to {kind} with {key} = {shown[0]}, and now {key} = {shown[1]}: "
-                "choose another folder, or --overwrite to start anew"
-            )

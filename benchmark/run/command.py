@@ -9,7 +9,7 @@ import click
 from benchmark.run.cache import FEATURES, cache_folder
 from benchmark.run.generation import exit_status
 from benchmark.run.options import RunOptions, ScoreOptions
-from benchmark.run.runner import LEADERBOARD, RunResult, run
+from benchmark.run.runner import LEADERBOARD, run
 from benchmark.run.suites import Suite, load_suite
 from benchmark.systems import HasResolution, model_terms, open_model
 from leaderboard.record import Record
@@ -21,7 +21,7 @@ from medim.perception.space import DEFAULT
 from tasks import task_named
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import own_resolution
-from tasks.protocols import Generator
+from tasks.protocols import Answered, Generator
 
 MOST = 6  # columns of a printed table where a task names none
 REPLACED = ("model", "data", "tasks", "out", "split", "limit", "seed", "batch_size", "resolution", "protocol", "features")
@@ -78,26 +78,8 @@ def _run(suite: Suite, options: RunOptions, data: str, out: Path) -> int:
     dataset = loading.load_dataset(data)
     cache = cache_folder(options.cache, dataset)
     system = open_model(suite.model, options.device, suite.set, dataset, None if cache is None else cache / FEATURES)
-    result = run(
-        system,
-        dataset,
-        suite.tasks,
-        out,
-        resolution=_resolution(suite, system, dataset),
-        split=suite.split,
-        limit=suite.limit,
-        seed=suite.seed,
-        batch_size=suite.batch_size,
-        device=options.device,
-        overwrite=options.overwrite,
-        show_samples=options.show_samples,
-        protocol=suite.protocol,
-        features=suite.features,
-        cache=cache,
-        judge=options.judge,
-        learned=model_terms(suite.model),
-    )
-    return _told(result, dataset, out)
+    more: dict[str, Any] = {"batch_size": suite.batch_size, "learned": model_terms(suite.model)}
+    return _done(system, dataset, out, suite, options, cache, _resolution(suite, system, dataset), **more)
 
 
 def execute_score(options: ScoreOptions) -> int:
@@ -116,24 +98,8 @@ def execute_score(options: ScoreOptions) -> int:
     assert options.out is not None
     system = PredictionFolder(options.predictions, options.name)
     dataset = loading.load_dataset(options.data)
-    result = run(
-        system,
-        dataset,
-        options.tasks,
-        options.out,
-        resolution=own_resolution(dataset, options.split) if options.resolution is None else options.resolution,
-        split=options.split,
-        limit=options.limit,
-        seed=options.seed,
-        device=options.device,
-        overwrite=options.overwrite,
-        show_samples=options.show_samples,
-        protocol=options.protocol,
-        features=options.features or (DEFAULT,),
-        cache=cache_folder(options.cache, dataset),
-        judge=options.judge,
-    )
-    return _told(result, dataset, options.out)
+    resolution = own_resolution(dataset, options.split) if options.resolution is None else options.resolution
+    return _done(system, dataset, options.out, options, options, cache_folder(options.cache, dataset), resolution)
 
 
 def _resolution(suite: Suite, system: Generator, dataset: PairDataset) -> int | None:
@@ -145,8 +111,35 @@ def _resolution(suite: Suite, system: Generator, dataset: PairDataset) -> int | 
     return own_resolution(dataset, suite.split)
 
 
-def _told(result: RunResult, dataset: PairDataset, out: Path) -> int:
-    """Prints what a run found; returns the exit status."""
+def _done(
+    system: Generator | Answered,
+    dataset: PairDataset,
+    out: Path,
+    chosen: Suite | ScoreOptions,
+    options: RunOptions | ScoreOptions,
+    cache: Path | None,
+    resolution: int | None,
+    **more: Any,
+) -> int:
+    """Runs what is chosen, prints what was found; returns the exit status."""
+    result = run(
+        system,
+        dataset,
+        chosen.tasks,
+        out,
+        resolution=resolution,
+        split=chosen.split,
+        limit=chosen.limit,
+        seed=chosen.seed,
+        protocol=chosen.protocol,
+        features=chosen.features or (DEFAULT,),
+        device=options.device,
+        overwrite=options.overwrite,
+        show_samples=options.show_samples,
+        judge=options.judge,
+        cache=cache,
+        **more,
+    )
     headlines = {name: task_named(name).headline_metrics for name in {record.task for record in result.records}}
     click.echo(f"\n{summary(result.records, headlines)}\n")
     if dataset.synthetic:

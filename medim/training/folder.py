@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from medim.common import claims
 from medim.common.errors import UserError
 from medim.common.files import write_text
 
@@ -51,12 +52,8 @@ def refuse_another(out: Path, configuration: dict[str, Any]) -> None:
     shared = configuration.keys() & known.keys() - {"recipe", "data"}
     given = {**configuration["recipe"], **{key: configuration[key] for key in shared}}
     before = {**known["recipe"], **{key: known[key] for key in shared}}
-    for key in sorted((given.keys() | before.keys()) - {"backbone_shape"}):
-        if given.get(key) != before.get(key):
-            raise UserError(
-                f"'{out}' holds a training with {key} = {before.get(key)!r}, not {given.get(key)!r}; "
-                "choose another --out or give --overwrite"
-            )
+    sides = ({key: one[key] for key in sorted(one.keys() - {"backbone_shape"})} for one in (before, given))
+    claims.refuse_another(out, "a training", *sides, unset_is_null=True)
 
 
 def clear_training(out: Path, field: str) -> None:

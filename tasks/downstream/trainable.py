@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 import torch
 
+from medim.common.claims import claim
 from medim.common.errors import UserError, named
 from medim.common.files import hash_files, hash_of, read_mapping, write_json, writes_into
 from medim.weights.files import read_tensors
@@ -69,7 +70,7 @@ class Trainable(ABC, Generic[N]):
         sets = {"train": train, "validation": validation}
         hashes = {name: {"n": len(examples), "hash": hash_of_examples(examples)} for name, examples in sets.items()}
         run = {**self._configuration(), **length, **hashes}
-        _claim(out, run)
+        claim(out, out / RUN, run, "a training", None, "remove it")
         if not (out / MODEL).is_file():
             known = self.read(train, validation)
             with seeded(self.device, seed, 0):
@@ -122,15 +123,3 @@ def hash_of_examples(examples: Sequence[Example]) -> str:
         labels = None if example.findings is None else sorted(example.findings)
         rows.append([example.id, example.report, labels, image])
     return hash_of(rows)
-
-
-def _claim(out: Path, run: dict[str, Any]) -> None:
-    """Marks `out` as the folder of this run; a UserError where it is that of another."""
-    wanted = json.loads(json.dumps(run))
-    if not (out / RUN).is_file():
-        write_json(out / RUN, run)
-        return
-    present = read_mapping(out / RUN)
-    different = sorted(key for key in {*present, *wanted} if present.get(key) != wanted.get(key))
-    if different:
-        raise UserError(f"'{out}' holds a training with another {', '.join(different)}: choose another folder, or remove it")

@@ -16,6 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from medim.common.claims import refuse_another
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, hash_of, is_temporary, read_json, write_json, write_text
 from medim.common.locks import LOCK, held
@@ -94,12 +95,8 @@ class Preparation:
                 self._clear()
             given = self._configuration()
             before = read_json(path) if path.exists() else given
-            for key in given:
-                if given[key] != before.get(key):
-                    raise UserError(
-                        f"'{self.out}' holds a preparation with {key} = {before.get(key)!r}, not {given[key]!r}; "
-                        "choose another --out or give --overwrite"
-                    )
+            before = {key: before.get(key) for key in given}
+            refuse_another(self.out, "a preparation", before, given, unset_is_null=True)
             write_json(path, given)
             if self.finished:  # and killed before its last act
                 shutil.rmtree(self.out / _WORK, ignore_errors=True)

@@ -16,6 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm import tqdm
 
+from medim.common import claims
 from medim.common.errors import UserError, named
 from medim.common.files import atomic_path, write_json, write_text, writes_into
 from medim.common.locks import held
@@ -146,13 +147,8 @@ def refuse_another(out: Path, config: dict[str, Any]) -> None:
     known = configuration_in(out, "codes")
     if known is None:
         return
-    old, new = ({f"{part}.{key}": one[part].get(key) for part in config for key in config[part]} for one in (known, config))
-    for key, value in new.items():
-        if old[key] != value:
-            raise UserError(
-                f"'{out}' holds a training with {key} = {old[key]}, not {value}; give another folder, or the same "
-                "configuration to continue"
-            )
+    shared = {part: {key: known[part].get(key) for key in config[part]} for part in config}
+    claims.refuse_another(out, "a training", shared, config, unset_is_null=True)
 
 
 def checkpoint_steps(out: Path) -> list[int]:

@@ -59,7 +59,7 @@ def test_another_recipe_or_other_data_is_refused(tmp_path, plan_in, pretend):
     plan = plan_in(tmp_path, ["full"], [0])
     pretend(plan, "print", {"full": 0.0})
     job = plan.jobs[0]
-    with pytest.raises(UserError, match=r"learning_rate = 0.0015, not 0.5; choose another --out"):
+    with pytest.raises(UserError, match=r"learning_rate = 0.0015, and now learning_rate = 0.5: choose another folder"):
         replace(job, settings=(*job.settings, "learning_rate=0.5")).missing("print")
     with pytest.raises(UserError, match="data_fingerprint"):
         job.missing("other")

@@ -211,7 +211,7 @@ def test_another_regime_into_the_same_folder_is_refused(run, out, monkeypatch):
     monkeypatch.setattr("benchmark.augmentation.augment.check_regime", lambda regime, *rest: {"regime": regime})
     result = run("--set", "augmentation.seeds=0", "--regime", "budget-matched")
     assert result.exit_code == 2
-    assert "belongs to a run with" in result.output
+    assert "holds a run with" in result.output
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,7 @@ def test_another_configuration_is_refused_and_overwrite_begins_anew(world, tmp_p
     assert left == {".export", "README.md", "data", "gate"}  # of the form before, too, nothing is left
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="no export wrote"):
+    with pytest.raises(UserError, match="holds files that no export of medim-bench wrote"):
         generate(world, tmp_path / "mine", n=8, overwrite=True)
 
 

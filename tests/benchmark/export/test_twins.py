@@ -259,12 +259,12 @@ def test_answers_of_one_model_are_never_anothers(exported, take, tmp_path):
     other = Editor()
     other.fingerprint, inner = "ed2", other.log_likelihood
     other.log_likelihood = lambda *given, **more: SimpleNamespace(nats=-inner(*given, **more).nats)
-    with pytest.raises(UserError, match="answers for another model or other questions"):
+    with pytest.raises(UserError, match=r'holds answers with model = "\w+", and now model = "ed2"'):
         take(out, tmp_path / "g", other)
     assert take(out, tmp_path / "g", other, overwrite=True)["accuracy"] == 0
     questions = out / "grounding.jsonl"
     questions.write_text("".join(questions.read_text().splitlines(keepends=True)[:4]))
-    with pytest.raises(UserError, match="answers for another model or other questions"):
+    with pytest.raises(UserError, match="holds answers with questions"):
         take(out, tmp_path / "g", other)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.run.artifacts import Artifacts, flatten
+from benchmark.run.artifacts import Artifacts
 from benchmark.sampling.editing import BEFORE
 from benchmark.speed.sweep import FIGURES, PARETO, TABLE
 from medim.common.errors import UserError
@@ -110,7 +110,3 @@ def test_one_writer_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
         process.wait()
     with Artifacts.claim(tmp_path / "o", {"a": 1}) as artifacts:
         assert artifacts.get("score", {}) is None
-
-
-def test_flatten():
-    assert flatten({"a": {"b": {"c": 1}, "d": {}}, "e": [2]}) == {"a.b.c": 1, "a.d": {}, "e": [2]}

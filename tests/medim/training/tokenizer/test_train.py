@@ -127,7 +127,7 @@ def test_the_same_call_again_reads_what_is_there(finished):
 
 def test_another_configuration_is_refused_by_key(finished):
     out, _ = finished
-    with pytest.raises(UserError, match=r"recipe.learning_rate = 0.003, not 0.1"):
+    with pytest.raises(UserError, match=r"recipe.learning_rate = 0.003, and now recipe.learning_rate = 0.1"):
         train_tokenizer(Squares(), RECIPE.model_copy(update={"learning_rate": 0.1}), out, progress=False)
 
 
@@ -290,7 +290,7 @@ def test_the_first_differing_key_is_named(tmp_path):
     refuse_another(tmp_path, config)
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
     refuse_another(tmp_path, config)
-    with pytest.raises(UserError, match=r"holds a training with recipe.codes = 3, not 4"):
+    with pytest.raises(UserError, match=r"holds a training with recipe.codes = 3, and now recipe.codes = 4"):
         refuse_another(tmp_path, config | {"recipe": {"codes": 4, "channels": [1, 2]}})
-    with pytest.raises(UserError, match=r"data.name = a, not b"):
+    with pytest.raises(UserError, match=r'data.name = "a", and now data.name = "b"'):
         refuse_another(tmp_path, config | {"data": {"name": "b"}})
