@@ -152,8 +152,7 @@ def check(
     does not name it; 3: some pairs cannot be read.
     """
     from medim.common.files import write_json, write_text
-    from medim.data.checks.check import check_dataset, open_for_check
-    from medim.data.checks.part_store import PartStore
+    from medim.data.checks.check import PartStore, check_dataset, open_for_check
     from medim.pair import SPLITS
 
     measure, lengths = _measure(model, tokenizer, model_length)

@@ -65,7 +65,7 @@ def _report_metrics() -> Iterator[Finding]:
 
 
 def _wordnet() -> str:
-    from tasks.metrics.text.nltk_meteor import installed_wordnet  # lazy: scoring
+    from tasks.metrics.text.meteor import installed_wordnet  # lazy: scoring
 
     if installed_wordnet() is None:
         raise UserError("NLTK's WordNet is not here")

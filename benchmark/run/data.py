@@ -27,8 +27,8 @@ from tasks.metrics.clinical.weights import FOLDERS, weights_folder
 from tasks.metrics.pair.domains import DomainReader
 from tasks.metrics.text.captioning import RELEASED
 from tasks.metrics.text.embeddings import text_encoder
+from tasks.metrics.text.meteor import installed_wordnet
 from tasks.metrics.text.ngrams import ReferenceCache
-from tasks.metrics.text.nltk_meteor import installed_wordnet
 from tasks.protocols import PROTOCOL, Case
 from tasks.scoring.context import Context
 from tasks.scoring.extensions import versions as extensions

@@ -36,7 +36,7 @@ from medim.sampling.decoder import refuse
 from medim.sampling.settings import SamplerSettings
 from tasks import task_named
 from tasks.generation.joint.agreement import AGREEMENT, agreement_scores
-from tasks.generation.joint.domains import domain_scores
+from tasks.generation.joint.task import domain_scores
 from tasks.metrics.statistics.paired import System, compare_all, verdict
 from tasks.protocols import Case, Prediction
 from tasks.scoring.findings import MACRO_F1, Reading, finding_scores

@@ -12,18 +12,45 @@ from typing import Any, Protocol, runtime_checkable
 
 from PIL import Image
 
-from medim.data.dataset import PairDataset
+from medim.data.dataset import PairDataset, keys_of
 from medim.data.phantom.probes import Probe
 from medim.imaging.images import square
 from tasks.cases import unwrapped
 from tasks.fine_detail.limits import spot_diameter
 from tasks.fine_detail.pictures import sheet_of
-from tasks.fine_detail.probes import DrawsProbes, probes_of
 from tasks.fine_detail.scores import DRAWN, GENERATED, NONE, TOKENS, DetailScores
 from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, aligned
 from tasks.task import Task, check_seeds, timed_batch
+
+PROBED = 24
+"""Cases of each domain that carry probes, at most."""
+
+
+@runtime_checkable
+class DrawsProbes(Protocol):
+    """A data set that draws lesions of a given size and contrast in its pictures."""
+
+    def probe(self, split: str, index: int) -> Probe | None:
+        """The case at `index` without its findings; None where it has no room for a lesion."""
+
+
+def probes_of(ids: Sequence[str], dataset: PairDataset, most: int = PROBED) -> dict[str, Probe]:
+    """Probes in the first cases of each domain that have room for one, at most `most` of each; by id."""
+    base = unwrapped(dataset)
+    assert isinstance(base, DrawsProbes)
+    result: dict[str, Probe] = {}
+    counts: dict[str, int] = {}
+    for id in ids:
+        _, split, number = id.rsplit("-", 2)
+        index = int(number)
+        assert keys_of(base, split, index).id == id
+        probe = base.probe(split, index)
+        if probe is not None and counts.get(probe.lesion.name, 0) < most:
+            counts[probe.lesion.name] = counts.get(probe.lesion.name, 0) + 1
+            result[id] = probe
+    return result
 
 
 @runtime_checkable
@@ -41,7 +68,7 @@ class TellsProbabilities(Protocol):
 @dataclass(frozen=True)
 class FineDetail(Task):
     """Lesions of controlled size and contrast: drawn, through the tokenizer, and generated.
-    The first cases of each domain carry probes (`tasks.fine_detail.probes.PROBED`); the others are left out."""
+    The first cases of each domain carry probes (`tasks.fine_detail.task.PROBED`); the others are left out."""
 
     name = "fine-detail"
     title = "Fine detail"

@@ -20,8 +20,8 @@ import numpy as np
 from medim.common.errors import UserError, foreign, unknown
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text import meteor, overlap
+from tasks.metrics.text.meteor import installed_wordnet, nltk_meteor
 from tasks.metrics.text.ngrams import ORDERS, Counted, ReferenceCache, References
-from tasks.metrics.text.nltk_meteor import installed_wordnet, nltk_meteor
 from tasks.metrics.text.overlap import BETA, SIGMA, bleu_of_sums, bleu_sums, rouge_package, smoothed_sentence_bleu
 from tasks.metrics.text.tokens import Tokenised, given_tokens, r2gen_tokens, released_tokens, tokenise
 

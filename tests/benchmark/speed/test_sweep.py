@@ -89,7 +89,7 @@ def quick(tmp_path, monkeypatch):
     monkeypatch.setattr(samplers, "SAMPLER", theirs)
     monkeypatch.setattr(samplers, "matmul_seconds", lambda device, bf16: 0.5)
     (tmp_path / "quick.yaml").write_text(QUICK)
-    monkeypatch.setattr("tasks.generation.joint.domains.domain_scores", lambda *_: [])
+    monkeypatch.setattr("tasks.generation.joint.task.domain_scores", lambda *_: [])
     monkeypatch.setattr("benchmark.speed.samplers.domain_scores", lambda *_: [])
 
     def call(*more: str):

@@ -7,9 +7,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from medim.canvas import Canvas
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.sampling.autoregressive import from_the_left
 from medim.sampling.cost import Cost, active_tokens
-from medim.sampling.decoder import decode
+from medim.sampling.decoder import decode, from_the_left
 from medim.sampling.forward import Pass
 from medim.sampling.settings import SamplerSettings
 

@@ -6,7 +6,7 @@ from transformers import DynamicCache
 
 from medim.canvas import Canvas
 from medim.denoiser import MeDiMConfig, MeDiMModel
-from medim.sampling.autoregressive import from_the_left
+from medim.sampling.decoder import from_the_left
 from medim.sampling.settings import SamplerSettings
 from medim.sampling.step import draw, noise
 

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from medim.data.sources.selection import Subset
-from tasks.editing.regions import true_regions
 from tasks.editing.reports import Rewriter
-from tasks.editing.task import Editing, EditingRemoval, Inpainting, changes_of
+from tasks.editing.task import Editing, EditingRemoval, Inpainting, changes_of, true_regions
 from tasks.protocols import Prediction
 
 SIDE = 16

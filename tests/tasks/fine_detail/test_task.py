@@ -9,11 +9,11 @@ from PIL import Image, ImageFilter
 
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset
-from medim.data.phantom.v1.probes import LESIONS
+from medim.data.phantom.v1.dataset import LESIONS
 from tasks import task_named
 from tasks.cases import cases_of
 from tasks.fine_detail.limits import area_under_curve, crossing, monotone, smallest_seen, spot_diameter
-from tasks.fine_detail.probes import probes_of
+from tasks.fine_detail.task import probes_of
 from tasks.protocols import Prediction
 from tasks.scoring.context import Context
 
