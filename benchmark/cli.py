@@ -35,6 +35,7 @@ VERBS = (
     "demo",
     "data",
     "train",
+    "import",
     "sample",
     "run",
     "score",
@@ -86,7 +87,8 @@ class VerbGroup(NearestGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = getattr(importlib.import_module(f"benchmark.commands.{cmd_name}"), cmd_name)
+        name = "import_" if cmd_name == "import" else cmd_name  # no module can have a keyword's name
+        command = getattr(importlib.import_module(f"benchmark.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 

@@ -12,6 +12,9 @@ from medim.common.errors import UserError
 from medim.common.files import read_mapping
 from medim.data.dataset import Checker, PairDataset
 from medim.data.sources.selection import Subset
+from medim.data.sources.squared import SquaredDataset
+from medim.imaging.images import OURS, Geometry
+from tasks.cases import Drawn, at_resolution, has_images, unwrapped
 from tasks.protocols import Answered, Generator
 
 if TYPE_CHECKING:
@@ -107,6 +110,24 @@ class HasResolution(Protocol):
 
     @property
     def resolution(self) -> int | None: ...
+
+
+@runtime_checkable
+class HasGeometry(Protocol):
+    """A system of whose training it is known how pictures became squares."""
+
+    resolution: int
+
+    @property
+    def geometry(self) -> Geometry: ...
+
+
+def as_shown_to(system: object, dataset: PairDataset) -> PairDataset:
+    """The data set with its pictures as squares in the system's geometry, where that is not ours; drawn ones are squares."""
+    if not isinstance(system, HasGeometry) or system.geometry == OURS or not has_images(dataset):
+        return dataset
+    drawn = at_resolution(dataset, system.resolution)
+    return dataset if isinstance(unwrapped(dataset), Drawn) else SquaredDataset(drawn, system.geometry, system.resolution)
 
 
 @runtime_checkable

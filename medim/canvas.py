@@ -19,25 +19,31 @@ Order = Literal["image-report", "report-image"]
 
 @dataclass(frozen=True)
 class Layout:
-    """Positions of each modality: `BOI image EOI report` or `report BOI image EOI`."""
+    """Positions of each modality: `BOI image EOI report` or `report BOI image EOI`.
+
+    Attributes:
+        before_report, after_report: text ids that stand clean on each side of the report's positions, as structure.
+    """
 
     vocabulary: Vocabulary
     image_length: int
     report_length: int
     order: Order = "image-report"
+    before_report: tuple[int, ...] = ()
+    after_report: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
-        return self.image_length + self.report_length + 2
+        return self.image_length + 2 + len(self.before_report) + self.report_length + len(self.after_report)
 
     @property
     def image(self) -> slice:
-        start = 1 if self.order == "image-report" else self.report_length + 1
-        return slice(start, start + self.image_length)
+        stop = self.length - 1 if self.order == "report-image" else self.image_length + 1
+        return slice(stop - self.image_length, stop)
 
     @property
     def report(self) -> slice:
-        start = self.image_length + 2 if self.order == "image-report" else 0
+        start = len(self.before_report) + (self.image_length + 2 if self.order == "image-report" else 0)
         return slice(start, start + self.report_length)
 
     def of(self, modality: Modality) -> slice:
@@ -63,10 +69,13 @@ class Layout:
 
     @cached_property
     def structure(self) -> torch.Tensor:
-        """BOI and EOI in place, MASK everywhere else; shape (L,)."""
+        """BOI, EOI and the text beside the report in place, MASK everywhere else; shape (L,)."""
         tokens = torch.full((self.length,), self.vocabulary.mask)
         tokens[self.image.start - 1] = self.vocabulary.begin_image
         tokens[self.image.stop] = self.vocabulary.end_image
+        start, stop = self.report.start, self.report.stop
+        tokens[start - len(self.before_report) : start] = torch.tensor(self.before_report, dtype=torch.long)
+        tokens[stop : stop + len(self.after_report)] = torch.tensor(self.after_report, dtype=torch.long)
         return tokens
 
     def join(self, image_codes: torch.Tensor, report_tokens: torch.Tensor) -> torch.Tensor:

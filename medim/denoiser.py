@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from medim.backbones.adaln import Gating, TimestepEmbedding
+from medim.backbones.adaln import Gating, SigmaEmbedding, TimeInput, TimestepEmbedding
 from medim.backbones.backbone import Attention, Timestep
 from medim.backbones.build import build_backbone, config_of
 from medim.backbones.causal_lm import load_pretrained
@@ -20,7 +20,7 @@ from medim.diffusion.objective import nelbo
 from medim.diffusion.transition import Process
 from medim.vocabulary import Vocabulary
 
-Alignment = Literal["own", "shift"]
+Alignment = Literal["own", "shift", "released"]
 Objective = Literal["diffusion", "autoregressive"]
 Positions = Literal["rotary", "learned"]
 FRAMEWORK_KEYS = {"attn_implementation", "auto_map", "model_type", "torch_dtype", "transformers_version", "use_cache"}
@@ -40,7 +40,7 @@ class MeDiMConfig(PretrainedConfig):
     attention: str = "bidirectional"  # `bidirectional` (the paper) or `causal` (its ablation)
     order: str = "image-report"  # which modality stands first; under a causal mask it decides which one sees the other
     # `own` reads a token's logits at its own position, `shift` at the position before it, as the autoregressive head was
-    # trained to
+    # trained to, `released` an image token's at the position after it, a report token's at the one before it
     logit_alignment: str = "own"
     timestep: str = "adaln"  # `adaln` (the paper), `additive` or `none` (its ablations)
     # `diffusion`, or `autoregressive`: the same blocks under their causal mask, each token predicted from those before it (the
@@ -53,6 +53,11 @@ class MeDiMConfig(PretrainedConfig):
     transition: str = "absorbing"
     # `rotary` leaves positions to the backbone; `learned` adds a vector for each canvas position, zero at step 0
     positions: str = "rotary"
+    time_input: str = "fractions"  # the noise level of each modality, or `sigma`: one of both (`SigmaEmbedding`)
+    before_report: list[int] = field(default_factory=list)  # text ids that stand clean before the report
+    after_report: list[int] = field(default_factory=list)  # and behind it
+    # id that attention does not see at report positions and that has no likelihood; None for none
+    hidden_padding: int | None = None
     # report_tokenizer, image_tokenizer: hashes of the vocabularies (`vocabulary` of `ReportTokenizer` and `ImageTokenizer`)
     # that the model was saved with; None in checkpoints of older versions
     report_tokenizer: str | None = None
@@ -62,7 +67,7 @@ class MeDiMConfig(PretrainedConfig):
         for key in kwargs:
             if not key.startswith("_") and key not in FRAMEWORK_KEYS:
                 raise unknown("model configuration key", key, MODEL_KEYS)
-        for key, choices in CHOICES.items():
+        for key, choices in (CHOICES | {"time_input": get_args(TimeInput)}).items():
             if getattr(self, key) not in choices:
                 raise unknown(key, str(getattr(self, key)), choices)
         super().__post_init__(**kwargs)
@@ -70,7 +75,8 @@ class MeDiMConfig(PretrainedConfig):
     @property
     def layout(self) -> Layout:
         vocabulary = Vocabulary(self.text_vocabulary, self.image_codes)
-        return Layout(vocabulary, self.image_length, self.report_length, self.order)  # type: ignore[arg-type]
+        beside = tuple(self.before_report), tuple(self.after_report)
+        return Layout(vocabulary, self.image_length, self.report_length, self.order, *beside)  # type: ignore[arg-type]
 
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -84,7 +90,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "positions": get_args(Positions),
 }
 SIZES = ("text_vocabulary", "image_codes", "image_length", "report_length")
-MODEL_KEYS = ("backbone", *SIZES, *CHOICES, "report_tokenizer", "image_tokenizer")
+CONVENTIONS = ("time_input", "before_report", "after_report", "hidden_padding")
+"""Of an imported model; no recipe has them."""
+MODEL_KEYS = ("backbone", *SIZES, *CHOICES, *CONVENTIONS, "report_tokenizer", "image_tokenizer")
 
 
 def embedding_scale(backbone: PretrainedConfig) -> float:
@@ -117,7 +125,9 @@ class MeDiMModel(PreTrainedModel):
         self.report_head = None if backbone.tie_word_embeddings else nn.Linear(width, backbone.vocab_size, bias=False)
         self._no_split_modules = [type(self.backbone.blocks[0]).__name__, "AdaLN"]  # what FSDP gathers at a time
         self.place = nn.Embedding(config.layout.length, width) if config.positions == "learned" else None
-        self.time = None if timestep == "none" else TimestepEmbedding(width)
+        lengths = config.image_length, config.report_length
+        embedding = TimestepEmbedding(width) if config.time_input == "fractions" else SigmaEmbedding(width, lengths)
+        self.time = None if timestep == "none" else embedding
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
@@ -203,9 +213,22 @@ class MeDiMModel(PreTrainedModel):
         x = self.embed(tokens)
         if self.autoregressive:
             return self._from_the_left(x, report_first)
-        x = self.backbone(x, None if self.time is None else self.time(t), future)
+        x = self.backbone(x, None if self.time is None else self.time(t), future, unseen=self._unseen(tokens))
+        if self.config.logit_alignment == "released":
+            place = torch.arange(x.shape[1], device=x.device)
+            place[self.config.layout.image] += 1
+            place[self.config.layout.report] -= 1
+            return x[:, place]
         # Shifted, the first position of a canvas is read at the last, which has no successor.
         return x if self.config.logit_alignment == "own" else x.roll(1, dims=1)
+
+    def _unseen(self, tokens: torch.Tensor) -> torch.Tensor | None:
+        """Positions of `hidden_padding` among those of the report, (B, L)."""
+        if self.config.hidden_padding is None:
+            return None
+        unseen, where = torch.zeros_like(tokens, dtype=torch.bool), self.config.layout.report
+        unseen[:, where] = tokens[:, where] == self.config.hidden_padding
+        return unseen
 
     def reading_order(self, report_first: bool) -> torch.Tensor:
         """Positions of the canvas in the order in which an autoregressive model reads them, shape (L,)."""

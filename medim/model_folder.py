@@ -32,6 +32,9 @@ class _Fields(BaseModel):
     image_codes: Count
     image_length: Count
     report_length: Annotated[int, Field(gt=1, le=2**17)]
+    before_report: list[Annotated[int, Field(ge=0)]] = []
+    after_report: list[Annotated[int, Field(ge=0)]] = []
+    hidden_padding: Annotated[int, Field(ge=0)] | None = None
     report_tokenizer: str | None = None
     image_tokenizer: str | None = None
     model_type: Literal["medim"] = "medim"
@@ -50,6 +53,9 @@ def read_config(folder: Path) -> MeDiMConfig:
     text, rows = values["text_vocabulary"], backbone.vocab_size
     if text > rows:
         raise UserError(f"'{file}': text_vocabulary {text} is more than the backbone's vocab_size, which is {rows}")
+    for key in ("before_report", "after_report"):
+        if any(token >= text for token in values.get(key, ())):
+            raise UserError(f"'{file}': {key} holds {max(values[key])}, which is no text id: there are {text}")
     with named(f"'{file}'"), foreign("transformers"):
         return MeDiMConfig.from_dict(values)
 

@@ -14,7 +14,7 @@ from medim.common.errors import UserError, named
 from medim.common.files import hash_files, write_json
 from medim.data.dataset import Checker
 from medim.denoiser import MeDiMModel
-from medim.imaging.images import square
+from medim.imaging.images import Geometry
 from medim.likelihood.pairs import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
 from medim.model_folder import read_model, refuse_other_tokenizers
 from medim.sampling.cost import Cost
@@ -93,6 +93,11 @@ class MeDiMPipeline:
     def resolution(self) -> int:
         """Side of the generated images, in pixels."""
         return self.images.resolution
+
+    @property
+    def geometry(self) -> Geometry:
+        """How pictures of another shape become the squares that it is shown."""
+        return self.images.geometry
 
     def configure(self, overrides: dict[str, Any]) -> None:
         """Changes sampler settings: `{"image.steps": 32}`. Raises UserError for an unknown name or a value out of range."""
@@ -307,7 +312,7 @@ class MeDiMPipeline:
         return [None if image is None else next(codes) for image in images]
 
     def _codes(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        return self.images.encode_images([square(image, self.resolution) for image in images]).to(self.model.device)
+        return self.images.encode_images([self.images.square(image) for image in images]).to(self.model.device)
 
     def _images(self, canvas: Canvas) -> list[Image.Image]:
         one = canvas.tokens.device.type == "cpu"  # there a batch rounds unlike its rows alone

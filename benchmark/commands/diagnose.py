@@ -34,11 +34,13 @@ def diagnose(
 
     dataset = load_dataset(data) if data is not None else None
     from benchmark.doctor.checkpoint import diagnose as run_checks
+    from benchmark.systems import as_shown_to
     from medim.common.files import write_json
     from medim.pipeline import MeDiMPipeline
 
-    checks = []
-    for check in run_checks(MeDiMPipeline.from_pretrained(checkpoint, device), dataset, limit, seed, cache_drift):
+    checks, pipeline = [], MeDiMPipeline.from_pretrained(checkpoint, device)
+    dataset = dataset and as_shown_to(pipeline, dataset)
+    for check in run_checks(pipeline, dataset, limit, seed, cache_drift):
         checks.append(check)
         first, *others = check.figure.split("\n")
         click.echo(f"{MARKS[check.verdict]:<5} {check.name}: {first}")

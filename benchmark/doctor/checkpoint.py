@@ -134,7 +134,7 @@ def sees_both_sides(model: MeDiMModel, tokens: torch.Tensor) -> Check:
     t = torch.full((2, 2), 0.5, device=tokens.device)
     changed = tokens.clone()
     changed[:, -1] = (changed[:, -1] + 1) % model.config.text_vocabulary
-    alignment = 0 if model.config.logit_alignment == "own" else 1
+    alignment = 1 if model.config.logit_alignment == "shift" else 0
     moved = float((model.hidden(changed, t) - model.hidden(tokens, t))[:, alignment].abs().max())
     if moved == 0:
         figure = "the last token does not move the first"

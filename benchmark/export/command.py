@@ -18,7 +18,16 @@ from benchmark.export.shards import WORK, Work
 from benchmark.export.sources import Existing, Generated, Prompts, Source
 from benchmark.export.twins import Twins
 from benchmark.run.cache import cache_folder
-from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, steering_checkers, withheld
+from benchmark.systems import (
+    HasResolution,
+    as_shown_to,
+    best_device,
+    joined,
+    model_terms,
+    open_model,
+    steering_checkers,
+    withheld,
+)
 from medim.common.errors import UserError
 from medim.data import loading
 from medim.data.dataset import PairDataset
@@ -134,7 +143,7 @@ def _gate(
     index: Path,
 ) -> Gate:
     """Args: index: folder where what is read of the training split outlives the export."""
-    search = None
+    search, data = None, data and as_shown_to(model, data)
     if data is not None and UNSCREENED not in options.allow:
         if not has_images(data):
             raise UserError(f"--data '{options.data}' holds reports alone: its training images cannot be searched")

@@ -11,7 +11,7 @@ from benchmark.run.generation import exit_status
 from benchmark.run.options import RunOptions, ScoreOptions
 from benchmark.run.runner import LEADERBOARD, run
 from benchmark.run.suites import Suite, load_suite
-from benchmark.systems import HasResolution, model_terms, open_model
+from benchmark.systems import HasResolution, as_shown_to, model_terms, open_model
 from leaderboard.record import Record
 from medim.common.errors import UserError
 from medim.common.files import file_name
@@ -78,6 +78,7 @@ def _run(suite: Suite, options: RunOptions, data: str, out: Path) -> int:
     dataset = loading.load_dataset(data)
     cache = cache_folder(options.cache, dataset)
     system = open_model(suite.model, options.device, suite.set, dataset, None if cache is None else cache / FEATURES)
+    dataset = as_shown_to(system, dataset)
     more: dict[str, Any] = {"batch_size": suite.batch_size, "learned": model_terms(suite.model)}
     return _done(system, dataset, out, suite, options, cache, _resolution(suite, system, dataset), **more)
 

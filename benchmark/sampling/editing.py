@@ -12,7 +12,7 @@ from benchmark.run.predictions import save_image
 from benchmark.sampling.options import EditOptions
 from benchmark.sampling.samples import SHEET, draw_into
 from benchmark.sampling.sheets import EditRow, write_edit_sheet
-from benchmark.systems import open_pipeline
+from benchmark.systems import as_shown_to, open_pipeline
 from medim.common.errors import UserError
 from medim.common.files import file_name, hash_files, hash_of
 from medim.data import loading
@@ -51,6 +51,7 @@ def execute_edit(options: EditOptions) -> int:
     rewriter = None if dataset is None or options.finding is None else Rewriter(dataset)
     inputs: dict[str, Any] = {}
     if dataset is not None:
+        dataset = as_shown_to(model, dataset)
         inputs = {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": options.split}
     if options.image is not None:
         slots = _slots_of_file(options, options.image, rewriter)

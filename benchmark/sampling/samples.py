@@ -14,7 +14,7 @@ from benchmark.run.generation import FAILURES, GenerateBatch, Item, exit_status,
 from benchmark.run.predictions import SAMPLES, PredictionStore
 from benchmark.sampling.options import EditOptions, SampleOptions
 from benchmark.sampling.sheets import write_contact_sheet
-from benchmark.systems import open_pipeline
+from benchmark.systems import as_shown_to, open_pipeline
 from medim.common.errors import UserError
 from medim.common.files import write_text
 from medim.data import loading
@@ -43,6 +43,7 @@ def execute_sample(kind: str, options: SampleOptions) -> int:
     model = open_pipeline(options.model, options.device, options.overrides, dataset)
     inputs: dict[str, Any] = {"prompt": options.prompt}
     if dataset is not None:
+        dataset = as_shown_to(model, dataset)
         inputs |= {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": options.split}
     if dataset is None or kind == "pair":
         if dataset is not None and not model.steered:

@@ -8,7 +8,7 @@ import transformers
 from torch import nn
 from transformers import Cache, PretrainedConfig
 
-from medim.backbones.adaln import AdaLN, FinalModulation, Gating
+from medim.backbones.adaln import AdaLN, FinalModulation, Gating, modulate
 from medim.common.streams import GOLDEN
 
 Attention = Literal["bidirectional", "causal"]
@@ -28,18 +28,22 @@ class Backbone(nn.Module, ABC):
         width = config.hidden_size
         if timestep == "adaln":
             self.adaln = nn.ModuleList(AdaLN(width, gating) for _ in range(config.num_hidden_layers))
-            self.final = FinalModulation(width)
         elif timestep == "additive":
             self.add = nn.Linear(width, width)
+        self.final = FinalModulation(width) if timestep == "adaln" and gating != "released" else None
 
     def reset_modulation(self) -> None:
         """Resets to step 0; called after all framework initialisation."""
         if self.timestep == "adaln":
-            for block in (*self.adaln, self.final):
+            for block in (*self.adaln, *([] if self.final is None else [self.final])):
                 block.reset()
         elif self.timestep == "additive":
             nn.init.zeros_(self.add.weight)
             nn.init.zeros_(self.add.bias)
+
+    def modulated(self, x: torch.Tensor, condition: torch.Tensor | None) -> torch.Tensor:
+        """The last norm's output (B, L, width), shifted and scaled by time where the backbone does that."""
+        return x if self.final is None else modulate(x, *self.final(condition))
 
     @property
     @abstractmethod
@@ -61,7 +65,12 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0, past: Cache | None = None
+        self,
+        embeddings: torch.Tensor,
+        condition: torch.Tensor | None,
+        future: float = 1.0,
+        past: Cache | None = None,
+        unseen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """
         Args:
@@ -69,6 +78,7 @@ class Backbone(nn.Module, ABC):
             condition: the time vector (B, width), or None where time is ignored.
             future: share of the future positions that a bidirectional backbone sees, see `hidden_from`.
             past: keys and values of the positions before these, for a causal backbone, which extends it.
+            unseen: True at positions that no other attends to, (B, L); not together with `past`.
 
         Returns:
             Final hidden states (B, L, width).
@@ -98,3 +108,11 @@ def hidden_from(
         threshold = ((place[:, None] * length + place[None]).double() * GOLDEN) % 1.0
         hidden |= (distance < 0) & (threshold >= future)
     return hidden
+
+
+def also_hidden(hidden: torch.Tensor | None, unseen: torch.Tensor | None) -> torch.Tensor | None:
+    """The mask of attention with the `unseen` keys (B, L) hidden too: (L, L), (B, 1, L or 1, L), or None."""
+    if unseen is None:
+        return hidden
+    keys = unseen[:, None, None]
+    return keys if hidden is None else hidden | keys

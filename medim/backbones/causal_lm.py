@@ -18,7 +18,7 @@ from transformers import (
 )
 
 from medim.backbones.adaln import Gating, modulate
-from medim.backbones.backbone import CACHE, Attention, Backbone, Timestep, hidden_from
+from medim.backbones.backbone import CACHE, Attention, Backbone, Timestep, also_hidden, hidden_from
 from medim.backbones.shape import Shape
 from medim.checkpoints import names_a_folder
 from medim.common.declared import checked
@@ -79,7 +79,12 @@ class CausalLMBackbone(Backbone):
             layer.self_attn.is_causal = attention == "causal"
 
     def forward(
-        self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0, past: Cache | None = None
+        self,
+        embeddings: torch.Tensor,
+        condition: torch.Tensor | None,
+        future: float = 1.0,
+        past: Cache | None = None,
+        unseen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         x, start = embeddings, 0 if past is None else past.get_seq_length()
         if self.timestep == "additive":
@@ -88,13 +93,12 @@ class CausalLMBackbone(Backbone):
         positions = torch.arange(start, start + x.shape[1], device=x.device)[None]
         by_kind = self.decoder.config.model_type == "gemma3_text"  # full attention has another base
         rotaries = {kind: self.decoder.rotary_emb(x, positions, *[kind] * by_kind) for kind in set(kinds)}
-        masks = {kind: self._mask(x, kind, future, start) for kind in set(kinds)}
+        masks = {kind: self._mask(x, kind, future, start, unseen) for kind in set(kinds)}
         for index, layer in enumerate(self.decoder.layers):
             rotary, mask = rotaries[kinds[index]], masks[kinds[index]]
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
             x = layer(x, rotary, mask, modulation, past)
-        x = self.decoder.norm(x)
-        return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
+        return self.modulated(self.decoder.norm(x), condition)
 
     def _kinds(self) -> list[str]:
         """`full_attention` or `sliding_attention` for each block."""
@@ -104,22 +108,24 @@ class CausalLMBackbone(Backbone):
         sliding = config.model_type == "mistral" and config.sliding_window is not None
         return ["sliding_attention" if sliding else "full_attention"] * config.num_hidden_layers
 
-    def _mask(self, x: torch.Tensor, kind: str, future: float, start: int) -> torch.Tensor | None:
-        """Additive mask (1, 1, L, start + L), or None where the kernel's flag and window suffice."""
+    def _mask(self, x: torch.Tensor, kind: str, future: float, start: int, unseen: torch.Tensor | None) -> torch.Tensor | None:
+        """Additive mask (B or 1, 1, L or 1, start + L), or None where the kernel's flag and window suffice."""
         config, length, causal = self.decoder.config, start + x.shape[1], self.attention == "causal"
         kernel = config._attn_implementation
         window = config.sliding_window if kind == "sliding_attention" else length
         if kernel.startswith("flash"):
             if future < 1 and not causal:
                 raise UserError(f"mask_annealing needs a mask, which {kernel} does not take: choose sdpa or eager")
+            if unseen is not None:
+                raise UserError(f"hidden_padding needs a mask, which {kernel} does not take: choose sdpa or eager")
             return None
-        if causal and kernel == "sdpa" and window >= length and (start == 0 or x.shape[1] == 1):
+        if unseen is None and causal and kernel == "sdpa" and window >= length and (start == 0 or x.shape[1] == 1):
             return None  # `is_causal` suffices; a single query needs none
-        hidden = hidden_from(length, causal, window, future, x.device)
+        hidden = also_hidden(hidden_from(length, causal, window, future, x.device), unseen)
         if hidden is None:
             return None
         mask = torch.zeros_like(hidden, dtype=x.dtype).masked_fill(hidden, torch.finfo(x.dtype).min)
-        return mask[None, None, start:]
+        return mask[None, None, start:] if mask.ndim == 2 else mask
 
 
 def _block(

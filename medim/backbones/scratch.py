@@ -8,7 +8,7 @@ from torch import nn
 from transformers import Cache, PretrainedConfig
 
 from medim.backbones.adaln import Gating, modulate
-from medim.backbones.backbone import Attention, Backbone, Timestep, hidden_from
+from medim.backbones.backbone import Attention, Backbone, Timestep, also_hidden, hidden_from
 from medim.canvas import Layout
 from medim.common.errors import unknown
 
@@ -128,7 +128,12 @@ class ScratchBackbone(Backbone):
             raise unknown(f"attention kernel of {self.config.model_type}", implementation, KERNELS)
 
     def forward(
-        self, embeddings: torch.Tensor, condition: torch.Tensor | None, future: float = 1.0, past: Cache | None = None
+        self,
+        embeddings: torch.Tensor,
+        condition: torch.Tensor | None,
+        future: float = 1.0,
+        past: Cache | None = None,
+        unseen: torch.Tensor | None = None,
     ) -> torch.Tensor:
         x, layout = embeddings, self.layout
         start = 0 if past is None else past.get_seq_length()
@@ -143,7 +148,8 @@ class ScratchBackbone(Backbone):
         if self.timestep == "additive":
             x = x + self.add(condition)[:, None]
         hidden = hidden_from(layout.length, self.attention == "causal", layout.length, future, x.device)
-        seen = None if hidden is None else ~hidden[here, : here.stop]
+        hidden = also_hidden(None if hidden is None else hidden[here, : here.stop], unseen)
+        seen = None if hidden is None else ~hidden
         for index, block in enumerate(self.layers):
             modulation = self.adaln[index](condition) if self.timestep == "adaln" else None
             arguments: tuple[Any, ...] = (x, turn[here], seen, modulation, past)
@@ -151,8 +157,7 @@ class ScratchBackbone(Backbone):
                 x = torch.utils.checkpoint.checkpoint(block, *arguments, use_reentrant=False)
             else:
                 x = block(*arguments)
-        x = self.norm(x)
-        return modulate(x, *self.final(condition)) if self.timestep == "adaln" else x
+        return self.modulated(self.norm(x), condition)
 
 
 def _norm(width: int, rms: bool) -> nn.Module:

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,6 +18,23 @@ from medim.imaging.image_files import backslash_hint, open_image
 
 GEOMETRY = "pad-square,bicubic,antialias"
 """What `square` does, for signatures."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How a picture becomes a square: padded with a colour, then resized by a filter that is widened when shrinking."""
+
+    name: str
+    fill: tuple[int, int, int] = (0, 0, 0)
+    filter: Image.Resampling = Image.Resampling.BICUBIC
+
+
+OURS = Geometry(GEOMETRY)
+GEOMETRIES = {
+    OURS.name: OURS,
+    "pad-square-122-116-104,lanczos": Geometry("pad-square-122-116-104,lanczos", (122, 116, 104), Image.Resampling.LANCZOS),
+}
+"""By name; the second is that of the code that the MeDiM authors released."""
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
 _UPRIGHT = {
@@ -106,17 +124,16 @@ def as_rgb(image: Image.Image | Path) -> Image.Image:
     return to_rgb(image) if isinstance(image, Image.Image) else read_image(image)
 
 
-def square(image: Image.Image, side: int, fill: int = 0) -> Image.Image:
-    """The one geometry: padded to a centred square with grey level `fill` (0..255), then resized to `side` pixels. The filter
-    is bicubic with its support widened when shrinking (antialiasing). An RGB image of the size is returned unchanged."""
+def square(image: Image.Image, side: int, geometry: Geometry = OURS) -> Image.Image:
+    """The image padded to a centred square, then resized to `side` pixels; an RGB image of the size is returned unchanged."""
     image = to_rgb(image)
     width, height = image.size
     longest = max(width, height)
     if width != height:
-        padded = Image.new("RGB", (longest, longest), (fill, fill, fill))
+        padded = Image.new("RGB", (longest, longest), geometry.fill)
         padded.paste(image, ((longest - width) // 2, (longest - height) // 2))
         image = padded
-    return image if longest == side else image.resize((side, side), Image.Resampling.BICUBIC)
+    return image if longest == side else image.resize((side, side), geometry.filter)
 
 
 def to_tensor(images: Sequence[Image.Image]) -> torch.Tensor:

@@ -107,13 +107,15 @@ def bound_terms(
 
     Args:
         clean: complete sequences (B, L).
-        target: True where a token's cost counts, (B, L).
+        target: True where a token's cost counts, (B, L); a model's `hidden_padding` is given and costs nothing.
         hidden: True where a token is masked throughout and costs nothing, (B, L).
         numbers: i of each sample.
 
     Raises UserError: of an autoregressive model, a target that is not a whole modality.
     """
     layout, process = model.config.layout, model.config.transition
+    if model.config.hidden_padding is not None:
+        target = target & (clean != model.config.hidden_padding)
     if model.config.objective == "autoregressive":
         for condition, report_first in _REPORT_FIRST.items():
             if all(map(torch.equal, (target, hidden), target_and_hidden(layout, condition, len(clean)))):

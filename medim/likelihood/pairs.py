@@ -115,4 +115,4 @@ def _estimator(model: MeDiMModel, draws: int) -> str:
     if model.config.objective == "autoregressive":
         return "exact, chain rule"
     over = "numbers of masked tokens" if model.config.transition == "absorbing" else "times of the log-linear schedule"
-    return f"upper bound, {draws} stratified {over}"
+    return f"upper bound, {draws} stratified {over}" + ("" if model.config.hidden_padding is None else ", padding given")

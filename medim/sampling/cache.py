@@ -15,7 +15,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from medim.backbones.adaln import modulate
 from medim.backbones.backbone import CACHE
 from medim.backbones.causal_lm import CausalLMBackbone
 from medim.canvas import Canvas
@@ -59,6 +58,8 @@ def _partial_backbone(model: Denoiser) -> CausalLMBackbone:
         reason = "is for backbones that are language models"
     elif model.config.attention != "bidirectional" or model.config.logit_alignment != "own":
         reason = "needs bidirectional attention and logits at their own positions"
+    elif model.config.hidden_padding is not None:
+        reason = "is not for padding that attention does not see"
     elif any(kind != "full_attention" for kind in backbone._kinds()):
         reason = "is not for sliding windows"
     elif backbone.decoder.config._attn_implementation not in ("sdpa", "eager"):
@@ -156,8 +157,7 @@ class _Cached:
         for number, layer in enumerate(backbone.blocks):
             modulation = backbone.adaln[number](condition) if backbone.timestep == "adaln" else None
             x = layer(x, turns, None, modulation)
-        x = backbone.decoder.norm(x)
-        return index, modulate(x, *backbone.final(condition)) if backbone.timestep == "adaln" else x
+        return index, backbone.modulated(backbone.decoder.norm(x), condition)
 
 
 def _wanted(canvas: Canvas, requests: Sequence[Request], changed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

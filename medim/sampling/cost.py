@@ -28,7 +28,7 @@ class Cost:
         backbone = model.backbone
         time: list[nn.Module] = [] if model.time is None else [model.time]
         if backbone.timestep == "adaln":
-            time += [*backbone.adaln, backbone.final]
+            time += [*backbone.adaln, *([] if backbone.final is None else [backbone.final])]
         elif backbone.timestep == "additive":
             time += [backbone.add]
         where = "out" if isinstance(backbone, ScratchBackbone) else "self_attn.o_proj"  # reads the concatenated heads

@@ -3,7 +3,8 @@
 One ranking of both modalities by log p(drawn) + noise t Gumbel; increments that grow as arccos does; guidance
 (1 + w) cond - w uncond with w = guidance (1 - t), all given tokens masked in uncond. A row costs a second one only where w > 0
 and something is given. Logits are computed at every position over the whole vocabulary. Its mistakes are left out: a position
-draws ids of its modality, the network is fed the true masked fraction, and no report ends before a given word.
+draws ids of its modality, and no report ends before a given word. A model of one sigma is fed the schedule's time, as there;
+others the true masked fractions.
 """
 
 import math
@@ -53,7 +54,10 @@ def released(
         before = tokens[here]
         without = before[second].masked_fill(hidden[here[second]], layout.vocabulary.mask)
         both = Canvas(layout, torch.cat([before, without]), torch.cat([canvas.given[here], canvas.given[here[second]]]))
-        states = model.hidden(both.tokens, both.masked_fraction())
+        level = both.masked_fraction()
+        if model.config.time_input == "sigma":
+            level = (1 - torch.tensor(done + [done[at] for at in guided], device=device))[:, None].expand(-1, len(MODALITIES))
+        states = model.hidden(both.tokens, level)
         count, length = both.tokens.shape
         passes.append(Pass(count, len(guided), length, length, count * length, count * length))
         t = 1 - torch.tensor(done, device=device)[:, None]

@@ -16,7 +16,7 @@ from torch import LongTensor, Tensor
 from medim.common.declared import checked
 from medim.common.errors import UserError, foreign
 from medim.common.files import atomic_path, hash_of, read_mapping, write_json
-from medim.imaging.images import to_images, to_tensor
+from medim.imaging.images import GEOMETRIES, OURS, Geometry, square, to_images, to_tensor
 from medim.tokenizers import taming
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
@@ -41,6 +41,7 @@ class _Description(BaseModel):
     downsampling: Count
     codes: Count
     training: dict[str, Any]
+    geometry: Literal[tuple(GEOMETRIES)] = OURS.name  # type: ignore[valid-type]
 
 
 class _Architecture(BaseModel):
@@ -79,11 +80,18 @@ class ImageTokenizer:
         downsampling: side of the patch that one token stands for, in pixels.
         codes: size of the codebook; tokens are in [0, codes).
         training: where the weights come from (data set, recipe, figures); empty before training.
+        geometry: how a picture of another shape becomes the square that is read.
     """
 
-    def __init__(self, model: VQModel, resolution: int, training: Mapping[str, Any] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        model: VQModel,
+        resolution: int,
+        training: Mapping[str, Any] = MappingProxyType({}),
+        geometry: Geometry = OURS,
+    ) -> None:
         self.model = model.eval()
-        self.resolution = resolution
+        self.resolution, self.geometry = resolution, geometry
         self.downsampling = 2 ** (len(model.config.block_out_channels) - 1)
         self.codes = model.config.num_vq_embeddings
         self.training: dict[str, Any] = dict(training)
@@ -164,10 +172,18 @@ class ImageTokenizer:
         """16 hex digits over geometry and weights: equal where the same image gives the same tokens."""
         digest = hashlib.sha256()
         config = {k: v for k, v in self.model.config.items() if not k.startswith("_")}
-        digest.update(hash_of({"resolution": self.resolution, "config": config}).encode())
+        digest.update(hash_of({"resolution": self.resolution, "config": config} | self._geometry()).encode())
         for name, value in sorted(self.model.state_dict().items()):
             digest.update(name.encode() + b"\0" + value.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+    def _geometry(self) -> dict[str, str]:
+        """Its name, where it is not ours."""
+        return {} if self.geometry == OURS else {"geometry": self.geometry.name}
+
+    def square(self, image: Image.Image) -> Image.Image:
+        """The image as the tokenizer reads it: RGB, `resolution` x `resolution` pixels."""
+        return square(image, self.resolution, self.geometry)
 
     @property
     def vocabulary(self) -> str:
@@ -230,7 +246,7 @@ class ImageTokenizer:
             save_file(weights, temporary, metadata={"format": "pt"})
         self.model.save_config(folder)
         geometry = {"resolution": self.resolution, "downsampling": self.downsampling, "codes": self.codes}
-        write_json(folder / DESCRIPTION, {"format": FORMAT, **geometry, "training": self.training})
+        write_json(folder / DESCRIPTION, {"format": FORMAT, **geometry, "training": self.training, **self._geometry()})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -250,7 +266,7 @@ class ImageTokenizer:
             model = VQModel.from_config(fields)
         tensors = {name: tensor.float().contiguous() for name, tensor in read_tensors(folder / WEIGHTS).items()}
         fill(model, tensors, f"'{folder / WEIGHTS}'", assign=True)
-        tokenizer = cls(model, description.resolution, description.training)
+        tokenizer = cls(model, description.resolution, description.training, GEOMETRIES[description.geometry])
         for name in ("downsampling", "codes"):
             said, is_ = getattr(description, name), getattr(tokenizer, name)
             if said != is_:

@@ -9,24 +9,32 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from medim.common.errors import UserError, foreign
-from medim.common.files import HEAD, hash_of, stand_in
+from medim.common.files import HEAD, hash_of, read_mapping, stand_in, write_json
 from medim.common.json_lines import BOM
 
 END, PADDING = "<eos>", "<pad>"
+OPENING = "report_tokenizer.json"
+"""Beside a tokenizer whose reports open with BOS: `{"opening": "<s>"}`."""
 _FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spiece")
 """How the names of a tokenizer's files begin."""
 
 
 class ReportTokenizer:
     """A report as `report_length` ids: its tokens, EOS, then padding.
-    The end is part of the sequence, so a model learns how long a report is; text after the first EOS is dropped."""
+    The end is part of the sequence, so a model learns how long a report is; text after the first EOS is dropped. `opening` is
+    BOS where a report is written as BOS, its tokens and padding, whose first id is then its `end`; else nothing."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, report_length: int) -> None:
-        if tokenizer.eos_token_id is None:
-            raise UserError(f"report tokenizer {tokenizer.name_or_path!r} has no EOS token")
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, report_length: int, opens: bool = False) -> None:
+        needed = {"EOS": tokenizer.eos_token_id} | (
+            {"BOS": tokenizer.bos_token_id, "padding": tokenizer.pad_token_id} if opens else {}
+        )
+        for name, index in needed.items():
+            if index is None:
+                raise UserError(f"report tokenizer {tokenizer.name_or_path!r} has no {name} token")
         self.tokenizer = tokenizer
         self.report_length = report_length
-        self.end: int = tokenizer.eos_token_id
+        self.opening: list[int] = [tokenizer.bos_token_id] if opens else []
+        self.end: int = tokenizer.pad_token_id if opens else tokenizer.eos_token_id
         self.padding: int = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else self.end
 
     @classmethod
@@ -53,12 +61,12 @@ class ReportTokenizer:
     @property
     def fingerprint(self) -> str:
         """Hash of the vocabulary and its rules."""
-        return hash_of([self.tokenizer.backend_tokenizer.to_str(), self.end, self.padding])
+        return hash_of([self.tokenizer.backend_tokenizer.to_str(), self.end, self.padding, *self.opening])
 
     @property
     def vocabulary(self) -> str:
         """Hash of what each id means: a model reads and writes by it alone, and no version of a library changes it."""
-        return hash_of([sorted(self.tokenizer.get_vocab().items()), self.end, self.padding])
+        return hash_of([sorted(self.tokenizer.get_vocab().items()), self.end, self.padding, *self.opening])
 
     def refuse_beyond(self, rows: int, what: str) -> None:
         """
@@ -81,8 +89,8 @@ class ReportTokenizer:
             )
 
     def ids(self, report: str) -> list[int]:
-        """Ids of the whole text, however long, without EOS."""
-        return self.tokenizer(report, add_special_tokens=False)["input_ids"]
+        """Ids of the whole text, however long, after the opening and without the end; of an empty text none."""
+        return [*self.opening, *self.tokenizer(report, add_special_tokens=False)["input_ids"]] if report else []
 
     def fits(self, report: str) -> bool:
         """Whether the report and its EOS fit into the canvas."""
@@ -92,14 +100,14 @@ class ReportTokenizer:
         """Ids of shape (B, report_length). A report that does not fit keeps its beginning and has no EOS (see `fits`)."""
         rows = torch.full((len(reports), self.report_length), self.padding)
         for row, report in zip(rows, reports, strict=True):
-            ids = [*self.ids(report), self.end][: self.report_length]
+            ids = [*(self.ids(report) or self.opening), self.end][: self.report_length]
             row[: len(ids)] = torch.tensor(ids, dtype=torch.long)
         return rows
 
     def lengths(self, rows: torch.Tensor) -> torch.Tensor:
-        """Real tokens plus EOS of each row of ids (B, report_length); shape (B,)."""
+        """Real tokens plus EOS, where it is no padding, of each row of ids (B, report_length); shape (B,)."""
         ends = (rows == self.end).int()
-        first = ends.argmax(dim=1) + 1
+        first = ends.argmax(dim=1) + (0 if self.opening else 1)
         return torch.where(ends.any(dim=1), first, torch.full_like(first, rows.shape[1]))
 
     def decode(self, rows: torch.Tensor) -> list[str]:
@@ -113,11 +121,17 @@ class ReportTokenizer:
 
     def save_pretrained(self, folder: str | Path) -> None:
         self.tokenizer.save_pretrained(str(folder))
+        if self.opening:
+            write_json(Path(folder) / OPENING, {"opening": self.tokenizer.bos_token})
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, report_length: int) -> "ReportTokenizer":
         """Reads what `save_pretrained` wrote. Raises UserError: its files are missing or damaged."""
-        return cls(open_tokenizer(folder, f"report tokenizer in '{folder}'"), report_length)
+        tokenizer, file = open_tokenizer(folder, f"report tokenizer in '{folder}'"), Path(folder) / OPENING
+        opens = file.is_file()
+        if opens and read_mapping(file) != {"opening": tokenizer.bos_token}:
+            raise UserError(f"'{file}': reports open with the tokenizer's BOS, {tokenizer.bos_token!r}, and nothing else")
+        return cls(tokenizer, report_length, opens)
 
 
 def open_tokenizer(source: str | Path, what: str, **options: Any) -> PreTrainedTokenizerBase:

@@ -32,7 +32,8 @@ def sentence_tokens(reports: ReportTokenizer, text: str) -> list[tuple[slice, sl
     result = []
     for part in sentences(text):
         inside = [index for index, place in enumerate(last) if part.start <= place < part.stop]
-        tokens = slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
+        before = len(reports.opening)
+        tokens = slice(before + inside[0], before + inside[-1] + 1) if inside else slice(0, 0)
         result.append((part, tokens))
     return result
 
@@ -43,8 +44,10 @@ def sentence_slices(reports: ReportTokenizer, ids: Sequence[int]) -> list[tuple[
     if reports.end in ids:
         ids = ids[: ids.index(reports.end)]
     written = reports.tokenizer.convert_ids_to_tokens(ids)
-    result, start = [], 0
+    result, start = [], len(reports.opening)
     for index, token in enumerate(ids):
+        if index < start:
+            continue
         last = index + 1 == len(ids)
         stop = str(reports.tokenizer.decode([token])).rstrip().endswith((".", "!", "?"))
         if last or (stop and written[index + 1].startswith(_SPACE)):

@@ -32,6 +32,16 @@ def test_every_position_has_one_role(layout):
     assert layout.structure[rest].tolist() == [v.begin_image, v.end_image]
 
 
+@pytest.mark.parametrize("order", ["image-report", "report-image"])
+def test_text_beside_the_report_is_structure(order):
+    layout = Layout(Vocabulary(text=10, codes=4), 3, 5, order, before_report=(7, 8), after_report=(9,))
+    mask, begin, end = layout.vocabulary.mask, layout.vocabulary.begin_image, layout.vocabulary.end_image
+    report, image = [7, 8, *[mask] * 5, 9], [begin, *[mask] * 3, end]
+    assert layout.structure.tolist() == (image + report if order == "image-report" else report + image)
+    assert Canvas.blank(layout, 1).given.sum() == 5
+    assert Canvas.blank(layout, 1).masked_fraction().tolist() == [[1.0, 1.0]]
+
+
 def test_given_tokens_are_in_place_and_the_rest_is_masked(layout):
     codes, report = torch.tensor([[0, 1, 2]]), torch.tensor([[5, 6, 7, 8, 9]])
     canvas = Canvas.blank(layout, 1).give_image(codes)

@@ -50,7 +50,7 @@ def parts_of(reports: ReportTokenizer, text: str) -> list[Part]:
     last = 0
     for match in [*_GAP.finditer(text), None]:
         words = text[last : match.start() if match else len(text)]
-        ids = tuple(reports.ids(words)) if words.strip() else ()
+        ids = tuple(reports.ids(words)[0 if not result else len(reports.opening) :]) if words.strip() else ()
         if ids:
             result.append(Part(ids))
         if match is None:

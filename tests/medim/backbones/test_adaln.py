@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medim.backbones.adaln import AdaLN, modulate
+from medim.backbones.adaln import AdaLN, SigmaEmbedding, modulate
 from medim.backbones.build import build_backbone, config_of
 from medim.canvas import Layout
 from medim.vocabulary import Vocabulary
@@ -21,7 +21,7 @@ def drawn(gating: str) -> AdaLN:
 @pytest.mark.parametrize(("gating", "least"), [("identity", 1.0), ("zero", 0.0), ("released", 0.0)])
 def test_the_six_numbers_are_those_of_the_formula(gating, least):
     layer, condition = drawn(gating), torch.randn(3, WIDTH)
-    activated = condition / (1 + torch.exp(-condition))
+    activated = condition if gating == "released" else condition / (1 + torch.exp(-condition))
     parts = (activated @ layer.modulation.weight.T + layer.modulation.bias).view(3, 6, WIDTH)
     for index, (found, adds) in enumerate(zip(layer(condition), (0, 0, least, 0, 0, least), strict=True)):
         assert found.shape == (3, 1, WIDTH)
@@ -63,3 +63,37 @@ def test_a_block_adds_each_branch_times_its_gate(family):
     with torch.no_grad():
         backbone(x, condition)
     torch.testing.assert_close(whole, before[-1])  # gates of 1: the block as it was pretrained
+
+
+def test_one_sigma_of_both_modalities_follows_the_share_of_all_tokens():
+    torch.manual_seed(0)
+    layer, t = SigmaEmbedding(WIDTH, (3, 1)), torch.tensor([[0.4, 0.8], [0.5, 0.5], [1.0, 1.0]])
+    sigma = -torch.log(1 - 0.999 * torch.tensor([0.5, 0.5, 1.0]))
+    angles = sigma[:, None] * 10_000.0 ** (-torch.arange(128) / 128)
+    torch.testing.assert_close(layer.features(t), torch.cat([angles.cos(), angles.sin()], 1), atol=2e-5, rtol=0)
+    assert layer(t).shape == (3, WIDTH)
+
+
+def test_released_gating_leaves_the_last_norm_alone():
+    config = config_of({"model_type": "llama", **SHAPE, "num_key_value_heads": 2, "head_dim": 8})
+    assert build_backbone(config, "bidirectional", "adaln", "released", LAYOUT).final is None
+    assert build_backbone(config, "bidirectional", "adaln", "zero", LAYOUT).final is not None
+
+
+@pytest.mark.parametrize("family", ["llama", "dit"])
+def test_what_is_unseen_moves_nothing_else(family):
+    torch.manual_seed(0)
+    more = {"num_key_value_heads": 2, "head_dim": 8} if family == "llama" else {}
+    backbone = build_backbone(
+        config_of({"model_type": family, **SHAPE, **more}), "bidirectional", "none", "zero", LAYOUT
+    ).eval()
+    x = torch.randn(2, LAYOUT.length, WIDTH)
+    unseen = torch.zeros(2, LAYOUT.length, dtype=torch.bool)
+    unseen[0, 3] = True
+    other = x.clone()
+    other[:, 3] = torch.randn(2, WIDTH)
+    with torch.no_grad():
+        before, after = (backbone(y, None, unseen=unseen) for y in (x, other))
+    moved = (before - after).abs().amax(-1) > 1e-6
+    assert moved[0].nonzero().flatten().tolist() == [3]
+    assert moved[1].all()

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from medim.common.errors import UserError
-from medim.imaging.images import GEOMETRY, read_image, square, to_images, to_rgb, to_tensor
+from medim.imaging.images import GEOMETRY, Geometry, read_image, square, to_images, to_rgb, to_tensor
 
 
 def saved(image: Image.Image, path, **options):
@@ -177,7 +177,7 @@ def test_missing_image_and_folder_are_refused(tmp_path):
 def test_square_pads_in_the_middle_and_is_idempotent():
     assert GEOMETRY == "pad-square,bicubic,antialias"
     wide = Image.new("RGB", (64, 32), (255, 255, 255))
-    values = np.asarray(square(wide, 64, fill=7))
+    values = np.asarray(square(wide, 64, Geometry("grey", (7, 7, 7))))
     assert (values[:16] == 7).all()
     assert (values[16:48] == 255).all()
     assert (values[48:] == 7).all()

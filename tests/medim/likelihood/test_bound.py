@@ -25,7 +25,7 @@ class Independent:
     device, training = "cpu", False
 
     def __init__(self, process: str = "absorbing") -> None:
-        self.config = SimpleNamespace(layout=LAYOUT, transition=process, objective="diffusion")
+        self.config = SimpleNamespace(layout=LAYOUT, transition=process, objective="diffusion", hidden_padding=None)
         self.seen: list[torch.Tensor] = []
 
     def eval(self) -> None: ...
@@ -80,7 +80,7 @@ class FirstCode:
     device, training = "cpu", False
 
     def __init__(self) -> None:
-        self.config = SimpleNamespace(layout=LAYOUT, transition="absorbing", objective="diffusion")
+        self.config = SimpleNamespace(layout=LAYOUT, transition="absorbing", objective="diffusion", hidden_padding=None)
 
     def eval(self) -> None: ...
 

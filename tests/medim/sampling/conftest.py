@@ -31,7 +31,7 @@ class Toy:
     layout, states, sequences, law = LAYOUT, STATES, SEQUENCES, LAW
 
     def __init__(self) -> None:
-        self.config = SimpleNamespace(layout=LAYOUT, objective="diffusion", transition="absorbing")
+        self.config = SimpleNamespace(layout=LAYOUT, objective="diffusion", transition="absorbing", time_input="fractions")
         self.times: list[torch.Tensor] = []
         self.seen: list[torch.Tensor] = []
 

@@ -201,3 +201,10 @@ def test_a_model_without_a_mask_is_refused(fields, what):
 def test_an_edit_by_it_takes_its_own_guidance():
     model, settings = model_of(), released()
     assert sampler_of_edit(settings, model) == settings
+
+
+def test_a_model_of_one_sigma_is_fed_the_time_of_the_schedule(toy):
+    toy.config.time_input = "sigma"
+    decode(toy, toy.blank(2, [1, 2]), released(), [0, 1])
+    assert [t[:2, 0].tolist() for t in toy.times] == [[1 - index / 4] * 2 for index in range(4)]
+    assert all((t == t[0, 0]).all() for t in toy.times)

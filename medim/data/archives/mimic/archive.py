@@ -25,6 +25,7 @@ EXPECTED = {
     "r2gen": {"train": 270_790, "val": 2_130, "test": 3_858},
 }
 """Images of each split: of the archive (377,110 in all), and of R2Gen's annotation as its authors give it."""
+RELEASED_OPENING = "The image is a radiograph of the chest, showing the thoracic cavity structures. "
 _PROBED = 50
 _IMAGE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -48,6 +49,9 @@ class MimicOptions(WholeOptions):
     )
     underscores: Literal["keep", "drop", "mask"] = Field(
         "keep", description="The ___ of de-identification, in every text: keep, drop (and tidy what is left), mask ([deid])."
+    )
+    opening: Literal["none", "released"] = Field(
+        "none", description="released: every report begins with the constant sentence of the MeDiM authors' texts."
     )
     labels: Literal["auto", "chexpert", "negbio", "none"] = Field(
         "auto", description="The table that findings come from; auto is chexpert where the table is there, else none."
@@ -159,7 +163,7 @@ class MimicCxr(Archive):
             self._found[split] += 1
             fields = {
                 "id": image,
-                "report": report.text,
+                "report": (RELEASED_OPENING if options.opening == "released" else "") + report.text,
                 "split": split,
                 "patient": f"p{subject}",
                 "study": f"s{study}",

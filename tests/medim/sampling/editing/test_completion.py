@@ -130,6 +130,8 @@ def test_the_length_of_a_gap_follows_the_text_behind_it(pipeline, pairs, monkeyp
 
 def test_parts_and_spans():
     class Words:
+        opening = ()
+
         def ids(self, text):
             return [len(word) for word in text.split()]
 

@@ -65,6 +65,14 @@ def test_the_papers_set(mimic):
     assert facts["reports"]["headed_with_unheaded_paragraphs"] == 0
 
 
+def test_the_constant_sentence_of_the_released_texts(mimic):
+    plain, opened = mimic.listed("paper")[0], mimic.listed("paper", opening="released")[0]
+    opening = "The image is a radiograph of the chest, showing the thoracic cavity structures. "
+    assert {name: pair["report"] for name, pair in opened.items()} == {
+        name: opening + pair["report"] for name, pair in plain.items()
+    }
+
+
 def test_asked_twice_the_same_comes_twice(mimic):
     archive = open_archive("mimic-cxr", mimic.root)
     first, facts = list(archive.records()), archive.facts()
