@@ -46,6 +46,7 @@ VERBS = (
     "doctor",
     "selftest",
     "speed",
+    "metric-environment",
 )
 IN_PROCESSES = ("train model", "export")
 """Commands that several processes do together, started by torchrun or accelerate."""
@@ -87,7 +88,7 @@ class VerbGroup(NearestGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        name = "import_" if cmd_name == "import" else cmd_name  # no module can have a keyword's name
+        name = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")  # no module can have a keyword's name
         command = getattr(importlib.import_module(f"benchmark.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command

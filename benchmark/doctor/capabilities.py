@@ -79,19 +79,28 @@ def _clinical() -> Iterator[Finding]:
         return f"hash {ChestLabeller().fingerprint}"
 
     def chexbert() -> str:
-        from tasks.metrics.clinical.chexbert import CheXbert, find_folder  # lazy: scoring
+        from tasks.metrics.clinical.chexbert import CheXbert  # lazy: scoring
+        from tasks.metrics.weights import find_weights  # lazy: scoring
 
-        folder = find_folder()
+        folder = find_weights("chexbert")
         return f"{folder}, hash {CheXbert(folder).fingerprint}"
-
-    def radgraph() -> str:
-        from tasks.metrics.clinical.radgraph import MODELS, RadGraph  # lazy: scoring
-
-        return f"{MODELS[0]}, hash {RadGraph.opened().fingerprint}"
 
     yield ask(REPORTS, "chest labels by rules", labeller, SCORING)
     yield ask(REPORTS, "CheXbert", chexbert)
-    yield ask(REPORTS, "RadGraph F1", radgraph)
+
+
+def _environments() -> Iterator[Finding]:
+    """Metrics of environments: whether each is whole; it is not run."""
+    from tasks.metrics.isolated import environment as isolated  # lazy: scoring
+
+    def whole(name: str, folder: Path | None) -> str:
+        if folder is None:
+            raise isolated.missing(name)
+        signature = isolated.Environment.opened(name, folder).signature
+        return f"{folder}: {', '.join(f'{key} {value}' for key, value in signature.items())}"
+
+    for name, folder in isolated.environments().items():
+        yield ask(REPORTS, f"environment {name}", partial(whole, name, folder))
 
 
 def _jar(name: str, path: str, java: Finding, without: str = "", more: Callable[[], str] = str) -> Finding:
@@ -235,4 +244,4 @@ def _others() -> Iterator[Finding]:
             yield ask(OTHERS, f"{group}: {entry.name}", partial(_loads, entry))
 
 
-CHECKS: list[Check] = [_report_metrics, _clinical, _feature_spaces, _models, _data_sets, _others]
+CHECKS: list[Check] = [_report_metrics, _clinical, _environments, _feature_spaces, _models, _data_sets, _others]

@@ -23,12 +23,13 @@ from medim.perception.array import image_key
 from medim.perception.inception import find_weights
 from medim.perception.space import DEFAULT, open_features
 from tasks.cases import cases_of
-from tasks.metrics.clinical.weights import FOLDERS, weights_folder
+from tasks.metrics.isolated.environment import environments, state
 from tasks.metrics.pair.domains import DomainReader
 from tasks.metrics.text.captioning import RELEASED
 from tasks.metrics.text.embeddings import text_encoder
 from tasks.metrics.text.meteor import installed_wordnet
 from tasks.metrics.text.ngrams import ReferenceCache
+from tasks.metrics.weights import SOURCES, weights_folder
 from tasks.protocols import PROTOCOL, Case
 from tasks.scoring.context import Context
 from tasks.scoring.extensions import versions as extensions
@@ -133,9 +134,10 @@ def check_features(specs: Sequence[str]) -> None:
 
 
 def report_files(protocol: str) -> list[Any]:
-    """What report metrics find on this machine: the state of the labellers' files and, where the protocol needs it, WordNet."""
-    labellers = [_feature_files(f"{name}:{weights_folder(name) or ''}") for name in FOLDERS]
-    return [*labellers, protocol == RELEASED and installed_wordnet() is not None]
+    """What report metrics find on this machine: the state of files and environments; WordNet where the protocol needs it."""
+    labellers = [_feature_files(f"{name}:{weights_folder(name) or ''}") for name in SOURCES]
+    isolated = [[name, None if folder is None else state(folder)] for name, folder in environments().items()]
+    return [*labellers, *isolated, protocol == RELEASED and installed_wordnet() is not None]
 
 
 def _feature_files(spec: str) -> list[str | None]:

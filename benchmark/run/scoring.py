@@ -20,6 +20,7 @@ from tasks import task_version
 from tasks.cases import has_images
 from tasks.protocols import Case, Prediction, Reconstructs
 from tasks.scoring.extensions import extra_scores
+from tasks.scoring.isolated import isolated_scores
 from tasks.scoring.scores import FAILED, Score
 from tasks.task import Anchor, Task
 
@@ -180,6 +181,7 @@ class Scoring:
         click.echo(f"{task.name}: scoring {system}", err=True)
         data, folder = self.data, self.folder(task.name, system)
         scores, samples = task.score(data.cases, predictions, data.context, population)
+        scores = [*scores, *isolated_scores(task.name, data.cases, predictions, data.context)]
         scores = [*scores, *extra_scores(task.name, data.cases, predictions, data.context, scores)]
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]
         domains = None if task.prompted else data.read_domains([one.report for one in predictions])

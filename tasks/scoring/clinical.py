@@ -4,16 +4,15 @@ is withheld, and says which file would provide them."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from importlib.metadata import version
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from medim.common.errors import UserError, foreign
-from tasks.metrics.clinical import pathology_entities, radgraph
+from tasks.metrics.clinical import pathology_entities
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
 from tasks.metrics.clinical.chest_labels import label_scores
-from tasks.metrics.statistics.additive import Additive
+from tasks.metrics.weights import find_weights
 from tasks.protocols import Case
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, Scorer, because, coverage_of
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
 
 CHEST, PATHOLOGY = "chest-xray", "pathology"
 CHEXBERT = "CheXbert"
-RADGRAPH = f"RadGraph F1 ({radgraph.MODELS[0]})"
 
 
 class _Labeller(Protocol):
@@ -45,7 +43,7 @@ class _Part(NamedTuple):
 
 
 def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> list[Score]:
-    """Label F1 of chest reports (rules; CheXbert and RadGraph where they are installed), entity F1 of pathology captions.
+    """Label F1 of chest reports (rules; CheXbert where it is installed), entity F1 of pathology captions.
     `cases`, `reports`: N each; None for a missing report, which states nothing."""
     if context.report_checker is not None:
         return []
@@ -55,7 +53,6 @@ def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], contex
         scores += _labels(chest, ChestLabeller())
         name = f"{CHEXBERT}, micro-F1-14, uncertain positive"
         scores += _optional(chest, name, lambda: _labels(chest, _chexbert(context.device)))
-        scores += _optional(chest, f"{RADGRAPH}, {radgraph.NAMES[0]}", lambda: _graphs(chest))
     if pathology is not None:
         scores.append(_entities(pathology))
     return scores
@@ -78,21 +75,6 @@ def _labels(part: _Part, labeller: _Labeller) -> list[Score]:
         reason = None if one.value is not None else "no reference shows any label"
         scores.append(score(f"{labeller.name}, {one.metric}", one.value, True, reason, additive=one.additive, **one.details))
     return scores
-
-
-def _graphs(part: _Part) -> list[Score]:
-    parser = _radgraph()
-    score = part.score.of(
-        parser=f"radgraph {version('radgraph')}",
-        parser_model=radgraph.MODELS[0],
-        parser_weights=parser.fingerprint,
-        aggregation="mean",
-    )
-    columns = parser.scores(part.references, part.reports).T
-    return [
-        score(f"{RADGRAPH}, {name}", Additive.mean(column, part.patients), True)
-        for name, column in zip(radgraph.NAMES, columns, strict=True)
-    ]
 
 
 def _entities(part: _Part) -> Score:
@@ -119,11 +101,4 @@ def _chexbert_at(folder: str, device: str) -> "CheXbert":
 
 
 def _chexbert(device: str) -> "CheXbert":
-    from tasks.metrics.clinical.chexbert import find_folder  # lazy: start-up
-
-    return _chexbert_at(str(find_folder()), device)
-
-
-@lru_cache(maxsize=1)
-def _radgraph() -> radgraph.RadGraph:
-    return radgraph.RadGraph.opened()
+    return _chexbert_at(str(find_weights("chexbert")), device)

@@ -19,7 +19,6 @@ from medim.common.errors import UserError, named, one_line
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
 from tasks.metrics.clinical.chest_labels import LABELS
-from tasks.metrics.clinical.weights import FOLDERS, weights_folder
 
 NAME = "CheXbert"
 CHECKPOINT, VOCABULARY = "chexbert.pth", "vocab.txt"
@@ -72,16 +71,6 @@ class CheXbert:
             found = torch.stack([head(first).argmax(dim=1) for head in self.heads], dim=1)  # (B, 14)
             self._known.update(zip(batch, map(tuple, found.tolist()), strict=True))
         return np.array([self._known[text] for text in texts], dtype=np.int8).reshape(-1, len(LABELS))
-
-
-def find_folder() -> Path:
-    """The folder of the two files that the environment names; a UserError that says what to put where it names none."""
-    if (folder := weights_folder("chexbert")) is not None:
-        return folder
-    raise UserError(
-        f"CheXbert's weights are missing: put '{CHECKPOINT}' (the authors' checkpoint) and '{VOCABULARY}' (of "
-        f"bert-base-uncased) into one folder and name it by {FOLDERS['chexbert']}"
-    )
 
 
 def _state(path: Path) -> dict[str, torch.Tensor]:

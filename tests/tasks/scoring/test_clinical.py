@@ -1,13 +1,7 @@
 import dataclasses
-import os
-import sys
-from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import constants
 
-from tasks.metrics.clinical.radgraph import RadGraph
-from tasks.scoring import clinical as clinical
 from tasks.scoring.clinical import clinical_scores
 from tasks.scoring.context import Context
 
@@ -17,7 +11,7 @@ PATHOLOGY = ("Squamous cell carcinoma of the lung.", "No atypia in the breast.")
 
 @pytest.fixture
 def cases(world, monkeypatch):
-    for name in ("MEDIM_CHEXBERT", "MEDIM_RADGRAPH", "MEDIM_BENCH_WEIGHTS"):
+    for name in ("MEDIM_CHEXBERT", "MEDIM_BENCH_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
     texts = [("chest-xray", text) for text in CHEST] + [("pathology", text) for text in PATHOLOGY]
     return [
@@ -63,63 +57,8 @@ def test_what_is_not_installed_says_what_would_provide_it(cases):
     found = scores(cases, list(CHEST + PATHOLOGY))
     assert found["CheXbert, micro-F1-14, uncertain positive"].value is None
     assert "chexbert.pth" in found["CheXbert, micro-F1-14, uncertain positive"].reason
-    assert "radgraph" in found["RadGraph F1 (radgraph-xl), RG_E"].reason
     withheld = {name for name, score in found.items() if score.signature.get("unavailable")}
-    assert withheld == {"CheXbert, micro-F1-14, uncertain positive", "RadGraph F1 (radgraph-xl), RG_E"}
-
-
-def test_radgraph_is_a_mean_over_reports(cases, monkeypatch):
-    graph = {"entities": {"1": {"tokens": "effusion", "label": "present", "relations": []}}}
-    monkeypatch.setattr(clinical, "_radgraph", lambda: RadGraph(lambda texts: {str(i): graph for i in range(len(texts))}))
-    monkeypatch.setattr(clinical, "version", lambda name: "0")
-    found = scores(cases, [CHEST[0], None, CHEST[2], *PATHOLOGY])
-    names = [f"RadGraph F1 (radgraph-xl), {name}" for name in ("RG_E", "RG_ER", "RG_bar_ER")]
-    assert [found[name].value for name in names] == pytest.approx([2 / 3] * 3)
-
-
-def test_radgraph_that_raises_loses_no_other_metric(cases, monkeypatch, tmp_path):
-    """The package raises a plain Exception, in colours, where it cannot download; here it may not even try."""
-    asked = []
-
-    class Package:
-        def __init__(self, **options):
-            asked.append((os.environ["HF_HUB_OFFLINE"], constants.is_offline_mode()))
-            raise Exception("\x1b[31mCannot download\x1b[0m the file radgraph-xl.tar.gz\nTraceback: none of your concern")
-
-    monkeypatch.setitem(sys.modules, "radgraph", SimpleNamespace(RadGraph=Package, __spec__=object()))
-    monkeypatch.setenv("MEDIM_RADGRAPH", str(tmp_path))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    clinical._radgraph.cache_clear()
-    found = scores(cases, [case.report for case in cases])
-    blank = found["RadGraph F1 (radgraph-xl), RG_E"]
-    assert blank.value is None
-    assert "Exception: Cannot download the file radgraph-xl.tar.gz" in blank.reason
-    assert "\x1b" not in blank.reason
-    assert "unpack radgraph-xl.tar.gz there" in blank.reason
-    assert blank.signature["failed"]
-    assert found["rule-based chest labels v2 (not CheXbert), micro-F1-14, uncertain positive"].value == 1
-    assert found["caption-entity F1 (term list v2)"].value == 1
-    assert asked == [("1", True)]
-    assert "HF_HUB_OFFLINE" not in os.environ
-    assert not constants.is_offline_mode()
-
-
-def test_radgraph_names_its_model_and_weights(cases, monkeypatch, tmp_path):
-    graph = {"entities": {"1": {"tokens": "effusion", "label": "present", "relations": []}}}
-    package = SimpleNamespace(RadGraph=lambda **_: lambda texts: {str(i): graph for i in range(len(texts))}, __spec__=object())
-    monkeypatch.setitem(sys.modules, "radgraph", package)
-    monkeypatch.setattr(clinical, "version", lambda name: "0")
-    (tmp_path / "radgraph-xl").mkdir()
-    signatures = []
-    for weights in (b"one", b"other"):
-        (tmp_path / "radgraph-xl" / "weights.th").write_bytes(weights)
-        monkeypatch.setenv("MEDIM_RADGRAPH", str(tmp_path))
-        clinical._radgraph.cache_clear()
-        signatures.append(scores(cases, [case.report for case in cases])["RadGraph F1 (radgraph-xl), RG_E"].signature)
-    clinical._radgraph.cache_clear()
-    assert {signature["parser_model"] for signature in signatures} == {"radgraph-xl"}
-    assert signatures[0]["parser_weights"] != signatures[1]["parser_weights"]
+    assert withheld == {"CheXbert, micro-F1-14, uncertain positive"}
 
 
 def test_a_checker_of_the_data_set_stands_alone(world, cases):

@@ -4,7 +4,8 @@ import torch
 from transformers import BertConfig, BertModel
 
 from medim.common.errors import UserError
-from tasks.metrics.clinical.chexbert import CLASSES, CheXbert, find_folder
+from tasks.metrics.clinical.chexbert import CLASSES, CheXbert
+from tasks.metrics.weights import find_weights
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "no", "heart", "lung", "clear", "effusion", ".", "##s"]
 CONFIG = BertConfig(
@@ -68,12 +69,17 @@ def test_missing_files_are_named(tmp_path, monkeypatch):
     for name in ("MEDIM_CHEXBERT", "MEDIM_BENCH_WEIGHTS"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"put 'chexbert\.pth'.*MEDIM_CHEXBERT"):
-        find_folder()
+        find_weights("chexbert")
     monkeypatch.setenv("MEDIM_BENCH_WEIGHTS", str(tmp_path))
     (tmp_path / "chexbert").mkdir()
-    assert find_folder() == tmp_path / "chexbert"
+    with pytest.raises(UserError, match=r"chexbert' holds no 'chexbert\.pth'; source: "):
+        find_weights("chexbert")
+    for name in ("chexbert.pth", "vocab.txt"):
+        (tmp_path / name).touch()
+        (tmp_path / "chexbert" / name).touch()
+    assert find_weights("chexbert") == tmp_path / "chexbert"
     monkeypatch.setenv("MEDIM_CHEXBERT", str(tmp_path))
-    assert find_folder() == tmp_path
+    assert find_weights("chexbert") == tmp_path
 
 
 def test_other_files_are_refused(folder):

@@ -1,0 +1,61 @@
+"""Where the files of metrics are: one folder for each metric, which the environment names. Nothing is downloaded.
+
+A metric NAME reads the folder that MEDIM_NAME names (in capitals, `-` as `_`), else the folder NAME in that of
+MEDIM_BENCH_WEIGHTS. A metric that runs in an environment of its own has that environment there.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from medim.common.declared import read_table
+from medim.common.errors import UserError, unknown
+
+WEIGHTS = "MEDIM_BENCH_WEIGHTS"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a metric of this process reads.
+
+    Attributes:
+        files: that its folder has to hold.
+        source: the public names of the files, where they are to be had.
+        licence: terms of the weights.
+    """
+
+    title: str
+    files: tuple[str, ...]
+    source: str
+    licence: str
+
+
+SOURCES = read_table(Path(__file__).with_name("sources.yaml"), dict[str, Source])
+
+
+def variable(name: str) -> str:
+    """The environment variable that names a metric's folder."""
+    return f"MEDIM_{name.upper().replace('-', '_')}"
+
+
+def weights_folder(name: str) -> Path | None:
+    """The folder of a metric; None where nothing names one."""
+    if named := os.environ.get(variable(name)):
+        return Path(named)
+    shared = os.environ.get(WEIGHTS)
+    return Path(shared) / name if shared and (Path(shared) / name).is_dir() else None
+
+
+def find_weights(name: str) -> Path:
+    """The folder of a metric of `SOURCES`, with all its files. Raises UserError that names what is missing, and its source."""
+    if name not in SOURCES:
+        raise unknown("metric with weights", name, SOURCES)
+    needed, folder = SOURCES[name], weights_folder(name)
+    listed = " and ".join(f"'{file}'" for file in needed.files)
+    if folder is None:
+        provide = f"put {listed} into one folder and name it by {variable(name)}, or by '{name}' in the folder {WEIGHTS}"
+        raise UserError(f"{needed.title}'s files are missing: {provide}; source: {needed.source}")
+    for file in needed.files:
+        if not (folder / file).is_file():
+            raise UserError(f"{needed.title}: folder '{folder}' holds no '{file}'; source: {needed.source}")
+    return folder
