@@ -186,6 +186,13 @@ _FEATURES = (
 Features = Annotated[tuple[str, ...], Option(_FEATURES, metavar="SPEC")]
 _JUDGE = "A chat model that looks at images, such as Qwen2-VL: judges generated pairs, on this machine alone."
 Judge = Annotated[Path, Option(_JUDGE, metavar="FOLDER", type=click.Path(exists=True, file_okay=False, path_type=Path))]
+_CHECKER = (
+    "Reads findings: image=torchxrayvision:FILE, transformers:DIR or predictions:CSV; report=labeller or chexbert:FILE; steer= "
+    "as image=, for sampling.steering; repeatable.  [default: report=labeller for chest X-rays]"
+)
+Checkers = Annotated[tuple[str, ...], Option(_CHECKER, "--checker", "MODALITY=KIND:FILE")]
+_LABELS = "YAML: which finding of the data each label of a checker stands for, and thresholds.  [default: by name]"
+CheckerLabels = Annotated[Path, Option(_LABELS, metavar="FILE", type=FILE)]
 _CACHE = (
     "Folder that runs share: anchors' scores, features of references.  [default: MEDIM_BENCH_CACHE, else medim-bench in the "
     "user's cache; none for data under restricting terms]"

@@ -132,9 +132,9 @@ def as_shown_to(system: object, dataset: PairDataset) -> PairDataset:
 
 @runtime_checkable
 class Steers(Protocol):
-    """A data set with a checker of images that steers."""
+    """A data set that may have a checker of images that steers."""
 
-    def steering_image_checker(self) -> Checker: ...
+    def steering_image_checker(self) -> Checker | None: ...
 
 
 def steering_checkers(dataset: PairDataset) -> tuple[Checker | None, Checker | None]:
@@ -142,10 +142,9 @@ def steering_checkers(dataset: PairDataset) -> tuple[Checker | None, Checker | N
     base = dataset
     while isinstance(base, Subset):
         base = base.base
+    images = base.steering_image_checker() if isinstance(base, Steers) else None
     reports = dataset.report_checker()
-    if reports is None or not isinstance(base, Steers):
-        return None, None
-    return base.steering_image_checker(), reports
+    return (None, None) if images is None or reports is None else (images, reports)
 
 
 def check_generator(system: object, what: str) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import click
 
 from benchmark.run.cache import FEATURES, cache_folder
+from benchmark.run.checkers import refuse_steerer, settings_of_samples
 from benchmark.run.generation import exit_status
 from benchmark.run.options import RunOptions, ScoreOptions
 from benchmark.run.runner import LEADERBOARD, run
 from benchmark.run.suites import Suite, load_suite
-from benchmark.systems import HasResolution, as_shown_to, model_terms, open_model
+from benchmark.systems import HasResolution, as_shown_to, best_device, model_terms, open_model
 from leaderboard.record import Record
 from medim.common.errors import UserError
 from medim.common.files import file_name
@@ -19,6 +20,7 @@ from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
 from tasks import task_named
+from tasks.adapters.checkers.attach import attach_checkers
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import own_resolution
 from tasks.protocols import Answered, Generator
@@ -76,11 +78,22 @@ def _run(suite: Suite, options: RunOptions, data: str, out: Path) -> int:
     """One data set of the suite."""
     assert suite.model is not None
     dataset = loading.load_dataset(data)
+    refuse_table(options.checkers)
+    attach_checkers(dataset, options.checkers, options.checker_labels, best_device(options.device))
     cache = cache_folder(options.cache, dataset)
     system = open_model(suite.model, options.device, suite.set, dataset, None if cache is None else cache / FEATURES)
     dataset = as_shown_to(system, dataset)
     more: dict[str, Any] = {"batch_size": suite.batch_size, "learned": model_terms(suite.model)}
     return _done(system, dataset, out, suite, options, cache, _resolution(suite, system, dataset), **more)
+
+
+def refuse_table(checkers: Sequence[str]) -> None:
+    """Raises UserError for a table of predictions: it cannot hold the images that a run is yet to draw."""
+    if any(spec.partition("=")[2].startswith("predictions:") for spec in checkers):
+        raise UserError(
+            "run draws images that are in no table yet: run without --checker image=predictions:CSV, classify the images of "
+            "OUT/samples, then `score TASK --predictions OUT/samples/TASK/MODEL --checker image=predictions:CSV`"
+        )
 
 
 def execute_score(options: ScoreOptions) -> int:
@@ -99,6 +112,8 @@ def execute_score(options: ScoreOptions) -> int:
     assert options.out is not None
     system = PredictionFolder(options.predictions, options.name)
     dataset = loading.load_dataset(options.data)
+    attach_checkers(dataset, options.checkers, options.checker_labels, best_device(options.device))
+    refuse_steerer(dataset, settings_of_samples(options.predictions))
     resolution = own_resolution(dataset, options.split) if options.resolution is None else options.resolution
     return _done(system, dataset, options.out, options, options, cache_folder(options.cache, dataset), resolution)
 

@@ -18,7 +18,7 @@ from benchmark.run.cache import SharedCache
 from benchmark.systems import best_device
 from medim.common.errors import UserError
 from medim.common.files import hash_files, hash_of, write_json
-from medim.data.dataset import Checker, PairDataset
+from medim.data.dataset import Checker, Described, PairDataset
 from medim.perception.array import image_key
 from medim.perception.inception import find_weights
 from medim.perception.space import DEFAULT, open_features
@@ -166,6 +166,8 @@ class RememberingChecker:
     def __init__(self, checker: Checker, references: Sequence[Image.Image] | Sequence[str], folder: Path) -> None:
         self.checker = checker
         self.name, self.fingerprint, self.labels = checker.name, checker.fingerprint, checker.labels
+        if isinstance(checker, Described):
+            self.details = checker.details
         self._references, self._folder = references, folder
         self._found: dict[str, frozenset[str]] = {}
 

@@ -9,6 +9,8 @@ import click
 from benchmark.options import (
     PROTOCOLS,
     Cache,
+    CheckerLabels,
+    Checkers,
     Device,
     Features,
     Judge,
@@ -53,6 +55,8 @@ class RunOptions:
     protocol: Protocol | None = None
     features: Features = ()
     judge: Judge | None = None
+    checkers: Checkers = ()
+    checker_labels: CheckerLabels | None = None
     preset: Annotated[str | None, Option(_PRESET, metavar="quick|full|demo")] = None
     regime: Annotated[Literal["budget-matched", "external-prior"] | None, Option(_REGIME)] = None
     downstream: Annotated[
@@ -85,6 +89,8 @@ class ScoreOptions:
     protocol: Protocol = PROTOCOLS[0]
     features: Features = ()
     judge: Judge | None = None
+    checkers: Checkers = ()
+    checker_labels: CheckerLabels | None = None
     device: Device | None = None
     show_samples: ShowSamples = False
     cache: Cache | None = None

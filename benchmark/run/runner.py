@@ -12,6 +12,7 @@ import click
 from benchmark.provenance import code_fingerprint, command_line, commit, now, versions
 from benchmark.run.artifacts import TRAINING_INDEX, Artifacts
 from benchmark.run.cache import SharedCache
+from benchmark.run.checkers import checkers_of, prepare_checkers, refuse_steerer, refuse_unread
 from benchmark.run.data import Data, check_features, check_scoring
 from benchmark.run.generation import FAILURES, Failure, copy_missing, generate_missing, write_failures
 from benchmark.run.predictions import REFERENCES, PredictionStore
@@ -150,10 +151,12 @@ def run(
     check_scoring()
     check_features(features)
     settings = json.loads(json.dumps(model.settings()))
+    refuse_steerer(dataset, settings)
     configuration: dict[str, Any] = {"model": system, "model_fingerprint": model.fingerprint}
     configuration |= {"dataset": dataset.name, "dataset_fingerprint": dataset.fingerprint, "split": split, "limit": limit}
     configuration |= {"seed": seed, "resolution": resolution, "settings": settings, "protocol": protocol}
     configuration |= {"features": list(features)} | ({} if judge is None else {"judge": judge.resolve().name})
+    configuration |= checkers_of(dataset)
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
     shared = None if cache is None else SharedCache(cache)
@@ -166,6 +169,7 @@ def run(
         answers = {task.name: model.answers(task, data.ids, known) for task in chosen}
     command = command_line() if command is None else command
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
+        prepare_checkers(data, artifacts)
         scoring = Scoring(artifacts, data, command=command, commit=commit())
         first = artifacts.get(FIRST_COMMAND, configuration)
         if first is None:
@@ -208,6 +212,7 @@ def _results(
                 click.echo(f"{task.name}: {note}", err=True)
             store = PredictionStore(folder)
             copy_missing(store, answers[task.name], **names, batch_size=batch_size)
+            refuse_unread(data, store.predictions(data.ids))
         else:
             store = PredictionStore(folder, commit=scoring.commit)
             generate = partial(task.prepared(data.cases, data.dataset).generate, model)

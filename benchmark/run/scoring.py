@@ -20,10 +20,12 @@ from tasks import task_version
 from tasks.cases import has_images
 from tasks.protocols import Case, Prediction, Reconstructs
 from tasks.scoring.extensions import extra_scores
+from tasks.scoring.findings import checker_scores
 from tasks.scoring.isolated import isolated_scores
 from tasks.scoring.scores import FAILED, Score
 from tasks.task import Anchor, Task
 
+REAL = "real"  # the anchor that says how well a chosen checker reads
 RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system under test
 
 
@@ -181,6 +183,8 @@ class Scoring:
         click.echo(f"{task.name}: scoring {system}", err=True)
         data, folder = self.data, self.folder(task.name, system)
         scores, samples = task.score(data.cases, predictions, data.context, population)
+        if anchor and system == REAL and any("image_checker" in score.signature for score in scores):
+            scores = [*scores, *checker_scores(data.cases, data.context)]
         scores = [*scores, *isolated_scores(task.name, data.cases, predictions, data.context)]
         scores = [*scores, *extra_scores(task.name, data.cases, predictions, data.context, scores)]
         finite = [{name: float(value) for name, value in sample.items() if math.isfinite(value)} for sample in samples]

@@ -1,6 +1,6 @@
 """What every data set offers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from medim.pair import ImageReportPair
@@ -16,6 +16,22 @@ class Checker(Protocol):
 
     def __call__(self, items: Sequence[Any], /) -> list[frozenset[str]]:
         """The labels present in each item, an image (`PIL.Image.Image`) or a report (`str`)."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A checker that was chosen for a data set, and says in signatures what its reading depends on."""
+
+    def details(self) -> dict[str, Any]:
+        """JSON-able, by short names."""
+
+
+@runtime_checkable
+class TakesCheckers(Protocol):
+    """A data set that has no checkers until some are chosen for it."""
+
+    def use_checkers(self, checkers: Mapping[str, Checker], /) -> None:
+        """Those of images (`image`), of reports (`report`), and of images, that steers (`steer`)."""
 
 
 class PairDataset(Protocol):

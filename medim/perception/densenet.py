@@ -64,8 +64,9 @@ class DenseNet121(nn.Module):
         )
         width = WIDTH
         for number, layers in enumerate(LAYERS, start=1):
-            block = OrderedDict((f"denselayer{index + 1}", Layer(width + index * GROWTH)) for index in range(layers))
-            features[f"denseblock{number}"] = nn.Sequential(block)
+            block = features[f"denseblock{number}"] = nn.Sequential()
+            for index in range(layers):
+                block.add_module(f"denselayer{index + 1}", Layer(width + index * GROWTH))
             width += layers * GROWTH
             if number < len(LAYERS):  # halves channels and side
                 convolution = nn.Conv2d(width, width // 2, 1, bias=False)

@@ -87,7 +87,7 @@ class TransformersFeatures(Encoder):
     def __init__(self, model: str) -> None:
         from transformers import AutoModel
 
-        side, mean, deviation = _processor(model)
+        side, mean, deviation = image_settings(model, f"feature space 'transformers:{model}'")
         with torch.random.fork_rng(devices=[]):  # what the weights lack is drawn: leave the global generator alone
             network, missing = load(
                 AutoModel, model, f"feature space 'transformers:{model}'", lacking=r"(^|\.)pooler\.", without_heads=True
@@ -116,18 +116,19 @@ def _pooled(network: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return hidden[:, 0] if hidden.ndim == 3 else hidden.mean((2, 3))  # tokens (B, T, D), or a map (B, D, H, W)
 
 
-def _processor(model: str) -> tuple[int, Sequence[float], Sequence[float]]:
-    """Side, mean and deviation that a transformers model expects."""
+def image_settings(model: str, what: str) -> tuple[int, Sequence[float], Sequence[float]]:
+    """Side, mean and deviation that a transformers model expects.
+    Raises UserError: its `preprocessor_config.json` is missing or does not state them; `what` names the model."""
     from transformers.image_processing_base import ImageProcessingMixin
 
-    with foreign(f"feature space 'transformers:{model}': no preprocessor_config.json"):
+    with foreign(f"{what}: no preprocessor_config.json"):
         settings, _ = ImageProcessingMixin.get_image_processor_dict(model)
     size = settings["crop_size"] if settings.get("do_center_crop") and "crop_size" in settings else settings.get("size")
     sides = [size] if isinstance(size, int) else list((size or {}).values())
     if not sides or len(set(sides)) != 1:
-        raise UserError(f"preprocessor_config.json of 'transformers:{model}' states no square size: size = {size}")
+        raise UserError(f"{what}: preprocessor_config.json states no square size: size = {size}")
     if settings.get("do_normalize", True) and not {"image_mean", "image_std"} <= settings.keys():
-        raise UserError(f"preprocessor_config.json of 'transformers:{model}' states no image_mean or image_std")
+        raise UserError(f"{what}: preprocessor_config.json states no image_mean or image_std")
     if not settings.get("do_normalize", True):
         return sides[0], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     return sides[0], settings["image_mean"], settings["image_std"]

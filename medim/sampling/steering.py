@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from medim.canvas import Canvas
 from medim.common.errors import UserError
-from medim.data.dataset import Checker
+from medim.data.dataset import Checker, Described
 from medim.sampling.cost import Cost, active_tokens
 from medim.sampling.decoder import Decoded
 from medim.sampling.editing.regions import largest
@@ -39,9 +39,11 @@ class Steering:
     reports: Checker
 
     def settings(self) -> dict[str, Any]:
+        chosen = {"image_checker_weights": self.images.details()["weights"]} if isinstance(self.images, Described) else {}
         return {
             "image_checker": f"{self.images.name} {self.images.fingerprint}",
             "report_checker": f"{self.reports.name} {self.reports.fingerprint}",
+            **chosen,
         }
 
     def scores(self, images: Sequence[Image.Image], wanted: Sequence[frozenset[str]]) -> np.ndarray:

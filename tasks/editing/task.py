@@ -209,12 +209,13 @@ def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> di
 
     Raises UserError: the data set has no report checker, or no training reports.
     """
-    rewriter = Rewriter(dataset)
+    rewriter, images = Rewriter(dataset), dataset.image_checker()
     result: dict[str, Change] = {}
     for case in cases:
         written = rewriter.read(case.report)
         shown = written if case.findings is None else written | case.findings
         known = rewriter.findings.get(case.domain, ())
+        known = known if images is None else tuple(one for one in known if one in images.labels)
         if present:
             choice = [one for one in known if one not in shown and rewriter.goes_with(one, written, case.domain)]
         else:

@@ -1,6 +1,6 @@
 """Whether reports say the right things: labels and entities of chest reports and pathology captions, each on its own domain.
-A data set that brings a report checker of its own (phantoms) is scored by that one alone. What needs weights that are not here
-is withheld, and says which file would provide them."""
+A data set that brings a report checker (phantoms) is scored by that one alone; these stand beside one that was chosen. What
+needs weights that are not here is withheld, and says which file would provide them."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from medim.common.errors import UserError, foreign
+from medim.data.dataset import Described
 from tasks.metrics.clinical import pathology_entities
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
 from tasks.metrics.clinical.chest_labels import label_scores
@@ -45,7 +46,7 @@ class _Part(NamedTuple):
 def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> list[Score]:
     """Label F1 of chest reports (rules; CheXbert where it is installed), entity F1 of pathology captions.
     `cases`, `reports`: N each; None for a missing report, which states nothing."""
-    if context.report_checker is not None:
+    if context.report_checker is not None and not isinstance(context.report_checker, Described):
         return []
     scores: list[Score] = []
     chest, pathology = (_part(cases, reports, context, domain) for domain in (CHEST, PATHOLOGY))

@@ -1,11 +1,11 @@
 """Finding F1 of predictions, as the data set's checkers read them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from medim.common.errors import UserError
-from medim.data.dataset import Checker
+from medim.data.dataset import Checker, Described
 from tasks.metrics.clinical.findings import Counts, sample_f1, supported
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
@@ -14,6 +14,7 @@ from tasks.scoring.scores import Score, Scorer, because
 
 MACRO_F1 = "macro finding F1"
 PER_SAMPLE_F1 = "finding F1"
+CHECKER_MACRO_F1, CHECKER_F1 = "checker macro F1", "checker F1"
 
 
 def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[frozenset[str]] | None, str]:
@@ -36,6 +37,7 @@ class Reading:
     found: Sequence[frozenset[str]] | None
     details: dict[str, Any]  # of the checker, for signatures
     reason: str = ""
+    labels: tuple[str, ...] = ()  # what the checker can read
 
     @classmethod
     def of(cls, modality: Literal["image", "report"], items: Sequence[Any], context: Context) -> "Reading":
@@ -45,14 +47,25 @@ class Reading:
             return cls(None, {}, f"the data set has no {modality} checker")
         details = checker_details(modality, checker)
         try:
-            return cls(context.image_findings(items) if modality == "image" else context.report_findings(items), details)
+            found = context.image_findings(items) if modality == "image" else context.report_findings(items)
+            return cls(found, details, labels=checker.labels)
         except UserError as error:
             return cls(None, details | because(error), str(error))
 
 
 def checker_details(modality: str, checker: Checker) -> dict[str, Any]:
-    """Name and hash of a checker, for signatures."""
-    return {f"{modality}_checker": checker.name, f"{modality}_checker_weights": checker.fingerprint}
+    """Name and hash of a checker, for signatures; of one that was chosen also label map and thresholds."""
+    plain = {f"{modality}_checker": checker.name, f"{modality}_checker_weights": checker.fingerprint}
+    more = checker.details() if isinstance(checker, Described) else {}
+    return plain | {f"{modality}_checker_{name}": value for name, value in more.items()}
+
+
+def readable(findings: Sequence[frozenset[str]], *checkers: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The findings that occur and that each checker has among its labels, and what a signature says of the others."""
+    shown = supported(findings)
+    read = [finding for finding in shown if all(finding in labels for labels in checkers)]
+    unread = [finding for finding in shown if finding not in read]
+    return read, {"unread_findings": unread} if unread else {}
 
 
 def finding_scores(
@@ -67,9 +80,11 @@ def finding_scores(
     if references is None:
         return [score(MACRO_F1, None, True, source)], None
     score = score.of(**reading.details, reference_findings=source)
-    labels = supported(references)
+    labels, unread = readable(references, reading.labels)
     if not labels:
-        return [score(MACRO_F1, None, True, "no case shows any finding")], None
+        reason = "no case shows any finding" if not unread else "no case shows a finding that the checker reads"
+        return [score(MACRO_F1, None, True, reason)], None
+    score = score.of(**unread)
     patients = tuple(case.patient for case in cases)
     every = Counts.of(references, found, sorted(set(labels).union(*found)))
     counts = every.select(labels)
@@ -78,7 +93,7 @@ def finding_scores(
     for domain in domains if len(domains) > 1 else ():
         rows = [index for index, case in enumerate(cases) if case.domain == domain]
         theirs = [references[row] for row in rows]
-        if shown := supported(theirs):
+        if shown := readable(theirs, reading.labels)[0]:
             part = Counts.of(theirs, [found[row] for row in rows], shown)
             scores.append(_macro(f"{MACRO_F1}: {domain}", part, tuple(patients[row] for row in rows), score.of(len(rows))))
     scores.append(score("micro finding F1", Additive(every.values.sum(axis=2), patients, "micro-f1"), True))
@@ -90,6 +105,20 @@ def finding_scores(
         additive = Additive(counts.values[:, :, column], patients, "label-f1")
         scores.append(score(f"{PER_SAMPLE_F1}: {label}", additive, True, support=int(positives)))
     return scores, sample_f1(every)
+
+
+def checker_scores(cases: Sequence[Case], context: Context) -> list[Score]:
+    """How well the chosen checker of images reads the real ones: F1 macro and by finding, under names of their own."""
+    if not isinstance(context.image_checker, Described):
+        return []
+    reading = Reading.of("image", [case.image for case in cases], context)
+    names = {MACRO_F1: CHECKER_MACRO_F1}
+    renamed = []
+    for score in finding_scores(cases, reading, context, 1.0)[0]:
+        name = names.get(score.metric, score.metric.replace(f"{PER_SAMPLE_F1}: ", f"{CHECKER_F1}: "))
+        if name != score.metric:
+            renamed.append(replace(score, metric=name, signature={**score.signature, "metric": name}))
+    return renamed
 
 
 def _macro(name: str, counts: Counts, patients: tuple[str, ...], score: Scorer) -> Score:

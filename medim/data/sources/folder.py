@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import weakref
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -55,6 +56,7 @@ class FolderDataset:
         self._rows = {split: np.flatnonzero(index.split == number).astype(np.int32) for number, split in enumerate(SPLITS)}
         self.terms = "; ".join(index.terms)
         self.domains = index.domains
+        self._checkers: dict[str, Checker] = {}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -95,13 +97,21 @@ class FolderDataset:
     def keys(self, split: str, index: int) -> Keys:
         return _keys(self._row(split, index))
 
+    def use_checkers(self, checkers: Mapping[str, Checker]) -> None:
+        """Chooses what reads findings from images (`image`), from reports (`report`), and from images to steer (`steer`)."""
+        self._checkers = dict(checkers)
+
     def image_checker(self) -> Checker | None:
-        """None: nothing reads findings from the images of an arbitrary folder."""
-        return None
+        """The one chosen; None where there is none: nothing reads the images of an arbitrary folder."""
+        return self._checkers.get("image")
 
     def report_checker(self) -> Checker | None:
-        """None: nothing reads findings from the reports of an arbitrary folder."""
-        return None
+        """The one chosen, or None."""
+        return self._checkers.get("report")
+
+    def steering_image_checker(self) -> Checker | None:
+        """The one chosen, or None."""
+        return self._checkers.get("steer")
 
     def _row(self, split: str, index: int) -> dict[str, Any]:
         return self._lines.row(int(self._rows[split][checked_index(self, split, index)]))

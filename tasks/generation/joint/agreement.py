@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from medim.common.errors import UserError
-from tasks.metrics.clinical.findings import Counts, Findings, prevalence, sample_f1, supported
+from tasks.metrics.clinical.findings import Counts, Findings, prevalence, sample_f1
 from tasks.metrics.pair.consistency import (
     PERMUTATIONS,
     Scale,
@@ -22,7 +22,7 @@ from tasks.metrics.pair.consistency import (
 )
 from tasks.metrics.statistics.additive import Additive
 from tasks.protocols import Case
-from tasks.scoring.findings import Reading, checker_details, reference_findings
+from tasks.scoring.findings import Reading, checker_details, readable, reference_findings
 from tasks.scoring.scores import Score, Scorer
 
 AGREEMENT, MCC = "joint agreement", "finding MCC"
@@ -43,9 +43,10 @@ def agreement_scores(
         missing = "image" if context.image_checker is None else "report"
         return score.withheld(DIRECTIONS, f"the data set has no {missing} checker"), nothing
     data, source = reference_findings(cases, context)
-    labels = supported(data or [])
+    labels, unread = readable(data or [], context.image_checker.labels, context.report_checker.labels)
     if data is None or not labels:
-        return score.withheld(DIRECTIONS, source if data is None else "no case shows any finding"), nothing
+        reason = "no case shows any finding" if not unread else "no case shows a finding that both checkers read"
+        return score.withheld(DIRECTIONS, source if data is None else reason), nothing
     in_images, in_reports = Reading.of("image", images, context), Reading.of("report", reports, context)
     if in_images.found is None or in_reports.found is None:
         failed = in_images if in_images.found is None else in_reports
@@ -55,6 +56,7 @@ def agreement_scores(
         **checker_details("report", context.report_checker),
         labels=len(labels),
         averaged="labels that the data shows; one that no sample shows scores 0",
+        **unread,
     )
     found = {"image": in_images.found, "report": in_reports.found}
     readings = _Readings(cases, data, found, labels, agreement(found["image"], found["report"], labels), score)

@@ -31,8 +31,8 @@ class CheXbert:
     """Reads codes from reports, each different text once.
 
     Args:
-        folder: holds `chexbert.pth` (the authors' checkpoint: a dict with `model_state_dict`) and `vocab.txt` (that of
-            bert-base-uncased).
+        source: the authors' checkpoint (a dict with `model_state_dict`), or the folder that holds it as `chexbert.pth`, with
+            `vocab.txt` (that of bert-base-uncased) beside it.
 
     Raises:
         UserError: a file is missing, or is not what it should be; the message names it.
@@ -41,21 +41,21 @@ class CheXbert:
     name = NAME
     labels = LABELS
 
-    def __init__(self, folder: str | Path, device: str = "cpu") -> None:
-        folder = Path(folder)
-        for name in (CHECKPOINT, VOCABULARY):
+    def __init__(self, source: str | Path, device: str = "cpu") -> None:
+        folder, checkpoint = (Path(source).parent, Path(source).name) if Path(source).is_file() else (Path(source), CHECKPOINT)
+        for name in (checkpoint, VOCABULARY):
             if not (folder / name).is_file():
                 raise UserError(f"CheXbert: folder '{folder}' holds no '{name}'")
         self.device = device
         self.tokenizer = BertTokenizer(str(folder / VOCABULARY), do_lower_case=True)
-        state = _state(folder / CHECKPOINT)
-        self.bert, self.heads = _network(state, folder / CHECKPOINT)
+        state = _state(folder / checkpoint)
+        self.bert, self.heads = _network(state, folder / checkpoint)
         if len(self.tokenizer) > self.bert.config.vocab_size:
             size = self.bert.config.vocab_size
             raise UserError(f"CheXbert: '{folder / VOCABULARY}' has more words than the checkpoint's {size}")
         self.bert.to(device).eval()  # type: ignore[arg-type]
         self.heads.to(device).eval()
-        with (folder / CHECKPOINT).open("rb") as stream:
+        with (folder / checkpoint).open("rb") as stream:
             self.fingerprint = hashlib.file_digest(stream, "sha256").hexdigest()[:16]
         self._known: dict[str, tuple[int, ...]] = {"": (0,) * len(LABELS)}
 
