@@ -19,14 +19,24 @@ CHECKER_MACRO_F1, CHECKER_F1 = "checker macro F1", "checker F1"
 
 def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[frozenset[str]] | None, str]:
     """Returns what the cases show and where that comes from, or None and why nothing is known.
-    The data set's own labels come first, then what its report checker reads."""
-    if all(case.findings is not None for case in cases):
-        return [case.findings for case in cases if case.findings is not None], "data set"
-    if context.report_checker is not None:
-        reading = Reading.of("report", [case.report for case in cases], context)
-        source = f"report checker {context.report_checker.name}"
-        return (None, reading.reason) if reading.found is None else (list(reading.found), source)
-    return None, "the data set states no findings and has no report checker"
+    The data set's labels come first, then what its report checker reads; a checker that was chosen reads the cases that lack
+    labels, any other all of them."""
+    stated = [case.findings for case in cases]
+    missing = [row for row, findings in enumerate(stated) if findings is None]
+    if not missing:
+        return [findings for findings in stated if findings is not None], "data set"
+    checker = context.report_checker
+    if checker is None:
+        return None, "the data set states no findings and has no report checker"
+    rows = missing if isinstance(checker, Described) else range(len(cases))
+    reading = Reading.of("report", [cases[row].report for row in rows], context)
+    if reading.found is None:
+        return None, reading.reason
+    read = dict(zip(rows, reading.found, strict=True))
+    source = f"report checker {checker.name}"
+    if len(read) < len(cases):
+        source = f"data set; {len(read)} of {len(cases)} cases: {source}"
+    return [read.get(row, findings or frozenset()) for row, findings in enumerate(stated)], source
 
 
 @dataclass(frozen=True)
