@@ -19,8 +19,7 @@ from medim.likelihood.pairs import PairLikelihood, SentenceEvidence, pair_likeli
 from medim.model_folder import read_model, refuse_other_tokenizers
 from medim.sampling.cost import Cost
 from medim.sampling.decoder import Decoded, decode
-from medim.sampling.editing.completion import Completion, canvas_of, canvas_of_edit, one_each, sampler_of_edit
-from medim.sampling.editing.gaps import with_gaps
+from medim.sampling.editing.completion import Completion, canvas_of, canvas_of_edit, one_each, sampler_of_edit, with_gaps
 from medim.sampling.editing.regions import Mask, token_mask
 from medim.sampling.ending import Ending
 from medim.sampling.settings import SamplerSettings

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmark.ablation.arms import Arm
-from benchmark.ablation.comparison import Measured, Row
-from benchmark.ablation.paper import COLUMNS, EQUIVALENTS
+from benchmark.ablation.comparison import COLUMNS, EQUIVALENTS, Measured, Row
 from benchmark.ablation.plan import DONE, Plan
 from medim.common.csv_text import csv_text
 from medim.training.recipe import ModelRecipe

@@ -58,6 +58,6 @@ def edit(options: EditOptions) -> int:
     sample edit --model M --image a.png --report "..." --new-report "..." --out DIR
     sample edit --model M --image a.png --report "Heart size is normal. [[ ]] No effusion." --box 0,32,32,64 --out DIR
     """
-    from benchmark.sampling.editing import execute_edit
+    from benchmark.sampling.samples import execute_edit
 
     return execute_edit(options)

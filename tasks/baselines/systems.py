@@ -14,8 +14,7 @@ from medim.common.files import hash_of
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT, open_features
 from tasks.adapters.adapter import read_settings
-from tasks.baselines.anchors import constant_of
-from tasks.baselines.retrieval import TfIdf, nearest
+from tasks.baselines.anchors import TfIdf, constant_of, nearest
 from tasks.cases import cases_of, has_images, own_resolution
 from tasks.metrics.image.features import FeatureBank
 from tasks.protocols import Case, Request

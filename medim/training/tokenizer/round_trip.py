@@ -18,7 +18,7 @@ from medim.perception.efficientnet import EfficientNetLite0Features
 from medim.perception.space import FeatureSpace
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.tokenizer.codebook import usage_of
-from medim.training.tokenizer.losses import psnr
+from medim.training.tokenizer.steps import psnr
 
 SSIM_WINDOW = 11  # pixels of the Gaussian window (Wang et al. 2004)
 

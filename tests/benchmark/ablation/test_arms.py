@@ -3,7 +3,7 @@
 import pytest
 
 from benchmark.ablation.arms import SETS, Arm, backbone_arm, chosen_arms, load_arm, shipped, tokenizer_arm
-from benchmark.ablation.paper import table4
+from benchmark.ablation.comparison import table4
 from medim.common.errors import UserError
 from medim.training.recipe import ModelRecipe, load_recipe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.run.artifacts import Artifacts
-from benchmark.sampling.editing import BEFORE
+from benchmark.sampling.samples import BEFORE
 from benchmark.speed.sweep import FIGURES, PARETO, TABLE
 from medim.common.errors import UserError
 

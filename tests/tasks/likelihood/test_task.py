@@ -7,8 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tasks.likelihood.scores import BITS
-from tasks.likelihood.task import Likelihood, other_cases
+from tasks.likelihood.task import BITS, Likelihood, other_cases
 from tasks.protocols import Prediction, Scorable
 
 

@@ -9,7 +9,7 @@ import torch
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset
 from medim.pipeline import MeDiMPipeline
-from medim.sampling.editing.gaps import fill_in, parts_of, with_gaps
+from medim.sampling.editing.completion import fill_in, parts_of, with_gaps
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.sentences import sentence_slices
 
@@ -117,15 +117,15 @@ def test_gaps_are_filled_between_what_is_given(pipeline, pairs):
 
 def test_the_length_of_a_gap_follows_the_text_behind_it(pipeline, pairs, monkeypatch):
     """The scores of lengths are those of the bound, shortest first; the draw is from their softmax."""
-    from medim.sampling.editing import gaps
+    from medim.sampling.editing import completion
 
     canvas = pipeline._blank(1).give_image(pipeline._codes([pairs[0].image]))
     text = "frontal chest radiograph. [[ ]] no pleural effusion."
     seen = []
-    monkeypatch.setattr(gaps, "_scores", lambda *a: seen.append(a[-1]) or torch.tensor([0.0, 2.0, 0.0]).log())
+    monkeypatch.setattr(completion, "_scores", lambda *a: seen.append(a[-1]) or torch.tensor([0.0, 2.0, 0.0]).log())
     lengths = [int((~fill_in(pipeline.model, pipeline.reports, text, canvas, seed)[1]).sum()) for seed in range(5)]
     assert lengths == [2] * 5
-    assert seen == [gaps.LONGEST] * 5
+    assert seen == [completion.LONGEST] * 5
 
 
 def test_parts_and_spans():

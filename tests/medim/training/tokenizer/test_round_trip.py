@@ -11,8 +11,8 @@ from medim.common.errors import UserError
 from medim.pair import ImageReportPair
 from medim.tokenizers.image import ImageTokenizer
 from medim.training.tokenizer import round_trip
-from medim.training.tokenizer.losses import psnr
 from medim.training.tokenizer.round_trip import chosen, evaluate, finding_f1, report
+from medim.training.tokenizer.steps import psnr
 from tasks.metrics.clinical.findings import Counts, f1, supported
 
 

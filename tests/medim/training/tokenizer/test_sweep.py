@@ -133,6 +133,6 @@ def test_the_command_sweeps_and_starts_anew(squares, tmp_path):
     assert (tmp_path / "out" / "sweep.csv").is_file()
     refused = CliRunner().invoke(main, [*arguments, "--steps", "5"])
     assert refused.exit_code == 2
-    assert "recipe.steps = 4, not 5" in refused.output
+    assert "recipe.steps = 4, and now recipe.steps = 5" in refused.output
     anew = CliRunner().invoke(main, [*arguments, "--steps", "5", "--overwrite"])
     assert anew.exit_code == 0, anew.output
