@@ -20,10 +20,7 @@ Order = Literal["image-report", "report-image"]
 @dataclass(frozen=True)
 class Layout:
     """Positions of each modality: `BOI image EOI report` or `report BOI image EOI`.
-
-    Attributes:
-        before_report, after_report: text ids that stand clean on each side of the report's positions, as structure.
-    """
+    `before_report`, `after_report`: text ids that stand clean on each side of the report's positions, as structure."""
 
     vocabulary: Vocabulary
     image_length: int

@@ -205,13 +205,9 @@ class MeDiMPipeline:
         seeds: Sequence[int],
     ) -> list[Completion]:
         """Images changed as their reports are changed, by `sampler.edit`; all tokens outside the region stay.
-
-        Args:
-            new_reports: what each report becomes; gaps in it are written together with the image.
-            regions: as `image_masks` of `complete`; None finds them (`regions.concerned`).
-
-        Raises UserError: a region or report that does not fit, or no region for a model that cannot find one.
-        """
+        `new_reports`: what each report becomes; gaps in it are written together with the image.
+        `regions`: as `image_masks` of `complete`; None finds them (`regions.concerned`).
+        Raises UserError: a region or report that does not fit, or no region for a model that cannot find one."""
         areas = [
             None if area is None else token_mask(area, image.size, self.images.grid)
             for area, image in zip(one_each(regions, len(seeds), "regions"), images, strict=True)

@@ -180,15 +180,9 @@ class Answered(Protocol):
         """JSON-able; they enter the signature."""
 
     def answers(self, task: Request, cases: Sequence[str], known: Collection[str]) -> "Answers":
-        """What it has for these cases.
-
-        Args:
-            cases: ids of the cases to be scored, in their order.
-            known: ids of all pairs of the split (`tasks.cases.SplitIds` says why one is no case). A prediction of an id that no
-                split has is a mistake, unless samples answer no case.
-
-        Raises UserError: predictions that answer nothing.
-        """
+        """What it has for these cases. `cases`: ids of the cases to be scored, in their order. `known`: ids of all pairs of the
+        split (`tasks.cases.SplitIds` says why one is no case). A prediction of an id that no split has is a mistake, unless
+        samples answer no case. Raises UserError: predictions that answer nothing."""
 
 
 class Answers(Protocol):

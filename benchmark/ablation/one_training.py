@@ -22,12 +22,8 @@ TASKS = ("report-generation", "image-generation", "joint-generation")  # the col
 
 
 def carry_out(job: Job) -> int:
-    """Does what is missing of a job; returns the exit status (3 where single samples could not be generated).
-
-    Raises:
-        UserError: a mistake in recipe, data or folder, or another process at work on it.
-        KeyboardInterrupt: the same job continues.
-    """
+    """Does what is missing of a job; returns the exit status (3 where single samples could not be generated). Raises UserError:
+    a mistake in recipe, data or folder, or another process at work on it. Raises KeyboardInterrupt: the same job continues."""
     dataset = load_dataset(job.data)
     missing = job.missing(dataset.fingerprint)
     if not missing:

@@ -133,14 +133,9 @@ def make_plan(
     steps: int | None = None,
     **shared: Any,
 ) -> Plan:
-    """The trainings of arms and seeds: recipe = preset, then `settings`, then the arm's, then the seed.
-
-    Args:
-        settings: `key=value` of the recipe, as are `tokenizer` and `steps`.
-        shared: fields of `Job` that all trainings have alike.
-
-    Raises UserError: a mistake in the preset or in an override; every arm changes nothing.
-    """
+    """The trainings of arms and seeds: recipe = preset, then `settings`, then the arm's, then the seed. `settings`: `key=value`
+    of the recipe, as are `tokenizer` and `steps`. `shared`: fields of `Job` that all trainings have alike. Raises UserError: a
+    mistake in the preset or in an override; every arm changes nothing."""
     settings = [*settings, *([] if tokenizer is None else [f"image_tokenizer={tokenizer}"])]
     settings += [] if steps is None else [f"max_steps={steps}"]
     length = load_recipe(ModelRecipe, preset, "", settings).max_steps

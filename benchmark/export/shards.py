@@ -79,14 +79,8 @@ class Shard:
 
 
 class Work:
-    """The shards of one export.
-
-    Args:
-        out: the export's folder.
-        size: slots of a shard.
-
-    Raises UserError: slots that leave together would not be in one shard.
-    """
+    """The shards of one export. `out`: the export's folder. `size`: slots of a shard. Raises UserError: slots that leave
+    together would not be in one shard."""
 
     def __init__(self, out: Path, source: Source, size: int) -> None:
         if size % source.together:

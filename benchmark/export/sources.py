@@ -89,14 +89,8 @@ def one_by_one(
     draw: Callable[[Sequence[Place]], Iterable[Drawn]], places: Sequence[Place], failed: set[int]
 ) -> list[Drawn | str]:
     """What `draw` gives for each place; a batch that fails is tried again one by one, and what fails alone gives its error.
-
-    Args:
-        failed: slots that failed since one did not, from call to call.
-
-    Raises:
-        UserError: at once.
-        Exception: when `max(len(places), 4)` slots in a row failed: the model itself is broken.
-    """
+    `failed`: slots that failed since one did not, from call to call. Raises UserError: at once. Raises Exception: when
+    `max(len(places), 4)` slots in a row failed: the model itself is broken."""
     try:
         together = list(draw(places))
     except UserError:
@@ -151,12 +145,8 @@ def described(model: Generator, slots: int, seed: int, attempts: int) -> dict[st
 
 
 class Generated:
-    """Pairs that a model draws from noise or from prompts.
-
-    Args:
-        dataset: whose reports tell the domain of a pair.
-        terms: of the data that the model learned from.
-    """
+    """Pairs that a model draws from noise or from prompts. `dataset`: whose reports tell the domain of a pair. `terms`: of the
+    data that the model learned from."""
 
     generates, together = True, 1
 

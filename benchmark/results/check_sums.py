@@ -23,12 +23,8 @@ class Verified:
 
 
 def verify(folder: Path) -> Verified:
-    """Recomputes what can be recomputed of every `records.jsonl` in or below `folder`.
-
-    Raises:
-        UserError: no records there.
-        UserError: a line that is no record.
-    """
+    """Recomputes what can be recomputed of every `records.jsonl` in or below `folder`. Raises UserError: no records there.
+    Raises UserError: a line that is no record."""
     found = sorted(folder.rglob(RECORDS)) if folder.is_dir() else []
     paths = [path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts)]  # incomplete
     if not paths:

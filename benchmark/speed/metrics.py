@@ -71,12 +71,8 @@ def worded_otherwise(reports: Sequence[str], seed: int, dropped: float = DROPPED
 
 
 def measure(dataset: PairDataset, split: str, n: int, device: str) -> MetricsSpeed:
-    """Scores `n` reports of two systems on the same references, and some images.
-
-    Raises:
-        UserError: no reports in the split.
-        ScorerError: METEOR's jar or the tokenizer fails.
-    """
+    """Scores `n` reports of two systems on the same references, and some images. Raises UserError: no reports in the split.
+    Raises ScorerError: METEOR's jar or the tokenizer fails."""
     reports = reports_of(dataset, split, n)
     parts: list[Part] = []
 

@@ -108,12 +108,7 @@ class Bench:
 
 
 def speed_of(costs: Sequence[Mapping[str, float]], tokens: int, roof: float) -> dict[str, float]:
-    """Figures of one sampler from the costs of its samples.
-
-    Args:
-        tokens: generated for each sample.
-        roof: FLOP/s.
-    """
+    """Figures of one sampler from the costs of its samples. `tokens`: generated for each sample. `roof`: FLOP/s."""
     seconds = median(cost["seconds"] for cost in costs)
     flops, computed, forwards = (
         sum(cost[key] for cost in costs) / len(costs) for key in ("flops", "active_tokens", "forwards")

@@ -94,11 +94,8 @@ class Gallery:
 
 def galleries(runs: Sequence[Run], per_model: int, per_anchor: int, budget: int) -> list[Gallery]:
     """Reads the samples of every run; UserError for a broken `samples.jsonl` or a picture that cannot be read.
-
-    Args:
-        per_model, per_anchor: most cards per task for the run's model and for each anchor.
-        budget: most characters that all pictures together may take; above it every gallery is shortened alike.
-    """
+    `per_model`, `per_anchor`: most cards per task for the run's model and for each anchor.
+    `budget`: most characters that all pictures together may take; above it every gallery is shortened alike."""
     pictures: dict[Path, Picture] = {}
     result = [
         _gallery(run, task, system, per_model if system == file_name(run.manifest.model) else per_anchor, pictures)

@@ -90,11 +90,8 @@ def comparable(column: Mapping[str, Record]) -> dict[str, Record]:
 
 def standings(column: Mapping[str, Record], comparisons: Sequence[Comparison] = ()) -> dict[str, Standing]:
     """Places and groups within one column (one metric of one board); none where fewer than two cells are `comparable`.
-
-    Args:
-        column: records by row label.
-        comparisons: of this metric. Rows of one compared system (its seeds) are never told apart.
-    """
+    `column`: records by row label.
+    `comparisons`: of this metric. Rows of one compared system (its seeds) are never told apart."""
     able = comparable(column)
     if len(able) < 2:
         return {}

@@ -55,10 +55,7 @@ class TimestepEmbedding(nn.Module):
 
 class SigmaEmbedding(TimestepEmbedding):
     r"""One time of both modalities: \sigma = -log(1 - (1 - 0.001) t) of the share t of all tokens that are noise.
-
-    Args:
-        lengths: positions of each modality, which weigh its share.
-    """
+    `lengths`: positions of each modality, which weigh its share."""
 
     times = 1
 

@@ -50,15 +50,9 @@ def refuse_foreign(out: Path, configuration: Path, kind: str) -> None:
 def claim(
     out: Path, path: Path, configuration: Mapping[str, Any], kind: str, clear: Callable[[], object] | None, remedy: str = ANEW
 ) -> None:
-    """Gives `out`, which the caller holds, to a configuration, new or to be continued.
-
-    Args:
-        path: the file of the configuration.
-        clear: removes what an earlier configuration left, `path` last; None to continue it.
-
-    Raises:
-        UserError: see `refuse_another`.
-    """
+    """Gives `out`, which the caller holds, to a configuration, new or to be continued. `path`: the file of the configuration.
+    `clear`: removes what an earlier configuration left, `path` last; None to continue it. Raises UserError: see
+    `refuse_another`."""
     if clear is not None and path.exists():
         clear()
     if path.exists():

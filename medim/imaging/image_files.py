@@ -20,12 +20,8 @@ class GeometryError(ValueError):
 
 
 def open_image(file: BinaryIO | Path) -> Image.Image:
-    """An image of which only the header is read.
-
-    Raises:
-        GeometryError: it declares more pixels than are allowed.
-        OSError: and whatever else Pillow raises where it is no image.
-    """
+    """An image of which only the header is read. Raises GeometryError: it declares more pixels than are allowed. Raises
+    OSError: and whatever else Pillow raises where it is no image."""
     Image.MAX_IMAGE_PIXELS = _allowed()  # for what lies inside of other formats: Pillow refuses twice as many by itself
     try:
         with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):  # refused below

@@ -57,12 +57,8 @@ def detail_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class NearPairs:
-    """Pairs of images that are nearly the same.
-
-    Attributes:
-        first, second: indices, int64 (m,); first < second.
-        coarse, fine: differing bits of their hashes, (m,).
-    """
+    """Pairs of images that are nearly the same. `first`, `second`: indices, int64 (m,); first < second. `coarse`, `fine`:
+    differing bits of their hashes, (m,)."""
 
     first: np.ndarray
     second: np.ndarray

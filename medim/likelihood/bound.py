@@ -44,12 +44,8 @@ def likelihood(
     batch: int = 64,
 ) -> torch.Tensor:
     """Upper bounds on -log p of each sample of a split, see `conditional_bound`; nats of shape (n, 2) for (image, report).
-
-    Args:
-        condition: `joint` bounds -log p(image, report), the sum of its columns; `report|image`, `image|report`; `report` and
-            `image` alone bound the marginals.
-        limit: first so many samples; all where None.
-    """
+    `condition`: `joint` bounds -log p(image, report), the sum of its columns; `report|image`, `image|report`; `report` and
+    `image` alone bound the marginals. `limit`: first so many samples; all where None."""
     layout = model.config.layout
     count = len(split) if limit is None else min(len(split), limit)
     parts = []

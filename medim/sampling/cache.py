@@ -71,11 +71,8 @@ def _partial_backbone(model: Denoiser) -> CausalLMBackbone:
 
 class _Store:
     """Keys and values of every block, (R, heads, L, head) each, with the interface of a `transformers.Cache`.
-
-    Attributes:
-        active: positions (R, A) that are being computed; None while all are.
-        taken: which of them are stored, (R, A); the others pad rows that have fewer.
-    """
+    `active`: positions (R, A) that are being computed; None while all are.
+    `taken`: which of them are stored, (R, A); the others pad rows that have fewer."""
 
     def __init__(self) -> None:
         self.active: torch.Tensor | None = None

@@ -76,12 +76,8 @@ def rounds_of(layout: Layout, vacant: torch.Tensor, settings: SamplerSettings) -
 
 
 def plan(layout: Layout, vacant: torch.Tensor, settings: SamplerSettings, uniform: torch.Tensor) -> list[Round]:
-    """The rounds in which something happens.
-
-    Args:
-        vacant: True where a token is to be generated, (B, L); every row has the same modalities to generate.
-        uniform: of `noise`, shape (rounds, 3, B, L); all on the CPU.
-    """
+    """The rounds in which something happens. `vacant`: True where a token is to be generated, (B, L); every row has the same
+    modalities to generate. `uniform`: of `noise`, shape (rounds, 3, B, L); all on the CPU."""
     modalities = active(layout, vacant)
     if not modalities:
         return []

@@ -92,15 +92,9 @@ def nucleus(probability: torch.Tensor, top_p: float) -> torch.Tensor:
 
 
 def draw(logits: torch.Tensor, uniform: torch.Tensor, temperature: float, top_p: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens drawn by inverse transform, one uniform number each, in float64: a float32 loses the ids of a long tail.
-
-    Args:
-        logits: shape (..., V).
-        uniform: in [0, 1), shape (...).
-
-    Returns:
-        tokens (...), and the log-probability of every id at temperature 1 (..., V).
-    """
+    """Tokens drawn by inverse transform, one uniform number each, in float64: a float32 loses the ids of a long tail. `logits`:
+    shape (..., V). `uniform`: in [0, 1), shape (...). Returns tokens (...), and the log-probability of every id at temperature
+    1 (..., V)."""
     log_probability = logits.float().log_softmax(-1)
     probability = nucleus(wide((log_probability / temperature).softmax(-1)), top_p)
     cumulative = probability.cumsum(-1)

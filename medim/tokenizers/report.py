@@ -69,13 +69,8 @@ class ReportTokenizer:
         return hash_of([sorted(self.tokenizer.get_vocab().items()), self.end, self.padding, *self.opening])
 
     def refuse_beyond(self, rows: int, what: str) -> None:
-        """
-        Args:
-            rows: text ids that the model knows: it has an embedding row for each.
-            what: names the model in the error.
-
-        Raises UserError: an id that a report may hold is none of them. Special tokens other than end and padding hold none.
-        """
+        """`rows`: text ids that the model knows: it has an embedding row for each. `what`: names the model in the error. Raises
+        UserError: an id that a report may hold is none of them. Special tokens other than end and padding hold none."""
         special = set(self.tokenizer.all_special_ids) | {
             index for index, token in self.tokenizer.added_tokens_decoder.items() if token.special
         }
@@ -135,14 +130,9 @@ class ReportTokenizer:
 
 
 def open_tokenizer(source: str | Path, what: str, **options: Any) -> PreTrainedTokenizerBase:
-    """A tokenizer from a folder or a hub id, by transformers.
-
-    Args:
-        what: names it in errors.
-        options: of `AutoTokenizer.from_pretrained`.
-
-    Raises UserError: it cannot be had, or a file of it is damaged; the line names the file where it is known.
-    """
+    """A tokenizer from a folder or a hub id, by transformers. `what`: names it in errors. `options`: of
+    `AutoTokenizer.from_pretrained`. Raises UserError: it cannot be had, or a file of it is damaged; the line names the file
+    where it is known."""
     for path in sorted(Path(source).glob("*")) if Path(source).is_dir() else ():
         if path.is_file() and path.name.startswith(_FILES):
             with path.open("rb") as stream:

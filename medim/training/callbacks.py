@@ -130,12 +130,8 @@ class MovingAverage(TrainerCallback):
 
 
 def plot_curve(metrics: Path, unigram: float, out: Path) -> None:
-    """Plots validation bounds against steps into a PNG, where matplotlib is installed.
-
-    Args:
-        metrics: `metrics.jsonl` of a training.
-        unigram: report nats per real token + EOS of the per-position unigram code, drawn as a line.
-    """
+    """Plots validation bounds against steps into a PNG, where matplotlib is installed. `metrics`: `metrics.jsonl` of a
+    training. `unigram`: report nats per real token + EOS of the per-position unigram code, drawn as a line."""
     if find_spec("matplotlib") is None:
         print("no curve.png: matplotlib is not installed (pip install 'medim-bench[scoring]')")
         return

@@ -89,12 +89,8 @@ def weighted_rows(dataset: PairDataset, count: int, seed: int) -> WeightedRows |
 
 
 class Draws(Dataset):
-    """Training draws k = 0, 1, 2, ... of the whole run.
-
-    Args:
-        draws: in the whole run.
-        rows: which row draw k takes where data sets are mixed by weight; None traverses all rows, epoch by epoch.
-    """
+    """Training draws k = 0, 1, 2, ... of the whole run. `draws`: in the whole run. `rows`: which row draw k takes where data
+    sets are mixed by weight; None traverses all rows, epoch by epoch."""
 
     def __init__(
         self, split: TokenSplit | TokensAhead, layout: Layout, recipe: ModelRecipe, draws: int, rows: WeightedRows | None = None

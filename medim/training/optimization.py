@@ -61,17 +61,10 @@ def cosine_with_doubling_restarts(step: int, warmup: int, first: int) -> float:
 
 def add_lora(model: MeDiMModel, rank: int, alpha: float) -> "LoraModel":
     """Freezes the blocks and the backbone's embedding, and adds a trainable low-rank update to every matrix of the blocks.
-
     Hu et al. 2021, arXiv 2106.09685, by peft. Modulation, time, image rows and heads stay trainable.
-
-    Args:
-        alpha: the update is scaled by alpha / rank.
-
-    Returns:
-        The handle whose `merge_and_unload()` turns them into plain matrices again.
-
-    Raises UserError: peft is not installed.
-    """
+    `alpha`: the update is scaled by alpha / rank.
+    Returns the handle whose `merge_and_unload()` turns them into plain matrices again.
+    Raises UserError: peft is not installed."""
     try:
         from peft import LoraConfig, LoraModel
     except ImportError as error:

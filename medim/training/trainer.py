@@ -211,16 +211,10 @@ def fit(
     rows: WeightedRows | None = None,
 ) -> tuple[dict[str, float], dict[str, torch.Tensor] | None]:
     """Trains `model` in place from the newest checkpoint in `out`, or from the start; `rows` as of `Draws`.
-
     Of several processes (`torchrun`, `accelerate launch`) each takes its share of every batch.
-
-    Returns:
-        The final validation bound, and the whole trained weights where the model is sharded over processes (FSDP).
-
-    Raises:
-        UserError: the loss or a weight is not finite; names the step and the last finite checkpoint.
-        KeyboardInterrupt: Ctrl-C, after a checkpoint was saved.
-    """
+    Returns the final validation bound, and the whole trained weights where the model is sharded over processes (FSDP).
+    Raises UserError: the loss or a weight is not finite; names the step and the last finite checkpoint.
+    Raises KeyboardInterrupt: Ctrl-C, after a checkpoint was saved."""
     arguments = training_arguments(recipe, out, device)
     model.backbone.set_kernel(recipe.attn_implementation)
     lora = add_lora(model, recipe.lora_rank, recipe.lora_alpha) if recipe.lora_rank is not None else None

@@ -22,14 +22,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign: bool = False) -> None:
-    """Gives a network its tensors: every one that it has, and no others.
-
-    Args:
-        what: names the weights in errors, such as "weights 'model.safetensors' of the image checker".
-        assign: replace the network's tensors (of one on the meta device) instead of their values.
-
-    Raises UserError: one is missing, has no place or another shape, or is not finite.
-    """
+    """Gives a network its tensors: every one that it has, and no others. `what`: names the weights in errors, such as "weights
+    'model.safetensors' of the image checker". `assign`: replace the network's tensors (of one on the meta device) instead of
+    their values. Raises UserError: one is missing, has no place or another shape, or is not finite."""
     present = network.state_dict()
     refuse_incomplete(what, shapes_of(present), shapes_of(tensors))
     _refuse_integers(what, present, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})

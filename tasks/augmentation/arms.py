@@ -90,14 +90,9 @@ def needed(arms: Sequence[Arm], real: int) -> dict[str, int]:
 
 
 def training_of(arm: Arm, pools: Pools, steps: int, seed: int) -> Training:
-    """The examples of an arm and how long it is trained.
-
-    Args:
-        steps: of all arms; `real` takes half of them, as the passes of `real+synthetic 100 %` over half as many pairs.
-        seed: of the shuffled arm's permutation.
-
-    Raises ValueError: a pool is too small.
-    """
+    """The examples of an arm and how long it is trained. `steps`: of all arms; `real` takes half of them, as the passes of
+    `real+synthetic 100 %` over half as many pairs. `seed`: of the shuffled arm's permutation. Raises ValueError: a pool is too
+    small."""
     real = list(pools.real)
     if arm.kind == names.REAL:
         return Training(real, max(1, steps // 2))

@@ -25,15 +25,10 @@ _BLOCK = 256
 
 class Baseline(ABC):
     """A system that has only the training split to draw on; by default it copies at random.
-
     Settings: `training`, how many training cases it knows (the first ones of the split; 0 for all).
-
-    Args:
-        device: where image features are computed.
-        features: folder where features of training images outlive the run; None for none.
-
-    Raises UserError: the set has no training pairs, or no images.
-    """
+    `device`: where image features are computed.
+    `features`: folder where features of training images outlive the run; None for none.
+    Raises UserError: the set has no training pairs, or no images."""
 
     name: str
     kind: str

@@ -104,12 +104,8 @@ class DecoderLayer(nn.Module):
     def forward(
         self, rows: torch.Tensor, memory: torch.Tensor, patches: Cached, past: Cached | None = None
     ) -> tuple[torch.Tensor, Cached]:
-        """Rows (B, T, D) under the memories (B, T, S D), and keys and values of all tokens so far.
-
-        Args:
-            patches: keys and values of the encoder's rows.
-            past: keys and values of the tokens before `rows`, which then hold one token.
-        """
+        """Rows (B, T, D) under the memories (B, T, S D), and keys and values of all tokens so far. `patches`: keys and values
+        of the encoder's rows. `past`: keys and values of the tokens before `rows`, which then hold one token."""
         normed = self.norms[0](rows, memory)
         key, value = self.own.keys_and_values(normed)
         if past is not None:
@@ -122,12 +118,8 @@ class DecoderLayer(nn.Module):
 
 
 class R2GenNetwork(ReportNetwork):
-    """Images -> patch features -> encoder -> decoder under the memory -> report.
-
-    Args:
-        visual: gives patch features (B, P, `visual.features`).
-        size: number of ids, the end's among them.
-    """
+    """Images -> patch features -> encoder -> decoder under the memory -> report. `visual`: gives patch features (B, P,
+    `visual.features`). `size`: number of ids, the end's among them."""
 
     def __init__(self, shape: Shape, visual: nn.Module, size: int) -> None:
         super().__init__()

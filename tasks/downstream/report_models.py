@@ -27,12 +27,8 @@ _NO_SPACE_BEFORE = re.compile(r" ([.,;:)%?!])")
 
 
 class WordTokenizer:
-    """Lower-case words, numbers and marks as ids 1..V; 0 begins, ends and pads.
-
-    Args:
-        words: the vocabulary, `<unk>` among it.
-        longest: tokens of a report, the end included; what is longer keeps its beginning.
-    """
+    """Lower-case words, numbers and marks as ids 1..V; 0 begins, ends and pads. `words`: the vocabulary, `<unk>` among it.
+    `longest`: tokens of a report, the end included; what is longer keeps its beginning."""
 
     def __init__(self, words: Sequence[str], longest: int) -> None:
         self.words, self.longest = list(words), longest
@@ -159,12 +155,8 @@ class ReportNetwork(Learner):
 
 
 class ReportWriter(OneTask):
-    """A trained report generator: a `Generator` for report generation alone. It writes without chance.
-
-    Args:
-        network: in evaluation mode.
-        side: of the images that it is shown, in pixels.
-    """
+    """A trained report generator: a `Generator` for report generation alone. It writes without chance. `network`: in evaluation
+    mode. `side`: of the images that it is shown, in pixels."""
 
     modality = "report"
 
@@ -186,12 +178,8 @@ class ReportWriter(OneTask):
 
 
 class ReportModel(Trainable[ReportNetwork]):
-    """A report generator over a vocabulary of the training reports' words.
-
-    Args:
-        threshold: how often a word must occur in the training reports to be known.
-        longest: tokens of a report, the end included.
-    """
+    """A report generator over a vocabulary of the training reports' words. `threshold`: how often a word must occur in the
+    training reports to be known. `longest`: tokens of a report, the end included."""
 
     def __init__(self, name: str, side: int, recipe: Recipe, device: str, threshold: int, longest: int) -> None:
         super().__init__(name, side, recipe, device)

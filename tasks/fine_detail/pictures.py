@@ -19,12 +19,8 @@ TITLES = {
 
 
 def heat_maps(lesions: Sequence[Lesion], table: Sequence[Mapping[str, Any]], value: str, title: str) -> bytes:
-    """A PNG: a row for each lesion, a column for each stage.
-
-    Args:
-        table: rows of `DetailScores.table`.
-        value: which of its columns, `sensitivity` or `auc`.
-    """
+    """A PNG: a row for each lesion, a column for each stage. `table`: rows of `DetailScores.table`. `value`: which of its
+    columns, `sensitivity` or `auc`."""
     import seaborn as sns  # takes a second
     from matplotlib.figure import Figure
 

@@ -77,13 +77,8 @@ class DetailScores:
     def __init__(
         self, cases: Sequence[Case], predictions: Sequence[Prediction], probed: frozenset[str], context: Context
     ) -> None:
-        """
-        Args:
-            predictions: one per case, `details` as `FineDetail.generate` writes it.
-            probed: ids of the cases that carry a probe.
-
-        Raises UserError: the predictions were read by another checker than the data set now has.
-        """
+        """`predictions`: one per case, `details` as `FineDetail.generate` writes it. `probed`: ids of the cases that carry a
+        probe. Raises UserError: the predictions were read by another checker than the data set now has."""
         self.cases, self.predictions, self.seed = cases, predictions, context.seed
         rows = [row for row, case in enumerate(cases) if case.id in probed]
         self.answered = [row for row in rows if predictions[row].details]

@@ -106,12 +106,8 @@ class FineDetail(Task):
         return replace(self, probes=probes_of([case.id for case in cases], dataset), checker=checker)
 
     def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
-        """Of each probed case a sheet of its pictures; `details` holds what the checker says of them.
-
-        Raises:
-            ValueError: the task was not `prepared`.
-            UserError: the generator gave another number of images.
-        """
+        """Of each probed case a sheet of its pictures; `details` holds what the checker says of them. Raises ValueError: the
+        task was not `prepared`. Raises UserError: the generator gave another number of images."""
         if self.probes is None or self.checker is None:
             raise ValueError("prepare the task with all cases")
         check_seeds(cases, seeds)

@@ -90,17 +90,9 @@ class ImageScreen:
 
 
 class Screen:
-    """Screens samples of the cases' geometry, for all systems of a run.
-
-    Args:
-        alpha: share of unseen images that may be flagged, over all spaces together; each has alpha / S.
-
-    Attributes:
-        spaces: pixels, then those of the context.
-        problems: why a space of the context cannot be used, by its name.
-
-    Raises UserError: no training pairs, no held-out pairs, an unreadable image.
-    """
+    """Screens samples of the cases' geometry, for all systems of a run. `alpha`: share of unseen images that may be flagged,
+    over all spaces together; each has alpha / S. `spaces`: pixels, then those of the context. `problems`: why a space of the
+    context cannot be used, by its name. Raises UserError: no training pairs, no held-out pairs, an unreadable image."""
 
     def __init__(self, dataset: PairDataset, cases: Sequence[Case], context: Context, alpha: float = ALPHA) -> None:
         self.alpha, self.seed, self.cases = alpha, context.seed, cases

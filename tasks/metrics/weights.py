@@ -1,8 +1,6 @@
 """Where the files of metrics are: one folder for each metric, which the environment names. Nothing is downloaded.
-
 A metric NAME reads the folder that MEDIM_NAME names (in capitals, `-` as `_`), else the folder NAME in that of
-MEDIM_BENCH_WEIGHTS. A metric that runs in an environment of its own has that environment there.
-"""
+MEDIM_BENCH_WEIGHTS. A metric that runs in an environment of its own has that environment there."""
 
 import os
 from dataclasses import dataclass
@@ -16,18 +14,12 @@ WEIGHTS = "MEDIM_BENCH_WEIGHTS"
 
 @dataclass(frozen=True)
 class Source:
-    """What a metric of this process reads.
-
-    Attributes:
-        files: that its folder has to hold.
-        source: the public names of the files, where they are to be had.
-        licence: terms of the weights.
-    """
+    """What a metric of this process reads."""
 
     title: str
-    files: tuple[str, ...]
-    source: str
-    licence: str
+    files: tuple[str, ...]  # that its folder has to hold
+    source: str  # the public names of the files, where they are to be had
+    licence: str  # terms of the weights
 
 
 SOURCES = read_table(Path(__file__).with_name("sources.yaml"), dict[str, Source])

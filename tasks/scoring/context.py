@@ -80,21 +80,13 @@ class Context:
         return bank
 
     def image_findings(self, images: Sequence[Image.Image | None]) -> list[frozenset[str]]:
-        """Findings that the image checker reads; a missing image shows none.
-
-        Raises:
-            ValueError: there is no image checker.
-            UserError: it fails.
-        """
+        """Findings that the image checker reads; a missing image shows none. Raises ValueError: there is no image checker.
+        Raises UserError: it fails."""
         return _checked(self.image_checker, "image", self._image_findings, images, image_key)
 
     def report_findings(self, reports: Sequence[str | None]) -> list[frozenset[str]]:
-        """Findings that the report checker reads; a missing report states none.
-
-        Raises:
-            ValueError: there is no report checker.
-            UserError: it fails.
-        """
+        """Findings that the report checker reads; a missing report states none. Raises ValueError: there is no report checker.
+        Raises UserError: it fails."""
         return _checked(self.report_checker, "report", self._report_findings, reports, lambda report: report)
 
 

@@ -31,9 +31,7 @@ class _Answer(NamedTuple):
 
 def isolated_scores(task: str, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> list[Score]:
     """What every environment says of these predictions.
-
-    A shipped recipe without an environment is withheld where the clinical metrics stand: not on data with a report checker.
-    """
+    A shipped recipe without an environment is withheld where the clinical metrics stand: not on data with a report checker."""
     scores: list[Score] = []
     for name, folder in environments().items():
         score = Scorer(context, len(cases), 1.0)
@@ -56,10 +54,8 @@ def isolated_scores(task: str, cases: Sequence[Case], predictions: Sequence[Pred
 
 
 def _answers(recipe: Recipe, task: str, cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[_Answer]:
-    """Of the cases that the recipe scores; none where it has no part in the task.
-
-    A report goes with its case's image, an image with the report that it was drawn from, and a pair stands without a reference.
-    """
+    """Of the cases that the recipe scores; none where it has no part in the task. A report goes with its case's image, an image
+    with the report that it was drawn from, and a pair stands without a reference."""
     if task not in recipe.tasks:
         return []
     predictions = aligned(cases, predictions)

@@ -28,15 +28,10 @@ def packed(line: Mapping[str, Any], taken: Collection[str] = ()) -> dict[str, An
 
 def unpacked(value: Any, options: Any, taken: Collection[str] = (), report: str | None = None) -> dict[str, Any] | None:
     """The fields that `packed` was given, for `Record.fields`; None of an entry that no export wrote.
-
     `domain` and `terms` that the pair does not state are those of the options given by name, else `not stated`.
-
-    Args:
-        value: the entry, or its JSON.
-        report: where the form has the report elsewhere.
-
-    Raises UserError: an exported entry that was damaged since, or a patient that `patient_from` does not find.
-    """
+    `value`: the entry, or its JSON.
+    `report`: where the form has the report elsewhere.
+    Raises UserError: an exported entry that was damaged since, or a patient that `patient_from` does not find."""
     if isinstance(value, str) and value.startswith("{"):
         try:
             value = json.loads(value)

@@ -180,12 +180,8 @@ class _Text:
         return JSONDecodeError("it breaks off" if self._ended and not self.peek() else f"{wanted} is expected", "", 0)
 
     def value(self) -> Any:
-        """The value that begins here.
-
-        Raises:
-            ValueError: it is no JSON.
-            RecursionError: it is nested more than `DEEPEST`.
-        """
+        """The value that begins here. Raises ValueError: it is no JSON. Raises RecursionError: it is nested more than
+        `DEEPEST`."""
         self.peek()
         while True:
             self.mistake = None

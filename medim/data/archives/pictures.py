@@ -56,12 +56,8 @@ def image_name(identity: str, storage: Storage) -> str:
 def make_chunk(
     chunk: int, archive: Archive, listing: Path, done: Path, out: Path, storage: Storage, leaks: dict[str, str]
 ) -> None:
-    """Reads and writes the pictures of one chunk, then, as its last act, the chunk's lines: rows and failures.
-
-    Args:
-        done: gets the lines as `<chunk>.jsonl`.
-        leaks: patients and studies of several splits, see `make_listing`.
-    """
+    """Reads and writes the pictures of one chunk, then, as its last act, the chunk's lines: rows and failures. `done`: gets the
+    lines as `<chunk>.jsonl`. `leaks`: patients and studies of several splits, see `make_listing`."""
     lines = []
     for record in read_chunk(listing, chunk):
         row = record.fields

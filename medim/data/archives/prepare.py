@@ -146,12 +146,8 @@ class Preparation:
         return Plan(listing, needed, shutil.disk_usage(disk).free, len(sizes) + len(unread), unread)
 
     def make(self, plan: Plan) -> Prepared:
-        """Stores the pictures that are left, then merges.
-
-        Raises:
-            UserError: the disk is too small, or a worker died.
-            KeyboardInterrupt: Ctrl-C; the same preparation continues.
-        """
+        """Stores the pictures that are left, then merges. Raises UserError: the disk is too small, or a worker died. Raises
+        KeyboardInterrupt: Ctrl-C; the same preparation continues."""
         if plan.bytes_needed is not None and plan.bytes_needed > plan.bytes_free:
             raise UserError(
                 f"'{self.out}' has {plan.bytes_free / 1e9:.1f} GB free and about {plan.bytes_needed / 1e9:.1f} GB are needed; "

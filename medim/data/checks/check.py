@@ -25,15 +25,9 @@ if TYPE_CHECKING:
 
 
 class PartStore:
-    """The parts of one data set that have been read, a file each.
-
-    A part counts only while its lines, the size and time of its image files, and the tokenizer are the same. Of a set that
-    is no folder the fingerprint stands for them.
-
-    Args:
-        folder: new, or of a stopped check.
-        tokenizer: counts tokens, as `check_dataset` has it.
-    """
+    """The parts of one data set that have been read, a file each. A part counts only while its lines, the size and time of its
+    image files, and the tokenizer are the same. Of a set that is no folder the fingerprint stands for them. `folder`: new, or
+    of a stopped check. `tokenizer`: counts tokens, as `check_dataset` has it."""
 
     def __init__(self, folder: Path, dataset: PairDataset, tokenizer: "ReportTokenizer | None" = None) -> None:
         self.folder, self.dataset = folder, dataset

@@ -16,12 +16,8 @@ _TWO_NAMES = "one patient under two names?"
 
 
 class Leakage:
-    """Compares the splits of one data set.
-
-    Args:
-        rows: `reading.ROW` of every pair, in order of splits.
-        splits: their names, in the order of `rows["split"]`.
-    """
+    """Compares the splits of one data set. `rows`: `reading.ROW` of every pair, in order of splits. `splits`: their names, in
+    the order of `rows["split"]`."""
 
     def __init__(self, dataset: PairDataset, rows: np.ndarray, splits: tuple[str, ...]) -> None:
         self._dataset, self._rows, self._splits = dataset, rows, splits

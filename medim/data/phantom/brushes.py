@@ -114,12 +114,8 @@ def to_image(values: Field) -> Image.Image:
 
 
 def lung_distance(outwards: Field, y: Field, width: float, apex: float, angle: float, shrink: float = 0.0) -> Field:
-    """Signed distance (about) to the border of a lung; `shrink` pulls the apex and the outer wall inwards.
-
-    Args:
-        outwards: distance of each pixel from the midline.
-        angle: height of the costophrenic angle.
-    """
+    """Signed distance (about) to the border of a lung; `shrink` pulls the apex and the outer wall inwards. `outwards`: distance
+    of each pixel from the midline. `angle`: height of the costophrenic angle."""
     top = apex + shrink
     rise = np.clip((0.56 - y) / (0.56 - top), 0.0, 1.0)
     outer = (width - shrink) * np.sqrt(1.0 - rise * rise) + 0.02 * np.maximum(y - 0.56, 0.0)
@@ -136,12 +132,8 @@ MELANIN = np.array([0.60, 1.05, 1.60], np.float32)
 
 
 class Stains:
-    """A patch being stained: concentrations (R, R) of haematoxylin (in nuclei, and diffuse), eosin, melanin, ...
-
-    Attributes:
-        x, y: coordinates of each pixel.
-        eosin: set by the version that draws the stroma.
-    """
+    """A patch being stained: concentrations (R, R) of haematoxylin (in nuclei, and diffuse), eosin, melanin, ... `x`, `y`:
+    coordinates of each pixel. `eosin`: set by the version that draws the stroma."""
 
     eosin: Field
 

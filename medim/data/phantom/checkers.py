@@ -39,12 +39,8 @@ class Names:
 
 
 class ReportChecker:
-    """Report -> labels that it states to be present; an empty report states none.
-
-    Args:
-        read: what one report says: label -> `present`, `absent` or `uncertain`; other labels are left out.
-        counted: the states that count as present.
-    """
+    """Report -> labels that it states to be present; an empty report states none. `read`: what one report says: label ->
+    `present`, `absent` or `uncertain`; other labels are left out. `counted`: the states that count as present."""
 
     labels = LABELS
 

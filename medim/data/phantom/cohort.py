@@ -30,12 +30,8 @@ class Cohort:
         return self.sizes[split]
 
     def locate(self, split: str, index: int) -> tuple[str, int, int]:
-        """(domain, patient, visit) of a case; patients are numbered per split and domain, a patient's first visit is 0.
-
-        Raises:
-            UserError: unknown split.
-            IndexError: `index` outside the split.
-        """
+        """(domain, patient, visit) of a case; patients are numbered per split and domain, a patient's first visit is 0. Raises
+        UserError: unknown split. Raises IndexError: `index` outside the split."""
         if not 0 <= index < self.size(split):
             raise IndexError(f"{self.name} {split} has {self.size(split)} pairs; index {index} is outside")
         firsts = list(accumulate(self.studies, initial=0))  # first study of each patient of the pattern, and its length

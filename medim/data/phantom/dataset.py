@@ -62,12 +62,8 @@ class Phantom(ABC):
 
     @abstractmethod
     def pair(self, split: str, index: int) -> ImageReportPair:
-        """The pair at `index` (0-based) of a split; its image is RGB, `resolution` pixels square.
-
-        Raises:
-            UserError: unknown split.
-            IndexError: `index` outside the split.
-        """
+        """The pair at `index` (0-based) of a split; its image is RGB, `resolution` pixels square. Raises UserError: unknown
+        split. Raises IndexError: `index` outside the split."""
 
     @abstractmethod
     def reworded(self, split: str, index: int) -> str:

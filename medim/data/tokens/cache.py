@@ -128,12 +128,8 @@ def tokenise(
     total: int | None = None,
     show: bool = True,
 ) -> Generator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-    """The columns of each of `parts`, rows that grow; the pairs of the next are read meanwhile.
-
-    Args:
-        total: end of the progress bar; all of the parts where None.
-        show: whether there is a bar.
-    """
+    """The columns of each of `parts`, rows that grow; the pairs of the next are read meanwhile. `total`: end of the progress
+    bar; all of the parts where None. `show`: whether there is a bar."""
     pieces = [cut(rows, batch) for rows in parts]
     flat: list[Sequence[int]] = [piece for of_part in pieces for piece in of_part]  # type: ignore[misc]  # arrays are read alike
     batches = read_batches(dataset, split, flat, images.resolution, workers)
@@ -195,11 +191,7 @@ def unigram_nats(train: TokenSplit, heldout: TokenSplit, reports: ReportTokenize
 
 def unigram_costs(train: Iterable[np.ndarray], heldout: np.ndarray, size: int) -> tuple[float, np.ndarray]:
     """Nats of held-out reports (n held out, N) in the code of `unigram_nats`: of all of them, and of each, (n held out,).
-
-    Args:
-        train: blocks of reports as ids with end and padding, (n, N) each.
-        size: V, number of ids.
-    """
+    `train`: blocks of reports as ids with end and padding, (n, N) each. `size`: V, number of ids."""
     positions = heldout.shape[1]
     counts = np.zeros((positions, size), np.int64)  # (N, V)
     reports = 0

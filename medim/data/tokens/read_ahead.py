@@ -51,14 +51,10 @@ def read_batches(
     dataset: PairDataset, split: str, pieces: Iterable[Sequence[int]], side: int, workers: int = 0
 ) -> Generator[Batch, None, None]:
     """A batch for each of `pieces` (rows of a split), in order; while the caller works on one, the next are being read.
-
-    Args:
-        side: of the square pictures, in pixels.
-        workers: processes that read (the data set is sent to them by pickle); 0 reads in a thread of this process, which
-            is enough where decoding releases Python's lock and costs less than the caller's work.
-
-    Raises UserError: an image cannot be read.
-    """
+    `side`: of the square pictures, in pixels.
+    `workers`: processes that read (the data set is sent to them by pickle); 0 reads in a thread of this process, which is
+    enough where decoding releases Python's lock and costs less than the caller's work.
+    Raises UserError: an image cannot be read."""
     read: Callable[[Sequence[int]], Batch] = partial(read_batch, dataset, split, side=side)
     executor: Executor = ThreadPoolExecutor(1)
     if workers:

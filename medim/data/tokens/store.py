@@ -19,12 +19,8 @@ ROW = "row"
 
 
 class Column:
-    """Rows of one kind of token, in parts that may lie on disk; indexing copies only the rows indexed.
-
-    Args:
-        parts: arrays of shape (n_i, ...), of one kind.
-        rows: which row of the column each row of the parts is; in turn where None.
-    """
+    """Rows of one kind of token, in parts that may lie on disk; indexing copies only the rows indexed. `parts`: arrays of shape
+    (n_i, ...), of one kind. `rows`: which row of the column each row of the parts is; in turn where None."""
 
     def __init__(self, parts: Sequence[np.ndarray], rows: Sequence[np.ndarray] | None = None) -> None:
         self.parts = tuple(parts)
@@ -59,14 +55,10 @@ class Column:
 
 class TokenStore:
     """A folder of Arrow IPC files beside `tokens.json`, each of some rows of a split.
-
-    A file of consecutive rows is named by them, `000000000-000004096.arrow`; any other by a hash of its column `row`.
-    Two files hold the same row only where two processes wrote them at one time: then either holds. `files_seen` is what
-    the last call of `files` found, in an order that later calls only add to.
-
-    Args:
-        description: written as `tokens.json`: whose tokens these are, under which terms.
-    """
+    A file of consecutive rows is named by them, `000000000-000004096.arrow`; any other by a hash of its column `row`. Two files
+    hold the same row only where two processes wrote them at one time: then either holds. `files_seen` is what the last call of
+    `files` found, in an order that later calls only add to.
+    `description`: written as `tokens.json`: whose tokens these are, under which terms."""
 
     def __init__(self, folder: Path, description: Mapping[str, Any]) -> None:
         self.folder = folder

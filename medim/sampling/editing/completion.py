@@ -71,13 +71,9 @@ def fill_in(
     model: MeDiMModel, reports: ReportTokenizer, text: str, canvas: Canvas, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and which of them are given, each (report_length,), of one report with gaps.
-
-    Args:
-        canvas: of one sample, with what is known of the image.
-        seed: of the gaps' lengths.
-
-    Raises UserError: no room, or a gap whose length this model cannot score.
-    """
+    `canvas`: of one sample, with what is known of the image.
+    `seed`: of the gaps' lengths.
+    Raises UserError: no room, or a gap whose length this model cannot score."""
     size, end, padding = reports.report_length, reports.end, reports.padding
     parts = parts_of(reports, text)
     fixed = sum(len(part.ids) + (part.length or 0) for part in parts) + 1  # the end

@@ -20,14 +20,9 @@ DRAWS = 8
 
 
 def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
-    """The tokens (grid, grid) that any marked pixel falls on, in the geometry of `medim.imaging.images.square`.
-
-    Args:
-        mask: a picture of the image's size, marked where it is not black; a boolean array (height, width); or a box.
-        size: width and height of the image.
-
-    Raises UserError: a mask of another size, a box outside the image, or nothing marked.
-    """
+    """The tokens (grid, grid) that any marked pixel falls on, in the geometry of `medim.imaging.images.square`. `mask`: a
+    picture of the image's size, marked where it is not black; a boolean array (height, width); or a box. `size`: width and
+    height of the image. Raises UserError: a mask of another size, a box outside the image, or nothing marked."""
     width, height = size
     marked = np.zeros((height, width), bool)
     if isinstance(mask, tuple):
@@ -56,14 +51,10 @@ def concerned(
     model: Denoiser, before: Canvas, after: Canvas, share: float, seeds: Sequence[int], draws: int = DRAWS
 ) -> torch.Tensor:
     """The image tokens that a change of report concerns; True there, (B, image_length).
-
     They are the fewest that hold `share` of the evidence for the new report. Each token is weighed by log p(token | some of the
     image, old report) - log p(token | the same, new report), the mean over `draws` random parts of the image, and smoothed.
-
-    Args:
-        before, after: the image given entirely, with the old report and with the new one (which may have gaps), (B, L).
-        seeds: one for each sample.
-    """
+    `before`, `after`: the image given entirely, with the old report and with the new one (which may have gaps), (B, L).
+    `seeds`: one for each sample."""
     layout = before.layout
     rows, positions = len(before.tokens), layout.image_length
     codes = before.image_codes()

@@ -16,13 +16,9 @@ from medim.weights.loading import fill, first_broken
 
 class PatchDiscriminator(nn.Module):
     """Judges overlapping patches (Isola et al. 2017): (B, 3, H, W) in [-1, 1] -> logits (B, 1, H / 2^layers, W / 2^layers).
-
     Group instead of batch normalisation: real and generated batches pass separately, and small batches must work.
-
-    Args:
-        width: channels after the first layer; doubled at each further layer, at most eightfold.
-        layers: strided layers; three see about 46 pixels.
-    """
+    `width`: channels after the first layer; doubled at each further layer, at most eightfold.
+    `layers`: strided layers; three see about 46 pixels."""
 
     def __init__(self, width: int = 32, layers: int = 3) -> None:
         super().__init__()

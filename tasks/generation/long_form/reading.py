@@ -62,15 +62,9 @@ def stated_by_quarter(found: Sequence[frozenset[str]]) -> tuple[frozenset[str], 
 
 
 def quarter_counts(shown: frozenset[str], reference: Sequence[frozenset[str]], ours: Sequence[frozenset[str]]) -> np.ndarray:
-    """True positives, false positives and false negatives of each quarter, (4, 3).
-
-    A label stated in quarter k counts there as right or wrong by what the case shows; one that the reference states in its
-    quarter k, and that the report tells nowhere, is missed there.
-
-    Args:
-        shown: labels of the case.
-        reference, ours: labels of each sentence.
-    """
+    """True positives, false positives and false negatives of each quarter, (4, 3). A label stated in quarter k counts there as
+    right or wrong by what the case shows; one that the reference states in its quarter k, and that the report tells nowhere, is
+    missed there. `shown`: labels of the case. `reference`, `ours`: labels of each sentence."""
     anywhere = frozenset().union(*ours)
     counts = np.zeros((len(QUARTERS), 3))
     for row, (wanted, stated) in enumerate(zip(stated_by_quarter(reference), stated_by_quarter(ours), strict=True)):

@@ -136,11 +136,8 @@ def threshold_of(null: np.ndarray, alpha: float) -> Threshold:
 
 def authentic(generated: np.ndarray, own: np.ndarray) -> np.ndarray:
     """Which samples are authentic: bool (N,) (Alaa et al. 2022, arXiv 2102.08921; AuthPct is their share).
-
-    Args:
-        generated: (N,) distance of each sample from its nearest training point y.
-        own: (N,) distance of that y from its nearest other training point.
-    """
+    `generated`: (N,) distance of each sample from its nearest training point y.
+    `own`: (N,) distance of that y from its nearest other training point."""
     return generated > own
 
 

@@ -32,12 +32,8 @@ _WINDOWS = os.name == "nt"
 
 
 class Gives(BaseModel):
-    """One value of a metric.
-
-    Attributes:
-        better: which way; None for a descriptive value.
-        missing: the value of a case without an answer; None: such a case withholds the metric.
-    """
+    """One value of a metric. `better`: which way; None for a descriptive value. `missing`: the value of a case without an
+    answer; None: such a case withholds the metric."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     better: Literal["higher", "lower"] | None = None
@@ -49,41 +45,24 @@ class Gives(BaseModel):
 
 
 class Recipe(BaseModel):
-    """What a metric is, and the packages that it runs on.
-
-    Attributes:
-        title: of its columns; of several values each has its name behind it.
-        version: raised with every change of a value.
-        python: versions that it runs on, such as ">=3.9,<3.13".
-        requirements: what pip installs; nothing: the environment has the standard library alone.
-        bare: what pip installs without the packages that these ask for.
-        values: of each case, by name; the column is their mean over cases.
-        corpus: of all cases together.
-        tasks: that it scores.
-        domains: of the cases that it scores; none: all.
-        images: whether a line has `image`, the path of a PNG file.
-        timeout: seconds for one system.
-        weights: files and folders that have to be in `weights/`.
-        source: where these are to be had.
-        licence: their terms.
-    """
+    """What a metric is, and the packages that it runs on."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    title: str
-    version: str
-    python: str = ""
-    requirements: tuple[str, ...] = ()
-    bare: tuple[str, ...] = ()
+    title: str  # of its columns; of several values each has its name behind it
+    version: str  # raised with every change of a value
+    python: str = ""  # versions that it runs on, such as ">=3.9,<3.13"
+    requirements: tuple[str, ...] = ()  # what pip installs; nothing: the environment has the standard library alone
+    bare: tuple[str, ...] = ()  # what pip installs without the packages that these ask for
     script: str = "metric.py"
-    values: dict[str, Gives] = Field(default_factory=dict)
-    corpus: dict[str, Gives] = Field(default_factory=dict)
-    tasks: tuple[Task, ...] = ("report-generation",)
-    domains: tuple[str, ...] = ()
-    images: bool = False
-    timeout: int = Field(3600, ge=1)
-    weights: tuple[str, ...] = ()
-    source: str = ""
-    licence: str = ""
+    values: dict[str, Gives] = Field(default_factory=dict)  # of each case, by name; the column is their mean over cases
+    corpus: dict[str, Gives] = Field(default_factory=dict)  # of all cases together
+    tasks: tuple[Task, ...] = ("report-generation",)  # that it scores
+    domains: tuple[str, ...] = ()  # of the cases that it scores; none: all
+    images: bool = False  # whether a line has `image`, the path of a PNG file
+    timeout: int = Field(3600, ge=1)  # seconds for one system
+    weights: tuple[str, ...] = ()  # files and folders that have to be in `weights/`
+    source: str = ""  # where these are to be had
+    licence: str = ""  # their terms
 
     @field_validator("python")
     @classmethod
@@ -197,15 +176,10 @@ def missing(name: str) -> UserError:
 
 def make(source: str, out: Path, python: str | None = None, overwrite: bool = False) -> Environment:
     """Makes an environment; an unfinished one of the same folder is made anew, `weights/` is left as it is.
-
-    Args:
-        source: name of a shipped recipe, or a folder with `recipe.yaml`.
-        python: the interpreter; by default this one.
-
-    Raises:
-        UserError: an unknown recipe, a whole environment without `overwrite`, a folder with something else in it, another
-            version of Python than it needs, or a package that cannot be installed.
-    """
+    `source`: name of a shipped recipe, or a folder with `recipe.yaml`.
+    `python`: the interpreter; by default this one.
+    Raises UserError: an unknown recipe, a whole environment without `overwrite`, a folder with something else in it, another
+    version of Python than it needs, or a package that cannot be installed."""
     folder = Path(source) if Path(source).is_dir() else shipped().get(source)
     if folder is None:
         raise unknown("recipe", source, shipped())

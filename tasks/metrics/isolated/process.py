@@ -24,12 +24,7 @@ _LONGEST = 200
 
 @dataclass(frozen=True)
 class Values:
-    """What a metric gave.
-
-    Attributes:
-        cases: one number for each row, by name.
-        corpus: numbers of all rows together.
-    """
+    """What a metric gave. `cases`: one number for each row, by name. `corpus`: numbers of all rows together."""
 
     cases: Mapping[str, np.ndarray]
     corpus: Mapping[str, float]
@@ -38,15 +33,9 @@ class Values:
 def evaluate(
     environment: Environment, rows: Sequence[Mapping[str, Any]], device: str = "cpu", download: bool = False
 ) -> Values:
-    """Runs the metric on rows of `id`, `prediction`, `references` and perhaps `image`.
-
-    Args:
-        device: "cpu" hides the GPUs, "cuda:N" all but one.
-        download: whether its packages may reach the network; by default the variables of the hub's libraries forbid it.
-
-    Raises:
-        ForeignError: it died, ran out of time, or gave something else than one number of each name for each id.
-    """
+    """Runs the metric on rows of `id`, `prediction`, `references` and perhaps `image`. `device`: "cpu" hides the GPUs, "cuda:N"
+    all but one. `download`: whether its packages may reach the network; by default the variables of the hub's libraries forbid
+    it. Raises ForeignError: it died, ran out of time, or gave something else than one number of each name for each id."""
     recipe, what = environment.recipe, f"metric environment '{environment.name}'"
     with tempfile.TemporaryDirectory(prefix="medim-metric-") as scratch:
         given, out, errors = (Path(scratch) / name for name in ("in.jsonl", "out.jsonl", "errors.txt"))

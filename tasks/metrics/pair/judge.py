@@ -41,17 +41,9 @@ class Verdict:
 
 
 class Judge:
-    """Scores pairs one by one: no score depends on the others of a batch.
-
-    Attributes:
-        name: of the folder.
-        fingerprint: hash of weights, configuration, tokenizer, prompt and length of an answer.
-
-    Args:
-        folder: a model as transformers saves it, with its processor and chat template.
-
-    Raises UserError: no such folder, or what is in it cannot be loaded or has no chat template.
-    """
+    """Scores pairs one by one: no score depends on the others of a batch. `name`: of the folder. `fingerprint`: hash of
+    weights, configuration, tokenizer, prompt and length of an answer. `folder`: a model as transformers saves it, with its
+    processor and chat template. Raises UserError: no such folder, or what is in it cannot be loaded or has no chat template."""
 
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
         from transformers import AutoModelForImageTextToText, AutoProcessor  # lazy: start-up

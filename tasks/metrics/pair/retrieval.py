@@ -67,12 +67,8 @@ class Alignment:
 
 
 def align(images: np.ndarray, texts: np.ndarray, patients: Sequence[str], seed: int) -> Alignment:
-    """The alignment of training pairs, features (N, D) and (N, E), with the p that finds most held-out pairs.
-
-    Args:
-        patients: N; a patient is held out with all pairs.
-        seed: which quarter of the patients is held out.
-    """
+    """The alignment of training pairs, features (N, D) and (N, E), with the p that finds most held-out pairs. `patients`: N; a
+    patient is held out with all pairs. `seed`: which quarter of the patients is held out."""
     names = sorted(set(patients))
     held = set(np.random.default_rng(seed).permutation(names)[: len(names) // 4].tolist())
     out = np.array([patient in held for patient in patients])

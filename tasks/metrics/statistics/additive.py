@@ -43,14 +43,9 @@ COUNTS = frozenset({"mean", PROPORTION, "affine-mean"})
 
 
 def combiner(name: str, bounds: tuple[float, float] | None = None, smooth: bool = True) -> Callable[[Combine], Combine]:
-    """Registers f(sums (R, K), **parameters) -> (R,), vectorised over R; NaN where it is undefined.
-
-    Args:
-        bounds: the least and the greatest possible value; intervals stay inside.
-        smooth: whether it is differentiable in the sums. A quantile or a censored size is not.
-
-    Raises ValueError: the name is taken.
-    """
+    """Registers f(sums (R, K), **parameters) -> (R,), vectorised over R; NaN where it is undefined. `bounds`: the least and the
+    greatest possible value; intervals stay inside. `smooth`: whether it is differentiable in the sums. A quantile or a censored
+    size is not. Raises ValueError: the name is taken."""
 
     def register(function: Combine) -> Combine:
         present = COMBINERS.setdefault(name, function)
@@ -77,12 +72,8 @@ def combine_of(name: str) -> Combine:
 
 @dataclass(frozen=True, eq=False)
 class Additive:
-    """A statistic that is a function of sums over samples.
-
-    Raises:
-        ValueError: rows and patients differ in number, sums are not finite, or parameters are not JSON-able.
-        UserError: an unknown combiner.
-    """
+    """A statistic that is a function of sums over samples. Raises ValueError: rows and patients differ in number, sums are not
+    finite, or parameters are not JSON-able. Raises UserError: an unknown combiner."""
 
     sums: np.ndarray  # (N, K) float64, one row per sample or per patient
     patients: tuple[str, ...]  # N names, the independent unit of each row

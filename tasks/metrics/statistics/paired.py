@@ -158,13 +158,9 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def verdict(difference: Difference, p: float, higher_is_better: bool, margin: float | None = None) -> Verdict:
-    """The verdict on the first system against the second.
-
-    Args:
-        p: adjusted for the family (`holm`).
-        margin: > 0, in the metric's unit, stated beforehand. The first is non-inferior where the whole 95 % interval lies on
-            its better side (one-sided at 2.5 %). A significant difference is named first.
-    """
+    """The verdict on the first system against the second. `p`: adjusted for the family (`holm`). `margin`: > 0, in the metric's
+    unit, stated beforehand. The first is non-inferior where the whole 95 % interval lies on its better side (one-sided at 2.5
+    %). A significant difference is named first."""
     if margin is not None and not margin > 0:
         raise ValueError(f"a margin of non-inferiority is positive, not {margin}")
     if p < ALPHA and difference.value != 0:

@@ -106,11 +106,7 @@ def rouge_l(references: References, hypotheses: Sequence[str]) -> np.ndarray:
 
 def common_length(positions: dict[str, int], length: int, tokens: Sequence[str]) -> int:
     """Length of the longest common subsequence of two token lists, by operations on whole rows of bits (Hyyrö 2004).
-
-    Args:
-        positions: of the first list's words, the places as bits; `length` its number of tokens.
-        tokens: the second list.
-    """
+    `positions`: of the first list's words, the places as bits; `length` its number of tokens. `tokens`: the second list."""
     full = (1 << length) - 1
     row = full
     for token in tokens:

@@ -114,14 +114,9 @@ class Tables:
 
 
 class TextTables(Tables):
-    """The splits of CSV, TSV or JSON files, whose cells stay as they are written.
-
-    The library would guess a type for each column: `0001` becomes 1, `1e0` a float, `NA` a missing cell, a date a timestamp.
-
-    Args:
-        files: of each split.
-        image: the column of pictures of an image folder, whose files name them by `file_name` relative to themselves.
-    """
+    """The splits of CSV, TSV or JSON files, whose cells stay as they are written. The library would guess a type for each
+    column: `0001` becomes 1, `1e0` a float, `NA` a missing cell, a date a timestamp. `files`: of each split. `image`: the
+    column of pictures of an image folder, whose files name them by `file_name` relative to themselves."""
 
     def __init__(self, root: str, files: dict[str, list[Path]], licence: str = "", image: str = "") -> None:
         self.root, self._files, self._licence, self._image = root, files, licence, image
@@ -168,12 +163,8 @@ class TextTables(Tables):
 
 
 def file_in(root: str, path: str) -> bytes:
-    """The bytes of a file that a cell names.
-
-    Raises:
-        UserError: it is neither in the source's folder nor in the library's cache.
-        OSError: it cannot be read.
-    """
+    """The bytes of a file that a cell names. Raises UserError: it is neither in the source's folder nor in the library's cache.
+    Raises OSError: it cannot be read."""
     from datasets import config
 
     local = Path(root)

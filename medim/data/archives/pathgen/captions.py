@@ -34,11 +34,8 @@ class Entry:
 
 class Captions:
     """The captions of a JSON file, slide by slide, sorted in a database of about the size of the JSON.
-
-    Args:
-        path: the JSON, a list of `{"wsi_id", "position": [x, y], "caption"}`, perhaps with `file_id`.
-        folder: for the database; the caller removes it.
-    """
+    `path`: the JSON, a list of `{"wsi_id", "position": [x, y], "caption"}`, perhaps with `file_id`.
+    `folder`: for the database; the caller removes it."""
 
     def __init__(self, path: Path, folder: Path) -> None:
         self.path, self.folder = path, folder

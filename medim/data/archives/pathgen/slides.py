@@ -118,15 +118,10 @@ class Region:
 
 def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float | None = None) -> Region:
     """The region of a tile whose upper left corner is pixel (x, y) of level 0, and the level to read it from.
-
     That level is the coarsest that still has the resolution (within 1 %), so a tile is only ever shrunk.
-
-    Args:
-        tile: side of the tile, pixels.
-        microns_per_pixel: of the tile; None takes level 0 as it is.
-
-    Raises UserError: the region leaves the slide, is too large to be read, or `SlideFacts.field` refuses.
-    """
+    `tile`: side of the tile, pixels.
+    `microns_per_pixel`: of the tile; None takes level 0 as it is.
+    Raises UserError: the region leaves the slide, is too large to be read, or `SlideFacts.field` refuses."""
     width, height = facts.field(tile, microns_per_pixel)
     if x < 0 or y < 0 or x + width > facts.width + 0.5 or y + height > facts.height + 0.5:
         raise UserError(

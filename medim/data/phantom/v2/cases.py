@@ -65,12 +65,8 @@ class Case:
         return COHORT.stream(self.split, "finding", DOMAINS.index(self.domain), owner, LABELS.index(label))
 
     def noise(self, layer: int, resolution: int, cells: tuple[int, ...]) -> Field:
-        """Sum of octaves (R, R), each of unit variance; those finer than the picture are left out.
-
-        Args:
-            layer: which of the case's noise layers: each has streams of its own.
-            cells: grids from coarse to fine; those up to R are drawn.
-        """
+        """Sum of octaves (R, R), each of unit variance; those finer than the picture are left out. `layer`: which of the case's
+        noise layers: each has streams of its own. `cells`: grids from coarse to fine; those up to R are drawn."""
         total = np.zeros((resolution, resolution), np.float32)
         for size in cells:
             if size <= resolution:
@@ -111,12 +107,8 @@ def sample_case(split: str, index: int) -> Case:
 
 
 def appears(label: str, present: Collection[str], illness: float, first: bool) -> float:
-    """Probability of a finding, given those drawn before it and the patient's illness.
-
-    Args:
-        illness: standard normal, shared by a patient's visits.
-        first: whether it is the first visit.
-    """
+    """Probability of a finding, given those drawn before it and the patient's illness. `illness`: standard normal, shared by a
+    patient's visits. `first`: whether it is the first visit."""
     odds = TABLES.odds[label]
     raised = sum(added for other, added in odds.raised.items() if other in present)
     probability = 1.0 / (1.0 + math.exp(-(odds.rest + odds.illness * illness + raised)))

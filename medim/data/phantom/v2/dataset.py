@@ -80,13 +80,8 @@ HARD = ("left nodule", "right nodule", "lymphocytic infiltrate")  # small things
 
 class PhantomV2(Phantom):
     """Phantom version 2: synthetic pairs with graded findings; `CARD.md` says what they can and cannot tell about real images.
-
-    Args:
-        resolution: side of the square pictures in pixels, 32 to 1024; details are drawn for 64 to 512.
-        style, omission, label_noise, uncertainty, comparison: see `Options`.
-
-    Raises UserError: an option out of range.
-    """
+    `resolution`: side of the square pictures in pixels, 32 to 1024; details are drawn for 64 to 512. `style`, `omission`,
+    `label_noise`, `uncertainty`, `comparison`: see `Options`. Raises UserError: an option out of range."""
 
     name = "phantom-v2"
     cohort = COHORT
@@ -133,14 +128,10 @@ class PhantomV2(Phantom):
 
     def pair(self, split: str, index: int) -> ImageReportPair:
         """The pair at `index` (0-based) of a split; its image is RGB, `resolution` pixels square.
-
         `extra` holds `attributes` (per finding size, contrast, severity, count, zone), `cellularity`, the report's `style` and
         `mentions`, and where there is a prior study its id (`prior`) and how each finding compares (`change`).
-
-        Raises:
-            UserError: unknown split.
-            IndexError: `index` outside the split.
-        """
+        Raises UserError: unknown split.
+        Raises IndexError: `index` outside the split."""
         return self.pair_of(sample_case(split, index))
 
     def pair_of(self, case: Case, suffix: str = "") -> ImageReportPair:
@@ -171,13 +162,9 @@ class PhantomV2(Phantom):
 
     def twin_pairs(self, split: str, index: int, label: str) -> tuple[ImageReportPair, ImageReportPair]:
         """The pair at `index` and its counterfactual: with the finding `label` taken out, or put in where it was absent.
-
         Image and report differ only where they show or tell of that finding (see `writing.report` on grouped sentences).
-
-        Raises:
-            UserError: unknown split, a label of the other domain, or no room for the finding.
-            IndexError: `index` outside the split.
-        """
+        Raises UserError: unknown split, a label of the other domain, or no room for the finding.
+        Raises IndexError: `index` outside the split."""
         case = sample_case(split, index)
         other = twin(case, label)
         return self.pair_of(case), self.pair_of(other, suffix=f"-twin-{label.replace(' ', '-')}")

@@ -146,13 +146,10 @@ def _impression(body: Body, rng: np.random.Generator, most: int | None) -> str:
 
 def long(body: Body, comparison: bool, brevity: int = 0) -> dict[str, str]:
     """Headings, every region in order with details, absences and normal anatomy, and an impression.
-
-    Args:
-        comparison: whether the report has a comparison section.
-        brevity: 0 for a report in full, up to `BREVITY` for a case with so much to tell that it would be too long: first the
-            anatomy without findings goes, then details, then all but `SHORT_IMPRESSION` items of the impression. What the
-            report says of each label stays.
-    """
+    `comparison`: whether the report has a comparison section.
+    `brevity`: 0 for a report in full, up to `BREVITY` for a case with so much to tell that it would be too long: first the
+    anatomy without findings goes, then details, then all but `SHORT_IMPRESSION` items of the impression. What the report says
+    of each label stays."""
     rng = body.streams.of("long")
     chest = body.case.domain == CHEST
     others = WORDS.other_anatomy[body.case.domain]
