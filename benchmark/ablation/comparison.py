@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.ablation.arms import FULL, Arm
-from benchmark.ablation.plan import EVALUATION, RUN, Job, Plan
-from benchmark.run.stored_sums import SIGNATURE, read_statistics
-from leaderboard.record import Record, read_records
-from leaderboard.reported import reported_records
-from medim.common.errors import UserError
-from tasks.ablation import (
+from benchmark.ablation.changes import (
     ENDPOINTS,
     PRIMARY,
     Change,
@@ -28,6 +23,11 @@ from tasks.ablation import (
     sign,
     value_over_seeds,
 )
+from benchmark.ablation.plan import EVALUATION, RUN, Job, Plan
+from benchmark.run.stored_sums import SIGNATURE, read_statistics
+from leaderboard.record import Record, read_records
+from leaderboard.reported import reported_records
+from medim.common.errors import UserError
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import Interval
 

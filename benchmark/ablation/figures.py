@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from benchmark.ablation.changes import ENDPOINTS, PRIMARY, comparable
 from benchmark.ablation.comparison import Measured, Row
 from medim.common.files import atomic_path, file_name
-from tasks.ablation import ENDPOINTS, PRIMARY, comparable
 
 CURVES, TORNADO, GRID = "curves.png", "tornado.png", "grid.png"
 PANELS = {  # of `ENDPOINTS`, in their order

@@ -11,6 +11,7 @@ from typing import Any
 import click
 import torch
 
+from benchmark.ablation.changes import ENDPOINTS, PRIMARY, change
 from benchmark.ablation.plan import EVALUATION, TRAINING, Evaluation
 from medim.common.errors import UserError
 from medim.common.files import write_json
@@ -21,7 +22,6 @@ from medim.data.tokens.cache import TokenSplit, tokenise_split
 from medim.denoiser import MeDiMConfig, MeDiMModel
 from medim.likelihood.bound import CONDITIONS, likelihood
 from medim.pipeline import MeDiMPipeline
-from tasks.ablation import ENDPOINTS, PRIMARY, change
 
 BATCH = 32
 AS_TRAINED = "as trained"

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from benchmark.ablation.changes import ENDPOINTS, PRIMARY, SEED, Change
 from benchmark.ablation.comparison import Measured, Row, compared, read_plan
 from benchmark.ablation.figures import CURVES, GRID, TORNADO, draw_curves, draw_grid, draw_tornado
 from benchmark.ablation.plan import Plan
@@ -17,7 +18,6 @@ from medim.common.errors import UserError
 from medim.common.files import hash_of, sweep, write_json, write_text
 from medim.common.locks import LOCK, locked
 from medim.data.dataset import PairDataset
-from tasks.ablation import ENDPOINTS, PRIMARY, SEED, Change
 from tasks.protocols import PROTOCOL
 
 TABLE = "ablation.md"

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmark.ablation.arms import Arm
+from benchmark.ablation.changes import ENDPOINTS, OVER_BOTH, PRIMARY, Change, Value
 from benchmark.ablation.comparison import COLUMNS, EQUIVALENTS, Measured, Row
 from benchmark.ablation.plan import DONE, Plan
 from medim.common.csv_text import csv_text
 from medim.training.recipe import ModelRecipe
-from tasks.ablation import ENDPOINTS, OVER_BOTH, PRIMARY, Change, Value
 
 CSV_COLUMNS = (
     *("arm", "title", "base", "metric", "value", "ci_low", "ci_high", "difference", "difference_ci_low", "difference_ci_high"),

@@ -16,7 +16,7 @@ from medim.data.checks.report import ALLOWABLE
 
 if TYPE_CHECKING:
     from benchmark.sampling.sheets import Card
-    from medim.data.archives.prepare import Plan
+    from medim.data.archives.preparation.prepare import Plan
     from medim.data.dataset import PairDataset
     from medim.tokenizers.report import ReportTokenizer
 
@@ -61,8 +61,8 @@ def prepare(
     What cannot be made is listed in failures.jsonl (exit status 3); the same command again continues.
     """
     from medim.data.archives.archive import open_archive
-    from medim.data.archives.pictures import Storage
-    from medim.data.archives.prepare import Preparation
+    from medim.data.archives.preparation.pictures import Storage
+    from medim.data.archives.preparation.prepare import Preparation
     from medim.imaging.image_files import VARIABLE
 
     if max_pixels is not None:

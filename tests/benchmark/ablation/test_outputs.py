@@ -8,6 +8,7 @@ from PIL import Image
 
 from benchmark.ablation import figures
 from benchmark.ablation.arms import Arm, load_arm
+from benchmark.ablation.changes import OVER_BOTH
 from benchmark.ablation.comparison import Row
 from benchmark.ablation.outputs import write_report
 from benchmark.ablation.plan import Evaluation, Generation, make_plan
@@ -16,7 +17,6 @@ from leaderboard.build import build
 from leaderboard.record import read_records
 from medim.common.errors import UserError
 from medim.common.files import write_json
-from tasks.ablation import OVER_BOTH
 
 SHIFTS = {"full": 0.0, "no-adaln": 7.0, "causal-mask": -3.0}
 

@@ -8,8 +8,8 @@ from benchmark.export.export import export
 from benchmark.export.formats import FORMS
 from benchmark.export.gate import Gate, Rules
 from medim.data.archives.archive import open_archive
-from medim.data.archives.pictures import Storage
-from medim.data.archives.prepare import Preparation
+from medim.data.archives.preparation.pictures import Storage
+from medim.data.archives.preparation.prepare import Preparation
 from medim.data.dataset import pairs
 from medim.data.sources.folder import FolderDataset
 from medim.imaging.images import read_image

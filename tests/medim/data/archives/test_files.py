@@ -6,7 +6,7 @@ from PIL import Image
 from medim.common.errors import UserError
 from medim.data.archives.archive import Excluded, Loss, Record, open_archive
 from medim.data.archives.files import Files
-from medim.data.archives.prepare import Preparation
+from medim.data.archives.preparation.prepare import Preparation
 from medim.data.sources.folder import FolderDataset
 from medim.data.splits import assign
 

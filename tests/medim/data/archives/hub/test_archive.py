@@ -12,7 +12,7 @@ from medim.common.errors import UserError
 from medim.data.archives.archive import Excluded, Loss, Record, open_archive
 from medim.data.archives.hub.archive import Hub
 from medim.data.archives.hub.tables import Tables, open_tables
-from medim.data.archives.prepare import Preparation
+from medim.data.archives.preparation.prepare import Preparation
 from medim.data.sources.folder import FolderDataset
 from medim.data.splits import assign
 

@@ -12,7 +12,7 @@ import tifffile
 from medim.common.errors import UserError
 from medim.data.archives.archive import Loss, Record
 from medim.data.archives.pathgen.archive import PAPER, PATCH, PathGen
-from medim.data.archives.prepare import Preparation
+from medim.data.archives.preparation.prepare import Preparation
 from medim.data.sources.folder import FolderDataset
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, hash_of
 from medim.data.archives.archive import Archive, Record
-from medim.data.archives.listing import read_chunk, unit_keys
+from medim.data.archives.preparation.listing import read_chunk, unit_keys
 
 QUALITY = 95
 

@@ -19,10 +19,10 @@ from PIL import Image
 from benchmark.cli import main
 from medim.common.errors import UserError
 from medim.common.locks import held
-from medim.data.archives import listing
 from medim.data.archives.archive import open_archive
-from medim.data.archives.pictures import Storage, encode, image_name
-from medim.data.archives.prepare import Preparation
+from medim.data.archives.preparation import listing
+from medim.data.archives.preparation.pictures import Storage, encode, image_name
+from medim.data.archives.preparation.prepare import Preparation
 from medim.data.sources.folder import FolderDataset
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from tasks.ablation import (
+from benchmark.ablation.changes import (
     ENDPOINTS,
     ONE_TRAINING,
     OVER_BOTH,

@@ -23,8 +23,8 @@ from medim.common.locks import LOCK, held
 from medim.common.workers import as_done, process_pool
 from medim.data import splits
 from medim.data.archives.archive import Archive
-from medim.data.archives.listing import LOSSES, make_listing, most_held_out, read_chunk, read_lines
-from medim.data.archives.pictures import Storage, encode, make_chunk
+from medim.data.archives.preparation.listing import LOSSES, make_listing, most_held_out, read_chunk, read_lines
+from medim.data.archives.preparation.pictures import Storage, encode, make_chunk
 from medim.data.sources.folder import FolderDataset
 from medim.pair import SPLITS
 
