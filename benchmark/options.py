@@ -202,7 +202,6 @@ ShowSamples = Annotated[bool, Option("Show samples on the page although the data
 _WHERE = "Where the model runs; the GPU where there is one."
 Device = Annotated[str, Option(_WHERE, metavar="cpu|cuda|cuda:N|mps", callback=_device)]
 Overrides = Annotated[
-    dict[str, str],
-    setting("Override a setting of the model, such as sampling.image.steps=32 or dtype=bfloat16; repeatable."),
+    dict[str, str], setting("Override a setting of the model, such as sampling.image.steps=32 or dtype=bfloat16; repeatable.")
 ]
 Overwrite = Annotated[bool, Option("Start anew: remove what an earlier run wrote into --out.")]

@@ -39,6 +39,10 @@ class Prediction:
     details: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
 
+Cases = Sequence[Case]
+Predictions = Sequence[Prediction]
+
+
 class ModelError(RuntimeError):
     """A model of another library failed on a sample; the message is one line, with the option that is likely to help.
     The other samples go on; where all fail, the command stops with this line."""

@@ -11,9 +11,9 @@ from PIL import Image
 from medim.canvas import Modality
 from medim.common.errors import UserError
 from medim.data.dataset import PairDataset
-from tasks.protocols import Accounts, Answered, Case, Generator, Prediction, Reconstructs
+from tasks.protocols import Accounts, Answered, Case, Cases, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score
+from tasks.scoring.scores import Scored
 
 Output = TypeVar("Output")
 
@@ -88,36 +88,28 @@ class Task(ABC):
         """Returns why this data set cannot serve the task, in one line; None where it can."""
         return None
 
-    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> Self:
+    def prepared(self, cases: Cases, dataset: PairDataset) -> Self:
         """Returns the task with what it needs to know of all cases, and of the data set, before the first batch."""
         return self
 
     @abstractmethod
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """Returns predictions for one batch of cases, in their order; `seeds` has one entry per case."""
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
+    def anchors(self, cases: Cases, train: Cases, reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
         """Returns the anchor systems of these cases; `train` holds cases of other patients."""
         return []
 
     @abstractmethod
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Returns scores, and per-sample scores (one dict per case, in the cases' order).
         `population`: see `Anchor`; tasks without distribution metrics ignore it."""
 
-    def exhibit(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> Exhibition | None:
+    def exhibit(self, cases: Cases, predictions: Predictions, context: Context) -> Exhibition | None:
         """Returns single samples to look at, after `score` of the same predictions."""
         return None
 
-    def pictures(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> Mapping[str, bytes]:
+    def pictures(self, cases: Cases, predictions: Predictions, context: Context) -> Mapping[str, bytes]:
         """Returns pictures or tables of all samples together: contents by file name, written beside the system's samples."""
         return {}
 

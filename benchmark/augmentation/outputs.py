@@ -26,7 +26,7 @@ from tasks.augmentation.comparison import Comparison, Sums
 from tasks.augmentation.settings import ARMS, MORE_REAL, PLACEBO, REPEATED, SYNTHETIC, AugmentationSettings
 from tasks.augmentation.statistics import METHOD, Effect
 from tasks.metrics.statistics.additive import Additive
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.findings import MACRO_F1
 
 JSON, CSV, MARKDOWN, PLOT = "augmentation.json", "augmentation.csv", "augmentation.md", "curve.png"
@@ -167,7 +167,7 @@ def write_results(
     comparison: Comparison,
     setting: Mapping[str, Any],
     settings: AugmentationSettings,
-    cases: Sequence[Case],
+    cases: Cases,
     task: str,
     show: bool,
 ) -> None:

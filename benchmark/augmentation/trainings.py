@@ -25,7 +25,7 @@ from tasks.augmentation.arms import Arm, Pools, training_of
 from tasks.augmentation.settings import AugmentationSettings
 from tasks.downstream.contract import Downstream, Example
 from tasks.metrics.statistics.additive import Additive
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context
 
 ARMS_FOLDER = "arms"
@@ -56,7 +56,7 @@ class Trainings:
     settings: AugmentationSettings
     pools: Pools  # what arms are composed of
     validation: Sequence[Example]  # real pairs that choose the step
-    cases: Sequence[Case]  # what is tested on
+    cases: Cases  # what is tested on
     context: Context
     task: str
     seed: int  # of the shuffled arm and of what is drawn for the test cases

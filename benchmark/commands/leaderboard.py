@@ -24,9 +24,7 @@ def leaderboard() -> None:
 @click.argument("runs", nargs=-1, required=True, metavar="RUNS...", type=click.Path(path_type=Path))
 @with_options
 def build(
-    runs: tuple[Path, ...],
-    out: Out,
-    margins: Annotated[tuple[str, ...], Option(_MARGIN, "--margin", "METRIC=VALUE")] = (),
+    runs: tuple[Path, ...], out: Out, margins: Annotated[tuple[str, ...], Option(_MARGIN, "--margin", "METRIC=VALUE")] = ()
 ) -> None:
     """Reads run folders, or folders that hold some; writes tables (CSV, JSON lines, Markdown), plots/ and index.html.
 
@@ -136,8 +134,7 @@ def verify(
         str | None, Option("Score the predictions of the run DIR again, on this data set.", metavar="NAME|DIR")
     ] = None,
     predictions: Annotated[
-        Path | None,
-        Option("Where they are, with --data.  [default: those that the run stored in samples/]", metavar="DIR"),
+        Path | None, Option("Where they are, with --data.  [default: those that the run stored in samples/]", metavar="DIR")
     ] = None,
     cache: Cache | None = None,
     judge: Judge | None = None,

@@ -4,17 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from benchmark.options import (
-    FILE,
-    Cache,
-    Device,
-    Features,
-    Option,
-    Out,
-    Overrides,
-    Overwrite,
-    Seed,
-)
+from benchmark.options import FILE, Cache, Device, Features, Option, Out, Overrides, Overwrite, Seed
 from medim.common.errors import UserError
 
 FormName = Literal["folder", "huggingface", "llava", "parquet", "r2gen", "webdataset"]
@@ -59,8 +49,7 @@ class ExportOptions:
     features: Features = ()
     shard_size: Annotated[int, Option("Pairs of a shard.", low=1)] = 512
     shard: Annotated[
-        str | None,
-        Option("This process takes the I-th of N parts.  [default: RANK of WORLD_SIZE, if set]", metavar="I/N"),
+        str | None, Option("This process takes the I-th of N parts.  [default: RANK of WORLD_SIZE, if set]", metavar="I/N")
     ] = None
     seed: Seed = 0
     batch_size: Annotated[int, Option("Pairs drawn at once.", low=1)] = 64

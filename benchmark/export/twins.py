@@ -37,14 +37,7 @@ class Twins:
     generates, together = True, 2
 
     def __init__(
-        self,
-        model: Generator,
-        couples: int,
-        attempts: int,
-        seed: int,
-        dataset: PairDataset,
-        terms: str,
-        images: Checker | None,
+        self, model: Generator, couples: int, attempts: int, seed: int, dataset: PairDataset, terms: str, images: Checker | None
     ) -> None:
         if not isinstance(model, Edits) or not model.finds_regions:
             raise UserError(f"--twins: '{model.name}' cannot find and redraw what a changed report concerns")

@@ -27,7 +27,7 @@ from medim.pipeline import MeDiMPipeline
 from medim.sampling.editing.completion import Completion
 from tasks.cases import cases_of
 from tasks.editing.reports import Rewriter
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Case, Prediction, Predictions
 from tasks.task import timed_batch
 
 SHEET = "contact_sheet.png"
@@ -78,7 +78,7 @@ def execute_sample(kind: str, options: SampleOptions) -> int:
             for slot, image, report, prompt in zip(batch, images, reports, prompts, strict=True)
         ]
 
-    def show(drawn: Sequence[Slot], predictions: Sequence[Prediction]) -> None:
+    def show(drawn: Sequence[Slot], predictions: Predictions) -> None:
         shown = [(p.image or s.image, p.report or s.text) for p, s in zip(predictions, drawn, strict=True)]
         images, captions = [image for image, _ in shown if image is not None], [text for _, text in shown]
         write_contact_sheet(options.out / SHEET, images, captions)
@@ -93,7 +93,7 @@ def draw_into(
     inputs: dict[str, Any],
     slots: Sequence[Item],
     generate: GenerateBatch[Item],
-    show: Callable[[Sequence[Item], Sequence[Prediction]], None],
+    show: Callable[[Sequence[Item], Predictions], None],
 ) -> int:
     """Draws what `out` lacks, writes `samples.jsonl`, lets `show` make a sheet of what was drawn; returns the exit status.
     `inputs`: where the slots come from, for the folder's configuration.
@@ -191,7 +191,7 @@ def execute_edit(options: EditOptions) -> int:
             predictions.append(Prediction(slot.id, one.image, one.report, slot.new_report, cost, details))
         return predictions
 
-    def show(drawn: Sequence[EditSlot], predictions: Sequence[Prediction]) -> None:
+    def show(drawn: Sequence[EditSlot], predictions: Predictions) -> None:
         rows = [_row(slot, one, options.out) for slot, one in zip(drawn, predictions, strict=True)]
         write_edit_sheet(options.out / SHEET, rows)
 

@@ -20,7 +20,7 @@ from tasks.metrics.image.extrapolation import frechet_infinity
 from tasks.metrics.image.frechet import Moments, frechet_distance
 from tasks.metrics.image.kernel import kernel_distance
 from tasks.metrics.statistics.bootstrap import derangement
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1
 
@@ -50,7 +50,7 @@ def sheets() -> Iterator[Sheet]:
     yield _missing(originals, equal, score)
 
 
-def _values(cases: Sequence[Case], context: Context, images: Images) -> Values:
+def _values(cases: Cases, context: Context, images: Images) -> Values:
     predictions = [Prediction(case.id, image=image) for case, image in zip(cases, images, strict=True)]
     return {score.metric: score.value for score in ImageGeneration().score(cases, predictions, context)[0]}
 
@@ -190,7 +190,7 @@ def _shuffled(originals: list[Image.Image], before: Values, score: partial[Value
     return sheet
 
 
-def _order(cases: Sequence[Case], images: list[Image.Image], before: Values, dataset: PairDataset) -> Sheet:
+def _order(cases: Cases, images: list[Image.Image], before: Values, dataset: PairDataset) -> Sheet:
     sheet = Sheet("cases in another order")
     order = np.random.default_rng(0).permutation(len(cases)).tolist()
     after = _values([cases[i] for i in order], Context.for_dataset(dataset), [images[i] for i in order])

@@ -12,7 +12,7 @@ from tasks.cases import cases_of
 from tasks.generation.joint.task import JointGeneration
 from tasks.memorisation.task import FLAGGED, PLANTED_FOUND, PLANTED_ON_TOP, VERBATIM, Memorisation
 from tasks.metrics.statistics.bootstrap import derangement
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score
 
@@ -33,11 +33,11 @@ def sheets() -> Iterator[Sheet]:
     yield _copies(cases, cases_of(dataset, "train", SIDE, COUNT), Context.for_dataset(dataset, features=()))
 
 
-def _predictions(cases: Sequence[Case], pairs: Pairs) -> list[Prediction]:
+def _predictions(cases: Cases, pairs: Pairs) -> list[Prediction]:
     return [Prediction(case.id, image, report) for case, (image, report) in zip(cases, pairs, strict=True)]
 
 
-def _scored(cases: Sequence[Case], pairs: Pairs, context: Context) -> dict[str, Score]:
+def _scored(cases: Cases, pairs: Pairs, context: Context) -> dict[str, Score]:
     scores, _ = JointGeneration().score(cases, _predictions(cases, pairs), context)
     return {score.metric: score for score in scores}
 
@@ -49,7 +49,7 @@ def _of_pairs(scores: dict[str, Score]) -> list[str]:
     ]
 
 
-def _strangers(cases: Sequence[Case], real: Pairs, before: dict[str, Score], context: Context) -> Sheet:
+def _strangers(cases: Cases, real: Pairs, before: dict[str, Score], context: Context) -> Sheet:
     sheet = Sheet("image and report of two pairs (before: real pairs)")
     order = derangement(len(real), np.random.default_rng(0))
     after = _scored(cases, [(image, real[index][1]) for (image, _), index in zip(real, order, strict=True)], context)
@@ -60,7 +60,7 @@ def _strangers(cases: Sequence[Case], real: Pairs, before: dict[str, Score], con
     return sheet
 
 
-def _one_pair(cases: Sequence[Case], real: Pairs, before: dict[str, Score], context: Context) -> Sheet:
+def _one_pair(cases: Cases, real: Pairs, before: dict[str, Score], context: Context) -> Sheet:
     sheet = Sheet("one real pair for all (before: real pairs)")
     one = max(zip(real, cases, strict=True), key=lambda each: len(each[1].findings or ()))[0]
     after = _scored(cases, [one] * len(cases), context)
@@ -77,7 +77,7 @@ def _one_pair(cases: Sequence[Case], real: Pairs, before: dict[str, Score], cont
     return sheet
 
 
-def _copies(cases: Sequence[Case], training: Sequence[Case], context: Context) -> Sheet:
+def _copies(cases: Cases, training: Cases, context: Context) -> Sheet:
     sheet = Sheet("training pairs in place of new ones (before: held-out real ones)")
 
     def screened(pairs: Pairs) -> dict[str, float | None]:

@@ -19,7 +19,7 @@ from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.captioning import METRICS as LEXICAL
 from tasks.metrics.text.java import java_problem
 from tasks.metrics.text.tokens import tokenise_jar, tokenise_python
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Case, Cases, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1
 
@@ -51,7 +51,7 @@ def sheets() -> Iterator[Sheet]:
     yield _refused(cases, context)
 
 
-def ranking(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> Values:
+def ranking(cases: Cases, reports: Sequence[str | None], context: Context) -> Values:
     """Of all metrics for which more is better, but for those of one finding or one domain."""
     predictions = [Prediction(case.id, report=report) for case, report in zip(cases, reports, strict=True)]
     scores, _ = ReportGeneration().score(cases, predictions, context)
@@ -72,7 +72,7 @@ def notices(sheet: Sheet, metric: str, true: float | None, false: float | None, 
         sheet.add(metric, true, false, WARN, f"prefers reports with {what} to true ones in other words")
 
 
-def _false_reports(dataset: Phantom, cases: Sequence[Case], context: Context) -> Iterator[Sheet]:
+def _false_reports(dataset: Phantom, cases: Cases, context: Context) -> Iterator[Sheet]:
     """Before: the same findings in other words. After: the reference's own words, but false."""
     chest = [case for case in cases if case.domain == CHEST]
     flipped = partial(_with_denials_flipped, openings=dataset.openings)
@@ -93,7 +93,7 @@ def _index(case: Case) -> int:
     return int(case.id.rsplit("-", 1)[1])
 
 
-def _missing(cases: Sequence[Case], given: Sequence[str], before: Values, context: Context) -> Sheet:
+def _missing(cases: Cases, given: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("half of the reports missing (strict-v1)")
     after = ranking(cases, half_of(given), context)
     for metric, value in before.items():
@@ -104,7 +104,7 @@ def _missing(cases: Sequence[Case], given: Sequence[str], before: Values, contex
     return sheet
 
 
-def _forgiven(cases: Sequence[Case], given: Sequence[str], context: Context) -> Sheet:
+def _forgiven(cases: Cases, given: Sequence[str], context: Context) -> Sheet:
     sheet = Sheet(f"half of the reports missing ({RELEASED})")
     before, after = ranking(cases, given, context), ranking(cases, half_of(given), context)
     for metric, value in before.items():
@@ -113,7 +113,7 @@ def _forgiven(cases: Sequence[Case], given: Sequence[str], context: Context) -> 
     return sheet
 
 
-def _shuffled(cases: Sequence[Case], originals: Sequence[str], before: Values, context: Context) -> Sheet:
+def _shuffled(cases: Cases, originals: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("reports of other cases (before: the cases' own)")
     order = derangement(len(cases), np.random.default_rng(0))
     after = ranking(cases, [originals[index] for index in order], context)
@@ -122,7 +122,7 @@ def _shuffled(cases: Sequence[Case], originals: Sequence[str], before: Values, c
     return sheet
 
 
-def _constant(cases: Sequence[Case], originals: Sequence[str], before: Values, context: Context) -> Sheet:
+def _constant(cases: Cases, originals: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("one report for all (before: the cases' own)")
     report = max(originals, key=lambda report: (originals.count(report), report))
     predictions = [Prediction(case.id, report=report) for case in cases]
@@ -133,7 +133,7 @@ def _constant(cases: Sequence[Case], originals: Sequence[str], before: Values, c
     return sheet
 
 
-def _separators(cases: Sequence[Case], given: Sequence[str], before: Values, context: Context) -> Sheet:
+def _separators(cases: Cases, given: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("Unicode line separators in reports and references")
     split = [replace(case, report=_with_separators(case.report)) for case in cases]
     after = ranking(split, [_with_separators(report) for report in given], context)
@@ -149,7 +149,7 @@ def _separators(cases: Sequence[Case], given: Sequence[str], before: Values, con
     return sheet
 
 
-def _order(cases: Sequence[Case], given: Sequence[str], before: Values, context: Context) -> Sheet:
+def _order(cases: Cases, given: Sequence[str], before: Values, context: Context) -> Sheet:
     sheet = Sheet("reports in another order")
     order = np.random.default_rng(0).permutation(len(cases)).tolist()
     after = ranking([cases[i] for i in order], [given[i] for i in order], context)
@@ -158,7 +158,7 @@ def _order(cases: Sequence[Case], given: Sequence[str], before: Values, context:
     return sheet
 
 
-def _refused(cases: Sequence[Case], context: Context) -> Sheet:
+def _refused(cases: Cases, context: Context) -> Sheet:
     sheet = Sheet("predictions that answer no case, or one case twice")
     first = cases[0]
     for metric, predictions in (

@@ -61,12 +61,7 @@ class Sheet:
         self.add(metric, before, after, PASS if after is None else FAIL, meaning)
 
     def _judge(
-        self,
-        metric: str,
-        before: float | None,
-        after: float | None,
-        meaning: str,
-        verdict: Callable[[float, float], str],
+        self, metric: str, before: float | None, after: float | None, meaning: str, verdict: Callable[[float, float], str]
     ) -> None:
         if before is None or after is None:
             self.add(metric, before, after, SKIPPED, "withheld here: `medim-bench doctor` names what it needs")

@@ -38,7 +38,7 @@ from tasks import task_named
 from tasks.generation.joint.agreement import AGREEMENT, agreement_scores
 from tasks.generation.joint.task import domain_scores
 from tasks.metrics.statistics.paired import System, compare_all, verdict
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Prediction
 from tasks.scoring.findings import MACRO_F1, Reading, finding_scores
 from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, images_of, reports_of
 
@@ -79,7 +79,7 @@ class Bench:
         )
         return store, failures
 
-    def generate(self, task: str, system: MeDiMPipeline, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, task: str, system: MeDiMPipeline, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """One batch, in the type that was chosen."""
         with torch.autocast(self.device.split(":")[0], torch.bfloat16, enabled=self.bf16):
             return task_named(task).generate(system, cases, list(seeds)[: len(cases)])

@@ -30,7 +30,7 @@ from medim.common.files import atomic_path, write_json, write_text
 from medim.data.loading import load_dataset
 from medim.sampling.settings import SamplerSettings
 from tasks.cases import cases_of
-from tasks.protocols import Case
+from tasks.protocols import Cases
 
 SWEEPS = Path(__file__).parent / "sweeps"
 FIGURES, TABLE, PARETO = "sample_speed.json", "sample_speed.csv", "pareto.png"
@@ -145,7 +145,7 @@ def frontier(points: Sequence[tuple[float, float]]) -> list[bool]:
     return [not any(c <= cost and w >= worth and (c, w) != (cost, worth) for c, w in points) for cost, worth in points]
 
 
-def write_results(out: Path, rows: Sequence[Row], cases: Sequence[Case], about: Mapping[str, Any]) -> None:
+def write_results(out: Path, rows: Sequence[Row], cases: Cases, about: Mapping[str, Any]) -> None:
     """Writes `sample_speed.json`, `sample_speed.csv` and, where a task has scores, `pareto.png` into `out`."""
     domains = Counter(case.domain for case in cases if case.domain is not None)
     shares = {domain: count / len(cases) for domain, count in sorted(domains.items())}

@@ -84,11 +84,7 @@ class ImageTokenizer:
     """
 
     def __init__(
-        self,
-        model: VQModel,
-        resolution: int,
-        training: Mapping[str, Any] = MappingProxyType({}),
-        geometry: Geometry = OURS,
+        self, model: VQModel, resolution: int, training: Mapping[str, Any] = MappingProxyType({}), geometry: Geometry = OURS
     ) -> None:
         self.model = model.eval()
         self.resolution, self.geometry = resolution, geometry

@@ -6,10 +6,10 @@ from typing import Any
 
 from tasks.downstream.contract import FindsLabels, Fitted, WritesReports
 from tasks.generation.report import ReportGeneration
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
-from tasks.scoring.scores import Score
+from tasks.scoring.scores import Scored
 
 BATCH = 64
 PRIMARY = (MACRO_F1, "BLEU-4")  # the first that can be had is what arms are compared by
@@ -22,7 +22,7 @@ class Answers:
     reports: list[str] | None = None
     findings: list[frozenset[str]] | None = None
 
-    def predictions(self, cases: Sequence[Case]) -> list[Prediction]:
+    def predictions(self, cases: Cases) -> list[Prediction]:
         """One for each case; labels as a text, for people."""
         texts = [", ".join(sorted(labels)) for labels in self.findings or []] if self.reports is None else self.reports
         return [Prediction(case.id, report=text) for case, text in zip(cases, texts, strict=True)]
@@ -40,7 +40,7 @@ class Answers:
         return cls(findings=[frozenset(labels) for labels in lines["answers"]])
 
 
-def answers_of(fitted: Fitted, cases: Sequence[Case], seeds: Sequence[int]) -> Answers:
+def answers_of(fitted: Fitted, cases: Cases, seeds: Sequence[int]) -> Answers:
     """What a trained model answers to the cases' images.
     Raises ValueError: it neither writes reports nor finds labels, or gives another number of answers."""
     reports: list[str] = []
@@ -58,7 +58,7 @@ def answers_of(fitted: Fitted, cases: Sequence[Case], seeds: Sequence[int]) -> A
     return Answers(reports, None) if isinstance(fitted, WritesReports) else Answers(None, findings)
 
 
-def score_answers(cases: Sequence[Case], answers: Answers, context: Context) -> tuple[list[Score], list[dict[str, float]]]:
+def score_answers(cases: Cases, answers: Answers, context: Context) -> Scored:
     """Scores that are functions of sums over patients, and per-sample scores."""
     if answers.findings is None:
         scores, samples = ReportGeneration().score(cases, answers.predictions(cases), context)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from tasks.metrics.image.memorisation import normalised, thumbnails
 from tasks.metrics.statistics.bootstrap import derangement
-from tasks.protocols import Case, Prediction, Reconstructs
+from tasks.protocols import Case, Cases, Prediction, Reconstructs
 from tasks.task import Anchor
 
 _WORD = re.compile(r"\w+")
@@ -87,13 +87,7 @@ _THUMBNAIL = 16
 
 
 def anchors_of(
-    cases: Sequence[Case],
-    train: Sequence[Case],
-    reconstructs: Reconstructs | None,
-    seed: int,
-    *,
-    images: bool,
-    reports: bool,
+    cases: Cases, train: Cases, reconstructs: Reconstructs | None, seed: int, *, images: bool, reports: bool
 ) -> list[Anchor]:
     """The anchors of a task on images, reports or both.
 
@@ -106,7 +100,7 @@ def anchors_of(
     own_images: list[Image.Image] = [case.image for case in cases]
     own_reports = [case.report for case in cases]
 
-    def anchor(name: str, image: Sequence[Image.Image], report: Sequence[str], stand_in: Sequence[Case] | None) -> Anchor:
+    def anchor(name: str, image: Sequence[Image.Image], report: Sequence[str], stand_in: Cases | None) -> Anchor:
         predictions = [
             Prediction(case.id, image[i] if images else None, report[i] if reports else None, None if reports else case.report)
             for i, case in enumerate(cases)
@@ -136,13 +130,13 @@ def anchors_of(
     return anchors
 
 
-def copies_of(train: Sequence[Case], count: int, generator: np.random.Generator) -> list[Case]:
+def copies_of(train: Cases, count: int, generator: np.random.Generator) -> list[Case]:
     """`count` training cases in a random order, none twice before all have come."""
     order = generator.permutation(len(train))
     return [train[order[number % len(train)]] for number in range(count)]
 
 
-def _nearest(cases: Sequence[Case], train: Sequence[Case], by_report: bool) -> list[int] | None:
+def _nearest(cases: Cases, train: Cases, by_report: bool) -> list[int] | None:
     """For each case the nearest training row; None where the images show nothing, as where reports are scored without them."""
     if by_report:
         texts = TfIdf([case.report for case in train])
@@ -151,7 +145,7 @@ def _nearest(cases: Sequence[Case], train: Sequence[Case], by_report: bool) -> l
     return nearest(queries, references) if queries.any() else None
 
 
-def training_population(cases: Sequence[Case], train: Sequence[Case], generator: np.random.Generator) -> list[Case]:
+def training_population(cases: Cases, train: Cases, generator: np.random.Generator) -> list[Case]:
     """As many training cases of each domain as there are cases of it (all, where there are fewer), without replacement."""
     chosen: list[Case] = []
     for domain, count in Counter(case.domain for case in cases).items():
@@ -160,7 +154,7 @@ def training_population(cases: Sequence[Case], train: Sequence[Case], generator:
     return chosen
 
 
-def constant_of(train: Sequence[Case], reports: bool) -> tuple[Image.Image, str]:
+def constant_of(train: Cases, reports: bool) -> tuple[Image.Image, str]:
     """One training pair: with reports, the first that bears the most frequent one; else that of the image nearest the mean."""
     if reports:
         report = Counter(case.report for case in train).most_common(1)[0][0]

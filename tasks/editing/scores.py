@@ -9,10 +9,10 @@ from PIL import Image
 from medim.common.errors import UserError
 from tasks.editing.reports import Change
 from tasks.metrics.statistics.additive import Additive
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context
 from tasks.scoring.findings import checker_details
-from tasks.scoring.scores import Score, Scorer, because, coverage_of
+from tasks.scoring.scores import Score, Scored, Scorer, because, coverage_of
 
 HITS, KEPT, BOTH = "edit hit rate", "other findings kept", "hit and others kept"
 OUTSIDE, REGION = "tokens changed outside the region", "share of tokens redrawn"
@@ -20,12 +20,12 @@ DIRECTIONS = {HITS: True, KEPT: True, BOTH: True, OUTSIDE: False, REGION: None}
 
 
 def editing_scores(
-    cases: Sequence[Case],
+    cases: Cases,
     changes: Mapping[str, Change],
     images: Sequence[Image.Image | None],
     accounts: Sequence[Mapping[str, Any]],
     context: Context,
-) -> tuple[list[Score], list[dict[str, float]]]:
+) -> Scored:
     """Scores over the cases with an edit, and the per-sample scores of all (empty for the others).
 
     A missing image shows no hit and keeps nothing. Other findings are those that neither the edit nor its report concerns,

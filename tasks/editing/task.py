@@ -14,9 +14,9 @@ from medim.pair import SPLITS, ImageReportPair
 from tasks.cases import at_resolution, unwrapped
 from tasks.editing.reports import Change, Rewriter
 from tasks.editing.scores import BOTH, HITS, KEPT, OUTSIDE, REGION, editing_scores
-from tasks.protocols import Answered, Case, Edits, Generator, Prediction, Reconstructs
+from tasks.protocols import Answered, Case, Cases, Edits, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, aligned, images_of
+from tasks.scoring.scores import Scored, aligned, images_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 VISIBLE = 6
@@ -116,7 +116,7 @@ class Editing(Task):
             return f"data set '{dataset.name}' does not know where a finding lies"
         return None if dataset.size("train") else f"data set '{dataset.name}' has no training reports that lend their sentences"
 
-    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> Self:
+    def prepared(self, cases: Cases, dataset: PairDataset) -> Self:
         """Returns the task with the edit of each case.
         Raises UserError: the data set has no report checker, or no training reports."""
         changes = changes_of(cases, dataset, self.present)
@@ -126,7 +126,7 @@ class Editing(Task):
         regions = true_regions(dataset, findings, cases[0].image.width)
         return replace(self, edits={id: Edit(change, regions[id]) for id, change in changes.items() if id in regions})
 
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """Edited images; `details` holds the report before, the finding, and which tokens were redrawn and changed.
         Raises ValueError: the task was not `prepared`, or the system cannot edit."""
         if self.edits is None or not isinstance(generator, Edits):
@@ -148,9 +148,7 @@ class Editing(Task):
                 done[case.id] = Prediction(case.id, result.image, result.report, report, cost, details)
         return [done.get(case.id, Prediction(case.id)) for case in cases]
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
+    def anchors(self, cases: Cases, train: Cases, reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
         """real (the image as it is: how often the checker errs), reconstruction (what the tokenizer alone changes)."""
         anchors = [Anchor("real", [Prediction(case.id, case.image, case.report) for case in cases])]
         if reconstructs is not None:
@@ -159,13 +157,7 @@ class Editing(Task):
             anchors.append(Anchor("reconstruction", shown))
         return anchors
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores, and per-sample scores of the cases with an edit."""
         task = self
         if self.edits is None:
@@ -201,7 +193,7 @@ class Inpainting(Editing):
     given = True
 
 
-def changes_of(cases: Sequence[Case], dataset: PairDataset, present: bool) -> dict[str, Change]:
+def changes_of(cases: Cases, dataset: PairDataset, present: bool) -> dict[str, Change]:
     """A finding of its own domain that each case lacks, added to its report (or one that it has, removed), by id.
 
     The findings are tried in an order drawn from the case's id until training sentences can say one. A finding that no training

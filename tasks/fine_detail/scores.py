@@ -1,6 +1,6 @@
 """What the checker said of every probe, as scores: the smallest lesion seen, and how well any is told from its twin."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from tasks.fine_detail.limits import LEVEL, area_under_curve, crossing
 from tasks.fine_detail.pictures import heat_maps
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import MINIMUM_PATIENTS, RESAMPLES, Interval, percentile_interval
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Predictions
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, Scorer
 
@@ -74,9 +74,7 @@ class Stage:
 class DetailScores:
     """The scores of one system."""
 
-    def __init__(
-        self, cases: Sequence[Case], predictions: Sequence[Prediction], probed: frozenset[str], context: Context
-    ) -> None:
+    def __init__(self, cases: Cases, predictions: Predictions, probed: frozenset[str], context: Context) -> None:
         """`predictions`: one per case, `details` as `FineDetail.generate` writes it. `probed`: ids of the cases that carry a
         probe. Raises UserError: the predictions were read by another checker than the data set now has."""
         self.cases, self.predictions, self.seed = cases, predictions, context.seed

@@ -19,9 +19,9 @@ from tasks.cases import unwrapped
 from tasks.fine_detail.limits import spot_diameter
 from tasks.fine_detail.pictures import sheet_of
 from tasks.fine_detail.scores import DRAWN, GENERATED, NONE, TOKENS, DetailScores
-from tasks.protocols import Answered, Case, Generator, Prediction, Reconstructs
+from tasks.protocols import Answered, Case, Cases, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, aligned
+from tasks.scoring.scores import Scored, aligned
 from tasks.task import Task, check_seeds, timed_batch
 
 PROBED = 24
@@ -99,13 +99,13 @@ class FineDetail(Task):
             return f"data set '{dataset.name}' has no image checker that tells probabilities"
         return None
 
-    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> "FineDetail":
+    def prepared(self, cases: Cases, dataset: PairDataset) -> "FineDetail":
         """The task with its probes and its checker."""
         checker = dataset.image_checker()
         assert isinstance(checker, TellsProbabilities)
         return replace(self, probes=probes_of([case.id for case in cases], dataset), checker=checker)
 
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """Of each probed case a sheet of its pictures; `details` holds what the checker says of them. Raises ValueError: the
         task was not `prepared`. Raises UserError: the generator gave another number of images."""
         if self.probes is None or self.checker is None:
@@ -160,22 +160,16 @@ class FineDetail(Task):
             }
         return details, sheet_of(stages, lesion)
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores, and of each probed case how many of its lesions are seen."""
         scores = self._scores(cases, predictions, context)
         return scores.all(), scores.samples()
 
-    def pictures(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> dict[str, bytes]:
+    def pictures(self, cases: Cases, predictions: Predictions, context: Context) -> dict[str, bytes]:
         """`detectability.png` and `detectability.csv`: every cell of the grids."""
         return self._scores(cases, predictions, context).pictures()
 
-    def _scores(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> DetailScores:
+    def _scores(self, cases: Cases, predictions: Predictions, context: Context) -> DetailScores:
         if context.dataset is None:
             raise ValueError("which cases are probed follows from their data set")
         key = f"{self.name} {len(cases)} {cases[0].id} {cases[-1].id}"

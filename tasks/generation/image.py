@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from tasks.baselines.anchors import anchors_of
-from tasks.protocols import Case, Generator, Prediction, Reconstructs
+from tasks.protocols import Cases, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import distribution_scores
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
-from tasks.scoring.scores import Score, aligned, coverage_of, images_of
+from tasks.scoring.scores import Scored, aligned, coverage_of, images_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
@@ -21,7 +21,7 @@ class ImageGeneration(Task):
     headline_metrics = (MACRO_F1, "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)", "FID")
     order = 10
 
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """One image per case, from its report. Raises UserError: the generator gave another number of images."""
         check_seeds(cases, seeds)
         reports = [case.report for case in cases]
@@ -32,19 +32,11 @@ class ImageGeneration(Task):
             Prediction(case.id, image=image, prompt=case.report, cost=cost) for case, image in zip(cases, images, strict=True)
         ]
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
+    def anchors(self, cases: Cases, train: Cases, reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
         """real, reconstruction, shuffled, constant, nearest neighbour (by report), training copy."""
         return anchors_of(cases, train, reconstructs, seed, images=True, reports=False)
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores and per-sample scores; a missing image shows no findings and withholds the distribution metrics."""
         images = images_of(cases, aligned(cases, predictions))
         scores, per_sample = finding_scores(cases, Reading.of("image", images, context), context, coverage_of(images))

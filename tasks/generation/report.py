@@ -7,11 +7,11 @@ from tasks.baselines.anchors import anchors_of
 from tasks.metrics.text.captioning import protocol_named
 from tasks.metrics.text.ngrams import References
 from tasks.metrics.text.report_form import distinct, distinct_n, distinct_share, length_sums, mean_length, repetition_sums
-from tasks.protocols import Case, Generator, Prediction, Reconstructs
+from tasks.protocols import Cases, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.clinical import clinical_scores
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
-from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, reports_of
+from tasks.scoring.scores import Score, Scored, Scorer, aligned, coverage_of, reports_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 
@@ -25,7 +25,7 @@ class ReportGeneration(Task):
     headline_metrics: ClassVar[tuple[str, ...]] = (MACRO_F1, "BLEU-4", "METEOR", "ROUGE-L", "CIDEr")
     order = 20
 
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """One report per case, from its image. Raises UserError: the generator gave another number of reports."""
         check_seeds(cases, seeds)
         images = [case.image for case in cases]
@@ -34,19 +34,11 @@ class ReportGeneration(Task):
         )
         return [Prediction(case.id, report=report, cost=cost) for case, report in zip(cases, reports, strict=True)]
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
+    def anchors(self, cases: Cases, train: Cases, reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
         """real, shuffled, constant, nearest neighbour (by image), training copy."""
         return anchors_of(cases, train, None, seed, images=False, reports=True)
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores and per-sample scores; a missing report scores as an empty one."""
         reports = reports_of(aligned(cases, predictions))
         coverage = coverage_of(reports)
@@ -73,11 +65,7 @@ class ReportGeneration(Task):
 
     @staticmethod
     def _form(
-        reports: Sequence[str | None],
-        tokens: Sequence[str],
-        references: References,
-        patients: Sequence[str],
-        score: Scorer,
+        reports: Sequence[str | None], tokens: Sequence[str], references: References, patients: Sequence[str], score: Scorer
     ) -> list[Score]:
         """Length, variety and repetition: descriptive, so that no value is better than another."""
         how: dict[str, Any] = {"tokenisation": references.tokenisation}

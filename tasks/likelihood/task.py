@@ -12,9 +12,9 @@ from medim.canvas import MODALITIES
 from medim.data.dataset import PairDataset, pairs
 from medim.data.tokens.cache import unigram_costs
 from tasks.metrics.statistics.additive import Additive
-from tasks.protocols import Answered, Case, Generator, Prediction, Scorable
+from tasks.protocols import Answered, Case, Cases, Generator, Prediction, Predictions, Scorable
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, Scorer, aligned
+from tasks.scoring.scores import Score, Scored, Scorer, aligned
 from tasks.task import Task, check_seeds, timed_batch
 
 JOINT, GIVEN, IMAGE_GIVEN, ALONE = "joint", "report|image", "image|report", "report"
@@ -29,7 +29,7 @@ class LikelihoodScores:
     """The scores of a set of cases. A case without an answer withholds every score: the others would flatter the system. A
     report that does not fit the model's canvas is left out, and the coverage says so."""
 
-    def __init__(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> None:
+    def __init__(self, cases: Cases, predictions: Predictions, context: Context) -> None:
         self.patients = tuple(case.patient for case in cases)
         self.details = [prediction.details for prediction in predictions]
         self.fits = [bool(details) and details["nats"] is not None for details in self.details]
@@ -187,12 +187,12 @@ class Likelihood(Task):
             return None
         return "it tells no likelihood (a system with log_likelihood, tokenizers, report_vocabulary and report_ids does)"
 
-    def prepared(self, cases: Sequence[Case], dataset: PairDataset) -> "Likelihood":
+    def prepared(self, cases: Cases, dataset: PairDataset) -> "Likelihood":
         """The task with another case's image for each case, and with the training reports."""
         train = tuple(pair.report for pair in pairs(dataset, "train", TRAIN_REPORTS) if pair.report)
         return replace(self, around=Around(other_cases(cases), {case.id: case.report for case in cases}, train))
 
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """The likelihoods of each case of a batch, in `details`; no image and no report.
         Raises ValueError: the task was not `prepared`, or the system is not `Scorable`."""
         if self.around is None or not isinstance(generator, Scorable):
@@ -202,7 +202,7 @@ class Likelihood(Task):
         found, cost = timed_batch(lambda: self._nats(model, around, cases, seeds), generator.name, "likelihoods", len(cases))
         return [Prediction(case.id, cost=cost, details=one) for case, one in zip(cases, found, strict=True)]
 
-    def _nats(self, model: Scorable, around: Around, cases: Sequence[Case], seeds: Sequence[int]) -> list[dict[str, Any]]:
+    def _nats(self, model: Scorable, around: Around, cases: Cases, seeds: Sequence[int]) -> list[dict[str, Any]]:
         images, reports = [case.image for case in cases], [case.report for case in cases]
         ask = partial(model.log_likelihood, draws=self.draws, seeds=seeds)
         said = {condition: ask(images, reports, condition) for condition in (JOINT, GIVEN, IMAGE_GIVEN, ALONE)}
@@ -235,19 +235,13 @@ class Likelihood(Task):
             around.codes[tokenizer] = costs
         return around.codes[tokenizer]
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores, and nats per token of each case."""
         scores = LikelihoodScores(cases, aligned(cases, predictions), context)
         return scores.all(), scores.samples()
 
 
-def other_cases(cases: Sequence[Case]) -> dict[str, Case]:
+def other_cases(cases: Cases) -> dict[str, Case]:
     """For each case another one of its domain, of another patient where there is one: in a random order, the next. Within the
     domain, since what tells the domains apart tells nothing of a patient. A case alone in its domain has no entry."""
     result: dict[str, Case] = {}

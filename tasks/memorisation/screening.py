@@ -33,7 +33,7 @@ from tasks.metrics.image.memorisation import (
     thumbnails,
 )
 from tasks.metrics.text.copied_text import NO_TEXT, Copied, Hashed, copied
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context
 
 PIXELS = "pixels"
@@ -94,7 +94,7 @@ class Screen:
     over all spaces together; each has alpha / S. `spaces`: pixels, then those of the context. `problems`: why a space of the
     context cannot be used, by its name. Raises UserError: no training pairs, no held-out pairs, an unreadable image."""
 
-    def __init__(self, dataset: PairDataset, cases: Sequence[Case], context: Context, alpha: float = ALPHA) -> None:
+    def __init__(self, dataset: PairDataset, cases: Cases, context: Context, alpha: float = ALPHA) -> None:
         self.alpha, self.seed, self.cases = alpha, context.seed, cases
         self.index = TrainingIndex(dataset, cases[0].image.width, context.training_folder)
         self.problems: dict[str, str] = {}

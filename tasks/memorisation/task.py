@@ -18,9 +18,9 @@ from tasks.memorisation.screening import PIXELS, PLANTED, ImageScreen, Screen
 from tasks.metrics.image.memorisation import ALPHA, SIDE, correlation
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.copied_text import ORDER, words
-from tasks.protocols import Case, Generator, Prediction, Reconstructs
+from tasks.protocols import Cases, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.context import Context, space_signature
-from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, images_of, reports_of
+from tasks.scoring.scores import Score, Scored, Scorer, aligned, coverage_of, images_of, reports_of
 from tasks.task import Anchor, Exhibition, Pairing, Task
 
 FLAGGED, NOMINAL = "flagged images", "flagged images expected of unseen ones"
@@ -41,26 +41,17 @@ class Memorisation(Task):
     title = "Memorisation"
     intro = "Samples are screened for copies of training pairs; others need not be new."
     prompted = False
-    headline_metrics = (
-        FLAGGED,
-        NOMINAL,
-        "authenticity (EfficientNet-Lite0)",
-        FLAGGED_REPORTS,
-        VERBATIM,
-        PLANTED_FOUND,
-    )
+    headline_metrics = (FLAGGED, NOMINAL, "authenticity (EfficientNet-Lite0)", FLAGGED_REPORTS, VERBATIM, PLANTED_FOUND)
     order = 50
 
     def __init__(self, alpha: float = ALPHA) -> None:
         self.alpha = alpha
 
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """One unprompted pair per case. Raises UserError: the generator gave another number of pairs."""
         return JointGeneration().generate(generator, cases, seeds)
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
+    def anchors(self, cases: Cases, train: Cases, reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
         """real (held out: about the nominal rate is flagged), training copy (all is)."""
         anchors = [Anchor("real", [Prediction(case.id, case.image, case.report) for case in cases])]
         if train:
@@ -69,23 +60,17 @@ class Memorisation(Task):
             anchors.append(Anchor(COPY, copies))
         return anchors
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores and per-sample scores; shares are of the samples that are there. A report without a word is missing."""
         scores, samples, _ = self._screened(cases, predictions, context)
         return scores, samples
 
-    def exhibit(self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> Exhibition:
+    def exhibit(self, cases: Cases, predictions: Predictions, context: Context) -> Exhibition:
         """Each sample's nearest training pairs, the most severe ones as pictures."""
         return self._screened(cases, predictions, context)[2]
 
     def _screened(
-        self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context
+        self, cases: Cases, predictions: Predictions, context: Context
     ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
         """Scores, per-sample scores and what there is to show, computed once for the same predictions.
         Raises UserError: the data set has no training pairs, or an image of it cannot be read."""
@@ -96,7 +81,7 @@ class Memorisation(Task):
         return context.cached[key]
 
     def _screen_all(
-        self, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context
+        self, cases: Cases, predictions: Predictions, context: Context
     ) -> tuple[list[Score], list[dict[str, float]], Exhibition]:
         screen = self._screen(cases, context)
         predictions = aligned(cases, predictions)
@@ -109,7 +94,7 @@ class Memorisation(Task):
         title = ("Samples (left) and the training image nearest to each (right)", _caption(screen))
         return scores, samples, Exhibition(title, pairings, lines)
 
-    def _screen(self, cases: Sequence[Case], context: Context) -> Screen:
+    def _screen(self, cases: Cases, context: Context) -> Screen:
         """The screen of these cases, built once for all systems of the run."""
         if context.dataset is None:
             raise UserError("memorisation needs the data set whose training split is searched")

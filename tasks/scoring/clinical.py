@@ -14,7 +14,7 @@ from tasks.metrics.clinical import pathology_entities
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
 from tasks.metrics.clinical.chest_labels import label_scores
 from tasks.metrics.weights import find_weights
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, Scorer, because, coverage_of
 
@@ -43,7 +43,7 @@ class _Part(NamedTuple):
     score: Scorer
 
 
-def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> list[Score]:
+def clinical_scores(cases: Cases, reports: Sequence[str | None], context: Context) -> list[Score]:
     """Label F1 of chest reports (rules; CheXbert where it is installed), entity F1 of pathology captions.
     `cases`, `reports`: N each; None for a missing report, which states nothing."""
     if context.report_checker is not None and not isinstance(context.report_checker, Described):
@@ -59,7 +59,7 @@ def clinical_scores(cases: Sequence[Case], reports: Sequence[str | None], contex
     return scores
 
 
-def _part(cases: Sequence[Case], reports: Sequence[str | None], context: Context, domain: str) -> _Part | None:
+def _part(cases: Cases, reports: Sequence[str | None], context: Context, domain: str) -> _Part | None:
     rows = [index for index, case in enumerate(cases) if case.domain == domain]
     if not rows:
         return None

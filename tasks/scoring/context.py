@@ -98,11 +98,7 @@ def space_signature(space: Space) -> dict[str, Any]:
 
 
 def _checked(
-    checker: Checker | None,
-    modality: str,
-    cache: dict[str, frozenset[str]],
-    items: Sequence[Any],
-    key: Callable[[Any], str],
+    checker: Checker | None, modality: str, cache: dict[str, frozenset[str]], items: Sequence[Any], key: Callable[[Any], str]
 ) -> list[frozenset[str]]:
     """What a checker reads; each content once."""
     if checker is None:

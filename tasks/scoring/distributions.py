@@ -19,7 +19,7 @@ from tasks.metrics.image.coverage import NEIGHBOURS, coverage_of_features
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.variety import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales
 from tasks.metrics.statistics.bootstrap import Interval, jackknife_error, jackknife_interval, too_few
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context, space_signature
 from tasks.scoring.scores import Score, Scorer, because, coverage_of
 
@@ -68,7 +68,7 @@ class Names:
 class _Sets:
     """The two sets of images, whose patients they are, and what makes their scores."""
 
-    cases: Sequence[Case]
+    cases: Cases
     generated: Sequence[Image.Image]
     patients: tuple[list[str], list[str]]
     score: Scorer
@@ -80,7 +80,7 @@ class _Sets:
 
 
 def distribution_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], context: Context, population: Sequence[Case] | None
+    cases: Cases, images: Sequence[Image.Image | None], context: Context, population: Cases | None
 ) -> list[Score]:
     """Scores of generated images as a set against the cases' own, in every feature space of the context, and of their variety.
     Where images are missing all are withheld: a score of the rest would hide it.

@@ -7,21 +7,19 @@ from importlib.metadata import entry_points
 
 from medim.common.errors import UserError, foreign
 from medim.common.offline import offline
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Predictions
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, because, make_score
 
 ENTRY_POINTS = "medim.metrics"
-Metric = Callable[[str, Sequence[Case], Sequence[Prediction], Context], Sequence[Score]]
+Metric = Callable[[str, Cases, Predictions, Context], Sequence[Score]]
 """(task's name, cases, predictions in any order, context) -> scores; nothing for a task that it has no part in.
 
 `tasks.scoring.scores.make_score` makes a score with its signature, and its interval where an `Additive` is given.
 """
 
 
-def extra_scores(
-    task: str, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context, own: Sequence[Score] = ()
-) -> list[Score]:
+def extra_scores(task: str, cases: Cases, predictions: Predictions, context: Context, own: Sequence[Score] = ()) -> list[Score]:
     """What every registered metric says of these predictions, beside the task's `own` scores.
     One that cannot be loaded, raises, gives what is no score or takes the name of another score is withheld whole: a score
     under its entry point's name says why. Nothing is downloaded."""

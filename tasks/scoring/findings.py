@@ -8,7 +8,7 @@ from medim.common.errors import UserError
 from medim.data.dataset import Checker, Described
 from tasks.metrics.clinical.findings import Counts, sample_f1, supported
 from tasks.metrics.statistics.additive import Additive
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, Scorer, because
 
@@ -17,7 +17,7 @@ PER_SAMPLE_F1 = "finding F1"
 CHECKER_MACRO_F1, CHECKER_F1 = "checker macro F1", "checker F1"
 
 
-def reference_findings(cases: Sequence[Case], context: Context) -> tuple[list[frozenset[str]] | None, str]:
+def reference_findings(cases: Cases, context: Context) -> tuple[list[frozenset[str]] | None, str]:
     """Returns what the cases show and where that comes from, or None and why nothing is known.
     The data set's labels come first, then what its report checker reads; a checker that was chosen reads the cases that lack
     labels, any other all of them."""
@@ -78,9 +78,7 @@ def readable(findings: Sequence[frozenset[str]], *checkers: Sequence[str]) -> tu
     return read, {"unread_findings": unread} if unread else {}
 
 
-def finding_scores(
-    cases: Sequence[Case], reading: Reading, context: Context, coverage: float
-) -> tuple[list[Score], list[float] | None]:
+def finding_scores(cases: Cases, reading: Reading, context: Context, coverage: float) -> tuple[list[Score], list[float] | None]:
     """Finding F1 of what a checker read from the predictions: macro, by domain, micro, precision, recall and by finding.
     Returns scores, and F1 of each sample (None where withheld)."""
     score, found = Scorer(context, len(cases), coverage), reading.found
@@ -117,7 +115,7 @@ def finding_scores(
     return scores, sample_f1(every)
 
 
-def checker_scores(cases: Sequence[Case], context: Context) -> list[Score]:
+def checker_scores(cases: Cases, context: Context) -> list[Score]:
     """How well the chosen checker of images reads the real ones: F1 macro and by finding, under names of their own."""
     if not isinstance(context.image_checker, Described):
         return []

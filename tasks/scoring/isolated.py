@@ -12,7 +12,7 @@ from medim.common.errors import UserError
 from tasks.metrics.isolated.environment import RECIPE, Environment, Recipe, environments, missing, read_recipe, shipped
 from tasks.metrics.isolated.process import Values, evaluate
 from tasks.metrics.statistics.additive import Additive
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Case, Cases, Predictions
 from tasks.scoring.context import Context
 from tasks.scoring.scores import Score, Scorer, aligned, because, coverage_of, images_of, reports_of
 
@@ -29,7 +29,7 @@ class _Answer(NamedTuple):
         return self.text is not None and (self.image is not None or not recipe.images)
 
 
-def isolated_scores(task: str, cases: Sequence[Case], predictions: Sequence[Prediction], context: Context) -> list[Score]:
+def isolated_scores(task: str, cases: Cases, predictions: Predictions, context: Context) -> list[Score]:
     """What every environment says of these predictions.
     A shipped recipe without an environment is withheld where the clinical metrics stand: not on data with a report checker."""
     scores: list[Score] = []
@@ -53,7 +53,7 @@ def isolated_scores(task: str, cases: Sequence[Case], predictions: Sequence[Pred
     return scores
 
 
-def _answers(recipe: Recipe, task: str, cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[_Answer]:
+def _answers(recipe: Recipe, task: str, cases: Cases, predictions: Predictions) -> list[_Answer]:
     """Of the cases that the recipe scores; none where it has no part in the task. A report goes with its case's image, an image
     with the report that it was drawn from, and a pair stands without a reference."""
     if task not in recipe.tasks:

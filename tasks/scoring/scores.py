@@ -11,7 +11,7 @@ from medim.common.errors import ForeignError, UserError
 from medim.imaging.images import square
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import Interval
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Prediction, Predictions
 from tasks.scoring.context import Context
 
 METRICS_VERSION = "1"
@@ -37,7 +37,11 @@ class Score:
     additive: Additive | None = field(default=None, compare=False, repr=False)
 
 
-def aligned(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Prediction]:
+Scored = tuple[list[Score], list[dict[str, float]]]
+"""Scores, and per-sample scores: one dict for each case, in the cases' order."""
+
+
+def aligned(cases: Cases, predictions: Predictions) -> list[Prediction]:
     """One prediction per case, in the cases' order; a case without one gets an empty prediction.
     Raises UserError: no cases, two predictions of one id, or one of an id that is no case."""
     if not cases:
@@ -53,7 +57,7 @@ def aligned(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Pr
     return [by_id.get(case.id, Prediction(case.id)) for case in cases]
 
 
-def images_of(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[Image.Image | None]:
+def images_of(cases: Cases, predictions: Predictions) -> list[Image.Image | None]:
     """The predicted images, brought to the geometry and size of the cases' own."""
     return [
         None if prediction.image is None else square(prediction.image, case.image.width)
@@ -61,7 +65,7 @@ def images_of(cases: Sequence[Case], predictions: Sequence[Prediction]) -> list[
     ]
 
 
-def reports_of(predictions: Sequence[Prediction]) -> list[str | None]:
+def reports_of(predictions: Predictions) -> list[str | None]:
     """The predicted reports; a blank one counts as missing."""
     return [p.report if p.report is not None and p.report.strip() else None for p in predictions]
 

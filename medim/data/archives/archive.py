@@ -57,8 +57,7 @@ class PatientOptions(Options):
     """The patient read from a name, where the source has no field for it."""
 
     patient_from: str = Field(
-        "",
-        description="Regular expression whose group 1 is the patient; else the source's own field, or a study.",
+        "", description="Regular expression whose group 1 is the patient; else the source's own field, or a study."
     )
 
     @field_validator("patient_from")

@@ -21,9 +21,9 @@ from tasks.metrics.pair.consistency import (
     scales_of,
 )
 from tasks.metrics.statistics.additive import Additive
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.findings import Reading, checker_details, readable, reference_findings
-from tasks.scoring.scores import Score, Scorer
+from tasks.scoring.scores import Score, Scored, Scorer
 
 AGREEMENT, MCC = "joint agreement", "finding MCC"
 PREVALENCE_ERROR, CO_OCCURRENCE = "max prevalence error", "co-occurrence error"
@@ -34,8 +34,8 @@ DIRECTIONS = {AGREEMENT: True, f"anchored {AGREEMENT}": True, MCC: True, f"ancho
 
 
 def agreement_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
-) -> tuple[list[Score], list[dict[str, float]]]:
+    cases: Cases, images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
+) -> Scored:
     """Scores, and the agreement of each pair; withheld where the data set lacks a checker or shows no finding.
     A missing image or report shows nothing."""
     context, nothing = score.context, [dict[str, float]() for _ in cases]
@@ -77,7 +77,7 @@ def anchored_score(name: str, additive: Additive, scale: Scale | str, score: Sco
 class _Readings:
     """Findings of the data, and of generated images and reports by modality, over `labels`."""
 
-    cases: Sequence[Case]
+    cases: Cases
     data: Findings
     found: dict[str, Findings]
     labels: Sequence[str]

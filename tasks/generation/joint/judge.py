@@ -12,17 +12,15 @@ from tasks.metrics.pair.consistency import Scale
 from tasks.metrics.pair.judge import NEW_TOKENS, PROMPT, Judge
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import derangement
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, Scorer, because
+from tasks.scoring.scores import Scored, Scorer, because
 
 MOST_REFUSALS = 0.1
 ANCHORED = "(x - shuffled) / (real - shuffled), one permutation, real's interval above the shuffled pairs'"
 
 
-def judge_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
-) -> tuple[list[Score], list[dict[str, float]]]:
+def judge_scores(cases: Cases, images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer) -> Scored:
     """The mean score of the pairs, as it is and on the scale of real and shuffled ones, and the share of refused answers.
 
     Each judge has columns of its own, since no two measure alike. A pair that lacks its image or report scores 0. A refused
@@ -98,7 +96,7 @@ def _mean(values: np.ndarray, owners: Sequence[str]) -> Additive:
     return Additive(np.stack([np.nan_to_num(values), answered], axis=1), tuple(owners), "mean", paired=False)
 
 
-def _scale(judge: Judge, cases: Sequence[Case], context: Context) -> Scale | str:
+def _scale(judge: Judge, cases: Cases, context: Context) -> Scale | str:
     """Of the cases' own pairs and of one permutation of their reports, judged once for all systems; or why there is none."""
     key = f"judge scale {judge.fingerprint} {[case.id for case in cases]}"
     if key not in context.cached:
@@ -107,7 +105,7 @@ def _scale(judge: Judge, cases: Sequence[Case], context: Context) -> Scale | str
     return scale
 
 
-def _measured_scale(judge: Judge, cases: Sequence[Case], seed: int) -> Scale | str:
+def _measured_scale(judge: Judge, cases: Cases, seed: int) -> Scale | str:
     if len(cases) < 2:
         return "a single case cannot be shuffled"
     images, reports = [case.image for case in cases], [case.report for case in cases]

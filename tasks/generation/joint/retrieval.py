@@ -15,7 +15,7 @@ from tasks.metrics.pair.retrieval import CUTOFFS, MINIMUM_PAIRS, Alignment, alig
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.embeddings import TextSpace, text_space
-from tasks.protocols import Case
+from tasks.protocols import Cases
 from tasks.scoring.context import Context, space_signature
 from tasks.scoring.scores import Score, Scorer, because
 
@@ -40,7 +40,7 @@ class Common:
 
 
 def retrieval_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
+    cases: Cases, images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
 ) -> list[Score]:
     """R@1, 5 and 10 both ways, each also as a share of the way from shuffled to real pairs.
     The space is that of the first image features of the context and of texts, fitted on real training pairs: the generator has
@@ -90,7 +90,7 @@ def _anchored(name: str, hits: Additive, scale: Scale, score: Scorer) -> Score:
     return score(f"anchored {name}", put, True, method=method, anchored=ANCHORED)
 
 
-def _common(cases: Sequence[Case], context: Context) -> Common:
+def _common(cases: Cases, context: Context) -> Common:
     """The space of this context, at its first call for these cases.
     Raises UserError: no training pairs, or features that cannot be had; the same error again, without trying again."""
     key = f"joint retrieval of {hash_of([case.id for case in cases])}"
@@ -105,7 +105,7 @@ def _common(cases: Sequence[Case], context: Context) -> Common:
     return common
 
 
-def _fitted(cases: Sequence[Case], context: Context) -> Common:
+def _fitted(cases: Cases, context: Context) -> Common:
     if context.dataset is None or not context.dataset.size("train"):
         raise UserError("there are no training pairs to fit a common space of images and reports on")
     train = drawn_cases(context.dataset, "train", cases[0].image.width, TRAINING_PAIRS, context.seed)
@@ -120,7 +120,7 @@ def _fitted(cases: Sequence[Case], context: Context) -> Common:
     return Common(alignment, text, len(train), _scales(common, features, cases, context.seed))
 
 
-def _scales(common: Common, features: np.ndarray, cases: Sequence[Case], seed: int) -> dict[str, Scale]:
+def _scales(common: Common, features: np.ndarray, cases: Cases, seed: int) -> dict[str, Scale]:
     """Of the cases' own pairs, and of permutations of their reports."""
     similar = common.alignment.similarities(features, common.text.rows([case.report for case in cases]))
     generator = np.random.default_rng(seed)

@@ -15,10 +15,10 @@ from tasks.metrics.pair.domains import MINIMUM_ACCURACY, NEIGHBOURS, nearest_dom
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.embeddings import WeightedWords
 from tasks.metrics.text.report_form import distinct_share
-from tasks.protocols import Case, Generator, Prediction, Reconstructs
+from tasks.protocols import Cases, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.context import Context, space_signature
 from tasks.scoring.distributions import distribution_scores
-from tasks.scoring.scores import Score, Scorer, aligned, because, coverage_of, images_of, reports_of
+from tasks.scoring.scores import Score, Scored, Scorer, aligned, because, coverage_of, images_of, reports_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
 
 DOMAIN_ERROR, DOMAIN_AGREEMENT = "max domain share error", "domain agreement"
@@ -26,7 +26,7 @@ SHARE = "domain share: {} ({})"
 
 
 def domain_scores(
-    cases: Sequence[Case], images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
+    cases: Cases, images: Sequence[Image.Image | None], reports: Sequence[str | None], score: Scorer
 ) -> list[Score]:
     """Share of each domain among generated images and reports, the largest error, and how many pairs are of one domain.
 
@@ -112,7 +112,7 @@ class JointGeneration(Task):
     )
     order = 30
 
-    def generate(self, generator: Generator, cases: Sequence[Case], seeds: Sequence[int]) -> list[Prediction]:
+    def generate(self, generator: Generator, cases: Cases, seeds: Sequence[int]) -> list[Prediction]:
         """One unprompted pair per case. Raises UserError: the generator gave another number of pairs."""
         check_seeds(cases, seeds)
         n = len(cases)
@@ -124,19 +124,11 @@ class JointGeneration(Task):
             for case, (image, report) in zip(cases, pairs, strict=True)
         ]
 
-    def anchors(
-        self, cases: Sequence[Case], train: Sequence[Case], reconstructs: Reconstructs | None, seed: int
-    ) -> list[Anchor]:
+    def anchors(self, cases: Cases, train: Cases, reconstructs: Reconstructs | None, seed: int) -> list[Anchor]:
         """real, reconstruction (of images), shuffled, constant, training copy."""
         return anchors_of(cases, train, reconstructs, seed, images=True, reports=True)
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores and per-sample scores; a pair counts as given where both its image and its report are."""
         predictions = aligned(cases, predictions)
         images, reports = images_of(cases, predictions), reports_of(predictions)

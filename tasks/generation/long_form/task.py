@@ -21,10 +21,10 @@ from tasks.generation.report import ReportGeneration
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.captioning import protocol_named
 from tasks.metrics.text.report_form import distinct_n, length_sums, repetition_sums
-from tasks.protocols import Case, Prediction
+from tasks.protocols import Cases, Predictions
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, checker_details, finding_scores, reference_findings
-from tasks.scoring.scores import Score, Scorer, aligned, because, coverage_of, reports_of
+from tasks.scoring.scores import Score, Scored, Scorer, aligned, because, coverage_of, reports_of
 
 CONTRADICTIONS, CONTRADICTED = "reports that contradict themselves", "contradicted findings"
 REPEATED = "repeated sentences"
@@ -37,23 +37,10 @@ class LongForm(ReportGeneration):
     name = "long-form"
     title = "Long reports"
     intro = "An image is given; its report is read for contradictions, repetition, length and order."
-    headline_metrics = (
-        MACRO_F1,
-        BY_QUARTER.format("last"),
-        CONTRADICTIONS,
-        REPEATED,
-        "length ratio",
-        "length correlation",
-    )
+    headline_metrics = (MACRO_F1, BY_QUARTER.format("last"), CONTRADICTIONS, REPEATED, "length ratio", "length correlation")
     order = 60
 
-    def score(
-        self,
-        cases: Sequence[Case],
-        predictions: Sequence[Prediction],
-        context: Context,
-        population: Sequence[Case] | None = None,
-    ) -> tuple[list[Score], list[dict[str, float]]]:
+    def score(self, cases: Cases, predictions: Predictions, context: Context, population: Cases | None = None) -> Scored:
         """Scores and per-sample scores; a missing report is an empty one."""
         return _Reading(cases, reports_of(aligned(cases, predictions)), context).all()
 
@@ -61,7 +48,7 @@ class LongForm(ReportGeneration):
 class _Reading:
     """The reports of one system beside their cases."""
 
-    def __init__(self, cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> None:
+    def __init__(self, cases: Cases, reports: Sequence[str | None], context: Context) -> None:
         self.cases, self.reports, self.context = cases, reports, context
         self.patients = tuple(case.patient for case in cases)
         self.score = Scorer(context, len(cases), coverage_of(reports))
@@ -72,7 +59,7 @@ class _Reading:
         self.how: dict[str, Any] = {"tokenisation": self.references.tokenisation}
         self.samples: list[dict[str, float]] = [{} for _ in cases]
 
-    def all(self) -> tuple[list[Score], list[dict[str, float]]]:
+    def all(self) -> Scored:
         """Every score, and the per-sample scores."""
         scores = [*self._findings(), *self._contradictions(), *self._repetition(), *self._length()]
         return scores, self.samples

@@ -60,11 +60,7 @@ class Nearest:
 
 
 def nearest(
-    queries: np.ndarray,
-    training: Iterable[Rows],
-    *,
-    patients: np.ndarray | None = None,
-    own: np.ndarray | None = None,
+    queries: np.ndarray, training: Iterable[Rows], *, patients: np.ndarray | None = None, own: np.ndarray | None = None
 ) -> Nearest:
     """The nearest training row by Euclidean distance, in the memory of one block.
 

@@ -68,11 +68,7 @@ class PathGen(EntryArchive):
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # About the paper's numbers from all captions; patients are whole, so a split's size is met within some percent.
-        "paper": {
-            "share": _PAIRS / _CAPTIONS,
-            "val": PAPER["test"] / _PAIRS,
-            "test": PAPER["test"] / _PAIRS,
-        },
+        "paper": {"share": _PAIRS / _CAPTIONS, "val": PAPER["test"] / _PAIRS, "test": PAPER["test"] / _PAIRS}
     }
 
     options: "PathGen.Options"

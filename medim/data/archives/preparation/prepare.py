@@ -70,12 +70,7 @@ class Preparation:
     """
 
     def __init__(
-        self,
-        archive: Archive,
-        out: Path,
-        storage: Storage | None = None,
-        workers: int = 0,
-        limit: int | None = None,
+        self, archive: Archive, out: Path, storage: Storage | None = None, workers: int = 0, limit: int | None = None
     ) -> None:
         self.archive, self.out, self.workers, self.limit = archive, out, workers, limit
         self.storage = storage or Storage()

@@ -7,17 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from medim.data.phantom.brushes import (
-    HAEMATOXYLIN,
-    LYMPHOCYTE,
-    MELANIN,
-    Field,
-    Stains,
-    inside,
-    packed,
-    stamp,
-    to_image,
-)
+from medim.data.phantom.brushes import HAEMATOXYLIN, LYMPHOCYTE, MELANIN, Field, Stains, inside, packed, stamp, to_image
 from medim.data.phantom.v2.cases import Case
 from medim.data.phantom.v2.findings import PATCH_UM, TABLES, Finding
 from medim.data.phantom.v2.placement import placed
