@@ -24,11 +24,8 @@ OWNED = (
 
 
 class Artifacts:
-    """The stages of one `--out`, which belongs to one configuration from the first command on.
-
-    A stage is done when its file holds its key: a hash of the stage's inputs, so a stage whose
-    inputs changed is simply not done.
-    """
+    """The stages of one `--out`, which belongs to one configuration from the first command on. A stage is done when its file
+    holds its key: a hash of the stage's inputs, so a stage whose inputs changed is simply not done."""
 
     def __init__(self, out: Path) -> None:
         self.out = out
@@ -37,11 +34,8 @@ class Artifacts:
     @contextmanager
     def claim(cls, out: Path, configuration: Mapping[str, Any], overwrite: bool = False) -> Iterator["Artifacts"]:
         """Opens `out` for `configuration` (JSON-able, may be nested), new or to be continued, and holds it within.
-
-        Raises:
-            UserError: the folder belongs to another configuration (the message names the first key that differs), holds
-                files that are no run's, or is being written by another process.
-        """
+        Raises UserError: the folder belongs to another configuration (the message names the first key that differs), holds
+        files that are no run's, or is being written by another process."""
         path = out / STAGES / CONFIGURATION
         refuse_foreign(out, path, "run")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,6 @@
 """What outlives a run and serves the next one: anchors' scores, features of reference images, findings read from references.
-
 A folder of entries named by the hash of all that they depend on. Nothing in it is ever changed; what no run read or wrote for
-`KEPT_DAYS` goes. Two runs may share it while both write: an entry appears whole or not at all.
-"""
+`KEPT_DAYS` goes. Two runs may share it while both write: an entry appears whole or not at all."""
 
 import json
 import os
@@ -36,9 +34,7 @@ def default_folder() -> Path:
 
 def cache_folder(given: str | None, dataset: PairDataset) -> Path | None:
     """The folder that runs share: as given, else the user's own; None for `none`.
-
-    Of data under restricting terms nothing is stored outside --out unless a folder is named.
-    """
+    Of data under restricting terms nothing is stored outside --out unless a folder is named."""
     if given == NO_CACHE:
         return None
     if given is not None:
@@ -47,14 +43,8 @@ def cache_folder(given: str | None, dataset: PairDataset) -> Path | None:
 
 
 class SharedCache:
-    """Entries that hold a JSON value and files.
-
-    Args:
-        folder: created where it is missing, readable by its owner alone: reports and images of references may lie in it.
-
-    Raises:
-        UserError: the folder cannot be created or written to.
-    """
+    """Entries that hold a JSON value and files. `folder`: created where it is missing, readable by its owner alone: reports and
+    images of references may lie in it. Raises UserError: the folder cannot be created or written to."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)

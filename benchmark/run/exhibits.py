@@ -14,12 +14,8 @@ _SMALL, _LARGE, _LEADING = 11, 16, 15
 
 
 def write_exhibition(folder: Path, shown: Exhibition, allowed: bool) -> None:
-    """Writes `nearest.jsonl` (ids and numbers alone) and the sheet `nearest.png`, each whole or not at all.
-
-    Args:
-        folder: `<out>/samples/<task>/<system>`.
-        allowed: whether images may be shown; else a note stands in the sheet's place.
-    """
+    """Writes `nearest.jsonl` (ids and numbers alone) and the sheet `nearest.png`, each whole or not at all. `folder`:
+    `<out>/samples/<task>/<system>`. `allowed`: whether images may be shown; else a note stands in the sheet's place."""
     write_text(folder / LINES, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in shown.samples))
     sheet, note = folder / SHEET, folder / WITHHELD
     if not allowed:

@@ -43,9 +43,7 @@ class Failure:
 
 def sample_seed(seed: int, task: str, id: str) -> int:
     """The seed of one sample, in [0, 2^63): a hash of the run's seed, the task and the id.
-
-    Independent of order, batching and of which other samples are drawn.
-    """
+    Independent of order, batching and of which other samples are drawn."""
     digest = hashlib.sha256(f"{seed}/{task}/{id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -61,10 +59,8 @@ def generate_missing(
     batch_size: int,
 ) -> list[Failure]:
     """Generates every item that `store` lacks and returns the failures; they are tried again by the next call.
-
-    A batch that fails is tried again one by one. When `max(batch_size, 4)` samples in a row fail, or every one, the
-    system itself is broken and its exception is raised; that of another library's model in one line.
-    """
+    A batch that fails is tried again one by one. When `max(batch_size, 4)` samples in a row fail, or every one, the system
+    itself is broken and its exception is raised; that of another library's model in one line."""
     missing = [item for item in items if item.id not in store]
     failures: list[Failure] = []
     in_a_row = 0
@@ -89,10 +85,7 @@ def generate_missing(
 
 def copy_missing(store: PredictionStore, answers: Answers, *, task: str, system: str, batch_size: int) -> None:
     """Takes over every prediction that `store` lacks from a system whose predictions are there already.
-
-    Raises:
-        UserError: one cannot be read.
-    """
+    Raises UserError: one cannot be read."""
     missing = [id for id in answers.ids if id not in store]
     with _progress(f"{task}: reading {system}", len(answers.ids), len(missing)) as progress:
         for start in range(0, len(missing), batch_size):

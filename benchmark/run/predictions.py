@@ -26,11 +26,8 @@ def save_image(image: Image.Image, path: Path) -> None:
 
 
 class PredictionStore:
-    """The predictions of one system in one folder: `generated.jsonl` and `images/`.
-
-    A line is written after its image, and counts only when it is whole: what a killed process left of a line, or a line
-    whose image is gone, is generated again.
-    """
+    """The predictions of one system in one folder: `generated.jsonl` and `images/`. A line is written after its image, and
+    counts only when it is whole: what a killed process left of a line, or a line whose image is gone, is generated again."""
 
     def __init__(self, folder: Path, commit: str = "") -> None:
         """Reads what is there; `commit` is noted in the lines that are added."""

@@ -81,11 +81,8 @@ class Scoring:
         return self._done(task, system, self._inputs(task, store), anchor=False)
 
     def anchors(self, task: Task, reconstructs: Reconstructs | None, tokenizer: str | None) -> list[Scored]:
-        """The anchors' scores; `tokenizer` is the fingerprint of what `reconstructs`.
-
-        They come from this folder, else from the cache of other runs, else they are computed: the reconstruction for its
-        tokenizer, all others once for every system.
-        """
+        """The anchors' scores; `tokenizer` is the fingerprint of what `reconstructs`. They come from this folder, else from the
+        cache of other runs, else they are computed: the reconstruction for its tokenizer, all others once for every system."""
         bundles = [self._bundle_if_there(task.name, tokenizer, own) for own in (False, True)]
         again = [bundle is None or any(anchor.failed for anchor in bundle) for bundle in bundles]
         if any(again):

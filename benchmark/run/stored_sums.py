@@ -37,17 +37,11 @@ DAMAGED = (
 
 @dataclass(frozen=True)
 class Statistic:
-    """One metric's sums by patient.
+    """One metric's sums by patient."""
 
-    Attributes:
-        additive: with one row a patient.
-        seed: of the resampling of the record's interval.
-        units: hash of what the rows stand for (case ids and whose they are, in order): equal for systems that pair up.
-    """
-
-    additive: Additive
-    seed: int
-    units: str
+    additive: Additive  # with one row a patient
+    seed: int  # of the resampling of the record's interval
+    units: str  # hash of what the rows stand for (case ids and whose they are, in order): equal for systems that pair up
 
 
 def statistics_file(task: str, system: str) -> str:
@@ -101,14 +95,8 @@ def lost_statistics(folder: Path, scores: Iterable[Mapping[str, Any]]) -> bool:
 
 
 def read_statistics(file: Path, whose: tuple[str, str] | None = None) -> dict[str, Statistic]:
-    """The statistics of one file by metric.
-
-    Args:
-        whose: the task and the system that the file must be of; None for any.
-
-    Raises:
-        UserError: the file is missing, damaged, of another version, task or system, or names a function that is not installed.
-    """
+    """The statistics of one file by metric. `whose`: the task and the system that the file must be of; None for any. Raises
+    UserError: the file is missing, damaged, of another version, task or system, or names a function that is not installed."""
     try:
         with np.load(file, allow_pickle=False) as content:
             index = json.loads(str(content[INDEX]))

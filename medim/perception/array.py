@@ -1,8 +1,6 @@
 """Feature arrays that were computed elsewhere, and the key that ties a row to an image.
-
 A file is an `.npz` of `ids` (N strings) and `features` (N, D): from any program with `numpy.savez`, with the `image_key` of
-each image in the task's geometry as its id, or one that a run itself leaves in its folder of features.
-"""
+each image in the task's geometry as its id, or one that a run itself leaves in its folder of features."""
 
 import hashlib
 import zipfile
@@ -25,10 +23,7 @@ def image_key(image: Image.Image) -> str:
 
 def read_features(path: str | Path) -> tuple[list[str], np.ndarray]:
     """Ids and features (N, D), of the type they were written in.
-
-    Raises:
-        UserError: no such file, not an `.npz` of these two, ids that repeat, or values that are not finite.
-    """
+    Raises UserError: no such file, not an `.npz` of these two, ids that repeat, or values that are not finite."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"feature array '{path}' does not exist")
@@ -55,11 +50,7 @@ def write_features(path: str | Path, ids: list[str], features: np.ndarray) -> No
 
 
 class ArrayFeatures:
-    """The space of one feature array.
-
-    Raises:
-        UserError: see `read_features`.
-    """
+    """The space of one feature array. Raises UserError: see `read_features`."""
 
     trained_against = False
     resize = "as in the array"
@@ -75,10 +66,7 @@ class ArrayFeatures:
 
     def rows(self, keys: list[str]) -> torch.Tensor:
         """Features (N, D) of the images with these keys.
-
-        Raises:
-            UserError: some image is not there; the message says how many.
-        """
+        Raises UserError: some image is not there; the message says how many."""
         strangers = [key for key in keys if key not in self._rows]
         if strangers:
             raise UserError(f"feature array '{self.path.name}' lacks {len(strangers)} of {len(keys)} images")

@@ -90,8 +90,7 @@ class ChestNet(Frozen):
         weights: hash of all tensors of the network.
         fingerprint: hash of weights, resize and range.
 
-    Raises:
-        UserError: the file is missing, damaged, or not of this network.
+    Raises UserError: the file is missing, damaged, or not of this network.
     """
 
     trained_against = False

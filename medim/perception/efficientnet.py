@@ -36,8 +36,7 @@ class EfficientNetLite0Features(Frozen):
         resize: what `features` does before the network, for signatures.
         fingerprint: hash of the weights, the resize and the input range; equal fingerprints mean equal features.
 
-    Raises:
-        UserError: the packages of the extra `scoring` are missing, or their weights file is missing or another one.
+    Raises UserError: the packages of the extra `scoring` are missing, or their weights file is missing or another one.
     """
 
     name = "efficientnet-lite0"
@@ -64,11 +63,8 @@ class EfficientNetLite0Features(Frozen):
 
     def stages(self, images: torch.Tensor) -> list[torch.Tensor]:
         """Feature maps of images (B, 3, H, W) in [-1, 1], not resized; differentiable with respect to the images.
-
-        Returns:
-            (B, C, H/s, W/s) for C in `STAGE_CHANNELS` and s in `STAGE_STRIDES` (sizes rounded up): each the linear
-            bottleneck that ends a resolution, so unbounded in both directions.
-        """
+        Returns (B, C, H/s, W/s) for C in `STAGE_CHANNELS` and s in `STAGE_STRIDES` (sizes rounded up): each the linear
+        bottleneck that ends a resolution, so unbounded in both directions."""
         hidden = self.network._swish(self.network._bn0(self.network._conv_stem(images)))
         maps = []
         for index, block in enumerate(self.network._blocks[: _STAGE_ENDS[-1] + 1]):

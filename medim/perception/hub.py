@@ -1,8 +1,6 @@
 """Feature spaces out of other packages: any vision encoder of transformers, timm, open_clip or TorchXRayVision.
-
 Each is opened by local folder, or by an id that the package itself resolves (and downloads, unless HF_HUB_OFFLINE=1 or the
-weights are in its cache). Images come whole and are only resized and normalised: no crop.
-"""
+weights are in its cache). Images come whole and are only resized and normalised: no crop."""
 
 import importlib
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -80,8 +78,7 @@ class TransformersFeatures(Encoder):
     weights hold all that makes it, else the class token (a pooler without weights would be random). Size, mean and deviation
     are those of `preprocessor_config.json`.
 
-    Raises:
-        UserError: no such model, no `preprocessor_config.json`, or weights that lack more than a pooler.
+    Raises UserError: no such model, no `preprocessor_config.json`, or weights that lack more than a pooler.
     """
 
     def __init__(self, model: str) -> None:
@@ -137,10 +134,7 @@ def image_settings(model: str, what: str) -> tuple[int, Sequence[float], Sequenc
 class TimmFeatures(Encoder):
     """Any model of timm, without its classifier: by name (`vit_base_patch14_dinov2.lvd142m`), by `hf-hub:owner/model` (UNI:
     `hf-hub:MahmoodLab/UNI`), or by a folder with `config.json` and weights.
-
-    Raises:
-        UserError: timm is missing, or does not open the model.
-    """
+    Raises UserError: timm is missing, or does not open the model."""
 
     def __init__(self, model: str) -> None:
         timm = _package("timm", "timm")
@@ -156,11 +150,7 @@ class TimmFeatures(Encoder):
 
 class OpenClipFeatures(Encoder):
     """The image tower of a model of open_clip, such as `hf-hub:microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224`, or
-    `ARCHITECTURE/PRETRAINED`, or `local-dir:FOLDER`.
-
-    Raises:
-        UserError: open_clip is missing, or does not open the model.
-    """
+    `ARCHITECTURE/PRETRAINED`, or `local-dir:FOLDER`. Raises UserError: open_clip is missing, or does not open the model."""
 
     def __init__(self, model: str) -> None:
         open_clip = _package("open_clip", "open_clip_torch")
@@ -178,11 +168,7 @@ class OpenClipFeatures(Encoder):
 
 class TorchXRayVisionFeatures(Encoder):
     """A DenseNet of TorchXRayVision by the name of its weights, such as `densenet121-res224-all`: pooled features of the grey
-    image in [-1024, 1024].
-
-    Raises:
-        UserError: the package is missing, or knows no such weights.
-    """
+    image in [-1024, 1024]. Raises UserError: the package is missing, or knows no such weights."""
 
     def __init__(self, weights: str) -> None:
         models = _package("torchxrayvision", "torchxrayvision").models

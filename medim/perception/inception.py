@@ -1,8 +1,6 @@
 """The Inception network of FID: features for "FID" and "KID", class scores for the Inception Score.
-
 It is Inception-v3 (Szegedy et al. 2015, arXiv:1512.00567) as in the TensorFlow graph of 5 December 2015, which differs from
-later releases: 1,008 classes, average pooling that leaves the padding out of its mean, and max pooling in the last block.
-"""
+later releases: 1,008 classes, average pooling that leaves the padding out of its mean, and max pooling in the last block."""
 
 import hashlib
 import os
@@ -135,8 +133,7 @@ class InceptionFeatures(Frozen):
         official: whether the weights are those released; only then may a column be called FID.
         antialias: as given.
 
-    Raises:
-        UserError: no such file, or not weights of this network.
+    Raises UserError: no such file, or not weights of this network.
     """
 
     name = "inception-v3"
@@ -156,10 +153,8 @@ class InceptionFeatures(Frozen):
 
     @torch.no_grad()
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """Images (B, 3, H, W) in [-1, 1] as pooled features (B, 2048), float32; any H and W, resized to 299.
-
-        Values are brought back to the grey levels 0..255 that they came from before the resize, as the original starts there.
-        """
+        """Images (B, 3, H, W) in [-1, 1] as pooled features (B, 2048), float32; any H and W, resized to 299. Values are brought
+        back to the grey levels 0..255 that they came from before the resize, as the original starts there."""
         levels = images.float().add(1).mul(127.5).round()
         levels = resized(levels, _SIDE) if self.antialias else tf1_bilinear(levels, _SIDE)
         return self.network(((levels - 128) / 128).contiguous(memory_format=torch.channels_last))
@@ -180,10 +175,7 @@ class CleanInceptionFeatures(InceptionFeatures):
 
 def find_weights(given: str | Path | None = None) -> Path:
     """The weights file: as given, else in the folder of MEDIM_BENCH_WEIGHTS, else in torch hub's cache.
-
-    Raises:
-        UserError: it is in none of them; the message says which file to put where.
-    """
+    Raises UserError: it is in none of them; the message says which file to put where."""
     if given is not None:
         path = Path(given)
         if path.is_dir():

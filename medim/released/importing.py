@@ -47,8 +47,7 @@ def import_released(
         size: text before every report.
         terms: of the data that the model learned from; they hold for its samples.
 
-    Raises:
-        UserError: a file is missing or damaged, a tensor has no place, or tokenizers and weights do not fit each other.
+    Raises UserError: a file is missing or damaged, a tensor has no place, or tokenizers and weights do not fit each other.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} exists and is not empty: choose another")

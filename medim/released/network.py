@@ -71,8 +71,7 @@ def denoiser_of(
         codes: size of the image tokenizer's codebook.
         before_report: ids that stand clean before the report.
 
-    Raises:
-        UserError: a tensor is missing, has no place or another shape; the line names it.
+    Raises UserError: a tensor is missing, has no place or another shape; the line names it.
     """
     tensors = dict(tensors)
     table = _matrix(tensors, TABLE, what)

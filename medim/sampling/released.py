@@ -21,9 +21,7 @@ from medim.sampling.step import draw, fine, gumbel, noise
 
 def increments(total: int, steps: int) -> list[int]:
     """How many of `total` tokens each step reveals, until none is left: at most `steps` numbers, which may be fewer.
-
-    Shares follow arccos(r), r from 1 to 0, and are rounded; a step reveals at least one token, the last one what is left.
-    """
+    Shares follow arccos(r), r from 1 to 0, and are rounded; a step reveals at least one token, the last one what is left."""
     steps = min(steps, total)
     angles = [math.acos(1 - index / (steps - 1)) for index in range(steps - 1)] if steps > 1 else []
     left, result, whole = total, list[int](), sum(angles) + math.pi / 2

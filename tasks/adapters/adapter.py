@@ -18,12 +18,8 @@ _HASHED = {".safetensors", ".bin", ".json", ".txt", ".model"}
 
 
 class OneTask:
-    """A generator of one modality: of the three kinds of request it answers one.
-
-    Attributes:
-        modality: image or report: what it generates from the other one.
-        resolution: side of the images it is shown or draws, in pixels; None where any will do.
-    """
+    """A generator of one modality: of the three kinds of request it answers one. `modality`: image or report: what it generates
+    from the other one. `resolution`: side of the images it is shown or draws, in pixels; None where any will do."""
 
     modality: str
     resolution: int | None = None
@@ -50,10 +46,7 @@ class OneTask:
 
     def _failure(self, error: Exception, hints: Mapping[str, str]) -> ModelError:
         """What to raise for an error of the model's.
-
-        Args:
-            hints: what may help, by a regular expression that is looked for in the error.
-        """
+        `hints`: what may help, by a regular expression that is looked for in the error."""
         return ModelError(f"'{self.name}' failed: {one_line(error)}{hint(error, hints)}")
 
     def _refuse(self, what: str) -> NoReturn:
@@ -95,10 +88,7 @@ def hint(error: Exception, hints: Mapping[str, str]) -> str:
 
 def read_settings(given: Mapping[str, str], defaults: Mapping[str, Any], system: str) -> dict[str, Any]:
     """The defaults, with what is given in their place, read as the defaults' types; a default of None takes text.
-
-    Raises:
-        UserError: an unknown key (the nearest is named), or a value of another type.
-    """
+    Raises UserError: an unknown key (the nearest is named), or a value of another type."""
     settings = dict(defaults)
     for key, text in given.items():
         if key not in defaults:

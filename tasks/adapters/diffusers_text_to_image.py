@@ -49,10 +49,7 @@ class DiffusersTextToImage(OneTask):
     @classmethod
     def from_pretrained(cls, name: str, device: str, overrides: Mapping[str, str]) -> "DiffusersTextToImage":
         """Loads a folder that `save_pretrained` wrote, or a hub id.
-
-        Raises:
-            UserError: it cannot be loaded, is not driven by text, or a setting is wrong.
-        """
+        Raises UserError: it cannot be loaded, is not driven by text, or a setting is wrong."""
         dtype = dtype_of(overrides.get("dtype", "float32"))
         folder = Path(name)
         what = f"diffusers pipeline '{name}'"

@@ -38,10 +38,7 @@ class TransformersImageToText(OneTask):
     @classmethod
     def from_pretrained(cls, name: str, device: str, overrides: Mapping[str, str]) -> "TransformersImageToText":
         """Loads a folder that `save_pretrained` wrote, or a hub id. No code from the model's repository is run.
-
-        Raises:
-            UserError: it cannot be loaded, turns no image into text, or a setting is wrong.
-        """
+        Raises UserError: it cannot be loaded, turns no image into text, or a setting is wrong."""
         dtype = dtype_of(overrides.get("dtype", "float32"))
         folder, what = Path(name), f"transformers model '{name}'"
         if (folder / "model_index.json").is_file():

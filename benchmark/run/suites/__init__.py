@@ -56,11 +56,7 @@ def names() -> list[str]:
 
 
 def load_suite(name: str) -> Suite:
-    """The suite of this name.
-
-    Raises:
-        UserError: no such suite; or a field of it is unknown, missing or invalid.
-    """
+    """The suite of this name. Raises UserError: no such suite; or a field of it is unknown, missing or invalid."""
     if name not in names():
         raise unknown("suite", name, names())
     return parse_suite((files(__name__) / f"{name}.yaml").read_text(encoding="utf-8"), f"{name}.yaml")
@@ -68,8 +64,5 @@ def load_suite(name: str) -> Suite:
 
 def parse_suite(text: str, where: str) -> Suite:
     """Reads a suite from YAML; `where` is how an error names the file.
-
-    Raises:
-        UserError: broken YAML; an unknown, missing or invalid field.
-    """
+    Raises UserError: broken YAML; an unknown, missing or invalid field."""
     return checked(Suite, read_mapping(text, where), where)

@@ -135,10 +135,8 @@ class FolderDataset:
 
 class ReportsOnly(FolderDataset):
     """Reports without images: a folder with `reports.jsonl`. Its pairs bear a single black pixel in an image's place.
-
-    The lines are those of `pairs.jsonl` without `image`. It serves report generation alone, scored from a folder of
-    predictions where the images cannot be had.
-    """
+    The lines are those of `pairs.jsonl` without `image`. It serves report generation alone, scored from a folder of predictions
+    where the images cannot be had."""
 
     NAMES = (REPORTS_ONLY,)
 

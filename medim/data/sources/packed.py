@@ -30,10 +30,8 @@ _FIELDS = tuple(field.name for field in fields(ImageReportPair) if field.name !=
 
 class CachedPictures(DerivedDataset):
     """A data set whose pictures are stored in `folder` as raw RGB, with their pairs; equal to it in all that it gives.
-
-    A part (some hundred pairs) is written when one of its pairs is first needed, or ahead by `cache_pictures`. All
-    pictures must be of one size: a set drawn on the fly, or images squared by `data prepare`.
-    """
+    A part (some hundred pairs) is written when one of its pairs is first needed, or ahead by `cache_pictures`. All pictures
+    must be of one size: a set drawn on the fly, or images squared by `data prepare`."""
 
     def __init__(self, base: PairDataset, folder: str | Path) -> None:
         super().__init__(base)
@@ -58,10 +56,7 @@ def cache_pictures(
     dataset: PairDataset, split: str, folder: str | Path, limit: int | None = None, workers: int = 0
 ) -> CachedPictures:
     """Writes the missing parts that the first `limit` pairs of a split (all by default) need, with progress.
-
-    Args:
-        workers: processes that draw or decode, a part each (the data set is sent to them by pickle); 0: this one.
-    """
+    `workers`: processes that draw or decode, a part each (the data set is sent to them by pickle); 0: this one."""
     cached = CachedPictures(dataset, folder)
     packed = cached.packed(split)
     count = min(dataset.size(split), limit) if limit is not None else dataset.size(split)

@@ -31,37 +31,27 @@ _HASH = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Index:
-    """Where the pairs of a file stand, in the order of its lines.
+    """Where the pairs of a file stand, in the order of its lines."""
 
-    Attributes:
-        offset, length: of each line's JSON in bytes, shape (n,).
-        split: position in `SPLITS` of each line's split, shape (n,) uint8.
-        terms, domains: those that occur, in the order of their first line.
-        mistakes: what is wrong with the lines that were left out, where that is allowed.
-    """
-
+    # offset, length: of each line's JSON in bytes, shape (n,)
     offset: np.ndarray
     length: np.ndarray
-    split: np.ndarray
+    split: np.ndarray  # position in `SPLITS` of each line's split, shape (n,) uint8
+    # terms, domains: those that occur, in the order of their first line
     terms: tuple[str, ...]
     domains: tuple[str, ...]
-    mistakes: tuple[str, ...] = ()
+    mistakes: tuple[str, ...] = ()  # what is wrong with the lines that were left out, where that is allowed
 
 
 def read_index(file: Path, allow_leakage: bool = False, allow_mistakes: bool = False) -> Index:
     """The index of a file without mistakes or, where they are allowed, of its sound lines if there are any.
-
-    Raises UserError: the first mistake by file, line and field, and the number of the others.
-    """
+    Raises UserError: the first mistake by file, line and field, and the number of the others."""
     return _Reader(file).index(allow_leakage, allow_mistakes)
 
 
 class _Reader:
-    """Reads one file of pairs and collects every mistake before it complains.
-
-    Strings are compared by Python's 64-bit hash of this process: among a million lines two different ones meet with a chance
-    of 3e-8.
-    """
+    """Reads one file of pairs and collects every mistake before it complains. Strings are compared by Python's 64-bit hash of
+    this process: among a million lines two different ones meet with a chance of 3e-8."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -114,9 +104,7 @@ class _Reader:
 
     def _image_key(self, line: int, image: str) -> int:
         """A number for an image's file, whatever its spelling.
-
-        One listing a folder settles all plain files; links and whatever is odd are looked at one by one.
-        """
+        One listing a folder settles all plain files; links and whatever is odd are looked at one by one."""
         folder, _, name = image.rpartition("/")
         if folder not in self.listed:
             self.listed[folder] = self._listed(folder)

@@ -27,8 +27,7 @@ class Subset(DerivedDataset):
         share: of the training patients, in (0, 1].
         seed: which patients.
 
-    Raises:
-        UserError: a share outside (0, 1], or no training pairs.
+    Raises UserError: a share outside (0, 1], or no training pairs.
     """
 
     def __init__(self, base: PairDataset, share: Fraction | float, seed: int = 0) -> None:
@@ -78,8 +77,7 @@ class MixedDataset:
         parts: at least two.
         weights: share of the training draws of each part, relative to the others; sizes play no role.
 
-    Raises:
-        UserError: the same data set twice, or one archive in two parts that disagree on the split of a patient.
+    Raises UserError: the same data set twice, or one archive in two parts that disagree on the split of a patient.
     """
 
     def __init__(self, parts: Sequence[PairDataset], weights: Sequence[Fraction | float]) -> None:
@@ -170,11 +168,8 @@ def _places(part: PairDataset) -> Iterator[tuple[str, int]]:
 
 
 def _refuse_crossing(one: PairDataset, other: PairDataset) -> None:
-    """Refuses two parts where a patient is in one split here and in another there.
-
-    A name alone proves nothing, as two archives may both have a patient `p0`: the parts must also hold a copy of one image,
-    byte by byte, under one name of a patient.
-    """
+    """Refuses two parts where a patient is in one split here and in another there. A name alone proves nothing, as two archives
+    may both have a patient `p0`: the parts must also hold a copy of one image, byte by byte, under one name of a patient."""
     here, there = ({keys_of(part, *place).patient: place[0] for place in _places(part)} for part in (one, other))
     crossing = [patient for patient, split in here.items() if there.get(patient, split) != split]
     if crossing and _images(one, there) & _images(other, here):

@@ -29,17 +29,11 @@ BATCH = 16
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Gives images a probability of each of its labels.
+    """Gives images a probability of each of its labels."""
 
-    Attributes:
-        name: as signatures call it.
-        weights: hash of its weights alone: what has equal ones is one checker.
-        feed: what is done before and after the network, for signatures.
-    """
-
-    name: str
-    weights: str
-    feed: str
+    name: str  # as signatures call it
+    weights: str  # hash of its weights alone: what has equal ones is one checker
+    feed: str  # what is done before and after the network, for signatures
     labels: tuple[str, ...]
 
     def probabilities(self, images: Sequence[Image.Image], /) -> np.ndarray:
@@ -73,10 +67,7 @@ class ChestClassifier:
 class TransformersClassifier:
     """A model of transformers' `AutoModelForImageClassification`, with the labels of its `id2label`. By its `problem_type` each
     label has a sigmoid, or all have one softmax.
-
-    Raises:
-        UserError: no such model, tensors that are missing or have no place, or a configuration that does not say which.
-    """
+    Raises UserError: no such model, tensors that are missing or have no place, or a configuration that does not say which."""
 
     def __init__(self, model: str, device: str) -> None:
         from transformers import AutoModelForImageClassification  # lazy: start-up
@@ -155,10 +146,7 @@ CHEST = ("torchxrayvision", "labeller", "chexbert")
 
 def open_checker(modality: str, spec: str, device: str) -> Any:
     """A `Classifier` for `image` and `steer`, a checker of reports for `report`, from `KIND` or `KIND:FILE`.
-
-    Raises:
-        UserError: an unknown kind, one of the other modality, or what it needs is missing or not as it should be.
-    """
+    Raises UserError: an unknown kind, one of the other modality, or what it needs is missing or not as it should be."""
     name, _, argument = spec.partition(":")
     built_in = REPORTS if modality == "report" else IMAGES
     registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}

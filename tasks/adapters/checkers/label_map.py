@@ -38,12 +38,8 @@ class LabelFile(BaseModel):
 
 @dataclass(frozen=True)
 class LabelMap:
-    """The finding of each label that has one; several labels may stand for one finding.
-
-    Attributes:
-        columns: by finding, the places of its labels.
-        thresholds: those that the user gave, by finding.
-    """
+    """The finding of each label that has one; several labels may stand for one finding. `columns`: by finding, the places of
+    its labels. `thresholds`: those that the user gave, by finding."""
 
     columns: Mapping[str, tuple[int, ...]]
     thresholds: Mapping[str, float]
@@ -58,16 +54,10 @@ class LabelMap:
         cls, labels: Sequence[str], findings: Sequence[str] | None, given: Mapping[str, str | Entry | None], where: str
     ) -> "LabelMap":
         """The map of a checker's labels to the data's findings.
-
         A label that `given` does not name stands for the one finding of its name, else of another name of `names.yaml`.
-
-        Args:
-            findings: of the data; None where it states none: each label is then a finding, by CheXpert's name.
-            where: names `given` in errors.
-
-        Raises:
-            UserError: `given` names a label or a finding that does not exist, or two thresholds of one finding.
-        """
+        `findings`: of the data; None where it states none: each label is then a finding, by CheXpert's name.
+        `where`: names `given` in errors.
+        Raises UserError: `given` names a label or a finding that does not exist, or two thresholds of one finding."""
         columns: dict[str, list[int]] = {}
         thresholds: dict[str, float] = {}
         for label in given:

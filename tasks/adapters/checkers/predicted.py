@@ -23,10 +23,7 @@ COLUMN = "image"
 
 class PredictedLabels:
     """A `Classifier` of the images that the table lists.
-
-    Raises:
-        UserError: no such table, an image twice, or a value that is no probability, by file and line.
-    """
+    Raises UserError: no such table, an image twice, or a value that is no probability, by file and line."""
 
     feed = "as in the table"
 

@@ -1,8 +1,6 @@
 """The 14 labels of CheXpert (Irvin et al. 2019) as codes, and F1 of the labels of reports against those of their references.
-
 A label is blank, positive, negative or uncertain, in the codes of CheXbert (Smit et al. 2020). An uncertain one counts as
-present; published values differ in that choice, which moves F1 by several points, so that it is in the name.
-"""
+present; published values differ in that choice, which moves F1 by several points, so that it is in the name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -39,11 +37,8 @@ def label_counts(references: np.ndarray, predictions: np.ndarray) -> Counts:
 
 
 def label_scores(references: np.ndarray, predictions: np.ndarray, patients: Sequence[str]) -> list[LabelScore]:
-    """Micro and macro F1 over the 14 labels and over the 5 of CheXpert's competition, of codes (N, 14).
-
-    Macro means run over the labels that the references show or, as in published values, over all: a label on neither side then
-    counts as 0.
-    """
+    """Micro and macro F1 over the 14 labels and over the 5 of CheXpert's competition, of codes (N, 14). Macro means run over
+    the labels that the references show or, as in published values, over all: a label on neither side then counts as 0."""
     every = label_counts(references, predictions)
     scores = []
     for labels in (LABELS, FIVE):

@@ -28,15 +28,9 @@ _BATCH = 32
 
 
 class CheXbert:
-    """Reads codes from reports, each different text once.
-
-    Args:
-        source: the authors' checkpoint (a dict with `model_state_dict`), or the folder that holds it as `chexbert.pth`, with
-            `vocab.txt` (that of bert-base-uncased) beside it.
-
-    Raises:
-        UserError: a file is missing, or is not what it should be; the message names it.
-    """
+    """Reads codes from reports, each different text once. `source`: the authors' checkpoint (a dict with `model_state_dict`),
+    or the folder that holds it as `chexbert.pth`, with `vocab.txt` (that of bert-base-uncased) beside it. Raises UserError: a
+    file is missing, or is not what it should be; the message names it."""
 
     name = NAME
     labels = LABELS
