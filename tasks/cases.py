@@ -168,4 +168,7 @@ def _case(dataset: PairDataset, pair: ImageReportPair, resolution: int) -> Case:
         raise UserError(f"pair '{pair.id}' of data set '{dataset.name}' has no report: it cannot be a reference")
     image = read_image(pair.image) if isinstance(pair.image, Path) else pair.image
     findings = None if pair.findings is None else frozenset(pair.findings)
-    return Case(pair.id, pair.patient, pair.domain, square(image, resolution), pair.report, findings)
+    others = pair.extra.get("other_reports", [])
+    if not isinstance(others, list) or not all(isinstance(text, str) and text.strip() for text in others):
+        raise UserError(f"pair '{pair.id}' of data set '{dataset.name}': field 'other_reports' must be a list of texts")
+    return Case(pair.id, pair.patient, pair.domain, square(image, resolution), pair.report, findings, tuple(others))

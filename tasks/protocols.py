@@ -23,6 +23,7 @@ class Case:
     image: Image.Image
     report: str  # the reference text
     findings: frozenset[str] | None  # labels present; None where the data set does not know them
+    other_reports: tuple[str, ...] = ()  # further references: texts that are right as well
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,13 @@ class Answered(Protocol):
         """What it has for these cases. `cases`: ids of the cases to be scored, in their order. `known`: ids of all pairs of the
         split (`tasks.cases.SplitIds` says why one is no case). A prediction of an id that no split has is a mistake, unless
         samples answer no case. Raises UserError: predictions that answer nothing."""
+
+
+@runtime_checkable
+class BringsReferences(Protocol):
+    """Answers with the references that they are to be scored against, in place of the data set's: one or more by case's id."""
+
+    references: Mapping[str, tuple[str, ...]]
 
 
 class Answers(Protocol):

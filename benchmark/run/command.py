@@ -110,7 +110,7 @@ def execute_score(options: ScoreOptions) -> int:
     assert options.predictions is not None
     assert options.data is not None
     assert options.out is not None
-    system = PredictionFolder(options.predictions, options.name)
+    system = PredictionFolder(options.predictions, options.name, options.map, options.ids)
     dataset = loading.load_dataset(options.data)
     attach_checkers(dataset, options.checkers, options.checker_labels, best_device(options.device))
     refuse_steerer(dataset, settings_of_samples(options.predictions))

@@ -62,6 +62,7 @@ class Data:
     scratch: Path | None = None
     shows: bool = True
     judge: Path | None = None
+    brought: str | None = None  # hash of references that the predictions bring in place of the data set's
 
     @cached_property
     def ids(self) -> list[str]:
@@ -105,6 +106,7 @@ class Data:
         inputs |= {"features": [_feature_files(spec) for spec in self.features]}
         inputs |= {"metrics": [code_fingerprint("tasks"), *extensions()], "texts": text_encoder()}
         inputs |= {"reports": report_files(self.protocol)}
+        inputs |= {} if self.brought is None else {"references": self.brought}
         return inputs | ({} if self.judge is None else {"judge": _feature_files(f"judge:{self.judge}")})
 
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-import click
-
 from benchmark.options import (
     PROTOCOLS,
     Cache,
@@ -25,6 +23,7 @@ from benchmark.options import (
     ShowSamples,
     Split,
 )
+from tasks.adapters.prediction_forms import parse_map
 
 _ANSWERED = "What the predictions answer: a data set, or a folder with pairs.jsonl or reports.jsonl."
 _BATCH = "Samples drawn at once; no result depends on it.  [default: 64]"
@@ -33,10 +32,13 @@ _MODEL = (
     "Preset with shipped weights, local folder or hub id; diffusers:M, transformers:M, baseline:NAME; or a generator of "
     "another package."
 )
-_PREDICTIONS = "Folder with predictions.jsonl, or with files <id>.png and <id>.txt."
+_IDS = "Ids of reports that have none, in their order, as `data ids DATA --out FILE` writes them."
+_MAP = "Fields of --predictions: id=FIELD,report=FIELD; image=, references=; a dot leads into an object."
+_PREDICTIONS = "Folder with predictions.jsonl, or files <id>.png and <id>.txt; or a file: docs/predictions.md lists its forms."
 _PRESET = "augmentation: arms, levels, seeds; --set augmentation.FIELD=...  [default: quick]"
 _REGIME = "augmentation: what --model was trained on: the low-data pairs alone, or more.  [default: external-prior]"
 _SUITE = "A run as data: demo, quick, full, paper; options given here come before its own."
+_MAPPED = Option(_MAP, "--map", "KEY=FIELD,...", callback=lambda ctx, param, value: parse_map(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,13 +77,15 @@ class ScoreOptions:
     """Which predictions are scored, or which model takes the grounding test."""
 
     tasks: tuple[str, ...] = ()
-    predictions: Annotated[Path | None, Option(_PREDICTIONS, metavar="DIR", type=click.Path(path_type=Path))] = None
+    predictions: Annotated[Path | None, Option(_PREDICTIONS, metavar="DIR|FILE")] = None
+    map: Annotated[dict[str, str], _MAPPED] = field(default_factory=dict)
+    ids: Annotated[Path | None, Option(_IDS, metavar="FILE")] = None
     model: Annotated[
         str | None, Option("Of grounding alone: a model that answers by its likelihoods.", metavar="NAME|DIR|HUB-ID")
     ] = None
     data: Annotated[str | None, Option(_ANSWERED, metavar="NAME|DIR")] = None
     out: Out | None = None
-    name: Annotated[str | None, Option("The system's name in the table.  [default: the folder's]")] = None
+    name: Annotated[str | None, Option("The system's name in the table.  [default: that of --predictions]")] = None
     split: Split = "test"
     limit: Limit | None = None
     seed: Seed = 0

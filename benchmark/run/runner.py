@@ -1,8 +1,8 @@
 """A run: a model on the tasks of a data set, from generating to the built page, in one `--out` folder."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
 from tasks import all_tasks, task_named, task_names
 from tasks.cases import SplitIds, cases_of, has_images
-from tasks.protocols import PROTOCOL, Answered, Answers, Generator, Limited, Reconstructs
+from tasks.protocols import PROTOCOL, Answered, Answers, BringsReferences, Case, Generator, Limited, Reconstructs
 from tasks.task import Task
 
 ALL = "all"
@@ -159,14 +159,20 @@ def run(
     configuration |= checkers_of(dataset)
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
+    answers: dict[str, Answers] = {}
+    brought = None
+    if isinstance(model, Answered):
+        ids = [case.id for case in cases]
+        known = SplitIds(dataset, split, ids)
+        answers = {task.name: model.answers(task, ids, known) for task in chosen}
+        cases, brought = with_references(cases, answers.values())
+        configuration |= {} if brought is None else {"references": brought}
     shared = None if cache is None else SharedCache(cache)
     terms = joined(dataset.terms, learned)
     shows = show_samples or not withheld(terms)
-    data = Data(dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows, judge)
-    answers: dict[str, Answers] = {}
-    if isinstance(model, Answered):
-        known = SplitIds(dataset, split, data.ids)
-        answers = {task.name: model.answers(task, data.ids, known) for task in chosen}
+    data = Data(
+        dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows, judge, brought
+    )
     command = command_line() if command is None else command
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
         prepare_checkers(data, artifacts)
@@ -188,6 +194,18 @@ def run(
         write_json(out / MANIFEST, {**manifest, **counts, "versions": versions()})
         write_failures(out / FAILURES, failures)
         return RunResult(records, failures, _page(artifacts), skipped)
+
+
+def with_references(cases: Sequence[Case], answers: Iterable[Answers]) -> tuple[list[Case], str | None]:
+    """The cases with the references that some answers bring, and their hash; None where none do."""
+    brought: dict[str, tuple[str, ...]] = {}
+    for one in answers:
+        brought |= one.references if isinstance(one, BringsReferences) else {}
+    replaced = [
+        replace(case, report=brought[case.id][0], other_reports=brought[case.id][1:]) if case.id in brought else case
+        for case in cases
+    ]
+    return replaced, hash_of(brought) if brought else None
 
 
 def _results(
@@ -229,6 +247,8 @@ def _results(
 
 def _record(identity: Mapping[str, Any], scored: Scored, score: Mapping[str, Any]) -> Record:
     signature = {**score["signature"], "data": identity["dataset_fingerprint"], "resolution": identity["resolution"]}
+    if "references" in identity:
+        signature["references"] = f"of the predictions' file, {identity['references']}"
     if not scored.anchor:
         signature |= {"model": identity["model_fingerprint"], "settings": identity["settings"]}
         signature["generated_by"] = scored.generated_by

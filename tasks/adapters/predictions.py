@@ -1,8 +1,10 @@
 """A folder of predictions as a system under test: any program, anywhere, that wrote down what it generated."""
 
 import difflib
+import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from medim.canvas import MODALITIES
 from medim.common.errors import UserError, named
 from medim.common.files import hash_files, hash_of
 from medim.imaging.images import read_image
-from tasks.adapters.predictions_file import Line, read_predictions
+from tasks.adapters.predictions_file import SUFFIXES, Line, read_predictions
 from tasks.cases import SplitIds
 from tasks.protocols import UNKNOWN_TRAINING, Prediction, Request
 
@@ -19,20 +21,24 @@ _WANTED = "`medim-bench data ids DATA` writes the ids that are wanted"
 
 
 class PredictionFolder:
-    """The predictions of a folder (`tasks.adapters.predictions_file` describes its form).
+    """The predictions of a folder, or of a file in it (`read_predictions` describes the forms).
 
     Args:
         folder: where they are.
-        name: of the system in the table; the folder's by default.
+        name: of the system in the table; the folder's by default, or the file's without its suffix.
+        given, ids: as of `read_predictions`.
 
     Raises:
         UserError: a mistake in the folder, by file and line.
     """
 
-    def __init__(self, folder: str | Path, name: str | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, name: str | None = None, given: Mapping[str, str] | None = None, ids: Path | None = None
+    ) -> None:
         self.folder = Path(folder)
-        self.lines = read_predictions(self.folder)
-        self.name = name or self.folder.resolve().name
+        self.lines = read_predictions(self.folder, given or {}, ids)
+        path = self.folder.resolve()
+        self.name = name or (path.name if path.is_dir() else path.stem)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -60,20 +66,21 @@ class PredictionFolder:
 
     def _answers(self, needs: Sequence[str], cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
         wanted = set(cases)
-        others = [line for line in self.lines if line.id not in wanted]
         why_not = known.why_not if isinstance(known, SplitIds) else dict.fromkeys(known, "no case").get
+        lines, renamed = _by_file_name(self.lines, lambda id: id in wanted or why_not(id) is not None)
+        others = [line for line in lines if line.id not in wanted]
         reasons = Counter(why_not(line.id) for line in others)
         if None in reasons:
             raise UserError(_stranger([line for line in others if why_not(line.id) is None], known))
-        dropped = _dropped(reasons, len(self.lines))
-        by_id = {line.id: line for line in self.lines if any(getattr(line, what) is not None for what in needs or MODALITIES)}
+        dropped = _dropped(reasons, len(lines))
+        by_id = {line.id: line for line in lines if any(getattr(line, what) is not None for what in needs or MODALITIES)}
         found = {id: by_id[id] for id in cases if id in by_id}
         if not found:
             none = f"none of its {len(self.lines)} predictions is of the {len(cases)} cases to be scored"
             raise UserError(f"{self.folder}: {none}{f': {dropped}' if dropped else ''}; {_WANTED}")
         at_the_end = list(found) == list(cases[: len(found)])
         missing = _missing(len(cases) - len(found), len(cases), "prediction", at_the_end)
-        return FolderAnswers(found, "; ".join(filter(None, (dropped, missing))) or None)
+        return FolderAnswers(found, "; ".join(filter(None, (renamed, dropped, missing))) or None)
 
     def _samples(self, cases: Sequence[str]) -> "FolderAnswers":
         wanted = set(cases)
@@ -94,6 +101,7 @@ class FolderAnswers:
     def __init__(self, lines: dict[str, Line], note: str | None) -> None:
         self.lines, self.note = lines, note
         self.ids = list(lines)
+        self.references = {id: line.references for id, line in lines.items() if line.references}
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """Those of some cases, images decoded to 8-bit RGB; a UserError names the line whose image cannot be."""
@@ -104,6 +112,30 @@ class FolderAnswers:
                 image = None if line.image is None else read_image(line.image)
             found.append(Prediction(id, image, line.report))
         return found
+
+
+def _by_file_name(lines: Sequence[Line], is_known: Callable[[str], bool]) -> tuple[list[Line], str | None]:
+    """The lines, those under the name of a file with their case's id, and a note of these.
+
+    An id that is no pair's, as it stands, is one without an image's suffix, without the folders before it, or without both,
+    where just one of the three is a pair's.
+
+    Raises UserError: two lines are of one case then.
+    """
+    matched, taken, example = [], {line.id: line for line in lines}, list[str]()
+    for line in lines:
+        bare = {line.id, re.split(r"[/\\]", line.id)[-1]}
+        bare |= {id[: -len(suffix)] for id in bare for suffix in SUFFIXES if id.lower().endswith(suffix)}
+        found = [] if is_known(line.id) else [id for id in bare if is_known(id)]
+        if len(found) == 1:
+            if found[0] in taken:
+                first = taken[found[0]].where
+                raise UserError(f"{line.where}: '{line.id}' is a second prediction for '{found[0]}', after that of {first}")
+            example.append(f"'{line.id}' is '{found[0]}'")
+            line = taken[found[0]] = replace(line, id=found[0])
+        matched.append(line)
+    note = f"{len(example)} ids are of a case without folder and suffix, such as: {example[0]}" if example else None
+    return matched, note
 
 
 def _missing(missing: int, cases: int, what: str, at_the_end: bool) -> str | None:

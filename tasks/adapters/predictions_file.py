@@ -1,21 +1,22 @@
-"""Predictions as another program leaves them: `predictions.jsonl`, or plain files named by id. Read whole, decoded later."""
+"""Predictions as another program leaves them: a file of rows, or plain files named by id. Read whole, decoded later."""
 
 import difflib
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from medim.common.declared import shown
 from medim.common.errors import UserError, named
 from medim.common.files import located
-from medim.common.json_lines import numbered_lines, parse_json
 from medim.imaging.image_files import GeometryError, backslash_hint, open_image
+from tasks.adapters.prediction_forms import OWN, Form, chosen, field, has, spare, text_of
+from tasks.adapters.prediction_rows import Row, read_ids, read_rows
 
 FILES = ("predictions.jsonl", "generated.jsonl")
 """The second is what a run leaves in its folder of samples."""
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
 SUBFOLDERS = ("", "images", "reports")
-FIELDS = ("id", "image", "report")
 
 
 @dataclass(frozen=True)
@@ -26,66 +27,106 @@ class Line:
         where: how an error names its place: `FILE:LINE`, or the file itself.
         image: an existing file inside the folder; None where there is none.
         report: the text, as it stands in the file; None where there is none.
+        references: what the file says that the report should be, where `--map` names the field.
     """
 
     where: str
     id: str
     image: Path | None
     report: str | None
+    references: tuple[str, ...] = ()
 
 
-def read_predictions(folder: Path) -> list[Line]:
-    """All predictions of a folder, in the order of the file's lines, or of the ids where there is no such file.
+def read_predictions(source: Path, given: Mapping[str, str] = {}, ids: Path | None = None) -> list[Line]:  # read alone
+    """All predictions of a folder or a file, in the order of its rows, or of the ids where plain files are the predictions.
 
-    Without `predictions.jsonl` (or a run's `generated.jsonl`), `<id>.png` (or another kind of image) and `<id>.txt` are the
-    predictions, in the folder itself or in `images/` and `reports/`.
+    A folder has `predictions.jsonl` (or a run's `generated.jsonl`); without it, `<id>.png` (or another kind of image) and
+    `<id>.txt` in it or in `images/` and `reports/`. A file has any form of `tasks.adapters.prediction_forms`.
 
-    Raises:
-        UserError: no folder, nothing in it, or a mistake in a line: the message names the first and counts the others.
+    Args:
+        given: fields by what they are taken for (`--map`).
+        ids: a file with the ids of reports that have none, in their order.
+
+    Raises UserError: nothing is there, or a mistake in a row: the message names the first and counts the others.
     """
-    if not folder.is_dir():
-        what = "is a file; give the folder it lies in" if folder.exists() else "does not exist"
-        raise UserError(f"--predictions {folder} {what}")
-    for name in FILES:
-        if (folder / name).is_file():
-            return _from_lines(folder / name)
-    return _from_files(folder)
+    if not source.exists():
+        raise UserError(f"--predictions {source} does not exist")
+    file = source if not source.is_dir() else next((source / name for name in FILES if (source / name).is_file()), None)
+    if file is not None:
+        return _from_rows(file, given, None if ids is None else read_ids(ids))
+    if given or ids is not None:
+        raise UserError(f"--predictions {source}: --map and --ids are for a file, and the folder holds no {FILES[0]}")
+    return _from_files(source)
 
 
-def _from_lines(file: Path) -> list[Line]:
-    root, lines, first, mistakes = file.parent.resolve(), list[Line](), dict[str, int](), list[str]()
-    for number, data in numbered_lines(file):
-        where = f"{file}:{number}"
+def _from_rows(file: Path, given: Mapping[str, str], ids: Sequence[str] | None) -> list[Line]:
+    root, lines, first, mistakes = file.parent.resolve(), list[Line](), dict[str, str](), list[str]()
+    rows = list(read_rows(file, ids is not None))
+    if ids is not None and rows and rows[0].content == {"report": "report"} and len(rows) == len(ids) + 1:
+        del rows[0]  # the header of a list of reports
+    form = next((chosen(row.content, given, ids is not None, str(file)) for row in rows if isinstance(row.content, dict)), OWN)
+    if ids is not None and form.ordinal is None and len(rows) != len(ids):
+        raise UserError(f"{file} holds {len(rows)} reports, and --ids {len(ids)} ids: which is whose is not known")
+    for number, row in enumerate(rows):
         try:
-            line = _line(where, data, root)
+            line = _line(row, form, root, None if ids is None else _id_of_place(row, form, number, ids))
             if line.id in first:
-                raise UserError(f"{where}: a second prediction for '{line.id}', after that of line {first[line.id]}")
+                raise UserError(f"{row.where}: a second prediction for '{line.id}', after that of {first[line.id]}")
         except UserError as error:
             mistakes.append(str(error))
         else:
-            first[line.id] = number
+            first[line.id] = row.place
             lines.append(line)
     if mistakes:
         raise UserError(mistakes[0] + (f" ... and {len(mistakes) - 1} more" if mistakes[1:] else ""))
     if not lines:
         raise UserError(f"{file}: holds no predictions")
-    return lines
+    order = {id: place for place, id in enumerate(ids or ())}
+    return sorted(lines, key=lambda line: order.get(line.id, 0))
 
 
-def _line(where: str, data: bytes, root: Path) -> Line:
-    with named(where):
-        row = parse_json(data)
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: a prediction is a JSON object such as {{'id', 'image', 'report'}}")
-    for field in FIELDS:
-        if not isinstance(row.get(field), str | None):
-            raise UserError(f"{where}: field '{field}' must be a string, not {json.dumps(row[field])[:40]}")
-    if not (row.get("id") or "").strip():
-        raise UserError(f"{where}: field 'id' is missing{_spare(row, 'id')}")
-    if "image" not in row and "report" not in row:
-        raise UserError(f"{where}: there is neither 'image' nor 'report'{_spare(row, 'report', 'image')}")
-    image = None if row.get("image") is None else _image(where, row["image"], root)
-    return Line(where, row["id"], image, row.get("report"))
+def _id_of_place(row: Row, form: Form, number: int, ids: Sequence[str]) -> str:
+    """The id of a row by its number in the file or, where it counts the data set's rows itself, by that."""
+    if form.ordinal is not None and isinstance(row.content, dict):
+        number = field(row.content, form.ordinal)
+        if not isinstance(number, int) or not 0 <= number < len(ids):
+            raise UserError(f"{row.where}: {form.ordinal} is {shown(number)}: --ids has {len(ids)} ids, from 0 on")
+    return ids[number]
+
+
+def _line(row: Row, form: Form, root: Path, id: str | None) -> Line:
+    content = row.content
+    with named(row.where):
+        if isinstance(content, UserError):
+            raise content
+        if id is None:
+            id = _id(content, form)
+        if not has(content, form.image) and not has(content, form.report):
+            other = spare(content, "report", "image")
+            raise UserError(f"there is neither '{form.image or 'image'}' nor '{form.report or 'report'}'{other}")
+        report = text_of(field(content, form.report), form.report or "")
+        image = field(content, form.image)
+        if not isinstance(image, str | None):
+            raise UserError(f"field '{form.image}' must be a string, not {shown(image)}: the path of a file")
+        references = field(content, form.references)
+        several = references if isinstance(references, list) else [references]
+        if form.references is not None and not all(isinstance(one, str) and one.strip() for one in several or [None]):
+            raise UserError(f"field '{form.references}' must be a reference or a list of them, not {shown(references)}")
+    path = None if image is None else _image(row.where, image, root)
+    return Line(row.where, id, path, report, tuple(several) if form.references is not None else ())
+
+
+def _id(content: Mapping[str, Any], form: Form) -> str:
+    """A text as it stands, or a whole number's digits."""
+    id = field(content, form.id)
+    if isinstance(id, int) and not isinstance(id, bool):
+        return str(id)
+    if not isinstance(id, str | None):
+        raise UserError(f"field '{form.id}' must be a string or a whole number, not {shown(id)}")
+    if not (id or "").strip():
+        raise UserError(f"field '{form.id or 'id'}' is missing{spare(content, form.id or 'id')}")
+    assert id is not None
+    return id
 
 
 def _image(where: str, name: str, root: Path) -> Path:
@@ -151,12 +192,3 @@ def _check_header(where: str, path: Path) -> None:
     except Exception as error:  # Pillow's readers raise what they like on damaged files
         reason = "is empty" if not path.stat().st_size else f"is no readable image ({type(error).__name__})"
         raise UserError(f"{where}: image '{path.name}' {reason}") from None
-
-
-def _spare(row: dict[str, Any], *wanted: str) -> str:
-    """What was perhaps meant instead."""
-    others = [key for key in row if key not in FIELDS]
-    for field in wanted:
-        if close := difflib.get_close_matches(field, others, n=1, cutoff=0.5):
-            return f"; did you mean it by '{close[0]}'?"
-    return f"; the line has {', '.join(map(repr, row)) or 'no field'}"

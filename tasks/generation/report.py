@@ -44,7 +44,7 @@ class ReportGeneration(Task):
         coverage = coverage_of(reports)
         scores, sample_f1 = finding_scores(cases, Reading.of("report", reports, context), context, coverage)
         protocol = protocol_named(context.protocol)
-        references = protocol.references([case.report for case in cases], context.references)
+        references = protocol.references([(case.report, *case.other_reports) for case in cases], context.references)
         tokens = protocol.tokens([report or "" for report in reports]).texts
         captions = protocol.score(references, reports, tokens)
         patients = [case.patient for case in cases]

@@ -1,4 +1,4 @@
-"""Report metrics by protocol, one reference per case: BLEU, METEOR, ROUGE and CIDEr under a name that says whose they are.
+"""Report metrics by protocol, one or more references per case: BLEU, METEOR, ROUGE, CIDEr under names that say whose they are.
 
 * `strict-v1`, also known as `coco`: the captioning protocol of COCO. PTB tokens, corpus BLEU, METEOR 1.5, ROUGE-L with
   beta 1.2, CIDEr; values are pycocoevalcap's. A missing report scores as an empty one.
@@ -63,15 +63,16 @@ class Protocol:
     metrics: tuple[str, ...]  # their names in order, without `suffix`, which keeps two protocols from sharing a column
     suffix: str = ""
 
-    def references(self, texts: Sequence[str], cache: ReferenceCache | None = None) -> References:
-        """The references, from the cache where it holds them."""
+    def references(self, texts: Sequence[str | tuple[str, ...]], cache: ReferenceCache | None = None) -> References:
+        """The references, one or several a case, from the cache where it holds them."""
         return (ReferenceCache() if cache is None else cache).get(texts, self.name, self.tokens)
 
     def score(self, references: References, hypotheses: Sequence[str | None], tokens: Sequence[str]) -> list[CaptionScore]:
         """All metrics of N texts, as they came and as this protocol's tokens; a ValueError where numbers differ or are 0."""
         if not len(references) == len(hypotheses) == len(tokens) or not tokens:
             raise ValueError(f"{len(references)} references but {len(hypotheses)} hypotheses")
-        common = {"tokenisation": references.tokenisation, "references_per_case": 1}
+        several = f"{references.per_case.min()} to {references.most}"
+        common = {"tokenisation": references.tokenisation, "references_per_case": 1 if references.most == 1 else several}
         return [
             replace(score, metric=score.metric + self.suffix, details=common | score.details)
             for score in self.scores(references, tokens, [text or "" for text in hypotheses])
@@ -79,7 +80,7 @@ class Protocol:
 
 
 def caption_scores(
-    references: Sequence[str],
+    references: Sequence[str | tuple[str, ...]],
     hypotheses: Sequence[str | None],
     protocol: str = "strict-v1",
     cache: ReferenceCache | None = None,
@@ -152,9 +153,10 @@ def _meteor(references: References, tokens: Sequence[str], start: bool = False) 
     try:
         with foreign("METEOR 1.5 failed"):
             if start:
-                meteor.shared().start(references.texts, tokens)
+                meteor.shared().start(references.every, tokens)
                 return None
-            counts = meteor.shared().counts(references.texts, tokens)
+            several = [references.every[references.of_case(row)] for row in range(len(references))]
+            counts = meteor.shared().counts(several, tokens)
     except UserError as error:
         return CaptionScore("METEOR", None, details | {"unavailable": True}, reason=str(error))
     sums = meteor.additive(counts)
@@ -164,6 +166,8 @@ def _meteor(references: References, tokens: Sequence[str], start: bool = False) 
 
 def released_scores(references: References, tokens: Sequence[str], texts: Sequence[str]) -> list[CaptionScore]:
     """Means over the cases that the script released with MeDiM scores: those with a report in which it finds a sentence."""
+    if references.most > 1:
+        raise UserError(f"protocol {RELEASED} scores one reference a case, and here are up to {references.most}: take another")
     rouges = [
         rouge_package(reference.strip().lower(), text.strip().lower()) if text.strip() else None
         for reference, text in zip(references.sources, texts, strict=True)

@@ -41,12 +41,14 @@ class Meteor:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = threading.Lock()
 
-    def counts(self, references: Sequence[str], hypotheses: Sequence[str]) -> np.ndarray:
-        """The jar's counts of each pair of tokenised texts: (N, 23), in the order of `score`.
+    def counts(self, references: Sequence[str | Sequence[str]], hypotheses: Sequence[str]) -> np.ndarray:
+        """The jar's counts of each tokenised text and that of its references by which it scores best: (N, 23), in the order of
+        `score`.
         Raises ScorerError: Java is missing, or the jar fails."""
+        groups = [(theirs,) if isinstance(theirs, str) else theirs for theirs in references]
         with self._lock:
-            self._ready(references, hypotheses)
-            rows = [self._ask(reference, hypothesis) for reference, hypothesis in zip(references, hypotheses, strict=True)]
+            self._ready([text for theirs in groups for text in theirs], hypotheses)
+            rows = [self._ask(theirs, hypothesis) for theirs, hypothesis in zip(groups, hypotheses, strict=True)]
         return np.array(rows, dtype=np.float64).reshape(len(rows), COUNTS)
 
     def start(self, *texts: Sequence[str]) -> None:
@@ -102,11 +104,11 @@ class Meteor:
         command = ["java", *_JVM, "-jar", str(path), "-", "-", "-stdio", *OPTIONS.split(), "-a", str(paraphrases)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 
-    def _ask(self, reference: str, hypothesis: str) -> list[float]:
+    def _ask(self, references: Sequence[str], hypothesis: str) -> list[float]:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        line = f"SCORE ||| {_plain(reference)} ||| {_plain(hypothesis)}\n"
+        line = " ||| ".join(["SCORE", *map(_plain, references), _plain(hypothesis)]) + "\n"
         try:
             self._process.stdin.write(line.encode("utf-8", "replace"))
             self._process.stdin.flush()

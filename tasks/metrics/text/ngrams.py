@@ -45,17 +45,29 @@ class References:
     """Tokenised reference texts, counted.
 
     Args:
-        texts: N texts, as space-separated tokens.
+        texts: M texts, as space-separated tokens: those of the first of N cases, then those of the second, ...
         tokenisation: for signatures.
         sources: the texts before tokenisation; by default the tokens themselves.
+        per_case: how many texts each case has, N numbers above 0; one each by default.
 
     Attributes:
+        every: the M texts.
+        texts, sources: the first of each case, N.
+        first: place of that among the M, (N,).
         known: by order, the sorted keys of the references' n-grams; an n-gram's id is its place there.
     """
 
-    def __init__(self, texts: Sequence[str], tokenisation: str = "none", sources: Sequence[str] | None = None) -> None:
-        self.texts = tuple(texts)
-        self.sources = self.texts if sources is None else tuple(sources)
+    def __init__(
+        self,
+        texts: Sequence[str],
+        tokenisation: str = "none",
+        sources: Sequence[str] | None = None,
+        per_case: Sequence[int] | None = None,
+    ) -> None:
+        self.every = tuple(texts)
+        self.per_case = np.array([1] * len(texts) if per_case is None else per_case, dtype=np.int64)
+        self.first = np.cumsum(self.per_case) - self.per_case
+        self.texts, self.sources = (tuple(some[at] for at in self.first) for some in (texts, sources or texts))
         self.tokenisation = tokenisation
         self.words: dict[str, int] = {}
         self.known: list[np.ndarray] = []
@@ -65,10 +77,23 @@ class References:
             self.known.append(known)
             return ids
 
-        self.counted = _counted(self.texts, self.words, learn)
+        self.counted = _counted(self.every, self.words, learn)
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def most(self) -> int:
+        """The largest number of references of one case."""
+        return int(self.per_case.max(initial=1))
+
+    def place(self, number: int) -> np.ndarray:
+        """Of each case, where its reference of this number is among the M; of a case with fewer, its last: (N,)."""
+        return self.first + np.minimum(number, self.per_case - 1)
+
+    def of_case(self, row: int) -> slice:
+        """Where the references of a case are among the M."""
+        return slice(self.first[row], self.first[row] + self.per_case[row])
 
     def count(self, texts: Sequence[str]) -> Counted:
         """Counts of other texts, in the ids of these references."""
@@ -76,31 +101,33 @@ class References:
 
     @cached_property
     def frequencies(self) -> tuple[np.ndarray, ...]:
-        """In how many references each n-gram occurs, float64 by id, for orders 1 to 4."""
+        """In the references of how many cases each n-gram occurs, float64 by id, for orders 1 to 4."""
+        cases = np.repeat(np.arange(len(self)), self.per_case)
         return tuple(
-            np.bincount(grams.ids, minlength=len(known)).astype(np.float64)
+            np.bincount(_grams(cases[grams.rows], grams.ids).ids, minlength=len(known)).astype(np.float64)
             for grams, known in zip(self.counted.grams, self.known, strict=True)
         )
 
     @cached_property
     def positions(self) -> tuple[dict[str, int], ...]:
-        """Of each reference, the places of each of its words, as bits of an integer (`overlap.common_length`)."""
+        """Of each of the M, the places of each of its words, as bits of an integer (`overlap.common_length`)."""
         found: list[dict[str, int]] = []
-        for text in self.texts:
+        for text in self.every:
             places: dict[str, int] = {}
             for place, word in enumerate(text.split(" ")):
                 places[word] = places.get(word, 0) | 1 << place
             found.append(places)
         return tuple(found)
 
-    def matches(self, hypotheses: Grams, order: int) -> tuple[np.ndarray, np.ndarray]:
-        """Where n-grams of text i are in reference i too: indices into `hypotheses` and into the references' grams."""
+    def matches(self, hypotheses: Grams, order: int, number: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Where n-grams of text i are in the reference of case i of a number, too: indices into `hypotheses` and into the
+        references' grams."""
         ours = self.counted.grams[order - 1]
         if not len(ours.rows) or not len(hypotheses.rows):
             nothing = np.zeros(0, dtype=np.int64)
             return nothing, nothing
         width = int(max(ours.ids.max(), hypotheses.ids.max())) + 1
-        keys, wanted = ours.rows * width + ours.ids, hypotheses.rows * width + hypotheses.ids
+        keys, wanted = ours.rows * width + ours.ids, self.place(number)[hypotheses.rows] * width + hypotheses.ids
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         hit = np.flatnonzero(keys[place] == wanted)
         return hit, place[hit]
@@ -115,12 +142,17 @@ class ReferenceCache:
         self._folder = folder
         self.misses = 0
 
-    def get(self, texts: Sequence[str], protocol: str, prepare: Callable[[Sequence[str]], Tokenised]) -> References:
-        """The references of raw `texts`, tokenised by `prepare` unless they are cached."""
-        key = hashlib.sha256("\x1e".join([protocol, *texts]).encode("utf-8", "surrogatepass")).hexdigest()
+    def get(
+        self, texts: Sequence[str | tuple[str, ...]], protocol: str, prepare: Callable[[Sequence[str]], Tokenised]
+    ) -> References:
+        """The references of raw `texts`, one or several a case, tokenised by `prepare` unless they are cached."""
+        groups = [(text,) if isinstance(text, str) else text for text in texts]
+        joined = "\x1e".join([protocol, *map("\x1d".join, groups)])
+        key = hashlib.sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()
         if key not in self._cached:
-            tokens = self._tokens(key, texts, prepare)
-            self._cached[key] = References(tokens.texts, tokens.tokenisation, texts)
+            every = [text for group in groups for text in group]
+            tokens = self._tokens(key, every, prepare)
+            self._cached[key] = References(tokens.texts, tokens.tokenisation, every, [len(group) for group in groups])
             while len(self._cached) > _CACHED:
                 self._cached.popitem(last=False)
         self._cached.move_to_end(key)

@@ -1,4 +1,4 @@
-"""BLEU (Papineni et al. 2002), CIDEr (Vedantam et al. 2015) and ROUGE (Lin 2004) of texts with one reference each.
+"""BLEU (Papineni et al. 2002), CIDEr (Vedantam et al. 2015) and ROUGE (Lin 2004) of texts with one or more references each.
 The values are those of pycocoevalcap, but for `smoothed_sentence_bleu` (NLTK's) and `rouge_package` (that of `rouge` 1.0)."""
 
 from collections.abc import Sequence
@@ -15,15 +15,21 @@ _TINY, _SMALL = 1e-15, 1e-9  # pycocoevalcap's, against division by zero
 
 def bleu_sums(references: References, hypotheses: Counted) -> np.ndarray:
     """Counts of each case: float64 (N, 10): tokens of hypothesis and reference, n-grams tried (4), n-grams matched (4).
-    A match is clipped: an n-gram counts at most as often as the reference has it."""
-    lengths = hypotheses.lengths
+    A match is clipped: an n-gram counts at most as often as the reference that has it most often. Of several references the
+    length nearest to the hypothesis's counts, of two as near the shorter."""
+    lengths, numbers = hypotheses.lengths, range(references.most)
     tried = [np.maximum(0, lengths - order) for order in range(ORDERS)]
     matched = []
     for order, grams in enumerate(hypotheses.grams, start=1):
-        hit, place = references.matches(grams, order)
-        clipped = np.minimum(grams.counts[hit], references.counted.grams[order - 1].counts[place])
-        matched.append(np.bincount(grams.rows[hit], weights=clipped, minlength=len(lengths)))
-    return np.stack([lengths, references.counted.lengths, *tried, *matched], axis=1).astype(np.float64)
+        clipped = np.zeros(len(grams.rows))
+        for number in numbers:
+            hit, place = references.matches(grams, order, number)
+            there = np.minimum(grams.counts[hit], references.counted.grams[order - 1].counts[place])
+            clipped[hit] = np.maximum(clipped[hit], there)
+        matched.append(np.bincount(grams.rows, weights=clipped, minlength=len(lengths)))
+    theirs = np.stack([references.counted.lengths[references.place(number)] for number in numbers])  # (most, N)
+    nearest = np.lexsort((theirs, abs(theirs - lengths)), axis=0)[:1]
+    return np.stack([lengths, *np.take_along_axis(theirs, nearest, axis=0), *tried, *matched], axis=1).astype(np.float64)
 
 
 @combiner("corpus-bleu", bounds=(0, 1))
@@ -55,22 +61,32 @@ def _parts(sums: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray, np.nda
 def cider(references: References, hypotheses: Counted) -> np.ndarray:
     """CIDEr of each case: float64 (N,), in [0, 10].
 
-        g_n(w) = count(w) (log N - log max(1, df(w)))                           df: references that hold n-gram w, of N
+        g_n(w) = count(w) (log N - log max(1, df(w)))                           df: cases whose references hold n-gram w, of N
         CIDEr  = 10 / 4 sum_n  exp(-d^2 / 2 s^2)  sum_w min(g_h, g_r) g_r / (|g_h| |g_r|)          s = 6
 
-    d is the difference in *bigrams*, not words, as in pycocoevalcap and so in published values.
+    d is the difference in *bigrams*, not words, as in pycocoevalcap and so in published values. Of several references of a
+    case, the mean.
     """
-    number = len(references)
+    values = np.stack([_cider(references, hypotheses, number) for number in range(references.most)])  # (most, N)
+    counts = np.arange(references.most)[:, None] < references.per_case
+    return np.where(counts, values, 0.0).sum(axis=0) / references.per_case
+
+
+def _cider(references: References, hypotheses: Counted, which: int) -> np.ndarray:
+    """CIDEr with one reference of each case, (N,)."""
+    number, places = len(references), references.place(which)
     total = np.zeros(number)
     for order in range(1, ORDERS + 1):
         ours, theirs = references.counted.grams[order - 1], hypotheses.grams[order - 1]
         weights, other_weights = _weights(references, ours, order), _weights(references, theirs, order)
-        norms = np.sqrt(ours.per_text(weights**2, number) * theirs.per_text(other_weights**2, number))
-        hit, place = references.matches(theirs, order)
+        lengths = ours.per_text(weights**2, len(references.every))[places]
+        norms = np.sqrt(lengths * theirs.per_text(other_weights**2, number))
+        hit, place = references.matches(theirs, order, which)
         shared = np.minimum(other_weights[hit], weights[place]) * weights[place]
         products = np.bincount(theirs.rows[hit], weights=shared, minlength=number)
         total += np.divide(products, norms, out=np.zeros(number), where=norms > 0)
-    return 10 / ORDERS * np.exp(-((_bigrams(hypotheses) - _bigrams(references.counted)) ** 2) / (2 * SIGMA**2)) * total
+    apart = _bigrams(hypotheses) - _bigrams(references.counted)[places]
+    return 10 / ORDERS * np.exp(-(apart**2) / (2 * SIGMA**2)) * total
 
 
 def _weights(references: References, grams: Grams, order: int) -> np.ndarray:
@@ -91,15 +107,18 @@ def rouge_l(references: References, hypotheses: Sequence[str]) -> np.ndarray:
 
         F = (1 + b^2) P R / (R + b^2 P)     P = lcs / tokens of the hypothesis, R = lcs / tokens of the reference, b = 1.2
 
-    An empty text is one token, the empty one: as in pycocoevalcap, two empty texts agree.
+    An empty text is one token, the empty one: as in pycocoevalcap, two empty texts agree. Of several references of a case,
+    the largest P and the largest R.
     """
     scores = np.zeros(len(references))
-    cases = zip(references.texts, references.positions, hypotheses, strict=True)
-    for index, (reference, positions, hypothesis) in enumerate(cases):
-        tokens, length = hypothesis.split(" "), reference.count(" ") + 1
-        common = common_length(positions, length, tokens)
-        if common:
-            precision, recall = common / len(tokens), common / length
+    for index, hypothesis in enumerate(hypotheses):
+        tokens, precision, recall = hypothesis.split(" "), 0.0, 0.0
+        theirs = references.of_case(index)
+        for reference, positions in zip(references.every[theirs], references.positions[theirs], strict=True):
+            length = reference.count(" ") + 1
+            common = common_length(positions, length, tokens)
+            precision, recall = max(precision, common / len(tokens)), max(recall, common / length)
+        if precision:
             scores[index] = (1 + BETA**2) * precision * recall / (recall + BETA**2 * precision)
     return scores
 

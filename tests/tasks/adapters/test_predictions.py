@@ -182,7 +182,7 @@ def test_predictions_of_other_cases_alone_score_nothing(folder):
 
 def test_folders_that_hold_nothing_are_told(tmp_path):
     (tmp_path / "file").write_text("")
-    for name, message in (("none", "does not exist"), ("file", "is a file"), (".", "holds neither predictions.jsonl nor")):
+    for name, message in (("none", "does not exist"), ("file", "is empty"), (".", "holds neither predictions.jsonl nor")):
         with pytest.raises(UserError, match=message):
             PredictionFolder(tmp_path / name)
     Image.new("L", (2, 2)).save(tmp_path / "a.png")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from medim.common.errors import UserError
+from tasks.metrics.text import overlap
 from tasks.metrics.text.captioning import (
     METRICS,
     PROTOCOLS,
@@ -93,6 +94,50 @@ def test_equal_to_pycocoevalcap_on_real_reports(java, degraded):
         assert scores[metric].per_sample == pytest.approx(per_sample, abs=1e-10)
     for score in scores.values():
         assert score.additive(["p"] * 500).value() == pytest.approx(score.value, rel=1e-9)
+
+
+def test_several_references_equal_to_pycocoevalcap(java, degraded):
+    """1 to 3 references a case, of real reports: BLEU, ROUGE-L and CIDEr of the corpus and of each case."""
+    from pycocoevalcap.bleu.bleu_scorer import BleuScorer
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    texts, hypotheses = degraded(300)
+    groups = [(text, *texts[row + 1 : row + 1 + row % 3]) for row, text in enumerate(texts)]
+    scores = {score.metric: score for score in caption_scores(groups, hypotheses, "as-given")}
+    tokens = [given_tokens(group).texts for group in groups]
+    theirs = given_tokens(hypotheses).texts
+    scorer = BleuScorer(n=4)
+    for references, hypothesis in zip(tokens, theirs, strict=True):
+        scorer += (hypothesis, references)
+    values, per_sample = scorer.compute_score(option="closest", verbose=0)
+    for order in (1, 2, 3, 4):
+        assert scores[f"BLEU-{order} (as given)"].value == pytest.approx(values[order - 1], abs=1e-12)
+        assert scores[f"BLEU-{order} (as given)"].per_sample == pytest.approx(np.array(per_sample[order - 1]), abs=1e-12)
+    for metric, oracle in (("ROUGE-L (as given)", Rouge()), ("CIDEr (as given)", Cider())):
+        value, per_sample = oracle.compute_score(dict(enumerate(tokens)), by_index(theirs))
+        assert scores[metric].value == pytest.approx(value, abs=1e-10)
+        assert scores[metric].per_sample == pytest.approx(per_sample, abs=1e-10)
+    assert scores["CIDEr (as given)"].details["references_per_case"] == "1 to 3"
+
+
+def test_published_scores_with_two_references(java, shared_data):
+    """The two sentences of nlg-eval, each with two references: to the six digits that it publishes."""
+    folder = shared_data / "fixtures" / "nlg_eval"
+    hypotheses, *references = (folder.joinpath(name).read_text().splitlines() for name in ("hyp.txt", "ref1.txt", "ref2.txt"))
+    expected = json.loads((folder / "expected.json").read_text())
+    groups = list(zip(*references, strict=True))
+    found = {score.metric: score.value for score in caption_scores(groups, hypotheses, "as-given")}
+    names = {f"BLEU-{n}": f"Bleu_{n}" for n in range(1, 5)} | {"METEOR": "METEOR", "ROUGE-L": "ROUGE_L"}
+    for ours, theirs in names.items():
+        assert found[f"{ours} (as given)"] == pytest.approx(expected[theirs], abs=5e-7), ours
+    several = References([text for group in groups for text in group], per_case=[2, 2])
+    assert overlap.cider(several, several.count(hypotheses)).mean() == pytest.approx(expected["CIDEr"], abs=5e-7)
+
+
+def test_one_reference_alone_for_the_released_script():
+    with pytest.raises(UserError, match="medim-paper-v1 scores one reference a case, and here are up to 2"):
+        caption_scores([("a", "b"), ("c",)], ["a", "c"], "medim-paper-v1")
 
 
 @pytest.mark.slow
