@@ -10,6 +10,7 @@ from tasks.metrics.text.report_form import distinct, distinct_n, distinct_share,
 from tasks.protocols import Cases, Generator, Prediction, Predictions, Reconstructs
 from tasks.scoring.clinical import clinical_scores
 from tasks.scoring.context import Context
+from tasks.scoring.encoders import encoder_scores
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
 from tasks.scoring.scores import Score, Scored, Scorer, aligned, coverage_of, reports_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
@@ -54,6 +55,7 @@ class ReportGeneration(Task):
             for caption in captions
         ]
         scores += clinical_scores(cases, reports, context)
+        scores += encoder_scores(cases, reports, context)
         scores += self._form(reports, tokens, references, patients, score)
         samples: list[dict[str, float]] = [{} for _ in cases]
         for caption in captions:

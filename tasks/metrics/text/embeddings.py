@@ -15,6 +15,7 @@ import torch
 from medim.common.errors import foreign
 from medim.common.files import hash_files, hash_of
 from medim.weights.loading import load
+from tasks.metrics.weights import find_weights, weights_folder
 
 _WORD = re.compile(r"\w+")
 LARGEST = 8192  # words and word pairs
@@ -92,6 +93,14 @@ def text_encoder() -> str | None:
         return f"{ENCODER} {version(ENCODER)}"
     except PackageNotFoundError:
         return None
+
+
+def sentence_encoder_folder() -> Path:
+    """The folder of MiniLM: as the environment names it, else that of the installed package. Raises UserError: neither."""
+    found = find_spec(ENCODER)
+    if weights_folder("minilm") is None and found is not None and found.origin is not None:
+        return Path(found.origin).parent / "model"
+    return find_weights("minilm")
 
 
 def text_space(train: Sequence[str]) -> TextSpace:
