@@ -3,6 +3,7 @@
 import importlib
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -80,7 +81,7 @@ SPACES: dict[str, tuple[str, str, str | None]] = {
     "transformers": ("hub", "TransformersFeatures", "PATH or hub id"),
     "timm": ("hub", "TimmFeatures", "NAME or folder"),
     "open-clip": ("hub", "OpenClipFeatures", "NAME"),
-    "torchxrayvision": ("hub", "TorchXRayVisionFeatures", "WEIGHTS"),
+    "torchxrayvision": ("hub", "TorchXRayVisionFeatures", "WEIGHTS or FILE"),
     "array": ("array", "ArrayFeatures", "FILE.npz"),
 }
 """Those of this package; others register a `Factory` in the entry-point group `medim.features`."""
@@ -93,6 +94,8 @@ def _own(name: str, argument: str | None, device: str) -> Space:
         raise UserError(f"feature space '{name}' takes no argument, not '{argument}': its weights are fixed")
     if needed is not None and not needed.startswith("[") and argument is None:
         raise UserError(f"feature space '{name}' needs {needed}: {name}:{needed.split()[0]}")
+    if name == "torchxrayvision" and argument is not None and Path(argument).exists():
+        module, kind = "densenet", "ChestNet"
     factory = getattr(importlib.import_module(f"medim.perception.{module}"), kind)
     space = factory() if needed is None else factory(argument)
     return space if name == "array" else space.to(device)  # an array is no network
@@ -102,8 +105,8 @@ def open_features(spec: str, device: str = "cpu") -> Space:
     """Opens a feature space from `NAME` or `NAME:ARGUMENT`.
 
     `efficientnet-lite0` · `inception[:PATH]` · `inception-clean[:PATH]` · `transformers:PATH-or-hub-id` ·
-    `timm:NAME-or-folder` · `open-clip:NAME` · `torchxrayvision:WEIGHTS` · `array:FILE.npz`, and whatever packages register:
-    an entry point of the group `medim.features` names a callable `(argument or None, device) -> FeatureSpace`.
+    `timm:NAME-or-folder` · `open-clip:NAME` · `torchxrayvision:WEIGHTS-or-file` · `array:FILE.npz`, and whatever packages
+    register: an entry point of the group `medim.features` names a callable `(argument or None, device) -> FeatureSpace`.
 
     Raises:
         UserError: an unknown name, or what it needs (a package, weights, a file) is missing or not as it should be.

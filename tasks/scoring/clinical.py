@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from medim.common.errors import UserError, foreign
-from medim.data.dataset import Described
 from tasks.metrics.clinical import pathology_entities
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
 from tasks.metrics.clinical.chest_labels import label_scores
@@ -46,7 +45,7 @@ class _Part(NamedTuple):
 def clinical_scores(cases: Cases, reports: Sequence[str | None], context: Context) -> list[Score]:
     """Label F1 of chest reports (rules; CheXbert where it is installed), entity F1 of pathology captions.
     `cases`, `reports`: N each; None for a missing report, which states nothing."""
-    if context.report_checker is not None and not isinstance(context.report_checker, Described):
+    if context.brings_report_checker:
         return []
     scores: list[Score] = []
     chest, pathology = (_part(cases, reports, context, domain) for domain in (CHEST, PATHOLOGY))

@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from medim.common.errors import UserError, foreign
-from medim.data.dataset import Checker, PairDataset
+from medim.data.dataset import Checker, Described, PairDataset
 from medim.imaging.images import GEOMETRY
 from medim.perception.array import image_key
 from medim.perception.space import DEFAULT, Space, open_features
@@ -64,6 +64,11 @@ class Context:
             feature_folder=feature_folder,
             dataset=dataset,
         )
+
+    @property
+    def brings_report_checker(self) -> bool:
+        """Whether the data set itself has a report checker, as phantoms have: that one alone reads its reports."""
+        return self.report_checker is not None and not isinstance(self.report_checker, Described)
 
     def bank(self, spec: str) -> FeatureBank:
         """The features of one space, opened at its first use.

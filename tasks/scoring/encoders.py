@@ -46,7 +46,7 @@ def encoder_scores(cases: Sequence[Case], reports: Sequence[str | None], context
     scores: list[Score] = []
     parts: dict[str, Callable[[], list[Score]]] = {f"{BERTSCORE} F1": bertscore, SIMILARITY: similarity}
     for metric, part in parts.items():
-        if context.report_checker is not None and not _there(metric):
+        if context.brings_report_checker and not _there(metric):
             continue
         try:
             with foreign(metric):

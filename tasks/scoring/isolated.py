@@ -40,7 +40,7 @@ def isolated_scores(task: str, cases: Cases, predictions: Predictions, context: 
             there = folder is not None and ((folder / RECIPE).is_file() or name not in shipped())
             recipe = read_recipe(folder if folder is not None and there else shipped()[name])
             answers = _answers(recipe, task, cases, predictions)
-            if not answers or (folder is None and context.report_checker is not None):
+            if not answers or (folder is None and context.brings_report_checker):
                 continue
             given = [answer if answer.whole(recipe) else None for answer in answers]
             score = score.of(len(answers), coverage_of(given))

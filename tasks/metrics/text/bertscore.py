@@ -2,18 +2,18 @@ r"""BERTScore (Zhang et al. 2020, arXiv:1904.09675): tokens of two texts matched
 
 With unit vectors x_i of the reference's tokens and y_j of the prediction's, at one layer of an encoder,
 
-    R = \sum_i w(x_i) max_j x_i . y_j / \sum_i w(x_i)    P = \sum_j w(y_j) max_i x_i . y_j / \sum_j w(y_j)    F = 2 P R / (P + R)
+    R = \sum_i w(x_i) max_j x_i . y_j / \sum_i w(x_i)   P = \sum_j w(y_j) max_i x_i . y_j / \sum_j w(y_j)   F = 2 P R / (P + R)
 
 The weight w is 1, or with `idf` ln((M + 1) / (n + 1)) for a token in n of M references; special tokens can be matched and weigh
 nothing. With a baseline b, the score of unrelated texts, a value v becomes (v - b) / (1 - b).
 
-Everything is read from one folder: an encoder as transformers saves it, and perhaps `bertscore.yaml` with `layer` and `idf`, and
-`baseline.tsv` (LAYER,P,R,F), as the package bert-score carries it for each of its models.
+Everything is read from one folder: an encoder as transformers saves it, and perhaps `bertscore.yaml` with `layer` and `idf`,
+and `baseline.tsv` (LAYER,P,R,F), as the package bert-score carries it for each of its models.
 """
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import log
 from pathlib import Path
@@ -37,7 +37,7 @@ LAYERS = {
     "xlm-roberta": {12: 9, 24: 17},
     "deberta": {12: 9, 24: 16, 48: 18},
 }
-"""The best layer for English by the authors' correlations, by model type and number of layers (those of the pretrained models)."""
+"""The best layer for English by the authors' correlations, by model type and number of layers."""
 _WITH_SPACE = ("roberta", "gpt2")  # a text's first word is tokenised as one that follows a space
 _OFFSET = ("roberta", "xlm-roberta")  # two of their positions stand for padding
 _BATCH = 64
@@ -80,10 +80,10 @@ class BertScore:
         self._longest = min(self._tokenizer.model_max_length, config.max_position_embeddings - 2 * (self.kind in _OFFSET))
         baseline = folder / "baseline.tsv"
         self._baseline = _baseline(baseline, self.layer) if baseline.is_file() else None
-        files = [*weight_files(folder), folder / "config.json", folder / "tokenizer.json", *([baseline] if self._baseline else [])]
+        read = [*weight_files(folder), *(folder / name for name in ("config.json", "tokenizer.json", "baseline.tsv"))]
         self.details = {
             "encoder": f"{self.kind}, layer {self.layer} of {self.layers}",
-            "encoder_hash": hash_files(*(file for file in files if file.is_file())),
+            "encoder_hash": hash_files(*(file for file in read if file.is_file())),
             "weights_of_tokens": "idf of the references" if self._settings.idf else "1",
             "rescaled": self._baseline is not None,
         }
@@ -92,7 +92,8 @@ class BertScore:
         layer = self._settings.layer if self._settings.layer is not None else LAYERS.get(self.kind, {}).get(self.layers)
         if layer is None:
             raise UserError(
-                f"BERTScore: the best layer of a {self.kind} of {self.layers} layers is not known: write 'layer: N' into '{stated}'"
+                f"BERTScore: the best layer of a {self.kind} of {self.layers} layers is not known: "
+                f"write 'layer: N' into '{stated}'"
             )
         if not 0 <= layer <= self.layers:
             raise UserError(f"{stated}: field 'layer': {layer} is not from 0 to {self.layers}")
@@ -101,14 +102,14 @@ class BertScore:
     def scores(self, references: Sequence[str], hypotheses: Sequence[str | None]) -> np.ndarray:
         """P, R and F1 of each pair: float64 (N, 3); those of a missing or blank text are 0 before any rescaling."""
         texts = [*references, *((text or "") for text in hypotheses)]
-        different = {text: self._ids(text) for text in dict.fromkeys(texts)}
-        weights = self._weights([different[text] for text in references])
-        vectors = self._vectors(different)
+        ids = {text: self._ids(text) for text in dict.fromkeys(texts)}
+        weight = self._weight([ids[text] for text in references])
+        vectors = self._vectors(ids)
+        weights = {text: torch.tensor([weight(one) for one in ids[text]]) for text in ids}
         found = np.zeros((len(references), 3))
         for row, (reference, hypothesis) in enumerate(zip(references, texts[len(references) :], strict=True)):
             if reference.strip() and hypothesis.strip():
-                pair = [(vectors[text], torch.tensor([weights(one) for one in different[text]])) for text in (reference, hypothesis)]
-                found[row] = _matched(*pair[0], *pair[1])
+                found[row] = _matched(vectors[reference], weights[reference], vectors[hypothesis], weights[hypothesis])
         return found if self._baseline is None else (found - self._baseline) / (1 - self._baseline)
 
     def _ids(self, text: str) -> list[int]:
@@ -117,7 +118,7 @@ class BertScore:
         ids: list[int] = self._tokenizer(text, truncation=True, max_length=self._longest)["input_ids"]
         return ids
 
-    def _weights(self, references: Sequence[Sequence[int]]) -> Any:
+    def _weight(self, references: Sequence[Sequence[int]]) -> Callable[[int], float]:
         """Token id to weight."""
         if not self._settings.idf:
             special = {self._tokenizer.cls_token_id, self._tokenizer.sep_token_id}

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from medim.common.errors import UserError
 from medim.perception.densenet import PATHOLOGIES, ChestNet
-from medim.perception.space import FeatureSpace
+from medim.perception.space import FeatureSpace, open_features
 
 # From torchxrayvision 1.5.2 (`models.DenseNet`: `features2` and `classifier`, float32, one thread) with the weights of
 # `conftest.formula_weights` and the image of `formula_image`.
@@ -76,3 +76,10 @@ def test_another_file_is_refused(damage, densenet_state, tmp_path):
         ChestNet(tmp_path / "other.pt")
     assert "other.pt" in str(error.value)
     assert "torchxrayvision.models.DenseNet" in str(error.value)
+
+
+def test_a_file_is_a_feature_space_of_that_name(densenet_state, tmp_path):
+    save_file(densenet_state, tmp_path / "all.safetensors")
+    space = open_features(f"torchxrayvision:{tmp_path / 'all.safetensors'}")
+    assert isinstance(space, ChestNet)
+    assert (space.name, space.title) == ("torchxrayvision:all.safetensors", "all")
