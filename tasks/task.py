@@ -51,23 +51,19 @@ class Task(ABC):
 
     A subclass states the class attributes and overrides the defaults that do not hold for it. A package registers its class
     as an entry point of the group `medim.tasks`; it is built without arguments.
-
-    Attributes:
-        name: as on the command line, in records and in folders.
-        title, intro: heading and first sentence of its table.
-        needs: the modalities that a prediction must have to answer a case; empty where either will do.
-        prompted: each sample answers its own case. Where not, a prediction bears a case's id only to be counted.
-        headline_metrics: columns of the printed table, the primary metric first; without any, the first that there are.
-        order: place among the tasks, ascending.
     """
 
-    name: ClassVar[str]
+    name: ClassVar[str]  # as on the command line, in records and in folders
+    # title, intro: heading and first sentence of its table
     title: ClassVar[str]
     intro: ClassVar[str] = ""
+    # the modalities that a prediction must have to answer a case; empty where either will do
     needs: ClassVar[tuple[Modality, ...]] = ()
+    # each sample answers its own case. Where not, a prediction bears a case's id only to be counted
     prompted: ClassVar[bool] = True
+    # columns of the printed table, the primary metric first; without any, the first that there are
     headline_metrics: ClassVar[tuple[str, ...]] = ()
-    order: ClassVar[int] = 1000
+    order: ClassVar[int] = 1000  # place among the tasks, ascending
 
     def card(self) -> dict[str, Any]:
         """What a manifest says of the task, JSON-able."""

@@ -25,18 +25,14 @@ OTHER_MACHINE = 1e-3  # relative: what a feature extractor's arithmetic may diff
 
 @dataclass(frozen=True)
 class Rescored:
-    """What scoring a run's predictions again gave.
+    """What scoring a run's predictions again gave."""
 
-    Attributes:
-        agree: how many records have the value that the predictions give; the reconstruction, which needs the model itself,
-            is not among them.
-        skipped: what was not scored again, with the reason: tasks without predictions, values for which a tool is missing.
-        problems: one line for each record that differs, or that scoring no longer gives.
-    """
-
+    # how many records have the value that the predictions give; the reconstruction, which needs the model itself, is not among
+    # them
     agree: int
+    # what was not scored again, with the reason: tasks without predictions, values for which a tool is missing
     skipped: dict[str, str]
-    problems: list[str]
+    problems: list[str]  # one line for each record that differs, or that scoring no longer gives
 
 
 def rescore(

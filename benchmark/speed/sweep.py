@@ -38,18 +38,14 @@ Row = Mapping[str, Any]
 
 
 class Sweep(BaseModel):
-    """What `medim-bench speed sample` compares.
-
-    Attributes:
-        title: one line, for people.
-        tasks: what is generated: pairs, images of reports, reports of images.
-        samplers: by name, what differs from the model's own sampler, such as `{"image.steps": 8}`.
-    """
+    """What `medim-bench speed sample` compares."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    title: str
+    title: str  # one line, for people
+    # what is generated: pairs, images of reports, reports of images
     tasks: tuple[str, ...] = Field(default=("joint-generation",), min_length=1)
+    # by name, what differs from the model's own sampler, such as `{"image.steps": 8}`
     samplers: dict[str, dict[str, str | int | float]] = Field(min_length=1)
 
     def settings(self, own: SamplerSettings) -> dict[str, SamplerSettings]:

@@ -77,19 +77,14 @@ class CacheSettings(_Settings):
 
 
 class SteeringSettings(_Settings):
-    """What a checker of findings may do to a sample; see `medim.sampling.steering`.
+    """What a checker of findings may do to a sample; see `medim.sampling.steering`."""
 
-    Attributes:
-        candidates: samples drawn for each one returned, the one whose findings agree best (best of n).
-        repairs: rounds in which what contradicts the wanted findings is masked and drawn again.
-        share: of the image tokens that a repair masks.
-        budget: floating-point operations of a sample, 0 for no limit: as many candidates and repairs as fit, and at least one
-            candidate.
-    """
-
+    # samples drawn for each one returned, the one whose findings agree best (best of n)
     candidates: int = Field(default=1, ge=1, le=4096)
+    # rounds in which what contradicts the wanted findings is masked and drawn again
     repairs: int = Field(default=0, ge=0, le=4096)
-    share: float = Field(default=0.25, ge=1e-6, le=1)
+    share: float = Field(default=0.25, ge=1e-6, le=1)  # of the image tokens that a repair masks
+    # floating-point operations of a sample, 0 for no limit: as many candidates and repairs as fit, and at least one candidate
     budget: float = Field(default=0.0, ge=0, le=1e24)
 
     @property

@@ -57,48 +57,21 @@ class RecipeFields(BaseModel):
 
 
 class ModelRecipe(RecipeFields):
-    """How a model is built and trained. Fields in `TRAINING_ARGUMENTS` mean what they mean in transformers.
+    """How a model is built and trained. Fields in `TRAINING_ARGUMENTS` mean what they mean in transformers."""
 
-    Attributes:
-        backbone: hub id, folder or GGUF file of a causal LM, or a configuration (a dictionary with `model_type`).
-        backbone_shape: configuration of a backbone given by name, for planning where its files are not at hand.
-        replaced_by: `dit` or `unidisc`: a backbone of as many random weights in place of `backbone`, whose tokenizer stays.
-        pretrained: start from the backbone's weights; a configuration has none.
-        layers: first so many blocks; all where empty.
-        image_tokenizer: folder of a trained image tokenizer, or the name of a shipped one.
-        report_vocabulary: train a BPE of this size on the training reports; the backbone's tokenizer where empty.
-        report_length: report tokens, EOS and padding included.
-        attention, order, logit_alignment, timestep, objective, gating, transition, positions: see
-            `medim.denoiser.MeDiMConfig`.
-        backbone_image_offset: id of the first image code that the backbone knows (Liquid: 256000); none where empty.
-        schedule: of the noise in training; see `medim.diffusion.schedule`.
-        mask_annealing: steps over which the causal mask is annealed away; 0 removes it at once.
-        min_snr: gamma of the soft min-SNR weight in place of w(t); w(t) where empty.
-        graft_codebook: start image rows and head from the codebook instead of from noise.
-        mixture: how often each task of `medim.training.corruption.TIMES` occurs.
-        image_weight, report_weight: of the two modalities in the loss, each per position of its modality.
-        largest_weight: cap on w(t) in the loss (never in a reported bound); no cap where empty.
-        optimizer: `adamw`, or `muon` for the blocks' matrices with AdamW for the rest.
-        muon_learning_rate: peak rate of the Muon part.
-        attn_implementation: transformers' attention kernel while training.
-        torch_compile: compile the backbone, where a compiler is found.
-        ema_decay: of the moving average of the weights that is validated and saved; none where empty.
-        lora_rank, lora_alpha: train low-rank updates of the backbone's matrices; see `medim.training.optimization`.
-        restart_steps: length of the first of the cosine cycles that follow the warm-up, each twice as long as the one before
-            (the paper); `lr_scheduler_type` decides where empty.
-        tensorboard: write a TensorBoard log into `runs/` of the folder as well.
-        train_limit: first so many training pairs; all where empty.
-        eval_pairs, eval_draws: validation pairs, and noise draws for each, of the validation bound.
-    """
-
+    # hub id, folder or GGUF file of a causal LM, or a configuration (a dictionary with `model_type`)
     backbone: str | dict[str, Any]
+    # configuration of a backbone given by name, for planning where its files are not at hand
     backbone_shape: dict[str, Any] | None = None
+    # `dit` or `unidisc`: a backbone of as many random weights in place of `backbone`, whose tokenizer stays
     replaced_by: Literal["dit", "unidisc"] | None = None
-    pretrained: bool = True
-    layers: int | None = Field(default=None, ge=1, le=4096)
-    image_tokenizer: str | None = None
+    pretrained: bool = True  # start from the backbone's weights; a configuration has none
+    layers: int | None = Field(default=None, ge=1, le=4096)  # first so many blocks; all where empty
+    image_tokenizer: str | None = None  # folder of a trained image tokenizer, or the name of a shipped one
+    # train a BPE of this size on the training reports; the backbone's tokenizer where empty
     report_vocabulary: int | None = Field(default=None, ge=300, le=1 << 20)
-    report_length: int = Field(ge=2, le=1 << 15)
+    report_length: int = Field(ge=2, le=1 << 15)  # report tokens, EOS and padding included
+    # attention, order, logit_alignment, timestep, objective, gating, transition, positions: see `medim.denoiser.MeDiMConfig`
     attention: Attention = "bidirectional"
     order: Order = "image-report"
     logit_alignment: Alignment = "own"
@@ -107,25 +80,36 @@ class ModelRecipe(RecipeFields):
     gating: Gating = "identity"
     transition: Process = "absorbing"
     positions: Positions = "rotary"
+    # id of the first image code that the backbone knows (Liquid: 256000); none where empty
     backbone_image_offset: int | None = Field(default=None, ge=1, le=1 << 24)
+    # of the noise in training; see `medim.diffusion.schedule`
     schedule: Literal["log-linear", "cosine", "polynomial"] = "log-linear"
-    mask_annealing: Steps = 0
+    mask_annealing: Steps = 0  # steps over which the causal mask is annealed away; 0 removes it at once
+    # gamma of the soft min-SNR weight in place of w(t); w(t) where empty
     min_snr: float | None = Field(default=None, ge=1e-6, le=1e6)
-    graft_codebook: bool = True
-    mixture: dict[str, Weight] = Field(default=JOINT)
+    graft_codebook: bool = True  # start image rows and head from the codebook instead of from noise
+    mixture: dict[str, Weight] = Field(default=JOINT)  # how often each task of `medim.training.corruption.TIMES` occurs
+    # image_weight, report_weight: of the two modalities in the loss, each per position of its modality
     image_weight: Weight = 1.0
     report_weight: Weight = 1.0
+    # cap on w(t) in the loss (never in a reported bound); no cap where empty
     largest_weight: float | None = Field(default=None, gt=1, le=1e6)
-    optimizer: Literal["adamw", "muon"] = "adamw"
-    muon_learning_rate: Rate = 1e-2
+    optimizer: Literal["adamw", "muon"] = "adamw"  # `adamw`, or `muon` for the blocks' matrices with AdamW for the rest
+    muon_learning_rate: Rate = 1e-2  # peak rate of the Muon part
+    # transformers' attention kernel while training
     attn_implementation: Literal["sdpa", "eager", "flash_attention_2", "flash_attention_3"] = "sdpa"
-    torch_compile: bool = False
+    torch_compile: bool = False  # compile the backbone, where a compiler is found
+    # of the moving average of the weights that is validated and saved; none where empty
     ema_decay: float | None = Field(default=None, gt=0, lt=1)
+    # lora_rank, lora_alpha: train low-rank updates of the backbone's matrices; see `medim.training.optimization`
     lora_rank: Size | None = None
     lora_alpha: float = Field(default=16.0, ge=1e-6, le=1e6)
+    # length of the first of the cosine cycles that follow the warm-up, each twice as long as the one before (the paper);
+    # `lr_scheduler_type` decides where empty
     restart_steps: Count | None = None
-    tensorboard: bool = False
-    train_limit: Count | None = None
+    tensorboard: bool = False  # write a TensorBoard log into `runs/` of the folder as well
+    train_limit: Count | None = None  # first so many training pairs; all where empty
+    # eval_pairs, eval_draws: validation pairs, and noise draws for each, of the validation bound
     eval_pairs: Count = 256
     eval_draws: Size = 4
 

@@ -34,21 +34,17 @@ PROMPT = "Write the report of this image."
 
 @dataclass(frozen=True)
 class Preset:
-    """A configuration.
-
-    Attributes:
-        visual: as of `visual.open_visual`, with its width; `frozen` where it is not trained, as in LLaVA.
-        width, heads, layers: of the language model from scratch, where none is given.
-        threshold, longest: of the words of a model from scratch; tokens of a report, its end included.
-    """
+    """A configuration."""
 
     side: int
-    visual: str
+    visual: str  # as of `visual.open_visual`, with its width; `frozen` where it is not trained, as in LLaVA
     visual_width: int
     frozen: bool
+    # width, heads, layers: of the language model from scratch, where none is given
     width: int
     heads: int
     layers: int
+    # threshold, longest: of the words of a model from scratch; tokens of a report, its end included
     threshold: int
     longest: int
     beams: int

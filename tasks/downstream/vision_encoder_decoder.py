@@ -22,23 +22,19 @@ from tasks.downstream.training_loop import Recipe
 
 @dataclass(frozen=True)
 class Preset:
-    """A configuration.
+    """A configuration."""
 
-    Attributes:
-        side, patch: of the images and of the ViT's patches, in pixels.
-        width, heads: of encoder and decoder; `layers` of the encoder, `decoder_layers` of the decoder.
-        threshold: occurrences of a word that is known; `longest`: tokens of a report, its end included.
-    """
-
+    # side, patch: of the images and of the ViT's patches, in pixels
     side: int
     patch: int
+    # width, heads: of encoder and decoder; `layers` of the encoder, `decoder_layers` of the decoder
     width: int
     heads: int
     layers: int
     decoder_layers: int
     dropout: float
     beams: int
-    threshold: int
+    threshold: int  # occurrences of a word that is known; `longest`: tokens of a report, its end included
     longest: int
     recipe: Recipe
 

@@ -40,24 +40,21 @@ _VERB = re.compile(r"\b(?:IS|ARE|WAS|WERE|HAS|HAVE|HAD|NO|NOT|THERE|SHOWS?|SEEN|
 
 @dataclass(frozen=True)
 class Parsed:
-    """A report, taken apart.
+    """A report, taken apart."""
 
-    Attributes:
-        sections: canonical name -> text, in the order of the report. A paragraph is one line; sections of one name are
-            joined, an exact repetition once. `last paragraph` is there only where `how` says so.
-        how: where the text that describes the image comes from: `heading` (findings, impression or both have a heading),
-            `last paragraph` (no such heading: the last paragraph without any) or `none`.
-        body: the final report in its order, headings as written, without wet reads and addenda before it, rules, titles and
-            the examination's name.
-        unheaded: number of paragraphs of the final report that stand under no heading; `body` has them, the sections do not
-            (but `last paragraph`).
-        unknown: upper-case headings that have no canonical name, as `_key` writes them; their text stays where it stands.
-    """
-
+    # canonical name -> text, in the order of the report. A paragraph is one line; sections of one name are joined, an exact
+    # repetition once. `last paragraph` is there only where `how` says so
     sections: dict[str, str]
+    # where the text that describes the image comes from: `heading` (findings, impression or both have a heading), `last
+    # paragraph` (no such heading: the last paragraph without any) or `none`
     how: str
+    # the final report in its order, headings as written, without wet reads and addenda before it, rules, titles and the
+    # examination's name
     body: str
+    # number of paragraphs of the final report that stand under no heading; `body` has them, the sections do not (but `last
+    # paragraph`)
     unheaded: int
+    # upper-case headings that have no canonical name, as `_key` writes them; their text stays where it stands
     unknown: tuple[str, ...]
 
     def text(self, wanted: str, fallback: bool = True) -> str | None:

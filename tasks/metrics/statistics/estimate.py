@@ -55,19 +55,15 @@ class OfSums(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Resampled:
-    """A statistic on the data and on R resamples of P patients.
+    """A statistic on the data and on R resamples of P patients."""
 
-    Attributes:
-        value, drawn: theta, and theta*_b (R,).
-        parts: l_p of each resample and, in the last row, of the data: (R + 1, P); None from `MANY` patients on.
-        weights: of the patients, (R + 1, P), the last row 1; None without `parts`.
-        squared_errors: se^2, (R + 1,), of differences between independent samples, which have no `parts`.
-    """
-
+    # value, drawn: theta, and theta*_b (R,)
     value: float
     drawn: np.ndarray
+    # l_p of each resample and, in the last row, of the data: (R + 1, P); None from `MANY` patients on
     parts: np.ndarray | None = None
-    weights: np.ndarray | None = None
+    weights: np.ndarray | None = None  # of the patients, (R + 1, P), the last row 1; None without `parts`
+    # se^2, (R + 1,), of differences between independent samples, which have no `parts`
     squared_errors: np.ndarray | None = None
 
     @cached_property

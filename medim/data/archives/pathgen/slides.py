@@ -98,22 +98,18 @@ class SlideFacts:
 
 @dataclass(frozen=True)
 class Region:
-    """A tile of `tile` x `tile` pixels and how it is read.
+    """A tile of `tile` x `tile` pixels and how it is read."""
 
-    Attributes:
-        x, y, width, height: of the tile, pixels of level 0; the sides are not rounded.
-        level, downsample: of the pyramid, to read from.
-        microns_per_pixel: of the tile; None where the slide does not state it.
-    """
-
+    # x, y, width, height: of the tile, pixels of level 0; the sides are not rounded
     x: int
     y: int
     width: float
     height: float
+    # level, downsample: of the pyramid, to read from
     level: int
     downsample: float
     tile: int
-    microns_per_pixel: float | None
+    microns_per_pixel: float | None  # of the tile; None where the slide does not state it
 
 
 def plan(facts: SlideFacts, x: int, y: int, tile: int, microns_per_pixel: float | None = None) -> Region:
