@@ -36,16 +36,11 @@ def open_model(
     features: Path | None = None,
 ) -> Generator:
     """The system that `--model` names, with the settings of `--set` applied.
-
     `diffusers:PATH-or-hub-id` · `transformers:PATH-or-hub-id` · `baseline:NAME` · `NAME[:ARGUMENT]` of an entry point of the
     group `medim.generators` · else a preset with shipped weights, a folder or a hub id of a trained model.
-
-    Args:
-        dataset: what a baseline draws on.
-        features: folder where its image features outlive the run; None for none.
-
-    Raises UserError: an unknown system or setting, missing or damaged weights.
-    """
+    `dataset`: what a baseline draws on.
+    `features`: folder where its image features outlive the run; None for none.
+    Raises UserError: an unknown system or setting, missing or damaged weights."""
     kind, _, argument = name.partition(":")
     if kind in ("diffusers", "transformers", "baseline") and not argument:
         example = "baseline:nearest-neighbour" if kind == "baseline" else f"{kind}:FOLDER-or-hub-id"

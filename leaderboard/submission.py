@@ -81,16 +81,11 @@ class Added:
 
 def add(source: str | Path, store: str | Path, recompute: Recompute) -> Added:
     """Examines a submission and merges it into a store, which is created where there is none.
-
-    Args:
-        source: a run's folder, or the `records.jsonl` in it.
-        recompute: recomputes values and intervals from the sums of a folder; called on a copy inside the store, before
-            anything of it can be seen. Sums that a stored run lacks are no difference: a submission has all of its own.
-
-    Raises:
-        RefusedError: malformed, contradicting itself or the store, or not what its sums give. The store is then as it was.
-        UserError: no such submission, or a store that cannot be read.
-    """
+    `source`: a run's folder, or the `records.jsonl` in it.
+    `recompute`: recomputes values and intervals from the sums of a folder; called on a copy inside the store, before anything
+    of it can be seen. Sums that a stored run lacks are no difference: a submission has all of its own.
+    Raises RefusedError: malformed, contradicting itself or the store, or not what its sums give. The store is then as it was.
+    Raises UserError: no such submission, or a store that cannot be read."""
     submission = read_submission(source)
     store = Path(store)
     with locked(store / LOCK):

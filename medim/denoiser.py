@@ -150,16 +150,12 @@ class MeDiMModel(PreTrainedModel):
         cls, source: str, layers: int | None = None, image_offset: int | None = None, **fields: Any
     ) -> "MeDiMModel":
         """A denoiser that starts from a pretrained causal LM.
-
-        Args:
-            source: hub id, folder or GGUF file.
-            layers: first so many blocks; all where None.
-            image_offset: id of code 0 in a backbone that knows the image codes (Liquid's 8,192 follow Gemma's text ids). Its
-                rows then start the image embedding and the image head, and text ends there.
-            fields: as in `MeDiMConfig`.
-
-        Raises UserError: the source cannot be read, or has no `image_codes` rows from `image_offset` on.
-        """
+        `source`: hub id, folder or GGUF file.
+        `layers`: first so many blocks; all where None.
+        `image_offset`: id of code 0 in a backbone that knows the image codes (Liquid's 8,192 follow Gemma's text ids). Its rows
+        then start the image embedding and the image head, and text ends there.
+        `fields`: as in `MeDiMConfig`.
+        Raises UserError: the source cannot be read, or has no `image_codes` rows from `image_offset` on."""
         pretrained = load_pretrained(source, layers)
         text = pretrained.config.vocab_size if image_offset is None else image_offset
         config = MeDiMConfig(backbone=pretrained.config.to_dict(), text_vocabulary=text, **fields)
@@ -260,17 +256,13 @@ class MeDiMModel(PreTrainedModel):
         report_first: torch.Tensor | None = None,
     ) -> torch.Tensor:
         r"""The loss of each sample and modality, see `medim.diffusion.objective.nelbo`; nats of shape (B, 2).
-
         An autoregressive model pays -log p(x^i | tokens before i) at each of the `noised` positions: `nelbo` of masked ones.
-
-        Args:
-            tokens: x_t, ids of shape (B, L), MASK included; x itself for an autoregressive model.
-            t: noise level of each modality, shape (B, 2), in [0, 1].
-            noised, clean, alpha, weight: as of `nelbo`.
-            future: share of the future that a bidirectional model sees while its causal mask is annealed away, in [0, 1].
-            report_first: where an autoregressive model reads the report before the image, shape (B,); the canvas's own order
-                where None.
-        """
+        `tokens`: x_t, ids of shape (B, L), MASK included; x itself for an autoregressive model.
+        `t`: noise level of each modality, shape (B, 2), in [0, 1].
+        `noised`, `clean`, `alpha`, `weight`: as of `nelbo`.
+        `future`: share of the future that a bidirectional model sees while its causal mask is annealed away, in [0, 1].
+        `report_first`: where an autoregressive model reads the report before the image, shape (B,); the canvas's own order
+        where None."""
         hidden, layout = self.hidden(tokens, t, future, report_first), self.config.layout
         process = self.config.transition
         if self.autoregressive:

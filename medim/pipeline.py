@@ -33,16 +33,12 @@ SAMPLER = "sampler.json"
 
 class MeDiMPipeline:
     """Generates images from reports, reports from images, and both together.
-
     Every `generate_*` takes one seed for each sample; a sample depends on its seed and its input, not on its batch.
-
-    Attributes:
-        name: as shown on a leaderboard.
-        fingerprint: hash of configuration, weights and vocabulary.
-        sampler: how canvases are filled; `configure` changes it.
-        steering: the checkers of `steer`, or None.
-        spent: cost of the last call that generated anything.
-    """
+    `name`: as shown on a leaderboard.
+    `fingerprint`: hash of configuration, weights and vocabulary.
+    `sampler`: how canvases are filled; `configure` changes it.
+    `steering`: the checkers of `steer`, or None.
+    `spent`: cost of the last call that generated anything."""
 
     def __init__(
         self,
@@ -244,14 +240,11 @@ class MeDiMPipeline:
         batch: int = 32,
     ) -> PairLikelihood:
         """Nats of pairs under the model, by modality, with standard errors (see `medim.likelihood.bound`).
-
-        Args:
-            images: of any size; a likelihood is one of their codes.
-            condition: `joint` (image and report), `report|image`, `image|report`, or a modality alone: `report`, `image`.
-            draws: of the noise, for each pair; an autoregressive model is exact.
-            seeds: of the noise of each pair; its running number by default.
-            batch: pairs at once; no result depends on it.
-        """
+        `images`: of any size; a likelihood is one of their codes.
+        `condition`: `joint` (image and report), `report|image`, `image|report`, or a modality alone: `report`, `image`.
+        `draws`: of the noise, for each pair; an autoregressive model is exact.
+        `seeds`: of the noise of each pair; its running number by default.
+        `batch`: pairs at once; no result depends on it."""
         seeds = range(len(reports)) if seeds is None else seeds
         return pair_likelihood(self.model, self.reports, self._codes(images), reports, condition, draws, seeds, batch)
 

@@ -146,12 +146,9 @@ class Edits(Protocol):
 
 class Request(Protocol):
     """What a system knows of a task (`tasks.task.Task`).
-
-    Attributes:
-        name: as on the command line.
-        needs: the modalities that an answer must have.
-        prompted: each sample answers its own case.
-    """
+    `name`: as on the command line.
+    `needs`: the modalities that an answer must have.
+    `prompted`: each sample answers its own case."""
 
     @property
     def name(self) -> str: ...

@@ -43,16 +43,11 @@ class _Running:
 
 def run_jobs(jobs: Sequence[Job], at_once: int, gpus: int, command: Sequence[str] = COMMAND) -> list[Failed]:
     """Does all jobs, `at_once` at a time, in order; a job that fails does not stop the others.
-
     Each process has cores / `at_once` threads (unless OMP_NUM_THREADS says another number) and, where there are GPUs, one of
     them. What it prints goes to `log.txt` in its folder, after what an earlier sitting left there.
-
-    Args:
-        gpus: how many there are; 0 for none.
-        command: of one process, which reads its job from the standard input.
-
-    Raises KeyboardInterrupt: Ctrl-C, once all processes have saved and ended.
-    """
+    `gpus`: how many there are; 0 for none.
+    `command`: of one process, which reads its job from the standard input.
+    Raises KeyboardInterrupt: Ctrl-C, once all processes have saved and ended."""
     waiting, running, failed = list(jobs), dict[int, _Running](), list[Failed]()
     ended = 0
     steps = {job.folder: job.recipe().max_steps for job in jobs}

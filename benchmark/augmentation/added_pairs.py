@@ -196,17 +196,13 @@ def condition_prompts(
     has_room: Callable[[str], bool] = lambda prompt: True,
 ) -> list[str]:
     """Prompts to be used in turn: their number is a multiple of the (domain, condition) cells, each equally often.
-
     A prompt is the opening sentence of a real report, and the sentence of that report that states the cell's condition, as the
     data set's checker of reports reads it. Without a checker, or where nothing is stated, it is the opening alone.
-
-    Args:
-        domains: of each example.
-        checker: reads findings from sentences.
-        words: most words of a prompt; longer ones lose the condition, then their end.
-        seed: of the order.
-        has_room: of the model's report; prompts without are left out, and cells that have no other.
-    """
+    `domains`: of each example.
+    `checker`: reads findings from sentences.
+    `words`: most words of a prompt; longer ones lose the condition, then their end.
+    `seed`: of the order.
+    `has_room`: of the model's report; prompts without are left out, and cells that have no other."""
     cells: dict[tuple[str | None, str], list[str]] = {}
     for example, domain in zip(examples, domains, strict=True):
         sentences = _sentences(example.report)

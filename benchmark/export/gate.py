@@ -42,15 +42,11 @@ class Rules:
 
 class NeighbourSearch:
     """How near the closest training image lies, in the spaces of a screen, in units of its thresholds.
-
-    Args:
-        dataset: whose training split is searched, and whose other splits give the thresholds.
-        side: of the images compared, in pixels.
-        context: feature spaces, device, seed and where the index is stored.
-        alpha: share of unseen images that may be taken for copies.
-
-    Raises UserError: at the first use: no training pairs, no held-out pairs, an unreadable image.
-    """
+    `dataset`: whose training split is searched, and whose other splits give the thresholds.
+    `side`: of the images compared, in pixels.
+    `context`: feature spaces, device, seed and where the index is stored.
+    `alpha`: share of unseen images that may be taken for copies.
+    Raises UserError: at the first use: no training pairs, no held-out pairs, an unreadable image."""
 
     def __init__(self, dataset: PairDataset, side: int, context: Context, alpha: float) -> None:
         self.dataset, self.side, self.context, self.alpha = dataset, side, context, alpha

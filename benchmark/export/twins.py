@@ -24,15 +24,11 @@ Couple = tuple[Candidate, Candidate] | str
 
 class Twins:
     """Couples of pairs in slots 2 k (as drawn) and 2 k + 1 (a finding added); the same attempt makes both.
-
-    Args:
-        couples: how many.
-        dataset: whose training reports lend the sentences that add a finding.
-        terms: of the data that the model learned from.
-        images: a checker that steers.
-
-    Raises UserError: a model that cannot edit, or a data set without a checker of images that steers.
-    """
+    `couples`: how many.
+    `dataset`: whose training reports lend the sentences that add a finding.
+    `terms`: of the data that the model learned from.
+    `images`: a checker that steers.
+    Raises UserError: a model that cannot edit, or a data set without a checker of images that steers."""
 
     generates, together = True, 2
 

@@ -39,18 +39,13 @@ def rescore(
     folder: Path, data: str, predictions: Path | None = None, cache: Path | None = None, judge: Path | None = None
 ) -> Rescored:
     """Scores what a run's system answered again, as `medim-bench score` would, and compares every record.
-
-    Args:
-        folder: of the run: `manifest.json` and `records.jsonl`.
-        data: what the predictions answer.
-        predictions: where they are; by default those that the run stored in `samples/`.
-        cache: folder that runs share; None for none.
-        judge: folder of the chat model that judged the run's pairs; without it, what it said of them is not scored again.
-
-    Raises:
-        UserError: other data or another split than the run's, other predictions than those scored, or none at all.
-        UserError: a folder that is no run's.
-    """
+    `folder`: of the run: `manifest.json` and `records.jsonl`.
+    `data`: what the predictions answer.
+    `predictions`: where they are; by default those that the run stored in `samples/`.
+    `cache`: folder that runs share; None for none.
+    `judge`: folder of the chat model that judged the run's pairs; without it, what it said of them is not scored again.
+    Raises UserError: other data or another split than the run's, other predictions than those scored, or none at all.
+    Raises UserError: a folder that is no run's."""
     manifest = read_manifest(folder / MANIFEST)
     records = read_records(folder / RECORDS)
     dataset = load_dataset(data)

@@ -32,14 +32,11 @@ MESH: dict[str, list[str]] = yaml.safe_load((FOLDER / "mesh.yaml").read_text(enc
 @dataclass(frozen=True)
 class Figure:
     """One figure.
-
-    Attributes:
-        what: of which texts and labels.
-        metric: "presence errors" (labels missed or wrongly found), or "micro F1".
-        value, low, high: a share, with the 95 % interval over patients where there are patients.
-        n: number of labels, terms or reports.
-        version: of the rules.
-    """
+    `what`: of which texts and labels.
+    `metric`: "presence errors" (labels missed or wrongly found), or "micro F1".
+    `value`, `low`, `high`: a share, with the 95 % interval over patients where there are patients.
+    `n`: number of labels, terms or reports.
+    `version`: of the rules."""
 
     what: str
     metric: str

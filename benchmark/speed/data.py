@@ -96,17 +96,12 @@ def measure(
     cache: Path | None = None,
 ) -> DataSpeed:
     """Reads and tokenises `n` pairs in turns, so that whatever else the machine does weighs on both alike.
-
     A split of fewer pairs is gone through again. Reading is what training needs of a pair: `pair()` and its pixels in the
     tokenizer's size. Nothing that was read is kept in memory.
-
-    Args:
-        name: of the tokenizer, for the table.
-        workers: processes that read, and that pack; 0 does both in this one.
-        cache: a folder for pictures, packed before the measurement as far as they are missing.
-
-    Raises UserError: the split is empty.
-    """
+    `name`: of the tokenizer, for the table.
+    `workers`: processes that read, and that pack; 0 does both in this one.
+    `cache`: a folder for pictures, packed before the measurement as far as they are missing.
+    Raises UserError: the split is empty."""
     size, side = dataset.size(split), tokenizer.resolution
     if size == 0:
         raise UserError(f"data set '{dataset.name}' has no pairs in split '{split}'")

@@ -180,17 +180,11 @@ def length_quantiles(lengths: Mapping[str, Lengths]) -> pd.DataFrame:
 @matplotlib.rc_context(STYLE)
 def length_plot(title: str, lengths: Mapping[str, Lengths], models: Sequence[str], name: str) -> Plot | None:
     """Quantile q of the generated lengths against quantile q of the reference lengths: on the diagonal where both have one law.
-
     Samples that answer cases have a panel for each domain; unprompted samples answer none and are held against all references.
-
-    Args:
-        lengths: by model.
-        models: all models of the table, in its order: a model has the colour of its place there.
-        name: file name without its ending.
-
-    Returns:
-        The figure and its table; None of too few reports.
-    """
+    `lengths`: by model.
+    `models`: all models of the table, in its order: a model has the colour of its place there.
+    `name`: file name without its ending.
+    Returns the figure and its table; None of too few reports."""
     table = length_quantiles(lengths)
     if table.empty:
         return None

@@ -72,31 +72,23 @@ class Backbone(nn.Module, ABC):
         past: Cache | None = None,
         unseen: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """
-        Args:
-            embeddings: shape (B, L, width).
-            condition: the time vector (B, width), or None where time is ignored.
-            future: share of the future positions that a bidirectional backbone sees, see `hidden_from`.
-            past: keys and values of the positions before these, for a causal backbone, which extends it.
-            unseen: True at positions that no other attends to, (B, L); not together with `past`.
-
-        Returns:
-            Final hidden states (B, L, width).
-        """
+        """`embeddings`: shape (B, L, width).
+        `condition`: the time vector (B, width), or None where time is ignored.
+        `future`: share of the future positions that a bidirectional backbone sees, see `hidden_from`.
+        `past`: keys and values of the positions before these, for a causal backbone, which extends it.
+        `unseen`: True at positions that no other attends to, (B, L); not together with `past`.
+        Returns final hidden states (B, L, width)."""
 
 
 def hidden_from(
     length: int, causal: bool, window: int, future: float, device: torch.device | str = "cpu"
 ) -> torch.Tensor | None:
     """The mask of attention, True where a query does not see a key, shape (L, L); None where it sees everything.
-
-    Args:
-        length: L.
-        causal: nothing to the right is seen.
-        window: keys at this distance and beyond are not seen.
-        future: share of the keys to the right that are seen while a causal mask is annealed away (Gong et al. 2024,
-            arXiv 2410.17891): each pair opens at another share, in a fixed low-discrepancy order.
-    """
+    `length`: L.
+    `causal`: nothing to the right is seen.
+    `window`: keys at this distance and beyond are not seen.
+    `future`: share of the keys to the right that are seen while a causal mask is annealed away (Gong et al. 2024, arXiv
+    2410.17891): each pair opens at another share, in a fixed low-discrepancy order."""
     if not causal and future >= 1 and window >= length:
         return None
     place = torch.arange(length, device=device)

@@ -36,14 +36,11 @@ class TakesCheckers(Protocol):
 
 class PairDataset(Protocol):
     """Pairs in a fixed order, by split.
-
-    Attributes:
-        name: as given to `--data`.
-        fingerprint: hash of content and split; equal hashes mean equal pairs. It follows the options of the constructor.
-        synthetic: True where no patient stands behind the images; shown wherever results are.
-        terms: licence or data-use terms of the set as a whole.
-        domains: the values of `domain` that occur.
-    """
+    `name`: as given to `--data`.
+    `fingerprint`: hash of content and split; equal hashes mean equal pairs. It follows the options of the constructor.
+    `synthetic`: True where no patient stands behind the images; shown wherever results are.
+    `terms`: licence or data-use terms of the set as a whole.
+    `domains`: the values of `domain` that occur."""
 
     @property
     def name(self) -> str: ...

@@ -38,16 +38,13 @@ def nelbo(
     process: str = "absorbing",
 ) -> torch.Tensor:
     r"""w(t) \sum_i D_i of each sample and modality, in nats; shape (B, 2).
-
-    Args:
-        hidden: what the logits of each position are computed from, shape (B, L, width).
-        clean: x, ids of shape (B, L).
-        noisy: x_t, shape (B, L).
-        noised: True at the positions i of the sum, shape (B, L); structure positions are ignored.
-        alpha: \alpha(t) of each modality, shape (B, 2).
-        weight: w(t) of each modality, shape (B, 2).
-        process: a name of `medim.diffusion.transition.TRANSITIONS`.
-    """
+    `hidden`: what the logits of each position are computed from, shape (B, L, width).
+    `clean`: x, ids of shape (B, L).
+    `noisy`: x_t, shape (B, L).
+    `noised`: True at the positions i of the sum, shape (B, L); structure positions are ignored.
+    `alpha`: \alpha(t) of each modality, shape (B, 2).
+    `weight`: w(t) of each modality, shape (B, 2).
+    `process`: a name of `medim.diffusion.transition.TRANSITIONS`."""
     sums = []
     for column, modality in enumerate(MODALITIES):
         where = layout.of(modality)

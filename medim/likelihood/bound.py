@@ -97,18 +97,13 @@ def bound_terms(
     numbers: Sequence[int],
 ) -> list[torch.Tensor]:
     """Stratified draws of the bound, (B, 2) each; of an autoregressive model a single exact one.
-
     Sample i has k = 1 + floor(N frac(i * golden ratio + j / draws)) of its N target positions masked in draw j, chosen by
     (seed, i, j): two models with the same canvas are compared under identical noise, in any batch.
-
-    Args:
-        clean: complete sequences (B, L).
-        target: True where a token's cost counts, (B, L); a model's `hidden_padding` is given and costs nothing.
-        hidden: True where a token is masked throughout and costs nothing, (B, L).
-        numbers: i of each sample.
-
-    Raises UserError: of an autoregressive model, a target that is not a whole modality.
-    """
+    `clean`: complete sequences (B, L).
+    `target`: True where a token's cost counts, (B, L); a model's `hidden_padding` is given and costs nothing.
+    `hidden`: True where a token is masked throughout and costs nothing, (B, L).
+    `numbers`: i of each sample.
+    Raises UserError: of an autoregressive model, a target that is not a whole modality."""
     layout, process = model.config.layout, model.config.transition
     if model.config.hidden_padding is not None:
         target = target & (clean != model.config.hidden_padding)

@@ -128,15 +128,11 @@ def steer(
     flops: Callable[[Decoded], float],
 ) -> tuple[Canvas, Spent]:
     """Best of n, then repair; never worse than the first sample by the steering checkers.
-
     A budget allows as many runs of the decoder as the first one fits into it; a repair counts as one.
-
-    Args:
-        run: fills canvases.
-        show: images and reports of filled canvases.
-        sentences: text and places of the tokens of each sentence in one row of a filled canvas.
-        flops: of a run of the decoder.
-    """
+    `run`: fills canvases.
+    `show`: images and reports of filled canvases.
+    `sentences`: text and places of the tokens of each sentence in one row of a filled canvas.
+    `flops`: of a run of the decoder."""
     allowed, first = settings.candidates + settings.repairs, run(canvas, seeds)
     each = flops(first) / max(1, len(seeds))
     if settings.budget and each:

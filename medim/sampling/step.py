@@ -128,14 +128,11 @@ def step(
     settings: ModalitySettings,
 ) -> Canvas:
     """Draws a token at each place and reveals all of them, or the best, so that `keep` positions stay masked.
-
-    Args:
-        place: positions within the modality, distinct in each row, (B, K).
-        idle: True where there is nothing to reveal, (B, K).
-        logits: shape (B, K, V).
-        keep: masked positions of the modality after the round, (B,); None where all places are to be revealed.
-        uniform: of `noise`, shape (3, B, N) for the N positions of the modality.
-    """
+    `place`: positions within the modality, distinct in each row, (B, K).
+    `idle`: True where there is nothing to reveal, (B, K).
+    `logits`: shape (B, K, V).
+    `keep`: masked positions of the modality after the round, (B,); None where all places are to be revealed.
+    `uniform`: of `noise`, shape (3, B, N) for the N positions of the modality."""
     where = canvas.layout.of(modality)
     before = canvas.tokens[:, where]  # (B, N)
     numbers = uniform.gather(2, place.expand(len(uniform), -1, -1))

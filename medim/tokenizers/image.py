@@ -73,15 +73,12 @@ class _Architecture(BaseModel):
 
 class ImageTokenizer:
     """One image is `grid` x `grid` tokens in raster order; a token names one of `codes` codebook vectors.
-
-    Attributes:
-        model: the autoencoder; `model.quantize.embedding.weight` is the codebook.
-        resolution: side of the square images, in pixels.
-        downsampling: side of the patch that one token stands for, in pixels.
-        codes: size of the codebook; tokens are in [0, codes).
-        training: where the weights come from (data set, recipe, figures); empty before training.
-        geometry: how a picture of another shape becomes the square that is read.
-    """
+    `model`: the autoencoder; `model.quantize.embedding.weight` is the codebook.
+    `resolution`: side of the square images, in pixels.
+    `downsampling`: side of the patch that one token stands for, in pixels.
+    `codes`: size of the codebook; tokens are in [0, codes).
+    `training`: where the weights come from (data set, recipe, figures); empty before training.
+    `geometry`: how a picture of another shape becomes the square that is read."""
 
     def __init__(
         self, model: VQModel, resolution: int, training: Mapping[str, Any] = MappingProxyType({}), geometry: Geometry = OURS
@@ -107,15 +104,11 @@ class ImageTokenizer:
         seed: int = 0,
     ) -> Self:
         """A tokenizer with random weights; the global generator is left as it was.
-
-        Args:
-            channels: width at each scale, finest first: as many as `downsampling`, 2 ** (len(channels) - 1), needs.
-            latent_channels: dimension of a codebook vector.
-            layers_per_block: residual blocks per scale (the decoder has one more).
-            attention: self-attention over the coarsest grid, in encoder and decoder.
-
-        Raises UserError: `downsampling` and `channels` disagree, or the resolution is no multiple.
-        """
+        `channels`: width at each scale, finest first: as many as `downsampling`, 2 ** (len(channels) - 1), needs.
+        `latent_channels`: dimension of a codebook vector.
+        `layers_per_block`: residual blocks per scale (the decoder has one more).
+        `attention`: self-attention over the coarsest grid, in encoder and decoder.
+        Raises UserError: `downsampling` and `channels` disagree, or the resolution is no multiple."""
         if downsampling != 2 ** (len(channels) - 1):
             raise UserError(
                 f"downsampling {downsampling} needs {max(downsampling, 1).bit_length()} entries in channels"

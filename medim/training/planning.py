@@ -53,14 +53,10 @@ class Plan:
 
 def plan(recipe: ModelRecipe, preset: str, gpus: int, sharding: Sharding) -> Plan:
     """Plans a training.
-
-    Args:
-        preset: name or file of the recipe; where it names no image tokenizer, the preset's tokenizer recipe has the geometry.
-        gpus: processes that share each batch.
-        sharding: `ddp` keeps a whole copy on each GPU, `fsdp` a share of weights, gradients and optimiser state.
-
-    Raises UserError: the geometry of the images, or the shape of the backbone, is not known.
-    """
+    `preset`: name or file of the recipe; where it names no image tokenizer, the preset's tokenizer recipe has the geometry.
+    `gpus`: processes that share each batch.
+    `sharding`: `ddp` keeps a whole copy on each GPU, `fsdp` a share of weights, gradients and optimiser state.
+    Raises UserError: the geometry of the images, or the shape of the backbone, is not known."""
     codes, length = _geometry(recipe.image_tokenizer, preset)
     fields = {**recipe.model_fields_of_config(), "image_codes": codes, "image_length": length}
     vocabulary = recipe.report_vocabulary or 0

@@ -36,21 +36,14 @@ def load(
     kind: Any, source: str | Path, what: str, *, lacking: str | None = None, without_heads: bool = False, **options: Any
 ) -> tuple[Any, list[str]]:
     """A model of transformers or diffusers by its class's `from_pretrained`, with every tensor from its files.
-
     Tensors that are tied to another or that the class ignores are reported on stderr.
-
-    Args:
-        source: a folder, or a hub id.
-        what: names it in errors, such as "backbone 'owner/name'".
-        lacking: pattern of names that the files may lack.
-        without_heads: whether the files may hold heads, outside the modules of this class.
-        options: of `from_pretrained`.
-
-    Returns:
-        The model, and the names that fit `lacking` and are missing.
-
-    Raises UserError: a file is missing or damaged, or a tensor is missing, has no place or another shape.
-    """
+    `source`: a folder, or a hub id.
+    `what`: names it in errors, such as "backbone 'owner/name'".
+    `lacking`: pattern of names that the files may lack.
+    `without_heads`: whether the files may hold heads, outside the modules of this class.
+    `options`: of `from_pretrained`.
+    Returns the model, and the names that fit `lacking` and are missing.
+    Raises UserError: a file is missing or damaged, or a tensor is missing, has no place or another shape."""
     with named(f"{what} cannot be loaded"):
         if (file := options.get("gguf_file")) is not None:
             refuse_damaged(Path(source) / file)

@@ -81,14 +81,10 @@ def _content(pair: ImageReportPair) -> tuple[Any, str, frozenset[str] | None]:
 
 def divide(dataset: PairDataset, *, train: float, further: float, validation: int, test: int) -> Division:
     """Divides a data set. A set that is a `Subset` already (`--data D:train=1%`) is the low-data set itself.
-
-    Args:
-        train: share of the training patients in the low-data set; ignored for a `Subset`.
-        further: most training pairs of other patients, as a multiple of the low-data pairs; fewer where there are no more.
-        validation, test: most cases, whole patients; at least one patient.
-
-    Raises UserError: an empty split, or one patient in two sets.
-    """
+    `train`: share of the training patients in the low-data set; ignored for a `Subset`.
+    `further`: most training pairs of other patients, as a multiple of the low-data pairs; fewer where there are no more.
+    `validation`, `test`: most cases, whole patients; at least one patient.
+    Raises UserError: an empty split, or one patient in two sets."""
     subset = dataset if isinstance(dataset, Subset) else Subset(dataset, train)
     base, seed = subset.base, subset.seed
     for split in ("val", "test"):

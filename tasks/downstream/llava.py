@@ -77,15 +77,11 @@ class LanguageModelTokenizer:
 
 class LlavaNetwork(ReportNetwork):
     """[projected patches; prompt; text] through a causal language model.
-
     The projector is a two-layer perceptron with GELU (LLaVA 1.5, arXiv 2310.03744); only the text is learned. Projector and
     language model are trained together, in one stage.
-
-    Args:
-        language_model: a transformers causal LM; its id i is i + 1 here, `end` its end of text.
-        prompt: its ids of what stands between image and text.
-        unknown: its id of `<unk>`, which is never written; None where there is none.
-    """
+    `language_model`: a transformers causal LM; its id i is i + 1 here, `end` its end of text.
+    `prompt`: its ids of what stands between image and text.
+    `unknown`: its id of `<unk>`, which is never written; None where there is none."""
 
     def __init__(self, preset: Preset, language_model: Any, end: int, prompt: Sequence[int], unknown: int | None) -> None:
         super().__init__()

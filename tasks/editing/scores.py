@@ -27,15 +27,11 @@ def editing_scores(
     context: Context,
 ) -> Scored:
     """Scores over the cases with an edit, and the per-sample scores of all (empty for the others).
-
-    A missing image shows no hit and keeps nothing. Other findings are those that neither the edit nor its report concerns,
-    as the checker reads them in the image before and after.
-
-    Args:
-        changes: the requested edit, by a case's id.
-        images: edited ones.
-        accounts: of the tokens of each prediction, as `Editing.generate` writes them; empty where unknown.
-    """
+    A missing image shows no hit and keeps nothing. Other findings are those that neither the edit nor its report concerns, as
+    the checker reads them in the image before and after.
+    `changes`: the requested edit, by a case's id.
+    `images`: edited ones.
+    `accounts`: of the tokens of each prediction, as `Editing.generate` writes them; empty where unknown."""
     rows = [row for row, case in enumerate(cases) if case.id in changes]
     edited = [images[row] for row in rows]
     samples: list[dict[str, float]] = [{} for _ in cases]

@@ -89,15 +89,11 @@ def make_score(
     **details: Any,
 ) -> Score:
     """A score with its signature.
-
-    Args:
-        interval: computed elsewhere, by `method`.
-        additive: the sums that the value is a function of; the interval follows from them. Stored unless the value is withheld.
-        details: what else the signature says. `unavailable=True` where a tool, a model or a package is missing on this machine;
-            what a rule withholds, another machine withholds too.
-
-    Raises ValueError: the value is not that of its sums, or an interval is given beside them.
-    """
+    `interval`: computed elsewhere, by `method`.
+    `additive`: the sums that the value is a function of; the interval follows from them. Stored unless the value is withheld.
+    `details`: what else the signature says. `unavailable=True` where a tool, a model or a package is missing on this machine;
+    what a rule withholds, another machine withholds too.
+    Raises ValueError: the value is not that of its sums, or an interval is given beside them."""
     if value is None:
         additive = None
     elif additive is not None:

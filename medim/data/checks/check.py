@@ -92,15 +92,12 @@ def check_dataset(
     progress: bool = False,
 ) -> Report:
     """Reads every pair of a data set and reports what is wrong with it.
-
-    Args:
-        limit: pairs of each split that are read; by default all, of a synthetic set the first `SYNTHETIC_LIMIT`.
-        tokenizer: counts tokens; without it reports are measured in words.
-        lengths: of the model, in tokens with the end where there is a tokenizer, else in words.
-        resolution: of the model; smaller pictures are named.
-        workers: processes that read; 0 reads in this one. With workers the data set must be picklable.
-        store: of a stopped check of this set; its parts are not read again, and what is read is added to it.
-    """
+    `limit`: pairs of each split that are read; by default all, of a synthetic set the first `SYNTHETIC_LIMIT`.
+    `tokenizer`: counts tokens; without it reports are measured in words.
+    `lengths`: of the model, in tokens with the end where there is a tokenizer, else in words.
+    `resolution`: of the model; smaller pictures are named.
+    `workers`: processes that read; 0 reads in this one. With workers the data set must be picklable.
+    `store`: of a stopped check of this set; its parts are not read again, and what is read is added to it."""
     limit = SYNTHETIC_LIMIT if limit is None and dataset.synthetic else limit
     sizes = {split: dataset.size(split) for split in SPLITS}
     read = {split: size if limit is None else min(size, limit) for split, size in sizes.items()}

@@ -38,16 +38,12 @@ def train_image_checker(
     evaluate: int | None = None,
 ) -> ImageChecker:
     """Trains a checker and writes `out` (safetensors, fp16) and its card (`.json`): thresholds, accuracy, data, recipe.
-
-    Args:
-        cases, start: which stretch of the training split is used.
-        epochs: passes over it.
-        width: channels of the network's first stage.
-        name: what it is called in signatures, where the design has no name.
-        evaluate: cases of val and of test that are used (all by default).
-
-    Raises UserError: the stretch leaves the training split, or holds less than one batch; the training broke down.
-    """
+    `cases`, `start`: which stretch of the training split is used.
+    `epochs`: passes over it.
+    `width`: channels of the network's first stage.
+    `name`: what it is called in signatures, where the design has no name.
+    `evaluate`: cases of val and of test that are used (all by default).
+    Raises UserError: the stretch leaves the training split, or holds less than one batch; the training broke down."""
     design, size = world.design, world.cohort.sizes["train"]
     if start < 0 or cases < TRAIN_BATCH or start + cases > size:
         raise UserError(f"image checker: cases {start}..{start + cases} must be at least {TRAIN_BATCH} within 0..{size}")

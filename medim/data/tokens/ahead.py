@@ -24,16 +24,11 @@ LOOK = 0.05
 
 class TokensAhead:
     """What a training reads its tokens from, as from a `TokenSplit`; it waits for a row that is not stored yet.
-
-    Within `with`, a thread of the process that `makes` them fills the cache of `tokenise_split` with the missing rows;
-    other processes, and the next training after an interrupted one, find them there.
-
-    Args:
-        order: the rows in need, in the order in which the training comes to them first.
-        makes: whether this process computes tokens; of several on one cache only one does.
-
-    Raises UserError: by `row`, `known` and `finish`: a pair has no report, or an image cannot be read.
-    """
+    Within `with`, a thread of the process that `makes` them fills the cache of `tokenise_split` with the missing rows; other
+    processes, and the next training after an interrupted one, find them there.
+    `order`: the rows in need, in the order in which the training comes to them first.
+    `makes`: whether this process computes tokens; of several on one cache only one does.
+    Raises UserError: by `row`, `known` and `finish`: a pair has no report, or an image cannot be read."""
 
     def __init__(
         self,

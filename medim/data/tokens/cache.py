@@ -66,17 +66,12 @@ def tokenise_split(
     workers: int = 0,
 ) -> TokenSplit:
     """Tokens of a split, stored in `cache` under the hashes of the data and of both tokenizers.
-
     The cache is written in parts of `PART` pairs: a killed call is continued by the next, and a larger `limit` adds parts.
     Reading maps the files into memory.
-
-    Args:
-        cache: a folder for `tokens-<hash>/`; where None, the tokens stay in memory.
-        batch: images that are encoded at once.
-        workers: processes that read pairs while images are encoded; 0 uses a thread (see `read_batches`).
-
-    Raises UserError: the split is empty, a pair has no report, or an image cannot be read.
-    """
+    `cache`: a folder for `tokens-<hash>/`; where None, the tokens stay in memory.
+    `batch`: images that are encoded at once.
+    `workers`: processes that read pairs while images are encoded; 0 uses a thread (see `read_batches`).
+    Raises UserError: the split is empty, a pair has no report, or an image cannot be read."""
     count = rows_of(dataset, split, limit)
     store = None if cache is None else open_store(cache, dataset, split, images, reports)
     files = [] if store is None else store.files()

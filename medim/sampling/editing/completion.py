@@ -155,14 +155,10 @@ def canvas_of(
     seeds: Sequence[int],
 ) -> Canvas:
     """One canvas for each sample.
-
-    Args:
-        codes: of the image (image_length,), or None where none is given.
-        redraw: True at tokens of it to generate, (grid, grid); None for none of them.
-        texts: the report, with gaps or without; None where none is given.
-
-    Raises UserError: a report that does not fit.
-    """
+    `codes`: of the image (image_length,), or None where none is given.
+    `redraw`: True at tokens of it to generate, (grid, grid); None for none of them.
+    `texts`: the report, with gaps or without; None where none is given.
+    Raises UserError: a report that does not fit."""
     layout = model.config.layout
     rows = []
     for code, mask, text, seed in zip(codes, redraw, texts, seeds, strict=True):
@@ -199,15 +195,11 @@ def canvas_of_edit(
     seeds: Sequence[int],
 ) -> tuple[Canvas, Decoded | None]:
     """Canvases with the new report given and the image's region to draw anew, and the cost of a search for regions.
-
-    Args:
-        codes: of the images, (image_length,) each.
-        old, new: each report before and after, with gaps or without.
-        regions: tokens to draw anew, (grid, grid); None for those that the change concerns (`regions.concerned`).
-        share: of the evidence that a region found has to hold.
-
-    Raises UserError: a report that does not fit, or no region for a model that cannot find one.
-    """
+    `codes`: of the images, (image_length,) each.
+    `old`, `new`: each report before and after, with gaps or without.
+    `regions`: tokens to draw anew, (grid, grid); None for those that the change concerns (`regions.concerned`).
+    `share`: of the evidence that a region found has to hold.
+    Raises UserError: a report that does not fit, or no region for a model that cannot find one."""
     none = [None] * len(seeds)
     after = canvas_of(model, reports, codes, none, new, seeds)
     redraw, search = torch.zeros(len(seeds), after.layout.image_length, dtype=torch.bool), None

@@ -65,19 +65,12 @@ def sweep_codes(
     overwrite: bool = False,
 ) -> list[dict[str, Any]]:
     """Trains the recipe with each codebook size into `out/codes-N`, or continues, or takes what is finished.
-
     `out` then holds `sweep.csv` (a row per size and domain), `sweep.png` (where matplotlib and seaborn are installed) and
     `sweep_images.png` (the same validation images, real and through each size).
-
-    Args:
-        sizes: codebook sizes; the recipe's own `codes` is not used.
-        overwrite: start each anew where its folder holds another training.
-
-    Returns:
-        The rows of the table.
-
-    Raises UserError: as `train_tokenizer`; or `out` itself holds a training.
-    """
+    `sizes`: codebook sizes; the recipe's own `codes` is not used.
+    `overwrite`: start each anew where its folder holds another training.
+    Returns the rows of the table.
+    Raises UserError: as `train_tokenizer`; or `out` itself holds a training."""
     out = Path(out)
     if (out / CONFIG).exists():
         raise UserError(f"'{out}' holds a training, not a sweep; give another folder")

@@ -63,15 +63,11 @@ def nearest(
     queries: np.ndarray, training: Iterable[Rows], *, patients: np.ndarray | None = None, own: np.ndarray | None = None
 ) -> Nearest:
     """The nearest training row by Euclidean distance, in the memory of one block.
-
     Candidates are found in float32 by |x|^2 + |y|^2 - 2 x.y, whose rounding hides distances below some 3e-4 |x|; that of each
     block's best is computed again from the difference in float64, so that a copy is at 0 exactly.
-
-    Args:
-        queries: (Q, D) float32.
-        patients: (Q,) rows of the same patient are left out.
-        own: (Q,) index of the training row that is the query itself; left out.
-    """
+    `queries`: (Q, D) float32.
+    `patients`: (Q,) rows of the same patient are left out.
+    `own`: (Q,) index of the training row that is the query itself; left out."""
     best = np.full(len(queries), np.inf)
     rows = np.full(len(queries), -1, dtype=np.int64)
     squares = np.einsum("qd,qd->q", queries, queries)

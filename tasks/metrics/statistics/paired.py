@@ -104,14 +104,10 @@ def compare_all(
     matched: bool = False,
 ) -> dict[tuple[str, str], Difference]:
     """All pairs of systems by one metric, each pair once, in the order of `systems`.
-
-    Args:
-        systems: by name; row i is of the same patient in all of them, unless they are not `paired`.
-        seed: of resampling and randomisation; a pair's result does not depend on the other systems.
-        matched: entries are trainings of the same seeds in the same order: their differences by seed are what varies.
-
-    Raises ValueError: systems of different patients or metrics, or fewer patients than an interval needs.
-    """
+    `systems`: by name; row i is of the same patient in all of them, unless they are not `paired`.
+    `seed`: of resampling and randomisation; a pair's result does not depend on the other systems.
+    `matched`: entries are trainings of the same seeds in the same order: their differences by seed are what varies.
+    Raises ValueError: systems of different patients or metrics, or fewer patients than an interval needs."""
     checked = _checked(systems)
     if not checked:
         return {}

@@ -86,12 +86,9 @@ def caption_scores(
     cache: ReferenceCache | None = None,
 ) -> list[CaptionScore]:
     """All metrics of a protocol, in its order, of N texts each as they came; None for a missing one.
-
-    Raises:
-        ValueError: no cases, or different numbers of them.
-        UserError: no such protocol.
-        ScorerError: the PTB tokenizer fails.
-    """
+    Raises ValueError: no cases, or different numbers of them.
+    Raises UserError: no such protocol.
+    Raises ScorerError: the PTB tokenizer fails."""
     chosen = protocol_named(protocol)
     tokens = chosen.tokens([text or "" for text in hypotheses]).texts
     return chosen.score(chosen.references(references, cache), hypotheses, tokens)

@@ -69,14 +69,11 @@ class ChestBuild:
 
 class Exposure:
     """One exposure: `image` (R, R), brightness in [0, 1] before the film, in the frame of the patient's anatomy.
-
-    Attributes:
-        x, y: anatomical coordinates of each pixel: from the midline (positive to the patient's left) and down.
-        lateral: per side, distance from the midline outwards.
-        lung: per side, coverage of the lung.
-        heart_shadow: coverage of the heart.
-        heart_brightness: of heart and mediastinum.
-    """
+    `x`, `y`: anatomical coordinates of each pixel: from the midline (positive to the patient's left) and down.
+    `lateral`: per side, distance from the midline outwards.
+    `lung`: per side, coverage of the lung.
+    `heart_shadow`: coverage of the heart.
+    `heart_brightness`: of heart and mediastinum."""
 
     def __init__(self, build: ChestBuild, rng: np.random.Generator, resolution: int) -> None:
         self.build, self.resolution = build, resolution
