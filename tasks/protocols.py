@@ -145,10 +145,8 @@ class Edits(Protocol):
 
 
 class Request(Protocol):
-    """What a system knows of a task (`tasks.task.Task`).
-    `name`: as on the command line.
-    `needs`: the modalities that an answer must have.
-    `prompted`: each sample answers its own case."""
+    """What a system knows of a task (`tasks.task.Task`). `name`: as on the command line. `needs`: the modalities that an answer
+    must have. `prompted`: each sample answers its own case."""
 
     @property
     def name(self) -> str: ...

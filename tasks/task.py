@@ -48,10 +48,8 @@ class Exhibition:
 
 class Task(ABC):
     """Generates with a system and scores what it gave.
-
-    A subclass states the class attributes and overrides the defaults that do not hold for it. A package registers its class
-    as an entry point of the group `medim.tasks`; it is built without arguments.
-    """
+    A subclass states the class attributes and overrides the defaults that do not hold for it. A package registers its class as
+    an entry point of the group `medim.tasks`; it is built without arguments."""
 
     name: ClassVar[str]  # as on the command line, in records and in folders
     # title, intro: heading and first sentence of its table

@@ -48,11 +48,9 @@ def _graded(name: str, figure: str, *rules: tuple[bool, Verdict, str]) -> Check:
 def diagnose(
     pipeline: MeDiMPipeline, dataset: PairDataset | None = None, limit: int = 64, seed: int = 0, drawn: int = 0
 ) -> Iterator[Check]:
-    """The checks of a model, then those of the model on data.
-    `dataset`: pairs to test on; its `train` split is compared with its `val` split.
-    `limit`: pairs of each split.
-    `seed`: of the canvases and of the noise.
-    `drawn`: pairs sampled with and without a cache; 0 skips that check."""
+    """The checks of a model, then those of the model on data. `dataset`: pairs to test on; its `train` split is compared with
+    its `val` split. `limit`: pairs of each split. `seed`: of the canvases and of the noise. `drawn`: pairs sampled with and
+    without a cache; 0 skips that check."""
     model = pipeline.model
     yield finite_weights(model)
     canvas = noisy_canvas(model, seed)

@@ -31,12 +31,9 @@ MESH: dict[str, list[str]] = yaml.safe_load((FOLDER / "mesh.yaml").read_text(enc
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure.
-    `what`: of which texts and labels.
-    `metric`: "presence errors" (labels missed or wrongly found), or "micro F1".
-    `value`, `low`, `high`: a share, with the 95 % interval over patients where there are patients.
-    `n`: number of labels, terms or reports.
-    `version`: of the rules."""
+    """One figure. `what`: of which texts and labels. `metric`: "presence errors" (labels missed or wrongly found), or "micro
+    F1". `value`, `low`, `high`: a share, with the 95 % interval over patients where there are patients. `n`: number of labels,
+    terms or reports. `version`: of the rules."""
 
     what: str
     metric: str

@@ -82,10 +82,9 @@ def boards(
     comparisons: Comparisons = NOTHING,
     cards: Mapping[str, TaskCard] = MappingProxyType({}),
 ) -> list[Board]:
-    """Groups measured and anchor records into boards, tasks and rows; reported ones are passed over.
-    `fingerprints`: data fingerprint by run id, so that two contents of one name never share a board.
-    `comparisons`: of pairs of systems; those of no board here are passed over.
-    `cards`: of tasks, as the manifests state them."""
+    """Groups measured and anchor records into boards, tasks and rows; reported ones are passed over. `fingerprints`: data
+    fingerprint by run id, so that two contents of one name never share a board. `comparisons`: of pairs of systems; those of no
+    board here are passed over. `cards`: of tasks, as the manifests state them."""
     groups: dict[tuple[str, str, str, str], dict[str, list[Record]]] = {}
     for record in records:
         if record.kind != "reported":

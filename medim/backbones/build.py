@@ -59,12 +59,9 @@ def build_backbone(
 def matched(
     family: str, layers: int, vocabulary: int, target: int, count: Callable[[PretrainedConfig], int]
 ) -> PretrainedConfig:
-    """The configuration of `family` whose model comes nearest to `target` parameters at the given depth.
-    `family`: `dit` or `unidisc`.
-    `vocabulary`: text ids.
-    `target`: parameters of the whole model that it replaces.
-    `count`: parameters of the whole model with a given backbone.
-    Raises UserError: even the narrowest is larger than 1.25 times the target."""
+    """The configuration of `family` whose model comes nearest to `target` parameters at the given depth. `family`: `dit` or
+    `unidisc`. `vocabulary`: text ids. `target`: parameters of the whole model that it replaces. `count`: parameters of the
+    whole model with a given backbone. Raises UserError: even the narrowest is larger than 1.25 times the target."""
     best: tuple[int, PretrainedConfig] | None = None
     for width in range(32, 16_384, 32):
         head = next(size for size in (HEAD, 32) if width % size == 0)

@@ -21,8 +21,7 @@ def refuse_another(
     unset_is_null: bool = False,
 ) -> None:
     """Raises a UserError that names the first key in which two configurations (JSON-able, may be nested) of a folder differ.
-    `kind`: what the folder holds, such as "a run".
-    `remedy`: what else may be done than to choose another folder.
+    `kind`: what the folder holds, such as "a run". `remedy`: what else may be done than to choose another folder.
     `unset_is_null`: a key that one side lacks is as good as null, so that a new option does not end what was there before."""
     missing = None if unset_is_null else object()
     before, now = (flatten(json.loads(json.dumps(one))) for one in (present, wanted))

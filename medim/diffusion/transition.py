@@ -46,9 +46,7 @@ class Transition:
 
     def corrupt(self, x: torch.Tensor, alpha: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
         """z_t of ids x, by one uniform number each: below 1 - alpha it is noise, and its place in that range decides which.
-        `x`: ids, any shape.
-        `alpha`: of that shape, or one that broadcasts to it.
-        `uniform`: of the shape of x."""
+        `x`: ids, any shape. `alpha`: of that shape, or one that broadcasts to it. `uniform`: of the shape of x."""
         noise = uniform < 1 - alpha
         if self.uniform == 0:
             return torch.where(noise, self.mask, x)

@@ -15,11 +15,8 @@ from medim.sampling.step import fine, noise, nucleus, wide
 def posterior_step(
     process: Transition, z: torch.Tensor, probability: torch.Tensor, t: float, s: float, uniform: torch.Tensor
 ) -> torch.Tensor:
-    r"""z_s ~ q(z_s | z_t, x_\theta), by inverse transform.
-    `z`: states (n,).
-    `probability`: x_theta, shape (n, V).
-    `t`, `s`: noise levels 1 - alpha before and after; s < t.
-    `uniform`: in [0, 1), shape (n,)."""
+    r"""z_s ~ q(z_s | z_t, x_\theta), by inverse transform. `z`: states (n,). `probability`: x_theta, shape (n, V). `t`, `s`:
+    noise levels 1 - alpha before and after; s < t. `uniform`: in [0, 1), shape (n,)."""
     ones = torch.ones(len(z), dtype=torch.float64, device=z.device)
     law = process.posterior(z, probability.double(), ones * (1 - t), ones * (1 - s))
     cumulative = law.cumsum(-1)

@@ -52,12 +52,9 @@ def corrupt(
     schedule: Schedule | None = None,
     process: str = "absorbing",
 ) -> Corrupted:
-    """The noise of draw k.
-    `tokens`: x, one complete sequence of shape (L,).
-    `prompt`: number of report tokens in the first sentence; clean in the task `prompted`.
-    `mixture`: as of `task_at`.
-    `schedule`: log-linear where None.
-    `process`: a name of `medim.diffusion.transition.TRANSITIONS`."""
+    """The noise of draw k. `tokens`: x, one complete sequence of shape (L,). `prompt`: number of report tokens in the first
+    sentence; clean in the task `prompted`. `mixture`: as of `task_at`. `schedule`: log-linear where None. `process`: a name of
+    `medim.diffusion.transition.TRANSITIONS`."""
     random = stream(seed, 1, k)
     offset = stream(seed, 2).random()
     task = task_at(mixture, random.random())

@@ -116,10 +116,8 @@ class Draws(Dataset):
 
 
 def rows_needed(count: int, draws: int, seed: int, rows: WeightedRows | None = None) -> np.ndarray:
-    """Rows of a training split in the order in which draws first take them.
-    `count`: rows of the split.
-    `draws`: in the whole run; where there are more of them than rows, every row is needed.
-    `rows`: as of `Draws`."""
+    """Rows of a training split in the order in which draws first take them. `count`: rows of the split. `draws`: in the whole
+    run; where there are more of them than rows, every row is needed. `rows`: as of `Draws`."""
     first = range(min(draws, count))
     drawn = np.array([sample_at(seed, k, count) if rows is None else rows.row(k) for k in first])
     order = drawn[np.sort(np.unique(drawn, return_index=True)[1])]

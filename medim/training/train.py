@@ -201,10 +201,8 @@ def backbone_config(recipe: ModelRecipe, vocabulary: int, shape: dict | None = N
 
 
 def random_config(recipe: ModelRecipe, vocabulary: int, fields: dict[str, Any], shape: dict | None = None) -> MeDiMConfig:
-    """The configuration of a model from random weights.
-    `vocabulary`: text ids of the reports, where the backbone is given as a configuration.
-    `fields`: of `MeDiMConfig`.
-    `shape`: stands for the configuration of a backbone given by name."""
+    """The configuration of a model from random weights. `vocabulary`: text ids of the reports, where the backbone is given as a
+    configuration. `fields`: of `MeDiMConfig`. `shape`: stands for the configuration of a backbone given by name."""
     backbone = backbone_config(recipe, vocabulary, shape)
     text = recipe.backbone_image_offset or backbone.vocab_size
 

@@ -53,12 +53,9 @@ def plain(found: Mapping[str, Effect | Equivalence | Exchange | None]) -> dict[s
 
 
 def compare(sums: Sums, arms: Sequence[Arm], added: Mapping[str, int], margin: float, seed: int) -> Comparison:
-    """Compares the arms.
-    `sums`: of those metrics that every arm and seed has.
-    `added`: pairs added to the real ones, by arm's name.
-    `margin`: of equivalence, in finding F1.
-    `seed`: of resampling.
-    Raises ValueError: no metric by which arms are compared."""
+    """Compares the arms. `sums`: of those metrics that every arm and seed has. `added`: pairs added to the real ones, by arm's
+    name. `margin`: of equivalence, in finding F1. `seed`: of resampling. Raises ValueError: no metric by which arms are
+    compared."""
     primary = next((metric for name in PRIMARY for metric in sums if metric == name or metric.startswith(f"{name} (")), None)
     if primary is None:
         raise ValueError(f"none of {', '.join(PRIMARY)} among {', '.join(sums) or 'no metrics'}")

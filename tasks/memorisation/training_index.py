@@ -30,11 +30,9 @@ _VERSION = 1
 
 
 class TrainingIndex:
-    """The training split of a data set, by what screening needs of it.
-    `dataset`: whose pairs of split `train`; all of them, also several images of one study.
-    `side`: of the square images, in pixels.
-    `folder`: where it outlives the process, under a name that follows the data set's content; None: a temporary one.
-    Raises UserError: there are no training pairs."""
+    """The training split of a data set, by what screening needs of it. `dataset`: whose pairs of split `train`; all of them,
+    also several images of one study. `side`: of the square images, in pixels. `folder`: where it outlives the process, under a
+    name that follows the data set's content; None: a temporary one. Raises UserError: there are no training pairs."""
 
     def __init__(self, dataset: PairDataset, side: int, folder: Path | None = None) -> None:
         self.size = dataset.size("train")

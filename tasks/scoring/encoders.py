@@ -1,7 +1,5 @@
 """How near reports are to their references in the space of a language model: BERTScore, and whole reports by MiniLM.
-
-Neither sees a negation or a side as a reader does: "no effusion" is near "effusion".
-"""
+Neither sees a negation or a side as a reader does: "no effusion" is near "effusion"."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -23,9 +21,7 @@ BERTSCORE, SIMILARITY = "BERTScore", "report similarity (all-MiniLM-L6-v2)"
 
 def encoder_scores(cases: Sequence[Case], reports: Sequence[str | None], context: Context) -> list[Score]:
     """The mean over reports of each; a missing report (None) counts 0 before any rescaling.
-
-    Each is withheld alone; where no folder is named, on data without a report checker only.
-    """
+    Each is withheld alone; where no folder is named, on data without a report checker only."""
     score = Scorer(context, len(cases), coverage_of(reports), {"aggregation": "mean"})
     references, patients = [case.report for case in cases], [case.patient for case in cases]
 

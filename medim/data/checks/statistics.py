@@ -18,11 +18,8 @@ _MOST = 15  # findings, characters and kinds in a table
 
 
 class Statistics:
-    """What each split holds.
-    `rows`: `reading.ROW` of every pair.
-    `tallies`: by split.
-    `lengths`: the model's lengths to hold reports against, in tokens where `unit` is "tokens", else in words.
-    `resolution`: the model's; None where none is meant."""
+    """What each split holds. `rows`: `reading.ROW` of every pair. `tallies`: by split. `lengths`: the model's lengths to hold
+    reports against, in tokens where `unit` is "tokens", else in words. `resolution`: the model's; None where none is meant."""
 
     def __init__(
         self, rows: np.ndarray, tallies: dict[str, Tally], lengths: Sequence[int], unit: str, resolution: int | None

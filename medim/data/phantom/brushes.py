@@ -146,10 +146,8 @@ class Stains:
         self.basophilia = np.full(shape, 0.06, np.float32)
 
     def absorbance(self, haematoxylin: float, eosin: float, warmth: float, debris: np.ndarray) -> Field:
-        """Absorbed by the stains (R, R, 3): Beer-Lambert.
-        `haematoxylin`, `eosin`: relative strengths of the staining.
-        `warmth`: shifts eosin between magenta and orange.
-        `debris`: absorbance of necrotic debris, (3,)."""
+        """Absorbed by the stains (R, R, 3): Beer-Lambert. `haematoxylin`, `eosin`: relative strengths of the staining.
+        `warmth`: shifts eosin between magenta and orange. `debris`: absorbance of necrotic debris, (3,)."""
         pink = EOSIN * np.array([1.0 - warmth, 1.0, 1.0 + 2.0 * warmth], np.float32) * np.float32(eosin)
         bare = np.clip(1.0 - self.nuclei - self.lymphocytes - self.melanin, 0.25, 1.0)  # cells displace stroma
         total = (self.eosin * bare)[:, :, None] * pink

@@ -83,10 +83,8 @@ class FindingNet(nn.Module):
 
 
 class ImageChecker:
-    """Image -> findings, by thresholded probabilities of a trained `FindingNet`.
-    `name`: as signatures call it.
-    `accuracy`: what the network reaches on the val and test splits: F1 per label and macro.
-    `fingerprint`: hash of weights and card."""
+    """Image -> findings, by thresholded probabilities of a trained `FindingNet`. `name`: as signatures call it. `accuracy`:
+    what the network reaches on the val and test splits: F1 per label and macro. `fingerprint`: hash of weights and card."""
 
     labels = LABELS
 

@@ -26,10 +26,8 @@ class Lesion:
 
 
 class Probe(Protocol):
-    """One case without findings, in which one lesion can be put, always in the same place.
-    `lesion`: what is put in.
-    `label`: the finding that a checker should then read.
-    `box`: where it may be, for a lesion that is measured."""
+    """One case without findings, in which one lesion can be put, always in the same place. `lesion`: what is put in. `label`:
+    the finding that a checker should then read. `box`: where it may be, for a lesion that is measured."""
 
     @property
     def lesion(self) -> Lesion: ...

@@ -154,10 +154,8 @@ def canvas_of(
     texts: Sequence[str | None],
     seeds: Sequence[int],
 ) -> Canvas:
-    """One canvas for each sample.
-    `codes`: of the image (image_length,), or None where none is given.
-    `redraw`: True at tokens of it to generate, (grid, grid); None for none of them.
-    `texts`: the report, with gaps or without; None where none is given.
+    """One canvas for each sample. `codes`: of the image (image_length,), or None where none is given. `redraw`: True at tokens
+    of it to generate, (grid, grid); None for none of them. `texts`: the report, with gaps or without; None where none is given.
     Raises UserError: a report that does not fit."""
     layout = model.config.layout
     rows = []

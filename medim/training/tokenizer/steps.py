@@ -46,10 +46,8 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 
 def adaptive_weight(reconstruction: Tensor, adversarial: Tensor, last_layer: Tensor, largest: float = 1e4) -> Tensor:
-    """lambda = |d L_rec / d G_L| / (|d L_GAN / d G_L| + 1e-6), Esser et al. 2021, equation 7.
-    `reconstruction`, `adversarial`: scalar losses with a graph, which is kept.
-    `last_layer`: the weight G_L of the decoder's last layer.
-    `largest`: upper bound.
+    """lambda = |d L_rec / d G_L| / (|d L_GAN / d G_L| + 1e-6), Esser et al. 2021, equation 7. `reconstruction`, `adversarial`:
+    scalar losses with a graph, which is kept. `last_layer`: the weight G_L of the decoder's last layer. `largest`: upper bound.
     Returns a detached scalar."""
     (of_reconstruction,) = torch.autograd.grad(reconstruction, last_layer, retain_graph=True)
     (of_adversarial,) = torch.autograd.grad(adversarial, last_layer, retain_graph=True)

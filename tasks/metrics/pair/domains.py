@@ -37,9 +37,7 @@ class DomainReader:
 
 def nearest_domains(queries: np.ndarray, references: np.ndarray, domains: Sequence[str]) -> list[str]:
     """The most frequent domain among the `NEIGHBOURS` references of largest cosine; of equally frequent ones the nearest's.
-    `queries`: (Q, D) features.
-    `references`: (N, D) features of cases whose domain is known.
-    `domains`: N."""
+    `queries`: (Q, D) features. `references`: (N, D) features of cases whose domain is known. `domains`: N."""
     cosine = unit(queries) @ unit(references).T
     return [_majority(row, domains) for row in np.argsort(-cosine, axis=1, kind="stable")[:, :NEIGHBOURS]]
 

@@ -85,10 +85,8 @@ def caption_scores(
     protocol: str = "strict-v1",
     cache: ReferenceCache | None = None,
 ) -> list[CaptionScore]:
-    """All metrics of a protocol, in its order, of N texts each as they came; None for a missing one.
-    Raises ValueError: no cases, or different numbers of them.
-    Raises UserError: no such protocol.
-    Raises ScorerError: the PTB tokenizer fails."""
+    """All metrics of a protocol, in its order, of N texts each as they came; None for a missing one. Raises ValueError: no
+    cases, or different numbers of them. Raises UserError: no such protocol. Raises ScorerError: the PTB tokenizer fails."""
     chosen = protocol_named(protocol)
     tokens = chosen.tokens([text or "" for text in hypotheses]).texts
     return chosen.score(chosen.references(references, cache), hypotheses, tokens)

@@ -43,8 +43,7 @@ class Meteor:
 
     def counts(self, references: Sequence[str | Sequence[str]], hypotheses: Sequence[str]) -> np.ndarray:
         """The jar's counts of each tokenised text and that of its references by which it scores best: (N, 23), in the order of
-        `score`.
-        Raises ScorerError: Java is missing, or the jar fails."""
+        `score`. Raises ScorerError: Java is missing, or the jar fails."""
         groups = [(theirs,) if isinstance(theirs, str) else theirs for theirs in references]
         with self._lock:
             self._ready([text for theirs in groups for text in theirs], hypotheses)

@@ -43,19 +43,14 @@ class Counted:
 
 class References:
     """Tokenised reference texts, counted.
-
-    Args:
-        texts: M texts, as space-separated tokens: those of the first of N cases, then those of the second, ...
-        tokenisation: for signatures.
-        sources: the texts before tokenisation; by default the tokens themselves.
-        per_case: how many texts each case has, N numbers above 0; one each by default.
-
-    Attributes:
-        every: the M texts.
-        texts, sources: the first of each case, N.
-        first: place of that among the M, (N,).
-        known: by order, the sorted keys of the references' n-grams; an n-gram's id is its place there.
-    """
+    `texts`: M texts, as space-separated tokens: those of the first of N cases, then those of the second, ...
+    `tokenisation`: for signatures.
+    `sources`: the texts before tokenisation; by default the tokens themselves.
+    `per_case`: how many texts each case has, N numbers above 0; one each by default.
+    `every`: the M texts.
+    `texts`, `sources`: the first of each case, N.
+    `first`: place of that among the M, (N,).
+    `known`: by order, the sorted keys of the references' n-grams; an n-gram's id is its place there."""
 
     def __init__(
         self,

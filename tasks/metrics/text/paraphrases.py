@@ -39,11 +39,9 @@ _ARRAYS = ("words", "phrases", "begin", "first", "members", "pairs", "probabilit
 
 
 class Paraphrases:
-    """The table as arrays: P phrases of W different words, and R pairs of them.
-    `words`: (W,) bytes.
-    `phrases`: the P phrases' bytes, each with its line break; phrase p is `phrases[begin[p] : begin[p + 1]]`.
-    `first`, `members`: words of phrase p are `members[first[p] : first[p + 1]]`.
-    `pairs`: int32 (R, 2); probabilities: float64 (R,)."""
+    """The table as arrays: P phrases of W different words, and R pairs of them. `words`: (W,) bytes. `phrases`: the P phrases'
+    bytes, each with its line break; phrase p is `phrases[begin[p] : begin[p + 1]]`. `first`, `members`: words of phrase p are
+    `members[first[p] : first[p + 1]]`. `pairs`: int32 (R, 2); probabilities: float64 (R,)."""
 
     def __init__(self, folder: Path) -> None:
         self.words, self.phrases, self.begin, self.first, self.members, self.pairs, self.probabilities = (

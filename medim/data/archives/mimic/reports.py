@@ -27,11 +27,8 @@ class Report:
 
 
 class ReportReader:
-    """Reads the reports of studies, and counts each study once.
-    `bases`: folders with `p10/p10000032/s50414267.txt`.
-    `section`, `fallback`: see `Parsed.text`.
-    `underscores`: see `deidentified`.
-    `exceptions`: a file for `read_exceptions`, or None."""
+    """Reads the reports of studies, and counts each study once. `bases`: folders with `p10/p10000032/s50414267.txt`. `section`,
+    `fallback`: see `Parsed.text`. `underscores`: see `deidentified`. `exceptions`: a file for `read_exceptions`, or None."""
 
     def __init__(self, bases: list[Path], section: str, fallback: bool, underscores: str, exceptions: Path | None) -> None:
         self.bases, self.section, self.fallback, self.underscores = bases, section, fallback, underscores

@@ -59,12 +59,9 @@ class Prepared:
 
 
 class Preparation:
-    """One archive into one folder, within `claimed`.
-    `archive`: see `open_archive`.
-    `out`: `pairs.jsonl`, `images/`, `manifest.json`, `splits.json`, and `failures.jsonl` where something was lost.
-    `storage`: how pictures are stored.
-    `workers`: processes that read pictures; 0 reads them in this one.
-    `limit`: only the first pairs of the archive."""
+    """One archive into one folder, within `claimed`. `archive`: see `open_archive`. `out`: `pairs.jsonl`, `images/`,
+    `manifest.json`, `splits.json`, and `failures.jsonl` where something was lost. `storage`: how pictures are stored.
+    `workers`: processes that read pictures; 0 reads them in this one. `limit`: only the first pairs of the archive."""
 
     def __init__(
         self, archive: Archive, out: Path, storage: Storage | None = None, workers: int = 0, limit: int | None = None
