@@ -188,7 +188,7 @@ _JUDGE = "A chat model that looks at images, such as Qwen2-VL: judges generated 
 Judge = Annotated[Path, Option(_JUDGE, metavar="FOLDER", type=click.Path(exists=True, file_okay=False, path_type=Path))]
 _CHECKER = (
     "Reads findings: image=torchxrayvision:FILE, transformers:DIR or predictions:CSV; report=labeller or chexbert:FILE; steer= "
-    "as image=, for sampling.steering; repeatable.  [default: report=labeller for chest X-rays]"
+    "as image=, for what steers or filters; repeatable.  [default: report=labeller for chest X-rays]"
 )
 Checkers = Annotated[tuple[str, ...], Option(_CHECKER, "--checker", "MODALITY=KIND:FILE")]
 _LABELS = "YAML: which finding of the data each label of a checker stands for, and thresholds.  [default: by name]"

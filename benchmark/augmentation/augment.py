@@ -24,6 +24,7 @@ from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of, read_mapping, write_json
 from medim.data import loading
 from tasks import AUGMENTATION, task_named
+from tasks.adapters.checkers.attach import attach_steering
 from tasks.augmentation.arms import Arm, Pools, arms_of, needed
 from tasks.augmentation.comparison import compare
 from tasks.augmentation.settings import PSEUDO, SYNTHETIC, SYNTHETIC_ONLY, AugmentationSettings, Regime, parse_settings
@@ -56,7 +57,9 @@ def execute_augmentation(options: RunOptions) -> int:
     settings = load_preset(preset, chosen | ({} if options.downstream is None else {"downstream": options.downstream}))
     sizes: dict[str, Any] = {"train": settings.train, "validation": settings.validation, "test": settings.test}
     most = max([*settings.more_real, 100]) / 100
-    division = divide(loading.load_dataset(options.data[0]), further=most, **sizes)
+    dataset = loading.load_dataset(options.data[0])
+    checkers = attach_steering(dataset, options.checkers, options.checker_labels, best_device(device))
+    division = divide(dataset, further=most, **sizes)
     learned = check_regime(regime, model, division, settings)
     sampling = {key: value for key, value in overrides.items() if not key.startswith(PREFIX)}
     generator = open_model(model, device, sampling, division.subset)
@@ -77,6 +80,7 @@ def execute_augmentation(options: RunOptions) -> int:
         "split": "test",
         "augmentation": settings.model_dump(mode="json"),
         "arms": [arm.name for arm in arms],
+        **checkers,
     }
     terms = joined(subset.terms, model_terms(model))
     shows = options.show_samples or not withheld(terms)

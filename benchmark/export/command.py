@@ -33,6 +33,7 @@ from medim.data import loading
 from medim.data.dataset import PairDataset
 from medim.perception.space import DEFAULT
 from tasks import task_named
+from tasks.adapters.checkers.attach import attach_steering
 from tasks.cases import has_images, own_resolution
 from tasks.metrics.image.memorisation import ALPHA
 from tasks.protocols import Generator, Limited, Scorable
@@ -51,6 +52,8 @@ def export_from_options(options: ExportOptions) -> int:
     device = _device_of(options.device, part)
     data = None if options.data is None else loading.load_dataset(options.data)
     pairs = None if options.pairs is None else loading.load_dataset(options.pairs)
+    if (checked := data or pairs) is not None:
+        attach_steering(checked, options.checkers, options.checker_labels, best_device(device))
     terms = _terms(options, [one for one in (pairs, data) if one is not None])
     model = None if options.model is None else open_model(options.model, device, options.overrides, data)
     source, title = _source(options, model, pairs, data, terms)

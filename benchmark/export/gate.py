@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmark.export.sources import Candidate
 from medim.common.errors import UserError
-from medim.data.dataset import Checker, PairDataset
+from medim.data.dataset import Checker, Described, PairDataset
 from medim.imaging.images import square
 from tasks.cases import cases_of
 from tasks.memorisation.screening import Screen
@@ -129,7 +129,7 @@ class Gate:
     def __post_init__(self) -> None:
         rules = self.rules
         if rules.min_agreement is not None and (self.image_checker is None or self.report_checker is None):
-            raise UserError("--min-agreement needs a data set with a checker of reports and one of images that steers")
+            raise UserError("--min-agreement needs checkers of reports and of images that steer: --checker steer=KIND:FILE")
         if rules.max_nats is not None and not self._scores:
             raise UserError("--max-nats needs a --model that gives likelihoods, and --draws above 0")
         if rules.min_distance is not None:
@@ -196,10 +196,15 @@ class Gate:
         return {
             "rules": asdict(self.rules),
             "search": None if self.search is None else self.search.configuration(),
-            "image_checker": images and {"name": images.name, "hash": images.fingerprint},
-            "report_checker": reports and {"name": reports.name, "hash": reports.fingerprint},
+            "image_checker": images and _named(images),
+            "report_checker": reports and _named(reports),
             "likelihood": {"model_hash": self.model_hash, "condition": "joint", "draws": self.draws} if self._scores else None,
         }
+
+
+def _named(checker: Checker) -> dict[str, Any]:
+    more = checker.details() if isinstance(checker, Described) else {}
+    return {"name": checker.name, "hash": checker.fingerprint, **more}
 
 
 def agreement(image: frozenset[str], report: frozenset[str]) -> float:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from benchmark.options import FILE, Cache, Device, Features, Option, Out, Overrides, Overwrite, Seed
+from benchmark.options import FILE, Cache, CheckerLabels, Checkers, Device, Features, Option, Out, Overrides, Overwrite, Seed
 from medim.common.errors import UserError
 
 FormName = Literal["folder", "huggingface", "llava", "parquet", "r2gen", "webdataset"]
@@ -47,6 +47,8 @@ class ExportOptions:
     attempts: Annotated[int, Option("Tries for each of the n pairs.", low=1)] = 8
     draws: Annotated[int, Option("Of noise, for a likelihood; 0: none.", low=0)] = 8
     features: Features = ()
+    checkers: Checkers = ()
+    checker_labels: CheckerLabels | None = None
     shard_size: Annotated[int, Option("Pairs of a shard.", low=1)] = 512
     shard: Annotated[
         str | None, Option("This process takes the I-th of N parts.  [default: RANK of WORLD_SIZE, if set]", metavar="I/N")

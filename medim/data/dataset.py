@@ -33,6 +33,9 @@ class TakesCheckers(Protocol):
     def use_checkers(self, checkers: Mapping[str, Checker], /) -> None:
         """Those of images (`image`), of reports (`report`), and of images, that steers (`steer`)."""
 
+    def steering_image_checker(self) -> Checker | None:
+        """The one that steers, or None."""
+
 
 class PairDataset(Protocol):
     """Pairs in a fixed order, by split.

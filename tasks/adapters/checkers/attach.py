@@ -11,13 +11,13 @@ from typing import Any
 
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of
-from medim.data.dataset import Checker, PairDataset, TakesCheckers
+from medim.data.dataset import Checker, Described, PairDataset, TakesCheckers
 from medim.data.sources.selection import MixedDataset
 from tasks.adapters.checkers.image_checker import ImageChecker
 from tasks.adapters.checkers.kinds import CHEST, open_checker
 from tasks.adapters.checkers.label_map import LabelFile, LabelMap, is_finding, read_label_file
 from tasks.adapters.checkers.predicted import PredictedLabels
-from tasks.cases import cases_of, has_images, unwrapped
+from tasks.cases import cases_of, has_images, own_resolution, unwrapped
 from tasks.protocols import Case
 from tasks.scoring.context import Context
 from tasks.scoring.findings import reference_findings
@@ -96,6 +96,31 @@ def attach_checkers(dataset: PairDataset, specs: Sequence[str], labels: Path | N
         leaf.use_checkers(found)
 
 
+def attach_steering(dataset: PairDataset, specs: Sequence[str], labels: Path | None, device: str) -> dict[str, Any]:
+    """As `attach_checkers` for what steers or filters and scores nothing, thresholds chosen; without `specs` nothing changes.
+
+    Returns:
+        What a configuration says of them, JSON-able.
+
+    Raises:
+        UserError: see `attach_checkers`; a checker that would score.
+    """
+    if not specs:
+        return {}
+    if (image := _parsed(specs).get("image")) is not None:
+        raise UserError(f"--checker image={image}: that scores, and nothing is scored here; steer={image} steers and filters")
+    attach_checkers(dataset, specs, labels, device)
+    leaf, reports = next(_leaves(dataset)), dataset.report_checker()
+    assert isinstance(leaf, TakesCheckers)
+    checker = leaf.steering_image_checker()
+    if isinstance(checker, ImageChecker) and dataset.size(VALIDATION):
+        side = own_resolution(dataset, VALIDATION)
+        assert side is not None
+        choose_thresholds(checker, dataset, side)
+    found = {"steer": checker, "report": reports}
+    return {"checkers": {name: one.details() if isinstance(one, Described) else None for name, one in found.items()}}
+
+
 def chosen_checker(dataset: PairDataset) -> ImageChecker | None:
     """The checker of images that was attached to score; None where there is none, or the data set has another."""
     checker = dataset.image_checker()
@@ -172,6 +197,8 @@ def _image_checker(
     dataset: PairDataset,
     device: str,
 ) -> ImageChecker:
+    if modality == "steer" and spec.startswith("predictions:"):
+        raise UserError(f"--checker steer={spec}: what is yet to be drawn is in no table")
     classifier = open_checker(modality, spec, device)
     given: Mapping[str, Any] = file.image if modality == "image" else file.steer
     names = LabelMap.of(classifier.labels, findings, given, f"{labels}: {modality}")

@@ -16,6 +16,8 @@ from medim.common.errors import UserError
 from medim.data import loading
 from medim.data.sources.folder import FolderDataset
 from tasks.scoring.context import Context
+from tests.tasks.adapters.checkers.conftest import vit  # noqa: F401
+from tests.tasks.adapters.checkers.test_attach import folder as checked_folder
 
 PRIVATE = "PhysioNet Credentialed Health Data License 1.5.0"
 
@@ -161,3 +163,24 @@ def test_parts():
 def test_the_options_name_every_form():
     assert tuple(sorted(FORMS)) == get_args(FormName)
     assert tuple(name for name in sorted(FORMS) if FORMS[name].keeps_images) == LOOSE_IMAGES
+
+
+def test_a_folder_is_filtered_by_the_checker_that_steers(command, vit, tmp_path):  # noqa: F811
+    vit(tmp_path / "vit")
+    data = checked_folder(tmp_path / "d")
+    lines = (data / "pairs.jsonl").read_text().splitlines()
+    lines[-1] = lines[-1].replace("There is a right pleural effusion.", "The lungs are clear.")
+    (data / "pairs.jsonl").write_text("\n".join(lines) + "\n")
+    arguments = ("--pairs", str(data), "--format", "folder", "--allow", "unscreened", "--min-agreement", "1")
+    refused = command(*arguments)
+    assert refused.exit_code == 2
+    assert "--checker steer=KIND:FILE" in refused.stderr
+    done = command(*arguments, "--checker", f"steer=transformers:{tmp_path / 'vit'}")
+    assert done.exit_code in (0, 3), done.output
+    gate = json.loads((tmp_path / "o" / "gate" / "gate.json").read_text())["gate"]["image_checker"]
+    assert gate["name"] == "transformers:vit"
+    assert gate["thresholds_from"] == {"Effusion": "val: 6 of 12 cases show it"}
+    dropped = [json.loads(line) for line in (tmp_path / "o" / "gate" / "dropped.jsonl").read_text().splitlines()]
+    assert [line["id"] for line in dropped if line["reason"] == "below --min-agreement"] == ["test11"]
+    scores = command(*arguments, "--checker", f"image=transformers:{tmp_path / 'vit'}", out="p")
+    assert "nothing is scored here" in scores.stderr

@@ -62,7 +62,7 @@ def test_reasons(world, rules, told, reason):
 @pytest.mark.parametrize(
     ("rules", "told"),
     [
-        ({"min_agreement": 0.5}, "checker of reports and one of images that steers"),
+        ({"min_agreement": 0.5}, "checkers of reports and of images that steer"),
         ({"max_nats": 3.0}, "--model that gives likelihoods"),
         ({"min_distance": 2.0}, "--min-distance needs --data"),
     ],

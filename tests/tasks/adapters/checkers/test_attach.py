@@ -10,7 +10,7 @@ from medim.common.errors import UserError
 from medim.data.loading import load_dataset
 from medim.data.sources.folder import FolderDataset
 from tasks.adapters.checkers import attach
-from tasks.adapters.checkers.attach import attach_checkers, choose_thresholds, chosen_checker
+from tasks.adapters.checkers.attach import attach_checkers, attach_steering, choose_thresholds, chosen_checker
 from tasks.adapters.checkers.image_checker import ImageChecker
 
 EFFUSION, CLEAR = "There is a right pleural effusion.", "No acute process."
@@ -102,14 +102,29 @@ def test_a_file_of_labels_maps_and_sets(tmp_path):
     assert dataset.report_checker()(["Pulmonary edema."]) == [{"mist"}]
 
 
-def test_what_steers_does_not_score(tmp_path):
+def test_what_steers_does_not_score(vit, tmp_path):
     dataset = FolderDataset(folder(tmp_path / "d"))
-    first = table(tmp_path / "d")
-    with pytest.raises(UserError, match=r"--checker image=predictions:.* has the weights of steer=.*what steers cannot score"):
+    for seed in (0, 1):
+        vit(tmp_path / f"vit{seed}", seed=seed)
+    first, other = (f"transformers:{tmp_path / f'vit{seed}'}" for seed in (0, 1))
+    with pytest.raises(UserError, match=r"--checker image=transformers:.* has the weights of steer=.*what steers cannot score"):
         attach_checkers(dataset, (f"image={first}", f"steer={first}"), None, "cpu")
-    second = table(tmp_path / "d", "q.csv", ("val",))
-    attach_checkers(dataset, (f"image={first}", f"steer={second}"), None, "cpu")
+    attach_checkers(dataset, (f"image={first}", f"steer={other}"), None, "cpu")
     assert dataset.steering_image_checker().weights != dataset.image_checker().weights
+    with pytest.raises(UserError, match="what is yet to be drawn is in no table"):
+        attach_checkers(dataset, (f"steer={table(tmp_path / 'd')}",), None, "cpu")
+
+
+def test_steering_alone(vit, tmp_path):
+    dataset = FolderDataset(folder(tmp_path / "d"))
+    vit(tmp_path / "vit")
+    assert attach_steering(dataset, (), None, "cpu") == {}
+    assert dataset.report_checker() is None  # nothing is read that was not before
+    said = attach_steering(dataset, (f"steer=transformers:{tmp_path / 'vit'}",), None, "cpu")
+    assert said["checkers"]["steer"]["thresholds_from"] == {"Effusion": "val: 6 of 12 cases show it"}
+    assert dataset.image_checker() is None
+    with pytest.raises(UserError, match="that scores, and nothing is scored here"):
+        attach_steering(dataset, ("image=transformers:x",), None, "cpu")
 
 
 @pytest.mark.parametrize(

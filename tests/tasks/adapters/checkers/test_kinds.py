@@ -1,12 +1,10 @@
 """Each kind gives the probabilities of its network; what cannot serve is refused in one line."""
 
-import json
 from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 import torch
-import transformers
 from PIL import Image
 
 from medim.common.errors import UserError
@@ -17,30 +15,16 @@ from tasks.adapters.checkers import kinds
 from tasks.adapters.checkers.kinds import open_checker
 from tasks.metrics.clinical.chest_labels import LABELS
 
-MEAN, DEVIATION = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
-PROCESSOR = {"image_mean": MEAN, "image_std": DEVIATION, "size": {"height": 32, "width": 32}}
 IMAGES = [Image.effect_noise((24, 24), 60 + 20 * row).convert("RGB") for row in range(3)]
-SMALL = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-
-
-def saved(folder, problem: str | None, channels: int = 3) -> transformers.ViTForImageClassification:
-    torch.manual_seed(0)
-    names = {0: "Effusion", 1: "Edema", 2: "No Finding"}
-    config = transformers.ViTConfig(**SMALL, image_size=32, patch_size=8, num_channels=channels, id2label=names)
-    config.problem_type = problem
-    model = transformers.ViTForImageClassification(config).eval()
-    model.save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
-    return model
 
 
 @pytest.mark.parametrize(("problem", "summed"), [("multi_label_classification", False), ("single_label_classification", True)])
-def test_transformers_by_its_problem_type(problem, summed, tmp_path):
-    model = saved(tmp_path / "vit", problem)
+def test_transformers_by_its_problem_type(problem, summed, vit, tmp_path):
+    model = vit(tmp_path / "vit", problem)
     one = open_checker("image", f"transformers:{tmp_path / 'vit'}", "cpu")
     assert (one.name, one.labels) == ("transformers:vit", ("Effusion", "Edema", "No Finding"))
     with torch.no_grad():
-        logits = model(pixel_values=normalised(resized(to_tensor(IMAGES), 32), MEAN, DEVIATION)).logits
+        logits = model(pixel_values=normalised(resized(to_tensor(IMAGES), 32), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))).logits
     expected = logits.softmax(1) if summed else logits.sigmoid()
     found = one.probabilities(IMAGES)
     np.testing.assert_allclose(found, expected.numpy(), atol=1e-6)
@@ -49,8 +33,8 @@ def test_transformers_by_its_problem_type(problem, summed, tmp_path):
     np.testing.assert_allclose(one.probabilities(mixed)[[0, 2]], found[[0, 2]], atol=1e-6)
 
 
-def test_transformers_without_a_problem_type_or_a_tensor_is_refused(tmp_path):
-    model = saved(tmp_path / "vit", None)
+def test_transformers_without_a_problem_type_or_a_tensor_is_refused(vit, tmp_path):
+    model = vit(tmp_path / "vit", None)
     with pytest.raises(UserError, match=r"config.json: unknown problem_type 'None'.*multi_label_classification"):
         open_checker("image", f"transformers:{tmp_path / 'vit'}", "cpu")
     model.config.problem_type = "multi_label_classification"
