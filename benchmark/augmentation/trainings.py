@@ -20,8 +20,8 @@ from benchmark.run.generation import sample_seed
 from benchmark.run.scoring import plain_score
 from benchmark.run.stored_sums import lost_statistics, read_statistics, write_statistics
 from medim.common.files import hash_of, write_json
-from tasks.augmentation.answers import Answers, answers_of, score_answers
 from tasks.augmentation.arms import Arm, Pools, training_of
+from tasks.augmentation.comparison import Answers, answers_of, score_answers
 from tasks.augmentation.settings import AugmentationSettings
 from tasks.downstream.contract import Downstream, Example
 from tasks.metrics.statistics.additive import Additive

@@ -1,21 +1,68 @@
 """What the data sets of all phantom versions share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
 from PIL import Image
 
-from medim.common.errors import UserError
+from medim.common.errors import UserError, unknown
 from medim.data.dataset import Keys
 from medim.data.phantom.checkers import CheckerDesign, ReportChecker
-from medim.data.phantom.cohort import Cohort
 from medim.data.phantom.labels import DOMAINS, LABELS
 from medim.data.phantom.probes import Probe
-from medim.pair import ImageReportPair
+from medim.pair import SPLITS, ImageReportPair
 
 if TYPE_CHECKING:
     from medim.data.phantom.image_checker import ImageChecker
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """All cases of one version. Everything in a phantom is a pure function of (version, split, index)."""
+
+    name: str  # of the data set
+    version: int  # enters every stream
+    sizes: Mapping[str, int]  # cases of each split
+    studies: tuple[int, ...]  # numbers of studies of consecutive patients of one domain; the pattern repeats
+    purposes: tuple[str, ...]  # what streams are for; the position in this tuple enters the stream
+    digits: int  # of indices and patients in ids
+
+    def size(self, split: str) -> int:
+        """Number of cases of a split. Raises UserError: unknown split."""
+        if split not in self.sizes:
+            raise unknown("split", split, self.sizes)
+        return self.sizes[split]
+
+    def locate(self, split: str, index: int) -> tuple[str, int, int]:
+        """(domain, patient, visit) of a case; patients are numbered per split and domain, a patient's first visit is 0. Raises
+        UserError: unknown split. Raises IndexError: `index` outside the split."""
+        if not 0 <= index < self.size(split):
+            raise IndexError(f"{self.name} {split} has {self.size(split)} pairs; index {index} is outside")
+        firsts = list(accumulate(self.studies, initial=0))  # first study of each patient of the pattern, and its length
+        block, place = divmod(index // len(DOMAINS), firsts[-1])
+        member = max(number for number, first in enumerate(firsts) if first <= place)
+        return DOMAINS[index % len(DOMAINS)], block * len(self.studies) + member, place - firsts[member]
+
+    def keys(self, split: str, index: int) -> Keys:
+        """Id, study and patient of a case. Raises as `locate`."""
+        domain, patient, visit = self.locate(split, index)
+        person = f"{self.name}-{split}-{domain[0]}{patient:0{self.digits}d}"
+        return Keys(f"{self.name}-{split}-{index:0{self.digits}d}", f"{person}-s{visit}", person)
+
+    def stream(self, split: str, purpose: str, *key: int) -> np.random.Generator:
+        """An independent generator for one purpose of one split; `key` is what it belongs to, such as the case's index."""
+        entropy = [self.version, SPLITS.index(split), self.purposes.index(purpose), *key]
+        return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy)))
+
+    def patient_stream(self, split: str, purpose: str, domain: str, patient: int) -> np.random.Generator:
+        """The generator of what a patient's studies share."""
+        return self.stream(split, purpose, DOMAINS.index(domain), patient)
+
 
 TERMS = "CC0-1.0 (procedural, synthetic: no patient)"
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from medim.data.phantom.cohort import Cohort
+from medim.data.phantom.dataset import Cohort
 from medim.data.phantom.labels import CHEST, LABELS_BY_DOMAIN, SIDES
 
 COHORT = Cohort(

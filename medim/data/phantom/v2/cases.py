@@ -9,7 +9,7 @@ from PIL import Image
 
 from medim.common.errors import UserError, unknown
 from medim.data.phantom.brushes import Field, grid_noise
-from medim.data.phantom.cohort import Cohort
+from medim.data.phantom.dataset import Cohort
 from medim.data.phantom.labels import CHEST, DOMAINS, LABELS, LABELS_BY_DOMAIN, PATHOLOGY
 from medim.data.phantom.v2.findings import TABLES, Finding, spec_of
 from medim.data.phantom.v2.placement import evolve, propose

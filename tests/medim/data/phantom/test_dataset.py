@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medim.common.errors import UserError
-from medim.data.phantom.cohort import Cohort
+from medim.data.phantom.dataset import Cohort
 
 COHORT = Cohort("toy", 7, {"train": 40, "val": 8}, studies=(1, 3), purposes=("case", "picture"), digits=3)
 
