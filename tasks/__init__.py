@@ -15,7 +15,7 @@ BUILT_IN = {
     "image-generation": "tasks.generation.image:ImageGeneration",
     "report-generation": "tasks.generation.report:ReportGeneration",
     "joint-generation": "tasks.generation.joint.task:JointGeneration",
-    "likelihood": "tasks.likelihood.task:Likelihood",
+    "likelihood": "tasks.likelihood:Likelihood",
     "memorisation": "tasks.memorisation.task:Memorisation",
     "long-form": "tasks.generation.long_form.task:LongForm",
     "fine-detail": "tasks.fine_detail.task:FineDetail",

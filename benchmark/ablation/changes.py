@@ -34,7 +34,7 @@ ONE_TRAINING = "one training of each: how much another seed would change is not 
 class Endpoint:
     """A figure of the likelihood; lower is better."""
 
-    metric: str  # as `tasks.likelihood.task` names it
+    metric: str  # as `tasks.likelihood` names it
     condition: str  # of `medim.likelihood.bound.CONDITIONS`
     # what the nats are set against: pairs, tokens of the report, or tokens of the image (in bits)
     per: Literal["pair", "report token", "image token"]

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from tasks.likelihood.task import BITS, Likelihood, other_cases
+from tasks.likelihood import BITS, Likelihood, other_cases
 from tasks.protocols import Prediction, Scorable
 
 

@@ -1,1 +1,0 @@
-"""Nats that a model needs for held-out pairs."""
