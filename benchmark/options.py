@@ -162,7 +162,6 @@ def parse_overrides(items: Sequence[str]) -> dict[str, str]:
 
 
 def setting(help: str) -> Option:
-    """The option `--set`."""
     return Option(help, "--set", "KEY=VALUE", callback=lambda ctx, param, value: parse_overrides(value))
 
 

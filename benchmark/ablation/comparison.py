@@ -167,8 +167,6 @@ def _read(job: Job, fingerprint: str) -> Trained | None:
 
 @dataclass
 class Row:
-    """One arm."""
-
     arm: Arm
     seeds: tuple[int, ...]
     cost: Mapping[str, float]  # parameters, steps, pairs_seen, tokens_seen; seconds of training, the mean over seeds

@@ -55,7 +55,6 @@ class Job:
 
     @property
     def folder(self) -> Path:
-        """The folder of the training."""
         return self.out / self.arm / f"seed-{self.seed}"
 
     @property

@@ -34,8 +34,6 @@ CURVE = "metrics.jsonl"
 
 @dataclass(frozen=True)
 class Result:
-    """One arm with one seed."""
-
     arm: Arm
     seed: int
     scores: dict[str, dict[str, Any]]  # fields of `tasks.scoring.scores.Score` by metric, JSON-able
@@ -49,8 +47,6 @@ class Result:
 
 @dataclass
 class Trainings:
-    """The downstream trainings of a run."""
-
     artifacts: Artifacts
     downstream: Downstream
     settings: AugmentationSettings

@@ -11,8 +11,6 @@ READY, MISSING, BROKEN, NOTE = "ready", "missing", "broken", "note"
 
 @dataclass(frozen=True)
 class Finding:
-    """The state of one capability."""
-
     group: str  # heading of the table
     name: str
     state: str  # `ready`; `missing`: optional and not here; `broken`: needed and not here, or damaged; `note`: for information

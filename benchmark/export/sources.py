@@ -174,7 +174,6 @@ class Generated:
             yield Candidate(place, to_rgb(image), report, fields)
 
     def _domains(self, reports: Sequence[str]) -> Sequence[str | None]:
-        """The domain of each report."""
         known = self.dataset.domains
         return [known[0]] * len(reports) if len(known) == 1 else self._domain_reader(reports)
 

@@ -19,8 +19,6 @@ SplitOfData = Annotated[str, Option("Split of --data.")]
 
 @dataclass(frozen=True, kw_only=True)
 class SampleOptions:
-    """What is drawn."""
-
     model: Model
     out: Out
     n: Annotated[int, Option("Number of samples.", low=1)] = 16

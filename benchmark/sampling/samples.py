@@ -127,8 +127,6 @@ BEFORE = "before"
 
 @dataclass(frozen=True)
 class EditSlot:
-    """One edit."""
-
     id: str
     image: Image.Image
     report: str  # as it is; it may have gaps where `new_report` is None

@@ -132,8 +132,6 @@ def filled(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width:
 
 @dataclass(frozen=True)
 class EditRow:
-    """One edit."""
-
     # before, after: images of one size
     before: Image.Image
     after: Image.Image

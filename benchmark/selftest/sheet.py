@@ -12,8 +12,6 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True)
 class Check:
-    """One metric and one change."""
-
     perturbation: str  # what was changed
     metric: str  # as in a record
     # before, after: its values; None where it was withheld
@@ -33,7 +31,6 @@ class Sheet:
     checks: list[Check] = field(default_factory=list)
 
     def add(self, metric: str, before: float | None, after: float | None, verdict: str, meaning: str) -> None:
-        """One check with its verdict."""
         self.checks.append(Check(self.perturbation, metric, before, after, verdict, meaning))
 
     def same(self, metric: str, before: float | None, after: float | None, meaning: str, tolerance: float = 1e-9) -> None:

@@ -258,7 +258,6 @@ def against_released(
 
 
 def lines_of(row: Mapping[str, Any]) -> list[str]:
-    """The row in lines."""
     lines = [f"against the released procedure on the same weights, median of {row['rounds']} rounds:"]
     for task, found in row["tasks"].items():
         rate, ratio = found["samples_per_second"], found["ratio"]

@@ -33,8 +33,6 @@ DPI = 130
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture."""
-
     name: str  # file name without `.png`
     title: str  # what it shows, in one line
     alt: str  # the same for those who do not see it, with the values that matter
@@ -57,7 +55,6 @@ def slug(text: str) -> str:
 
 
 def png(figure: Figure) -> bytes:
-    """The bytes of a figure's PNG."""
     stream = io.BytesIO()
     figure.savefig(stream, format="png", dpi=DPI)
     return stream.getvalue()

@@ -19,7 +19,6 @@ class PairRow:
 
 
 def pair_rows(table: Table) -> Iterator[PairRow]:
-    """One row a pair and metric."""
     for metric in table.metrics:
         pairs = table.comparisons.of(metric)
         places = decimals(abs(pair.difference) for pair in pairs)

@@ -103,7 +103,6 @@ def diffusers_name(name: str, scales: int) -> str:
 
 
 def build(parameters: _Parameters) -> VQModel:
-    """The `VQModel` of the configuration."""
     shape = parameters.ddconfig
     attended = [shape.resolution // 2**scale in shape.attn_resolutions for scale in range(len(shape.ch_mult))]
     return VQModel(

@@ -59,7 +59,6 @@ class WeightedRows:
     seed: int
 
     def row(self, k: int) -> int:
-        """The row of draw k."""
         part, number = part_at(k, self.weights)
         rows = self.parts[part]
         epoch, position = divmod(number, len(rows))

@@ -146,7 +146,6 @@ def _ancestry(preset: str) -> Iterator[str]:
 
 
 def _parts(model: MeDiMModel) -> dict[str, int]:
-    """Parameters of each part of the model."""
 
     def count(*modules: nn.Module | None) -> int:
         return sum(p.numel() for module in modules if module is not None for p in module.parameters())

@@ -23,8 +23,6 @@ POOLS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Arm:
-    """One arm."""
-
     kind: str  # of `tasks.augmentation.settings.ARMS`
     level: int | None = None  # pairs added, in per cent of the real ones; None where nothing is added to a level
 

@@ -80,8 +80,6 @@ Sums = Mapping[str, Mapping[str, Sequence[Additive]]]
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is found."""
-
     primary: str  # the metric by which arms are compared
     # values, gains, relative: by metric and arm's name; gains over `real-repeated` in the metric's unit and in per cent
     values: dict[str, dict[str, Effect]]
@@ -94,7 +92,6 @@ class Comparison:
     exchange: dict[str, Exchange]  # by arm's name, of `real+synthetic`, in the primary metric
 
     def as_json(self) -> dict[str, Any]:
-        """The comparison for `augmentation.json`."""
         tables = {"values": self.values, "gains": self.gains, "relative_gains": self.relative}
         return {
             "primary": self.primary,

@@ -41,7 +41,6 @@ class Division:
         return sorted({key.patient for key in self.keys[name]})
 
     def as_json(self) -> dict[str, Any]:
-        """`splits.json`."""
         sets = {}
         for name, keys in self.keys.items():
             patients, ids = self.patients(name), [key.id for key in keys]

@@ -48,7 +48,6 @@ class Baseline(ABC):
 
     @cached_property
     def cases(self) -> list[Case]:
-        """The training cases."""
         return cases_of(self.dataset, "train", self.resolution, self.training or None)
 
     def generate_images(self, reports: Sequence[str], *, seeds: Sequence[int]) -> list[Image.Image]:

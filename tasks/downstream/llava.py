@@ -34,8 +34,6 @@ PROMPT = "Write the report of this image."
 
 @dataclass(frozen=True)
 class Preset:
-    """A configuration."""
-
     side: int
     visual: str  # as of `visual.open_visual`, with its width; `frozen` where it is not trained, as in LLaVA
     visual_width: int

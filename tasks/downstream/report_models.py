@@ -168,7 +168,6 @@ class ReportWriter(OneTask):
 
     @torch.inference_mode()
     def generate_reports(self, images: Sequence[Image.Image], *, seeds: Sequence[int]) -> list[str]:
-        """One report for each image."""
         reports: list[str] = []
         device = next(self.network.parameters()).device
         for start in range(0, len(images), BATCH):

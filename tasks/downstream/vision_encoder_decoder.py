@@ -22,8 +22,6 @@ from tasks.downstream.training_loop import Recipe
 
 @dataclass(frozen=True)
 class Preset:
-    """A configuration."""
-
     # side, patch: of the images and of the ViT's patches, in pixels
     side: int
     patch: int

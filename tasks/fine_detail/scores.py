@@ -72,8 +72,6 @@ class Stage:
 
 
 class DetailScores:
-    """The scores of one system."""
-
     def __init__(self, cases: Cases, predictions: Predictions, probed: frozenset[str], context: Context) -> None:
         """`predictions`: one per case, `details` as `FineDetail.generate` writes it. `probed`: ids of the cases that carry a
         probe. Raises UserError: the predictions were read by another checker than the data set now has."""

@@ -14,8 +14,6 @@ Lines = Callable[[], Iterator[dict[str, Any]]]
 
 
 class Form(ABC):
-    """One form, in one folder."""
-
     name: ClassVar[str]  # as given to `--format`
     owned: ClassVar[tuple[str, ...]]  # what `write` and the images take in the folder, for `--overwrite`
     # folder of the images of a shard, with `{split}` and `{shard}`, relative to the export

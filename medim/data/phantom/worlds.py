@@ -11,5 +11,4 @@ WORLDS: dict[str, type[Phantom]] = {world.name: world for world in (PhantomV1, P
 
 
 def default_world(resolution: int = 64, **options: Any) -> Phantom:
-    """The default world at a resolution."""
     return WORLDS[DEFAULT](resolution, **options)

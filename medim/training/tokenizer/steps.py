@@ -173,7 +173,6 @@ class TokenizerTraining:
         return state
 
     def load(self, state: dict) -> None:
-        """Continues from `state`."""
         self.step, self.seconds = state["step"], state["seconds"]
         fill(self.model, state["model"], "checkpoint of the image tokenizer")
         self.optimizer.load_state_dict(state["optimizer"])

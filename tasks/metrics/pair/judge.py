@@ -63,7 +63,6 @@ class Judge:
         self.fingerprint = hash_of([hash_files(*files), PROMPT, NEW_TOKENS])
 
     def __call__(self, images: Sequence[Image.Image], reports: Sequence[str]) -> list[Verdict]:
-        """One verdict for each pair."""
         pairs = list(zip(images, reports, strict=True))
         progress = tqdm(pairs, desc="judge", unit="pair", disable=len(pairs) < 8)
         answers = [self._answer(image, report) for image, report in progress]

@@ -21,8 +21,6 @@ KEYS = ("wsi_id", "position", "caption")
 
 @dataclass(frozen=True)
 class Entry:
-    """One caption."""
-
     number: int  # place in the JSON, from 0
     wsi: str
     # x, y: left and upper edge of the described region, pixels of level 0

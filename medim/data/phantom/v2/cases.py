@@ -51,11 +51,9 @@ class Case:
         return next((finding for finding in self.findings if finding.label == label), None)
 
     def stream(self, purpose: str, *key: int) -> np.random.Generator:
-        """A generator that belongs to the case."""
         return COHORT.stream(self.split, purpose, self.index, *key)
 
     def patient_stream(self, purpose: str) -> np.random.Generator:
-        """A generator that belongs to the patient."""
         return COHORT.patient_stream(self.split, purpose, self.domain, self.patient)
 
     def finding_stream(self, label: str) -> np.random.Generator:

@@ -78,7 +78,6 @@ class Patch(Stains):
         self.eosin = self._stroma(rng)
 
     def noise(self, layer: int, *cells: int) -> Field:
-        """See `Case.noise`."""
         return self.case.noise(layer, self.resolution, cells)
 
     def _stroma(self, rng: np.random.Generator) -> Field:
