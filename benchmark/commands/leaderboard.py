@@ -6,7 +6,7 @@ from typing import Annotated
 import click
 
 from benchmark.cli import NearestGroup
-from benchmark.options import FILE, Cache, Judge, Option, Out, with_options
+from benchmark.options import FILE, Cache, CheckerLabels, Checkers, Judge, Option, Out, with_options
 from medim.common.errors import UserError
 
 TABLE = "leaderboard.md"
@@ -138,12 +138,15 @@ def verify(
     ] = None,
     cache: Cache | None = None,
     judge: Judge | None = None,
+    checkers: Checkers = (),
+    checker_labels: CheckerLabels | None = None,
 ) -> None:
     """Recomputes, from the sums by patient that runs keep in statistics/, every value and interval of the records in DIR.
 
     DIR is the folder of a run, or one that holds several. Neither data nor predictions are needed. With --data, the
-    predictions of a run are also scored again, and every record compared; what a judge said of them needs the same one,
-    --judge. Names each record that differs and each file of sums that is missing, and then stops with status 2.
+    predictions of a run are also scored again, and every record compared; what a judge said or a checker read of
+    them needs the same one, --judge and --checker. Names each record that differs and each file of sums that is missing,
+    and then stops with status 2.
     """
     from benchmark.results.check_sums import verify as verify_folder
 
@@ -165,7 +168,8 @@ def verify(
         from benchmark.run.cache import cache_folder
         from medim.data.loading import load_dataset
 
-        again = rescore(folder, data, predictions, cache_folder(cache, load_dataset(data)), judge)
+        folder_of_cache = cache_folder(cache, load_dataset(data))
+        again = rescore(folder, data, predictions, folder_of_cache, judge, checkers, checker_labels)
         for problem in again.problems:
             click.echo(problem)
         for what, reason in again.skipped.items():

@@ -239,7 +239,7 @@ def _loads(entry: EntryPoint) -> str:
 
 def _others() -> Iterator[Finding]:
     """What other packages register."""
-    for group in ("medim.generators", "medim.metrics", "medim.features"):
+    for group in ("medim.generators", "medim.checkers", "medim.metrics", "medim.features"):
         for entry in entry_points(group=group):
             yield ask(OTHERS, f"{group}: {entry.name}", partial(_loads, entry))
 

@@ -1,7 +1,7 @@
 """Are the values of records what their predictions give? These are scored again, on their data."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,6 +10,7 @@ from typing import Any
 from benchmark.run.runner import reason_against, run
 from benchmark.run.scoring import RECONSTRUCTION
 from benchmark.run.stored_sums import SIGNATURE
+from benchmark.systems import best_device
 from leaderboard.record import Record, read_records
 from leaderboard.store import Manifest, read_manifest
 from medim.common.errors import UserError
@@ -17,9 +18,11 @@ from medim.common.files import file_name
 from medim.data.dataset import PairDataset
 from medim.data.loading import load_dataset
 from tasks import task_named, task_names
+from tasks.adapters.checkers.attach import attach_checkers
 from tasks.adapters.predictions import PredictionFolder
 
 RECORDS, MANIFEST = "records.jsonl", "manifest.json"
+_READ = "{}_checker_{}"  # keys of signatures that say which chosen checker read
 OTHER_MACHINE = 1e-3  # relative: what a feature extractor's arithmetic may differ by between two machines
 
 
@@ -36,7 +39,13 @@ class Rescored:
 
 
 def rescore(
-    folder: Path, data: str, predictions: Path | None = None, cache: Path | None = None, judge: Path | None = None
+    folder: Path,
+    data: str,
+    predictions: Path | None = None,
+    cache: Path | None = None,
+    judge: Path | None = None,
+    checkers: Sequence[str] = (),
+    checker_labels: Path | None = None,
 ) -> Rescored:
     """Scores what a run's system answered again, as `medim-bench score` would, and compares every record.
     `folder`: of the run: `manifest.json` and `records.jsonl`.
@@ -44,12 +53,15 @@ def rescore(
     `predictions`: where they are; by default those that the run stored in `samples/`.
     `cache`: folder that runs share; None for none.
     `judge`: folder of the chat model that judged the run's pairs; without it, what it said of them is not scored again.
+    `checkers`, `checker_labels`: as `--checker` and `--checker-labels`; what others read is not scored again.
     Raises UserError: other data or another split than the run's, other predictions than those scored, or none at all.
     Raises UserError: a folder that is no run's."""
     manifest = read_manifest(folder / MANIFEST)
     records = read_records(folder / RECORDS)
     dataset = load_dataset(data)
     check_split(folder / MANIFEST, manifest, dataset)
+    if checkers or any(_READ.format("report", "label_map") in record.signature for record in records):
+        attach_checkers(dataset, checkers, checker_labels, best_device(None))
     agree, skipped, problems = 0, {}, []
     with TemporaryDirectory(prefix="medim-verify-") as scratch:
         for task in manifest.tasks:
@@ -117,12 +129,17 @@ def _measure(metric: str) -> str:
 
 
 def _unable(record: Record, again: Record | None, lacking: Mapping[str, str]) -> str | None:
-    """What is missing here to score a record again: its judge, or a tool such as Java; None where nothing is.
+    """What is missing here to score a record again: its judge, its checker, or a tool such as Java; None where nothing is.
     What a rule withholds, such as CIDEr of few references, is no case of this: no machine gives the value that is stated.
     `lacking`: why a measure could not be computed here."""
     judge = record.signature.get("judge_weights")
     if judge is not None and (again is None or again.signature.get("judge_weights") != judge):
         return f"needs its judge, '{record.signature.get('judge')}'"
+    for modality in ("image", "report"):
+        weights = record.signature.get(_READ.format(modality, "weights"))
+        chosen = _READ.format(modality, "label_map") in record.signature
+        if chosen and (again is None or again.signature.get(_READ.format(modality, "weights")) != weights):
+            return f"needs its checker, --checker {modality}={record.signature[f'{modality}_checker']}"
     blank = record.value is not None and (again is None or again.value is None)
     return lacking.get(_measure(record.metric)) if blank else None
 

@@ -27,7 +27,7 @@ PATHOLOGIES = (
 LAYERS, GROWTH, WIDTH, BOTTLENECK = (6, 12, 24, 16), 32, 64, 4
 THRESHOLDS = "op_threshs"
 SAVE = "torch.save(torchxrayvision.models.DenseNet(weights='densenet121-res224-all').state_dict(), FILE)"
-"""How a file is made where the package is installed."""
+"""Writes a file where the package is installed."""
 _SIDE, _RANGE = 224, 1024
 
 

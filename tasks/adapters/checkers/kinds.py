@@ -37,7 +37,7 @@ class Classifier(Protocol):
     labels: tuple[str, ...]
 
     def probabilities(self, images: Sequence[Image.Image], /) -> np.ndarray:
-        """Probabilities (N, labels) in [0, 1] of N images of any size; each label is on its own."""
+        """Probabilities (N, labels) in [0, 1] of N images of any size."""
 
 
 Factory = Callable[[str | None, str], Classifier | Checker]

@@ -60,7 +60,7 @@ class PredictedLabels:
             return None
         return (
             f"'{self.path}' has no row for {missing} of {len(images)} images: list samples by their files, cases by their ids; "
-            "images that are drawn later are in no table made before"
+            "no table holds images that are drawn after it"
         )
 
     def probabilities(self, images: Sequence[Image.Image], /) -> np.ndarray:

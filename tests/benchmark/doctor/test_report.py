@@ -185,7 +185,7 @@ def test_data_sets_of_others_are_tried(monkeypatch):
 
     monkeypatch.setattr(doctor_capabilities, "entry_points", lambda group: [Entry()])
     found = list(doctor_capabilities._others())
-    assert [finding.state for finding in found] == [BROKEN] * 3
+    assert [finding.state for finding in found] == [BROKEN] * 4
     assert found[0].name == "medim.generators: strange"
     assert "no attribute 'Thing'" in found[0].found
 

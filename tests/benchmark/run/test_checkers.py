@@ -195,6 +195,15 @@ def test_a_classifier_that_ran_elsewhere_scores_a_runs_samples(data, tmp_path):
     real = {r.metric: r.value for r in read_records(scored / "records.jsonl") if r.model == "real"}
     assert real["checker macro F1"] == real["macro finding F1"] == 1
 
+    verify = ("leaderboard", "verify", scored, "--data", data)
+    verified = call(*verify, *checker).output
+    assert "records agree with their predictions, 0 do not" in verified
+    assert "needs its checker" not in verified
+    assert (
+        "macro finding F1 of 'real': not scored again: needs its checker, --checker image=predictions:p.csv"
+        in call(*verify).output
+    )
+
     other = predicted(tmp_path / "q.csv", files, ids, wrong="test3")
     arguments = ("score", "image-generation", "--predictions", samples, *small, "--checker", f"image=predictions:{other}")
     result = CliRunner().invoke(main, list(map(str, [*arguments, "--out", scored])))
