@@ -20,6 +20,8 @@ from medim.common.offline import VARIABLES
 from tasks.metrics.isolated.environment import Environment
 
 _LONGEST = 200
+_PROXIES = ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY")
+_NOWHERE = "http://127.0.0.1:9"  # the discard port: what is fetched by other ways than the hub's fails, too
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def _variables(folder: Path, device: str, download: bool) -> dict[str, str]:
         kept["CUDA_VISIBLE_DEVICES"] = ""
     elif device.startswith("cuda:"):
         kept["CUDA_VISIBLE_DEVICES"] = device.partition(":")[2]
-    return kept if download else kept | dict.fromkeys(VARIABLES, "1")
+    return kept if download else kept | dict.fromkeys(VARIABLES, "1") | dict.fromkeys(_PROXIES, _NOWHERE)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

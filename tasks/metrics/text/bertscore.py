@@ -75,7 +75,7 @@ class BertScore:
         baseline = folder / "baseline.tsv"
         self._baseline = _baseline(baseline, self.layer) if baseline.is_file() else None
         read = [*weight_files(folder), *(folder / name for name in ("config.json", "tokenizer.json", "baseline.tsv"))]
-        self.details = {
+        self.details: dict[str, Any] = {
             "encoder": f"{self.kind}, layer {self.layer} of {self.layers}",
             "encoder_hash": hash_files(*(file for file in read if file.is_file())),
             "weights_of_tokens": "idf of the references" if self._settings.idf else "1",
