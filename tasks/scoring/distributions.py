@@ -17,7 +17,7 @@ from medim.perception.space import Space
 from tasks.metrics.image import extrapolation, frechet, inception, kernel
 from tasks.metrics.image.coverage import NEIGHBOURS, coverage_of_features
 from tasks.metrics.image.features import FeatureBank
-from tasks.metrics.image.variety import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales
+from tasks.metrics.image.variety import PAIRS, duplicate_share, ms_ssim_of_pairs, ms_ssim_scales, vendi_score
 from tasks.metrics.statistics.bootstrap import Interval, jackknife_error, jackknife_interval, too_few
 from tasks.protocols import Cases
 from tasks.scoring.context import Context, space_signature
@@ -37,17 +37,19 @@ class Names:
     score: str
     score_whole: str
     embedding: str
+    vendi: str
 
     @classmethod
     def of(cls, title: str, fid: str | None = None) -> "Names":
         """For a space of this title; `fid`, of the released Inception weights alone: how they are fed, "" as originally."""
         shares = tuple(f"image {share} ({title})" for share in SHARES)
         if fid is None:
-            scores = f"IS ({title} logits)", f"IS ({title} logits, whole set)", f"CMMD ({title})"
+            scores = f"IS ({title} logits)", f"IS ({title} logits, whole set)", f"CMMD ({title})", f"Vendi score ({title})"
             return cls(f"KID ({title})", f"Fréchet distance ({title})", f"FD∞ ({title})", shares, *scores)
         feed = f" ({fid})" if fid else ""
         whole = f"Inception Score ({fid}, whole set)" if fid else "Inception Score (whole set)"
-        return cls(f"KID ({title})", f"FID{feed}", f"FID∞{feed}", shares, f"Inception Score{feed}", whole, f"CMMD ({title})")
+        scores = f"Inception Score{feed}", whole, f"CMMD ({title})", f"Vendi score ({title})"
+        return cls(f"KID ({title})", f"FID{feed}", f"FID∞{feed}", shares, *scores)
 
     @classmethod
     def of_space(cls, space: Space) -> "Names":
@@ -126,6 +128,7 @@ def _in_space(spec: str, sets: _Sets) -> list[Score]:
     return [
         *_distances(names, sets, reference, generated, details),
         *_shares(names, sets, reference, generated, details),
+        *_vendi(names, sets, generated, details),
         *_class_scores(names, sets, logits, details),
         *_embedding_score(names, sets, bank, reference, generated, details),
     ]
@@ -136,7 +139,7 @@ def _withheld(names: Names, sets: _Sets, reason: str, details: dict[str, Any], b
     down = [names.kernel, names.frechet, names.extrapolated]
     neither = [names.score, names.score_whole] if bank is None or bank.classifies else []
     directions: dict[str, bool | None] = {**dict.fromkeys(down, False), **dict.fromkeys(names.shares, True)}
-    directions |= dict.fromkeys(neither)
+    directions |= dict.fromkeys([names.vendi, *neither])
     if bank is not None and _embeds(bank.space):
         directions[names.embedding] = False
     return sets.score.withheld(directions, reason, **details)
@@ -214,6 +217,15 @@ def _embedding_score(
         "kernel": f"Gaussian, sigma {kernel.CMMD_SIGMA}, unit vectors",
     }
     return [sets.score(names.embedding, kernel.cmmd(reference, generated), False, **formula, **details)]
+
+
+def _vendi(names: Names, sets: _Sets, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:
+    """Descriptive: noise is varied, too. It grows with the number of images, which is in the signature."""
+    details = {key: value for key, value in details.items() if key != "n_reference"} | {"kernel": "cosine", "order": 1}
+    try:
+        return [sets.score(names.vendi, vendi_score(generated), None, **details)]
+    except ValueError as error:
+        return [sets.score(names.vendi, None, None, str(error), **details)]
 
 
 def _variety(sets: _Sets) -> list[Score]:

@@ -1,4 +1,4 @@
-"""How varied generated images are: duplicates, and the structural similarity of random pairs."""
+"""How varied generated images are: duplicates, the structural similarity of random pairs, and the Vendi score."""
 
 from collections.abc import Sequence
 
@@ -19,6 +19,24 @@ _BATCH = 32
 def duplicate_share(images: Sequence[Image.Image]) -> float:
     """Share of images that equal an earlier one in every pixel, in [0, 1)."""
     return 1 - len({image_key(image) for image in images}) / len(images)
+
+
+def vendi_score(features: np.ndarray) -> float:
+    """The effective number of different images among N, in [1, N] (Friedman and Dieng 2023), of features (N, D).
+
+        exp(-sum_k l_k ln l_k),  l the eigenvalues of K / N,  K_ij = cos(x_i, x_j)
+
+    Those of K / N = X X^T / N that are not 0 are those of X^T X / N, of which the smaller is taken. ValueError for features of
+    which one is all zeros: it has no direction.
+    """
+    lengths = np.linalg.norm(features.astype(np.float64), axis=1, keepdims=True)
+    if not lengths.all():
+        raise ValueError("an image's features are all zeros: it has no direction")
+    rows = features / lengths
+    gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
+    values = np.linalg.eigvalsh(gram / len(rows))
+    values = values[values > 1e-12]
+    return float(np.exp(-(values * np.log(values)).sum()))
 
 
 def ms_ssim_scales(side: int) -> int:

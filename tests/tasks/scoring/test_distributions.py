@@ -13,6 +13,7 @@ from medim.perception.space import open_features
 from tasks.metrics.image import extrapolation, frechet, inception, kernel
 from tasks.metrics.image.coverage import coverage_of_features
 from tasks.metrics.image.frechet import Moments, frechet_distance
+from tasks.metrics.image.variety import vendi_score
 from tasks.metrics.statistics.bootstrap import jackknife_error
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import Names, distribution_scores
@@ -25,6 +26,7 @@ IN_SPACE = [
     "image recall (pooled)",
     "image density (pooled)",
     "image coverage (pooled)",
+    "Vendi score (pooled)",
 ]
 OF_CLASSES = ["IS (pooled logits)", "IS (pooled logits, whole set)"]
 VARIETY = ["MS-SSIM of pairs (16 px)", "duplicate images"]
@@ -123,6 +125,8 @@ def test_all_scores_are_of_their_formulae(world):
     real, fake = bank.features([case.image for case in world.cases]), bank.features(images)
     patients = [case.patient for case in world.cases]
     assert scores["KID (pooled)"].value == pytest.approx(kernel.kernel_distance(real, fake), rel=1e-12)
+    assert scores["Vendi score (pooled)"].value == pytest.approx(vendi_score(fake), rel=1e-12)
+    assert "n_reference" not in scores["Vendi score (pooled)"].signature
     interval = kernel.kernel_interval(real, fake, patients, patients, 7)
     assert (scores["KID (pooled)"].ci_low, scores["KID (pooled)"].ci_high) == (interval.low, interval.high)
     distance = scores["Fréchet distance (pooled)"]
@@ -147,7 +151,8 @@ def test_signatures_say_what_has_to_be_equal(world):
     for name in IN_SPACE:
         signature = scores[name].signature
         assert (signature["features"], signature["features_weights"], signature["resize"]) == ("pooled", "pooled-1", "none")
-        assert (signature["n"], signature["n_reference"], signature["dimension"]) == (80, 80, 8)
+        assert (signature["n"], signature["dimension"]) == (80, 8)
+        assert signature.get("n_reference", 80) == 80
         assert signature["geometry"].startswith("pad-square")
     assert "trained_against" not in signature
     assert scores["image recall (pooled)"].signature["neighbours"] == 5
@@ -160,7 +165,7 @@ def test_signatures_say_what_has_to_be_equal(world):
 
 def test_directions(world):
     scores = by_name(distribution_scores(world.cases, [c.image for c in world.cases], context_of(Classifying()), None))
-    down, up = IN_SPACE[:3], IN_SPACE[3:]
+    down, up = IN_SPACE[:3], IN_SPACE[3:7]
     assert [name for name, score in scores.items() if score.higher_is_better is False] == down
     assert [name for name, score in scores.items() if score.higher_is_better] == up
 
@@ -273,6 +278,7 @@ def test_a_space_that_cannot_be_opened_leaves_the_others(world):
         "image recall (Inception-v3)",
         "image density (Inception-v3)",
         "image coverage (Inception-v3)",
+        "Vendi score (Inception-v3)",
         "Inception Score",
         "Inception Score (whole set)",
     ]

@@ -9,6 +9,7 @@ from tasks.metrics.image.variety import (
     ms_ssim_of_pairs,
     ms_ssim_scales,
     random_pairs,
+    vendi_score,
 )
 
 
@@ -94,3 +95,22 @@ def test_too_small_images_are_refused():
         ms_ssim_of_pairs(pictures(3, 21), seed=0)
     with pytest.raises(ValueError, match="not 1"):
         ms_ssim_of_pairs(pictures(1, 64), seed=0)
+
+
+def test_the_vendi_score_counts_what_is_different():
+    distinct = np.eye(4)
+    assert vendi_score(distinct) == pytest.approx(4)
+    assert vendi_score(np.repeat(distinct[:2], 5, axis=0) * 7) == pytest.approx(2)  # lengths and copies do not count
+    assert vendi_score(np.ones((6, 3))) == pytest.approx(1)
+    angle = np.array([[1, 0], [np.cos(1), np.sin(1)]])
+    eigenvalues = (1 + np.cos(1)) / 2, (1 - np.cos(1)) / 2
+    assert vendi_score(angle) == pytest.approx(np.exp(-sum(value * np.log(value) for value in eigenvalues)))
+
+
+def test_the_vendi_score_is_one_for_either_matrix():
+    rows = np.random.default_rng(0).standard_normal((12, 5))
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    values = np.linalg.eigvalsh(unit @ unit.T / 12).clip(1e-300)
+    assert vendi_score(rows) == pytest.approx(np.exp(-(values * np.log(values)).sum()))
+    with pytest.raises(ValueError, match="all zeros"):
+        vendi_score(np.zeros((2, 3)))
