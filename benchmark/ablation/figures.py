@@ -132,15 +132,12 @@ def draw_grid(measured: Sequence[Measured], path: Path) -> bool:
             shown = samples.get(id, {}).get("image")
             if shown is not None:
                 with Image.open(str(shown)) as image:
-                    tile = image.convert("RGB").resize((TILE, TILE), _filter(image))
+                    resampling = Image.Resampling.NEAREST if max(image.size) < TILE else Image.Resampling.LANCZOS
+                    tile = image.convert("RGB").resize((TILE, TILE), resampling)
                 sheet.paste(tile, (MARGIN + column * (TILE + 4), y))
     with atomic_path(path) as temporary:
         sheet.save(temporary, format="PNG")
     return True
-
-
-def _filter(image: Image.Image) -> Image.Resampling:
-    return Image.Resampling.NEAREST if max(image.size) < TILE else Image.Resampling.LANCZOS
 
 
 def _samples(one: Measured) -> Mapping[str, dict[str, object]]:

@@ -19,7 +19,7 @@ from tasks.metrics.statistics.bootstrap import derangement
 from tasks.metrics.text.captioning import METRICS as LEXICAL
 from tasks.metrics.text.java import java_problem
 from tasks.metrics.text.tokens import tokenise_jar, tokenise_python
-from tasks.protocols import Case, Cases, Prediction
+from tasks.protocols import Cases, Prediction
 from tasks.scoring.context import Context
 from tasks.scoring.findings import MACRO_F1
 
@@ -76,21 +76,17 @@ def _false_reports(dataset: Phantom, cases: Cases, context: Context) -> Iterator
     """Before: the same findings in other words. After: the reference's own words, but false."""
     chest = [case for case in cases if case.domain == CHEST]
     flipped = partial(_with_denials_flipped, openings=dataset.openings)
-    sided = [case for case in chest if _names_a_side(case.report)]
+    sided = [case for case in chest if _SIDE.search(case.report)]
     for name, chosen, change, what in (
         ("negation flipped (before: a true paraphrase)", chest, flipped, "flipped denials"),
         ("left and right swapped (before: a true paraphrase)", sided, _swapped_sides, "wrong sides"),
     ):
         sheet = Sheet(name)
-        true = ranking(chosen, [dataset.reworded(SPLIT, _index(case)) for case in chosen], context)
+        true = ranking(chosen, [dataset.reworded(SPLIT, int(case.id.rsplit("-", 1)[1])) for case in chosen], context)
         false = ranking(chosen, [change(case.report) for case in chosen], context)
         for metric, value in true.items():
             notices(sheet, metric, value, false[metric], what)
         yield sheet
-
-
-def _index(case: Case) -> int:
-    return int(case.id.rsplit("-", 1)[1])
 
 
 def _missing(cases: Cases, given: Sequence[str], before: Values, context: Context) -> Sheet:
@@ -177,11 +173,6 @@ def _refused(cases: Cases, context: Context) -> Sheet:
 def _swapped_sides(report: str) -> str:
     """Left for right and right for left."""
     return _SIDE.sub(lambda match: _OTHER[match.group()], report)
-
-
-def _names_a_side(report: str) -> bool:
-    """Whether there is a side to swap."""
-    return _SIDE.search(report) is not None
 
 
 def _with_denials_flipped(report: str, openings: Collection[str]) -> str:
