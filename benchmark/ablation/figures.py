@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.ablation.changes import ENDPOINTS, PRIMARY, comparable
 from benchmark.ablation.comparison import Measured, Row
+from benchmark.run.predictions import save_image
 from medim.common.files import atomic_path, file_name
 
 CURVES, TORNADO, GRID = "curves.png", "tornado.png", "grid.png"
@@ -135,8 +136,7 @@ def draw_grid(measured: Sequence[Measured], path: Path) -> bool:
                     resampling = Image.Resampling.NEAREST if max(image.size) < TILE else Image.Resampling.LANCZOS
                     tile = image.convert("RGB").resize((TILE, TILE), resampling)
                 sheet.paste(tile, (MARGIN + column * (TILE + 4), y))
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    save_image(sheet, path)
     return True
 
 

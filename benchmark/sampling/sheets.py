@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from medim.common.files import atomic_path
+from benchmark.run.predictions import save_image
 
 CELL = 192  # pixels an image is shown at
 MARGIN = 12
@@ -40,8 +40,7 @@ def write_contact_sheet(path: Path, images: Sequence[Image.Image], captions: Seq
         sheet.paste(_fitted(image), (left, top))
         for number, line in enumerate(_wrapped(caption or "")):
             draw.text((left, top + CELL + 6 + number * LINE_HEIGHT), line, fill="black", font=font)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    save_image(sheet, path)
 
 
 def _fitted(image: Image.Image) -> Image.Image:
@@ -91,8 +90,7 @@ def write_pair_sheet(path: Path, title: Sequence[str], cards: Sequence[Card]) ->
             for number, (line, colour) in enumerate(lines):
                 draw.text((left, top + 2 * MARGIN + image.height + number * _LEADING), line, fill=colour, font=small)
         top += height
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    save_image(sheet, path)
 
 
 def _shrunk(image: Image.Image) -> Image.Image:
@@ -186,5 +184,4 @@ def write_edit_sheet(path: Path, rows: Sequence[EditRow]) -> None:
         lines = [(row.head, _DIM), *((line, _DIM) for line in before), ("", _INK), *((line, _INK) for line in after)]
         for place, (line, colour) in enumerate(lines[:most]):
             draw.text((MARGIN + 3 * (CELL + MARGIN), top + place * _EDIT_LEADING), line, fill=colour, font=font)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, format="PNG")
+    save_image(sheet, path)

@@ -20,16 +20,8 @@ from medim.training.tokenizer.train import REPORT, read_images, train_tokenizer,
 
 TABLE, PLOT, PICTURE = "sweep.csv", "sweep.png", "sweep_images.png"
 FIGURES = (
-    "images",
-    "l1",
-    "psnr",
-    "ssim",
-    "feature_distance",
-    "feature_distance_of_strangers",
-    "finding_f1",
-    "finding_f1_real",
-    "codes_used",
-    "perplexity",
+    *("images", "l1", "psnr", "ssim", "feature_distance", "feature_distance_of_strangers"),
+    *("finding_f1", "finding_f1_real", "codes_used", "perplexity"),
 )
 COLUMNS = ("codes", "bits_per_image", "domain", *FIGURES, "seconds")
 SHOWN = 12  # validation images in the picture
