@@ -110,14 +110,9 @@ def write_samples(
     images: int | None,
     domains: Sequence[str | None] | None = None,
 ) -> None:
-    """Writes `folder/samples.jsonl` and those of its images that are not there yet.
-
-    Args:
-        folder: `<out>/samples/<task>/<system>`.
-        paired: each sample answers its own case, which then stands beside it as the reference.
-        images: how many samples have their image stored; None for all.
-        domains: of the samples; None takes those of their cases.
-    """
+    """Writes `folder/samples.jsonl` and those of its images that are not there yet. `folder`: `<out>/samples/<task>/<system>`.
+    `paired`: each sample answers its own case, which then stands beside it as the reference. `images`: how many samples have
+    their image stored; None for all. `domains`: of the samples; None takes those of their cases."""
     if domains is None:
         domains = [case.domain for case in cases]
     lines: list[dict[str, Any]] = []

@@ -52,16 +52,9 @@ def statistics_file(task: str, system: str) -> str:
 def write_statistics(
     path: Path, cases: Sequence[Case], scores: Iterable["Score"], seed: int, system: str, task: str
 ) -> dict[str, dict[str, str]]:
-    """Writes the sums of those scores that have them, atomically; the same scores give the same bytes.
-
-    Args:
-        path: the run's folder.
-        cases: those scored, in their order.
-        seed: of the resampling.
-
-    Returns:
-        For each metric stored: what its record's signature says of it, `{"file", "key"}`. Without any there is no file.
-    """
+    """Writes the sums of those scores that have them, atomically; the same scores give the same bytes. `path`: the run's
+    folder. `cases`: those scored, in their order. `seed`: of the resampling. Returns for each metric stored: what its record's
+    signature says of it, `{"file", "key"}`. Without any there is no file."""
     name = statistics_file(task, system)
     cases_hash = hash_of([case.id for case in cases])
     arrays: dict[str, np.ndarray] = {}

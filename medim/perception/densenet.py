@@ -83,15 +83,11 @@ class DenseNet121(nn.Module):
 
 class ChestNet(Frozen):
     """The network of one file, frozen; a feature space (`medim.perception.space`) and a classifier.
-
-    Attributes:
-        labels: the pathologies that it was trained on.
-        thresholds: the operating point of each label in (0, 1), on its sigmoid; 1/2 where the file has none.
-        weights: hash of all tensors of the network.
-        fingerprint: hash of weights, resize and range.
-
-    Raises UserError: the file is missing, damaged, or not of this network.
-    """
+    `labels`: the pathologies that it was trained on.
+    `thresholds`: the operating point of each label in (0, 1), on its sigmoid; 1/2 where the file has none.
+    `weights`: hash of all tensors of the network.
+    `fingerprint`: hash of weights, resize and range.
+    Raises UserError: the file is missing, damaged, or not of this network."""
 
     trained_against = False
     resize = resize_name(_SIDE)

@@ -123,18 +123,12 @@ class InceptionV3(nn.Module):
 
 class InceptionFeatures(Frozen):
     """The space of FID, frozen and always in evaluation mode.
-
-    Args:
-        weights: the file; None looks for it in the folder that MEDIM_BENCH_WEIGHTS names, then in torch hub's cache.
-        antialias: False: TensorFlow 1's bilinear resize, as the original FID and torch-fidelity; True: antialiased bicubic, as
-            clean-fid.
-
-    Attributes:
-        official: whether the weights are those released; only then may a column be called FID.
-        antialias: as given.
-
-    Raises UserError: no such file, or not weights of this network.
-    """
+    `weights`: the file; None looks for it in the folder that MEDIM_BENCH_WEIGHTS names, then in torch hub's cache.
+    `antialias`: False: TensorFlow 1's bilinear resize, as the original FID and torch-fidelity; True: antialiased bicubic, as
+    clean-fid.
+    `official`: whether the weights are those released; only then may a column be called FID.
+    `antialias`: as given.
+    Raises UserError: no such file, or not weights of this network."""
 
     name = "inception-v3"
     trained_against = False

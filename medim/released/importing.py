@@ -38,17 +38,13 @@ def import_released(
     report_length: int = REPORT_LENGTH,
 ) -> MeDiMModel:
     """Writes the model folder `out`, whole or not at all; the weights keep their type.
-
-    Args:
-        source: folder with the weights: `model.safetensors`, its shards with their index, or `pytorch_model.bin`.
-        tokenizer: folder or hub id of LLaMA-2's tokenizer.
-        vqgan: folder that `ImageTokenizer.from_pretrained` reads, such as Chameleon's.
-        head_dim: dimensions of an attention head; by default those of `config.json` in `source`, else Gemma-7B's.
-        size: text before every report.
-        terms: of the data that the model learned from; they hold for its samples.
-
-    Raises UserError: a file is missing or damaged, a tensor has no place, or tokenizers and weights do not fit each other.
-    """
+    `source`: folder with the weights: `model.safetensors`, its shards with their index, or `pytorch_model.bin`.
+    `tokenizer`: folder or hub id of LLaMA-2's tokenizer.
+    `vqgan`: folder that `ImageTokenizer.from_pretrained` reads, such as Chameleon's.
+    `head_dim`: dimensions of an attention head; by default those of `config.json` in `source`, else Gemma-7B's.
+    `size`: text before every report.
+    `terms`: of the data that the model learned from; they hold for its samples.
+    Raises UserError: a file is missing or damaged, a tensor has no place, or tokenizers and weights do not fit each other."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"--out {out} exists and is not empty: choose another")
     what = f"released checkpoint in '{source}'"

@@ -64,15 +64,11 @@ def denoiser_of(
     head_dim: int = HEAD_DIM,
 ) -> MeDiMModel:
     """The denoiser, to be saved: its tensors in the checkpoint's type, its buffers without storage.
-
-    Args:
-        tensors: the released state dict; `lm_head.weight` may be there and then has to equal the embedding.
-        what: names the checkpoint in errors.
-        codes: size of the image tokenizer's codebook.
-        before_report: ids that stand clean before the report.
-
-    Raises UserError: a tensor is missing, has no place or another shape; the line names it.
-    """
+    `tensors`: the released state dict; `lm_head.weight` may be there and then has to equal the embedding.
+    `what`: names the checkpoint in errors.
+    `codes`: size of the image tokenizer's codebook.
+    `before_report`: ids that stand clean before the report.
+    Raises UserError: a tensor is missing, has no place or another shape; the line names it."""
     tensors = dict(tensors)
     table = _matrix(tensors, TABLE, what)
     head = tensors.pop(HEAD, table)

@@ -22,10 +22,7 @@ _LIKELY = {
 @dataclass(frozen=True)
 class Form:
     """The fields of one program's rows; a dot leads into an object, or by its number into a list.
-
-    Attributes:
-        ordinal: the field that counts the rows of the data set, from 0, where a row has no id.
-    """
+    `ordinal`: the field that counts the rows of the data set, from 0, where a row has no id."""
 
     name: str
     id: str | None
@@ -81,14 +78,10 @@ def field(row: Mapping[str, Any], path: str | None) -> Any:
 
 def chosen(row: Mapping[str, Any], given: Mapping[str, str], numbered: bool, file: str) -> Form:
     """The form of a file, by its first row.
-
-    Args:
-        given: what `--map` says; what it leaves open is as in the form that is recognised. Where it says what the report or
-            the image is, nothing but `id` is taken beside it: an image may be that which was shown.
-        numbered: `--ids` gives the ids, so that none is needed.
-
-    Raises UserError: no known form, or several; a field of `--map` that the row lacks.
-    """
+    `given`: what `--map` says; what it leaves open is as in the form that is recognised. Where it says what the report or the
+    image is, nothing but `id` is taken beside it: an image may be that which was shown.
+    `numbered`: `--ids` gives the ids, so that none is needed.
+    Raises UserError: no known form, or several; a field of `--map` that the row lacks."""
     for path in given.values():
         if not has(row, path):
             raise UserError(f"{file}: --map: {unknown('field', path, names_of(row))}")

@@ -21,13 +21,8 @@ BROKEN_ROW = "a prediction is a JSON object such as {'id', 'image', 'report'}"
 
 @dataclass(frozen=True)
 class Row:
-    """One row.
-
-    Attributes:
-        where: how an error names its place: `FILE:LINE`, or the file and the number of an entry.
-        place: the same within the file.
-        content: the fields; a mistake where it has none.
-    """
+    """One row. `where`: how an error names its place: `FILE:LINE`, or the file and the number of an entry. `place`: the same
+    within the file. `content`: the fields; a mistake where it has none."""
 
     where: str
     place: str

@@ -21,16 +21,9 @@ _WANTED = "`medim-bench data ids DATA` writes the ids that are wanted"
 
 
 class PredictionFolder:
-    """The predictions of a folder, or of a file in it (`read_predictions` describes the forms).
-
-    Args:
-        folder: where they are.
-        name: of the system in the table; the folder's by default, or the file's without its suffix.
-        given, ids: as of `read_predictions`.
-
-    Raises:
-        UserError: a mistake in the folder, by file and line.
-    """
+    """The predictions of a folder, or of a file in it (`read_predictions` describes the forms). `folder`: where they are.
+    `name`: of the system in the table; the folder's by default, or the file's without its suffix. `given`, `ids`: as of
+    `read_predictions`. Raises UserError: a mistake in the folder, by file and line."""
 
     def __init__(
         self, folder: str | Path, name: str | None = None, given: Mapping[str, str] | None = None, ids: Path | None = None
@@ -58,10 +51,7 @@ class PredictionFolder:
 
     def answers(self, task: Request, cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":
         """Which prediction answers which case; samples of an unprompted task stand for any, one each.
-
-        Raises:
-            UserError: the task is prompted, and a prediction's id is no pair of the split, or none is of a case.
-        """
+        Raises UserError: the task is prompted, and a prediction's id is no pair of the split, or none is of a case."""
         return self._answers(task.needs, cases, known) if task.prompted else self._samples(cases)
 
     def _answers(self, needs: Sequence[str], cases: Sequence[str], known: Collection[str]) -> "FolderAnswers":

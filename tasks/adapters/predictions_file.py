@@ -21,14 +21,9 @@ SUBFOLDERS = ("", "images", "reports")
 
 @dataclass(frozen=True)
 class Line:
-    """One prediction.
-
-    Attributes:
-        where: how an error names its place: `FILE:LINE`, or the file itself.
-        image: an existing file inside the folder; None where there is none.
-        report: the text, as it stands in the file; None where there is none.
-        references: what the file says that the report should be, where `--map` names the field.
-    """
+    """One prediction. `where`: how an error names its place: `FILE:LINE`, or the file itself. `image`: an existing file inside
+    the folder; None where there is none. `report`: the text, as it stands in the file; None where there is none. `references`:
+    what the file says that the report should be, where `--map` names the field."""
 
     where: str
     id: str
@@ -39,16 +34,11 @@ class Line:
 
 def read_predictions(source: Path, given: Mapping[str, str] = {}, ids: Path | None = None) -> list[Line]:  # read alone
     """All predictions of a folder or a file, in the order of its rows, or of the ids where plain files are the predictions.
-
     A folder has `predictions.jsonl` (or a run's `generated.jsonl`); without it, `<id>.png` (or another kind of image) and
     `<id>.txt` in it or in `images/` and `reports/`. A file has any form of `tasks.adapters.prediction_forms`.
-
-    Args:
-        given: fields by what they are taken for (`--map`).
-        ids: a file with the ids of reports that have none, in their order.
-
-    Raises UserError: nothing is there, or a mistake in a row: the message names the first and counts the others.
-    """
+    `given`: fields by what they are taken for (`--map`).
+    `ids`: a file with the ids of reports that have none, in their order.
+    Raises UserError: nothing is there, or a mistake in a row: the message names the first and counts the others."""
     if not source.exists():
         raise UserError(f"--predictions {source} does not exist")
     file = source if not source.is_dir() else next((source / name for name in FILES if (source / name).is_file()), None)

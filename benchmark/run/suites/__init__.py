@@ -11,16 +11,13 @@ from medim.common.errors import unknown
 
 class Suite(BaseModel):
     """What `medim-bench run --suite NAME` runs; the command line's own options come before it.
-
-    Attributes:
-        title: one line, for people.
-        model, split, tasks, limit, seed, batch_size, resolution, protocol, features: as the options of `run`. Without a model
-            the command line has to give one.
-        data: a data set or several, each run into a folder of its own; None where the command line has to give them.
-        needs: what `data` has to be, for the message that asks for it.
-        out: where the run goes by default.
-        set: overrides of the configuration, as with `--set`.
-    """
+    `title`: one line, for people.
+    `model`, `split`, `tasks`, `limit`, `seed`, `batch_size`, `resolution`, `protocol`, `features`: as the options of `run`.
+    Without a model the command line has to give one.
+    `data`: a data set or several, each run into a folder of its own; None where the command line has to give them.
+    `needs`: what `data` has to be, for the message that asks for it.
+    `out`: where the run goes by default.
+    `set`: overrides of the configuration, as with `--set`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

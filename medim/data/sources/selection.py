@@ -19,16 +19,11 @@ from medim.pair import SPLITS, ImageReportPair
 
 class Subset(DerivedDataset):
     """A data set with a smaller training split; `val` and `test` are whole.
-
-    The training split has all pairs of ceil(share * patients) patients, those with the smallest
-    u = `medim.data.splits.u_of(patient, seed)`, in the data set's order. Of one seed, 1 % lies within 10 % within all.
-
-    Args:
-        share: of the training patients, in (0, 1].
-        seed: which patients.
-
-    Raises UserError: a share outside (0, 1], or no training pairs.
-    """
+    The training split has all pairs of ceil(share * patients) patients, those with the smallest u =
+    `medim.data.splits.u_of(patient, seed)`, in the data set's order. Of one seed, 1 % lies within 10 % within all.
+    `share`: of the training patients, in (0, 1].
+    `seed`: which patients.
+    Raises UserError: a share outside (0, 1], or no training pairs."""
 
     def __init__(self, base: PairDataset, share: Fraction | float, seed: int = 0) -> None:
         if not 0 < share <= 1:

@@ -16,13 +16,9 @@ POSITIVES = 5
 
 
 class ImageChecker:
-    """Reads a finding where the largest probability of its labels reaches the finding's threshold.
-
-    Attributes:
-        labels: the findings that it reads.
-        thresholds: by finding; `DEFAULT` or the user's until `choose` sets them.
-        origins: by finding, where the threshold comes from.
-    """
+    """Reads a finding where the largest probability of its labels reaches the finding's threshold. `labels`: the findings that
+    it reads. `thresholds`: by finding; `DEFAULT` or the user's until `choose` sets them. `origins`: by finding, where the
+    threshold comes from."""
 
     def __init__(self, classifier: Classifier, names: LabelMap) -> None:
         self.classifier, self.names = classifier, names
