@@ -4,6 +4,7 @@ Findings are those that the pairs of `val` and `test` state, else those that the
 a checker of reports are read by the rule-based labeller.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -52,7 +53,7 @@ def attach_checkers(dataset: PairDataset, specs: Sequence[str], labels: Path | N
     """Gives `dataset` its checkers; without `specs` the labeller alone, where the set is of chest X-rays.
 
     Args:
-        specs: `MODALITY=KIND` or `MODALITY=KIND:FILE` each.
+        specs: `MODALITY=KIND` or `MODALITY=KIND:FILE` each, or several with commas.
         labels: the file of `--checker-labels`.
 
     Raises:
@@ -152,7 +153,7 @@ def lacks(checker: ImageChecker, images: Sequence[Any]) -> str | None:
 
 def _parsed(specs: Sequence[str]) -> dict[str, str]:
     wanted: dict[str, str] = {}
-    for spec in specs:
+    for spec in (one for text in specs for one in re.split(rf",(?=(?:{'|'.join(MODALITIES)})=)", text)):
         modality, equals, kind = spec.partition("=")
         if not equals or not kind:
             raise UserError(f"--checker {spec}: MODALITY=KIND:FILE is needed, such as image=torchxrayvision:FILE")

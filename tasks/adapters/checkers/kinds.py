@@ -57,7 +57,7 @@ class ChestClassifier:
 
     def probabilities(self, images: Sequence[Image.Image], /) -> np.ndarray:
         def read(batch: torch.Tensor) -> torch.Tensor:
-            p = self.network.logits(self.network.features(batch)).double().sigmoid()
+            p = self.network.logits(self.network.features(batch)).sigmoid()
             points = p.new_tensor(self.network.thresholds)
             return torch.where(p < points, p / (2 * points), 1 - (1 - p) / (2 * (1 - points)))
 
@@ -95,7 +95,7 @@ class TransformersClassifier:
             pixels = resized(batch, self.side)
             pixels = pixels.mean(1, keepdim=True) if self.grey else pixels
             pixels = normalised(pixels, self.mean, self.deviation)
-            return self.activation(self.network(pixel_values=pixels).logits.double())
+            return self.activation(self.network(pixel_values=pixels).logits.float())
 
         return _in_batches(images, self.device, len(self.labels), read)
 
@@ -173,5 +173,5 @@ def _in_batches(
     for _, same_size in groupby(images, key=lambda image: image.size):
         group = list(same_size)
         for start in range(0, len(group), BATCH):
-            rows.append(read(to_tensor(group[start : start + BATCH]).to(device)).cpu().numpy())
+            rows.append(read(to_tensor(group[start : start + BATCH]).to(device)).cpu().double().numpy())
     return np.concatenate(rows)

@@ -247,6 +247,33 @@ def test_a_folder_has_agreement_and_edits(chest, data, tmp_path):
     assert (out / "records.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
+def test_real_x_rays_of_other_findings_by_a_file_of_labels(shared_data, tmp_path):
+    """`cxr` states COVID-19 and other causes: what stands for them is the user's to say."""
+    torch.manual_seed(0)
+    torch.save(DenseNet121().state_dict(), tmp_path / "random.pt")
+    arguments = ["run", "image-generation", "joint-generation", "--model", "baseline:shuffled", "--resolution", SIDE]
+    arguments += ["--data", shared_data / "cxr", "--out", tmp_path / "out", "--cache", "none"]
+    checker = ["--checker", f"image=torchxrayvision:{tmp_path / 'random.pt'}"]
+    refused = CliRunner().invoke(main, [str(argument) for argument in [*arguments, *checker]])
+    assert refused.exit_code == 2
+    assert "reads none of the findings of 'cxr'" in refused.stderr
+    labels = "image: {Pneumonia: COVID-19, Lung Opacity: ARDS}\nreport: {Pneumonia: COVID-19}\n"
+    (tmp_path / "labels.yaml").write_text(labels)
+    result = call(*arguments, *checker, "--checker-labels", tmp_path / "labels.yaml")
+    assert "COVID-19" in result.stderr
+    assert "not read: Klebsiella, Legionella, Pneumocystis, Streptococcus" in result.stderr
+    images, joint = measured(tmp_path / "out", "image-generation"), measured(tmp_path / "out", "joint-generation")
+    assert images["finding F1: COVID-19"].value is not None
+    signature = joint["joint agreement"].signature
+    assert (signature["labels"], signature["unread_findings"][0]) == (1, "Klebsiella")
+    real = [r for r in read_records(tmp_path / "out" / "records.jsonl") if r.metric == "checker macro F1"]
+    assert {(r.task, r.model, r.kind) for r in real} == {
+        (task, "real", "anchor") for task in ("image-generation", "joint-generation")
+    }
+    assert "Checker F1" in (tmp_path / "out" / "leaderboard" / "index.html").read_text(encoding="utf-8")
+
+
 def test_what_steered_cannot_score(data, tmp_path):
     table = predicted(tmp_path / "p.csv", [], ["test0"])
     dataset = FolderDataset(data)

@@ -165,6 +165,8 @@ def test_only_what_the_page_shows_is_explained():
         ("IS (EfficientNet-Lite0 logits)", "IS, Inception Score"),
         ("CMMD (clip)", "CMMD"),
         ("judge score", "Judge score, judge refusals"),
+        ("checker macro F1", "Checker F1"),
+        ("checker F1: edema", "Checker F1"),
         ("judge refusals", "Judge score, judge refusals"),
         ("anchored judge score", "Judge score, judge refusals"),
         ("KID (Inception-v3)", "KID"),

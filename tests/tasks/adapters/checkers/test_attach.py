@@ -109,7 +109,7 @@ def test_what_steers_does_not_score(vit, tmp_path):
     first, other = (f"transformers:{tmp_path / f'vit{seed}'}" for seed in (0, 1))
     with pytest.raises(UserError, match=r"--checker image=transformers:.* has the weights of steer=.*what steers cannot score"):
         attach_checkers(dataset, (f"image={first}", f"steer={first}"), None, "cpu")
-    attach_checkers(dataset, (f"image={first}", f"steer={other}"), None, "cpu")
+    attach_checkers(dataset, (f"image={first},steer={other}",), None, "cpu")
     assert dataset.steering_image_checker().weights != dataset.image_checker().weights
     with pytest.raises(UserError, match="what is yet to be drawn is in no table"):
         attach_checkers(dataset, (f"steer={table(tmp_path / 'd')}",), None, "cpu")
