@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from medim.common.errors import UserError, foreign
 from medim.common.files import hash_of
 from tasks.adapters.checkers.kinds import Classifier
 from tasks.adapters.checkers.label_map import LabelMap
@@ -41,8 +42,12 @@ class ImageChecker:
         }
 
     def probabilities(self, images: Sequence[Image.Image]) -> np.ndarray:
-        """Probability of each finding (N, findings)."""
-        values = self.classifier.probabilities(images)
+        """Probability of each finding (N, findings). Raises UserError: the classifier fails, or gives anything else."""
+        with foreign(f"image checker '{self.name}' failed"):
+            values = np.asarray(self.classifier.probabilities(images), dtype=np.float64)
+        wanted = len(images), len(self.classifier.labels)
+        if values.shape != wanted or not ((values >= 0) & (values <= 1)).all():
+            raise UserError(f"image checker '{self.name}' gave no probabilities {wanted} in [0, 1], but shape {values.shape}")
         columns = [values[:, list(places)].max(axis=1) for places in self.names.columns.values()]
         return np.stack(columns, axis=1)
 

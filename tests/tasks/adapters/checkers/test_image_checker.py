@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medim.common.errors import UserError
 from medim.data.dataset import Checker, Described
 from medim.sampling.steering import Graded
 from tasks.adapters.checkers.image_checker import DEFAULT, ImageChecker, best_threshold
@@ -68,6 +69,26 @@ def test_a_given_threshold_stays():
     one = checker(Mass=None, Nodule=None, Edema=Entry(finding="edema", threshold=0.25))
     one.choose([picture(0, 0, row) for row in range(20)], [frozenset({"edema"} if row > 9 else ()) for row in range(20)], "val")
     assert (one.labels, one.thresholds, one.origins) == (("edema",), {"edema": 0.25}, {"edema": "given"})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.zeros((1, 2)), r"gave no probabilities \(1, 3\) in \[0, 1\], but shape \(1, 2\)"),
+        (np.full((1, 3), 1.5), "gave no probabilities"),
+        (np.full((1, 3), np.nan), "gave no probabilities"),
+        (None, "image checker 'levels' failed: ValueError: broken"),
+    ],
+)
+def test_what_is_no_probability_is_refused(values, message, monkeypatch):
+    def given(self, images):
+        if values is None:
+            raise ValueError("broken")
+        return values
+
+    monkeypatch.setattr(Levels, "probabilities", given)
+    with pytest.raises(UserError, match=message):
+        checker()([picture(1, 2, 3)])
 
 
 def brute_force(values: np.ndarray, shown: np.ndarray) -> float:
