@@ -3,7 +3,7 @@ Also what of the data goes with a model's samples: the checkers that may steer i
 
 import re
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from medim.pipeline import MeDiMPipeline
 
 ENTRY_POINTS = "medim.generators"
+BUILT_IN = (EntryPoint("mmada", "tasks.adapters.mmada.generator:mmada", ENTRY_POINTS),)
 SAMPLING, DTYPE = "sampling.", "dtype"
 NEEDED = ("name", "fingerprint", "settings", "generate_images", "generate_reports", "generate_pairs")
 RESTRICTED = ("credentialed", "physionet", "data use agreement", "dua", "restricted")
@@ -37,7 +38,8 @@ def open_model(
 ) -> Generator:
     """The system that `--model` names, with the settings of `--set` applied.
     `diffusers:PATH-or-hub-id` · `transformers:PATH-or-hub-id` · `baseline:NAME` · `NAME[:ARGUMENT]` of an entry point of the
-    group `medim.generators` · else a preset with shipped weights, a folder or a hub id of a trained model.
+    group `medim.generators` (built in: `mmada:PATH-or-hub-id`) · else a preset with shipped weights, a folder or a hub id of
+    a trained model.
     `dataset`: what a baseline draws on.
     `features`: folder where its image features outlive the run; None for none.
     Raises UserError: an unknown system or setting, missing or damaged weights."""
@@ -59,7 +61,7 @@ def open_model(
         from tasks.baselines.systems import open_baseline  # lazy: start-up
 
         return open_baseline(argument, dataset, best_device(device), overrides, features)
-    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    registered = {entry.name: entry for entry in (*BUILT_IN, *entry_points(group=ENTRY_POINTS))}
     if kind in registered:
         factory: Factory = registered[kind].load()
         system = factory(argument or None, best_device(device), overrides)
