@@ -17,7 +17,7 @@ from medim.common.json_lines import read_models
 MANIFEST, RECORDS = "manifest.json", "records.jsonl"
 CONFIGURATION = (
     *("model", "model_fingerprint", "dataset", "dataset_fingerprint", "split", "synthetic", "settings", "seed"),
-    *("protocol", "resolution", "limit", "features", "judge", "augmentation", "regime"),
+    *("protocol", "resolution", "limit", "features", "judge", "augmentation", "regime", "reference", "references"),
 )
 """What a run is; the rest of its manifest (when, by which command, which tasks so far) may grow."""
 

@@ -57,6 +57,7 @@ class Task(ABC):
     intro: ClassVar[str] = ""
     # the modalities that a prediction must have to answer a case; empty where either will do
     needs: ClassVar[tuple[Modality, ...]] = ()
+    by_statistics: ClassVar[bool] = False  # `tasks.scoring.reference` can stand in for the cases' images
     # each sample answers its own case. Where not, a prediction bears a case's id only to be counted
     prompted: ClassVar[bool] = True
     # columns of the printed table, the primary metric first; without any, the first that there are

@@ -11,6 +11,7 @@ import click
 from benchmark import DONE, STOPPED, WITH_FAILURES
 from benchmark.cli import NearestGroup
 from benchmark.options import FILE, FOLDER, NearestChoice, Option, Out, Overwrite, Seed, setting, with_options
+from benchmark.run.options import ReferenceOptions
 from medim.common.errors import UserError, unknown
 from medim.data.checks.report import ALLOWABLE
 
@@ -261,6 +262,19 @@ def ids(
         return
     write_text(out, text)
     click.echo(f"{len(rows)} ids: {out}")
+
+
+@data.command(short_help="Statistics of a data set, for a site without its images.")
+@click.argument("name", metavar="DATA")
+@with_options
+def reference(name: str, options: ReferenceOptions) -> int:
+    """Writes moments of the images' features and in how many reports each n-gram stands: a file for `score --reference`.
+
+    No image and no report is written, nor an n-gram that stands in one report alone. The terms of DATA hold for the file.
+    """
+    from benchmark.run.reference import execute_reference
+
+    return execute_reference(name, options)
 
 
 @data.command(short_help="A picture of a data set's pairs.")

@@ -17,11 +17,12 @@ def score(options: ScoreOptions) -> int:
     """Scores DIR exactly as `run` scores a model: same metrics, anchors, records and page. TASK is as for `run`.
 
     DIR/predictions.jsonl has one {"id", "image" (path inside DIR) and/or "report"} a line; without it, files <id>.png and
-    <id>.txt are read (a run's own samples folder will do, too). Ids are those of the data set's cases: an unknown one is a
-    mistake, a missing one counts as an empty answer. Samples for joint-generation and memorisation answer no case: any ids will
-    do, and --limit says how many.
+    <id>.txt are read (a run's own samples folder will do, too). FILE is CSV, TSV, JSON, JSON lines or Parquet, in our form or
+    that of LLaVA, R2Gen, lmms-eval, lm-evaluation-harness, COCO captions and others, or of any fields with --map. Ids are those
+    of the data set's cases: an unknown one is a mistake, a missing one counts as an empty answer. Samples for joint-generation
+    and memorisation answer no case: any ids will do, and --limit says how many.
 
-    With a folder of reports.jsonl as --data, reports are scored where the images cannot be had.
+    With a folder of reports.jsonl as --data, reports are scored where the images cannot be had, and with --reference images.
 
     \b
     score grounding --data EXPORT (--predictions FILE | --model M) --out DIR

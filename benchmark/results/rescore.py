@@ -117,6 +117,8 @@ def _scored(
     if reason is not None:
         return reason
     stated: dict[str, Any] = manifest.model_dump()
+    if other := stated.get("reference") or stated.get("references"):
+        return f"scored against other references than the data set's ({other}): `score` with the same options gives it again"
     names = ("limit", "seed", "protocol", "features")
     options = {name: stated[name] for name in names if stated.get(name) is not None} | shared
     options |= {"resolution": stated.get("resolution"), "split": manifest.split, "command": "leaderboard verify"}

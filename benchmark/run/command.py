@@ -24,6 +24,7 @@ from tasks.adapters.checkers.attach import attach_checkers
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import own_resolution
 from tasks.protocols import Answered, Generator
+from tasks.scoring.reference import read_reference
 
 MOST = 6  # columns of a printed table where a task names none
 REPLACED = ("model", "data", "tasks", "out", "split", "limit", "seed", "batch_size", "resolution", "protocol", "features")
@@ -114,8 +115,16 @@ def execute_score(options: ScoreOptions) -> int:
     dataset = loading.load_dataset(options.data)
     attach_checkers(dataset, options.checkers, options.checker_labels, best_device(options.device))
     refuse_steerer(dataset, settings_of_samples(options.predictions))
+    reference = None if options.reference is None else read_reference(options.reference)
     resolution = own_resolution(dataset, options.split) if options.resolution is None else options.resolution
-    return _done(system, dataset, options.out, options, options, cache_folder(options.cache, dataset), resolution)
+    if reference is not None and resolution != (needed := reference.about["resolution"]):
+        if resolution is not None:
+            raise UserError(
+                f"--reference {options.reference} is of images of {needed} px, not {resolution}: --resolution {needed}"
+            )
+        resolution = needed
+    cache = cache_folder(options.cache, dataset)
+    return _done(system, dataset, options.out, options, options, cache, resolution, reference=reference)
 
 
 def _resolution(suite: Suite, system: Generator, dataset: PairDataset) -> int | None:

@@ -33,6 +33,7 @@ from tasks.metrics.weights import SOURCES, weights_folder
 from tasks.protocols import PROTOCOL, Case
 from tasks.scoring.context import Context
 from tasks.scoring.extensions import versions as extensions
+from tasks.scoring.reference import ReferenceStatistics
 
 TRAIN_PER_CASE = 4
 RELEASED_WEIGHTS = ("inception", "inception-clean")  # spaces whose weights are found where they are known to be put
@@ -47,6 +48,7 @@ class Data:
         features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
         scratch: where an index of the training split is stored without a cache: inside the run's own folder.
         judge: folder of a chat model that judges generated pairs.
+        reference: statistics that stand in for the cases' images, and for all reports of their set.
         shows: whether the data's terms, or the user by name, allow images of the training split to be shown.
     """
 
@@ -63,6 +65,7 @@ class Data:
     shows: bool = True
     judge: Path | None = None
     brought: str | None = None  # hash of references that the predictions bring in place of the data set's
+    reference: ReferenceStatistics | None = None
 
     @cached_property
     def ids(self) -> list[str]:
@@ -73,6 +76,7 @@ class Data:
         folder = None if self.cache is None else self.cache.features
         context = Context.for_dataset(self.dataset, best_device(self.device), self.seed, self.features, folder)
         context = replace(context, protocol=self.protocol, training_folder=folder or self.scratch, judge=self.judge)
+        context = replace(context, reference=self.reference)
         if self.cache is None:
             return context
         image, report = context.image_checker, context.report_checker
@@ -107,6 +111,7 @@ class Data:
         inputs |= {"metrics": [code_fingerprint("tasks"), *extensions()], "texts": text_encoder()}
         inputs |= {"reports": report_files(self.protocol)}
         inputs |= {} if self.brought is None else {"references": self.brought}
+        inputs |= {} if self.reference is None else {"reference": self.reference.fingerprint}
         return inputs | ({} if self.judge is None else {"judge": _feature_files(f"judge:{self.judge}")})
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from benchmark.options import (
+    FILE,
     PROTOCOLS,
     Cache,
     CheckerLabels,
@@ -36,7 +37,9 @@ _IDS = "Ids of reports that have none, in their order, as `data ids DATA --out F
 _MAP = "Fields of --predictions: id=FIELD,report=FIELD; image=, references=; a dot leads into an object."
 _PREDICTIONS = "Folder with predictions.jsonl, or files <id>.png and <id>.txt; or a file: docs/predictions.md lists its forms."
 _PRESET = "augmentation: arms, levels, seeds; --set augmentation.FIELD=...  [default: quick]"
+_REFERENCE = "Statistics of `data reference`, in place of the data's images, and of all reports for CIDEr's frequencies."
 _REGIME = "augmentation: what --model was trained on: the low-data pairs alone, or more.  [default: external-prior]"
+_WITH = "Also the features of every image: with them KID, coverage and intervals can be had. Allow it where the terms do."
 _SUITE = "A run as data: demo, quick, full, paper; options given here come before its own."
 _MAPPED = Option(_MAP, "--map", "KEY=FIELD,...", callback=lambda ctx, param, value: parse_map(value))
 
@@ -80,6 +83,7 @@ class ScoreOptions:
     predictions: Annotated[Path | None, Option(_PREDICTIONS, metavar="DIR|FILE")] = None
     map: Annotated[dict[str, str], _MAPPED] = field(default_factory=dict)
     ids: Annotated[Path | None, Option(_IDS, metavar="FILE")] = None
+    reference: Annotated[Path | None, Option(_REFERENCE, metavar="FILE")] = None
     model: Annotated[
         str | None, Option("Of grounding alone: a model that answers by its likelihoods.", metavar="NAME|DIR|HUB-ID")
     ] = None
@@ -99,3 +103,17 @@ class ScoreOptions:
     show_samples: ShowSamples = False
     cache: Cache | None = None
     overwrite: Overwrite = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReferenceOptions:
+    """What is exported, as of the `score` that is to read it."""
+
+    out: Annotated[Path, Option("The file; .npz.", metavar="FILE", type=FILE)]
+    split: Split = "test"
+    limit: Limit | None = None
+    resolution: Resolution | None = None
+    protocol: Protocol = PROTOCOLS[0]
+    features: Features = ()
+    device: Device | None = None
+    with_features: Annotated[bool, Option(_WITH)] = False

@@ -26,6 +26,7 @@ from medim.perception.space import DEFAULT
 from tasks import all_tasks, task_named, task_names
 from tasks.cases import SplitIds, cases_of, has_images
 from tasks.protocols import PROTOCOL, Answered, Answers, BringsReferences, Case, Generator, Limited, Reconstructs
+from tasks.scoring.reference import ReferenceStatistics
 from tasks.task import Task
 
 ALL = "all"
@@ -63,8 +64,11 @@ def system_name(model: Generator | Answered) -> str:
     return name
 
 
-def choose(names: Sequence[str], model: Generator | Answered, dataset: PairDataset) -> tuple[list[Task], dict[str, str]]:
+def choose(
+    names: Sequence[str], model: Generator | Answered, dataset: PairDataset, statistics: bool = False
+) -> tuple[list[Task], dict[str, str]]:
     """The tasks to be done, and those that `all` would have had and this system cannot do, with the reason.
+    `statistics`: those of a reference set stand in for the images.
 
     Raises:
         UserError: an unknown name, a task named that the system or the data cannot do, or none that they can.
@@ -76,7 +80,7 @@ def choose(names: Sequence[str], model: Generator | Answered, dataset: PairDatas
     chosen: list[Task] = []
     skipped: dict[str, str] = {}
     for task in candidates:
-        reason = reason_against(task, model, dataset)
+        reason = reason_against(task, model, dataset, statistics)
         if reason is None:
             chosen.append(task)
         elif task.name in names:
@@ -88,11 +92,12 @@ def choose(names: Sequence[str], model: Generator | Answered, dataset: PairDatas
     return chosen, skipped
 
 
-def reason_against(task: Task, model: Any, dataset: PairDataset) -> str | None:
+def reason_against(task: Task, model: Any, dataset: PairDataset, statistics: bool = False) -> str | None:
     """Why this task cannot be done by this system on this data; None where it can."""
-    reports_suffice = task.needs == ("report",)
+    reports_suffice = task.needs == ("report",) or (task.by_statistics and statistics)
     if not has_images(dataset) and not (reports_suffice and isinstance(model, Answered)):
         what = "only a folder of predictions can be scored" if reports_suffice else "an image is needed of every case"
+        what += ", or --reference FILE with their statistics" if task.by_statistics and not statistics else ""
         return f"data set '{dataset.name}' holds reports alone: {what}"
     reason = task.refuses(model)
     if reason is None:
@@ -122,6 +127,7 @@ def run(
     cache: Path | None = None,
     judge: Path | None = None,
     learned: str | None = None,
+    reference: ReferenceStatistics | None = None,
 ) -> RunResult:
     """Generates, scores and ranks; results already in `out` are used again, and so is what another run left in `cache`.
 
@@ -139,13 +145,14 @@ def run(
         judge: folder of a chat model that judges generated pairs.
         cache: folder that runs share (`benchmark.run.cache`).
         learned: the terms of the data that the model learned from; they hold for its samples too.
+        reference: statistics that stand in for the cases' images, and for all reports of their set.
 
     Raises:
         UserError: an object that is no generator, an unknown name, a task that cannot be done, unreadable data, or an `out` of
             another configuration.
     """
     check_generator(model, f"a model of type {type(model).__name__}")
-    chosen, skipped = choose(tasks, model, dataset)
+    chosen, skipped = choose(tasks, model, dataset, reference is not None)
     system = system_name(model)
     features = tuple(dict.fromkeys(features))
     check_scoring()
@@ -157,6 +164,7 @@ def run(
     configuration |= {"seed": seed, "resolution": resolution, "settings": settings, "protocol": protocol}
     configuration |= {"features": list(features)} | ({} if judge is None else {"judge": judge.resolve().name})
     configuration |= checkers_of(dataset)
+    configuration |= {} if reference is None else {"reference": reference.signature}
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
     answers: dict[str, Answers] = {}
@@ -168,11 +176,10 @@ def run(
         cases, brought = with_references(cases, answers.values())
         configuration |= {} if brought is None else {"references": brought}
     shared = None if cache is None else SharedCache(cache)
-    terms = joined(dataset.terms, learned)
+    terms = joined(dataset.terms, learned, None if reference is None else reference.about["terms"])
     shows = show_samples or not withheld(terms)
-    data = Data(
-        dataset, split, side, cases, seed, device, protocol, features, shared, out / TRAINING_INDEX, shows, judge, brought
-    )
+    where = shared, out / TRAINING_INDEX
+    data = Data(dataset, split, side, cases, seed, device, protocol, features, *where, shows, judge, brought, reference)
     command = command_line() if command is None else command
     with Artifacts.claim(out, configuration, overwrite) as artifacts:
         prepare_checkers(data, artifacts)
@@ -247,6 +254,8 @@ def _results(
 
 def _record(identity: Mapping[str, Any], scored: Scored, score: Mapping[str, Any]) -> Record:
     signature = {**score["signature"], "data": identity["dataset_fingerprint"], "resolution": identity["resolution"]}
+    if "reference" in identity:
+        signature["reference"] = identity["reference"]
     if "references" in identity:
         signature["references"] = f"of the predictions' file, {identity['references']}"
     if not scored.anchor:

@@ -86,7 +86,8 @@ class Scoring:
         bundles = [self._bundle_if_there(task.name, tokenizer, own) for own in (False, True)]
         again = [bundle is None or any(anchor.failed for anchor in bundle) for bundle in bundles]
         if any(again):
-            built = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed)
+            images = "image" not in task.needs or has_images(self.data.dataset)  # else no anchor has one
+            built = task.anchors(self.data.cases, self.data.train, reconstructs, self.data.seed) if images else []
             for own in (False, True):
                 if again[own]:
                     chosen = [anchor for anchor in built if (anchor.name == RECONSTRUCTION) == own]

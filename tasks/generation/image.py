@@ -18,6 +18,7 @@ class ImageGeneration(Task):
     title = "Image generation"
     intro = "A report is given; the image is generated."
     needs = ("image",)
+    by_statistics = True
     headline_metrics = (MACRO_F1, "KID (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)", "FID")
     order = 10
 

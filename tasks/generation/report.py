@@ -46,6 +46,8 @@ class ReportGeneration(Task):
         scores, sample_f1 = finding_scores(cases, Reading.of("report", reports, context), context, coverage)
         protocol = protocol_named(context.protocol)
         references = protocol.references([(case.report, *case.other_reports) for case in cases], context.references)
+        if context.reference is not None:
+            references = context.reference.on(references)
         tokens = protocol.tokens([report or "" for report in reports]).texts
         captions = protocol.score(references, reports, tokens)
         patients = [case.patient for case in cases]

@@ -15,6 +15,7 @@ from medim.perception.space import DEFAULT, Space, open_features
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.text.ngrams import ReferenceCache
 from tasks.protocols import PROTOCOL
+from tasks.scoring.reference import ReferenceStatistics
 
 NO_FINDINGS: frozenset[str] = frozenset()
 
@@ -38,6 +39,7 @@ class Context:
     references: ReferenceCache = field(default_factory=ReferenceCache, repr=False)
     # folder of a chat model that judges pairs (`tasks.metrics.pair.judge`); None: pairs are not judged
     judge: Path | None = None
+    reference: ReferenceStatistics | None = None  # stands in for the cases' images, and for all reports of their set
     dataset: PairDataset | None = None  # for tasks that look beyond the cases; None where there is none
     # what a task computed once for all systems, by its own key
     cached: dict[str, Any] = field(default_factory=dict, repr=False)

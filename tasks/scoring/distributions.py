@@ -21,6 +21,7 @@ from tasks.metrics.image.variety import PAIRS, duplicate_share, ms_ssim_of_pairs
 from tasks.metrics.statistics.bootstrap import Interval, jackknife_error, jackknife_interval, too_few
 from tasks.protocols import Cases
 from tasks.scoring.context import Context, space_signature
+from tasks.scoring.reference import SpaceStatistics
 from tasks.scoring.scores import Score, Scorer, because, coverage_of
 
 SHARES = ("precision", "recall", "density", "coverage")
@@ -118,13 +119,22 @@ def _in_space(spec: str, sets: _Sets) -> list[Score]:
     details = space_signature(bank.space) | details
     if sets.reason is not None:
         return _withheld(names, sets, sets.reason, details, bank)
+    stored, stated = sets.context.reference, None
     try:
-        reference = bank.features([case.image for case in sets.cases], keep=True)
+        if stored is not None:
+            stated = stored.of_space(bank.space, sets.cases)
+            details |= {"n_reference": stated.n}
+            reference = stated.features
+        else:
+            reference = bank.features([case.image for case in sets.cases], keep=True)
         generated = bank.features(sets.generated)
         logits = bank.logits(generated)
     except UserError as error:
         return _withheld(names, sets, str(error), details | because(error), bank)
-    details["dimension"] = reference.shape[1]
+    details["dimension"] = generated.shape[1]
+    if stated is not None and reference is None:
+        return [*_by_moments(names, sets, stated, generated, details, bank), *_class_scores(names, sets, logits, details)]
+    assert reference is not None
     return [
         *_distances(names, sets, reference, generated, details),
         *_shares(names, sets, reference, generated, details),
@@ -154,14 +164,13 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
     few = too_few(sets.patients[0]) or too_few(sets.patients[1])
     error = None if few is not None else jackknife_error(frechet.frechet_jackknife(*sides, seed))
     n, dimension = min(len(reference), len(generated)), reference.shape[1]
-    covariance = "full rank possible" if n > dimension else "singular: n <= d"
     by_patients: dict[str, Any] = {"interval": kernel.kernel_interval(*sides, seed), "method": kernel.METHOD}
     cubic: dict[str, Any] = {"estimator": "unbiased, full sample", "kernel": "(x.y/d+1)^3"}
     around: dict[str, Any] = {
         "interval": few if error is None else jackknife_interval(value, error),
         "method": frechet.INTERVAL,
     }
-    exact: dict[str, Any] = {"estimator": "float64, exact trace", "covariance": covariance}
+    exact = _exact(len(reference), generated)
     scores = [
         sets.score(names.kernel, kid, False, **by_patients, **cubic, **details),
         sets.score(names.frechet, value, False, **around, **exact, **details),
@@ -172,6 +181,25 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
     line = extrapolation.frechet_infinity(*sides, seed)
     interval = few if error is None else jackknife_interval(line.value, float(np.hypot(error, line.error)))
     return [*scores, limit(value=line.value, interval=interval, method=extrapolation.INTERVAL)]
+
+
+def _by_moments(
+    names: Names, sets: _Sets, stated: SpaceStatistics, generated: np.ndarray, details: dict[str, Any], bank: FeatureBank
+) -> list[Score]:
+    """What moments of the reference images give: the Fréchet distance, without an interval; all else needs features."""
+    lacks = "needs the features of the reference images, which the reference statistics do not hold of these cases"
+    blank = {one.metric: one for one in _withheld(names, sets, lacks, details, bank)}
+    value = max(frechet.frechet_distance(stated.moments, frechet.Moments.of_features(generated)), 0.0)
+    blank[names.frechet] = sets.score(
+        names.frechet, value, False, interval=Interval(reason=lacks), **_exact(stated.n, generated), **details
+    )
+    return [one for name, one in blank.items() if name not in (names.score, names.score_whole)]
+
+
+def _exact(n_reference: int, generated: np.ndarray) -> dict[str, Any]:
+    """How the Fréchet distance is computed, for the signature."""
+    full = min(n_reference, len(generated)) > generated.shape[1]
+    return {"estimator": "float64, exact trace", "covariance": "full rank possible" if full else "singular: n <= d"}
 
 
 def _shares(names: Names, sets: _Sets, reference: np.ndarray, generated: np.ndarray, details: dict[str, Any]) -> list[Score]:

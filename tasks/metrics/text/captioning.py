@@ -125,10 +125,12 @@ def rouge_l(references: References, tokens: Sequence[str]) -> CaptionScore:
 
 
 def cider(references: References, counted: Counted) -> CaptionScore:
-    """Mean CIDEr with the document frequencies of these references; withheld below `MINIMUM_CIDER_REFERENCES` of them."""
-    details = _COCO | {"document_frequencies": "test references", "sigma": SIGMA}
-    if len(references) < MINIMUM_CIDER_REFERENCES:
-        reason = f"CIDEr needs at least {MINIMUM_CIDER_REFERENCES} references, here are {len(references)}"
+    """Mean CIDEr with the document frequencies of these references, or of the set that stands in for them; withheld below
+    `MINIMUM_CIDER_REFERENCES` of them."""
+    source = "test references" if references.documents is None else f"reference statistics, {references.corpus}"
+    details = _COCO | {"document_frequencies": source, "sigma": SIGMA}
+    if references.corpus < MINIMUM_CIDER_REFERENCES:
+        reason = f"CIDEr needs at least {MINIMUM_CIDER_REFERENCES} references, here are {references.corpus}"
         return CaptionScore("CIDEr", None, details, reason=reason)
     if not any(references.texts):
         return CaptionScore("CIDEr", None, details, reason="every reference is empty after tokenisation")

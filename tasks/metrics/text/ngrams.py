@@ -41,12 +41,23 @@ class Counted:
     grams: tuple[Grams, ...]
 
 
+@dataclass(frozen=True)
+class Documents:
+    """In how many of `n` cases' references an n-gram stands: n-grams as space-separated tokens, and counts (G,).
+    Those that are not here stand in one at most."""
+
+    n: int
+    texts: tuple[str, ...]
+    counts: np.ndarray
+
+
 class References:
     """Tokenised reference texts, counted.
     `texts`: M texts, as space-separated tokens: those of the first of N cases, then those of the second, ...
     `tokenisation`: for signatures.
     `sources`: the texts before tokenisation; by default the tokens themselves.
     `per_case`: how many texts each case has, N numbers above 0; one each by default.
+    `documents`: the set whose frequencies weigh the n-grams; by default these references.
     `every`: the M texts.
     `texts`, `sources`: the first of each case, N.
     `first`: place of that among the M, (N,).
@@ -58,11 +69,13 @@ class References:
         tokenisation: str = "none",
         sources: Sequence[str] | None = None,
         per_case: Sequence[int] | None = None,
+        documents: Documents | None = None,
     ) -> None:
-        self.every = tuple(texts)
+        self.every, self.documents = tuple(texts), documents
+        self._sources = tuple(sources or texts)
         self.per_case = np.array([1] * len(texts) if per_case is None else per_case, dtype=np.int64)
         self.first = np.cumsum(self.per_case) - self.per_case
-        self.texts, self.sources = (tuple(some[at] for at in self.first) for some in (texts, sources or texts))
+        self.texts, self.sources = (tuple(some[at] for at in self.first) for some in (texts, self._sources))
         self.tokenisation = tokenisation
         self.words: dict[str, int] = {}
         self.known: list[np.ndarray] = []
@@ -72,7 +85,38 @@ class References:
             self.known.append(known)
             return ids
 
-        self.counted = _counted(self.every, self.words, learn)
+        known = self.every if documents is None else (*self.every, *documents.texts)
+        self.counted = self._frequent = _counted(known, self.words, learn)
+        if documents is not None:  # its n-grams were counted as further texts
+            rows = [grams.rows < len(self.every) for grams in self.counted.grams]
+            mine = [Grams(g.rows[at], g.ids[at], g.counts[at]) for g, at in zip(self.counted.grams, rows, strict=True)]
+            self.counted = Counted(self.counted.lengths[: len(self.every)], tuple(mine))
+
+    def weighted(self, documents: Documents) -> "References":
+        """The same references, with the frequencies of another set."""
+        return References(self.every, self.tokenisation, self._sources, self.per_case.tolist(), documents)
+
+    def shared(self) -> Documents:
+        """The n-grams that stand in the references of two cases or more."""
+        names = list(self.words)
+        texts: list[str] = []
+        counts: list[np.ndarray] = []
+        prefixes: list[str] = []
+        for order, (known, frequencies) in enumerate(zip(self.known, self.frequencies, strict=True), start=1):
+            ids = known.tolist()
+            if order == 1:
+                prefixes = [names[id] for id in ids]
+            else:
+                prefixes = [f"{prefixes[id >> _WORD_BITS]} {names[id & (1 << _WORD_BITS) - 1]}" for id in ids]
+            kept = np.flatnonzero(frequencies > 1)
+            texts += [prefixes[at] for at in kept]
+            counts.append(frequencies[kept])
+        return Documents(len(self), tuple(texts), np.concatenate(counts))
+
+    @property
+    def corpus(self) -> int:
+        """Number of cases whose references the frequencies are of."""
+        return len(self) if self.documents is None else self.documents.n
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -97,11 +141,22 @@ class References:
     @cached_property
     def frequencies(self) -> tuple[np.ndarray, ...]:
         """In the references of how many cases each n-gram occurs, float64 by id, for orders 1 to 4."""
+        if self.documents is not None:
+            return tuple(self._in_documents(order) for order in range(1, ORDERS + 1))
         cases = np.repeat(np.arange(len(self)), self.per_case)
         return tuple(
             np.bincount(_grams(cases[grams.rows], grams.ids).ids, minlength=len(known)).astype(np.float64)
             for grams, known in zip(self.counted.grams, self.known, strict=True)
         )
+
+    def _in_documents(self, order: int) -> np.ndarray:
+        """Frequencies of one order by id, where the documents state them."""
+        assert self.documents is not None
+        grams, mine = self._frequent.grams[order - 1], len(self.every)
+        stated = np.flatnonzero((grams.rows >= mine) & (self._frequent.lengths[grams.rows] == order))
+        frequencies = np.zeros(len(self.known[order - 1]))
+        frequencies[grams.ids[stated]] = self.documents.counts[grams.rows[stated] - mine]
+        return frequencies
 
     @cached_property
     def positions(self) -> tuple[dict[str, int], ...]:

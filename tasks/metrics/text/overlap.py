@@ -95,7 +95,7 @@ def _weights(references: References, grams: Grams, order: int) -> np.ndarray:
     found = np.ones(len(grams.ids))
     known = grams.ids < len(frequencies)
     found[known] = frequencies[grams.ids[known]]
-    return grams.counts * (np.log(len(references)) - np.log(np.maximum(1.0, found)))
+    return grams.counts * (np.log(references.corpus) - np.log(np.maximum(1.0, found)))
 
 
 def _bigrams(counted: Counted) -> np.ndarray:

@@ -1,0 +1,152 @@
+"""Statistics of a reference set in one file. They stand in for its images, and for the reports of the whole of it.
+
+Of each feature space: mean (D,) and covariance (D, D) of the images' features and, where that is allowed, the features (N, D).
+Of the reports: in how many cases' reports each n-gram stands, of those that stand in two or more. An n-gram that stands in one
+report alone counts in CIDEr as one that stands in none, so the file holds nothing that is a single report's own.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from medim.common.errors import UserError
+from medim.common.files import atomic_path, hash_of
+from medim.imaging.images import GEOMETRY
+from medim.perception.space import Space
+from tasks.metrics.image.features import FeatureBank
+from tasks.metrics.image.frechet import Moments
+from tasks.metrics.text.captioning import protocol_named
+from tasks.metrics.text.ngrams import Documents, References
+from tasks.protocols import Case
+
+VERSION = 1
+INDEX, GRAMS, COUNTS = "index", "grams", "counts"
+_DAMAGED = (OSError, EOFError, zipfile.BadZipFile, ValueError, TypeError, LookupError, AttributeError)
+
+
+@dataclass(frozen=True)
+class SpaceStatistics:
+    """What is known of the reference images in one feature space: moments of N of them, and their features (N, D) or None."""
+
+    n: int
+    mean: np.ndarray
+    covariance: np.ndarray
+    features: np.ndarray | None
+
+    @property
+    def moments(self) -> Moments:
+        """As `Moments.of_features` has them: of more images than features, bit for bit."""
+        return Moments.of_covariance(self.mean, self.covariance)
+
+
+@dataclass(frozen=True)
+class ReferenceStatistics:
+    """A file of statistics, read.
+
+    Attributes:
+        about: data set, its fingerprint, split, terms, n, resolution in pixels, hash of the ids of the cases, protocol.
+        spaces: by the fingerprint of the feature space.
+    """
+
+    path: Path
+    fingerprint: str
+    about: Mapping[str, Any]
+    spaces: Mapping[str, SpaceStatistics]
+    documents: Documents
+
+    @property
+    def signature(self) -> str:
+        """For the signature of what was scored against it."""
+        return f"statistics {self.fingerprint} of {self.about['n']} cases of '{self.about['dataset']}', {self.about['split']}"
+
+    def of_space(self, space: Space, cases: Sequence[Case]) -> SpaceStatistics:
+        """The statistics of a feature space; features only where they are of these cases, for others no patients are known.
+        Raises UserError: the file has none of this space and these weights."""
+        found = self.spaces.get(space.fingerprint)
+        if found is None:
+            names = ", ".join(f"{one['features']} ({key})" for key, one in self.about["spaces"].items())
+            raise UserError(f"'{self.path}' has statistics of {names}, and none of {space.name} ({space.fingerprint})")
+        ours = self.about["cases"] == hash_of([case.id for case in cases])
+        return found if ours else SpaceStatistics(found.n, found.mean, found.covariance, None)
+
+    def on(self, references: References) -> References:
+        """References whose n-grams are weighted by the frequencies in this set.
+        Raises UserError: its reports were tokenised otherwise."""
+        stated = self.about["tokenisation"]
+        if stated != references.tokenisation:
+            raise UserError(
+                f"'{self.path}' counts tokens of '{stated}', and here they are of '{references.tokenisation}': export it with "
+                "the same --protocol, and with or without Java as here"
+            )
+        return references.weighted(self.documents)
+
+
+def write_reference(
+    path: Path,
+    cases: Sequence[Case],
+    banks: Sequence[FeatureBank],
+    protocol: str,
+    about: Mapping[str, Any],
+    with_features: bool,
+) -> dict[str, Any]:
+    """Writes the statistics of cases in some feature spaces, and of their reports, atomically; the same give the same bytes.
+    Returns what the file says of itself. Raises UserError: a feature space fails, or there are less than two cases."""
+    if len(cases) < 2:
+        raise UserError(f"statistics need at least two cases, here are {len(cases)}")
+    arrays: dict[str, np.ndarray] = {}
+    spaces: dict[str, Any] = {}
+    for number, bank in enumerate(banks):
+        features = bank.features([case.image for case in cases], keep=True)
+        centred = (features - (mean := features.mean(axis=0))) / np.sqrt(len(features) - 1)
+        arrays |= {f"mean-{number}": mean, f"covariance-{number}": centred.T @ centred}
+        arrays |= {f"features-{number}": features} if with_features else {}
+        space: dict[str, Any] = {"features": bank.space.name, "resize": bank.space.resize, "geometry": GEOMETRY}
+        spaces[bank.space.fingerprint] = space | {"dimension": features.shape[1], "number": number}
+    references = protocol_named(protocol).references([(case.report, *case.other_reports) for case in cases])
+    grams = references.shared()
+    index = {**about, "version": VERSION, "n": len(cases), "cases": hash_of([case.id for case in cases]), "spaces": spaces}
+    index |= {"protocol": protocol, "tokenisation": references.tokenisation, "with_features": with_features}
+    index["n-grams"] = len(grams.texts)
+    arrays |= {
+        GRAMS: np.array("\n".join(grams.texts)),
+        COUNTS: grams.counts,
+        INDEX: np.array(json.dumps(index, sort_keys=True)),
+    }
+    with atomic_path(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+    return index
+
+
+def read_reference(path: Path) -> ReferenceStatistics:
+    """The statistics of a file. Raises UserError: it is missing, damaged, or of another version."""
+    try:
+        fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        with np.load(path, allow_pickle=False) as stored:
+            about = json.loads(str(stored[INDEX]))
+            if about["version"] != VERSION:
+                raise UserError(f"'{path}': version {about['version']} of these files, and this program reads {VERSION}")
+            spaces = {key: _space(stored, about["n"], one) for key, one in about["spaces"].items()}
+            texts = str(stored[GRAMS])
+            documents = Documents(about["n"], tuple(texts.split("\n") if texts else ()), stored[COUNTS])
+    except FileNotFoundError:
+        raise UserError(f"'{path}' does not exist: `medim-bench data reference DATA --out FILE` writes it") from None
+    except _DAMAGED as error:
+        raise UserError(f"'{path}' holds no reference statistics, or is damaged ({type(error).__name__}: {error})") from error
+    return ReferenceStatistics(path, fingerprint, about, spaces, documents)
+
+
+def _space(stored: Any, n: int, one: Mapping[str, Any]) -> SpaceStatistics:
+    number, dimension = one["number"], one["dimension"]
+    name = f"features-{number}"
+    features = stored[name] if name in stored.files else None
+    found = SpaceStatistics(n, stored[f"mean-{number}"], stored[f"covariance-{number}"], features)
+    shapes = (found.mean.shape, found.covariance.shape, (n, dimension) if features is None else features.shape)
+    if shapes != ((dimension,), (dimension, dimension), (n, dimension)):
+        raise ValueError(f"arrays of shapes {shapes} for {n} images and {dimension} features")
+    return found
