@@ -80,7 +80,7 @@ SPACES: dict[str, tuple[str, str, str | None]] = {
     "inception-clean": ("inception", "CleanInceptionFeatures", "[PATH]"),
     "transformers": ("hub", "TransformersFeatures", "PATH or hub id"),
     "timm": ("hub", "TimmFeatures", "NAME or folder"),
-    "open-clip": ("hub", "OpenClipFeatures", "NAME"),
+    "open-clip": ("hub", "OpenClipFeatures", "NAME or folder"),
     "torchxrayvision": ("hub", "TorchXRayVisionFeatures", "WEIGHTS or FILE"),
     "array": ("array", "ArrayFeatures", "FILE.npz"),
 }
@@ -96,6 +96,8 @@ def _own(name: str, argument: str | None, device: str) -> Space:
         raise UserError(f"feature space '{name}' needs {needed}: {name}:{needed.split()[0]}")
     if name == "torchxrayvision" and argument is not None and Path(argument).exists():
         module, kind = "densenet", "ChestNet"
+    if name == "open-clip" and argument is not None and Path(argument).is_dir():
+        module, kind = "openclip", "OpenClipFolder"
     factory = getattr(importlib.import_module(f"medim.perception.{module}"), kind)
     space = factory() if needed is None else factory(argument)
     return space if name == "array" else space.to(device)  # an array is no network
@@ -105,8 +107,8 @@ def open_features(spec: str, device: str = "cpu") -> Space:
     """Opens a feature space from `NAME` or `NAME:ARGUMENT`.
 
     `efficientnet-lite0` · `inception[:PATH]` · `inception-clean[:PATH]` · `transformers:PATH-or-hub-id` ·
-    `timm:NAME-or-folder` · `open-clip:NAME` · `torchxrayvision:WEIGHTS-or-file` · `array:FILE.npz`, and whatever packages
-    register: an entry point of the group `medim.features` names a callable `(argument or None, device) -> FeatureSpace`.
+    `timm:NAME-or-folder` · `open-clip:NAME-or-folder` · `torchxrayvision:WEIGHTS-or-file` · `array:FILE.npz`, and what
+    packages register: an entry point of the group `medim.features` is a callable `(argument or None, device) -> FeatureSpace`.
 
     Raises:
         UserError: an unknown name, or what it needs (a package, weights, a file) is missing or not as it should be.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tasks.baselines.anchors import anchors_of
 from tasks.protocols import Cases, Generator, Prediction, Predictions, Reconstructs
+from tasks.scoring.alignment import alignment_scores
 from tasks.scoring.context import Context
 from tasks.scoring.distributions import distribution_scores
 from tasks.scoring.findings import MACRO_F1, PER_SAMPLE_F1, Reading, finding_scores
@@ -42,4 +43,5 @@ class ImageGeneration(Task):
         images = images_of(cases, aligned(cases, predictions))
         scores, per_sample = finding_scores(cases, Reading.of("image", images, context), context, coverage_of(images))
         scores += distribution_scores(cases, images, context, population)
+        scores += alignment_scores(cases, images, [case.report for case in cases], context, paired=True)
         return scores, [{PER_SAMPLE_F1: value} for value in per_sample] if per_sample is not None else [{} for _ in cases]

@@ -20,6 +20,7 @@ class Source:
     files: tuple[str, ...]  # that its folder has to hold
     source: str  # the public names of the files, where they are to be had
     licence: str  # terms of the weights
+    aligns: tuple[str, ...] = ()  # of a model that joins images and texts: the domains that it knows
 
 
 SOURCES = read_table(Path(__file__).with_name("sources.yaml"), dict[str, Source])

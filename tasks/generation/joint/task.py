@@ -16,6 +16,7 @@ from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.embeddings import WeightedWords
 from tasks.metrics.text.report_form import distinct_share
 from tasks.protocols import Cases, Generator, Prediction, Predictions, Reconstructs
+from tasks.scoring.alignment import alignment_scores
 from tasks.scoring.context import Context, space_signature
 from tasks.scoring.distributions import distribution_scores
 from tasks.scoring.scores import Score, Scored, Scorer, aligned, because, coverage_of, images_of, reports_of
@@ -145,4 +146,5 @@ class JointGeneration(Task):
         scores.append(score("distinct reports", share, None, **compared))
         scores.append(score("distinct reports (of the real share)", share / real, None, **compared))
         scores += distribution_scores(cases, images, context, population)
+        scores += alignment_scores(cases, images, reports, context, paired=False)
         return scores, samples

@@ -6,16 +6,16 @@ of one folder, given by path, by MEDIM_CHEXBERT, or as `chexbert` in the folder 
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, BertTokenizer
+from transformers import BertModel, BertTokenizer
 
-from medim.common.errors import UserError, named, one_line
+from medim.common.errors import UserError, named
+from medim.weights.bert import bert_of
 from medim.weights.files import read_tensors
 from medim.weights.loading import fill
 from tasks.metrics.clinical.chest_labels import LABELS
@@ -75,32 +75,13 @@ def _state(path: Path) -> dict[str, torch.Tensor]:
 
 def _network(state: Mapping[str, torch.Tensor], path: Path) -> tuple[BertModel, nn.ModuleList]:
     """BERT of the sizes that the tensors have, and the heads."""
-    bert = {name.removeprefix("bert."): value for name, value in state.items() if name.startswith("bert.")}
-    bert.pop("embeddings.position_ids", None)  # a buffer that older versions stored
-    heads = {name.removeprefix("linear_heads."): value for name, value in state.items() if name.startswith("linear_heads.")}
-    try:
-        vocabulary, hidden = bert["embeddings.word_embeddings.weight"].shape
-        layers = 1 + max(int(match[1]) for name in bert if (match := re.match(r"encoder\.layer\.(\d+)\.", name)))
-        config = BertConfig(
-            vocab_size=vocabulary,
-            hidden_size=hidden,
-            num_hidden_layers=layers,
-            num_attention_heads=max(1, hidden // 64),
-            intermediate_size=bert["encoder.layer.0.intermediate.dense.weight"].shape[0],
-            max_position_embeddings=bert["embeddings.position_embeddings.weight"].shape[0],
-        )
-        with torch.device("meta"):  # no initialisation: it would draw from the global generator
-            network = BertModel(config, add_pooling_layer="pooler.dense.weight" in bert)
-            linear = nn.ModuleList(nn.Linear(hidden, classes) for classes in CLASSES)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"CheXbert: '{path}' is not of its layout: {one_line(error)}") from error
-    with named(f"CheXbert: '{path}' is not of its layout"):
-        fill(network, bert, "BERT", assign=True)
-        fill(linear, heads, "linear_heads", assign=True)
-    for name, value in network.named_buffers():
-        if value.is_meta:  # positions and token types: constants
-            owner, _, leaf = name.rpartition(".")
-            fresh = torch.arange(config.max_position_embeddings).expand(1, -1) if leaf == "position_ids" else None
-            fresh = torch.zeros(1, config.max_position_embeddings, dtype=torch.long) if fresh is None else fresh
-            network.get_submodule(owner).register_buffer(leaf, fresh, persistent=False)
-    return network.float().requires_grad_(False), linear.float().requires_grad_(False)
+    what = f"CheXbert: '{path}' is not of its layout"
+    encoder, heads = (
+        {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        for prefix in ("bert.", "linear_heads.")
+    )
+    bert = bert_of(encoder, what)
+    with torch.device("meta"):
+        linear = nn.ModuleList(nn.Linear(bert.config.hidden_size, classes) for classes in CLASSES)
+    fill(linear, heads, f"{what}: linear_heads", assign=True)
+    return bert, linear.float().requires_grad_(False)
