@@ -127,7 +127,7 @@ def fit_network(
     """Trains `network` in place, from the checkpoint in `out` where there is one, and writes the best weights as `WEIGHTS`.
     What step s sees, its dropout and its augmentation follow from (`seed`, s): a continued run equals one that was not stopped.
     Examples come in a new order every time all of them were seen.
-    Returns jSON-able: `best_step`, `validation_loss` (per token or label, nats) and the `curve` of the evaluations.
+    Returns, JSON-able: `best_step`, `validation_loss` (per token or label, nats) and the `curve` of the evaluations.
     Raises UserError: the loss is not finite, or an image cannot be read."""
     network.to(device)
     every = evaluate_every or max(1, math.ceil(steps / recipe.evaluations))
