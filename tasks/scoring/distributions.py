@@ -25,6 +25,7 @@ from tasks.scoring.reference import SpaceStatistics
 from tasks.scoring.scores import Score, Scorer, because, coverage_of
 
 SHARES = ("precision", "recall", "density", "coverage")
+LACKS = "needs the features of the reference images, which the reference statistics do not hold of these cases"
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,16 @@ def _in_space(spec: str, sets: _Sets) -> list[Score]:
     except UserError as error:
         return _withheld(names, sets, str(error), details | because(error), bank)
     details["dimension"] = generated.shape[1]
+    alone = [*_vendi(names, sets, generated, details), *_class_scores(names, sets, logits, details)]
     if stated is not None and reference is None:
-        return [*_by_moments(names, sets, stated, generated, details, bank), *_class_scores(names, sets, logits, details)]
+        blank = _withheld(names, sets, LACKS, details, bank)
+        filled = [*blank, _by_moments(names, sets, stated, generated, details), *alone]
+        return list({one.metric: one for one in filled}.values())
     assert reference is not None
     return [
         *_distances(names, sets, reference, generated, details),
         *_shares(names, sets, reference, generated, details),
-        *_vendi(names, sets, generated, details),
-        *_class_scores(names, sets, logits, details),
+        *alone,
         *_embedding_score(names, sets, bank, reference, generated, details),
     ]
 
@@ -183,17 +186,11 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
     return [*scores, limit(value=line.value, interval=interval, method=extrapolation.INTERVAL)]
 
 
-def _by_moments(
-    names: Names, sets: _Sets, stated: SpaceStatistics, generated: np.ndarray, details: dict[str, Any], bank: FeatureBank
-) -> list[Score]:
-    """What moments of the reference images give: the Fréchet distance, without an interval; all else needs features."""
-    lacks = "needs the features of the reference images, which the reference statistics do not hold of these cases"
-    blank = {one.metric: one for one in _withheld(names, sets, lacks, details, bank)}
+def _by_moments(names: Names, sets: _Sets, stated: SpaceStatistics, generated: np.ndarray, details: dict[str, Any]) -> Score:
+    """The Fréchet distance, without an interval: all that moments of the reference images give."""
     value = max(frechet.frechet_distance(stated.moments, frechet.Moments.of_features(generated)), 0.0)
-    blank[names.frechet] = sets.score(
-        names.frechet, value, False, interval=Interval(reason=lacks), **_exact(stated.n, generated), **details
-    )
-    return [one for name, one in blank.items() if name not in (names.score, names.score_whole)]
+    exact = _exact(stated.n, generated)
+    return sets.score(names.frechet, value, False, interval=Interval(reason=LACKS), **exact, **details)
 
 
 def _exact(n_reference: int, generated: np.ndarray) -> dict[str, Any]:
