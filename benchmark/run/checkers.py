@@ -1,5 +1,6 @@
 """The checkers of a run that were chosen: thresholds from the validation split, and how well they read the real test images."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,33 +11,29 @@ from benchmark.run.artifacts import Artifacts
 from benchmark.run.data import Data
 from medim.common.errors import UserError
 from medim.common.files import read_mapping
-from medim.data.dataset import Described, PairDataset
-from tasks.adapters.checkers.attach import MOST, choose_thresholds, chosen_checker, lacks, meet
+from medim.data.dataset import PairDataset
+from tasks.adapters.checkers.attach import MOST, ReportReader, choose_thresholds, chosen_checker
 from tasks.adapters.checkers.image_checker import ImageChecker
 from tasks.adapters.checkers.predicted import PredictedLabels
 from tasks.protocols import Prediction
 from tasks.scoring.findings import CHECKER_F1, CHECKER_MACRO_F1, checker_scores
 
-STEERED_BY = "image_checker_weights"
-"""The key of a model's settings that names what steered it."""
-
 
 def checkers_of(dataset: PairDataset) -> dict[str, Any]:
-    """What a run's configuration says of the chosen checkers, before thresholds are known; nothing without any of images."""
-    checker = chosen_checker(dataset)
-    if checker is None:
-        return {}
-    reports = dataset.report_checker()
-    images: dict[str, Any] = {"name": checker.name, "weights": checker.weights, "label_map": checker.names.fingerprint}
-    images["given_thresholds"] = dict(checker.names.thresholds)
-    return {"checkers": {"image": images, "report": reports.details() if isinstance(reports, Described) else None}}
+    """What a run's configuration says of the checkers that were given, before thresholds are known."""
+    checker, reports, said = chosen_checker(dataset), dataset.report_checker(), dict[str, Any]()
+    if checker is not None:
+        said["image"] = {"name": checker.name, "weights": checker.weights, "label_map": checker.names.fingerprint}
+        said["image"]["given_thresholds"] = dict(checker.names.thresholds)
+    if isinstance(reports, ReportReader) and (reports.given or said):
+        said["report"] = reports.details()
+    return {"checkers": said} if said else {}
 
 
 def refuse_steerer(dataset: PairDataset, settings: Mapping[str, Any]) -> None:
     """Raises UserError where the checker that scores has the weights of what steered the system of these settings."""
     checker = chosen_checker(dataset)
-    steered = set(_values(settings, STEERED_BY))
-    if checker is not None and checker.weights in steered:
+    if checker is not None and f'"image_checker_weights": "{checker.weights}"' in json.dumps(settings):
         raise UserError(
             f"--checker image={checker.name} (weights {checker.weights}) steered these samples: it cannot score them"
         )
@@ -44,16 +41,8 @@ def refuse_steerer(dataset: PairDataset, settings: Mapping[str, Any]) -> None:
 
 def settings_of_samples(folder: Path) -> dict[str, Any]:
     """How a run drew what lies in its folder `samples/TASK/SYSTEM`, from its manifest; nothing for other folders."""
-    manifest = folder.resolve().parents[2] / "manifest.json" if len(folder.resolve().parents) > 2 else folder
+    manifest = folder.resolve() / "../../../manifest.json"
     return read_mapping(manifest).get("settings", {}) if manifest.is_file() else {}
-
-
-def _values(value: Any, key: str) -> list[str]:
-    """Every text of that key, at any depth."""
-    if not isinstance(value, Mapping):
-        return []
-    here = [value[key]] if isinstance(value.get(key), str) else []
-    return here + [found for inner in value.values() for found in _values(inner, key)]
 
 
 def prepare_checkers(data: Data, artifacts: Artifacts) -> None:
@@ -62,14 +51,14 @@ def prepare_checkers(data: Data, artifacts: Artifacts) -> None:
     if checker is None:
         return
     if isinstance(checker.classifier, PredictedLabels):
-        meet(checker, [*data.cases, *data.train])
+        checker.meet([*data.cases, *data.train])
     inputs = {**checkers_of(data.dataset), "data": data.dataset.fingerprint, "resolution": data.resolution, "most": MOST}
     state = artifacts.get("checker", inputs)
     if state is None:
         choose_thresholds(checker, data.dataset, data.resolution)
-        artifacts.put("checker", inputs, checker.state())
+        artifacts.put("checker", inputs, [checker.thresholds, checker.origins])
     else:
-        checker.restore(state)
+        checker.thresholds, checker.origins = state
     click.echo(_table(data, checker), err=True)
 
 
@@ -77,22 +66,19 @@ def refuse_unread(data: Data, predictions: list[Prediction]) -> None:
     """Raises UserError where a table of predictions lacks an image that was generated."""
     checker = chosen_checker(data.dataset)
     images = [one.image for one in predictions if one.image is not None]
-    if checker is not None and (why := lacks(checker, images)) is not None:
+    if checker is not None and (why := checker.lacks(images)) is not None:
         raise UserError(f"--checker image={checker.name}: {why}")
 
 
 def _table(data: Data, checker: ImageChecker) -> str:
     """F1, threshold and support of each finding that the checker reads, macro first."""
     scores = {score.metric: score for score in checker_scores(data.cases, data.context)}
-    macro = scores.get(CHECKER_MACRO_F1)
+    macro = scores[CHECKER_MACRO_F1]
     lines = [f"checker image={checker.name} (weights {checker.weights}) on {len(data.cases)} real images of '{data.split}':"]
-    if macro is None or macro.value is None:
-        return f"{lines[0]} {macro.reason if macro else 'the data set has no image checker'}"
-    lines.append(f"  {'macro F1':32} {macro.value:.3f}")
+    lines.append(f"  macro F1: {macro.reason if macro.value is None else f'{macro.value:.3f}'}")
     for finding in checker.labels:
         score = scores.get(f"{CHECKER_F1}: {finding}")
         shown = "no case" if score is None or score.value is None else f"{score.value:.3f}, {score.signature['support']} cases"
-        lines.append(f"  {finding:32} {shown}; threshold {checker.thresholds[finding]:.3f} ({checker.origins[finding]})")
-    if unread := macro.signature.get("unread_findings"):
-        lines.append(f"  not read: {', '.join(unread)}")
-    return "\n".join(lines)
+        lines.append(f"  {finding}: {shown}; threshold {checker.thresholds[finding]:.3f} ({checker.origins[finding]})")
+    unread = macro.signature.get("unread_findings")
+    return "\n".join([*lines, *([f"  not read: {', '.join(unread)}"] if unread else [])])

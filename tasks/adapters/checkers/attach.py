@@ -6,7 +6,7 @@ a checker of reports are read by the rule-based labeller.
 
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,12 @@ from medim.data.dataset import Checker, Described, PairDataset, TakesCheckers
 from medim.data.sources.selection import MixedDataset
 from tasks.adapters.checkers.image_checker import ImageChecker
 from tasks.adapters.checkers.kinds import CHEST, open_checker
-from tasks.adapters.checkers.label_map import LabelFile, LabelMap, is_finding, read_label_file
-from tasks.adapters.checkers.predicted import PredictedLabels
+from tasks.adapters.checkers.label_map import LabelMap, is_finding, read_label_file
 from tasks.cases import cases_of, has_images, own_resolution, unwrapped
-from tasks.protocols import Case
 from tasks.scoring.context import Context
 from tasks.scoring.findings import reference_findings
 
-MODALITIES = ("image", "report", "steer")
+MODALITIES = ("report", "image", "steer")
 CHEST_XRAY, LABELLER = "chest-xray", "labeller"
 VALIDATION, MOST = "val", 2000
 """Cases of the validation split that thresholds are chosen on: its first ones."""
@@ -32,10 +30,10 @@ VALIDATION, MOST = "val", 2000
 class ReportReader:
     """A checker of reports by the data's names of findings."""
 
-    def __init__(self, checker: Checker, names: LabelMap) -> None:
+    def __init__(self, checker: Checker, names: LabelMap, given: bool) -> None:
         self.checker, self.name, self.labels = checker, checker.name, names.findings
-        places = ((place, finding) for finding, columns in names.columns.items() for place in columns)
-        self.finding_of = {checker.labels[place]: finding for place, finding in places}
+        self.given = given  # by the user; not the default
+        self.finding_of = {checker.labels[place]: finding for finding, places in names.columns.items() for place in places}
         self.label_map = names.fingerprint
         self.fingerprint = hash_of(self.details())
 
@@ -60,33 +58,34 @@ def attach_checkers(dataset: PairDataset, specs: Sequence[str], labels: Path | N
         UserError: an unknown modality or kind, a file that is not as it should be, a data set with checkers of another kind, a
             checker that reads none of the findings, or one network that steers and scores.
     """
-    wanted = _parsed(specs)
-    leaves = list(_leaves(dataset))
+    given, leaves = _parsed(specs), list(_leaves(dataset))
     if others := [leaf for leaf in leaves if not isinstance(leaf, TakesCheckers)]:
-        if wanted:
+        if given:
             raise UserError(f"--checker: data set '{others[0].name}' has its checkers; they can be chosen for folders alone")
         return
-    if not has_images(dataset) and (modality := next((one for one in ("image", "steer") if one in wanted), None)):
-        raise UserError(f"--checker {modality}=: data set '{dataset.name}' holds reports alone")
-    file = read_label_file(labels)
-    found: dict[str, Any] = {}
-    findings = _stated(dataset)
-    spec = wanted.get("report", LABELLER if set(dataset.domains) == {CHEST_XRAY} else None)
-    if spec is not None and _suits(spec, "report", dataset):
-        opened = open_checker("report", spec, device)
-        names = LabelMap.of(opened.labels, findings, file.report, f"{labels}: report")
+    if not has_images(dataset) and given.keys() - {"report"}:
+        raise UserError(f"--checker {max(given.keys() - {'report'})}=: data set '{dataset.name}' holds reports alone")
+    wanted = ({"report": LABELLER} if set(dataset.domains) == {CHEST_XRAY} else {}) | given
+    file, findings, found = read_label_file(labels), _stated(dataset), dict[str, Any]()
+    for modality in (one for one in MODALITIES if one in wanted):
+        spec = f"{modality}={wanted[modality]}"
+        if wanted[modality].partition(":")[0] in CHEST and dataset.domains and CHEST_XRAY not in dataset.domains:
+            print(f"--checker {spec} reads chest X-rays alone: data set '{dataset.name}' goes without", file=sys.stderr)
+            continue
+        if findings is None and modality != "report":
+            print(f"--checker {spec}: '{dataset.name}' states no findings, and none are read from its reports", file=sys.stderr)
+            continue
+        opened = open_checker(modality, wanted[modality], device)
+        names = LabelMap.of(opened.labels, findings, getattr(file, modality), f"{labels}: {modality}")
         if names.columns:
-            found["report"] = ReportReader(opened, names)
-        elif "report" in wanted:
-            raise _reads_none(spec, "report", opened.labels, findings, dataset)
-    if findings is None and "report" in found:
-        findings = list(found["report"].labels)
-    for modality in ("image", "steer"):
-        if modality in wanted and _suits(wanted[modality], modality, dataset):
-            if findings is None:
-                _say(f"--checker {modality}=: data set '{dataset.name}' states no findings, and none are read from its reports")
-                continue
-            found[modality] = _image_checker(modality, wanted[modality], findings, file, labels, dataset, device)
+            reads = ReportReader(opened, names, modality in given) if modality == "report" else ImageChecker(opened, names)
+            found[modality], findings = reads, findings or list(names.findings)
+        elif modality in given:
+            shown = [", ".join(some[:6]) + ", ..." * (len(some) > 6) for some in (opened.labels, findings or [])]
+            raise UserError(
+                f"--checker {spec} reads none of the findings of '{dataset.name}': its labels are {shown[0]}; the data's "
+                f"findings {shown[1]}; --checker-labels FILE maps them"
+            )
     if {"image", "steer"} <= found.keys() and found["image"].weights == found["steer"].weights:
         raise UserError(
             f"--checker image={wanted['image']} has the weights of steer={wanted['steer']} ({found['image'].weights}): what "
@@ -111,15 +110,13 @@ def attach_steering(dataset: PairDataset, specs: Sequence[str], labels: Path | N
     if (image := _parsed(specs).get("image")) is not None:
         raise UserError(f"--checker image={image}: that scores, and nothing is scored here; steer={image} steers and filters")
     attach_checkers(dataset, specs, labels, device)
-    leaf, reports = next(_leaves(dataset)), dataset.report_checker()
+    leaf, said = next(_leaves(dataset)), {}
     assert isinstance(leaf, TakesCheckers)
-    checker = leaf.steering_image_checker()
-    if isinstance(checker, ImageChecker) and dataset.size(VALIDATION):
-        side = own_resolution(dataset, VALIDATION)
-        assert side is not None
-        choose_thresholds(checker, dataset, side)
-    found = {"steer": checker, "report": reports}
-    return {"checkers": {name: one.details() if isinstance(one, Described) else None for name, one in found.items()}}
+    for name, checker in (("steer", leaf.steering_image_checker()), ("report", dataset.report_checker())):
+        if isinstance(checker, ImageChecker) and (side := own_resolution(dataset, VALIDATION)) is not None:
+            choose_thresholds(checker, dataset, side)
+        said[name] = checker.details() if isinstance(checker, Described) else None
+    return {"checkers": said}
 
 
 def chosen_checker(dataset: PairDataset) -> ImageChecker | None:
@@ -130,25 +127,12 @@ def chosen_checker(dataset: PairDataset) -> ImageChecker | None:
 
 def choose_thresholds(checker: ImageChecker, dataset: PairDataset, side: int) -> None:
     """Chooses thresholds on real images of the validation split, at `side` pixels; without one they stay as they are."""
-    if not dataset.size(VALIDATION):
-        return
-    cases = cases_of(dataset, VALIDATION, side, MOST)
-    images = meet(checker, cases)
+    cases = cases_of(dataset, VALIDATION, side, MOST) if dataset.size(VALIDATION) else []
+    checker.meet(cases)
+    images = [case.image for case in cases]
     references, _ = reference_findings(cases, Context(report_checker=dataset.report_checker()))
-    if references is not None and lacks(checker, images) is None:
+    if references and checker.lacks(images) is None:
         checker.choose(images, references, VALIDATION)
-
-
-def meet(checker: ImageChecker, cases: Sequence[Case]) -> list[Any]:
-    """Shows a table of predictions the cases' images, by id; returns the images."""
-    if isinstance(checker.classifier, PredictedLabels):
-        checker.classifier.meet({case.id: case.image for case in cases})
-    return [case.image for case in cases]
-
-
-def lacks(checker: ImageChecker, images: Sequence[Any]) -> str | None:
-    """Why a table of predictions does not hold these images; None where it does, or a network reads them."""
-    return checker.classifier.lacks(images) if isinstance(checker.classifier, PredictedLabels) else None
 
 
 def _parsed(specs: Sequence[str]) -> dict[str, str]:
@@ -179,44 +163,3 @@ def _stated(dataset: PairDataset) -> list[str] | None:
     pairs = (dataset.pair(split, index) for split in ("val", "test") for index in range(dataset.size(split)))
     stated = [pair.findings for pair in pairs if pair.findings is not None]
     return sorted({finding for findings in stated for finding in findings if is_finding(finding)}) or None
-
-
-def _suits(spec: str, modality: str, dataset: PairDataset) -> bool:
-    kind = spec.partition(":")[0]
-    if kind not in CHEST or not dataset.domains or CHEST_XRAY in dataset.domains:
-        return True
-    _say(f"--checker {modality}={kind} reads chest X-rays alone: data set '{dataset.name}' goes without")
-    return False
-
-
-def _image_checker(
-    modality: str,
-    spec: str,
-    findings: Sequence[str],
-    file: LabelFile,
-    labels: Path | None,
-    dataset: PairDataset,
-    device: str,
-) -> ImageChecker:
-    if modality == "steer" and spec.startswith("predictions:"):
-        raise UserError(f"--checker steer={spec}: what is yet to be drawn is in no table")
-    classifier = open_checker(modality, spec, device)
-    given: Mapping[str, Any] = file.image if modality == "image" else file.steer
-    names = LabelMap.of(classifier.labels, findings, given, f"{labels}: {modality}")
-    if not names.columns:
-        raise _reads_none(spec, modality, classifier.labels, findings, dataset)
-    return ImageChecker(classifier, names)
-
-
-def _reads_none(
-    spec: str, modality: str, labels: Sequence[str], findings: Sequence[str] | None, dataset: PairDataset
-) -> UserError:
-    shown = [", ".join(names[:6]) + (", ..." if len(names) > 6 else "") for names in (list(labels), list(findings or ()))]
-    return UserError(
-        f"--checker {modality}={spec} reads none of the findings of '{dataset.name}': its labels are {shown[0]}; the data's "
-        f"findings {shown[1]}; --checker-labels FILE maps them"
-    )
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)

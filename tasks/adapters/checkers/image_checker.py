@@ -1,6 +1,6 @@
 """A classifier of images as a checker: its labels mapped to the data's findings, each above its threshold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from medim.common.errors import UserError, foreign
 from medim.common.files import hash_of
 from tasks.adapters.checkers.kinds import Classifier
 from tasks.adapters.checkers.label_map import LabelMap
+from tasks.adapters.checkers.predicted import PredictedLabels
+from tasks.protocols import Case
 
 DEFAULT = 0.5
 POSITIVES = 5
@@ -66,12 +68,14 @@ class ImageChecker:
             self.thresholds[finding] = best_threshold(values[:, column], shown)
             self.origins[finding] = f"{split}: {int(shown.sum())} of {len(shown)} cases show it"
 
-    def state(self) -> dict[str, Any]:
-        """Thresholds and origins, JSON-able: what `restore` takes."""
-        return {"thresholds": self.thresholds, "origins": self.origins}
+    def meet(self, cases: Sequence[Case]) -> None:
+        """Shows a table of predictions which image each case has."""
+        if isinstance(self.classifier, PredictedLabels):
+            self.classifier.meet({case.id: case.image for case in cases})
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self.thresholds, self.origins = dict(state["thresholds"]), dict(state["origins"])
+    def lacks(self, images: Sequence[Image.Image]) -> str | None:
+        """Why a table of predictions does not hold these images; None where it does, or a network reads them."""
+        return self.classifier.lacks(images) if isinstance(self.classifier, PredictedLabels) else None
 
 
 def best_threshold(values: np.ndarray, shown: np.ndarray) -> float:

@@ -116,30 +116,16 @@ class Positives:
         ]
 
 
-def _labeller(argument: str | None, device: str) -> Checker:
-    if argument is not None:
-        raise UserError(f"checker 'labeller' takes no file, not '{argument}': its rules are part of this program")
-    return Positives(ChestLabeller())
-
-
-def _with_file(kind: Callable[[str, str], Any], name: str, needed: str) -> Factory:
-    def opened(argument: str | None, device: str) -> Any:
-        if argument is None:
-            raise UserError(f"checker '{name}' needs {needed}: {name}:{needed}")
-        return kind(argument, device)
-
-    return opened
-
-
-IMAGES: dict[str, Factory] = {
-    "torchxrayvision": _with_file(ChestClassifier, "torchxrayvision", "FILE"),
-    "transformers": _with_file(TransformersClassifier, "transformers", "FOLDER"),
-    "predictions": _with_file(lambda path, device: PredictedLabels(path), "predictions", "FILE.csv"),
+IMAGES: dict[str, Callable[[str, str], Classifier]] = {
+    "torchxrayvision": ChestClassifier,
+    "transformers": TransformersClassifier,
+    "predictions": PredictedLabels,
 }
-REPORTS: dict[str, Factory] = {
-    "labeller": _labeller,
-    "chexbert": _with_file(lambda path, device: Positives(CheXbert(path, device)), "chexbert", "FILE"),
+REPORTS: dict[str, Callable[[str, str], Checker]] = {
+    "labeller": lambda _, device: Positives(ChestLabeller()),
+    "chexbert": lambda source, device: Positives(CheXbert(source, device)),
 }
+NEEDED = {"torchxrayvision": "FILE", "transformers": "FOLDER", "predictions": "FILE.csv", "chexbert": "FILE"}
 CHEST = ("torchxrayvision", "labeller", "chexbert")
 """Kinds that read chest X-rays, or reports on them, and nothing else."""
 
@@ -148,10 +134,15 @@ def open_checker(modality: str, spec: str, device: str) -> Any:
     """A `Classifier` for `image` and `steer`, a checker of reports for `report`, from `KIND` or `KIND:FILE`.
     Raises UserError: an unknown kind, one of the other modality, or what it needs is missing or not as it should be."""
     name, _, argument = spec.partition(":")
-    built_in = REPORTS if modality == "report" else IMAGES
-    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    built_in: dict[str, Any] = REPORTS if modality == "report" else IMAGES
     if name in built_in:
-        return built_in[name](argument or None, device)
+        if bool(argument) != (name in NEEDED):
+            what = f"needs {NEEDED[name]}: {name}:{NEEDED[name]}" if name in NEEDED else f"takes no file, not '{argument}'"
+            raise UserError(f"checker '{name}' {what}")
+        if (modality, name) == ("steer", "predictions"):
+            raise UserError(f"--checker steer={spec}: what is yet to be drawn is in no table")
+        return built_in[name](argument, device)
+    registered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
     if name not in registered:
         raise unknown(f"checker of {'reports' if modality == 'report' else 'images'}", name, [*built_in, *registered])
     with foreign(f"checker '{name}' ({registered[name].value})"):

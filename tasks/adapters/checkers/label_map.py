@@ -8,13 +8,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from medim.common.declared import checked, read_mapping, read_table
-from medim.common.errors import UserError, named, unknown
+from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of, read_text
-
-
-class _Names(BaseModel):
-    findings: dict[str, tuple[str, ...]]
-    none: tuple[str, ...]
 
 
 class Entry(BaseModel):
@@ -60,22 +55,16 @@ class LabelMap:
         Raises UserError: `given` names a label or a finding that does not exist, or two thresholds of one finding."""
         columns: dict[str, list[int]] = {}
         thresholds: dict[str, float] = {}
-        for label in given:
-            if label not in labels:
-                raise UserError(f"{where}: {unknown('label', label, labels)}")
+        if strangers := [label for label in given if label not in labels]:
+            raise UserError(f"{where}: {unknown('label', strangers[0], labels)}")
         for place, label in enumerate(labels):
-            if label in given:
-                entry = given[label]
-                entry = Entry(finding=entry) if isinstance(entry, str) else entry
-                if entry is None:
-                    continue
-                finding: str | None = entry.finding
-                if findings is not None and entry.finding not in findings:
-                    raise UserError(f"{where}: label '{label}': {unknown('finding', entry.finding, findings)}")
-                if entry.threshold is not None and thresholds.setdefault(entry.finding, entry.threshold) != entry.threshold:
-                    raise UserError(f"{where}: finding '{entry.finding}' has two thresholds")
-            else:
-                finding = _finding(label, findings)
+            entry = given[label] if label in given else _finding(label, findings)
+            finding = entry.finding if isinstance(entry, Entry) else entry
+            if finding is not None and findings is not None and finding not in findings:
+                raise UserError(f"{where}: label '{label}': {unknown('finding', finding, findings)}")
+            threshold = entry.threshold if isinstance(entry, Entry) else None
+            if finding is not None and threshold is not None and thresholds.setdefault(finding, threshold) != threshold:
+                raise UserError(f"{where}: finding '{finding}' has two thresholds")
             if finding is not None:
                 columns.setdefault(finding, []).append(place)
         order = columns if findings is None else [finding for finding in findings if finding in columns]
@@ -87,13 +76,12 @@ def read_label_file(path: Path | None) -> LabelFile:
     """The file, or an empty one. Raises UserError: it cannot be read, or a field is unknown or invalid."""
     if path is None:
         return LabelFile()
-    with named("--checker-labels"):
-        return checked(LabelFile, read_mapping(read_text(path), str(path)), str(path))
+    return checked(LabelFile, read_mapping(read_text(path), str(path)), str(path))
 
 
 def is_finding(name: str) -> bool:
     """Whether a name says that something is there, and not that nothing is."""
-    return _normal(name) not in _NAMES.none
+    return _canonical(name) != "no finding"
 
 
 def _finding(label: str, findings: Sequence[str] | None) -> str | None:
@@ -115,5 +103,5 @@ def _canonical(name: str) -> str:
     return _CANONICAL.get(normal, normal)
 
 
-_NAMES = read_table(Path(__file__).with_name("names.yaml"), _Names)
-_CANONICAL = {other: name for name, others in _NAMES.findings.items() for other in others}
+_NAMES = read_table(Path(__file__).with_name("names.yaml"), dict[str, tuple[str, ...]])
+_CANONICAL = {other: name for name, others in _NAMES.items() for other in others}

@@ -27,7 +27,7 @@ class PredictedLabels:
 
     feed = "as in the table"
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, device: str = "cpu") -> None:
         self.path = Path(path)
         self.labels = tuple(name for name in read_header(self.path, (COLUMN,)) if name != COLUMN)
         if not self.labels:

@@ -82,5 +82,5 @@ def test_a_file_of_another_form_is_refused(text, message, tmp_path):
     with pytest.raises(UserError, match=message) as error:
         read_label_file(path)
     assert "labels.yaml" in str(error.value)
-    with pytest.raises(UserError, match=r"--checker-labels: .*does not exist"):
+    with pytest.raises(UserError, match=r"none\.yaml' does not exist"):
         read_label_file(tmp_path / "none.yaml")
