@@ -114,7 +114,7 @@ def execute_score(options: ScoreOptions) -> int:
     system = PredictionFolder(options.predictions, options.name, options.map, options.ids)
     dataset = loading.load_dataset(options.data)
     attach_checkers(dataset, options.checkers, options.checker_labels, best_device(options.device))
-    refuse_steerer(dataset, settings_of_samples(options.predictions))
+    refuse_steerer(dataset, settings_of_samples(system.root))
     reference = None if options.reference is None else read_reference(options.reference)
     resolution = own_resolution(dataset, options.split) if options.resolution is None else options.resolution
     if reference is not None and resolution != (needed := reference.about["resolution"]):

@@ -31,6 +31,7 @@ class PredictionFolder:
         self.folder = Path(folder)
         self.lines = read_predictions(self.folder, given or {}, ids)
         path = self.folder.resolve()
+        self.root = path if path.is_dir() else path.parent
         self.name = name or (path.name if path.is_dir() else path.stem)
 
     @cached_property

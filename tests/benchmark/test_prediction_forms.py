@@ -258,6 +258,8 @@ def test_references_of_the_file_stand_in_for_those_of_the_data(world, score, own
     assert measured(one) == measured(own)
     assert all("of the predictions' file" in record["signature"]["references"] for record in [*one, *two])
     assert [measured(two)[name] for name in ("BLEU-4 (as given)", "ROUGE-L (as given)")] == pytest.approx([1, 1])
+    verified = call("leaderboard", "verify", tmp_path / "two", "--data", at / "data")
+    assert "nothing to score again: report-generation: scored against other references than the data set's" in verified.output
     bleu = next(record for record in two if record["metric"] == "BLEU-4 (as given)")
     assert bleu["signature"]["references_per_case"] == "2 to 2"
 

@@ -237,6 +237,9 @@ def test_reports_are_scored_where_the_images_cannot_be_had(command, tmp_path):
         ("--resolution", "8"),
         ("--features", "efficientnet-lite0"),
         ("--cache", "none"),
+        ("--map", "id=x"),
+        ("--ids", "x"),
+        ("--reference", "x"),
         ("--show-samples", None),
     ],
 )

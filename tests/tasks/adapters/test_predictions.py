@@ -180,6 +180,33 @@ def test_predictions_of_other_cases_alone_score_nothing(folder):
         answers(write(folder, {"id": "c5", "report": "x"}))
 
 
+def test_a_file_names_its_system_and_holds_images_beside_it(folder):
+    """JSON of one line: an object with an id is a row, another holds texts by id."""
+    write(folder, {"id": 1, "image": "images/0.png"}, name="drawn.json")
+    system = PredictionFolder(folder / "drawn.json")
+    assert (system.name, system.root) == ("drawn", folder.resolve())
+    assert [(line.id, line.image.name) for line in system.lines] == [("1", "0.png")]
+    write(folder, {"c0": "a", "c1": ["b"], "c2": None}, name="texts.json")
+    assert [(line.id, line.report) for line in PredictionFolder(folder / "texts.json").lines] == [
+        ("c0", "a"),
+        ("c1", "b"),
+        ("c2", None),
+    ]
+    write(folder, {"c0": {"id": "c9", "report": "a"}}, name="twice.json")
+    with pytest.raises(UserError, match=r"twice\.json: 'c0': stands under another id, 'c9', too"):
+        PredictionFolder(folder / "twice.json")
+
+
+def test_an_id_with_folder_and_suffix_is_its_cases_where_one_alone_fits(folder):
+    write(folder, {"id": "a/c0.png", "report": "x"}, {"id": "C:\\b\\c1", "report": "y"}, {"id": "c2.JPG", "report": "z"})
+    found = answers(folder)
+    assert [prediction.report for prediction in found.predictions(["c0", "c1", "c2"])] == ["x", "y", "z"]
+    assert found.note.startswith("3 ids are of a case without folder and suffix, such as: 'a/c0.png' is 'c0'")
+    write(folder, {"id": "a/c0.png", "report": "x"})
+    with pytest.raises(UserError, match=r"'a/c0\.png' is no pair of this split"):  # c0 and c0.png both are
+        PredictionFolder(folder).answers(task_named("report-generation"), ["c0"], ["c0", "c0.png"])
+
+
 def test_folders_that_hold_nothing_are_told(tmp_path):
     (tmp_path / "file").write_text("")
     for name, message in (("none", "does not exist"), ("file", "is empty"), (".", "holds neither predictions.jsonl nor")):
