@@ -52,9 +52,11 @@ def import_released(
     images = ImageTokenizer(images.model, images.resolution, images.training, GEOMETRY)
     reports = _reports(tokenizer, report_length)
     tensors = _tensors(source)
+    beside = source / "config.json"
     if head_dim is None:
-        config = source / "config.json"
-        head_dim = read_mapping(config).get("head_dim", HEAD_DIM) if config.is_file() else HEAD_DIM
+        head_dim = read_mapping(beside).get("head_dim", HEAD_DIM) if beside.is_file() else HEAD_DIM
+        if not isinstance(head_dim, int) or head_dim < 1:
+            raise UserError(f"'{beside}': field 'head_dim': a whole number above 0 is needed (given: {head_dim!r})")
     model = denoiser_of(
         tensors,
         what,

@@ -78,10 +78,18 @@ def denoiser_of(
     if text <= len(SPECIAL):
         raise UserError(f"{what}: {TABLE} has {len(table)} rows, too few for text, MASK and {codes} image codes")
     backbone = _backbone(tensors, what, text, width, head_dim)
-    sizes = {"text_vocabulary": text, "image_codes": codes, "image_length": image_length, "report_length": report_length}
-    beside = {"before_report": before_report, "after_report": [text - 1]}
+    config = MeDiMConfig(
+        backbone=backbone.to_dict(),
+        text_vocabulary=text,
+        image_codes=codes,
+        image_length=image_length,
+        report_length=report_length,
+        before_report=before_report,
+        after_report=[text - 1],
+        **CONVENTIONS,
+    )
     with torch.device("meta"):
-        model = MeDiMModel(MeDiMConfig(backbone=backbone.to_dict(), **sizes, **beside, **CONVENTIONS))
+        model = MeDiMModel(config)
     shapes = {released_name(name): tuple(value.shape) for name, value in model.state_dict().items()}
     refuse_incomplete(what, shapes | {TABLE: tuple(table.shape)}, shapes_of(tensors))
     begin, end = text - 3, text - 2

@@ -63,7 +63,7 @@ class Mmada(OneTask):
         super().__init__(name, fingerprint, settings)
         self.network, self.shape, self.magvit, self.tokenizer = network, shape, magvit, tokenizer
         self.offset = len(tokenizer)
-        self.resolution = round(shape.num_vq_tokens**0.5) * magvit.downsampling
+        self.resolution = self.side = round(shape.num_vq_tokens**0.5) * magvit.downsampling
 
     @classmethod
     def from_pretrained(cls, name: str, device: str, overrides: Mapping[str, str]) -> "Mmada":
@@ -85,7 +85,8 @@ class Mmada(OneTask):
             raise UserError(f"{what}: no image tokenizer in '{beside}': --set image_tokenizer=FOLDER, showlab/magvitv2's")
         refuse_damaged_folder(beside)
         tensors = {key: value for path in weight_files(beside) for key, value in read_tensors(path).items()}
-        magvit = Magvit(tensors, f"image tokenizer in '{beside}'").eval().to(device)
+        with foreign(f"image tokenizer in '{beside}'"):
+            magvit = Magvit(tensors, f"image tokenizer in '{beside}'").eval().to(device)
         network, shape = read_network(folder, dtype_of(settings["dtype"]))
         with foreign(f"tokenizer of {what} cannot be read"):
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
@@ -126,7 +127,7 @@ class Mmada(OneTask):
         for codes, seed in zip(self._read(images), seeds, strict=True):
             before = [UNDERSTAND, IMAGE_BEGIN, *(codes + self.offset).tolist(), IMAGE_END, *question]
             ids = self._text(torch.tensor(before), seed)
-            written.append(self.tokenizer.decode(ids, skip_special_tokens=True).strip())
+            written.append(str(self.tokenizer.decode(ids, skip_special_tokens=True)).strip())
         return written
 
     def reconstruct(self, images: Sequence[Image.Image]) -> list[Image.Image]:
@@ -139,7 +140,7 @@ class Mmada(OneTask):
 
     def _read(self, images: Sequence[Image.Image]) -> list[torch.Tensor]:
         """The codes (N,) of each image."""
-        pixels = (to_tensor([square(image, self.resolution)]).to(self._device) for image in images)
+        pixels = (to_tensor([square(image, self.side)]).to(self._device) for image in images)
         return [self.magvit.encode(one)[0] for one in pixels]
 
     def _prompt(self, report: str) -> list[int]:

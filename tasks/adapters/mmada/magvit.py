@@ -6,6 +6,7 @@ highest. How wide and deep it is follows from the shapes of its tensors.
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,13 +23,12 @@ class Resnet(nn.Module):
         super().__init__()
         self.norm1, self.conv1 = _norm(inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
         self.norm2, self.conv2 = _norm(outputs), nn.Conv2d(outputs, outputs, 3, padding=1)
-        if inputs != outputs:
-            self.nin_shortcut = nn.Conv2d(inputs, outputs, 1)
+        self.nin_shortcut: nn.Module = nn.Identity() if inputs == outputs else nn.Conv2d(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.conv1(F.silu(self.norm1(x)))
         y = self.conv2(F.silu(self.norm2(y)))
-        return y + (self.nin_shortcut(x) if hasattr(self, "nin_shortcut") else x)
+        return y + self.nin_shortcut(x)
 
 
 class Attention(nn.Module):
@@ -55,22 +55,66 @@ class Middle(nn.Module):
 
 
 class Scale(nn.Module):
-    """The blocks of one scale, and the convolution that halves the sides behind them, or doubles them."""
+    """The blocks of one scale, and the convolution behind them that halves the sides or doubles them, where there is one."""
 
-    def __init__(self, blocks: list[tuple[int, int]], resampled: str | None) -> None:
+    def __init__(self, sizes: "Sizes") -> None:
         super().__init__()
-        self.block = nn.ModuleList(Resnet(*sizes) for sizes in blocks)
-        if resampled is not None:
-            width, step = blocks[-1][1], nn.Module()
-            step.conv = nn.Conv2d(width, width, 3, 2) if resampled == "downsample" else nn.Conv2d(width, width, 3, padding=1)
-            self.add_module(resampled, step)
+        self.block = nn.ModuleList(Resnet(inputs, outputs) for inputs, outputs in sizes.blocks)
+        width, step = sizes.outputs, sizes.resampled
+        half, double = nn.Conv2d(width, width, 3, 2), nn.Conv2d(width, width, 3, padding=1)
+        self.downsample = nn.ModuleDict({"conv": half} if step == "downsample" else {})
+        self.upsample = nn.ModuleDict({"conv": double} if step == "upsample" else {})
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.block:
             x = block(x)
-        if hasattr(self, "downsample"):
-            return self.downsample.conv(F.pad(x, (0, 1, 0, 1)))
-        return self.upsample.conv(F.interpolate(x, scale_factor=2.0)) if hasattr(self, "upsample") else x
+        for step in self.downsample.values():
+            x = step(F.pad(x, (0, 1, 0, 1)))
+        for step in self.upsample.values():
+            x = step(F.interpolate(x, scale_factor=2.0))
+        return x
+
+
+class Encoder(nn.Module):
+    def __init__(self, down: "list[Sizes]", bits: int) -> None:
+        super().__init__()
+        width = down[-1].outputs
+        self.conv_in, self.down = nn.Conv2d(3, down[0].inputs, 3, padding=1), nn.ModuleList(map(Scale, down))
+        self.mid, self.norm_out, self.conv_out = Middle(width), _norm(width), nn.Conv2d(width, bits, 3, padding=1)
+        self.quant_conv = nn.Conv2d(bits, bits, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv_in(x)
+        for scale in self.down:
+            x = scale(x)
+        return self.quant_conv(self.conv_out(F.silu(self.norm_out(self.mid(x)))))
+
+
+class Decoder(nn.Module):
+    def __init__(self, up: "list[Sizes]", bits: int) -> None:
+        super().__init__()
+        width = up[-1].inputs
+        self.post_quant_conv, self.conv_in = nn.Conv2d(bits, bits, 1), nn.Conv2d(bits, width, 3, padding=1)
+        self.mid, self.up = Middle(width), nn.ModuleList(map(Scale, up))
+        self.norm_out, self.conv_out = _norm(up[0].outputs), nn.Conv2d(up[0].outputs, 3, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.mid(self.conv_in(self.post_quant_conv(x)))
+        for scale in reversed(self.up):
+            x = scale(x)
+        return self.conv_out(F.silu(self.norm_out(x)))
+
+
+class Codebook(nn.Module):
+    """The signs of each code (codes, d), and what each bit is worth (d,)."""
+
+    embedding: Tensor
+    power_vals: Tensor
+
+    def __init__(self, codes: int, bits: int) -> None:
+        super().__init__()
+        self.register_buffer("embedding", torch.zeros(codes, bits))
+        self.register_buffer("power_vals", 2 ** torch.arange(bits - 1, -1, -1))
 
 
 class Magvit(nn.Module):
@@ -83,57 +127,51 @@ class Magvit(nn.Module):
         codebook = tensors.get("quantize.embedding")
         if not down or not up or codebook is None or codebook.ndim != 2:
             raise UserError(f"{what}: no encoder.down, decoder.up and quantize.embedding: is it showlab/magvitv2?")
-        codes, bits = codebook.shape
-        first, last, inner = down[0][0][0][0], down[-1][0][-1][1], up[-1][0][0][0]
-        self.encoder, self.decoder, self.quantize = nn.Module(), nn.Module(), nn.Module()
-        self.encoder.conv_in, self.encoder.mid = nn.Conv2d(3, first, 3, padding=1), Middle(last)
-        self.encoder.down = nn.ModuleList(Scale(*scale) for scale in down)
-        self.encoder.norm_out, self.encoder.conv_out = _norm(last), nn.Conv2d(last, bits, 3, padding=1)
-        self.encoder.quant_conv, self.decoder.post_quant_conv = nn.Conv2d(bits, bits, 1), nn.Conv2d(bits, bits, 1)
-        self.decoder.conv_in, self.decoder.mid = nn.Conv2d(bits, inner, 3, padding=1), Middle(inner)
-        self.decoder.up = nn.ModuleList(Scale(*scale) for scale in up)
-        width = up[0][0][-1][1]
-        self.decoder.norm_out, self.decoder.conv_out = _norm(width), nn.Conv2d(width, 3, 3, padding=1)
-        self.quantize.register_buffer("embedding", torch.zeros(codes, bits))
-        self.quantize.register_buffer("power_vals", 2 ** torch.arange(bits - 1, -1, -1))
+        self.codes, bits = codebook.shape
+        self.downsampling = 2 ** (len(down) - 1)
+        self.encoder, self.decoder, self.quantize = Encoder(down, bits), Decoder(up, bits), Codebook(self.codes, bits)
         fill(self, tensors, what)
-        self.codes, self.downsampling = codes, 2 ** (len(down) - 1)
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        x = self.encoder.conv_in(images)
-        for scale in self.encoder.down:
-            x = scale(x)
-        x = self.encoder.conv_out(F.silu(self.encoder.norm_out(self.encoder.mid(x))))
-        signs = self.encoder.quant_conv(x) > 0  # (B, d, h, w)
+        signs = self.encoder(images) > 0  # (B, d, h, w)
         return (signs * self.quantize.power_vals[:, None, None]).sum(1).flatten(1)
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
         """Of a square number of codes an image."""
         side = round(codes.shape[1] ** 0.5)
-        x = self.quantize.embedding[codes].transpose(1, 2).unflatten(2, (side, side))
-        x = self.decoder.mid(self.decoder.conv_in(self.decoder.post_quant_conv(x)))
-        for scale in reversed(self.decoder.up):
-            x = scale(x)
-        return self.decoder.conv_out(F.silu(self.decoder.norm_out(x)))
+        return self.decoder(self.quantize.embedding[codes].transpose(1, 2).unflatten(2, (side, side)))
+
+
+class Sizes(NamedTuple):
+    """Channels (inputs, outputs) of each block of a scale, and the name of what follows them."""
+
+    blocks: list[tuple[int, int]]
+    resampled: str | None
+
+    @property
+    def inputs(self) -> int:
+        return self.blocks[0][0]
+
+    @property
+    def outputs(self) -> int:
+        return self.blocks[-1][1]
 
 
 def _norm(width: int) -> nn.GroupNorm:
     return nn.GroupNorm(GROUPS, width, eps=1e-6)
 
 
-def _scales(tensors: Mapping[str, Tensor], name: str, resampled: str) -> list[tuple[list[tuple[int, int]], str | None]]:
-    """Inputs and outputs of each block of each scale, and what follows them, by the tensors' names and shapes."""
+def _scales(tensors: Mapping[str, Tensor], name: str, resampled: str) -> list[Sizes]:
+    """Of an encoder's or a decoder's scales, by its tensors' names and shapes."""
     pattern = re.compile(rf"{re.escape(name)}\.(\d+)\.block\.(\d+)\.conv1\.weight")
     blocks: dict[int, dict[int, tuple[int, int]]] = {}
     for key, value in tensors.items():
         if match := pattern.fullmatch(key):
             blocks.setdefault(int(match[1]), {})[int(match[2])] = value.shape[1], value.shape[0]
+    followed = {scale for scale in blocks if f"{name}.{scale}.{resampled}.conv.weight" in tensors}
     return [
-        (
-            [sizes for _, sizes in sorted(of_scale.items())],
-            resampled if f"{name}.{scale}.{resampled}.conv.weight" in tensors else None,
-        )
+        Sizes([channels for _, channels in sorted(of_scale.items())], resampled if scale in followed else None)
         for scale, of_scale in sorted(blocks.items())
     ]

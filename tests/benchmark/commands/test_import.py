@@ -5,11 +5,15 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from benchmark.cli import main
+from benchmark.systems import as_shown_to
 from medim.data.archives.archive import open_archive
+from medim.data.loading import load_dataset
 from medim.pair import SPLITS
 from medim.pipeline import MeDiMPipeline
+from tasks.cases import cases_of
 from tests.medim.data.archives.conftest import mimic_root, pathgen, write_slide  # noqa: F401
 from tests.medim.released.layout import HEAD_DIM, write_all
 
@@ -96,10 +100,17 @@ def test_all_tasks_and_export(weights):
 
 
 def test_its_geometry_reaches_the_cases(weights):
-    from benchmark.systems import as_shown_to
-    from medim.data.loading import load_dataset
-
     imported()
     pipeline = MeDiMPipeline.from_pretrained("runs/released", "cpu")
     phantom = load_dataset("phantom")
     assert as_shown_to(pipeline, phantom) is phantom  # its pictures are drawn as squares
+    Path("pairs").mkdir()
+    Image.new("RGB", (64, 32), (250, 250, 250)).save("pairs/a.png")
+    pair = {"id": "a", "image": "a.png", "report": "Normal.", "split": "test", "patient": "p"}
+    Path("pairs/pairs.jsonl").write_text(json.dumps(pair) + "\n")
+    folder = load_dataset("pairs")
+    shown = as_shown_to(pipeline, folder)
+    assert shown.fingerprint != folder.fingerprint
+    ours, theirs = (cases_of(dataset, "test", 32)[0].image.getpixel((0, 0)) for dataset in (folder, shown))
+    assert (ours, theirs) == ((0, 0, 0), (122, 116, 104))
+    assert as_shown_to(MeDiMPipeline.from_pretrained("phantom-tiny", "cpu"), folder) is folder

@@ -110,6 +110,9 @@ def test_a_config_beside_the_weights_names_the_heads(sources, tmp_path):
     (checkpoint / "config.json").write_text(json.dumps({"head_dim": 8}))
     model = import_released(checkpoint, str(sources[1]), sources[2], tmp_path / "model", report_length=LENGTH)
     assert model.config.backbone["num_attention_heads"] == 4
+    (checkpoint / "config.json").write_text(json.dumps({"head_dim": 0}))
+    with pytest.raises(UserError, match=r"config\.json': field 'head_dim': a whole number above 0"):
+        import_released(checkpoint, str(sources[1]), sources[2], tmp_path / "other", report_length=LENGTH)
 
 
 def test_what_does_not_fit_is_said_in_one_line(sources, tmp_path):
