@@ -8,7 +8,7 @@ import click
 from benchmark import DONE
 from benchmark.cli import NearestGroup
 from benchmark.options import FOLDER, Option, with_options
-from medim.released.importing import SIZE, TERMS
+from medim.released import SIZE, TERMS
 
 _TOKENIZER = "LLaMA-2's tokenizer: a folder or a hub id."
 _VQGAN = "Chameleon's image tokenizer: the folder with vqgan.yaml and vqgan.ckpt."

@@ -12,6 +12,7 @@ from medim.common.files import hash_files, read_mapping, write_json, writes_into
 from medim.denoiser import MeDiMModel
 from medim.imaging.images import GEOMETRIES
 from medim.pipeline import SAMPLER
+from medim.released import SIZE, TERMS
 from medim.released.network import HEAD_DIM, SPECIAL, denoiser_of
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
@@ -20,10 +21,6 @@ from medim.weights.files import read_tensors, refuse_damaged_folder, weight_file
 
 GEOMETRY = GEOMETRIES["pad-square-122-116-104,lanczos"]
 REPORT_LENGTH = 256
-SIZE = "Image Size: Width is 512 Height is 512."
-"""The text before the report; the released code writes the picture's size there."""
-TERMS = "PhysioNet Credentialed Health Data License 1.5.0 (MIMIC-CXR)"
-"""Of the data that the released model learned from."""
 
 
 def import_released(

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors, tra
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from medim.released.importing import SIZE
+from medim.released import SIZE
 from tests.medim.tokenizers.test_taming import SMALL, configuration, random_weights
 
 CODES, WIDTH, INNER, HEAD_DIM, LAYERS = 40, 32, 48, 16, 2

@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from medim.common.errors import UserError
 from medim.pipeline import MeDiMPipeline
-from medim.released.importing import SIZE, import_released
+from medim.released import SIZE
+from medim.released.importing import import_released
 from tests.medim.released.layout import (
     CODES,
     WORDS,
