@@ -73,10 +73,10 @@ def table4() -> dict[str, dict[str, float]]:
     return rows
 
 
-def paper_changes(row: str, base: str = FULL_ROW) -> dict[str, float]:
+def paper_changes(row: str) -> dict[str, float]:
     """What the paper found of a row: its value less the full model's, by metric; empty of a row that is not there."""
     rows = table4()
-    return {metric: value - rows[base][metric] for metric, value in rows.get(row, {}).items() if row != base}
+    return {metric: value - rows[FULL_ROW][metric] for metric, value in rows.get(row, {}).items() if row != FULL_ROW}
 
 
 def paper_verdict(difference: float, higher_is_better: bool) -> Verdict:

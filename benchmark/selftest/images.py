@@ -149,9 +149,9 @@ def _codec(originals: list[Image.Image], before: Values, score: partial[Values])
     return sheet
 
 
-def _as_jpeg(image: Image.Image, quality: int = 90) -> Image.Image:
+def _as_jpeg(image: Image.Image) -> Image.Image:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=90)
     return Image.open(buffer).convert("RGB")
 
 

@@ -49,9 +49,9 @@ class Sheet:
         """It is documented not to lose this share of its value; a warning where it does."""
         self._judge(metric, before, after, meaning, lambda a, b: BLIND if b > a - share * abs(a) else WARN)
 
-    def unmoved(self, metric: str, before: float | None, after: float | None, meaning: str, tolerance: float = 1e-6) -> None:
+    def unmoved(self, metric: str, before: float | None, after: float | None, meaning: str) -> None:
         """It is documented not to change; a warning where it does."""
-        self._judge(metric, before, after, meaning, lambda a, b: BLIND if abs(b - a) <= tolerance else WARN)
+        self._judge(metric, before, after, meaning, lambda a, b: BLIND if abs(b - a) <= 1e-6 else WARN)
 
     def withheld(self, metric: str, before: float | None, after: float | None, meaning: str) -> None:
         """It must be withheld afterwards."""

@@ -59,13 +59,13 @@ def reports_of(dataset: PairDataset, split: str, count: int) -> list[str]:
     return [found[index % len(found)] for index in range(count)]
 
 
-def worded_otherwise(reports: Sequence[str], seed: int, dropped: float = DROPPED) -> list[str]:
+def worded_otherwise(reports: Sequence[str], seed: int) -> list[str]:
     """The reports with a share of their words left out at random: a system that is nearly right."""
     generator = np.random.default_rng(seed)
     shortened = []
     for report in reports:
         words = report.split()
-        left_out = generator.random(len(words)) < dropped
+        left_out = generator.random(len(words)) < DROPPED
         shortened.append(" ".join(word for word, out in zip(words, left_out, strict=True) if not out))
     return shortened
 

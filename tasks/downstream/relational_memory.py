@@ -29,9 +29,9 @@ class Attention(nn.Module):
         """Of rows (B, T, D), the heads' keys and values."""
         return self.split(self.key(rows)), self.split(self.value(rows))
 
-    def forward(self, rows: torch.Tensor, others: torch.Tensor, causal: bool = False) -> torch.Tensor:
+    def forward(self, rows: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
         """`rows` (B, T, D) attend to `others` (B, U, D)."""
-        return self.attend(self.split(self.query(rows)), *self.keys_and_values(others), causal)
+        return self.attend(self.split(self.query(rows)), *self.keys_and_values(others))
 
 
 class RelationalMemory(nn.Module):

@@ -47,19 +47,17 @@ def token_mask(mask: Mask, size: tuple[int, int], grid: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def concerned(
-    model: Denoiser, before: Canvas, after: Canvas, share: float, seeds: Sequence[int], draws: int = DRAWS
-) -> torch.Tensor:
+def concerned(model: Denoiser, before: Canvas, after: Canvas, share: float, seeds: Sequence[int]) -> torch.Tensor:
     """The image tokens that a change of report concerns; True there, (B, image_length).
     They are the fewest that hold `share` of the evidence for the new report. Each token is weighed by log p(token | some of the
-    image, old report) - log p(token | the same, new report), the mean over `draws` random parts of the image, and smoothed.
+    image, old report) - log p(token | the same, new report), the mean over `DRAWS` random parts of the image, and smoothed.
     `before`, `after`: the image given entirely, with the old report and with the new one (which may have gaps), (B, L).
     `seeds`: one for each sample."""
     layout = before.layout
     rows, positions = len(before.tokens), layout.image_length
     codes = before.image_codes()
     weight, counts = torch.zeros(rows, positions), torch.zeros(rows, positions)
-    numbers = np.stack([stream(seed, 5).random((draws, positions)) for seed in seeds], axis=1)  # (draws, B, N)
+    numbers = np.stack([stream(seed, 5).random((DRAWS, positions)) for seed in seeds], axis=1)  # (DRAWS, B, N)
     for hidden in torch.from_numpy(numbers < HIDDEN):
         parts = []
         for canvas in (before, after):
@@ -75,10 +73,10 @@ def concerned(
     return holding(weight / counts.clamp(min=1), share)
 
 
-def passes_of(canvas: Canvas, draws: int = DRAWS) -> tuple[Pass, ...]:
+def passes_of(canvas: Canvas) -> tuple[Pass, ...]:
     """The passes of `concerned`: one for each draw, with the old and the new report."""
     rows, length = 2 * len(canvas.tokens), canvas.layout.length
-    return (Pass(rows, 0, length, length, rows * canvas.layout.image_length, 0),) * draws
+    return (Pass(rows, 0, length, length, rows * canvas.layout.image_length, 0),) * DRAWS
 
 
 def holding(weight: torch.Tensor, share: float) -> torch.Tensor:

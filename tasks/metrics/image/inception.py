@@ -32,10 +32,10 @@ def inception_score(logits: np.ndarray) -> float:
     return float(np.exp((p * (log_p - log_marginal)).sum(axis=1).mean()))
 
 
-def split_score(logits: np.ndarray, seed: int, splits: int = SPLITS) -> SplitScore:
-    """The score of each of `splits` parts, shuffled by `seed`, as papers report it; a ValueError for fewer rows than splits."""
-    if len(logits) < splits:
-        raise ValueError(f"{len(logits)} rows make no {splits} splits")
+def split_score(logits: np.ndarray, seed: int) -> SplitScore:
+    """The score of each of `SPLITS` parts, shuffled by `seed`, as papers report it; a ValueError for fewer rows than splits."""
+    if len(logits) < SPLITS:
+        raise ValueError(f"{len(logits)} rows make no {SPLITS} splits")
     order = np.random.default_rng(seed).permutation(len(logits))
-    scores = [inception_score(logits[part]) for part in np.array_split(order, splits)]
+    scores = [inception_score(logits[part]) for part in np.array_split(order, SPLITS)]
     return SplitScore(float(np.mean(scores)), float(np.std(scores)))

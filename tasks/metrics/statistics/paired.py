@@ -84,11 +84,11 @@ def value_of(entries: Sequence[Additive]) -> float:
     return float(np.mean([additive.value() for additive in entries]))
 
 
-def interval_of(system: System, seed: int, resamples: int = RESAMPLES) -> Interval:
+def interval_of(system: System, seed: int) -> Interval:
     """95 % interval of `value_of`: over patients and, of several trainings, over these."""
     if (few := system.few()) is not None:
         return few
-    found = resampled(_checked({"": system})[""], seed, resamples)
+    found = resampled(_checked({"": system})[""], seed, RESAMPLES)
     interval = Estimate(found.value, found.ends(), system.spread()).interval()
     bounds = BOUNDS.get(system.entries[0].combine)
     if bounds is None or interval.low is None or interval.high is None:

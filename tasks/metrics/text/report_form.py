@@ -19,10 +19,10 @@ def mean_length(tokenised: Sequence[str]) -> float:
     return sum(len(text.split()) for text in tokenised) / len(tokenised)
 
 
-def repetition_sums(tokenised: Sequence[str], order: int = REPEATED_ORDER) -> np.ndarray:
+def repetition_sums(tokenised: Sequence[str]) -> np.ndarray:
     """Of each text, n-grams that stand earlier in the same text, and all n-grams: float64 (N, 2).
     The ratio of their sums is the share of repeated n-grams (Welleck et al. 2020, seq-rep-n, pooled over texts)."""
-    grams = [_grams(text, order) for text in tokenised]
+    grams = [_grams(text, REPEATED_ORDER) for text in tokenised]
     return np.array([(len(each) - len(set(each)), len(each)) for each in grams], dtype=np.float64).reshape(-1, 2)
 
 
