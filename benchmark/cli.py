@@ -48,8 +48,7 @@ VERBS = (
     "speed",
     "metric-environment",
 )
-IN_PROCESSES = ("train model", "export")
-"""Commands that several processes do together, started by torchrun or accelerate."""
+IN_PROCESSES = ("train model", "export")  # commands that several processes do together, started by torchrun or accelerate
 LAST_WORD = 10  # seconds: a launcher ends all processes with the first that ends, which has to be the one that speaks
 
 

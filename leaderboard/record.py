@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from medim.common.files import write_text
 from medim.common.json_lines import read_models
 
-SUMS = "statistics"
-"""The key of a signature that names the sums by patient which the value follows from."""
+SUMS = "statistics"  # the key of a signature that names the sums by patient which the value follows from
 Kind = Literal["measured", "anchor", "reported"]
 
 

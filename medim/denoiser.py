@@ -90,8 +90,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "positions": get_args(Positions),
 }
 SIZES = ("text_vocabulary", "image_codes", "image_length", "report_length")
-CONVENTIONS = ("time_input", "before_report", "after_report", "hidden_padding")
-"""Of an imported model; no recipe has them."""
+CONVENTIONS = ("time_input", "before_report", "after_report", "hidden_padding")  # of an imported model; no recipe has them
 MODEL_KEYS = ("backbone", *SIZES, *CHOICES, *CONVENTIONS, "report_tokenizer", "image_tokenizer")
 
 

@@ -16,8 +16,7 @@ from medim.tokenizers.report import ReportTokenizer
 from medim.weights.loading import load
 
 CONFIG = "config.json"
-CARD = "card.json"
-"""Of a shipped model: its hash and bytes, and the vocabularies of its tokenizers."""
+CARD = "card.json"  # of a shipped model: its hash and bytes, and the vocabularies of its tokenizers
 Dtype = Literal["float32", "float16", "bfloat16"]
 Count = Annotated[int, Field(gt=0, le=2**20)]
 

@@ -141,8 +141,7 @@ class LikelihoodScores:
 
 
 DRAWS = 8
-TRAIN_REPORTS = 4096
-"""Training reports that the unigram code counts, at most."""
+TRAIN_REPORTS = 4096  # training reports that the unigram code counts, at most
 
 
 @dataclass(frozen=True)

@@ -38,8 +38,7 @@ COLUMNS = (
     *("ci_low", "ci_high", "gain", "gain_low", "gain_high", "p", "p_adjusted"),
     *("relative_gain", "relative_low", "relative_high"),
 )
-CURVES = (SYNTHETIC, MORE_REAL)
-"""Arms that have levels; the others are single points beside the curves."""
+CURVES = (SYNTHETIC, MORE_REAL)  # arms that have levels; the others are single points beside the curves
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,10 @@ from medim.pipeline import MeDiMPipeline
 from medim.tokenizers.image import ImageTokenizer
 
 Verdict = Literal["pass", "warn", "fail", "unknown"]
-DRIFT = 0.1
-"""Share of the tokens that a model's cache may change."""
+DRIFT = 0.1  # share of the tokens that a model's cache may change
 POOR, FAR = 18.0, 4.0
 """PSNR in dB below which a round trip loses much, and how far below that of its training images are strange to a tokenizer."""
-GRID = 21
-"""Times at which the modulation is read."""
+GRID = 21  # times at which the modulation is read
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROJECT, PACKAGE = "medim-bench", "medim"
-MARK = f'DISTRIBUTION = "{PROJECT}"'
-"""A line of our `medim/__init__.py`."""
+MARK = f'DISTRIBUTION = "{PROJECT}"'  # a line of our `medim/__init__.py`
 MEND = f"run `pip uninstall {PACKAGE}`, then install {PROJECT} again with `pip install --force-reinstall --no-deps`"
 _PACKAGES = ("benchmark", "leaderboard", "medim", "tasks")
 

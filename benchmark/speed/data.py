@@ -19,8 +19,7 @@ from medim.data.sources.packed import cache_pictures
 from medim.data.tokens.read_ahead import Batch, cut, read_batch, worker_pool
 from medim.tokenizers.image import ImageTokenizer
 
-TURN = 512
-"""Pairs of one turn: read, then tokenised, then the next."""
+TURN = 512  # pairs of one turn: read, then tokenised, then the next
 BATCH = 64
 
 

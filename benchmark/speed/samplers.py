@@ -44,15 +44,12 @@ from tasks.scoring.scores import Score, Scorer, aligned, coverage_of, images_of,
 
 HEADLINES = {"joint-generation": AGREEMENT, "image-generation": MACRO_F1, "report-generation": MACRO_F1}
 """The score of each task that samplers are compared by: an F1 each."""
-KEPT = ("joint agreement", "finding MCC", "macro finding F1", "max ", "domain ")
-"""Scores that stand in the table begin so."""
+KEPT = ("joint agreement", "finding MCC", "macro finding F1", "max ", "domain ")  # scores that stand in the table begin so
 RELEASED = "released"
 SAMPLER = SamplerSettings(procedure="released")
-SINGLES = 2
-"""Samples that a turn at batch 1 draws."""
+SINGLES = 2  # samples that a turn at batch 1 draws
 WAYS = {"batch 1": "as its authors run it", "equal batch": "as we run ours"}
-Turns = dict[str, dict[str, float]]
-"""Seconds a sample of one round, by task and by `own` and `WAYS`."""
+Turns = dict[str, dict[str, float]]  # seconds a sample of one round, by task and by `own` and `WAYS`
 
 
 @dataclass(frozen=True)

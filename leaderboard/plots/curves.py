@@ -25,8 +25,7 @@ MEMORY = ("flagged images",)
 COVERAGE = ("image coverage", "image recall")
 QUANTILES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 EVERY = "all"
-FEWEST = 20
-"""Reports of a domain, below which its quantiles say nothing."""
+FEWEST = 20  # reports of a domain, below which its quantiles say nothing
 COLUMNS = ("model", "domain", "quantile", "reference words", "generated words", "reports", "references")
 
 

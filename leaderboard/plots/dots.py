@@ -19,8 +19,7 @@ from leaderboard.tables.ranking import CHANGE
 
 MINIMUM_ITEMS, MINIMUM_ROWS = 4, 2  # of a breakdown: fewer are read better from the table
 MOST_MODELS, MOST_IN_BREAKDOWN = 24, 6  # drawn: the first of the table; more cannot be told apart
-TARGETS = ("real", "reconstruction")
-"""The anchors that a breakdown is held against."""
+TARGETS = ("real", "reconstruction")  # the anchors that a breakdown is held against
 
 
 def table_plots(board: Board, table: Table, prefix: str) -> list[Plot]:

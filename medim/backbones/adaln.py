@@ -22,8 +22,7 @@ Gating = Literal["identity", "zero", "released"]
 TimeInput = Literal["fractions", "sigma"]
 RELEASED_DEVIATION = 0.02
 FREQUENCIES = 128
-FLOOR = 1e-3
-"""Of the share of tokens that stay themselves: sigma is finite at t = 1."""
+FLOOR = 1e-3  # of the share of tokens that stay themselves: sigma is finite at t = 1
 
 
 def sinusoid(t: torch.Tensor, scale: float = 1000.0) -> torch.Tensor:

@@ -15,10 +15,8 @@ from medim.common.declared import checked
 from medim.common.errors import UserError, foreign, unknown
 
 SCRATCH = {"dit": DiTConfig, "unidisc": UniDiscConfig}
-OLDER_NAMES = ("rope_theta", "rope_scaling", "torch_dtype")
-"""Former names of fields, which transformers still reads."""
-HEAD = 64
-"""Dimensions of an attention head where a width is chosen."""
+OLDER_NAMES = ("rope_theta", "rope_scaling", "torch_dtype")  # former names of fields, which transformers still reads
+HEAD = 64  # dimensions of an attention head where a width is chosen
 
 
 def config_of(fields: dict[str, Any], where: str = "backbone") -> PretrainedConfig:

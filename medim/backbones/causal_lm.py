@@ -30,14 +30,11 @@ from medim.weights.loading import load, report_tensors
 
 PRE_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
 """Families whose block is norm, attention, norm, feed-forward, each added to the residual stream."""
-SANDWICH_NORM = ("gemma2", "gemma3_text")
-"""Families that also normalise what a branch adds: the gate acts after that norm."""
-WITH_IMAGES = "gemma3"
-"""A family with an image encoder, which is dropped."""
+SANDWICH_NORM = ("gemma2", "gemma3_text")  # families that also normalise what a branch adds: the gate acts after that norm
+WITH_IMAGES = "gemma3"  # a family with an image encoder, which is dropped
 KERNELS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3")
 FAMILIES = PRE_NORM + SANDWICH_NORM
-CAUSAL_LM = "causal_lm"
-"""Folder of the plain language model inside that of an autoregressive model."""
+CAUSAL_LM = "causal_lm"  # folder of the plain language model inside that of an autoregressive model
 
 
 class CausalLMBackbone(Backbone):

@@ -13,8 +13,7 @@ from medim.canvas import Layout
 from medim.common.errors import unknown
 
 KERNELS = ("sdpa",)
-BASE = 10_000.0
-"""Of rotary positions (Su et al. 2021, arXiv 2104.09864)."""
+BASE = 10_000.0  # of rotary positions (Su et al. 2021, arXiv 2104.09864)
 
 
 class ScratchConfig(PretrainedConfig):

@@ -17,8 +17,7 @@ Table = TypeVar("Table")
 _REPR = reprlib.Repr()
 _REPR.maxlevel, _REPR.maxdict, _REPR.maxlist, _REPR.maxstring, _REPR.maxother = 2, 3, 3, 60, 60
 
-DEEPEST = 100
-"""Lists and objects inside each other that a value from a file may have: Python's limit differs between versions."""
+DEEPEST = 100  # lists and objects inside each other that a value from a file may have: Python's limit differs between versions
 TOO_DEEP = f"lists and objects are nested more than {DEEPEST} deep"
 
 

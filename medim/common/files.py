@@ -15,8 +15,7 @@ from medim.common.declared import shown
 from medim.common.errors import UserError, named
 from medim.common.json_lines import BOM, parse_json
 
-HEAD = 512
-"""Bytes from a file's beginning by which `stand_in` knows it."""
+HEAD = 512  # bytes from a file's beginning by which `stand_in` knows it
 _HARMLESS = re.compile(r"[A-Za-z0-9]([A-Za-z0-9 ._+=@()-]{0,118}[A-Za-z0-9)])?")
 _STAND_INS = {
     (b"version https://git-lfs.",): "is a git-LFS pointer, not the file itself: run `git lfs pull` where it was cloned",

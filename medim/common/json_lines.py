@@ -10,8 +10,7 @@ from typing import Any
 from medim.common.declared import DEEPEST, TOO_DEEP, Declared, checked, deeper
 from medim.common.errors import UserError, named
 
-BOM = b"\xef\xbb\xbf"
-"""Byte order mark: some programs begin UTF-8 with it."""
+BOM = b"\xef\xbb\xbf"  # byte order mark: some programs begin UTF-8 with it
 HALF = "a text holds half of a surrogate pair"
 _NO_NUMBER = re.compile(rb"NaN|Infinity|[eE]\+?\d{3}")  # or within a text: then it is looked at
 

@@ -19,8 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from medim.canvas import MODALITIES, Layout, Modality
 from medim.diffusion.transition import Transition, transition
 
-LOGITS_AT_ONCE = 1 << 24
-"""Elements of the logits held at a time; more are computed in pieces, and again in the backward pass."""
+LOGITS_AT_ONCE = 1 << 24  # elements of the logits held at a time; more are computed in pieces, and again in the backward pass
 
 Head = Callable[[torch.Tensor, Modality], torch.Tensor]
 """Hidden states (n, width) of one modality -> logits (n, V) over its ids."""

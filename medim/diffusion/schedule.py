@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-SMALLEST_T = 1e-3
-"""Training times lie in [SMALLEST_T, 1]; below it hardly a sequence has a noised token."""
+SMALLEST_T = 1e-3  # training times lie in [SMALLEST_T, 1]; below it hardly a sequence has a noised token
 
 
 class Schedule(ABC):

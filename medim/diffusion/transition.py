@@ -16,8 +16,7 @@ from typing import Literal
 import torch
 
 Process = Literal["absorbing", "uniform", "hybrid"]
-NOTHING = 1e-12
-r"""An \alpha that stands for 0: the cosine schedule ends at 6e-17."""
+NOTHING = 1e-12  # an \alpha that stands for 0: the cosine schedule ends at 6e-17
 TRANSITIONS: dict[str, float] = {"absorbing": 0.0, "uniform": 1.0, "hybrid": 0.1}
 """Share of random tokens among the noise of each process."""
 

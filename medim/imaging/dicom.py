@@ -14,8 +14,7 @@ from medim.common.errors import UserError, plain
 from medim.imaging.image_files import GeometryError, check_geometry
 
 SUFFIXES = (".dcm", ".dicom")
-MARK = b"DICM"
-"""Stands at byte 128 of every DICOM file."""
+MARK = b"DICM"  # stands at byte 128 of every DICOM file
 
 LEAST = 0.1
 """Of the grey levels, that a window or a look-up table must use: an 8-bit picture with a window for 12 bits is nearly black."""

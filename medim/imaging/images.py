@@ -16,8 +16,7 @@ from medim.common.errors import UserError
 from medim.imaging.dicom import is_dicom, read_dicom
 from medim.imaging.image_files import backslash_hint, open_image
 
-GEOMETRY = "pad-square,bicubic,antialias"
-"""What `square` does, for signatures."""
+GEOMETRY = "pad-square,bicubic,antialias"  # what `square` does, for signatures
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from PIL import Image, ImageFilter
 
 from medim.common.errors import UserError
 
-COARSE_MOST = 6
-"""Bits of 64 in which the coarse hashes of copies may differ."""
+COARSE_MOST = 6  # bits of 64 in which the coarse hashes of copies may differ
 FINE_MOST = 32
 """Bits of 256 in which the fine hashes may differ. On real radiographs and H&E patches, copies that were recompressed (JPEG
 quality 50), shrunk to 64 pixels, or changed in contrast or gamma lay within 26, images of different patients beyond 66.

@@ -16,8 +16,7 @@ from medim.common.files import hash_of
 from medim.perception.preprocess import Frozen, normalised, resize_name, resized, weights_hash
 from medim.weights.loading import load
 
-IMAGE_EMBEDDING = "image embedding"
-"""The layer of a model that joins images and texts in one space."""
+IMAGE_EMBEDDING = "image embedding"  # the layer of a model that joins images and texts in one space
 
 
 class Encoder(Frozen):

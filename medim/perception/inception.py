@@ -22,8 +22,7 @@ from medim.weights.loading import fill
 WEIGHTS_FILES = ("weights-inception-2015-12-05-6726825d.pth", "pt_inception-2015-12-05-6726825d.pth")
 """Names under which the file is released, by torch-fidelity and by pytorch-fid; the content is one."""
 
-WEIGHTS_SHA256 = "6726825d"
-"""First digits of the SHA-256 of that content, as its name states them."""
+WEIGHTS_SHA256 = "6726825d"  # first digits of the SHA-256 of that content, as its name states them
 
 WEIGHTS_FOLDER = "MEDIM_BENCH_WEIGHTS"
 FEATURES, CLASSES = 2048, 1008

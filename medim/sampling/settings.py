@@ -12,11 +12,9 @@ from medim.common.files import read_json
 
 Order = Literal["confidence", "margin", "entropy", "threshold", "random", "halton", "left", "ancestral", "first-hitting"]
 Procedure = Literal["own", "released"]
-Rounds = Annotated[int, Field(ge=1, le=1 << 16)]
-"""As many as the largest canvas has tokens, each a forward."""
+Rounds = Annotated[int, Field(ge=1, le=1 << 16)]  # as many as the largest canvas has tokens, each a forward
 Share = Annotated[float, Field(ge=0, le=1)]
-Guidance = Annotated[float, Field(ge=0, le=100)]
-"""Beyond 100 one token has all the probability in any floating-point type."""
+Guidance = Annotated[float, Field(ge=0, le=100)]  # beyond 100 one token has all the probability in any floating-point type
 Noise = Annotated[float, Field(ge=0, le=1e3)]
 
 

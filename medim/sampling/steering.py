@@ -17,8 +17,7 @@ from medim.sampling.decoder import Decoded
 from medim.sampling.editing.regions import largest
 from medim.sampling.settings import SteeringSettings
 
-CELLS = 8
-"""Parts of a side of an image, of which each is covered once."""
+CELLS = 8  # parts of a side of an image, of which each is covered once
 
 
 @runtime_checkable

@@ -13,8 +13,7 @@ from medim.canvas import Canvas, Modality
 from medim.common.streams import stream
 from medim.sampling.settings import ModalitySettings
 
-GRID = 2.0**-24
-"""Step of a float32 in [0, 1): too coarse to draw among 262,000 ids."""
+GRID = 2.0**-24  # step of a float32 in [0, 1): too coarse to draw among 262,000 ids
 
 
 def noise(seeds: Sequence[int], rounds: int, positions: int) -> torch.Tensor:

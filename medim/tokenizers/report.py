@@ -13,8 +13,7 @@ from medim.common.files import HEAD, hash_of, read_mapping, stand_in, write_json
 from medim.common.json_lines import BOM
 
 END, PADDING = "<eos>", "<pad>"
-OPENING = "report_tokenizer.json"
-"""Beside a tokenizer whose reports open with BOS: `{"opening": "<s>"}`."""
+OPENING = "report_tokenizer.json"  # beside a tokenizer whose reports open with BOS: `{"opening": "<s>"}`
 _FILES = ("tokenizer", "special_tokens", "added_tokens", "vocab", "merges", "spiece")
 """How the names of a tokenizer's files begin."""
 

@@ -21,8 +21,7 @@ from medim.weights.files import read_tensors
 from medim.weights.loading import refuse_incomplete, shapes_of
 
 EMA = "ema.safetensors"
-BOUND = "eval_loss"
-"""Key of every line of a validation bound."""
+BOUND = "eval_loss"  # key of every line of a validation bound
 
 
 class MetricsFile(TrainerCallback):

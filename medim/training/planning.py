@@ -29,8 +29,7 @@ GPUS = {  # dense bf16 TFLOP/s and GB of memory, by the data sheets
     "l40s": (362, 48),
     "rtx4090": (165, 24),
 }
-UTILISATION = 0.4
-"""Share of the peak that the duration assumes; `medim-bench speed train` measures it."""
+UTILISATION = 0.4  # share of the peak that the duration assumes; `medim-bench speed train` measures it
 
 
 @dataclass(frozen=True)

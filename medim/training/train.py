@@ -35,11 +35,9 @@ from medim.training.folder import claim, refuse_another
 from medim.training.recipe import ModelRecipe, load_recipe, presets
 from medim.training.trainer import fit
 
-BPE_REPORTS = 8192
-"""Reports that a new BPE is trained on."""
+BPE_REPORTS = 8192  # reports that a new BPE is trained on
 DONE = "training.json"
-PATIENCE = timedelta(days=7)
-"""How long processes wait for each other while one tokenises."""
+PATIENCE = timedelta(days=7)  # how long processes wait for each other while one tokenises
 
 
 def train_model(

@@ -74,8 +74,7 @@ def score_answers(cases: Cases, answers: Answers, context: Context) -> Scored:
     return [score for score in scores if score.higher_is_better is not None], samples
 
 
-Sums = Mapping[str, Mapping[str, Sequence[Additive]]]
-"""By metric, by arm's name: one entry a seed."""
+Sums = Mapping[str, Mapping[str, Sequence[Additive]]]  # by metric, by arm's name: one entry a seed
 
 
 @dataclass(frozen=True)

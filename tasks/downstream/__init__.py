@@ -10,8 +10,7 @@ from tasks.downstream.contract import Downstream, Example, FindsLabels, Fitted, 
 __all__ = ["DOWNSTREAM", "Downstream", "Example", "Factory", "FindsLabels", "Fitted", "WritesReports", "open_downstream"]
 
 ENTRY_POINTS = "medim.downstream"
-Factory = Callable[[str | None, str], Downstream]
-"""`(argument or None, device) -> Downstream`."""
+Factory = Callable[[str | None, str], Downstream]  # `(argument or None, device) -> Downstream`
 
 
 def _shipped(name: str, module: str, model: str, takes_argument: bool = False) -> Factory:

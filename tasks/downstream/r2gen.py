@@ -54,8 +54,7 @@ PRESETS = {
     "r2gen-tiny": Preset(64, "convolutions", 16, TINY, Recipe(learning_rate=2e-3, visual_learning_rate=2e-3)),
 }
 """`r2gen` has the paper's sizes and optimiser; its words keep their punctuation, and no image is mirrored or cropped."""
-PAIRS = 512
-"""Buckets of word pairs."""
+PAIRS = 512  # buckets of word pairs
 
 
 def word_pairs(ids: torch.Tensor) -> torch.Tensor:
@@ -86,8 +85,7 @@ class EncoderLayer(nn.Module):
         return rows + self.dropout(self.feed_forward(self.norms[1](rows)))
 
 
-Cached = tuple[torch.Tensor, torch.Tensor]
-"""Keys and values of an attention, (B, heads, T, D / heads) each."""
+Cached = tuple[torch.Tensor, torch.Tensor]  # keys and values of an attention, (B, heads, T, D / heads) each
 
 
 class DecoderLayer(nn.Module):

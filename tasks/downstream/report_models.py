@@ -17,11 +17,9 @@ from tasks.downstream.contract import Example
 from tasks.downstream.trainable import Trainable
 from tasks.downstream.training_loop import Learner, Recipe
 
-END = 0
-"""The id of begin, end and padding alike, as in R2Gen."""
+END = 0  # the id of begin, end and padding alike, as in R2Gen
 UNKNOWN = "<unk>"
-BATCH = 64
-"""Images that are described at once."""
+BATCH = 64  # images that are described at once
 _WORD = re.compile(r"\d+(?:\.\d+)?|\w+(?:[-/]\w+)*|[^\w\s]")
 _NO_SPACE_BEFORE = re.compile(r" ([.,;:)%?!])")
 

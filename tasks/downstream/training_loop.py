@@ -25,8 +25,7 @@ from medim.weights.loading import fill
 from tasks.downstream.contract import Example
 
 WEIGHTS, CHECKPOINT, CURVE = "model.safetensors", "checkpoint.pt", "metrics.jsonl"
-MEMORY = 1 << 30
-"""Bytes of decoded images that are kept; more are read again whenever their turn comes."""
+MEMORY = 1 << 30  # bytes of decoded images that are kept; more are read again whenever their turn comes
 TURN, SHIFT, GAIN = np.deg2rad(5.0), 0.05, 0.1
 """Augmentation: largest rotation in radians, shift as a share of the side, relative change of brightness."""
 

@@ -11,8 +11,7 @@ from medim.data.dataset import Checker, PairDataset
 from medim.sampling.editing.rewriting import with_finding
 from medim.tokenizers.sentences import sentences
 
-DONORS = 400
-"""Reports of each domain that lend their sentences: the first of the training split."""
+DONORS = 400  # reports of each domain that lend their sentences: the first of the training split
 
 
 @dataclass(frozen=True)

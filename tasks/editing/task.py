@@ -19,8 +19,7 @@ from tasks.scoring.context import Context
 from tasks.scoring.scores import Scored, aligned, images_of
 from tasks.task import Anchor, Task, check_seeds, timed_batch
 
-VISIBLE = 6
-"""Grey levels of 255 by which a pixel has to differ to count as changed: beneath it film grain is."""
+VISIBLE = 6  # grey levels of 255 by which a pixel has to differ to count as changed: beneath it film grain is
 
 
 @runtime_checkable

@@ -9,8 +9,7 @@ from scipy.ndimage import gaussian_laplace
 
 from tasks.metrics.statistics.additive import combiner
 
-LEVEL = 0.8
-"""Sensitivity from which a lesion counts as seen."""
+LEVEL = 0.8  # sensitivity from which a lesion counts as seen
 SCALES = 28  # diameters among which a spot's is chosen, in even ratios
 SMALLEST = 2.0  # pixels
 

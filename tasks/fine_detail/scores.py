@@ -21,8 +21,7 @@ from tasks.scoring.scores import Score, Scorer
 DRAWN, TOKENS, GENERATED = "drawn", "tokens", "generated"
 NONE = "without"
 STAGES = {DRAWN: "as drawn", TOKENS: "through the tokenizer", GENERATED: "generated"}
-APART = 0.9
-"""AUC against the twins from which a lesion counts as told apart."""
+APART = 0.9  # AUC against the twins from which a lesion counts as told apart
 AREAS = RESAMPLES // 10  # of an AUC, which is no function of sums
 BY_ROWS = f"percentile bootstrap over patients, {AREAS} resamples"
 

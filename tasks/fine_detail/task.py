@@ -24,8 +24,7 @@ from tasks.scoring.context import Context
 from tasks.scoring.scores import Scored, aligned
 from tasks.task import Task, check_seeds, timed_batch
 
-PROBED = 24
-"""Cases of each domain that carry probes, at most."""
+PROBED = 24  # cases of each domain that carry probes, at most
 
 
 @runtime_checkable

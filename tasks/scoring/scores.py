@@ -14,8 +14,7 @@ from tasks.metrics.statistics.bootstrap import Interval
 from tasks.protocols import Cases, Prediction, Predictions
 from tasks.scoring.context import Context
 
-METRICS_VERSION = "1"
-"""Raised whenever a value of a metric could change on the same input."""
+METRICS_VERSION = "1"  # raised whenever a value of a metric could change on the same input
 FAILED = "failed"  # in the signature of a score that code which is not ours failed to give
 
 

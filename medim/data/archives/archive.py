@@ -124,11 +124,9 @@ class Archive(ABC):
     """
 
     name: ClassVar[str]
-    terms: ClassVar[str]
-    """Licence or data-use terms; `Record.fields["terms"]` repeats them, or a source's own."""
+    terms: ClassVar[str]  # licence or data-use terms; `Record.fields["terms"]` repeats them, or a source's own
     Options: ClassVar[type[Options]]
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """Named sets of options, `--preset`."""
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}  # named sets of options, `--preset`
 
     def __init__(self, root: Path, options: BaseModel) -> None:
         self.root = root

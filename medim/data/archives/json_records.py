@@ -17,8 +17,7 @@ from medim.data.archives.tables import SAVE
 
 _LINE = 1 << 20
 _BLOCK = 1 << 16
-_SLACK = 12
-"""Characters before the end of a block in which a token may be cut: the longest one without quotes is `-Infinity`."""
+_SLACK = 12  # characters before the end of a block in which a token may be cut: the longest one without quotes is `-Infinity`
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,7 @@ from medim.data.archives.fields import (
 from medim.data.archives.json_records import find_json, read_list
 from medim.data.sources.pairs_file import NOT_STATED
 
-TAKEN = ("conversations",)
-"""The entry's fields that are no pair's."""
+TAKEN = ("conversations",)  # the entry's fields that are no pair's
 TOKEN = "<image>"
 _CONVERSATIONS = ("conversations", "conversatons", "messages")  # the second: LLaVA-Med's own files spell it so
 _HUMAN, _MODEL = ("human", "user"), ("gpt", "assistant", "model", "bot")

@@ -18,8 +18,7 @@ from medim.pair import SPLITS
 
 IU_TERMS = "CC BY-NC-ND 4.0 (Open-i, Indiana University)"
 MIMIC_TERMS = "PhysioNet Credentialed Health Data License 1.5.0 (MIMIC-CXR)"
-TAKEN = ("image_path",)
-"""The entry's fields that are no pair's."""
+TAKEN = ("image_path",)  # the entry's fields that are no pair's
 _NOT_FIRST = Excluded("not the first image of its study")
 
 

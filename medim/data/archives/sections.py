@@ -33,8 +33,7 @@ _INLINE = re.compile(
     r"|COMPARISONS?|TECHNIQUE|RECOMMENDATIONS?|ADDENDUM):)"
 )
 _TITLE = re.compile(r"\b(?:CHEST|RADIOGRAPHS?|RADIOGRAPHY|X-?RAYS?|CXR|VIEWS?|PORTABLE|PA|AP|LATERAL|UPRIGHT|SUPINE)\b")
-_WORD = re.compile(r"[A-Za-z]{3}")
-"""What a paragraph must hold to stand for the report: "DR. ___ ___" does not."""
+_WORD = re.compile(r"[A-Za-z]{3}")  # what a paragraph must hold to stand for the report: "DR. ___ ___" does not
 _VERB = re.compile(r"\b(?:IS|ARE|WAS|WERE|HAS|HAVE|HAD|NO|NOT|THERE|SHOWS?|SEEN|CLEAR|NORMAL|UNREMARKABLE|STABLE|UNCHANGED)\b")
 
 

@@ -64,10 +64,8 @@ class PartStore:
         return self.folder / f"{hash_of([vars(part), self._measured, sources])}.npz"
 
 
-LENGTHS = (64, 128, 256)
-"""Lengths that reports are held against where no model is named, in words."""
-SYNTHETIC_LIMIT = 2000
-"""Pairs of each split of a synthetic set that are drawn, unless a limit is given."""
+LENGTHS = (64, 128, 256)  # lengths that reports are held against where no model is named, in words
+SYNTHETIC_LIMIT = 2000  # pairs of each split of a synthetic set that are drawn, unless a limit is given
 
 _ORDER = ("error", "failure", "warning", "note")
 

@@ -10,8 +10,7 @@ from medim.data.dataset import Keys, PairDataset, keys_of
 from medim.imaging.images import as_rgb
 from medim.imaging.near_duplicates import DETAIL_LEAST, detail, detail_correlation, near_pairs
 
-COMPARED = 2000
-"""Candidates for near copies whose pictures are compared, the nearest by their hashes first."""
+COMPARED = 2000  # candidates for near copies whose pictures are compared, the nearest by their hashes first
 _TWO_NAMES = "one patient under two names?"
 
 

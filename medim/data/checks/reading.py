@@ -24,8 +24,7 @@ from medim.pair import ImageReportPair
 if TYPE_CHECKING:  # a worker without a tokenizer starts sooner
     from medim.tokenizers.report import ReportTokenizer  # lazy: start-up
 
-CHUNK = 64
-"""Pairs that a worker reads at once."""
+CHUNK = 64  # pairs that a worker reads at once
 
 ROW = np.dtype(
     [
@@ -50,14 +49,10 @@ ROW = np.dtype(
 )
 """The measures of a pair, about 130 bytes."""
 
-FLAT = 4.0
-"""Standard deviation in grey levels below which a picture is nearly empty; such are alike without being copies."""
-FLAT_IN_THE_DARK = 1.0
-"""The same for a nearly black picture, whose few levels may still hold all there is."""
-DARK = 32
-"""Grey level that 0.5 % of a picture's pixels should exceed; below it the picture is nearly black."""
-CLIPPED = 0.2
-"""Share of pixels outside the DICOM window of a picture from which it is named."""
+FLAT = 4.0  # standard deviation in grey levels below which a picture is nearly empty; such are alike without being copies
+FLAT_IN_THE_DARK = 1.0  # the same for a nearly black picture, whose few levels may still hold all there is
+DARK = 32  # grey level that 0.5 % of a picture's pixels should exceed; below it the picture is nearly black
+CLIPPED = 0.2  # share of pixels outside the DICOM window of a picture from which it is named
 
 _COLOURFUL = 24  # grey levels between the channels of a pixel that count as colour
 _SHA256 = "image_sha256"

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from medim.common.files import hash_of
 from medim.data.phantom.labels import LABELS
 
-READING = 1
-"""Part of every fingerprint; raise it where the rules change."""
+READING = 1  # part of every fingerprint; raise it where the rules change
 
 
 def either(alternatives: Iterable[str], before: str = r"\b", after: str = r"\b") -> re.Pattern[str]:

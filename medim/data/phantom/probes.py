@@ -6,8 +6,7 @@ from typing import Protocol
 
 from PIL import Image
 
-Box = tuple[float, float, float, float]
-"""left, top, right, bottom in units of the picture's side."""
+Box = tuple[float, float, float, float]  # left, top, right, bottom in units of the picture's side
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from medim.data.dataset import DerivedDataset, PairDataset, checked_index
 from medim.imaging.images import as_rgb
 from medim.pair import ImageReportPair
 
-PART_BYTES = 8 << 20
-"""Pixels of one file; a few files are mapped at a time, so memory stays flat however large the set."""
+PART_BYTES = 8 << 20  # pixels of one file; a few files are mapped at a time, so memory stays flat however large the set
 
 _OPEN_PARTS = 2
 _FIELDS = tuple(field.name for field in fields(ImageReportPair) if field.name != "image")

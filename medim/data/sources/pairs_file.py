@@ -21,8 +21,7 @@ from medim.pair import SPLITS
 REQUIRED = ("id", "image", "report", "split")
 OPTIONAL = ("patient", "study", "domain", "findings", "sections", "terms", "view")
 IMAGES_ONLY, REPORTS_ONLY = "images.jsonl", "reports.jsonl"
-NOT_STATED = "not stated"
-"""In place of the terms of pairs that state none."""
+NOT_STATED = "not stated"  # in place of the terms of pairs that state none
 
 _STRINGS = ("patient", "study", "domain", "terms", "view")
 _NO_IMAGE = -(1 << 63)

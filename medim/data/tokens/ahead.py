@@ -18,8 +18,7 @@ from medim.tokenizers.report import ReportTokenizer
 
 FIRST, LARGEST = 256, 1024
 """Pairs that are tokenised at once: few at first, as a step waits for them, then ever more; what a kill loses at most."""
-LOOK = 0.05
-"""Seconds between two looks at what another process has stored."""
+LOOK = 0.05  # seconds between two looks at what another process has stored
 
 
 class TokensAhead:

@@ -18,8 +18,7 @@ from medim.data.tokens.store import PART, Column, TokenStore
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer
 
-BATCH = 64
-"""Images that are encoded at once."""
+BATCH = 64  # images that are encoded at once
 BACK_OFF = (1, 3, 10, 30, 100, 300, 1000)
 SMOOTHING = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0)
 COLUMNS = ("image", "report", "prompt", "text_bytes", "truncated")

@@ -17,8 +17,7 @@ from medim.imaging.images import as_rgb, square
 from medim.pair import ImageReportPair
 
 Rows = TypeVar("Rows", range, np.ndarray)
-AHEAD = 2
-"""Batches that each worker is ahead."""
+AHEAD = 2  # batches that each worker is ahead
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from medim.common.errors import UserError
 from medim.common.files import hash_of, write_json
 from medim.data.arrow_files import map_columns, write_columns
 
-PART = 4096
-"""Rows of a file: what is lost by a kill, at most."""
+PART = 4096  # rows of a file: what is lost by a kill, at most
 
 DESCRIPTION = "tokens.json"
 ROW = "row"

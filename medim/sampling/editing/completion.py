@@ -21,10 +21,8 @@ from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.report import ReportTokenizer
 
 _GAP = re.compile(r"\s*\[\[\s*(\d*)\s*\]\]")
-LONGEST = 24
-"""Tokens of the longest gap whose length is not stated."""
-DRAWS = 4
-"""Of the noise, for the bound of each length."""
+LONGEST = 24  # tokens of the longest gap whose length is not stated
+DRAWS = 4  # of the noise, for the bound of each length
 
 
 @dataclass(frozen=True)

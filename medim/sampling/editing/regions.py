@@ -11,11 +11,9 @@ from medim.common.errors import UserError
 from medim.common.streams import stream
 from medim.sampling.forward import Denoiser, Pass
 
-Box = tuple[int, int, int, int]
-"""x, y, width and height in pixels of the image as given."""
+Box = tuple[int, int, int, int]  # x, y, width and height in pixels of the image as given
 Mask = Image.Image | np.ndarray | Box
-HIDDEN = 0.7
-"""Share of the image that is masked in each draw of `concerned`."""
+HIDDEN = 0.7  # share of the image that is masked in each draw of `concerned`
 DRAWS = 8
 
 

@@ -7,8 +7,7 @@ from medim.common.errors import UserError, unknown
 from medim.data.dataset import Checker
 from medim.tokenizers.sentences import sentences
 
-SELDOM = 3
-"""A sentence seen so often without a finding, and never with it, is taken to deny it."""
+SELDOM = 3  # a sentence seen so often without a finding, and never with it, is taken to deny it
 
 
 def with_finding(report: str, finding: str, present: bool, checker: Checker, donors: Sequence[str]) -> str:

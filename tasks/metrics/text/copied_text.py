@@ -13,8 +13,7 @@ import numpy as np
 from scipy import sparse
 
 ORDER = 8
-NO_TEXT = 0
-"""The key of a missing report, or one without a word."""
+NO_TEXT = 0  # the key of a missing report, or one without a word
 
 _WORD = re.compile(r"\w+")
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that its powers modulo 2^64 never vanish

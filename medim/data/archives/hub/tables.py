@@ -15,8 +15,7 @@ from medim.data.archives.json_records import read_list
 from medim.data.archives.tables import Row, read_header, read_table
 
 BATCH = 256
-UNSPLIT = "unsplit"
-"""The split of a source that has none."""
+UNSPLIT = "unsplit"  # the split of a source that has none
 
 _READERS = {".parquet": "parquet", ".arrow": "arrow"}
 _TEXT_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl")

@@ -13,8 +13,7 @@ from medim.data.archives.sections import HOWS, deidentified, parse
 from medim.data.archives.tables import decoded
 
 EXCEPTION = "exception"
-_OFTEN = 10
-"""A heading that stands in so many reports is a form's, not a patient's: it may be named in a manifest."""
+_OFTEN = 10  # a heading that stands in so many reports is a form's, not a patient's: it may be named in a manifest
 
 
 @dataclass(frozen=True)

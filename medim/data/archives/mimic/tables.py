@@ -16,8 +16,7 @@ LABELS: tuple[str, ...] = tuple(read_yaml(Path(__file__).with_name("labels.yaml"
 _VALUES = {"": None, **{f"{value}{suffix}": float(value) for value in (1, 0, -1) for suffix in ("", ".0")}}
 
 _ENTRY = re.compile(r"p\d\d.*|s\d.*|\..*")
-_DEPTH = 4
-"""Levels below the root that are searched: `files/mimic-cxr-jpg/2.1.0/files` of a root `physionet.org`."""
+_DEPTH = 4  # levels below the root that are searched: `files/mimic-cxr-jpg/2.1.0/files` of a root `physionet.org`
 
 
 def folders(root: Path) -> list[Path]:

@@ -14,8 +14,7 @@ from medim.data.archives.fields import inside, one_line, pair_fields
 from medim.data.archives.openi.reports import PROJECTIONS, REPORTS, Picture, Report, csv_reports, key_of, views_of, xml_reports
 
 _SECTIONS = {"findings": ("findings",), "impression": ("impression",), "both": ("findings", "impression")}
-_WHOLE = {"xml": 3_955, "csv": 3_851}
-"""Reports of the whole archive."""
+_WHOLE = {"xml": 3_955, "csv": 3_851}  # reports of the whole archive
 _IMAGES = ("NLMCXR_png", "images/images_normalized", "images_normalized", "images", "png")
 
 

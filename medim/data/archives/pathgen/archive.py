@@ -16,14 +16,12 @@ from medim.data.archives.pathgen.captions import Captions, Entry, with_ids
 from medim.data.archives.pathgen.slides import SlideFacts, SlideIndex, Slides, plan
 from medim.data.splits import load_splits, u_of
 
-PATCH = 672
-"""Side, in pixels of level 0, of what a caption describes; `position` is its upper left corner."""
+PATCH = 672  # side, in pixels of level 0, of what a caption describes; `position` is its upper left corner
 
 BARCODE = re.compile(r"(?P<patient>(?P<site>TCGA-[A-Z0-9]{2})-[A-Z0-9]{4})(-[A-Z0-9]+)+(\.[0-9A-Fa-f-]+)?")
 """TCGA's name of a slide: project, tissue-source site, participant, sample and vial, portion, slide, then a UUID."""
 
-PAPER = {"train": 736_188, "test": 8_000}
-"""Pathology pairs of the MeDiM paper. Which they are was not published."""
+PAPER = {"train": 736_188, "test": 8_000}  # pathology pairs of the MeDiM paper. Which they are was not published
 _CAPTIONS = 1_620_876
 _PAIRS = PAPER["train"] + 2 * PAPER["test"]  # and as many to choose on as to test on
 

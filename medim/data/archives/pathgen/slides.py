@@ -16,8 +16,7 @@ try:
 except ImportError:
     raise UserError("reading whole slides needs OpenSlide: pip install 'medim-bench[archives]'") from None
 
-MAX_ENLARGEMENT = 1.1
-"""By how much a tile may be finer than the scan. Scanners of one nominal objective differ by some percent."""
+MAX_ENLARGEMENT = 1.1  # by how much a tile may be finer than the scan. Scanners of one nominal objective differ by some percent
 
 MAX_PIXELS = 1 << 27
 """Pixels of a level that one tile may be made of (0.5 GB as RGBA): a slide without a pyramid is not read as a whole."""

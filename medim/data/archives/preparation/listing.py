@@ -16,8 +16,7 @@ from medim.data.archives.archive import Archive, Excluded, Loss, Record
 from medim.data.checks.texts import damage
 from medim.pair import SPLITS
 
-CHUNK = 256
-"""Pairs whose pictures are stored, and lost by a kill, together."""
+CHUNK = 256  # pairs whose pictures are stored, and lost by a kill, together
 REQUIRED = ("id", "report", "split", "patient", "study", "domain", "terms")
 
 LOSSES = "losses.jsonl"

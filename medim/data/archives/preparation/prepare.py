@@ -28,8 +28,7 @@ from medim.data.archives.preparation.pictures import Storage, encode, make_chunk
 from medim.data.sources.folder import FolderDataset
 from medim.pair import SPLITS
 
-SAMPLE = 16
-"""Pictures that are read and encoded for the estimate of disk space."""
+SAMPLE = 16  # pictures that are read and encoded for the estimate of disk space
 
 _WORK = ".work"
 _LOST = "failures.jsonl"

@@ -23,10 +23,8 @@ from medim.data.phantom.v1.report import WORDS, write_report
 from medim.data.phantom.v1.report_checker import CHECKER
 from medim.pair import ImageReportPair
 
-VISIBLE = 0.04
-"""Of a film's full range, by which a finding has to change it."""
-PLACES = 12
-"""A region of tissue that is not there yet goes to the freest of so many x so many places."""
+VISIBLE = 0.04  # of a film's full range, by which a finding has to change it
+PLACES = 12  # a region of tissue that is not there yet goes to the freest of so many x so many places
 _KINDS = {"glands": "gland", "lymphocytic infiltrate": "lymphocytes", "necrosis": "necrosis", "pigment": "pigment"}
 
 
