@@ -13,11 +13,8 @@ import click
 from benchmark import INTERRUPTED, NO_SCORING, SCORING, STOPPED
 from benchmark.doctor.installation import MEND, trouble
 
-if None in (
-    sys.stdin,
-    sys.stdout,
-    sys.stderr,
-):  # closed by `>&-`: the next file opened would get its number, and what is printed
+# Closed by `>&-`: the next file opened would get its number, and what is printed.
+if None in (sys.stdin, sys.stdout, sys.stderr):
     for _number, _name, _mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, _name) is None:
             os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
@@ -32,21 +29,8 @@ from medim.common.errors import UserError, plain, unknown
 
 # In the order of a first day's work; the help lists them so.
 VERBS = (
-    "demo",
-    "data",
-    "train",
-    "import",
-    "sample",
-    "run",
-    "score",
-    "ablate",
-    "export",
-    "leaderboard",
-    "diagnose",
-    "doctor",
-    "selftest",
-    "speed",
-    "metric-environment",
+    *("demo", "data", "train", "import", "sample", "run", "score", "ablate", "export", "leaderboard"),
+    *("diagnose", "doctor", "selftest", "speed", "metric-environment"),
 )
 IN_PROCESSES = ("train model", "export")  # commands that several processes do together, started by torchrun or accelerate
 LAST_WORD = 10  # seconds: a launcher ends all processes with the first that ends, which has to be the one that speaks
