@@ -34,6 +34,8 @@ def reference_findings(cases: Cases, context: Context) -> tuple[list[frozenset[s
         return None, reading.reason
     read = dict(zip(rows, reading.found, strict=True))
     source = f"report checker {checker.name}"
+    if isinstance(checker, Described):
+        source = f"{source} ({checker.fingerprint})"
     if len(read) < len(cases):
         source = f"data set; {len(read)} of {len(cases)} cases: {source}"
     return [read.get(row, findings or frozenset()) for row, findings in enumerate(stated)], source

@@ -110,7 +110,7 @@ def attach_steering(dataset: PairDataset, specs: Sequence[str], labels: Path | N
     if (image := _parsed(specs).get("image")) is not None:
         raise UserError(f"--checker image={image}: that scores, and nothing is scored here; steer={image} steers and filters")
     attach_checkers(dataset, specs, labels, device)
-    leaf, said = next(_leaves(dataset)), {}
+    leaf, said = next(_leaves(dataset)), dict[str, Any]()
     assert isinstance(leaf, TakesCheckers)
     for name, checker in (("steer", leaf.steering_image_checker()), ("report", dataset.report_checker())):
         if isinstance(checker, ImageChecker) and (side := own_resolution(dataset, VALIDATION)) is not None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from benchmark.cli import main
-from benchmark.run.checkers import refuse_steerer
+from benchmark.run.checkers import checkers_of, refuse_steerer
 from leaderboard.record import Record, read_records
 from medim.common.errors import UserError
 from medim.data.archives.mimic.tables import LABELS
@@ -291,3 +291,18 @@ def test_what_steered_cannot_score(data, tmp_path):
     result = CliRunner().invoke(main, [*map(str, arguments), "--checker", f"image=predictions:{table}"])
     assert result.exit_code == 2
     assert "steered these samples" in result.stderr
+
+
+def test_a_configuration_says_what_was_given(data, tmp_path):
+    """The default labeller is none of it: a folder of results from before it goes on."""
+    dataset = FolderDataset(data)
+    attach_checkers(dataset, (), None, "cpu")
+    assert checkers_of(dataset) == {}
+    attach_checkers(dataset, ("report=labeller",), None, "cpu")
+    assert checkers_of(dataset)["checkers"].keys() == {"report"}
+    (tmp_path / "labels.yaml").write_text("image: {Edema: {finding: Edema, threshold: 0.3}}")
+    table = predicted(tmp_path / "p.csv", [], ["test0"])
+    attach_checkers(dataset, (f"image=predictions:{table}",), tmp_path / "labels.yaml", "cpu")
+    said = checkers_of(dataset)["checkers"]
+    assert said.keys() == {"image", "report"}
+    assert said["image"]["given_thresholds"] == {"Edema": 0.3}
