@@ -50,30 +50,18 @@ FORMS = (
 lm-evaluation-harness; what they leave out, and the last two, have no ids: `--ids` gives them."""
 
 
-def at(row: Mapping[str, Any], path: str) -> Any:
-    """The value at a path; `_MISSING` where there is none. A field whose name holds the dot comes first."""
-    value: Any = row
-    while path:
-        if isinstance(value, Mapping) and path in value:
-            return value[path]
-        step, _, path = path.partition(".")
-        if isinstance(value, Mapping) and step in value:
-            value = value[step]
-        elif isinstance(value, list) and step.isdecimal() and int(step) < len(value):
-            value = value[int(step)]
-        else:
-            return _MISSING
-    return value
+def field(row: Any, path: str | None, missing: Any = None) -> Any:
+    """The value at a path. A field whose name holds the dot comes first."""
+    if isinstance(row, Mapping) and path in row:
+        return row[path]
+    step, dot, rest = (path or "").partition(".")
+    if isinstance(row, list) and step.isdecimal() and int(step) < len(row):
+        return field(row[int(step)], rest, missing) if dot else row[int(step)]
+    return field(row[step], rest, missing) if dot and isinstance(row, Mapping) and step in row else missing
 
 
 def has(row: Mapping[str, Any], path: str | None) -> bool:
-    return path is not None and at(row, path) is not _MISSING
-
-
-def field(row: Mapping[str, Any], path: str | None) -> Any:
-    """The value at a path; None where there is none."""
-    value = None if path is None else at(row, path)
-    return None if value is _MISSING else value
+    return field(row, path, _MISSING) is not _MISSING
 
 
 def chosen(row: Mapping[str, Any], given: Mapping[str, str], numbered: bool, file: str) -> Form:

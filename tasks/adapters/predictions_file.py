@@ -41,6 +41,8 @@ def read_predictions(source: Path, given: Mapping[str, str] = {}, ids: Path | No
     Raises UserError: nothing is there, or a mistake in a row: the message names the first and counts the others."""
     if not source.exists():
         raise UserError(f"--predictions {source} does not exist")
+    if ids is not None and "id" in given:
+        raise UserError("--ids and --map id=FIELD both say which report is whose: give one of them")
     file = source if not source.is_dir() else next((source / name for name in FILES if (source / name).is_file()), None)
     if file is not None:
         return _from_rows(file, given, None if ids is None else read_ids(ids))
@@ -89,8 +91,7 @@ def _line(row: Row, form: Form, root: Path, id: str | None) -> Line:
     with named(row.where):
         if isinstance(content, UserError):
             raise content
-        if id is None:
-            id = _id(content, form)
+        id = _id(content, form) if id is None else id
         if not has(content, form.image) and not has(content, form.report):
             other = spare(content, "report", "image")
             raise UserError(f"there is neither '{form.image or 'image'}' nor '{form.report or 'report'}'{other}")

@@ -47,17 +47,13 @@ class SpaceStatistics:
 
 @dataclass(frozen=True)
 class ReferenceStatistics:
-    """A file of statistics, read.
-
-    Attributes:
-        about: data set, its fingerprint, split, terms, n, resolution in pixels, hash of the ids of the cases, protocol.
-        spaces: by the fingerprint of the feature space.
-    """
+    """A file of statistics, read."""
 
     path: Path
-    fingerprint: str
+    fingerprint: str  # hash of the file's bytes
+    # data set, its fingerprint, split, terms, n, resolution in pixels, hash of the ids of the cases, protocol
     about: Mapping[str, Any]
-    spaces: Mapping[str, SpaceStatistics]
+    spaces: Mapping[str, SpaceStatistics]  # by the fingerprint of the feature space
     documents: Documents
 
     @property

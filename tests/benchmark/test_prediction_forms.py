@@ -225,6 +225,8 @@ def test_a_row_number_is_no_id(world, score, tmp_path):
     assert f"beyond.jsonl:1: doc_id is {COUNT}: --ids has {COUNT} ids, from 0 on" in refused(
         world, score, beyond, "--ids", at / "ids.csv"
     )
+    both = refused(world, score, beyond, "--ids", at / "ids.csv", "--map", "id=doc_id")
+    assert "--ids and --map id=FIELD both say which report is whose" in both
     fewer = text_lines(tmp_path / "fewer.txt", rows[1:])
     assert f"fewer.txt holds {COUNT - 1} reports, and --ids {COUNT} ids" in refused(
         world, score, fewer, "--ids", at / "ids.csv"
