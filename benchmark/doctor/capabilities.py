@@ -12,7 +12,7 @@ from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
-from benchmark.doctor.finding import BROKEN, MISSING, READY, Check, Finding, ask
+from benchmark.doctor.finding import BROKEN, MISSING, NOTE, READY, Check, Finding, ask
 from medim.common.errors import UserError
 
 REPORTS, IMAGES, MODELS, DATA, OTHERS = "Report metrics", "Image metrics", "Models", "Data sets", "Of other packages"
@@ -78,15 +78,42 @@ def _clinical() -> Iterator[Finding]:
 
         return f"hash {ChestLabeller().fingerprint}"
 
-    def chexbert() -> str:
-        from tasks.metrics.clinical.chexbert import CheXbert  # lazy: scoring
-        from tasks.metrics.weights import find_weights  # lazy: scoring
-
-        folder = find_weights("chexbert")
-        return f"{folder}, hash {CheXbert(folder).fingerprint}"
-
     yield ask(REPORTS, "chest labels by rules", labeller, SCORING)
-    yield ask(REPORTS, "CheXbert", chexbert)
+
+
+def _weights() -> Iterator[Finding]:
+    """Files that metrics of this process read: opened where they are, else with their sources."""
+    from tasks.metrics.weights import SOURCES, place_of  # lazy: scoring
+
+    for name, source in SOURCES.items():
+        group = IMAGES if source.aligns or source.option or source.recipe else REPORTS
+        if source.recipe:
+            provide = f"a recipe of yours ({source.recipe}) for `metric-environment make`; weights: {source.source}"
+            yield Finding(group, source.title, NOTE, f"needs an environment; no recipe is shipped; {source.licence}", provide)
+        else:
+            yield ask(group, source.title, partial(_opened, name), f"{place_of(name)}: {source.source} ({source.licence})")
+
+
+def _opened(name: str) -> str:
+    """Where a metric's files are, and what they hold."""
+    from tasks.metrics.clinical.chexbert import CheXbert  # lazy: scoring
+    from tasks.metrics.pair.alignment import Aligner  # lazy: scoring
+    from tasks.metrics.text.bertscore import BertScore  # lazy: scoring
+    from tasks.metrics.text.embeddings import SentenceEncoder, sentence_encoder_folder, text_encoder  # lazy: scoring
+    from tasks.metrics.weights import SOURCES, find_weights, weights_folder  # lazy: scoring
+
+    if weights_folder(name) is None and (name != "minilm" or text_encoder() is None):
+        raise UserError("no folder is named")
+    folder = sentence_encoder_folder() if name == "minilm" else find_weights(name)
+    if name == "chexbert":
+        return f"{folder}, hash {CheXbert(folder).fingerprint}"
+    if name == "bertscore":
+        return f"{folder}, {', '.join(f'{key} {value}' for key, value in BertScore(folder).details.items())}"
+    if name == "minilm":
+        return f"{folder}, hash {SentenceEncoder(folder).fingerprint}"
+    if SOURCES[name].aligns:
+        return f"{folder}, hash {Aligner(folder).details['aligner']}"
+    return f"{folder}: {SOURCES[name].option}"
 
 
 def _environments() -> Iterator[Finding]:
@@ -95,12 +122,13 @@ def _environments() -> Iterator[Finding]:
 
     def whole(name: str, folder: Path | None) -> str:
         if folder is None:
-            raise isolated.missing(name)
+            raise UserError("no environment")
         signature = isolated.Environment.opened(name, folder).signature
         return f"{folder}: {', '.join(f'{key} {value}' for key, value in signature.items())}"
 
     for name, folder in isolated.environments().items():
-        yield ask(REPORTS, f"environment {name}", partial(whole, name, folder))
+        provide = str(isolated.missing(name)) if name in isolated.shipped() else ""
+        yield ask(REPORTS, f"environment {name}", partial(whole, name, folder), provide)
 
 
 def _jar(name: str, path: str, java: Finding, without: str = "", more: Callable[[], str] = str) -> Finding:
@@ -244,4 +272,4 @@ def _others() -> Iterator[Finding]:
             yield ask(OTHERS, f"{group}: {entry.name}", partial(_loads, entry))
 
 
-CHECKS: list[Check] = [_report_metrics, _clinical, _environments, _feature_spaces, _models, _data_sets, _others]
+CHECKS: list[Check] = [_report_metrics, _clinical, _environments, _weights, _feature_spaces, _models, _data_sets, _others]

@@ -21,6 +21,8 @@ class Source:
     source: str  # the public names of the files, where they are to be had
     licence: str  # terms of the weights
     aligns: tuple[str, ...] = ()  # of a model that joins images and texts: the domains that it knows
+    option: str = ""  # of one that is used only where an option names it: that option
+    recipe: str = ""  # of one that needs an environment for which no recipe is shipped: what a recipe has to install
 
 
 SOURCES = read_table(Path(__file__).with_name("sources.yaml"), dict[str, Source])
@@ -39,15 +41,19 @@ def weights_folder(name: str) -> Path | None:
     return Path(shared) / name if shared and (Path(shared) / name).is_dir() else None
 
 
+def place_of(name: str) -> str:
+    """What goes where for a metric of `SOURCES`, in words."""
+    listed = " and ".join(f"'{file}'" for file in SOURCES[name].files)
+    return f"{listed} into one folder and name it by {variable(name)}, or by '{name}' in the folder {WEIGHTS}"
+
+
 def find_weights(name: str) -> Path:
     """The folder of a metric of `SOURCES`, with all its files. Raises UserError that names what is missing, and its source."""
     if name not in SOURCES:
         raise unknown("metric with weights", name, SOURCES)
     needed, folder = SOURCES[name], weights_folder(name)
-    listed = " and ".join(f"'{file}'" for file in needed.files)
     if folder is None:
-        provide = f"put {listed} into one folder and name it by {variable(name)}, or by '{name}' in the folder {WEIGHTS}"
-        raise UserError(f"{needed.title}'s files are missing: {provide}; source: {needed.source}")
+        raise UserError(f"{needed.title}'s files are missing: put {place_of(name)}; source: {needed.source}")
     for file in needed.files:
         if not (folder / file).is_file():
             raise UserError(f"{needed.title}: folder '{folder}' holds no '{file}'; source: {needed.source}")

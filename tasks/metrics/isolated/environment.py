@@ -170,7 +170,7 @@ def missing(name: str) -> UserError:
     recipe = read_recipe(shipped()[name])
     make = f"medim-bench metric-environment make {name} --out DIR"
     place = f"name DIR by {variable(name)}, or let it be '{name}' in the folder {WEIGHTS}"
-    weights = f"; weights: {recipe.source}" if recipe.source else ""
+    weights = f"; weights: {recipe.source} ({recipe.licence})" if recipe.source else ""
     return UserError(f"{recipe.title} needs an environment of its own: {make}, and {place}{weights}")
 
 
