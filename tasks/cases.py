@@ -106,11 +106,6 @@ class SplitIds(Mapping[str, Keys]):
         return {keys_of(self.dataset, split, row).id: split for split, row in rows}
 
 
-def split_ids(dataset: PairDataset, split: str) -> list[str]:
-    """Ids of all pairs of a split, in order."""
-    return list(SplitIds(dataset, split, ()))
-
-
 def cases_of(dataset: PairDataset, split: str, resolution: int, limit: int | None = None) -> list[Case]:
     """The first `limit` cases of a split (all by default), with images of `resolution` x `resolution` pixels.
 

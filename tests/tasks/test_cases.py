@@ -6,7 +6,7 @@ from PIL import Image
 from medim.common.errors import UserError
 from medim.data.phantom.worlds import WORLDS, default_world
 from medim.data.sources.selection import MixedDataset, Subset
-from tasks.cases import at_resolution, cases_of, drawn_cases, own_resolution, split_ids
+from tasks.cases import at_resolution, cases_of, drawn_cases, own_resolution
 
 
 def test_cases_are_pairs_in_the_declared_geometry(world):
@@ -87,12 +87,6 @@ def test_own_resolution_is_the_drawn_one_or_the_first_images(world, monkeypatch,
         pair = replace(world.pair("test", 0), image=tmp_path / "image.png")
         monkeypatch.setattr(world, "pair", lambda split, index, pair=pair: pair)
         assert own_resolution(world, "test") == side
-
-
-def test_split_ids_are_those_of_all_pairs():
-    assert split_ids(default_world(), "test")[:2] == ["phantom-test-00000", "phantom-test-00001"]
-    with pytest.raises(UserError, match="unknown split 'tset'"):
-        split_ids(default_world(), "tset")
 
 
 def test_drawn_cases_come_from_all_of_a_split_and_fewer_are_the_first_of_more(world):

@@ -23,7 +23,6 @@ OPTIONAL = ("patient", "study", "domain", "findings", "sections", "terms", "view
 IMAGES_ONLY, REPORTS_ONLY = "images.jsonl", "reports.jsonl"
 NOT_STATED = "not stated"  # in place of the terms of pairs that state none
 
-_STRINGS = ("patient", "study", "domain", "terms", "view")
 _NO_IMAGE = -(1 << 63)
 _HASH = re.compile(r"[0-9a-f]{16}")
 
