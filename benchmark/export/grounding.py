@@ -21,9 +21,9 @@ from benchmark import DONE
 from benchmark.export.formats.form import write_lines
 from benchmark.run.options import ScoreOptions
 from benchmark.systems import open_pipeline
-from medim.common.claims import refuse_another
+from medim.common.claims import claim
 from medim.common.errors import UserError, unknown
-from medim.common.files import hash_files, located, read_json, write_json, write_text
+from medim.common.files import hash_files, located, write_json, write_text
 from medim.common.json_lines import read_models
 from medim.imaging.images import read_image
 from tasks.metrics.statistics.additive import Additive
@@ -155,15 +155,15 @@ def answer(model: Answering, folder: Path, items: Sequence[Question], out: Path,
 
 def _claim(out: Path, configuration: Mapping[str, Any], overwrite: bool) -> None:
     """Gives the answers in `out` to a configuration; `overwrite` removes those of another."""
-    path, claim = out / PREDICTIONS, out / ANSWERED
-    if path.exists():
-        if not claim.exists():
-            raise UserError(f"'{path}' is not of `score grounding --model`: choose another folder")
-        if overwrite:
-            path.unlink()
-        else:
-            refuse_another(out, "answers", read_json(claim), configuration)
-    write_json(claim, configuration)
+    path, answered = out / PREDICTIONS, out / ANSWERED
+    if path.exists() and not answered.exists():
+        raise UserError(f"'{path}' is not of `score grounding --model`: choose another folder")
+
+    def clear() -> None:
+        path.unlink(missing_ok=True)
+        answered.unlink()
+
+    claim(out, answered, configuration, "answers", clear if overwrite else None)
 
 
 def _seed(couple: str) -> int:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class ReferenceStatistics:
     about: Mapping[str, Any]
     spaces: Mapping[str, SpaceStatistics]  # by the fingerprint of the feature space
     documents: Documents
+    _weighted: dict[int, tuple[References, References]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def signature(self) -> str:
@@ -80,7 +81,9 @@ class ReferenceStatistics:
                 f"'{self.path}' counts tokens of '{stated}', and here they are of '{references.tokenisation}': export it with "
                 "the same --protocol, and with or without Java as here"
             )
-        return references.weighted(self.documents)
+        if id(references) not in self._weighted:  # counted once for all systems; holding both keeps the id theirs
+            self._weighted[id(references)] = references, references.weighted(self.documents)
+        return self._weighted[id(references)][1]
 
 
 def write_reference(
