@@ -173,6 +173,14 @@ def test_only_what_the_page_shows_is_explained():
         ("KID (EfficientNet-Lite0)", "KID (EfficientNet-Lite0)"),
         ("Fréchet distance (RadDINO)", "Fréchet distance"),
         ("Fréchet distance (EfficientNet-Lite0)", "Fréchet distance (EfficientNet-Lite0)"),
+        ("Vendi score (rad-dino)", "Vendi score"),
+        ("image-report cosine (BiomedCLIP)", "Image-report cosine"),
+        ("BERTScore F1 (roberta, layer 17 of 24)", "BERTScore"),
+        ("report similarity (all-MiniLM-L6-v2)", "Report similarity"),
+        ("GREEN", "GREEN"),
+        ("RadCliQ-v1", "RadCliQ-v1"),
+        ("RaTEScore", "RaTEScore"),
+        ("RadGraph F1 (radgraph-xl), RG_E", "RadGraph"),
     ],
 )
 def test_each_metric_of_sets_and_judges_has_its_own_explanation(metric, title):

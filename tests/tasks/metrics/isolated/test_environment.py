@@ -1,14 +1,17 @@
 """A real environment, of the standard library alone, and recipes that are not as they should be."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from medim.common.errors import UserError
 from tasks.metrics.isolated import environment as isolated
 from tasks.metrics.isolated.environment import Environment, environments, make, read_recipe, shipped
+from tasks.metrics.isolated.process import evaluate
 
 RECIPE = """
 title: Word overlap
@@ -138,3 +141,20 @@ def test_a_shipped_recipe_reads_and_says_where_its_weights_are_had(name):
     assert recipe.licence
     assert f"metric-environment make {name} --out DIR" in str(isolated.missing(name))
     assert f"MEDIM_{name.upper()}" in str(isolated.missing(name))
+
+
+def test_the_recipe_of_the_page_runs(tmp_path):
+    """That of docs/metrics.md, without its package."""
+    page = (Path(__file__).resolve().parents[4] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    recipe = re.search(r"```yaml\n(title:.*?)```", page, re.DOTALL)
+    script = re.search(r"```python\n(# metric\.py.*?)```", page, re.DOTALL)
+    assert recipe is not None
+    assert script is not None
+    folder = tmp_path / "overlap"
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text(re.sub(r"requirements: \[.*?\]", "requirements: []", recipe[1]))
+    (folder / "metric.py").write_text(script[1])
+    made = make(str(folder), tmp_path / "made")
+    (tmp_path / "made" / "weights" / "words.txt").write_text("left effusion")
+    rows = [{"id": "a", "prediction": "left lung", "references": ["left effusion"]}]
+    assert evaluate(made, rows).cases["overlap"].tolist() == [0.5]
