@@ -49,15 +49,10 @@ class ReportReader:
 
 def attach_checkers(dataset: PairDataset, specs: Sequence[str], labels: Path | None, device: str) -> None:
     """Gives `dataset` its checkers; without `specs` the labeller alone, where the set is of chest X-rays.
-
-    Args:
-        specs: `MODALITY=KIND` or `MODALITY=KIND:FILE` each, or several with commas.
-        labels: the file of `--checker-labels`.
-
-    Raises:
-        UserError: an unknown modality or kind, a file that is not as it should be, a data set with checkers of another kind, a
-            checker that reads none of the findings, or one network that steers and scores.
-    """
+    `specs`: `MODALITY=KIND` or `MODALITY=KIND:FILE` each, or several with commas.
+    `labels`: the file of `--checker-labels`.
+    Raises UserError: an unknown modality or kind, a file that is not as it should be, a data set that has checkers, a
+    checker that reads none of the findings, or one network that steers and scores."""
     given, leaves = _parsed(specs), list(_leaves(dataset))
     if others := [leaf for leaf in leaves if not isinstance(leaf, TakesCheckers)]:
         if given:
@@ -98,13 +93,8 @@ def attach_checkers(dataset: PairDataset, specs: Sequence[str], labels: Path | N
 
 def attach_steering(dataset: PairDataset, specs: Sequence[str], labels: Path | None, device: str) -> dict[str, Any]:
     """As `attach_checkers` for what steers or filters and scores nothing, thresholds chosen; without `specs` nothing changes.
-
-    Returns:
-        What a configuration says of them, JSON-able.
-
-    Raises:
-        UserError: see `attach_checkers`; a checker that would score.
-    """
+    Returns what a configuration says of them, JSON-able.
+    Raises UserError: see `attach_checkers`; a checker that would score."""
     if not specs:
         return {}
     if (image := _parsed(specs).get("image")) is not None:
