@@ -17,6 +17,9 @@ from benchmark.cli import main
 from medim.checkpoints import shipped
 from medim.data.loading import load_dataset
 
+# What other programs leave.
+from tests.benchmark.test_prediction_forms import FORMS
+
 # Fixtures: trees of the archives' layouts.
 from tests.medim.data.archives.conftest import mimic_root, pathgen_root, pathgen_slides, write_slide  # noqa: F401
 
@@ -24,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("leaderboard/results/*/README.md")]
 )
-RUN = ("clusters.md", "data.md", "plugins.md")  # the other pages take minutes each
+RUN = ("clusters.md", "data.md", "plugins.md", "predictions.md")  # the other pages take minutes each
 LAUNCHERS = re.compile(r"^(torchrun .*?-m -- benchmark\.cli|accelerate launch .*? -m benchmark\.cli|sbatch \S+slurm\.sh) ")
 SMALLER = (
     (r"--n \d+", "--n 2"),
@@ -161,6 +164,15 @@ def world(tmp_path, monkeypatch, mimic_root, pathgen_root):  # noqa: F811
     (here / "my-outputs").mkdir()
     for line in lines[-16:]:
         (here / "my-outputs" / f"mimic-{line['id']}.txt").write_text(line["report"], encoding="utf-8")
+    answers = [(f"mimic-{line['id']}", line["report"]) for line in lines[-16:]]
+    for write, _ in FORMS.values():
+        write(here, answers)
+    (here / "my-images").mkdir()
+    for line in lines[-16:]:
+        shutil.copy(pairs / line["image"], here / "my-images" / f"mimic-{line['id']}.png")
+    (here / "references").mkdir()
+    reports = [{"id": id, "report": report, "split": "test"} for id, report in answers]
+    (here / "references" / "reports.jsonl").write_text("".join(json.dumps(line) + "\n" for line in reports), encoding="utf-8")
     (here / "runs").mkdir()
     for name in ("liquid", "long-ar", "long-diffusion"):
         shutil.copytree(shipped()["phantom-tiny"], here / "runs" / name)

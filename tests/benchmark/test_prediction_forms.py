@@ -17,6 +17,11 @@ COUNT = 60
 Rows = list[tuple[str, str]]
 
 
+def number(id: str) -> int | str:
+    """As a program with whole numbers as ids writes it."""
+    return int(id) if id.isdecimal() else id
+
+
 def lines(path: Path, rows: list[dict]) -> Path:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
@@ -44,18 +49,18 @@ def sampled(row: int, text: str, **more: object) -> dict:
 
 
 FORMS: dict[str, tuple[Callable[[Path, Rows], Path], list[str]]] = {
-    "CSV": (lambda at, rows: table(at / "p.csv", ["id", "report"], rows), []),
-    "TSV": (lambda at, rows: table(at / "p.tsv", ["id", "report"], rows, "\t"), []),
-    "JSON array": (lambda at, rows: whole(at / "p.json", [{"id": id, "report": text} for id, text in rows]), []),
-    "JSON by id": (lambda at, rows: whole(at / "p.json", dict(rows)), []),
+    "CSV": (lambda at, rows: table(at / "preds.csv", ["id", "report"], rows), []),
+    "TSV": (lambda at, rows: table(at / "preds.tsv", ["id", "report"], rows, "\t"), []),
+    "JSON array": (lambda at, rows: whole(at / "preds.json", [{"id": id, "report": text} for id, text in rows]), []),
+    "JSON by id": (lambda at, rows: whole(at / "by-id.json", dict(rows)), []),
     "JSON lines of any fields": (
-        lambda at, rows: lines(at / "p.jsonl", [{"study": int(id), "x": {"out": [{"said": text}]}} for id, text in rows]),
-        ["--map", "id=study,report=x.out.0.said"],
+        lambda at, rows: lines(at / "mine.jsonl", [{"study": number(id), "out": {"text": [text]}} for id, text in rows]),
+        ["--map", "id=study,report=out.text.0"],
     ),
     "LLaVA answers": (
         lambda at, rows: lines(
             at / "answers.jsonl",
-            [{"question_id": int(id), "prompt": "?", "text": text, "answer_id": "a", "metadata": {}} for id, text in rows],
+            [{"question_id": number(id), "prompt": "?", "text": text, "answer_id": "a", "metadata": {}} for id, text in rows],
         ),
         [],
     ),
@@ -69,26 +74,28 @@ FORMS: dict[str, tuple[Callable[[Path, Rows], Path], list[str]]] = {
     ),
     "R2Gen res.csv": (lambda at, rows: table(at / "res.csv", None, [(text,) for _, text in rows]), ["--ids", "ids.csv"]),
     "lmms-eval samples": (
-        lambda at, rows: lines(at / "t_samples_cxr.jsonl", [sampled(i, rows[i][1], input="?") for i in reversed(range(COUNT))]),
+        lambda at, rows: lines(
+            at / "t_samples_cxr.jsonl", [sampled(i, rows[i][1], input="?") for i in reversed(range(len(rows)))]
+        ),
         ["--ids", "ids.csv"],
     ),
     "lm-evaluation-harness samples": (
         lambda at, rows: lines(
-            at / "samples_cxr.jsonl", [sampled(7, text, doc={"id": id, "q": "?"}, resps=[[text]]) for id, text in rows]
+            at / "samples_cxr.jsonl", [sampled(7, text, doc={"study_id": id, "q": "?"}, resps=[[text]]) for id, text in rows]
         ),
         [],
     ),
     "COCO captions": (
-        lambda at, rows: whole(at / "captions.json", [{"image_id": int(id), "caption": text} for id, text in rows]),
+        lambda at, rows: whole(at / "captions.json", [{"image_id": number(id), "caption": text} for id, text in rows]),
         [],
     ),
     "VQA results": (
-        lambda at, rows: whole(at / "vqa.json", [{"question_id": int(id), "answer": text} for id, text in rows]),
+        lambda at, rows: whole(at / "vqa.json", [{"question_id": number(id), "answer": text} for id, text in rows]),
         [],
     ),
     "VLMEvalKit": (
         lambda at, rows: table(
-            at / "m.tsv", ["index", "question", "answer", "prediction"], [(id, "?", "", text) for id, text in rows], "\t"
+            at / "model.tsv", ["index", "question", "answer", "prediction"], [(id, "?", "", text) for id, text in rows], "\t"
         ),
         [],
     ),
@@ -116,9 +123,9 @@ FORMS: dict[str, tuple[Callable[[Path, Rows], Path], list[str]]] = {
     "Parquet": (
         lambda at, rows: (
             pq.write_table(
-                pa.table({"id": [int(id) for id, _ in rows], "report": [text for _, text in rows]}), at / "p.parquet"
+                pa.table({"id": [number(id) for id, _ in rows], "report": [text for _, text in rows]}), at / "preds.parquet"
             )
-            or at / "p.parquet"
+            or at / "preds.parquet"
         ),
         [],
     ),
