@@ -41,6 +41,7 @@ LAYERS = {
 _WITH_SPACE = ("roberta", "gpt2")  # a text's first word is tokenised as one that follows a space
 _OFFSET = ("roberta", "xlm-roberta")  # two of their positions stand for padding
 _BATCH = 64
+_PAIRS = 256  # whose vectors are in memory at once
 
 
 class Settings(BaseModel):
@@ -52,7 +53,7 @@ class Settings(BaseModel):
 
 
 class BertScore:
-    """Scores pairs of texts; each different text is encoded once a call. `layer`, `layers`: the layer that is compared, and how
+    """Scores pairs of texts. `layer`, `layers`: the layer that is compared, and how
     many there are. `details`: for signatures. Raises UserError: the folder is no encoder, its best layer is not known and not
     stated, or `baseline.tsv` lacks it."""
 
@@ -95,15 +96,17 @@ class BertScore:
 
     def scores(self, references: Sequence[str], hypotheses: Sequence[str | None]) -> np.ndarray:
         """P, R and F1 of each pair: float64 (N, 3); those of a missing or blank text are 0 before any rescaling."""
-        texts = [*references, *((text or "") for text in hypotheses)]
-        ids = {text: self._ids(text) for text in dict.fromkeys(texts)}
+        pairs = [(reference, hypothesis or "") for reference, hypothesis in zip(references, hypotheses, strict=True)]
+        ids = {text: self._ids(text) for pair in pairs for text in pair}
         weight = self._weight([ids[text] for text in references])
-        vectors = self._vectors(ids)
-        weights = {text: torch.tensor([weight(one) for one in ids[text]]) for text in ids}
-        found = np.zeros((len(references), 3))
-        for row, (reference, hypothesis) in enumerate(zip(references, texts[len(references) :], strict=True)):
-            if reference.strip() and hypothesis.strip():
-                found[row] = _matched(vectors[reference], weights[reference], vectors[hypothesis], weights[hypothesis])
+        found = np.zeros((len(pairs), 3))
+        for start in range(0, len(pairs), _PAIRS):
+            part = pairs[start : start + _PAIRS]
+            vectors = self._vectors({text: ids[text] for pair in part for text in pair})
+            for row, (x, y) in enumerate(part, start):
+                if x.strip() and y.strip():
+                    x_weights, y_weights = (torch.tensor([weight(one) for one in ids[text]]).double() for text in (x, y))
+                    found[row] = _matched(vectors[x], x_weights, vectors[y], y_weights)
         return found if self._baseline is None else (found - self._baseline) / (1 - self._baseline)
 
     def _ids(self, text: str) -> list[int]:
@@ -130,7 +133,7 @@ class BertScore:
             inputs = self._tokenizer.pad({"input_ids": [texts[text] for text in part]}, return_tensors="pt").to(self._device)
             given = {"input_ids": inputs["input_ids"], "attention_mask": inputs["attention_mask"]}
             states = self._network(**given, output_hidden_states=True).hidden_states[self.layer]  # (B, T, D)
-            for text, rows in zip(part, torch.nn.functional.normalize(states, dim=-1).cpu(), strict=True):
+            for text, rows in zip(part, torch.nn.functional.normalize(states.double(), dim=-1).cpu(), strict=True):
                 found[text] = rows[: len(texts[text])]
         return found
 
