@@ -15,7 +15,7 @@ _MISSING = object()
 _OF_A_DOC = ("id", "study_id", "question_id", "image_id")
 _LIKELY = {
     "id": r"(^|_|\b)(u?id|study|case|name|key|index)",
-    "report": r"report|predict|caption|answer|output|respon|generat|text",
+    "report": r"report|pred|caption|answer|output|respon|generat|text",
 }
 
 

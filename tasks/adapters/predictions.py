@@ -148,7 +148,8 @@ def _dropped(reasons: Mapping[str | None, int], given: int) -> str | None:
 
 def _stranger(strangers: Sequence[Line], known: Collection[str]) -> str:
     line = strangers[0]
-    close = difflib.get_close_matches(line.id, known, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else f" (its first is '{next(iter(known))}')" if known else ""
+    close = difflib.get_close_matches(line.id, known, n=20, cutoff=0.5)  # the nearest first
+    nearest = max(close, key=lambda id: sum(map(str.__eq__, id, line.id)), default=None)
+    hint = f"; did you mean '{nearest}'?" if nearest else f" (its first is '{next(iter(known))}')" if known else ""
     more = f" ... and {len(strangers) - 1} more" if len(strangers) > 1 else ""
     return f"{line.where}: '{line.id}' is no pair of this split{hint}{more}; {_WANTED}"

@@ -175,6 +175,13 @@ def test_an_unknown_id_is_answered_with_the_nearest(folder):
         answers(folder)
 
 
+def test_of_numbers_as_near_the_one_that_begins_alike_is_named(folder):
+    write(folder, {"id": 2035, "report": "x"})
+    known = dict.fromkeys(["2903", "5203", "2034", "3520"])
+    with pytest.raises(UserError, match=r"'2035' is no pair of this split; did you mean '2034'\?"):
+        PredictionFolder(folder).answers(task_named("report-generation"), list(known), known)
+
+
 def test_predictions_of_other_cases_alone_score_nothing(folder):
     with pytest.raises(UserError, match=r"none of its 1 predictions is of the 4 cases"):
         answers(write(folder, {"id": "c5", "report": "x"}))
