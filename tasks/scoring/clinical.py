@@ -2,20 +2,19 @@
 A data set that brings a report checker (phantoms) is scored by that one alone; these stand beside one that was chosen. What
 needs weights that are not here is withheld, and says which file would provide them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from medim.common.errors import UserError, foreign
 from tasks.metrics.clinical import pathology_entities
 from tasks.metrics.clinical.chest_labeller import ChestLabeller
 from tasks.metrics.clinical.chest_labels import label_scores
 from tasks.metrics.weights import find_weights
 from tasks.protocols import Cases
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, Scorer, because, coverage_of
+from tasks.scoring.scores import Score, Scorer, coverage_of
 
 if TYPE_CHECKING:
     from tasks.metrics.clinical.chexbert import CheXbert
@@ -52,7 +51,7 @@ def clinical_scores(cases: Cases, reports: Sequence[str | None], context: Contex
     if chest is not None:
         scores += _labels(chest, ChestLabeller())
         name = f"{CHEXBERT}, micro-F1-14, uncertain positive"
-        scores += _optional(chest, name, lambda: _labels(chest, _chexbert(context.device)))
+        scores += chest.score.attempt(name, lambda: _labels(chest, _chexbert(context.device)))
     if pathology is not None:
         scores.append(_entities(pathology))
     return scores
@@ -82,15 +81,6 @@ def _entities(part: _Part) -> Score:
     reason = None if additive is not None else "no reference names a term of the list"
     score = part.score.of(terms=pathology_entities.fingerprint(), aggregation="micro")
     return score(pathology_entities.NAME, additive, True, reason)
-
-
-def _optional(part: _Part, metric: str, scores: Callable[[], list[Score]]) -> list[Score]:
-    """The scores, or one that is withheld and says what is missing, or how it failed."""
-    try:
-        with foreign(metric.partition(",")[0]):
-            return scores()
-    except UserError as error:
-        return [part.score(metric, None, True, str(error), **{"unavailable": True} | because(error))]
 
 
 @lru_cache(maxsize=1)

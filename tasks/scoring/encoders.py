@@ -1,20 +1,19 @@
 """How near reports are to their references in the space of a language model: BERTScore, and whole reports by MiniLM.
 Neither sees a negation or a side as a reader does: "no effusion" is near "effusion"."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from medim.common.errors import UserError, foreign
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.text.bertscore import NAMES, BertScore
 from tasks.metrics.text.embeddings import SentenceEncoder, sentence_encoder_folder
 from tasks.metrics.weights import find_weights, weights_folder
 from tasks.protocols import Case
 from tasks.scoring.context import Context
-from tasks.scoring.scores import Score, Scorer, because, coverage_of
+from tasks.scoring.scores import Score, Scorer, coverage_of
 
 BERTSCORE, SIMILARITY = "BERTScore", "report similarity (all-MiniLM-L6-v2)"
 
@@ -39,21 +38,9 @@ def encoder_scores(cases: Sequence[Case], reports: Sequence[str | None], context
         mean = Additive.mean(cosines.tolist(), patients)
         return [score(SIMILARITY, mean, True, encoder=encoder.name, encoder_hash=encoder.fingerprint)]
 
-    scores: list[Score] = []
-    parts: dict[str, Callable[[], list[Score]]] = {f"{BERTSCORE} F1": bertscore, SIMILARITY: similarity}
-    for metric, part in parts.items():
-        if context.brings_report_checker and not _there(metric):
-            continue
-        try:
-            with foreign(metric):
-                scores += part()
-        except UserError as error:
-            scores.append(score(metric, None, True, str(error), **{"unavailable": True} | because(error)))
-    return scores
-
-
-def _there(metric: str) -> bool:
-    return weights_folder("minilm" if metric == SIMILARITY else "bertscore") is not None
+    parts = {"bertscore": (f"{BERTSCORE} F1", bertscore), "minilm": (SIMILARITY, similarity)}
+    shown = [part for name, part in parts.items() if weights_folder(name) is not None or not context.brings_report_checker]
+    return [one for metric, part in shown for one in score.attempt(metric, part)]
 
 
 @lru_cache(maxsize=1)

@@ -62,7 +62,7 @@ def _answers(recipe: Recipe, task: str, cases: Cases, predictions: Predictions) 
     answers = []
     for case, report, image in zip(cases, reports_of(predictions), images_of(cases, predictions), strict=True):
         if task == "report-generation":
-            answers.append(_Answer(case, report, [case.report], case.image))
+            answers.append(_Answer(case, report, [case.report, *case.other_reports], case.image))
         elif task == "image-generation":
             answers.append(_Answer(case, None if image is None else case.report, [case.report], image))
         else:

@@ -1,13 +1,13 @@
 """A score with its signature, and predictions brought in line with their cases."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from medim.common.errors import ForeignError, UserError
+from medim.common.errors import ForeignError, UserError, foreign
 from medim.imaging.images import square
 from tasks.metrics.statistics.additive import Additive
 from tasks.metrics.statistics.bootstrap import Interval
@@ -167,6 +167,14 @@ class Scorer:
     def withheld(self, directions: Mapping[str, bool | None], reason: str, **details: Any) -> list[Score]:
         """Returns scores without a value, by metric and whether higher is better."""
         return [self(metric, None, better, reason, **details) for metric, better in directions.items()]
+
+    def attempt(self, metric: str, scores: Callable[[], list[Score]]) -> list[Score]:
+        """Returns the scores, or one that is withheld and says what is missing, or how code that is not ours failed."""
+        try:
+            with foreign(metric.partition(",")[0]):
+                return scores()
+        except UserError as error:
+            return [self(metric, None, True, str(error), **{"unavailable": True} | because(error))]
 
     def of(self, n: int | None = None, coverage: float | None = None, **details: Any) -> "Scorer":
         """Returns one for other samples, or that says more."""

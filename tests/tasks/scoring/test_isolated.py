@@ -59,6 +59,9 @@ def test_reports_have_a_mean_over_patients_and_a_signature(environment, cases):
     count = found["Words, count"]
     assert (count.value, count.n, count.coverage, count.higher_is_better) == (102, 20, 1, True)
     assert count.additive.combine == "mean"
+    several = [dataclasses.replace(case, other_reports=("small effusion",)) for case in cases]
+    answers = [Prediction(case.id, report="no effusion") for case in cases]
+    assert scores("report-generation", several, answers)["Words, count"].value == 202
     assert made.signature.items() <= count.signature.items()
     assert (found["Words, rows"].value, found["Words, rows"].higher_is_better) == (20, None)
 
