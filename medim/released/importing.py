@@ -2,10 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-
-from torch import Tensor
 
 from medim.common.errors import UserError, named
 from medim.common.files import hash_files, read_mapping, write_json, writes_into
@@ -17,7 +14,7 @@ from medim.released.network import HEAD_DIM, SPECIAL, denoiser_of
 from medim.sampling.settings import SamplerSettings
 from medim.tokenizers.image import ImageTokenizer
 from medim.tokenizers.report import ReportTokenizer, open_tokenizer
-from medim.weights.files import read_tensors, refuse_damaged_folder, weight_files
+from medim.weights.files import read_folder, weight_files
 
 GEOMETRY = GEOMETRIES["pad-square-122-116-104,lanczos"]
 REPORT_LENGTH = 256
@@ -48,7 +45,9 @@ def import_released(
     images = ImageTokenizer.from_pretrained(vqgan)
     images = ImageTokenizer(images.model, images.resolution, images.training, GEOMETRY)
     reports = _reports(tokenizer, report_length)
-    tensors = _tensors(source)
+    if not source.is_dir():
+        raise UserError(f"released checkpoint: folder '{source}' does not exist")
+    tensors = read_folder(source)
     beside = source / "config.json"
     if head_dim is None:
         head_dim = read_mapping(beside).get("head_dim", HEAD_DIM) if beside.is_file() else HEAD_DIM
@@ -98,13 +97,3 @@ def _reports(source: str, report_length: int) -> ReportTokenizer:
     if reports.padding != 0 or places != list(range(reports.size - 3, reports.size)):
         raise UserError(f"--tokenizer '{source}': <unk> has to be id 0 and {', '.join(SPECIAL)} the last: is it LLaMA-2's?")
     return reports
-
-
-def _tensors(source: Path) -> Mapping[str, Tensor]:
-    if not source.is_dir():
-        raise UserError(f"released checkpoint: folder '{source}' does not exist")
-    refuse_damaged_folder(source)
-    tensors: dict[str, Tensor] = {}
-    for path in weight_files(source):
-        tensors |= read_tensors(path)
-    return tensors

@@ -121,6 +121,12 @@ def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
     return dict(state)
 
 
+def read_folder(folder: Path) -> dict[str, Tensor]:
+    """The tensors of all weights files of a model's folder by name, on the CPU. Raises UserError as `refuse_damaged_folder`."""
+    refuse_damaged_folder(folder)
+    return {name: tensor for path in weight_files(folder) for name, tensor in read_tensors(path).items()}
+
+
 def read_state(path: str | Path) -> Any:
     """What `torch.save` wrote, on the CPU: tensors, containers, and numpy scalars and arrays; nothing in the file is run.
     Raises UserError: the file is missing or damaged, or holds other objects, which might run code."""

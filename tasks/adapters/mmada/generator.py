@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast
 from medim.common.errors import UserError, foreign
 from medim.common.files import hash_of
 from medim.imaging.images import square, to_images, to_tensor
-from medim.weights.files import read_tensors, refuse_damaged_folder, weight_files
+from medim.weights.files import read_folder
 from tasks.adapters.adapter import OneTask, dtype_of, folder_fingerprint, read_settings
 from tasks.adapters.mmada.magvit import Magvit
 from tasks.adapters.mmada.network import Network, Shape, read_network
@@ -40,13 +40,11 @@ BESIDE = "magvitv2"
 
 
 class Mmada(OneTask):
-    """Draws images of reports and writes reports of images; each sample from its own seed, alone.
-
+    """Draws images of reports and writes reports of images, each sample by itself, from one seed.
     Settings: of images `steps`, `guidance`, `temperature` of the confidence, and `prompt_tokens`, behind which a report is cut;
     of reports the user's turn `prompt`, `max_new_tokens`, `report_steps`, `block` and `report_temperature` (0 takes the
     likeliest tokens, and no seed matters); `dtype`; and `image_tokenizer`, a folder like showlab/magvitv2, by default
-    `magvitv2` inside the model's.
-    """
+    `magvitv2` inside the model's."""
 
     modality = "image"
 
@@ -68,10 +66,7 @@ class Mmada(OneTask):
     @classmethod
     def from_pretrained(cls, name: str, device: str, overrides: Mapping[str, str]) -> "Mmada":
         """Loads a folder like Gen-Verse/MMaDA-8B-MixCoT, or a hub id.
-
-        Raises:
-            UserError: it cannot be loaded, or a setting is wrong.
-        """
+        Raises UserError: it cannot be loaded, or a setting is wrong."""
         what, folder = f"MMaDA '{name}'", Path(name)
         settings = read_settings(overrides, DEFAULTS, what)
         _refuse_steps(settings)
@@ -83,10 +78,8 @@ class Mmada(OneTask):
         beside = Path(settings.pop("image_tokenizer") or folder / BESIDE)
         if not beside.is_dir():
             raise UserError(f"{what}: no image tokenizer in '{beside}': --set image_tokenizer=FOLDER, showlab/magvitv2's")
-        refuse_damaged_folder(beside)
-        tensors = {key: value for path in weight_files(beside) for key, value in read_tensors(path).items()}
         with foreign(f"image tokenizer in '{beside}'"):
-            magvit = Magvit(tensors, f"image tokenizer in '{beside}'").eval().to(device)
+            magvit = Magvit(read_folder(beside), f"image tokenizer in '{beside}'").eval().to(device)
         network, shape = read_network(folder, dtype_of(settings["dtype"]))
         with foreign(f"tokenizer of {what} cannot be read"):
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)

@@ -1,7 +1,6 @@
 """MMaDA's language model: LLaDA-8B (arXiv 2502.09992), a Llama without a causal mask, under its published names."""
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,8 +11,9 @@ from transformers import LlamaConfig
 
 from medim.backbones.causal_lm import CausalLMBackbone
 from medim.common.declared import checked
+from medim.common.errors import foreign
 from medim.common.files import read_mapping
-from medim.weights.files import read_tensors, refuse_damaged_folder, weight_files
+from medim.weights.files import read_folder
 from medim.weights.loading import fill, refuse_incomplete, shapes_of
 
 _PARTS = {
@@ -81,38 +81,27 @@ class Network(nn.Module):
 
 def read_network(folder: Path, dtype: torch.dtype) -> tuple[Network, Shape]:
     """The network in a folder with `config.json` and weights, on the CPU.
-
-    Raises:
-        UserError: a file is missing or damaged, a field has another value than such a model's, or a tensor is missing, has no
-            place or another shape.
-    """
+    Raises UserError: a file is missing or damaged, a field has another value than such a model's, or a tensor is missing, has
+    no place or another shape."""
     what, file = f"MMaDA in '{folder}'", folder / "config.json"
     shape = checked(Shape, read_mapping(file), f"'{file}'")
-    refuse_damaged_folder(folder)
-    tensors: dict[str, Tensor] = {}
-    for path in weight_files(folder):
-        tensors |= {name: value.to(dtype) for name, value in read_tensors(path).items()}
-    rows = len(tensors.get("model.transformer.wte.weight", ()))
-    config = LlamaConfig(
-        vocab_size=max(rows, 1),
-        hidden_size=shape.d_model,
-        intermediate_size=shape.mlp_hidden_size,
-        num_hidden_layers=shape.n_layers,
-        num_attention_heads=shape.n_heads,
-        num_key_value_heads=shape.n_kv_heads or shape.n_heads,
-        rms_norm_eps=shape.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-    )
-    with torch.device("meta"):
+    tensors = {name: value.to(dtype) for name, value in read_folder(folder).items()}
+    with foreign(what), torch.device("meta"):
+        config = LlamaConfig(
+            vocab_size=len(tensors.get("model.transformer.wte.weight", torch.zeros(1))),
+            hidden_size=shape.d_model,
+            intermediate_size=shape.mlp_hidden_size,
+            num_hidden_layers=shape.n_layers,
+            num_attention_heads=shape.n_heads,
+            num_key_value_heads=shape.n_kv_heads or shape.n_heads,
+            rms_norm_eps=shape.rms_norm_eps,
+            rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        )
         network = Network(config)
-    return _filled(network, config, tensors, what), shape
-
-
-def _filled(network: Network, config: LlamaConfig, tensors: Mapping[str, Tensor], what: str) -> Network:
     names = {name: published_name(name) for name in network.state_dict()}
     expected = {names[name]: tuple(value.shape) for name, value in network.state_dict().items()}
     refuse_incomplete(what, expected, shapes_of(tensors))
     fill(network, {ours: tensors[theirs] for ours, theirs in names.items()}, what, assign=True)
     decoder = network.backbone.decoder
     decoder.rotary_emb = type(decoder.rotary_emb)(config)  # its buffers are in no file
-    return network.eval()
+    return network.eval(), shape

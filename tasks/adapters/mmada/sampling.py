@@ -14,10 +14,8 @@ TextLogits = Callable[[Tensor, slice], Tensor]
 
 def draw_codes(logits: CodeLogits, count: int, steps: int, temperature: float, generator: torch.Generator) -> Tensor:
     """The codes (count,) of an image.
-
     After step k of n as many are masked as floor(count cos(pi k / 2 n)), the least sure: log p(drawn) + noise t_k, with t_k the
-    temperature times all (1 - j / n) up to k.
-    """
+    temperature times all (1 - j / n) up to k."""
     codes = drawn = torch.full((count,), -1)
     for step in range(1, steps + 1):
         law = logits(codes).float().cpu().softmax(-1)
@@ -37,13 +35,8 @@ def draw_text(
     logits: TextLogits, length: int, steps: int, block: int, mask: int, temperature: float, generator: torch.Generator
 ) -> Tensor:
     """Ids (length,) of a text, blocks from left to right.
-
     Every step of a block keeps its share of the likeliest choices; a temperature adds Gumbel noise to the logits.
-
-    Args:
-        length: a multiple of `block`.
-        steps: of all blocks together; a multiple of their number.
-    """
+    `length`: a multiple of `block`; `steps`: of all blocks together, a multiple of their number."""
     ids = torch.full((length,), mask)
     each = steps // (length // block)
     for start in range(0, length, block):
