@@ -14,7 +14,7 @@ from medim.common.errors import UserError, named
 from medim.common.files import hash_files, write_json
 from medim.data.dataset import Checker
 from medim.denoiser import MeDiMModel
-from medim.imaging.images import Geometry
+from medim.imaging.images import OURS, Geometry
 from medim.likelihood.pairs import PairLikelihood, SentenceEvidence, pair_likelihood, sentence_evidence
 from medim.model_folder import read_model, refuse_other_tokenizers
 from medim.sampling.cost import Cost
@@ -104,10 +104,12 @@ class MeDiMPipeline:
         self.steering = Steering(images, reports)
 
     def settings(self) -> dict[str, Any]:
-        """Sampler settings, the checkers that steer and a `dtype` other than float32, for signatures."""
+        """Sampler settings, the checkers that steer, and a `dtype` or geometry that is not the usual one, for signatures."""
         values: dict[str, Any] = self.sampler.to_dict()
         if self.model.dtype != torch.float32:
             values["dtype"] = str(self.model.dtype).removeprefix("torch.")
+        if self.geometry != OURS:
+            values["geometry"] = self.geometry.name
         if self.steered and self.steering is not None:
             values["steering"] |= self.steering.settings()
         return values

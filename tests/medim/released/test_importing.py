@@ -93,7 +93,7 @@ def test_pictures_are_padded_with_their_grey(pipeline):
     padded = Image.new("RGB", (40, 40), (122, 116, 104))
     padded.paste(wide, (0, 10))
     assert (values == np.asarray(padded.resize((32, 32), Image.Resampling.LANCZOS))).all()
-    assert pipeline.geometry.name == "pad-square-122-116-104,lanczos"
+    assert pipeline.settings()["geometry"] == pipeline.geometry.name == "pad-square-122-116-104,lanczos"
 
 
 @pytest.mark.parametrize("kind", ["sharded", "bin"])

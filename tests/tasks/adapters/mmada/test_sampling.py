@@ -30,17 +30,17 @@ def test_the_surest_codes_come_first():
 
 
 def test_text_is_written_block_by_block_likeliest_first():
-    asked, mask = [], 9
+    seen, mask = [], 9
 
     def logits(ids, part):
-        asked.append((part.start, (ids == mask).tolist()))
+        seen.append((part.start, (ids == mask).tolist()))
         sure = torch.zeros(part.stop - part.start, 10)
         sure[:, 3] = torch.arange(len(sure)) + 1.0
         return sure
 
     ids = draw_text(logits, 8, 4, 4, mask, 0.0, torch.Generator())
     assert ids.tolist() == [3] * 8
-    assert [start for start, _ in asked] == [0, 0, 4, 4]
-    assert asked[1][1] == [True, True, False, False] + [True] * 4
+    assert [start for start, _ in seen] == [0, 0, 4, 4]
+    assert seen[1][1] == [True, True, False, False] + [True] * 4
     hot = [draw_text(logits, 8, 4, 4, mask, 5.0, torch.Generator().manual_seed(seed)).tolist() for seed in (1, 1, 2)]
     assert hot[0] == hot[1] != hot[2]
