@@ -107,7 +107,7 @@ def _of_parquet(file: Path) -> Iterator[Row]:
             for content in batch.to_pylist():
                 number += 1
                 yield _row(f"{file}: row {number}", f"row {number}", content)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:  # the last: a text that is no UTF-8
         raise UserError(f"{file}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
 
 

@@ -79,7 +79,9 @@ def _from_rows(file: Path, given: Mapping[str, str], ids: Sequence[str] | None) 
 
 def _id_of_place(row: Row, form: Form, number: int, ids: Sequence[str]) -> str:
     """The id of a row by its number in the file or, where it counts the data set's rows itself, by that."""
-    if form.ordinal is not None and isinstance(row.content, dict):
+    if isinstance(row.content, UserError):
+        raise UserError(f"{row.where}: {row.content}")
+    if form.ordinal is not None:
         number = field(row.content, form.ordinal)
         if not isinstance(number, int) or not 0 <= number < len(ids):
             raise UserError(f"{row.where}: {form.ordinal} is {shown(number)}: --ids has {len(ids)} ids, from 0 on")

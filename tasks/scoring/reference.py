@@ -8,6 +8,7 @@ report alone counts in CIDEr as one that stands in none, so the file holds nothi
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,11 @@ from tasks.protocols import Case
 
 VERSION = 1
 INDEX, GRAMS, COUNTS = "index", "grams", "counts"
-_DAMAGED = (OSError, EOFError, zipfile.BadZipFile, ValueError, TypeError, LookupError, AttributeError)
+STATED = ("dataset", "split", "terms", "resolution", "cases", "tokenisation")  # what is read of a file beside its arrays
+_DAMAGED = (
+    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError),
+    *(ValueError, TypeError, LookupError, AttributeError),
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +138,10 @@ def read_reference(path: Path) -> ReferenceStatistics:
             spaces = {key: _space(stored, about["n"], one) for key, one in about["spaces"].items()}
             texts = str(stored[GRAMS])
             documents = Documents(about["n"], tuple(texts.split("\n") if texts else ()), stored[COUNTS])
+            if missing := [name for name in STATED if name not in about]:
+                raise ValueError(f"it does not state {missing[0]}")
+            if documents.counts.shape != (len(documents.texts),):
+                raise ValueError(f"{len(documents.texts)} n-grams with counts of shape {documents.counts.shape}")
     except FileNotFoundError:
         raise UserError(f"'{path}' does not exist: `medim-bench data reference DATA --out FILE` writes it") from None
     except _DAMAGED as error:
@@ -146,6 +155,8 @@ def _space(stored: Any, n: int, one: Mapping[str, Any]) -> SpaceStatistics:
     features = stored[name] if name in stored.files else None
     found = SpaceStatistics(n, stored[f"mean-{number}"], stored[f"covariance-{number}"], features)
     shapes = (found.mean.shape, found.covariance.shape, (n, dimension) if features is None else features.shape)
+    if not np.isfinite(found.mean).all() or not np.isfinite(found.covariance).all():
+        raise ValueError("moments hold NaN or infinity")
     if shapes != ((dimension,), (dimension, dimension), (n, dimension)):
         raise ValueError(f"arrays of shapes {shapes} for {n} images and {dimension} features")
     return found

@@ -234,6 +234,12 @@ def test_a_row_number_is_no_id(world, score, tmp_path):
     )
     both = refused(world, score, beyond, "--ids", at / "ids.csv", "--map", "id=doc_id")
     assert "--ids and --map id=FIELD both say which report is whose" in both
+    log.write_text(json.dumps(sampled(0, "x")) + "\n" + "{\n" * (COUNT + 1), encoding="utf-8")
+    assert "samples.jsonl:2: broken JSON" in (message := refused(world, score, log, "--ids", at / "ids.csv"))
+    assert f"and {COUNT} more" in message
+    broken = FORMS["Parquet"][0](tmp_path, rows)
+    broken.write_bytes(broken.read_bytes().replace(rows[0][1].encode()[:9], b"\xff" * 9))
+    assert "preds.parquet: cannot be read as Parquet" in refused(world, score, broken)
     fewer = text_lines(tmp_path / "fewer.txt", rows[1:])
     assert f"fewer.txt holds {COUNT - 1} reports, and --ids {COUNT} ids" in refused(
         world, score, fewer, "--ids", at / "ids.csv"

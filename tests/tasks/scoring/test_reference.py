@@ -152,7 +152,11 @@ def test_what_does_not_fit_is_refused(exported, tmp_path):
     assert any("has statistics of pooled (pooled-1), and none of pooled (pooled-2)" in reason for reason in reasons)
     with pytest.raises(UserError, match="does not exist: `medim-bench data reference"):
         read_reference(tmp_path / "none.npz")
-    (tmp_path / "r.npz").write_bytes((tmp_path / "r.npz").read_bytes()[:300])
+    whole = (tmp_path / "r.npz").read_bytes()
+    (tmp_path / "r.npz").write_bytes(whole[:400] + b"xyz" + whole[403:])  # within a deflated array
+    with pytest.raises(UserError, match="holds no reference statistics, or is damaged"):
+        read_reference(tmp_path / "r.npz")
+    (tmp_path / "r.npz").write_bytes(whole[:300])
     with pytest.raises(UserError, match="holds no reference statistics, or is damaged"):
         read_reference(tmp_path / "r.npz")
     np.savez(tmp_path / "v.npz", index=np.array(json.dumps({"version": 2})))
