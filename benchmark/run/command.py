@@ -33,12 +33,8 @@ REPLACED = ("model", "data", "tasks", "out", "split", "limit", "seed", "batch_si
 
 def execute_run(options: RunOptions) -> int:
     """Runs tasks, or a suite, prints the table and where the page is; returns the exit status.
-
     Several data sets go into folders of their own within `out`, with one page over all in `out/leaderboard`.
-
-    Raises:
-        UserError: something is missing, or as `runner.run`.
-    """
+    Raises UserError: something is missing, or as `runner.run`."""
     suite = suite_of(options)
     out, sets = suite.out, suite.data_sets
     folders = [out] if len(sets) == 1 else [out / file_name(Path(one).name) for one in sets]
@@ -55,10 +51,7 @@ def execute_run(options: RunOptions) -> int:
 
 def suite_of(options: RunOptions) -> Suite:
     """The suite that is named, with what else is given in place of its values; without one, what is given and defaults.
-
-    Raises:
-        UserError: neither says which model or data.
-    """
+    Raises UserError: neither says which model or data."""
     given: dict[str, Any] = {key: value for key in REPLACED if (value := getattr(options, key)) not in (None, ())}
     if options.suite is not None:
         suite = load_suite(options.suite)
@@ -99,10 +92,7 @@ def refuse_table(checkers: Sequence[str]) -> None:
 
 def execute_score(options: ScoreOptions) -> int:
     """Scores a folder of predictions as `execute_run` scores a model; returns the exit status.
-
-    Raises:
-        UserError: something is missing, or as `runner.run`.
-    """
+    Raises UserError: something is missing, or as `runner.run`."""
     if options.model is not None:
         raise UserError("score takes --predictions; --model is for score grounding")
     for what, key in (("a TASK", "tasks"), ("--predictions", "predictions"), ("--data", "data"), ("--out", "out")):
@@ -175,10 +165,7 @@ def _done(
 
 def summary(records: Sequence[Record], headlines: Mapping[str, Sequence[str]]) -> str:
     """Returns one plain-text table per task: rows are systems, the model first.
-
-    Args:
-        headlines: the columns by task; of a task without any, the first that there are.
-    """
+    `headlines`: the columns by task; of a task without any, the first that there are."""
     tasks = dict.fromkeys(record.task for record in records)
     return "\n\n".join(_table(task, [r for r in records if r.task == task], headlines.get(task, ())) for task in tasks)
 

@@ -42,15 +42,12 @@ RELEASED_WEIGHTS = ("inception", "inception-clean")  # spaces whose weights are 
 @dataclass(frozen=True)
 class Data:
     """The cases of a run, and what scoring needs beside them (built when something is scored).
-
-    Attributes:
-        protocol: how reports are scored.
-        features: the feature spaces of the image metrics (`medim.perception.space.open_features`).
-        scratch: where an index of the training split is stored without a cache: inside the run's own folder.
-        judge: folder of a chat model that judges generated pairs.
-        reference: statistics that stand in for the cases' images, and for all reports of their set.
-        shows: whether the data's terms, or the user by name, allow images of the training split to be shown.
-    """
+    `protocol`: how reports are scored.
+    `features`: the feature spaces of the image metrics (`medim.perception.space.open_features`).
+    `scratch`: where an index of the training split is stored without a cache: inside the run's own folder.
+    `judge`: folder of a chat model that judges generated pairs.
+    `reference`: statistics that stand in for the cases' images, and for all reports of their set.
+    `shows`: whether the data's terms, or the user by name, allow images of the training split to be shown."""
 
     dataset: PairDataset
     split: str
@@ -124,12 +121,8 @@ def check_scoring() -> None:
 
 def check_features(specs: Sequence[str]) -> None:
     """Opens every feature space but the default once, on the CPU, before anything is generated.
-
     Where the released Inception weights alone are missing, a line on the standard error says so, and its columns stay blank.
-
-    Raises:
-        UserError: an unknown space, or a package, a model or a file named that is not there.
-    """
+    Raises UserError: an unknown space, or a package, a model or a file named that is not there."""
     for spec in specs:
         try:
             if spec != DEFAULT:
@@ -164,11 +157,8 @@ def _feature_files(spec: str) -> list[str | None]:
 
 class RememberingChecker:
     """Answers for the references from a file, once one run has read all of them; reads everything else.
-
-    Args:
-        references: images or reports of the cases; only what was read from these is stored.
-        folder: where; the file is named by the checker's hash and the references'.
-    """
+    `references`: images or reports of the cases; only what was read from these is stored.
+    `folder`: where; the file is named by the checker's hash and the references'."""
 
     def __init__(self, checker: Checker, references: Sequence[Image.Image] | Sequence[str], folder: Path) -> None:
         self.checker = checker

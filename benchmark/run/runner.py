@@ -37,12 +37,8 @@ ANCHORS = ("real", "reconstruction", "training copy", "shuffled", "constant", RE
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left.
-
-    Attributes:
-        failures: samples that could not be generated.
-        skipped: tasks of `all` that the system cannot do, with the reason.
-    """
+    """What a run left. `failures`: samples that could not be generated. `skipped`: tasks of `all` that the system cannot do,
+    with the reason."""
 
     records: list[Record]
     failures: list[Failure]
@@ -52,10 +48,7 @@ class RunResult:
 
 def system_name(model: Generator | Answered) -> str:
     """The model's name in table, records and manifest; a hub id `a/b` becomes `a--b`. Its folders bear `file_name` of it.
-
-    Raises:
-        UserError: an anchor bears this name, or it is no line of text.
-    """
+    Raises UserError: an anchor bears this name, or it is no line of text."""
     name = model.name.replace("/", "--")
     if not name.strip() or not name.isprintable():
         raise UserError(f"a model's name is one line of printable text, not {name!r}")
@@ -67,12 +60,9 @@ def system_name(model: Generator | Answered) -> str:
 def choose(
     names: Sequence[str], model: Generator | Answered, dataset: PairDataset, statistics: bool = False
 ) -> tuple[list[Task], dict[str, str]]:
-    """The tasks to be done, and those that `all` would have had and this system cannot do, with the reason.
-    `statistics`: those of a reference set stand in for the images.
-
-    Raises:
-        UserError: an unknown name, a task named that the system or the data cannot do, or none that they can.
-    """
+    """The tasks to be done, and those that `all` would have had and this system cannot do, with the reason. `statistics`: those
+    of a reference set stand in for the images.
+    Raises UserError: an unknown name, a task named that the system or the data cannot do, or none that they can."""
     if ALL in names:
         candidates = list(all_tasks().values())
     else:
@@ -147,9 +137,8 @@ def run(
         learned: the terms of the data that the model learned from; they hold for its samples too.
         reference: statistics that stand in for the cases' images, and for all reports of their set.
 
-    Raises:
-        UserError: an object that is no generator, an unknown name, a task that cannot be done, unreadable data, or an `out` of
-            another configuration.
+    Raises UserError: an object that is no generator, an unknown name, a task that cannot be done, unreadable data, or an `out`
+    of another configuration.
     """
     check_generator(model, f"a model of type {type(model).__name__}")
     chosen, skipped = choose(tasks, model, dataset, reference is not None)

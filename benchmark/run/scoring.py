@@ -31,13 +31,9 @@ RECONSTRUCTION = "reconstruction"  # the one anchor that depends on the system u
 
 @dataclass(frozen=True)
 class Scored:
-    """The scores of one system on one task.
-
-    Attributes:
-        scores: fields of `tasks.scoring.scores.Score`, by name.
-        command, commit, created: of the command that scored, which may be an earlier one.
-        generated_by: commits of the code that generated, which may be older than the one that scored; empty for an anchor.
-    """
+    """The scores of one system on one task. `scores`: fields of `tasks.scoring.scores.Score`, by name. `command`, `commit`,
+    `created`: of the command that scored, which may be an earlier one. `generated_by`: commits of the code that generated,
+    which may be older than the one that scored; empty for an anchor."""
 
     task: str
     system: str

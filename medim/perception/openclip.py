@@ -1,8 +1,6 @@
-"""BiomedCLIP (Zhang et al. 2023, arXiv:2303.00915) from its folder, without open_clip: a vision transformer and BERT, each
-with a projection into one space.
-
-The folder holds `open_clip_config.json`, `open_clip_model.safetensors` or `open_clip_pytorch_model.bin`, and the tokenizer.
-"""
+"""BiomedCLIP (Zhang et al. 2023, arXiv:2303.00915) from its folder, without open_clip: a vision transformer and BERT, each with
+a projection into one space.
+The folder holds `open_clip_config.json`, `open_clip_model.safetensors` or `open_clip_pytorch_model.bin`, and the tokenizer."""
 
 from pathlib import Path
 
@@ -82,14 +80,8 @@ class TextTower(nn.Module):
 
 
 class OpenClipFolder(Encoder):
-    """The feature space of the image tower; `text` is the other.
-
-    Attributes:
-        length: tokens of a text at most.
-
-    Raises:
-        UserError: a file is missing, or the folder is of another model than BiomedCLIP's layout.
-    """
+    """The feature space of the image tower; `text` is the other. `length`: tokens of a text at most. Raises UserError: a file
+    is missing, or the folder is of another model than BiomedCLIP's layout."""
 
     def __init__(self, folder: str | Path) -> None:
         from transformers import AutoTokenizer

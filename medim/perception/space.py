@@ -17,15 +17,12 @@ DEFAULT = "efficientnet-lite0"
 @runtime_checkable
 class FeatureSpace(Protocol):
     """Images to feature vectors, with what a signature needs to say about it.
-
-    Attributes:
-        name: short, as in a signature: `efficientnet-lite0`.
-        title: as in a column's heading: `EfficientNet-Lite0`.
-        fingerprint: hash of the weights and of all that is done before and after them; equal fingerprints mean equal
-            features of equal images.
-        resize: what is done to an image before the network: filter, antialiasing, side in pixels.
-        trained_against: True where image tokenizers use this network as a loss: such a space flatters them and never ranks.
-    """
+    `name`: short, as in a signature: `efficientnet-lite0`.
+    `title`: as in a column's heading: `EfficientNet-Lite0`.
+    `fingerprint`: hash of the weights and of all that is done before and after them; equal fingerprints mean equal features of
+    equal images.
+    `resize`: what is done to an image before the network: filter, antialiasing, side in pixels.
+    `trained_against`: True where image tokenizers use this network as a loss: such a space flatters them and never ranks."""
 
     name: str
     title: str
@@ -39,11 +36,7 @@ class FeatureSpace(Protocol):
 
 @runtime_checkable
 class Classifies(Protocol):
-    """A feature space whose network has a linear classifier behind the features.
-
-    Attributes:
-        classes: number of classes C.
-    """
+    """A feature space whose network has a linear classifier behind the features. `classes`: number of classes C."""
 
     classes: int
 
@@ -63,10 +56,7 @@ class Precomputed(Protocol):
 
     def rows(self, keys: list[str]) -> torch.Tensor:
         """Features (N, D) of the images with these keys (`medim.perception.array.image_key`).
-
-        Raises:
-            UserError: some image is not there.
-        """
+        Raises UserError: some image is not there."""
 
 
 Space = FeatureSpace | Precomputed
@@ -110,8 +100,7 @@ def open_features(spec: str, device: str = "cpu") -> Space:
     `timm:NAME-or-folder` · `open-clip:NAME-or-folder` · `torchxrayvision:WEIGHTS-or-file` · `array:FILE.npz`, and what
     packages register: an entry point of the group `medim.features` is a callable `(argument or None, device) -> FeatureSpace`.
 
-    Raises:
-        UserError: an unknown name, or what it needs (a package, weights, a file) is missing or not as it should be.
+    Raises UserError: an unknown name, or what it needs (a package, weights, a file) is missing or not as it should be.
     """
     name, _, argument = spec.partition(":")
     if name in SPACES:

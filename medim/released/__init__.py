@@ -2,5 +2,4 @@
 
 SIZE = "Image Size: Width is 512 Height is 512."
 """The text before the report; the released code writes the picture's size there."""
-TERMS = "PhysioNet Credentialed Health Data License 1.5.0 (MIMIC-CXR)"
-"""Of the data that the released model learned from."""
+TERMS = "PhysioNet Credentialed Health Data License 1.5.0 (MIMIC-CXR)"  # of the data that the released model learned from

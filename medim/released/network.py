@@ -18,10 +18,8 @@ from medim.denoiser import MeDiMConfig, MeDiMModel, embedding_scale
 from medim.weights.loading import fill, refuse_incomplete, shapes_of
 
 TABLE, HEAD = "model.embed_tokens.weight", "lm_head.weight"
-SPECIAL = ("<boi>", "<eoi>", "<eos>")
-"""The last text ids, in this order."""
-HEAD_DIM = 256
-"""Of Gemma-7B; no shape of a tensor states it."""
+SPECIAL = ("<boi>", "<eoi>", "<eos>")  # the last text ids, in this order
+HEAD_DIM = 256  # of Gemma-7B; no shape of a tensor states it
 CONVENTIONS: dict[str, Any] = {
     "attention": "bidirectional",
     "order": "image-report",

@@ -8,8 +8,7 @@ from typing import Any
 
 from medim.common.errors import UserError, unknown
 
-TAKEN = ("id", "report", "image", "references")
-"""What a field can be taken for."""
+TAKEN = ("id", "report", "image", "references")  # what a field can be taken for
 MOST = 40  # fields that an error names
 _MISSING = object()
 _OF_A_DOC = ("id", "study_id", "question_id", "image_id")

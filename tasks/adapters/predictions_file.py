@@ -13,8 +13,7 @@ from medim.imaging.image_files import GeometryError, backslash_hint, open_image
 from tasks.adapters.prediction_forms import OWN, Form, chosen, field, has, spare, text_of
 from tasks.adapters.prediction_rows import Row, read_ids, read_rows
 
-FILES = ("predictions.jsonl", "generated.jsonl")
-"""The second is what a run leaves in its folder of samples."""
+FILES = ("predictions.jsonl", "generated.jsonl")  # the second is what a run leaves in its folder of samples
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
 SUBFOLDERS = ("", "images", "reports")
 

@@ -1,8 +1,6 @@
 """Gives a data set of folders the checkers that `--checker MODALITY=KIND:FILE` names, and chooses their thresholds.
-
 Findings are those that the pairs of `val` and `test` state, else those that the checker of reports knows. Chest X-rays without
-a checker of reports are read by the rule-based labeller.
-"""
+a checker of reports are read by the rule-based labeller."""
 
 import re
 import sys
@@ -23,8 +21,7 @@ from tasks.scoring.findings import reference_findings
 
 MODALITIES = ("report", "image", "steer")
 CHEST_XRAY, LABELLER = "chest-xray", "labeller"
-VALIDATION, MOST = "val", 2000
-"""Cases of the validation split that thresholds are chosen on: its first ones."""
+VALIDATION, MOST = "val", 2000  # cases of the validation split that thresholds are chosen on: its first ones
 
 
 class ReportReader:

@@ -14,8 +14,7 @@ from tasks.adapters.checkers.predicted import PredictedLabels
 from tasks.protocols import Case
 
 DEFAULT = 0.5
-POSITIVES = 5
-"""Cases of the validation split that have to show a finding before its threshold is chosen there."""
+POSITIVES = 5  # cases of the validation split that have to show a finding before its threshold is chosen there
 
 
 class ImageChecker:

@@ -126,8 +126,7 @@ REPORTS: dict[str, Callable[[str, str], Checker]] = {
     "chexbert": lambda source, device: Positives(CheXbert(source, device)),
 }
 NEEDED = {"torchxrayvision": "FILE", "transformers": "FOLDER", "predictions": "FILE.csv", "chexbert": "FILE"}
-CHEST = ("torchxrayvision", "labeller", "chexbert")
-"""Kinds that read chest X-rays, or reports on them, and nothing else."""
+CHEST = ("torchxrayvision", "labeller", "chexbert")  # kinds that read chest X-rays, or reports on them, and nothing else
 
 
 def open_checker(modality: str, spec: str, device: str) -> Any:

@@ -1,8 +1,6 @@
 """MAGVIT-v2's image tokenizer (arXiv 2310.05737) in the layout of `showlab/magvitv2`, which MMaDA reads and writes.
-
 A convolutional encoder and decoder as in VQGAN; the signs of a latent's d dimensions are the bits of its code, the first the
-highest. How wide and deep it is follows from the shapes of its tensors.
-"""
+highest. How wide and deep it is follows from the shapes of its tensors."""
 
 import re
 from collections.abc import Mapping

@@ -80,9 +80,8 @@ class Network(nn.Module):
 
 
 def read_network(folder: Path, dtype: torch.dtype) -> tuple[Network, Shape]:
-    """The network in a folder with `config.json` and weights, on the CPU.
-    Raises UserError: a file is missing or damaged, a field has another value than such a model's, or a tensor is missing, has
-    no place or another shape."""
+    """The network in a folder with `config.json` and weights, on the CPU. Raises UserError: a file is missing or damaged, a
+    field has another value than such a model's, or a tensor is missing, has no place or another shape."""
     what, file = f"MMaDA in '{folder}'", folder / "config.json"
     shape = checked(Shape, read_mapping(file), f"'{file}'")
     tensors = {name: value.to(dtype) for name, value in read_folder(folder).items()}

@@ -6,16 +6,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-CodeLogits = Callable[[Tensor], Tensor]
-"""Codes (N,), -1 where masked -> logits (N, codes), guided."""
-TextLogits = Callable[[Tensor, slice], Tensor]
-"""Ids of the text (L,) and a part of its positions -> logits (part, V)."""
+CodeLogits = Callable[[Tensor], Tensor]  # codes (N,), -1 where masked -> logits (N, codes), guided
+TextLogits = Callable[[Tensor, slice], Tensor]  # ids of the text (L,) and a part of its positions -> logits (part, V)
 
 
 def draw_codes(logits: CodeLogits, count: int, steps: int, temperature: float, generator: torch.Generator) -> Tensor:
-    """The codes (count,) of an image.
-    After step k of n as many are masked as floor(count cos(pi k / 2 n)), the least sure: log p(drawn) + noise t_k, with t_k the
-    temperature times all (1 - j / n) up to k."""
+    """The codes (count,) of an image. After step k of n as many are masked as floor(count cos(pi k / 2 n)), the least sure: log
+    p(drawn) + noise t_k, with t_k the temperature times all (1 - j / n) up to k."""
     codes = drawn = torch.full((count,), -1)
     for step in range(1, steps + 1):
         law = logits(codes).float().cpu().softmax(-1)

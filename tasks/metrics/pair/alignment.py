@@ -1,7 +1,5 @@
 """How near an image and a text are in the space of a model that joins both, such as CLIP (Hessel et al. 2021: CLIPScore).
-
-The cosine of the two embeddings as it is, neither scaled nor cut off: what it means is seen beside real and shuffled pairs.
-"""
+The cosine of the two embeddings as it is, neither scaled nor cut off: what it means is seen beside real and shuffled pairs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +21,7 @@ _BATCH = 32
 
 class Aligner:
     """A model of transformers' layout with image and text embeddings (CLIP, PLIP, SigLIP), or of BiomedCLIP's.
-
-    Raises:
-        UserError: the folder is neither, or what it holds has no text embeddings.
-    """
+    Raises UserError: the folder is neither, or what it holds has no text embeddings."""
 
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
         from transformers import AutoTokenizer  # lazy: start-up

@@ -53,9 +53,8 @@ class Settings(BaseModel):
 
 
 class BertScore:
-    """Scores pairs of texts. `layer`, `layers`: the layer that is compared, and how
-    many there are. `details`: for signatures. Raises UserError: the folder is no encoder, its best layer is not known and not
-    stated, or `baseline.tsv` lacks it."""
+    """Scores pairs of texts. `layer`, `layers`: the layer that is compared, and how many there are. `details`: for signatures.
+    Raises UserError: the folder is no encoder, its best layer is not known and not stated, or `baseline.tsv` lacks it."""
 
     def __init__(self, folder: str | Path, device: str = "cpu") -> None:
         from transformers import AutoModel, AutoTokenizer  # lazy: start-up
