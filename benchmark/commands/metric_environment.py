@@ -39,6 +39,7 @@ def make(
     from tasks.metrics.isolated import environment as isolated
     from tasks.metrics.weights import WEIGHTS, variable
 
+    click.echo(f"{name}: installing into {out}; large packages take minutes", err=True)
     made = isolated.make(name, out, python, overwrite)
     click.echo(f"{made.recipe.title}: {len(isolated.packages(out))} packages in {out}")
     click.echo(f"name it by {variable(made.name)}={out.resolve()}, or keep it as '{made.name}' in the folder {WEIGHTS}")

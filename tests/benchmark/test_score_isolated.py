@@ -43,7 +43,7 @@ def folders(tmp_path, monkeypatch):
     return recipe, data, theirs
 
 
-def test_a_users_recipe_is_made_tried_and_seen_by_the_doctor(folders, tmp_path):
+def test_a_users_recipe_is_made_tried_and_seen_by_the_doctor(folders, tmp_path, monkeypatch):
     recipe, _, _ = folders
     out = tmp_path / "weights" / "same"
     made = command("metric-environment", "make", recipe, "--out", out)
@@ -53,7 +53,9 @@ def test_a_users_recipe_is_made_tried_and_seen_by_the_doctor(folders, tmp_path):
     refused = command("metric-environment", "try", out)
     assert refused.stderr == f"error: Same words: '{out}/weights' holds no 'words.txt'; source: mine\n"
     (out / "weights" / "words.txt").write_text("effusion heart")
-    assert command("metric-environment", "try", out).stdout == "Same words: 0.5\n"
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for options in ((), ("--download",)):
+        assert command("metric-environment", "try", out, *options).stdout == "Same words: 0.5\n"
     states = {one.name: one.state for one in capabilities._environments()}
     shipped = dict.fromkeys(
         ("environment green", "environment radcliq", "environment radgraph", "environment ratescore"), "missing"

@@ -152,8 +152,10 @@ def packages(folder: Path) -> list[str]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files in `weights/`, links followed, but for the locks that caches leave."""
-    return sorted(path for path in (folder / "weights").rglob("*") if path.is_file() and path.suffix != ".lock")
+    """The files in `weights/`, links to files and folders followed, but for the locks that caches leave."""
+    places = os.walk(folder / "weights", followlinks=True)
+    found = (Path(place) / name for place, _, names in places for name in names)
+    return sorted(path for path in found if path.is_file() and path.suffix != ".lock")
 
 
 def environments() -> dict[str, Path | None]:

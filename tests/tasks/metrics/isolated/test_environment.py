@@ -51,7 +51,9 @@ def test_it_has_a_python_that_shares_no_package_with_ours(recipe, tmp_path):
 def test_the_signature_follows_script_packages_and_weights(recipe, tmp_path):
     out = tmp_path / "made"
     seen, states = [make(str(recipe), out).signature], [isolated.state(out)]
-    (out / "weights" / "model.bin").write_bytes(b"one")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "model.bin").write_bytes(b"one")
+    (out / "weights" / "linked").symlink_to(tmp_path / "elsewhere")
     seen, states = [*seen, Environment.opened("o", out).signature], [*states, isolated.state(out)]
     next((out / "venv" / "lib").glob("python*/site-packages")).joinpath("thing-1.0.dist-info").mkdir()
     seen, states = [*seen, Environment.opened("o", out).signature], [*states, isolated.state(out)]
