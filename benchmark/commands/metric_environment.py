@@ -8,7 +8,7 @@ import click
 from benchmark.cli import NearestGroup
 from benchmark.options import FOLDER, Option, Out, with_options
 
-_PYTHON = "The interpreter that the environment is made with.  [default: the one of medim-bench]"
+_PYTHON = "The interpreter of the environment.  [default: the one of medim-bench]"
 _DOWNLOAD = "Let its packages fetch the weights that they know by name into DIR/weights; HF_HUB_OFFLINE=1 forbids it."
 PAIR = ("No pleural effusion. The heart is enlarged.", "Small left pleural effusion. The heart is enlarged.")
 """A reference and a prediction."""
@@ -16,7 +16,7 @@ PAIR = ("No pleural effusion. The heart is enlarged.", "Small left pleural effus
 
 @click.group("metric-environment", cls=NearestGroup, short_help="Metrics that need packages which cannot live beside ours.")
 def metric_environment() -> None:
-    """Runs a metric of other packages in a folder with its own Python; `score` and `run` find it there.
+    """Runs a metric of other packages in a folder with a separate Python; `score` and `run` find it there.
 
     A metric is looked for in the folder that MEDIM_NAME names, else in NAME within that of MEDIM_BENCH_WEIGHTS.
     """
@@ -29,22 +29,23 @@ def make(
     name: str,
     out: Out,
     python: Annotated[str | None, Option(_PYTHON, metavar="FILE")] = None,
-    overwrite: Annotated[bool, Option("Make it anew; its weights stay.")] = False,
+    overwrite: Annotated[bool, Option("Build it anew; its weights stay.")] = False,
 ) -> int:
     """Makes the environment of a shipped recipe, or of a folder with recipe.yaml and its script.
 
-    pip installs what the recipe states, from where pip's own settings say (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX).
+    pip installs what the recipe states, from where pip's settings say (PIP_INDEX_URL, PIP_FIND_LINKS, PIP_NO_INDEX).
     Weights are the user's to put into OUT/weights; the last line says which.
     """
     from tasks.metrics.isolated import environment as isolated
     from tasks.metrics.weights import WEIGHTS, variable
 
     click.echo(f"{name}: installing into {out}; large packages take minutes", err=True)
-    made = isolated.make(name, out, python, overwrite)
-    click.echo(f"{made.recipe.title}: {len(isolated.packages(out))} packages in {out}")
-    click.echo(f"name it by {variable(made.name)}={out.resolve()}, or keep it as '{made.name}' in the folder {WEIGHTS}")
-    if made.recipe.weights:
-        click.echo(f"{out / 'weights'} needs {', '.join(made.recipe.weights)}: {made.recipe.source} ({made.recipe.licence})")
+    environment = isolated.make(name, out, python, overwrite)
+    recipe, called = environment.recipe, environment.name
+    click.echo(f"{recipe.title}: {len(isolated.packages(out))} packages in {out}")
+    click.echo(f"name it by {variable(called)}={out.resolve()}, or keep it as '{called}' in the folder {WEIGHTS}")
+    if recipe.weights:
+        click.echo(f"{out / 'weights'} needs {', '.join(recipe.weights)}: {recipe.source} ({recipe.licence})")
     return 0
 
 

@@ -1,6 +1,6 @@
 """Where the files of metrics are: one folder for each metric, which the environment names. Nothing is downloaded.
 A metric NAME reads the folder that MEDIM_NAME names (in capitals, `-` as `_`), else the folder NAME in that of
-MEDIM_BENCH_WEIGHTS. A metric that runs in an environment of its own has that environment there."""
+MEDIM_BENCH_WEIGHTS. A metric that runs in a separate environment has that environment there."""
 
 import os
 from dataclasses import dataclass

@@ -17,7 +17,7 @@ def alignment_scores(
     cases: Cases, images: Sequence[Image.Image | None], reports: Sequence[str | None], context: Context, paired: bool
 ) -> list[Score]:
     """The mean cosine of image and report, of each model over the domains that it knows; withheld where one is missing.
-    `paired`: whether each answers its own case, whose patient it then counts for."""
+    `paired`: whether each answers one case, whose patient it then counts for."""
     scores: list[Score] = []
     for name, source in SOURCES.items():
         rows = [row for row, case in enumerate(cases) if case.domain in source.aligns]

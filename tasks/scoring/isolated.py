@@ -1,4 +1,4 @@
-"""Metrics that run in environments of their own, as scores: each is withheld alone, with the reason."""
+"""Metrics that run in separate environments, as scores: each is withheld alone, with the reason."""
 
 import tempfile
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An environment for one metric: a folder with its own Python, made from a recipe.
+"""An environment for one metric: a folder with a Python of the metric alone, built from a recipe.
 
 recipe.yaml       what is installed, what the metric gives, what it needs (`Recipe`)
 metric.py         is run there: `python metric.py IN OUT`, see `jsonl.py`
@@ -173,11 +173,11 @@ def missing(name: str) -> UserError:
     make = f"medim-bench metric-environment make {name} --out DIR"
     place = f"name DIR by {variable(name)}, or let it be '{name}' in the folder {WEIGHTS}"
     weights = f"; weights: {recipe.source} ({recipe.licence})" if recipe.source else ""
-    return UserError(f"{recipe.title} needs an environment of its own: {make}, and {place}{weights}")
+    return UserError(f"{recipe.title} needs a separate environment: {make}, and {place}{weights}")
 
 
 def make(source: str, out: Path, python: str | None = None, overwrite: bool = False) -> Environment:
-    """Makes an environment; an unfinished one of the same folder is made anew, `weights/` is left as it is.
+    """Makes an environment; an unfinished one of the same folder starts anew, `weights/` is left as it is.
     `source`: name of a shipped recipe, or a folder with `recipe.yaml`.
     `python`: the interpreter; by default this one.
     Raises UserError: an unknown recipe, a whole environment without `overwrite`, a folder with something else in it, another
@@ -187,7 +187,7 @@ def make(source: str, out: Path, python: str | None = None, overwrite: bool = Fa
         raise unknown("recipe", source, shipped())
     recipe, name = read_recipe(folder), folder.resolve().name
     if (out / WHOLE).is_file() and not overwrite:
-        raise UserError(f"'{out}' is a whole metric environment: --overwrite makes it anew")
+        raise UserError(f"'{out}' is a whole metric environment: --overwrite builds it anew")
     if out.is_dir() and any(path.name != "weights" for path in out.iterdir()) and not (out / RECIPE).is_file():
         raise UserError(f"'{out}' holds something else: an environment needs a folder to itself")
     interpreter = python or sys.executable
