@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("leaderboard/results/*/README.md")]
 )
-RUN = ("clusters.md", "data.md", "plugins.md", "predictions.md")  # the other pages take minutes each
+RUN = ("../README.md", "clusters.md", "data.md", "metrics.md", "plugins.md", "predictions.md", "sampling.md", "training.md")
 LAUNCHERS = re.compile(r"^(torchrun .*?-m -- benchmark\.cli|accelerate launch .*? -m benchmark\.cli|sbatch \S+slurm\.sh) ")
 SMALLER = (
     (r"--n \d+", "--n 2"),

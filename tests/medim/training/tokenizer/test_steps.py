@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from medim.training.tokenizer import steps as module
-from medim.training.tokenizer.recipe import TokenizerRecipe
 from medim.training.tokenizer.steps import (
     BreakdownError,
     PatchDiscriminator,
@@ -20,26 +19,7 @@ from medim.training.tokenizer.steps import (
     generator_loss,
     perceptual_distance,
 )
-
-RECIPE = TokenizerRecipe(
-    resolution=16,
-    downsampling=4,
-    codes=16,
-    latent_channels=4,
-    channels=(8, 8, 16),
-    attention=False,
-    steps=12,
-    batch_size=8,
-    learning_rate=3e-3,
-    warmup_steps=2,
-    quantize_start=3,
-    restart_every=3,
-    eval_every=5,
-    save_steps=5,
-    logging_steps=2,
-    bf16=False,
-    weights="float32",
-)
+from tests.medim.training.tokenizer.tiny import RECIPE
 
 
 def squares(count: int) -> Tensor:

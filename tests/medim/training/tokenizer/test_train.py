@@ -15,29 +15,9 @@ from medim.common.errors import UserError
 from medim.pair import ImageReportPair
 from medim.tokenizers.image import DESCRIPTION, WEIGHTS, ImageTokenizer
 from medim.training.tokenizer import train as training
-from medim.training.tokenizer.recipe import TokenizerRecipe
 from medim.training.tokenizer.steps import TokenizerTraining
 from medim.training.tokenizer.train import cached_images, newest_state, refuse_another, save_checkpoint, train_tokenizer
-
-RECIPE = TokenizerRecipe(
-    resolution=16,
-    downsampling=4,
-    codes=16,
-    latent_channels=4,
-    channels=(8, 8, 16),
-    attention=False,
-    steps=12,
-    batch_size=8,
-    learning_rate=3e-3,
-    warmup_steps=2,
-    quantize_start=3,
-    restart_every=3,
-    eval_every=5,
-    save_steps=5,
-    logging_steps=2,
-    bf16=False,
-    weights="float32",
-)
+from tests.medim.training.tokenizer.tiny import RECIPE
 
 
 class Squares:
