@@ -44,14 +44,14 @@ SMALLER = (
     (r"--preset quick", "--preset demo"),
     (r"((?:train tokenizer|ablate) .*)--data phantom\S*", r"\1--data ../shared/data/cxr"),
     (r"--data phantom(?=\s|$)", "--data phantom:train=1%"),
-    (r"--data (phantom-v2:\S+)", r"--data \1,train=1%"),
+    (r"--data (phantom-v2:\S+)", r"--data \1,train=0.1%"),
     (r"--set-of \S+", "--arms causal-mask --no-generation"),
 )
 """What stands in a page, and what takes its place in a run at a tiny size."""
 MORE = {
     "run": "--limit 4",
     "score": "--limit 4",
-    "train model": "--steps 2",
+    "train model": "--steps 2 --set eval_pairs=4",
     "train tokenizer": "--steps 2",
     "ablate": "--steps 2 --eval-pairs 4 --draws 1 --limit 2",
     "export": "--draws 0 --features pixels",
