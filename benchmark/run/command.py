@@ -107,12 +107,10 @@ def execute_score(options: ScoreOptions) -> int:
     refuse_steerer(dataset, settings_of_samples(system.root))
     reference = None if options.reference is None else read_reference(options.reference)
     resolution = own_resolution(dataset, options.split) if options.resolution is None else options.resolution
-    if reference is not None and resolution != (needed := reference.about["resolution"]):
-        if resolution is not None:
-            raise UserError(
-                f"--reference {options.reference} is of images of {needed} px, not {resolution}: --resolution {needed}"
-            )
-        resolution = needed
+    if reference is not None:
+        if problem := reference.unlike(dataset, options.split, resolution):
+            raise UserError(f"--reference {options.reference} is {problem}")
+        resolution = reference.about["resolution"]
     cache = cache_folder(options.cache, dataset)
     return _done(system, dataset, options.out, options, options, cache, resolution, reference=reference)
 

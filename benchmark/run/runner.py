@@ -156,6 +156,9 @@ def run(
     configuration |= {} if reference is None else {"reference": reference.signature}
     side = 1 if resolution is None else resolution
     cases = cases_of(dataset, split, side, limit)
+    if reference is not None and not reference.is_of(cases):
+        several = f"{reference.about['n']} cases of '{reference.about['dataset']}'"
+        click.echo(f"'{reference.path}' is of {several}; the {len(cases)} to be scored are others, or a part", err=True)
     answers: dict[str, Answers] = {}
     brought = None
     if isinstance(model, Answered):

@@ -1,6 +1,5 @@
 """Which fields of another program's file hold the id and the report: known forms, and `--map` for all others."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +11,9 @@ TAKEN = ("id", "report", "image", "references")  # what a field can be taken for
 MOST = 40  # fields that an error names
 _MISSING = object()
 _OF_A_DOC = ("id", "study_id", "question_id", "image_id")
-_LIKELY = {
-    "id": r"(^|_|\b)(u?id|study|case|name|key|index)",
-    "report": r"report|pred|caption|answer|output|respon|generat|text",
-}
+_IDS = r"(^|_|\b)(u?id|study|case|name|key|index)"
+_GENERATED = "pred|generat|hypo|candidate|output|respon"
+_TEXTS = "report|caption|answer|text"
 
 
 @dataclass(frozen=True)
@@ -44,9 +42,10 @@ FORMS = (
     Form("evaluation harness", None, "resps", ordinal="doc_id"),
     Form("LLaMA-Factory", None, "predict"),
     Form("ms-swift", None, "response"),
+    OWN,
 )
 """ReXrank before ours: beside the prediction its rows may hold the reference as `report`. The harnesses are lmms-eval and
-lm-evaluation-harness; what they leave out, and the last two, have no ids: `--ids` gives them."""
+lm-evaluation-harness; what they leave out, and the two after them, have no ids: `--ids` gives them."""
 
 
 def field(row: Any, path: str | None, missing: Any = None) -> Any:
@@ -68,35 +67,38 @@ def chosen(row: Mapping[str, Any], given: Mapping[str, str], numbered: bool, fil
     `given`: what `--map` says; what it leaves open is as in the form that is recognised. Where it says what the report or the
     image is, nothing but `id` is taken beside it: an image may be that which was shown.
     `numbered`: `--ids` gives the ids, so that none is needed.
-    Raises UserError: no known form, or several; a field of `--map` that the row lacks."""
+    Raises UserError: no known form, or several texts that may be the report; a field of `--map` that the row lacks."""
     for path in given.values():
         if not has(row, path):
-            raise UserError(f"{file}: --map: {unknown('field', path, names_of(row))}")
+            raise UserError(f"{file}: --map: {unknown('field', path, _names_of(row))}")
     if "report" in given or "image" in given:
         ours = Form("--map", "id" if has(row, "id") else None, None, ordinal="doc_id" if has(row, "doc_id") else None)
         return replace(ours, **given)
     known = numbered or "id" in given
-    fit = [form for form in (*FORMS, OWN) if _fits(form, row, known)]
-    if len({form.name for form in fit}) > 1 and fit[0].name != "ReXrank":
-        names = " or ".join(dict.fromkeys(f"'{form.report}' ({form.name})" for form in fit))
-        raise UserError(f"{file}: the report may be {names}; {_advice(row)}")
-    if fit:
-        return replace(_with_id_of_doc(fit[0], row, known, file), **given)
-    if any(has(row, key) for key in TAKEN[:3]):
-        return replace(OWN, **given)  # where a field is missing, the row says so
-    raise UserError(f"{file}: no form of predictions that is known here; {_advice(row)}")
+    fit = [form for form in FORMS if has(row, form.report) and (known or form.ordinal is not None or has(row, form.id))]
+    if not fit and not any(has(row, key) for key in TAKEN[:3]):
+        raise UserError(f"{file}: no form of predictions that is known here; {_advice(row)}")
+    form = fit[0] if fit else OWN  # where a field is missing, the row says so
+    if fit and form.name != "ReXrank" and (others := _others(row, form, fit)):
+        raise UserError(f"{file}: the report may be {' or '.join([_shown(form), *others])}; {_advice(row)}")
+    return replace(_with_id_of_doc(form, row, file) if form.ordinal and not known else form, **given)
 
 
-def _fits(form: Form, row: Mapping[str, Any], known: bool) -> bool:
-    """Whether a row has the fields of a form; `known`: its id is found elsewhere."""
-    answers = has(row, form.report) or (form is OWN and has(row, form.image))
-    return answers and (known or form.ordinal is not None or has(row, form.id))
+def _others(row: Mapping[str, Any], form: Form, fit: Sequence[Form]) -> list[str]:
+    """What may be the report instead: that of another form, or a text that is generated, going by its field's name."""
+    reports = {form.report, *(other.report for other in fit if other.name == form.name)}
+    others = {other.report: _shown(other) for other in fit if other.report not in reports}
+    roots = {(path or "").partition(".")[0] for path in (*reports, *others)}
+    more = [key for key in row if re.search(_GENERATED, key, re.I) and isinstance(row[key], str | list) and row[key]]
+    return [*others.values(), *(f"'{key}'" for key in more if key not in roots)]
 
 
-def _with_id_of_doc(form: Form, row: Mapping[str, Any], numbered: bool, file: str) -> Form:
+def _shown(form: Form) -> str:
+    return f"'{form.report}' ({form.name})"
+
+
+def _with_id_of_doc(form: Form, row: Mapping[str, Any], file: str) -> Form:
     """A harness counts its rows: an id is taken from the data set's row, `doc`, where that has one."""
-    if form.ordinal is None or numbered:
-        return form
     ids = [f"doc.{name}" for name in _OF_A_DOC if has(row, f"doc.{name}")]
     if len(ids) == 1:
         return replace(form, id=ids[0], ordinal=None)
@@ -106,7 +108,7 @@ def _with_id_of_doc(form: Form, row: Mapping[str, Any], numbered: bool, file: st
     raise UserError(f"{file}: {what}: give {there}--ids FILE with the ids in the order of the data set that was run")
 
 
-def names_of(row: Mapping[str, Any]) -> list[str]:
+def _names_of(row: Mapping[str, Any]) -> list[str]:
     """The fields of a row, and those of its objects."""
     inner = [f"{key}.{name}" for key, value in row.items() if isinstance(value, Mapping) for name in value]
     return [*map(str, row), *inner][:MOST]
@@ -114,32 +116,12 @@ def names_of(row: Mapping[str, Any]) -> list[str]:
 
 def _advice(row: Mapping[str, Any]) -> str:
     """The fields that were found, and what `--map` may say of them."""
-    names = names_of(row)
-    likely = {key: next((name for name in names if re.search(sign, name, re.I)), "FIELD") for key, sign in _LIKELY.items()}
-    example = ",".join(f"{key}={name}" for key, name in likely.items())
-    return f"its fields are {', '.join(names) or 'none'}: say which, such as --map {example}"
-
-
-def text_of(value: Any, what: str) -> str | None:
-    """A report: a text, or a list of one, however deep; None where there is none.
-    Raises UserError: several texts, or something else."""
-    if isinstance(value, list):
-        if len(value) == 1:
-            return text_of(value[0], what)
-        first = f": --map report={what}.0 takes the first" if value else ""
-        raise UserError(f"field '{what}' holds {len(value)} texts, and one is scored{first}")
-    if not isinstance(value, str | None):
-        raise UserError(f"field '{what}' must be a string, not {str(value)[:40]}")
-    return value
-
-
-def spare(row: Mapping[str, Any], *wanted: str) -> str:
-    """What was perhaps meant instead."""
-    others = [key for key in row if key not in TAKEN[:3]]
-    for name in wanted:
-        if close := difflib.get_close_matches(name, others, n=1, cutoff=0.5):
-            return f"; did you mean it by '{close[0]}'?"
-    return f"; the line has {', '.join(map(repr, row)) or 'no field'}"
+    names = _names_of(row)
+    id, report = (
+        next((name for sign in signs for name in names if re.search(sign, name, re.I)), "FIELD")
+        for signs in ((_IDS,), (_GENERATED, _TEXTS))
+    )
+    return f"its fields are {', '.join(names) or 'none'}: say which, such as --map id={id},report={report}"
 
 
 def parse_map(items: Sequence[str]) -> dict[str, str]:

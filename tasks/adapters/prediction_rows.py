@@ -12,7 +12,7 @@ from medim.common.errors import UserError, named
 from medim.common.files import HEAD, stand_in
 from medim.common.json_lines import BOM, numbered_lines, parse_json
 from medim.data.archives.archive import Loss
-from medim.data.archives.tables import decoded, read_table
+from medim.data.archives.tables import decoded, read_header, read_table
 from tasks.adapters.prediction_forms import FORMS
 
 PARQUET = b"PAR1"
@@ -21,12 +21,18 @@ BROKEN_ROW = "a prediction is a JSON object such as {'id', 'image', 'report'}"
 
 @dataclass(frozen=True)
 class Row:
-    """One row. `where`: how an error names its place: `FILE:LINE`, or the file and the number of an entry. `place`: the same
-    within the file. `content`: the fields; a mistake where it has none."""
+    """One row. `place`: within the file: the number of its line, or of an entry. `content`: the fields; a mistake where it
+    has none."""
 
-    where: str
+    file: Path
     place: str
     content: dict[str, Any] | UserError
+
+    @property
+    def where(self) -> str:
+        """How an error names its place: `FILE:LINE`, or the file and the entry."""
+        line = self.place.removeprefix("line ")
+        return f"{self.file}: {self.place}" if line == self.place else f"{self.file}:{line}"
 
 
 def read_rows(file: Path, listed: bool = False) -> Iterator[Row]:
@@ -37,6 +43,11 @@ def read_rows(file: Path, listed: bool = False) -> Iterator[Row]:
 
     Raises UserError: the file cannot be read, or is nothing of these.
     """
+    for place, content in _contents(file, listed):
+        yield Row(file, place, content if isinstance(content, dict | UserError) else UserError(BROKEN_ROW))
+
+
+def _contents(file: Path, listed: bool) -> Iterator[tuple[str, Any]]:
     try:
         data = file.read_bytes().removeprefix(BOM)
     except OSError as error:
@@ -50,7 +61,7 @@ def read_rows(file: Path, listed: bool = False) -> Iterator[Row]:
         return _of_lines(file)
     if first in (b"{", b"["):
         with named(str(file)):
-            return _of_json(file, parse_json(data))
+            return _of_json(parse_json(data))
     return _of_texts(file, decoded(data, f"{file}: ")) if listed else _of_table(file)
 
 
@@ -60,92 +71,87 @@ def _has_lines(file: Path) -> bool:
         rows = [parse_json(line) for _, (_, line) in zip(range(2), numbered_lines(file), strict=False)]
     except UserError:
         return False
-    names = {form.id for form in FORMS} | {form.ordinal for form in FORMS} | {"id"}
+    names = {name for form in FORMS for name in (form.id, form.ordinal)}
     return all(isinstance(row, dict) for row in rows) and (len(rows) > 1 or not names.isdisjoint(rows[0]))
 
 
-def _of_lines(file: Path) -> Iterator[Row]:
+def _of_lines(file: Path) -> Iterator[tuple[str, Any]]:
     for number, line in numbered_lines(file):
         try:
             content = parse_json(line)
         except UserError as error:
             content = error
-        yield _row(f"{file}:{number}", f"line {number}", content)
+        yield f"line {number}", content
 
 
-def _of_json(file: Path, value: Any) -> Iterator[Row]:
+def _of_json(value: Any) -> Iterator[tuple[str, Any]]:
     """Of a list; of lists by name, such as the splits of an annotation.json; of texts, lists of texts or objects by id."""
     if isinstance(value, list):
-        yield from _of_list(file, value)
+        yield from _of_list(value)
         return
     lists = any(isinstance(one, Mapping) for item in value.values() if isinstance(item, list) for one in item)
     for key, item in value.items():
         if lists and isinstance(item, list):
-            yield from _of_list(file, item, f"{key!r}, ")
-        elif isinstance(item, Mapping):
-            other = item.get("id", key)
-            mistake = UserError(f"stands under another id, '{other}', too") if str(other) != key else None
-            yield _row(f"{file}: '{key}'", f"'{key}'", mistake or {**item, "id": key})
+            yield from _of_list(item, f"{key!r}, ")
+        elif isinstance(item, Mapping) and str(other := item.get("id", key)) != key:
+            yield f"'{key}'", UserError(f"stands under another id, '{other}', too")
         else:
-            yield _row(f"{file}: '{key}'", f"'{key}'", {"id": key, "report": item})
+            yield f"'{key}'", {**(item if isinstance(item, Mapping) else {"report": item}), "id": key}
 
 
-def _of_list(file: Path, items: list[Any], within: str = "") -> Iterator[Row]:
+def _of_list(items: list[Any], within: str = "") -> Iterator[tuple[str, Any]]:
     for number, item in enumerate(items, start=1):
-        place = f"{within}entry {number}"
-        yield _row(f"{file}: {place}", place, {"report": item} if isinstance(item, str) else item)
+        yield f"{within}entry {number}", {"report": item} if isinstance(item, str) else item
 
 
-def _of_parquet(file: Path) -> Iterator[Row]:
+def _of_parquet(file: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        batches = pq.ParquetFile(file).iter_batches()
-        number = 0
-        for batch in batches:
-            for content in batch.to_pylist():
-                number += 1
-                yield _row(f"{file}: row {number}", f"row {number}", content)
+        table = pq.ParquetFile(file)
+        if twice := _twice(table.schema_arrow.names):
+            raise UserError(f"{file}: two columns are called '{twice}'")
+        rows = (row for batch in table.iter_batches() for row in batch.to_pylist())
+        yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
     except (pa.ArrowException, OSError, ValueError) as error:  # the last: a text that is no UTF-8
         raise UserError(f"{file}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
 
 
-def _of_table(file: Path) -> Iterator[Row]:
-    for row in read_table(file, ()):
+def _of_table(file: Path) -> Iterator[tuple[str, Any]]:
+    for row in read_table(file, read_header(file)):
         if isinstance(row, Loss):
-            place = row.item.rpartition(":")[2]
-            yield _row(f"{file}:{place}", f"line {place}", UserError(row.reason))
+            yield f"line {row.item.rpartition(':')[2]}", UserError(row.reason)
         else:
-            yield _row(f"{file}:{row.line}", f"line {row.line}", {key: cell or None for key, cell in row.cells.items()})
+            yield f"line {row.line}", row.cells
 
 
-def _of_texts(file: Path, text: str) -> Iterator[Row]:
-    if file.suffix in (".csv", ".tsv"):
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if file.suffix == ".tsv" else ",")
-        for cells in reader:
-            wide = UserError(f"{len(cells)} cells, and one report a row is needed") if len(cells) > 1 else None
-            yield _row(f"{file}:{reader.line_num}", f"line {reader.line_num}", wide or {"report": cells[0] if cells else ""})
+def _of_texts(file: Path, text: str) -> Iterator[tuple[str, Any]]:
+    if file.suffix not in (".csv", ".tsv"):
+        for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
+            yield f"line {number}", {"report": line.removesuffix("\r")}
         return
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-        yield _row(f"{file}:{number}", f"line {number}", {"report": line.removesuffix("\r")})
-
-
-def _row(where: str, place: str, content: Any) -> Row:
-    return Row(where, place, content if isinstance(content, dict | UserError) else UserError(BROKEN_ROW))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if file.suffix == ".tsv" else ",")
+    for cells in reader:
+        wide = UserError(f"{len(cells)} cells, and one report a row is needed") if len(cells) > 1 else None
+        yield f"line {reader.line_num}", wide or {"report": "".join(cells)}
 
 
 def read_ids(file: Path) -> list[str]:
     """The ids of a file that `data ids --out` wrote, or of one with an id a line.
     Raises UserError: it cannot be read, is empty, or names one twice."""
-    head = file.read_bytes()[:HEAD] if file.is_file() else b""
-    table = head.lstrip()[:1] == b"{" or "id" in head.decode("utf-8", "replace").split("\n")[0].strip().split(",")
+    head = file.read_bytes()[:HEAD].removeprefix(BOM).lstrip() if file.is_file() else b"{"
+    table = head[:1] == b"{" or (head[:1] != b"[" and "id" in read_header(file))
     found = []
     for row in read_rows(file, listed=not table):
         value = row.content if isinstance(row.content, UserError) else row.content.get("id" if table else "report")
         if not isinstance(value, str) or not value.strip():
             raise UserError(f"{row.where}: {value if isinstance(value, UserError) else 'no id stands here'}")
         found.append(value)
-    if twice := [id for id, count in Counter(found).items() if count > 1]:
-        raise UserError(f"{file}: '{twice[0]}' stands twice")
+    if twice := _twice(found):
+        raise UserError(f"{file}: '{twice}' stands twice")
     return found
+
+
+def _twice(names: list[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)

@@ -46,7 +46,7 @@ class PredictionFolder:
     def cannot(self, task: Request) -> str | None:
         """A task is possible where the folder has what it needs, of one case at least."""
         for what in task.needs:
-            if all(getattr(line, what) is None for line in self.lines):
+            if not any(getattr(line, what) for line in self.lines):
                 return f"{self.folder} holds no {what}s"
         return None
 
@@ -71,7 +71,8 @@ class PredictionFolder:
             raise UserError(f"{self.folder}: {none}{f': {dropped}' if dropped else ''}; {_WANTED}")
         at_the_end = list(found) == list(cases[: len(found)])
         missing = _missing(len(cases) - len(found), len(cases), "prediction", at_the_end)
-        return FolderAnswers(found, "; ".join(filter(None, (renamed, dropped, missing))) or None)
+        references = {id: line.references for id, line in found.items() if line.references}
+        return FolderAnswers(found, "; ".join(filter(None, (renamed, dropped, missing))) or None, references)
 
     def _samples(self, cases: Sequence[str]) -> "FolderAnswers":
         wanted = set(cases)
@@ -87,12 +88,13 @@ class PredictionFolder:
 
 
 class FolderAnswers:
-    """The lines that stand for some cases."""
+    """The lines that stand for some cases. `references`: those that they bring, where each answers its case."""
 
-    def __init__(self, lines: dict[str, Line], note: str | None) -> None:
-        self.lines, self.note = lines, note
+    def __init__(
+        self, lines: dict[str, Line], note: str | None, references: Mapping[str, tuple[str, ...]] = {}
+    ) -> None:  # read alone
+        self.lines, self.note, self.references = lines, note, references
         self.ids = list(lines)
-        self.references = {id: line.references for id, line in lines.items() if line.references}
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """Those of some cases, images decoded to 8-bit RGB; a UserError names the line whose image cannot be."""

@@ -10,7 +10,7 @@ from medim.common.declared import shown
 from medim.common.errors import UserError, named
 from medim.common.files import located
 from medim.imaging.image_files import GeometryError, backslash_hint, open_image
-from tasks.adapters.prediction_forms import OWN, Form, chosen, field, has, spare, text_of
+from tasks.adapters.prediction_forms import OWN, TAKEN, Form, chosen, field, has
 from tasks.adapters.prediction_rows import Row, read_ids, read_rows
 
 FILES = ("predictions.jsonl", "generated.jsonl")  # the second is what a run leaves in its folder of samples
@@ -60,9 +60,10 @@ def _from_rows(file: Path, given: Mapping[str, str], ids: Sequence[str] | None) 
         raise UserError(f"{file} holds {len(rows)} reports, and --ids {len(ids)} ids: which is whose is not known")
     for number, row in enumerate(rows):
         try:
-            line = _line(row, form, root, None if ids is None else _id_of_place(row, form, number, ids))
-            if line.id in first:
-                raise UserError(f"{row.where}: a second prediction for '{line.id}', after that of {first[line.id]}")
+            with named(row.where):
+                line = _line(row, form, root, None if ids is None else _id_of_place(row, form, number, ids))
+                if line.id in first:
+                    raise UserError(f"a second prediction for '{line.id}', after that of {first[line.id]}")
         except UserError as error:
             mistakes.append(str(error))
         else:
@@ -79,33 +80,31 @@ def _from_rows(file: Path, given: Mapping[str, str], ids: Sequence[str] | None) 
 def _id_of_place(row: Row, form: Form, number: int, ids: Sequence[str]) -> str:
     """The id of a row by its number in the file or, where it counts the data set's rows itself, by that."""
     if isinstance(row.content, UserError):
-        raise UserError(f"{row.where}: {row.content}")
+        raise row.content
     if form.ordinal is not None:
         number = field(row.content, form.ordinal)
         if not isinstance(number, int) or not 0 <= number < len(ids):
-            raise UserError(f"{row.where}: {form.ordinal} is {shown(number)}: --ids has {len(ids)} ids, from 0 on")
+            raise UserError(f"{form.ordinal} is {shown(number)}: --ids has {len(ids)} ids, from 0 on")
     return ids[number]
 
 
 def _line(row: Row, form: Form, root: Path, id: str | None) -> Line:
     content = row.content
-    with named(row.where):
-        if isinstance(content, UserError):
-            raise content
-        id = _id(content, form) if id is None else id
-        if not has(content, form.image) and not has(content, form.report):
-            other = spare(content, "report", "image")
-            raise UserError(f"there is neither '{form.image or 'image'}' nor '{form.report or 'report'}'{other}")
-        report = text_of(field(content, form.report), form.report or "")
-        image = field(content, form.image)
-        if not isinstance(image, str | None):
-            raise UserError(f"field '{form.image}' must be a string, not {shown(image)}: the path of a file")
-        references = field(content, form.references)
-        several = references if isinstance(references, list) else [references]
-        if form.references is not None and not all(isinstance(one, str) and one.strip() for one in several or [None]):
-            raise UserError(f"field '{form.references}' must be a reference or a list of them, not {shown(references)}")
-    path = None if image is None else _image(row.where, image, root)
-    return Line(row.where, id, path, report, tuple(several) if form.references is not None else ())
+    if isinstance(content, UserError):
+        raise content
+    id = _id(content, form) if id is None else id
+    if not has(content, form.image) and not has(content, form.report):
+        other = _spare(content, "report", "image")
+        raise UserError(f"there is neither '{form.image or 'image'}' nor '{form.report or 'report'}'{other}")
+    report = _text_of(field(content, form.report), form.report or "")
+    image = field(content, form.image)
+    if not isinstance(image, str | None):
+        raise UserError(f"field '{form.image}' must be a string, not {shown(image)}: the path of a file")
+    references = field(content, form.references, [])
+    several = references if isinstance(references, list) else [references]
+    if form.references is not None and not (several and all(isinstance(one, str) and one.strip() for one in several)):
+        raise UserError(f"field '{form.references}' must be a reference or a list of them, not {shown(references)}")
+    return Line(row.where, id, _image(image, root) if image else None, report, tuple(several))
 
 
 def _id(content: Mapping[str, Any], form: Form) -> str:
@@ -115,22 +114,43 @@ def _id(content: Mapping[str, Any], form: Form) -> str:
         return str(id)
     if not isinstance(id, str | None):
         raise UserError(f"field '{form.id}' must be a string or a whole number, not {shown(id)}")
-    if not (id or "").strip():
-        raise UserError(f"field '{form.id or 'id'}' is missing{spare(content, form.id or 'id')}")
-    assert id is not None
+    if id is None or not id.strip():
+        raise UserError(f"field '{form.id or 'id'}' is missing{_spare(content, form.id or 'id')}")
     return id
 
 
-def _image(where: str, name: str, root: Path) -> Path:
+def _text_of(value: Any, what: str) -> str | None:
+    """A report: a text, or a list of one, however deep; None where there is none.
+    Raises UserError: several texts, something else, or `nan`, which stands for none where a table was written."""
+    if isinstance(value, list) and len(value) == 1:
+        return _text_of(value[0], what)
+    if isinstance(value, list):
+        first = f": --map report={what}.0 takes the first" if value else ""
+        raise UserError(f"field '{what}' holds {len(value)} texts, and one is scored{first}")
+    if not isinstance(value, str | None):
+        raise UserError(f"field '{what}' must be a string, not {shown(value)}")
+    if value is not None and value.strip().lower() == "nan":
+        raise UserError(f"field '{what}' is '{value}', which is no report: leave it empty, or the row out")
+    return value
+
+
+def _spare(row: Mapping[str, Any], *wanted: str) -> str:
+    """What was perhaps meant instead."""
+    others = [key for key in row if key not in TAKEN[:3]]
+    close = [match for name in wanted for match in difflib.get_close_matches(name, others, n=1, cutoff=0.5)]
+    return f"; did you mean it by '{close[0]}'?" if close else f"; the line has {', '.join(map(repr, row)) or 'no field'}"
+
+
+def _image(name: str, root: Path) -> Path:
     try:
         path, there = located(root, name)
     except ValueError as error:  # too long, or a null character
-        raise UserError(f"{where}: image {name[:80]!a} is no path: {error}") from None
+        raise UserError(f"image {name[:80]!a} is no path: {error}") from None
     if Path(name).is_absolute() or not path.is_relative_to(root):
-        raise UserError(f"{where}: image '{name}' lies outside the folder of predictions")
+        raise UserError(f"image '{name}' lies outside the folder of predictions")
     if not there:
-        raise UserError(f"{where}: image '{name}' does not exist{backslash_hint(name) or _nearest(path)}")
-    _check_header(where, path)
+        raise UserError(f"image '{name}' does not exist{backslash_hint(name) or _nearest(path)}")
+    _check_header(path)
     return path
 
 
@@ -158,7 +178,8 @@ def _from_files(folder: Path) -> list[Line]:
     if not images and not reports:
         raise UserError(f"--predictions {folder} holds neither {FILES[0]} nor files <id>.png or <id>.txt")
     for path in images.values():
-        _check_header(str(path), path)
+        with named(str(path)):
+            _check_header(path)
     ids = sorted({*images, *reports})
     return [Line(str(images.get(id) or reports[id]), id, images.get(id), _text(reports.get(id))) for id in ids]
 
@@ -172,7 +193,7 @@ def _text(path: Path | None) -> str | None:
         raise UserError(f"{path}: not UTF-8 at byte {error.start + 1}") from None
 
 
-def _check_header(where: str, path: Path) -> None:
+def _check_header(path: Path) -> None:
     """Only the header: a thousand images are looked at in a second. What is broken behind it shows on decoding."""
     if path.suffix.lower() == ".dcm":
         return
@@ -180,7 +201,7 @@ def _check_header(where: str, path: Path) -> None:
         with open_image(path):
             pass
     except GeometryError as error:
-        raise UserError(f"{where}: image '{path.name}': {error}") from None
+        raise UserError(f"image '{path.name}': {error}") from None
     except Exception as error:  # Pillow's readers raise what they like on damaged files
         reason = "is empty" if not path.stat().st_size else f"is no readable image ({type(error).__name__})"
-        raise UserError(f"{where}: image '{path.name}' {reason}") from None
+        raise UserError(f"image '{path.name}' {reason}") from None

@@ -10,7 +10,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ import numpy as np
 
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, hash_of
+from medim.data.dataset import PairDataset
 from medim.imaging.images import GEOMETRY
 from medim.perception.space import Space
+from tasks.cases import has_images
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.image.frechet import Moments
 from tasks.metrics.text.captioning import protocol_named
@@ -28,7 +30,15 @@ from tasks.protocols import Case
 
 VERSION = 1
 INDEX, GRAMS, COUNTS = "index", "grams", "counts"
-STATED = ("dataset", "split", "terms", "resolution", "cases", "tokenisation")  # what is read of a file beside its arrays
+STATED = (
+    "dataset",
+    "dataset_fingerprint",
+    "split",
+    "terms",
+    "resolution",
+    "cases",
+    "tokenisation",
+)  # what is read of a file beside its arrays
 _DAMAGED = (
     *(OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError),
     *(ValueError, TypeError, LookupError, AttributeError),
@@ -56,7 +66,7 @@ class ReferenceStatistics:
 
     path: Path
     fingerprint: str  # hash of the file's bytes
-    # data set, its fingerprint, split, terms, n, resolution in pixels, hash of the ids of the cases, protocol
+    # data set, its fingerprint, split, terms, n, resolution in pixels, hash of the cases, protocol
     about: Mapping[str, Any]
     spaces: Mapping[str, SpaceStatistics]  # by the fingerprint of the feature space
     documents: Documents
@@ -69,13 +79,29 @@ class ReferenceStatistics:
 
     def of_space(self, space: Space, cases: Sequence[Case]) -> SpaceStatistics:
         """The statistics of a feature space; features only where they are of these cases, for others no patients are known.
-        Raises UserError: the file has none of this space and these weights."""
-        found = self.spaces.get(space.fingerprint)
+        Raises UserError: the file has none of this space and these weights, or pictures were made square otherwise."""
+        found, stated = self.spaces.get(space.fingerprint), self.about["spaces"]
         if found is None:
-            names = ", ".join(f"{one['features']} ({key})" for key, one in self.about["spaces"].items())
+            names = ", ".join(f"{one['features']} ({key})" for key, one in stated.items())
             raise UserError(f"'{self.path}' has statistics of {names}, and none of {space.name} ({space.fingerprint})")
-        ours = self.about["cases"] == hash_of([case.id for case in cases])
-        return found if ours else SpaceStatistics(found.n, found.mean, found.covariance, None)
+        if (geometry := stated[space.fingerprint]["geometry"]) != GEOMETRY:
+            raise UserError(f"'{self.path}' has features of pictures by '{geometry}', and here they are by '{GEOMETRY}'")
+        return found if self.is_of(cases) else replace(found, features=None)
+
+    def is_of(self, cases: Sequence[Case]) -> bool:
+        """Whether these are the cases, in order: by id, patient and report."""
+        return bool(self.about["cases"] == _identity(cases))
+
+    def unlike(self, dataset: PairDataset, split: str, resolution: int | None) -> str | None:
+        """Why it cannot stand for a split of a data set at a resolution in pixels, None for any; None where it can."""
+        about = self.about
+        if split != about["split"]:
+            return f"of split '{about['split']}', not '{split}'"
+        if resolution not in (None, about["resolution"]):
+            return f"of images of {about['resolution']} px, not {resolution}: --resolution {about['resolution']}"
+        if has_images(dataset) and dataset.fingerprint != about["dataset_fingerprint"]:
+            return f"of other data ('{about['dataset']}') than --data, which has images itself"
+        return None
 
     def on(self, references: References) -> References:
         """References whose n-grams are weighted by the frequencies in this set.
@@ -114,7 +140,7 @@ def write_reference(
         spaces[bank.space.fingerprint] = space | {"dimension": features.shape[1], "number": number}
     references = protocol_named(protocol).references([(case.report, *case.other_reports) for case in cases])
     grams = references.shared()
-    index = {**about, "version": VERSION, "n": len(cases), "cases": hash_of([case.id for case in cases]), "spaces": spaces}
+    index = {**about, "version": VERSION, "n": len(cases), "cases": _identity(cases), "spaces": spaces}
     index |= {"protocol": protocol, "tokenisation": references.tokenisation, "with_features": with_features}
     index["n-grams"] = len(grams.texts)
     arrays |= {
@@ -125,6 +151,10 @@ def write_reference(
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return index
+
+
+def _identity(cases: Sequence[Case]) -> str:
+    return hash_of([[case.id, case.patient, case.report] for case in cases])
 
 
 def read_reference(path: Path) -> ReferenceStatistics:

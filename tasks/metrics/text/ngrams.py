@@ -98,20 +98,13 @@ class References:
 
     def shared(self) -> Documents:
         """The n-grams that stand in the references of two cases or more."""
-        names = list(self.words)
-        texts: list[str] = []
-        counts: list[np.ndarray] = []
-        prefixes: list[str] = []
-        for order, (known, frequencies) in enumerate(zip(self.known, self.frequencies, strict=True), start=1):
-            ids = known.tolist()
-            if order == 1:
-                prefixes = [names[id] for id in ids]
-            else:
-                prefixes = [f"{prefixes[id >> _WORD_BITS]} {names[id & (1 << _WORD_BITS) - 1]}" for id in ids]
-            kept = np.flatnonzero(frequencies > 1)
-            texts += [prefixes[at] for at in kept]
-            counts.append(frequencies[kept])
-        return Documents(len(self), tuple(texts), np.concatenate(counts))
+        names, prefixes, counts = list(self.words), [""], dict[str, int]()
+        for known, frequencies in zip(self.known, self.frequencies, strict=True):
+            words = [names[id & (1 << _WORD_BITS) - 1] for id in known.tolist()]
+            prefixes = [f"{prefixes[id >> _WORD_BITS]} {word}" for id, word in zip(known.tolist(), words, strict=True)]
+            counts |= {prefixes[at][1:]: int(frequencies[at]) for at in np.flatnonzero(frequencies > 1)}
+        texts = sorted(counts)  # not in the order in which the reports have them
+        return Documents(len(self), tuple(texts), np.array([counts[text] for text in texts], dtype=np.float64))
 
     @property
     def corpus(self) -> int:

@@ -1,12 +1,15 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from medim.common.errors import UserError
 from medim.data.sources.folder import FolderDataset
 from tasks import task_named
+from tasks.adapters.prediction_rows import read_ids
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import SplitIds
 from tasks.protocols import Answered, Limited
@@ -263,3 +266,89 @@ def test_an_unknown_id_is_a_mistake_and_one_of_no_case_alone_says_why(folder, st
         UserError, match=r"none of its 1 predictions is of the 2 cases to be scored: 1 of the 1 .* 1 of split train"
     ):
         PredictionFolder(folder).answers(task_named("report-generation"), ["s0-0", "s1-0"], known)
+
+
+def lines_of(folder, text: str | bytes, name="theirs.csv", **options):
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return PredictionFolder(folder / name, **options).lines
+
+
+def test_an_empty_report_is_one_in_every_form(folder):
+    """A row with an empty cell is an answer without words, as "" in JSON is; null is none. A column of nothing is no column."""
+    for text, name in (
+        ("id,report\nc0,\nc1,x\n", "a.csv"),
+        ('[{"id": "c0", "report": ""}, {"id": "c1", "report": "x"}]', "a.json"),
+    ):
+        assert [line.report for line in lines_of(folder, text, name)] == ["", "x"]
+    found = PredictionFolder(folder / "a.csv").answers(task_named("report-generation"), CASES[:2], KNOWN)
+    assert (found.ids, found.note) == (["c0", "c1"], None)
+    lines_of(folder, "id,image,report\nc0,images/0.png,\n", "b.csv")
+    assert "holds no reports" in PredictionFolder(folder / "b.csv").cannot(task_named("report-generation"))
+    assert [line.image for line in lines_of(folder, "id,image,report\nc0,,x\n")] == [None]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"id": "c0", "report": "reference", "prediction": "x"},
+        {"id": "c0", "report": "reference", "generated_report": ["x"]},
+        {"question_id": "c0", "answer": "reference", "model_output": "x"},
+        {"image_id": "c0", "caption": "reference", "hypothesis": "x"},
+    ],
+)
+def test_a_reference_is_not_taken_for_the_report_beside_it(folder, row):
+    name = list(row)[-1]
+    with pytest.raises(UserError, match=rf"the report may be .* or '{name}'; .* --map id=\w+,report={name}$"):
+        lines_of(folder, json.dumps([row]), "a.json")
+    given = {"id": next(iter(row)), "report": name}
+    assert [line.report for line in lines_of(folder, json.dumps([row]), "a.json", given=given)] == ["x"]
+
+
+def test_forms_that_agree_on_the_report_are_no_choice(folder):
+    (line,) = lines_of(folder, '{"study": 1, "text": "x"}\n', "a.jsonl", given={"id": "study"})
+    assert (line.id, line.report) == ("1", "x")
+
+
+def test_two_columns_of_one_name_are_refused(folder):
+    with pytest.raises(UserError, match=r"theirs\.csv: two columns are called 'report'"):
+        lines_of(folder, "id,report,report\nc0,a,b\n")
+    table = pa.table([pa.array(["c0"]), pa.array(["a"]), pa.array(["b"])], names=["id", "report", "report"])
+    pq.write_table(table, folder / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: two columns are called 'report'"):
+        PredictionFolder(folder / "a.parquet")
+
+
+def test_a_missing_value_as_text_is_no_report(folder):
+    with pytest.raises(UserError, match=r"theirs\.csv:3: field 'report' is 'NaN', which is no report"):
+        lines_of(folder, "id,report\nc0,x\nc1,NaN\n")
+
+
+def test_bytes_of_other_systems_leave_ids_and_reports_as_they_are(folder):
+    """A byte order mark, CRLF, a quoted report of two lines, leading zeros."""
+    text = b'\xef\xbb\xbfid,report\r\n007,"a ""b"",\r\nc"\r\n7,d\r\n'
+    assert [(line.id, line.report) for line in lines_of(folder, text)] == [("007", 'a "b",\r\nc'), ("7", "d")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xef\xbb\xbfid,study\r\nc0,s\r\nc1,s\r\n",
+        b'"id"\n"c0"\n"c1"\n',
+        b"study;id\ns;c0\ns;c1\n",
+        b'{"id": "c0"}\n{"id": "c1"}\n',
+        b"c0\nc1\n",
+    ],
+)
+def test_ids_are_read_from_a_table_as_any_program_saves_it(folder, text):
+    (folder / "ids.csv").write_bytes(text)
+    assert read_ids(folder / "ids.csv") == ["c0", "c1"]
+
+
+def test_references_come_with_answers_alone(folder):
+    """A sample stands for any case: what its row says of its reference is of no case."""
+    write(folder, {"id": "x", "report": "x", "ref": "of x"}, {"id": "c0", "report": "zero", "ref": ["of zero", "more"]})
+    samples = PredictionFolder(folder, given={"report": "report", "references": "ref"})
+    assert samples.answers(task_named("joint-generation"), CASES, KNOWN).references == {}
+    write(folder, {"id": "c0", "report": "zero", "ref": ["of zero", "more"]})
+    found = PredictionFolder(folder, given={"references": "ref"}).answers(task_named("report-generation"), CASES, KNOWN)
+    assert found.references == {"c0": ("of zero", "more")}

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 
 from medim.common.errors import UserError
+from medim.data.sources.folder import ReportsOnly
 from tasks.generation.report import ReportGeneration
 from tasks.metrics.image.features import FeatureBank
 from tasks.metrics.text.captioning import protocol_named
@@ -127,6 +129,7 @@ def test_no_ngram_of_one_report_alone_is_written(exported, tmp_path):
     cases = cases_of(60)
     texts = exported(cases).documents.texts
     assert not [text for text in texts if "number" in text]
+    assert list(texts) == sorted(texts)  # not in the order of a report's words
     assert all(sum(f" {text} " in f" {case.report} " for case in cases) > 1 for text in texts)
     references = protocol_named("as-given").references([case.report for case in cases])
     counts = dict(zip(texts, exported(cases).documents.counts, strict=True))
@@ -140,7 +143,7 @@ def test_the_same_cases_give_the_same_bytes(exported, tmp_path):
     assert exported(cases_of(9)).fingerprint != first
 
 
-def test_what_does_not_fit_is_refused(exported, tmp_path):
+def test_what_does_not_fit_is_refused(exported, tmp_path, monkeypatch):
     cases = cases_of(8)
     stored = exported(cases, protocol="strict-v1")
     with pytest.raises(UserError, match=r"counts tokens of 'PTB.*and here they are of 'as given.*the same --protocol"):
@@ -150,6 +153,9 @@ def test_what_does_not_fit_is_refused(exported, tmp_path):
     context = Context(opener=lambda spec, device: other, reference=stored)
     reasons = {one.reason for one in distribution_scores(cases, pictures(8, 1), context, None) if one.value is None}
     assert any("has statistics of pooled (pooled-1), and none of pooled (pooled-2)" in reason for reason in reasons)
+    monkeypatch.setattr("tasks.scoring.reference.GEOMETRY", "stretched")
+    with pytest.raises(UserError, match=r"has features of pictures by '.*', and here they are by 'stretched'"):
+        stored.of_space(Space(), cases)
     with pytest.raises(UserError, match="does not exist: `medim-bench data reference"):
         read_reference(tmp_path / "none.npz")
     whole = (tmp_path / "r.npz").read_bytes()
@@ -164,3 +170,27 @@ def test_what_does_not_fit_is_refused(exported, tmp_path):
         read_reference(tmp_path / "v.npz")
     with pytest.raises(UserError, match="at least two cases, here are 1"):
         exported(cases[:1])
+
+
+def test_features_are_of_the_same_ids_patients_and_reports(exported):
+    """Ids such as 0, 1, ... are those of many data sets."""
+    cases = cases_of(8)
+    stored = exported(cases, with_features=True)
+    assert stored.of_space(Space(), blank(cases)).features.shape == (8, 8)
+    for others in (
+        [replace(case, report="another") for case in cases],
+        [replace(case, patient="p") for case in cases],
+        cases[::-1],
+    ):
+        assert not stored.is_of(others)
+        assert stored.of_space(Space(), others).features is None
+
+
+def test_statistics_of_other_data_are_refused(exported):
+    stored = exported(cases_of(8))
+    same, words = SimpleNamespace(fingerprint="f", name="d"), ReportsOnly.__new__(ReportsOnly)
+    assert stored.unlike(same, "test", 16) is None
+    assert stored.unlike(words, "test", None) is None
+    assert "of split 'test', not 'val'" in stored.unlike(words, "val", None)
+    assert "of images of 16 px, not 32: --resolution 16" in stored.unlike(words, "test", 32)
+    assert "of other data ('d')" in stored.unlike(SimpleNamespace(fingerprint="g", name="e"), "test", 16)
