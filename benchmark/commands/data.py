@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,9 +17,7 @@ from medim.common.errors import UserError, unknown
 from medim.data.checks.report import ALLOWABLE
 
 if TYPE_CHECKING:
-    from benchmark.sampling.sheets import Card
     from medim.data.archives.preparation.prepare import Plan
-    from medim.data.dataset import PairDataset
     from medim.tokenizers.report import ReportTokenizer
 
 ALL = "all"
@@ -27,8 +26,11 @@ FEW = 8
 """Entries of a fact that are printed; longer ones stand in the manifest."""
 WORTH_WORKERS = 2000
 """Pairs; starting a worker takes seconds."""
+_number = partial(Option, metavar="N", low=1)
 _LEAKS = NearestChoice("leakage to allow", ALLOWABLE)
 _PRESET = "A named set of the archive's options (mimic-cxr: paper, r2gen)."
+_MODEL = "Hold the reports against this model's tokenizer and length."
+_CHECKED = "Folder for check.json and failures.jsonl; with it a stopped check continues."
 _TO_FILE = "Write them there, as CSV where the name ends in .csv.  [default: print JSON lines]"
 
 
@@ -49,10 +51,8 @@ def prepare(
     workers: Annotated[int, Option("Processes that read pictures.  [default: one for each core]", low=0)] = os.cpu_count() or 1,
     longest_side: Annotated[int, Option("Pixels; 0 keeps every size.", low=0)] = 512,
     form: Annotated[Literal["png", "jpeg"], Option("Of the pictures.", "--format", kind="format")] = "png",
-    max_pixels: Annotated[
-        int | None, Option("Refuse larger pictures by their header; 8192 x 8192.", metavar="N", low=1)
-    ] = None,
-    limit: Annotated[int | None, Option("Only the first N pairs of the archive.", metavar="N", low=1)] = None,
+    max_pixels: Annotated[int | None, _number("Refuse larger pictures by their header; 8192 x 8192.")] = None,
+    limit: Annotated[int | None, _number("Only the first N pairs of the archive.")] = None,
     dry_run: Annotated[bool, Option("Count pairs, estimate the disk space, write nothing.")] = False,
     overwrite: Overwrite = False,
 ) -> int:
@@ -81,9 +81,8 @@ def prepare(
             click.echo("\n".join(describe(plan)))
             preparation.make(plan)
         prepared = preparation.prepared()
-    click.echo(
-        f"{sum(prepared.splits.values())} pairs in '{out}' ({', '.join(f'{n} {s}' for s, n in prepared.splits.items())})"
-    )
+    by_split = ", ".join(f"{count} {split}" for split, count in prepared.splits.items())
+    click.echo(f"{sum(prepared.splits.values())} pairs in '{out}' ({by_split})")
     if prepared.failures:
         click.echo(f"{prepared.failures} lost: see {out / 'failures.jsonl'}; the first: {prepared.first}", err=True)
         return WITH_FAILURES
@@ -130,21 +129,14 @@ def options_(name: str) -> None:
 @with_options
 def check(
     name: str,
-    model: Annotated[
-        str | None, Option("Hold the reports against this model's tokenizer and length.", metavar="NAME|DIR|HUB-ID")
-    ] = None,
+    model: Annotated[str | None, Option(_MODEL, metavar="NAME|DIR|HUB-ID")] = None,
     tokenizer: Annotated[Path | None, Option("Or against a report tokenizer.", metavar="DIR")] = None,
-    model_length: Annotated[int | None, Option("Tokens (without a tokenizer: words) it holds.", metavar="N", low=2)] = None,
-    resolution: Annotated[int | None, Option("Name the pictures that are smaller.", metavar="N", low=1)] = None,
-    limit: Annotated[
-        int | None, Option("Read only the first N pairs of each split (synthetic sets: 2000).", metavar="N", low=1)
-    ] = None,
+    model_length: Annotated[int | None, _number("Tokens (without a tokenizer: words) it holds.", low=2)] = None,
+    resolution: Annotated[int | None, _number("Name the pictures that are smaller.")] = None,
+    limit: Annotated[int | None, _number("Read only the first N pairs of each split (synthetic sets: 2000).")] = None,
     allow: Annotated[tuple[str, ...], Option("This leak is meant; repeatable.", type=_LEAKS)] = (),
     workers: Annotated[int | None, Option("Processes that read; 0 reads in this one.", low=0)] = None,
-    out: Annotated[
-        Path | None,
-        Option("Folder for check.json and failures.jsonl; with it a stopped check continues.", metavar="DIR", type=FOLDER),
-    ] = None,
+    out: Annotated[Path | None, Option(_CHECKED, metavar="DIR", type=FOLDER)] = None,
 ) -> int:
     """Reads every pair of a data set and reports unreadable pictures, empty, repeated and damaged reports, patients and copied
     images that cross splits, statistics of texts and pictures, reports that a model would cut, and terms.
@@ -162,25 +154,14 @@ def check(
         size = sum(min(dataset.size(split), limit or dataset.size(split)) for split in SPLITS)
         workers = (os.cpu_count() or 1) if size >= WORTH_WORKERS else 0
     store = None if out is None else PartStore(out / READ, dataset, measure)
-    report = check_dataset(
-        dataset,
-        limit=limit,
-        tokenizer=measure,
-        lengths=lengths,
-        resolution=resolution,
-        workers=workers,
-        store=store,
-        progress=True,
-    )
-    for line in report.lines(allow):
-        click.echo(line)
+    how = partial(check_dataset, limit=limit, tokenizer=measure, lengths=lengths, resolution=resolution, workers=workers)
+    report = how(dataset, store=store, progress=True)
+    click.echo("\n".join(report.lines(allow)))
     if out is not None and store is not None:
         write_json(out / CHECK, report.to_json(allow))
+        (out / FAILURES).unlink(missing_ok=True)
         if report.failures:
-            lines = [json.dumps({"item": item, "reason": reason}, ensure_ascii=False) for item, reason in report.failures]
-            write_text(out / FAILURES, "\n".join(lines) + "\n")
-        else:
-            (out / FAILURES).unlink(missing_ok=True)
+            write_text(out / FAILURES, _lines({"item": item, "reason": reason} for item, reason in report.failures))
         store.clear()
     if leaks := report.leaks(allow):
         kinds = ", ".join(leak.kind for leak in leaks)
@@ -193,30 +174,33 @@ def check(
     return DONE
 
 
+def _lines(rows: Iterable[dict[str, str]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
 def _measure(
     model: str | None, tokenizer: Path | None, model_length: int | None
 ) -> tuple["ReportTokenizer | None", tuple[int, ...]]:
     """What reports are measured with, and the lengths that they are held against."""
     from medim.data.checks.check import LENGTHS
 
+    lengths = (model_length,) if model_length else LENGTHS
     if model is None and tokenizer is None:
-        return None, (model_length,) if model_length else LENGTHS
+        return None, lengths
     from medim.checkpoints import resolve
     from medim.model_folder import read_config
     from medim.tokenizers.report import ReportTokenizer  # transformers: seconds that most checks need not wait for
 
     if model is not None and tokenizer is not None:
         raise UserError("give --model or --tokenizer, not both: a model has its own tokenizer")
-    if tokenizer is not None:
-        if not tokenizer.is_dir():
-            raise UserError(f"--tokenizer: folder '{tokenizer}' does not exist")
-        lengths = (model_length,) if model_length else LENGTHS
-        return ReportTokenizer.from_pretrained(tokenizer, max(lengths)), lengths
-    folder = resolve(str(model))
-    if not (folder / "report_tokenizer").is_dir():
-        raise UserError(f"model '{model}' has no folder report_tokenizer/")
-    length = model_length or read_config(folder).report_length
-    return ReportTokenizer.from_pretrained(folder / "report_tokenizer", length), (length,)
+    if tokenizer is not None and not tokenizer.is_dir():
+        raise UserError(f"--tokenizer: folder '{tokenizer}' does not exist")
+    if tokenizer is None:
+        folder = resolve(str(model))
+        if not (tokenizer := folder / "report_tokenizer").is_dir():
+            raise UserError(f"model '{model}' has no folder report_tokenizer/")
+        lengths = (model_length or read_config(folder).report_length,)
+    return ReportTokenizer.from_pretrained(tokenizer, max(lengths)), lengths
 
 
 @data.command(short_help="The ids that `score` wants predictions for.")
@@ -225,7 +209,7 @@ def _measure(
 def ids(
     name: str,
     split: Annotated[str, Option("Split to score on; all: every split in turn.")] = "test",
-    limit: Annotated[int | None, Option("Only the first N cases of each split, as of score.", metavar="N", low=1)] = None,
+    limit: Annotated[int | None, _number("Only the first N cases of each split, as of score.")] = None,
     out: Annotated[Path | None, Option(_TO_FILE, metavar="FILE", type=FILE)] = None,
 ) -> None:
     """Writes id, study, patient and split of each case that `score` needs, in its order: the first pair of each study.
@@ -249,18 +233,13 @@ def ids(
         rows += [{"id": keys.id, "study": keys.study, "patient": keys.patient, "split": one} for keys in cases]
     if not rows:
         raise UserError(f"data set '{name}' holds no pairs")
-    if out is not None and out.suffix.lower() == ".csv":
-        if odd := next((text for row in rows for text in row.values() if is_formula(text.lstrip("'"))), None):
-            raise UserError(
-                f"a spreadsheet would run '{odd}' as a formula: write a file of another name than .csv, of JSON lines"
-            )
-        text = csv_text(list(rows[0]), rows)
-    else:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     if out is None:
-        click.echo(text, nl=False)
+        click.echo(_lines(rows), nl=False)
         return
-    write_text(out, text)
+    table = out.suffix.lower() == ".csv"
+    if table and (odd := next((text for row in rows for text in row.values() if is_formula(text.lstrip("'"))), None)):
+        raise UserError(f"a spreadsheet would run '{odd}' as a formula: write a file of another name than .csv, of JSON lines")
+    write_text(out, csv_text(list(rows[0]), rows) if table else _lines(rows))
     click.echo(f"{len(rows)} ids: {out}")
 
 
@@ -294,7 +273,7 @@ def show(
     """
     import numpy as np
 
-    from benchmark.sampling.sheets import write_pair_sheet
+    from benchmark.sampling.sheets import pair_card, write_pair_sheet
     from benchmark.systems import withheld
     from medim.data.checks.check import open_for_check
     from medim.pair import SPLITS
@@ -303,9 +282,10 @@ def show(
     places = [(part, index) for part in (SPLITS if split == ALL else (split,)) for index in range(dataset.size(part))]
     if not places:
         raise UserError(f"'{name}' has no pairs in split '{split}'")
-    chosen = np.random.default_rng(seed).choice(len(places), size=min(n, len(places)), replace=False)
+    rows = np.random.default_rng(seed).choice(len(places), size=min(n, len(places)), replace=False)
+    chosen = [places[row] for row in sorted(rows.tolist())]
     failures: list[str] = []
-    cards = [_card(dataset, places[row], failures) for row in sorted(chosen.tolist())]
+    cards = [pair_card(dataset, part, index, failures) for part, index in chosen]
     drawn = f"{len(cards)} of {len(places)} pairs" + ("" if split == ALL else f" of split '{split}'") + f", seed {seed}"
     write_pair_sheet(out, [dataset.name, drawn, f"terms: {dataset.terms}"], cards)
     click.echo(f"{drawn}: {out}\nterms: {dataset.terms}")
@@ -314,25 +294,3 @@ def show(
     for failure in failures:
         click.echo(failure, err=True)
     return WITH_FAILURES if failures else DONE
-
-
-def _card(dataset: "PairDataset", place: tuple[str, int], failures: list[str]) -> "Card":
-    """One pair; a grey field stands in place of a picture that cannot be read, which joins `failures`."""
-    from PIL import Image
-
-    from benchmark.sampling.sheets import Card
-    from medim.imaging.images import read_image, to_rgb
-
-    split, index = place
-    pair = dataset.pair(split, index)
-    heads = [pair.id, " · ".join(part for part in (split, pair.domain, pair.view) if part)]
-    heads.append(f"patient {pair.patient}, study {pair.study}")
-    if pair.findings is not None:
-        heads.append(f"findings: {', '.join(pair.findings) or 'none'}")
-    try:
-        image = to_rgb(pair.image) if isinstance(pair.image, Image.Image) else read_image(pair.image)
-    except UserError as error:
-        failures.append(str(error))
-        image = Image.new("RGB", (320, 80), (200, 200, 200))
-        heads.append(str(error))
-    return Card(image, tuple(heads), pair.report if pair.report is not None else "(no report)")

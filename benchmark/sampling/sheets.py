@@ -9,6 +9,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from benchmark.run.predictions import save_image
+from medim.common.errors import UserError
+from medim.data.dataset import PairDataset
+from medim.imaging.images import read_image, to_rgb
 
 CELL = 192  # pixels an image is shown at
 MARGIN = 12
@@ -62,6 +65,22 @@ class Card:
     image: Image.Image
     heads: tuple[str, ...]
     report: str
+
+
+def pair_card(dataset: PairDataset, split: str, index: int, failures: list[str]) -> Card:
+    """One pair; a grey field stands in place of a picture that cannot be read, which joins `failures`."""
+    pair = dataset.pair(split, index)
+    heads = [pair.id, " · ".join(part for part in (split, pair.domain, pair.view) if part)]
+    heads.append(f"patient {pair.patient}, study {pair.study}")
+    if pair.findings is not None:
+        heads.append(f"findings: {', '.join(pair.findings) or 'none'}")
+    try:
+        image = to_rgb(pair.image) if isinstance(pair.image, Image.Image) else read_image(pair.image)
+    except UserError as error:
+        failures.append(str(error))
+        image = Image.new("RGB", (320, 80), (200, 200, 200))
+        heads.append(str(error))
+    return Card(image, tuple(heads), pair.report if pair.report is not None else "(no report)")
 
 
 def write_pair_sheet(path: Path, title: Sequence[str], cards: Sequence[Card]) -> None:

@@ -188,7 +188,8 @@ def _distances(names: Names, sets: _Sets, reference: np.ndarray, generated: np.n
 
 def _by_moments(names: Names, sets: _Sets, stated: SpaceStatistics, generated: np.ndarray, details: dict[str, Any]) -> Score:
     """The Fréchet distance, without an interval: all that moments of the reference images give."""
-    value = max(frechet.frechet_distance(stated.moments, frechet.Moments.of_features(generated)), 0.0)
+    moments = frechet.Moments.of_covariance(stated.mean, stated.covariance)
+    value = max(frechet.frechet_distance(moments, frechet.Moments.of_features(generated)), 0.0)
     exact = _exact(stated.n, generated)
     return sets.score(names.frechet, value, False, interval=Interval(reason=LACKS), **exact, **details)
 

@@ -23,7 +23,6 @@ from medim.imaging.images import GEOMETRY
 from medim.perception.space import Space
 from tasks.cases import has_images
 from tasks.metrics.image.features import FeatureBank
-from tasks.metrics.image.frechet import Moments
 from tasks.metrics.text.captioning import protocol_named
 from tasks.metrics.text.ngrams import Documents, References
 from tasks.protocols import Case
@@ -39,10 +38,8 @@ STATED = (
     "cases",
     "tokenisation",
 )  # what is read of a file beside its arrays
-_DAMAGED = (
-    *(OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError),
-    *(ValueError, TypeError, LookupError, AttributeError),
-)
+_UNZIP = OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError
+_DAMAGED = *_UNZIP, ValueError, TypeError, LookupError, AttributeError
 
 
 @dataclass(frozen=True)
@@ -53,11 +50,6 @@ class SpaceStatistics:
     mean: np.ndarray
     covariance: np.ndarray
     features: np.ndarray | None
-
-    @property
-    def moments(self) -> Moments:
-        """As `Moments.of_features` has them: of more images than features, bit for bit."""
-        return Moments.of_covariance(self.mean, self.covariance)
 
 
 @dataclass(frozen=True)
@@ -143,11 +135,8 @@ def write_reference(
     index = {**about, "version": VERSION, "n": len(cases), "cases": _identity(cases), "spaces": spaces}
     index |= {"protocol": protocol, "tokenisation": references.tokenisation, "with_features": with_features}
     index["n-grams"] = len(grams.texts)
-    arrays |= {
-        GRAMS: np.array("\n".join(grams.texts)),
-        COUNTS: grams.counts,
-        INDEX: np.array(json.dumps(index, sort_keys=True)),
-    }
+    arrays |= {GRAMS: np.array("\n".join(grams.texts)), COUNTS: grams.counts}
+    arrays |= {INDEX: np.array(json.dumps(index, sort_keys=True))}
     with atomic_path(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
     return index
@@ -183,10 +172,10 @@ def _space(stored: Any, n: int, one: Mapping[str, Any]) -> SpaceStatistics:
     number, dimension = one["number"], one["dimension"]
     name = f"features-{number}"
     features = stored[name] if name in stored.files else None
-    found = SpaceStatistics(n, stored[f"mean-{number}"], stored[f"covariance-{number}"], features)
-    shapes = (found.mean.shape, found.covariance.shape, (n, dimension) if features is None else features.shape)
-    if not np.isfinite(found.mean).all() or not np.isfinite(found.covariance).all():
+    mean, covariance = stored[f"mean-{number}"], stored[f"covariance-{number}"]
+    shapes = (mean.shape, covariance.shape, (n, dimension) if features is None else features.shape)
+    if not np.isfinite(mean).all() or not np.isfinite(covariance).all():
         raise ValueError("moments hold NaN or infinity")
     if shapes != ((dimension,), (dimension, dimension), (n, dimension)):
         raise ValueError(f"arrays of shapes {shapes} for {n} images and {dimension} features")
-    return found
+    return SpaceStatistics(n, mean, covariance, features)
