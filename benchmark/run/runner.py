@@ -197,12 +197,10 @@ def run(
 
 def with_references(cases: Sequence[Case], answers: Iterable[Answers]) -> tuple[list[Case], str | None]:
     """The cases with the references that some answers bring, and their hash; None where none do."""
-    brought: dict[str, tuple[str, ...]] = {}
-    for one in answers:
-        brought |= one.references if isinstance(one, BringsReferences) else {}
+    brought = {id: texts for one in answers if isinstance(one, BringsReferences) for id, texts in one.references.items()}
+    texts = [brought.get(case.id, (case.report, *case.other_reports)) for case in cases]
     replaced = [
-        replace(case, report=brought[case.id][0], other_reports=brought[case.id][1:]) if case.id in brought else case
-        for case in cases
+        replace(case, report=first, other_reports=tuple(more)) for case, (first, *more) in zip(cases, texts, strict=True)
     ]
     return replaced, hash_of(brought) if brought else None
 

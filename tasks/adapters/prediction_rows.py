@@ -4,7 +4,6 @@ import csv
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,32 +18,16 @@ PARQUET = b"PAR1"
 BROKEN_ROW = "a prediction is a JSON object such as {'id', 'image', 'report'}"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One row. `place`: within the file: the number of its line, or of an entry. `content`: the fields; a mistake where it
-    has none."""
-
-    file: Path
-    place: str
-    content: dict[str, Any] | UserError
-
-    @property
-    def where(self) -> str:
-        """How an error names its place: `FILE:LINE`, or the file and the entry."""
-        line = self.place.removeprefix("line ")
-        return f"{self.file}: {self.place}" if line == self.place else f"{self.file}:{line}"
-
-
-def read_rows(file: Path, listed: bool = False) -> Iterator[Row]:
-    """The rows of a file, recognised by its content; a name that ends in `.jsonl` says JSON lines.
+def read_rows(file: Path, listed: bool = False) -> Iterator[tuple[str, dict[str, Any] | UserError]]:
+    """The rows of a file, recognised by its content; a name that ends in `.jsonl` says JSON lines. Of each: how an error names
+    its place (`FILE:LINE`, or the file and the number of an entry), and its fields, or a mistake where it has none.
 
     An object without rows in it is read as one keyed by id. `listed`: a text that is no JSON has a report a line, without a
     header; as CSV, where the file's name says so, a report may have several lines.
 
-    Raises UserError: the file cannot be read, or is nothing of these.
-    """
+    Raises UserError: the file cannot be read, or is nothing of these."""
     for place, content in _contents(file, listed):
-        yield Row(file, place, content if isinstance(content, dict | UserError) else UserError(BROKEN_ROW))
+        yield f"{file}{place}", content if isinstance(content, dict | UserError) else UserError(BROKEN_ROW)
 
 
 def _contents(file: Path, listed: bool) -> Iterator[tuple[str, Any]]:
@@ -81,7 +64,7 @@ def _of_lines(file: Path) -> Iterator[tuple[str, Any]]:
             content = parse_json(line)
         except UserError as error:
             content = error
-        yield f"line {number}", content
+        yield f":{number}", content
 
 
 def _of_json(value: Any) -> Iterator[tuple[str, Any]]:
@@ -94,14 +77,14 @@ def _of_json(value: Any) -> Iterator[tuple[str, Any]]:
         if lists and isinstance(item, list):
             yield from _of_list(item, f"{key!r}, ")
         elif isinstance(item, Mapping) and str(other := item.get("id", key)) != key:
-            yield f"'{key}'", UserError(f"stands under another id, '{other}', too")
+            yield f": '{key}'", UserError(f"stands under another id, '{other}', too")
         else:
-            yield f"'{key}'", {**(item if isinstance(item, Mapping) else {"report": item}), "id": key}
+            yield f": '{key}'", {**(item if isinstance(item, Mapping) else {"report": item}), "id": key}
 
 
 def _of_list(items: list[Any], within: str = "") -> Iterator[tuple[str, Any]]:
     for number, item in enumerate(items, start=1):
-        yield f"{within}entry {number}", {"report": item} if isinstance(item, str) else item
+        yield f": {within}entry {number}", {"report": item} if isinstance(item, str) else item
 
 
 def _of_parquet(file: Path) -> Iterator[tuple[str, Any]]:
@@ -113,7 +96,7 @@ def _of_parquet(file: Path) -> Iterator[tuple[str, Any]]:
         if twice := _twice(table.schema_arrow.names):
             raise UserError(f"{file}: two columns are called '{twice}'")
         rows = (row for batch in table.iter_batches() for row in batch.to_pylist())
-        yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
+        yield from ((f": row {number}", row) for number, row in enumerate(rows, start=1))
     except (pa.ArrowException, OSError, ValueError) as error:  # the last: a text that is no UTF-8
         raise UserError(f"{file}: cannot be read as Parquet: {' '.join(str(error).split())}") from error
 
@@ -121,20 +104,20 @@ def _of_parquet(file: Path) -> Iterator[tuple[str, Any]]:
 def _of_table(file: Path) -> Iterator[tuple[str, Any]]:
     for row in read_table(file, read_header(file)):
         if isinstance(row, Loss):
-            yield f"line {row.item.rpartition(':')[2]}", UserError(row.reason)
+            yield f":{row.item.rpartition(':')[2]}", UserError(row.reason)
         else:
-            yield f"line {row.line}", row.cells
+            yield f":{row.line}", row.cells
 
 
 def _of_texts(file: Path, text: str) -> Iterator[tuple[str, Any]]:
     if file.suffix not in (".csv", ".tsv"):
         for number, line in enumerate(text.removesuffix("\n").split("\n"), start=1):
-            yield f"line {number}", {"report": line.removesuffix("\r")}
+            yield f":{number}", {"report": line.removesuffix("\r")}
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if file.suffix == ".tsv" else ",")
     for cells in reader:
         wide = UserError(f"{len(cells)} cells, and one report a row is needed") if len(cells) > 1 else None
-        yield f"line {reader.line_num}", wide or {"report": "".join(cells)}
+        yield f":{reader.line_num}", wide or {"report": "".join(cells)}
 
 
 def read_ids(file: Path) -> list[str]:
@@ -143,10 +126,10 @@ def read_ids(file: Path) -> list[str]:
     head = file.read_bytes()[:HEAD].removeprefix(BOM).lstrip() if file.is_file() else b"{"
     table = head[:1] == b"{" or (head[:1] != b"[" and "id" in read_header(file))
     found = []
-    for row in read_rows(file, listed=not table):
-        value = row.content if isinstance(row.content, UserError) else row.content.get("id" if table else "report")
+    for where, content in read_rows(file, listed=not table):
+        value = content if isinstance(content, UserError) else content.get("id" if table else "report")
         if not isinstance(value, str) or not value.strip():
-            raise UserError(f"{row.where}: {value if isinstance(value, UserError) else 'no id stands here'}")
+            raise UserError(f"{where}: {value if isinstance(value, UserError) else 'no id stands here'}")
         found.append(value)
     if twice := _twice(found):
         raise UserError(f"{file}: '{twice}' stands twice")

@@ -71,8 +71,7 @@ class PredictionFolder:
             raise UserError(f"{self.folder}: {none}{f': {dropped}' if dropped else ''}; {_WANTED}")
         at_the_end = list(found) == list(cases[: len(found)])
         missing = _missing(len(cases) - len(found), len(cases), "prediction", at_the_end)
-        references = {id: line.references for id, line in found.items() if line.references}
-        return FolderAnswers(found, "; ".join(filter(None, (renamed, dropped, missing))) or None, references)
+        return FolderAnswers(found, "; ".join(filter(None, (renamed, dropped, missing))) or None, bring=True)
 
     def _samples(self, cases: Sequence[str]) -> "FolderAnswers":
         wanted = set(cases)
@@ -84,17 +83,16 @@ class PredictionFolder:
             note: str | None = f"the folder holds {len(self.lines)} samples, {len(cases)} are scored"
         else:
             note = _missing(len(cases) - len(found), len(cases), "sample", at_the_end=True)
-        return FolderAnswers({id: found[id] for id in cases if id in found}, note)
+        return FolderAnswers({id: found[id] for id in cases if id in found}, note, bring=False)
 
 
 class FolderAnswers:
-    """The lines that stand for some cases. `references`: those that they bring, where each answers its case."""
+    """The lines that stand for some cases. `bring`: each answers its case, so that references beside it are the case's."""
 
-    def __init__(
-        self, lines: dict[str, Line], note: str | None, references: Mapping[str, tuple[str, ...]] = {}
-    ) -> None:  # read alone
-        self.lines, self.note, self.references = lines, note, references
+    def __init__(self, lines: dict[str, Line], note: str | None, bring: bool) -> None:
+        self.lines, self.note = lines, note
         self.ids = list(lines)
+        self.references = {id: line.references for id, line in lines.items() if bring and line.references}
 
     def predictions(self, ids: Sequence[str]) -> list[Prediction]:
         """Those of some cases, images decoded to 8-bit RGB; a UserError names the line whose image cannot be."""
@@ -109,43 +107,36 @@ class FolderAnswers:
 
 def _by_file_name(lines: Sequence[Line], is_known: Callable[[str], bool]) -> tuple[list[Line], str | None]:
     """The lines, those under the name of a file with their case's id, and a note of these.
-
     An id that is no pair's, as it stands, is one without an image's suffix, without the folders before it, or without both,
-    where just one of the three is a pair's.
-
-    Raises UserError: two lines are of one case then.
-    """
-    matched, taken, example = [], {line.id: line for line in lines}, list[str]()
+    where just one of the three is a pair's. Raises UserError: two lines are of one case then."""
+    matched, renamed = {line.id: line for line in lines}, list[str]()
     for line in lines:
         bare = {line.id, re.split(r"[/\\]", line.id)[-1]}
         bare |= {id[: -len(suffix)] for id in bare for suffix in SUFFIXES if id.lower().endswith(suffix)}
-        found = [] if is_known(line.id) else [id for id in bare if is_known(id)]
+        found = [] if is_known(line.id) else list(filter(is_known, bare))
         if len(found) == 1:
-            if found[0] in taken:
-                first = taken[found[0]].where
-                raise UserError(f"{line.where}: '{line.id}' is a second prediction for '{found[0]}', after that of {first}")
-            example.append(f"'{line.id}' is '{found[0]}'")
-            line = taken[found[0]] = replace(line, id=found[0])
-        matched.append(line)
-    note = f"{len(example)} ids are of a case without folder and suffix, such as: {example[0]}" if example else None
-    return matched, note
+            if (first := matched.get(found[0])) is not None:
+                raise UserError(
+                    f"{line.where}: '{line.id}' is a second prediction for '{first.id}', after that of {first.where}"
+                )
+            renamed.append(f"'{line.id}' is '{found[0]}'")
+            matched[found[0]] = replace(matched.pop(line.id), id=found[0])
+    note = f"{len(renamed)} ids are of a case without folder and suffix, such as: {renamed[0]}" if renamed else None
+    return list(matched.values()), note
 
 
 def _missing(missing: int, cases: int, what: str, at_the_end: bool) -> str | None:
-    if not missing:
-        return None
     there = cases - missing
     hint = f"; --limit {there} scores the first {there} cases" if at_the_end else ""
     have, count = ("has", "counts") if missing == 1 else ("have", "count")
-    return f"{missing} of {cases} cases {have} no {what} and {count} as missing (coverage {there / cases:.3g}){hint}"
+    note = f"{missing} of {cases} cases {have} no {what} and {count} as missing (coverage {there / cases:.3g}){hint}"
+    return note if missing else None
 
 
 def _dropped(reasons: Mapping[str | None, int], given: int) -> str | None:
     """How many predictions are not scored, and why."""
-    if not reasons:
-        return None
     counts = ", ".join(f"{number} {reason}" for reason, number in reasons.items())
-    return f"{sum(reasons.values())} of the {given} predictions match no case and are not scored: {counts}"
+    return f"{sum(reasons.values())} of the {given} predictions match no case and are not scored: {counts}" if reasons else None
 
 
 def _stranger(strangers: Sequence[Line], known: Collection[str]) -> str:

@@ -11,7 +11,7 @@ from medim.common.errors import UserError, named
 from medim.common.files import located
 from medim.imaging.image_files import GeometryError, backslash_hint, open_image
 from tasks.adapters.prediction_forms import OWN, TAKEN, Form, chosen, field, has
-from tasks.adapters.prediction_rows import Row, read_ids, read_rows
+from tasks.adapters.prediction_rows import read_ids, read_rows
 
 FILES = ("predictions.jsonl", "generated.jsonl")  # the second is what a run leaves in its folder of samples
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".dcm")
@@ -53,21 +53,23 @@ def read_predictions(source: Path, given: Mapping[str, str] = {}, ids: Path | No
 def _from_rows(file: Path, given: Mapping[str, str], ids: Sequence[str] | None) -> list[Line]:
     root, lines, first, mistakes = file.parent.resolve(), list[Line](), dict[str, str](), list[str]()
     rows = list(read_rows(file, ids is not None))
-    if ids is not None and rows and rows[0].content == {"report": "report"} and len(rows) == len(ids) + 1:
+    if ids is not None and rows and rows[0][1] == {"report": "report"} and len(rows) == len(ids) + 1:
         del rows[0]  # the header of a list of reports
-    form = next((chosen(row.content, given, ids is not None, str(file)) for row in rows if isinstance(row.content, dict)), OWN)
+    form = next((chosen(row, given, ids is not None, str(file)) for _, row in rows if isinstance(row, dict)), OWN)
     if ids is not None and form.ordinal is None and len(rows) != len(ids):
         raise UserError(f"{file} holds {len(rows)} reports, and --ids {len(ids)} ids: which is whose is not known")
-    for number, row in enumerate(rows):
+    for number, (where, row) in enumerate(rows):
         try:
-            with named(row.where):
-                line = _line(row, form, root, None if ids is None else _id_of_place(row, form, number, ids))
+            with named(where):
+                if isinstance(row, UserError):
+                    raise row
+                line = _line(where, row, form, root, _id(row, form) if ids is None else _id_of_place(row, form, number, ids))
                 if line.id in first:
                     raise UserError(f"a second prediction for '{line.id}', after that of {first[line.id]}")
         except UserError as error:
             mistakes.append(str(error))
         else:
-            first[line.id] = row.place
+            first[line.id] = where
             lines.append(line)
     if mistakes:
         raise UserError(mistakes[0] + (f" ... and {len(mistakes) - 1} more" if mistakes[1:] else ""))
@@ -77,22 +79,14 @@ def _from_rows(file: Path, given: Mapping[str, str], ids: Sequence[str] | None) 
     return sorted(lines, key=lambda line: order.get(line.id, 0))
 
 
-def _id_of_place(row: Row, form: Form, number: int, ids: Sequence[str]) -> str:
+def _id_of_place(row: Mapping[str, Any], form: Form, number: int, ids: Sequence[str]) -> str:
     """The id of a row by its number in the file or, where it counts the data set's rows itself, by that."""
-    if isinstance(row.content, UserError):
-        raise row.content
-    if form.ordinal is not None:
-        number = field(row.content, form.ordinal)
-        if not isinstance(number, int) or not 0 <= number < len(ids):
-            raise UserError(f"{form.ordinal} is {shown(number)}: --ids has {len(ids)} ids, from 0 on")
+    if form.ordinal is not None and (not isinstance(number := field(row, form.ordinal), int) or not 0 <= number < len(ids)):
+        raise UserError(f"{form.ordinal} is {shown(number)}: --ids has {len(ids)} ids, from 0 on")
     return ids[number]
 
 
-def _line(row: Row, form: Form, root: Path, id: str | None) -> Line:
-    content = row.content
-    if isinstance(content, UserError):
-        raise content
-    id = _id(content, form) if id is None else id
+def _line(where: str, content: Mapping[str, Any], form: Form, root: Path, id: str) -> Line:
     if not has(content, form.image) and not has(content, form.report):
         other = _spare(content, "report", "image")
         raise UserError(f"there is neither '{form.image or 'image'}' nor '{form.report or 'report'}'{other}")
@@ -104,7 +98,7 @@ def _line(row: Row, form: Form, root: Path, id: str | None) -> Line:
     several = references if isinstance(references, list) else [references]
     if form.references is not None and not (several and all(isinstance(one, str) and one.strip() for one in several)):
         raise UserError(f"field '{form.references}' must be a reference or a list of them, not {shown(references)}")
-    return Line(row.where, id, _image(image, root) if image else None, report, tuple(several))
+    return Line(where, id, _image(image, root) if image else None, report, tuple(several))
 
 
 def _id(content: Mapping[str, Any], form: Form) -> str:
