@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from medim.checkpoints import resolve
 from medim.common.errors import UserError
 from medim.common.files import read_mapping
-from medim.data.dataset import Checker, PairDataset
-from medim.data.sources.selection import Subset
+from medim.data.dataset import Checker, PairDataset, steering_checker
 from medim.data.sources.squared import SquaredDataset
 from medim.imaging.images import OURS, Geometry
 from tasks.cases import Drawn, at_resolution, has_images, unwrapped
@@ -127,20 +126,9 @@ def as_shown_to(system: object, dataset: PairDataset) -> PairDataset:
     return dataset if isinstance(unwrapped(dataset), Drawn) else SquaredDataset(drawn, system.geometry, system.resolution)
 
 
-@runtime_checkable
-class Steers(Protocol):
-    """A data set that may have a checker of images that steers."""
-
-    def steering_image_checker(self) -> Checker | None: ...
-
-
 def steering_checkers(dataset: PairDataset) -> tuple[Checker | None, Checker | None]:
     """The checker of images that steers and the checker of reports; None, None where the data set lacks one of them."""
-    base = dataset
-    while isinstance(base, Subset):
-        base = base.base
-    images = base.steering_image_checker() if isinstance(base, Steers) else None
-    reports = dataset.report_checker()
+    images, reports = steering_checker(dataset), dataset.report_checker()
     return (None, None) if images is None or reports is None else (images, reports)
 
 

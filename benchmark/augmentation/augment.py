@@ -16,7 +16,7 @@ from benchmark.provenance import command_line, commit, now, versions
 from benchmark.run.artifacts import Artifacts
 from benchmark.run.options import RunOptions
 from benchmark.run.runner import LEADERBOARD, MANIFEST, RECORDS, system_name
-from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, withheld
+from benchmark.systems import HasResolution, best_device, joined, model_terms, open_model, steering_checkers, withheld
 from leaderboard.build import build
 from leaderboard.record import write_records
 from medim.checkpoints import resolve
@@ -60,6 +60,9 @@ def execute_augmentation(options: RunOptions) -> int:
     dataset = loading.load_dataset(options.data[0])
     checkers = attach_steering(dataset, options.checkers, options.checker_labels, best_device(device))
     division = divide(dataset, further=most, **sizes)
+    if settings.min_agreement is not None and None in steering_checkers(division.subset):
+        needed_checkers = "checkers of reports and of images that steer: --checker steer=KIND:FILE"
+        raise UserError(f"--set {PREFIX}min_agreement={settings.min_agreement:g} needs {needed_checkers}")
     learned = check_regime(regime, model, division, settings)
     sampling = {key: value for key, value in overrides.items() if not key.startswith(PREFIX)}
     generator = open_model(model, device, sampling, division.subset)

@@ -138,9 +138,9 @@ def _unable(record: Record, again: Record | None, lacking: Mapping[str, str]) ->
     if judge is not None and (again is None or again.signature.get("judge_weights") != judge):
         return f"needs its judge, '{record.signature.get('judge')}'"
     for modality in ("image", "report"):
-        weights = record.signature.get(_READ.format(modality, "weights"))
         chosen = _READ.format(modality, "label_map") in record.signature
-        if chosen and (again is None or again.signature.get(_READ.format(modality, "weights")) != weights):
+        parts = [_READ.format(modality, part) for part in ("weights", "feed", "label_map", "thresholds_from")]
+        if chosen and (again is None or any(again.signature.get(part) != record.signature.get(part) for part in parts)):
             return f"needs its checker, --checker {modality}={record.signature[f'{modality}_checker']}"
     blank = record.value is not None and (again is None or again.value is None)
     return lacking.get(_measure(record.metric)) if blank else None

@@ -23,8 +23,7 @@ def checkers_of(dataset: PairDataset) -> dict[str, Any]:
     """What a run's configuration says of the checkers that were given, before thresholds are known."""
     checker, reports, said = chosen_checker(dataset), dataset.report_checker(), dict[str, Any]()
     if checker is not None:
-        said["image"] = {"name": checker.name, "weights": checker.weights, "label_map": checker.names.fingerprint}
-        said["image"]["given_thresholds"] = dict(checker.names.thresholds)
+        said["image"] = {"name": checker.name, **checker.identity(), "given_thresholds": dict(checker.names.thresholds)}
     if isinstance(reports, ReportReader) and (reports.given or said):
         said["report"] = reports.details()
     return {"checkers": said} if said else {}

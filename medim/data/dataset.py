@@ -27,14 +27,18 @@ class Described(Protocol):
 
 
 @runtime_checkable
-class TakesCheckers(Protocol):
+class Steers(Protocol):
+    """A data set that may have a checker of images that steers."""
+
+    def steering_image_checker(self) -> Checker | None: ...
+
+
+@runtime_checkable
+class TakesCheckers(Steers, Protocol):
     """A data set that has no checkers until some are chosen for it."""
 
     def use_checkers(self, checkers: Mapping[str, Checker], /) -> None:
         """Those of images (`image`), of reports (`report`), and of images, that steers (`steer`)."""
-
-    def steering_image_checker(self) -> Checker | None:
-        """The one that steers, or None."""
 
 
 class PairDataset(Protocol):
@@ -111,6 +115,11 @@ def checked_index(dataset: PairDataset, split: str, index: int) -> int:
     return index
 
 
+def steering_checker(dataset: PairDataset) -> Checker | None:
+    """The checker of images that steers, where the data set has one."""
+    return dataset.steering_image_checker() if isinstance(dataset, Steers) else None
+
+
 class DerivedDataset:
     """A data set derived from another: its names, sizes, keys and checkers, until a subclass says otherwise."""
 
@@ -129,3 +138,6 @@ class DerivedDataset:
 
     def report_checker(self) -> Checker | None:
         return self.base.report_checker()
+
+    def steering_image_checker(self) -> Checker | None:
+        return steering_checker(self.base)

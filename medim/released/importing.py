@@ -69,6 +69,7 @@ def import_released(
             f"'{tokenizer}' has {reports.size} ids, {', '.join(SPECIAL)} included"
         )
     config.report_tokenizer, config.image_tokenizer = reports.vocabulary, images.vocabulary
+    out = out.resolve()  # an empty folder may be a link to one
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:

@@ -97,8 +97,8 @@ def denoiser_of(
         "image_head.weight": table[text + 1 :],
     }
     here = {name: rows[name] if name in rows else tensors[released_name(name)] for name in model.state_dict()}
-    fill(model, {name: value.to(table.dtype).contiguous() for name, value in here.items()}, what, assign=True)
-    return model
+    fill(model, {name: value.contiguous() for name, value in here.items()}, what, assign=True)
+    return model.to(table.dtype)
 
 
 def _backbone(tensors: Mapping[str, Tensor], what: str, text: int, width: int, head_dim: int) -> GemmaConfig:

@@ -247,7 +247,7 @@ class ImageTokenizer:
             return cls(*taming.read_taming(folder))
         for name in (DESCRIPTION, CONFIG, WEIGHTS):
             if not (folder / name).is_file():
-                raise UserError(f"no image tokenizer in '{folder}': {name} is missing")
+                raise UserError(f"no image tokenizer in '{folder}': {name} is missing (a VQGAN has {taming.YAML} in its place)")
         description = checked(_Description, read_mapping(folder / DESCRIPTION), f"'{folder / DESCRIPTION}'")
         fields = read_mapping(folder / CONFIG)
         checked(_Architecture, fields, f"'{folder / CONFIG}'")

@@ -124,7 +124,7 @@ def read_tensors(path: str | Path, key: str | None = None) -> dict[str, Tensor]:
 def read_folder(folder: Path) -> dict[str, Tensor]:
     """The tensors of all weights files of a model's folder by name, on the CPU. Raises UserError as `refuse_damaged_folder`."""
     refuse_damaged_folder(folder)
-    return {name: tensor for path in weight_files(folder) for name, tensor in read_tensors(path).items()}
+    return {name: tensor for path in weight_files(folder) for name, tensor in read_tensors(path, "state_dict").items()}
 
 
 def read_state(path: str | Path) -> Any:

@@ -19,6 +19,8 @@ from medim.common.errors import UserError, foreign, named
 from medim.weights.files import PICKLE, WRAPPERS, first, refuse_damaged, refuse_damaged_folder, weight_files, whole_gguf
 
 Shapes = Mapping[str, tuple[int, ...]]
+FLOATS = {torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
+"""Types that weights are read in, as safetensors calls them."""
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign: bool = False) -> None:
@@ -27,7 +29,7 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], what: str, *, assign
     their values. Raises UserError: one is missing, has no place or another shape, or is not finite."""
     present = network.state_dict()
     refuse_incomplete(what, shapes_of(present), shapes_of(tensors))
-    _refuse_integers(what, present, {name for name, tensor in tensors.items() if not tensor.is_floating_point()})
+    _refuse_rounded(what, present, {name for name, tensor in tensors.items() if tensor.dtype not in FLOATS})
     refuse_broken(tensors, what)
     network.load_state_dict(tensors, assign=assign)
 
@@ -72,7 +74,7 @@ def load(
     report_tensors(what, dropped, "left aside, as its class declares")
     report_tensors(what, heads, "of a head, which is not read")
     report_tensors(what, absent, "missing, which nothing reads")
-    _refuse_integers(what, model.state_dict(), _integers(Path(source)) if Path(source).is_dir() else ())
+    _refuse_rounded(what, model.state_dict(), _rounded(Path(source)) if Path(source).is_dir() else ())
     refuse_broken(model.state_dict(), what)
     return model, absent
 
@@ -98,19 +100,19 @@ def shapes_in(folder: Path) -> Shapes:
     return shapes
 
 
-def _integers(folder: Path) -> Iterator[str]:
-    """Names of the integer or complex tensors in a folder's safetensors files."""
+def _rounded(folder: Path) -> Iterator[str]:
+    """Names of the tensors in a folder's safetensors files that are no `FLOATS`."""
     for path in weight_files(folder):
         if path.suffix == ".safetensors":
             with safe_open(path, "pt") as file:
-                yield from (name for name in file.keys() if "F" not in file.get_slice(name).get_dtype())  # noqa: SIM118
+                yield from (name for name in file.keys() if file.get_slice(name).get_dtype() not in FLOATS.values())  # noqa: SIM118
 
 
-def _refuse_integers(what: str, network: Mapping[str, Tensor], names: Iterable[str]) -> None:
-    """Raises UserError where one of the integer tensors `names` belongs to a floating-point weight."""
+def _refuse_rounded(what: str, network: Mapping[str, Tensor], names: Iterable[str]) -> None:
+    """Raises UserError where one of the tensors `names`, integers or of 8 bits, belongs to a floating-point weight."""
     if rounded := sorted(name for name in names if name in network and network[name].is_floating_point()):
         raise UserError(
-            f"{what}: {len(rounded)} of {len(network)} tensors hold no fractions ({first(rounded)}): they are "
+            f"{what}: {len(rounded)} of {len(network)} tensors are integers or of 8 bits ({first(rounded)}): they are "
             f"{WRAPPERS['qweight']}"
         )
 

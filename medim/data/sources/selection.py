@@ -11,7 +11,7 @@ import numpy as np
 
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of
-from medim.data.dataset import Checker, DerivedDataset, Keys, PairDataset, checked_index, keys_of
+from medim.data.dataset import Checker, DerivedDataset, Keys, PairDataset, checked_index, keys_of, steering_checker
 from medim.data.sources.folder import image_hash
 from medim.data.splits import nested_order
 from medim.pair import SPLITS, ImageReportPair
@@ -150,6 +150,10 @@ class MixedDataset:
     def report_checker(self) -> Checker | None:
         """The one that all parts have; None where they differ or one has none."""
         return _common([part.report_checker() for part in self.parts])
+
+    def steering_image_checker(self) -> Checker | None:
+        """The one that all parts have; None where they differ or one has none."""
+        return _common([steering_checker(part) for part in self.parts])
 
 
 def _key_hashes(part: PairDataset) -> np.ndarray:

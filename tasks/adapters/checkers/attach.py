@@ -10,7 +10,7 @@ from typing import Any
 
 from medim.common.errors import UserError, unknown
 from medim.common.files import hash_of
-from medim.data.dataset import Checker, Described, PairDataset, TakesCheckers
+from medim.data.dataset import Checker, Described, PairDataset, TakesCheckers, steering_checker
 from medim.data.sources.selection import MixedDataset
 from tasks.adapters.checkers.image_checker import ImageChecker
 from tasks.adapters.checkers.kinds import CHEST, open_checker
@@ -52,17 +52,21 @@ def attach_checkers(dataset: PairDataset, specs: Sequence[str], labels: Path | N
     checker that reads none of the findings, or one network that steers and scores."""
     given, leaves = _parsed(specs), list(_leaves(dataset))
     if others := [leaf for leaf in leaves if not isinstance(leaf, TakesCheckers)]:
-        if given:
+        if given or labels:
             raise UserError(f"--checker: data set '{others[0].name}' has its checkers; they can be chosen for folders alone")
         return
     if not has_images(dataset) and given.keys() - {"report"}:
         raise UserError(f"--checker {max(given.keys() - {'report'})}=: data set '{dataset.name}' holds reports alone")
     wanted = ({"report": LABELLER} if set(dataset.domains) == {CHEST_XRAY} else {}) | given
     file, findings, found = read_label_file(labels), _stated(dataset), dict[str, Any]()
+    mapped = [modality for modality in MODALITIES if getattr(file, modality)]
+    if mapped and not wanted.keys() & set(mapped):
+        raise UserError(f"--checker-labels {labels} maps labels of {' and '.join(mapped)}: give --checker {mapped[0]}=")
     for modality in (one for one in MODALITIES if one in wanted):
         spec = f"{modality}={wanted[modality]}"
-        if wanted[modality].partition(":")[0] in CHEST and dataset.domains and CHEST_XRAY not in dataset.domains:
-            print(f"--checker {spec} reads chest X-rays alone: data set '{dataset.name}' goes without", file=sys.stderr)
+        if wanted[modality].partition(":")[0] in CHEST and (more := sorted(set(dataset.domains) - {CHEST_XRAY})):
+            line = f"--checker {spec} reads chest X-rays alone: data set '{dataset.name}' goes without, as it holds"
+            print(line, ", ".join(more), file=sys.stderr)
             continue
         if findings is None and modality != "report":
             print(f"--checker {spec}: '{dataset.name}' states no findings, and none are read from its reports", file=sys.stderr)
@@ -97,9 +101,8 @@ def attach_steering(dataset: PairDataset, specs: Sequence[str], labels: Path | N
     if (image := _parsed(specs).get("image")) is not None:
         raise UserError(f"--checker image={image}: that scores, and nothing is scored here; steer={image} steers and filters")
     attach_checkers(dataset, specs, labels, device)
-    leaf, said = next(_leaves(dataset)), dict[str, Any]()
-    assert isinstance(leaf, TakesCheckers)
-    for name, checker in (("steer", leaf.steering_image_checker()), ("report", dataset.report_checker())):
+    said = dict[str, Any]()
+    for name, checker in (("steer", steering_checker(dataset)), ("report", dataset.report_checker())):
         if isinstance(checker, ImageChecker) and (side := own_resolution(dataset, VALIDATION)) is not None:
             choose_thresholds(checker, dataset, side)
         said[name] = checker.details() if isinstance(checker, Described) else None
@@ -118,7 +121,9 @@ def choose_thresholds(checker: ImageChecker, dataset: PairDataset, side: int) ->
     checker.meet(cases)
     images = [case.image for case in cases]
     references, _ = reference_findings(cases, Context(report_checker=dataset.report_checker()))
-    if references and checker.lacks(images) is None:
+    if (why := checker.lacks(images)) is not None:
+        print(f"checker {checker.name}: no threshold is chosen on '{VALIDATION}': {why}", file=sys.stderr)
+    elif references:
         checker.choose(images, references, VALIDATION)
 
 

@@ -30,17 +30,15 @@ class ImageChecker:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of weights, label map and thresholds."""
-        return hash_of(self.details() | {"feed": self.classifier.feed})
+        return hash_of(self.details())
+
+    def identity(self) -> dict[str, Any]:
+        """What it is before thresholds are chosen, JSON-able."""
+        return {"weights": self.weights, "feed": self.classifier.feed, "label_map": self.names.fingerprint}
 
     def details(self) -> dict[str, Any]:
         """For signatures, JSON-able."""
-        return {
-            "weights": self.weights,
-            "label_map": self.names.fingerprint,
-            "thresholds": dict(self.thresholds),
-            "thresholds_from": dict(self.origins),
-        }
+        return {**self.identity(), "thresholds": dict(self.thresholds), "thresholds_from": dict(self.origins)}
 
     def probabilities(self, images: Sequence[Image.Image]) -> np.ndarray:
         """Probability of each finding (N, findings). Raises UserError: the classifier fails, or gives anything else."""
@@ -48,7 +46,7 @@ class ImageChecker:
             values = np.asarray(self.classifier.probabilities(images), dtype=np.float64)
         wanted = len(images), len(self.classifier.labels)
         if values.shape != wanted or not ((values >= 0) & (values <= 1)).all():
-            raise UserError(f"image checker '{self.name}' gave no probabilities {wanted} in [0, 1], but shape {values.shape}")
+            raise UserError(f"image checker '{self.name}' has to give {wanted} in [0, 1], not {_described(values)}")
         columns = [values[:, list(places)].max(axis=1) for places in self.names.columns.values()]
         return np.stack(columns, axis=1)
 
@@ -75,6 +73,10 @@ class ImageChecker:
     def lacks(self, images: Sequence[Image.Image]) -> str | None:
         """Why a table of predictions does not hold these images; None where it does, or a network reads them."""
         return self.classifier.lacks(images) if isinstance(self.classifier, PredictedLabels) else None
+
+
+def _described(values: np.ndarray) -> str:
+    return f"{values.shape} in [{values.min():.3g}, {values.max():.3g}]" if values.size else f"{values.shape}"
 
 
 def best_threshold(values: np.ndarray, shown: np.ndarray) -> float:

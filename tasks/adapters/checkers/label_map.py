@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from medim.common.declared import checked, read_mapping, read_table
 from medim.common.errors import UserError, unknown
@@ -20,15 +20,20 @@ class Entry(BaseModel):
     finding: str
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_name(cls, given: Any) -> Any:
+        return {"finding": given} if isinstance(given, str) else given
+
 
 class LabelFile(BaseModel):
     """A file of `--checker-labels`: by modality a label of the checker and its finding, or null where it is to be ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    image: dict[str, str | Entry | None] = {}
+    image: dict[str, Entry | None] = {}
     report: dict[str, str | None] = {}
-    steer: dict[str, str | Entry | None] = {}
+    steer: dict[str, Entry | None] = {}
 
 
 @dataclass(frozen=True)

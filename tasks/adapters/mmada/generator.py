@@ -61,7 +61,7 @@ class Mmada(OneTask):
         super().__init__(name, fingerprint, settings)
         self.network, self.shape, self.magvit, self.tokenizer = network, shape, magvit, tokenizer
         self.offset = len(tokenizer)
-        self.resolution = self.side = round(shape.num_vq_tokens**0.5) * magvit.downsampling
+        self.resolution = self.side = shape.side * magvit.downsampling
 
     @classmethod
     def from_pretrained(cls, name: str, device: str, overrides: Mapping[str, str]) -> "Mmada":
@@ -83,6 +83,8 @@ class Mmada(OneTask):
         network, shape = read_network(folder, dtype_of(settings["dtype"]))
         with foreign(f"tokenizer of {what} cannot be read"):
             tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        if tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
+            raise UserError(f"{what}: its tokenizer_config.json has no bos_token or no eos_token")
         if tokenizer.chat_template is None:
             raise UserError(f"{what}: its tokenizer has no chat template, which the question about an image is put in")
         if absent := [token for token in _ADDED if token not in tokenizer.get_vocab()]:

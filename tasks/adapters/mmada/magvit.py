@@ -125,10 +125,16 @@ class Magvit(nn.Module):
         codebook = tensors.get("quantize.embedding")
         if not down or not up or codebook is None or codebook.ndim != 2:
             raise UserError(f"{what}: no encoder.down, decoder.up and quantize.embedding: is it showlab/magvitv2?")
+        halved, doubled = (sum(scale.resampled is not None for scale in part) for part in (down, up))
+        if halved != doubled:
+            raise UserError(f"{what}: its encoder halves the sides {halved} times, its decoder doubles them {doubled} times")
         self.codes, bits = codebook.shape
-        self.downsampling = 2 ** (len(down) - 1)
+        self.downsampling = 2**halved
         self.encoder, self.decoder, self.quantize = Encoder(down, bits), Decoder(up, bits), Codebook(self.codes, bits)
         fill(self, tensors, what)
+        numbers = ((self.quantize.embedding > 0) * self.quantize.power_vals).sum(1)
+        if self.codes != 2**bits or not torch.equal(numbers, torch.arange(self.codes)):
+            raise UserError(f"{what}: quantize.embedding is not all signs of {bits} bits in order, but {self.codes} codes")
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

@@ -1,11 +1,12 @@
 """MMaDA's language model: LLaDA-8B (arXiv 2502.09992), a Llama without a causal mask, under its published names."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from transformers import LlamaConfig
 
@@ -54,6 +55,18 @@ class Shape(BaseModel):
     scale_logits: Literal[False] = False
     input_emb_norm: Literal[False] = False
 
+    @field_validator("num_vq_tokens")
+    @classmethod
+    def _is_square(cls, count: int) -> int:
+        if math.isqrt(count) ** 2 != count:
+            raise ValueError("a square number is needed, of an image as high as wide")
+        return count
+
+    @property
+    def side(self) -> int:
+        """Codes in a row of an image."""
+        return math.isqrt(self.num_vq_tokens)
+
 
 def published_name(name: str) -> str:
     """What the checkpoint calls a tensor of `Network`.
@@ -84,7 +97,7 @@ def read_network(folder: Path, dtype: torch.dtype) -> tuple[Network, Shape]:
     field has another value than such a model's, or a tensor is missing, has no place or another shape."""
     what, file = f"MMaDA in '{folder}'", folder / "config.json"
     shape = checked(Shape, read_mapping(file), f"'{file}'")
-    tensors = {name: value.to(dtype) for name, value in read_folder(folder).items()}
+    tensors = read_folder(folder)
     with foreign(what), torch.device("meta"):
         config = LlamaConfig(
             vocab_size=len(tensors.get("model.transformer.wte.weight", torch.zeros(1))),
@@ -101,6 +114,7 @@ def read_network(folder: Path, dtype: torch.dtype) -> tuple[Network, Shape]:
     expected = {names[name]: tuple(value.shape) for name, value in network.state_dict().items()}
     refuse_incomplete(what, expected, shapes_of(tensors))
     fill(network, {ours: tensors[theirs] for ours, theirs in names.items()}, what, assign=True)
+    network.to(dtype)
     decoder = network.backbone.decoder
     decoder.rotary_emb = type(decoder.rotary_emb)(config)  # its buffers are in no file
     return network.eval(), shape

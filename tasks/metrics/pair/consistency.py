@@ -136,7 +136,7 @@ def _tables(sums: np.ndarray, labels: int) -> tuple[np.ndarray, ...]:
 
 def _mcc(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray) -> np.ndarray:
     scale = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    return np.divide(tp * tn - fp * fn, np.sqrt(scale), out=np.full(np.shape(tp), np.nan), where=scale > 0)
+    return np.divide(tp * tn - fp * fn, np.sqrt(scale.clip(min=0)), out=np.full(np.shape(tp), np.nan), where=scale > 0)
 
 
 def scales_of(

@@ -224,11 +224,13 @@ def test_another_regime_into_the_same_folder_is_refused(run, out, monkeypatch):
         (["--set", "augmentation.stepps=3"], "did you mean 'steps'"),
         (["memorisation"], "is run alone"),
         (["--regime", "budget-matched"], "is not known"),
+        (["--set", "augmentation.min_agreement=0.5"], "min_agreement=0.5 needs checkers of reports and of images that steer"),
     ],
 )
-def test_mistakes_are_told_in_one_line(run, arguments, message):
+def test_mistakes_are_told_in_one_line(run, out, arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2
+    assert not out.exists()  # the corrected command finds no run of another configuration
     assert message in result.output
     assert len(result.output.strip().splitlines()) == 1
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from benchmark.cli import main
+from benchmark.results.rescore import _unable
 from benchmark.run.checkers import checkers_of, refuse_steerer
 from leaderboard.record import Record, read_records
 from medim.common.errors import UserError
@@ -20,7 +21,9 @@ from medim.perception.densenet import PATHOLOGIES, DenseNet121
 from medim.perception.inception import WEIGHTS_FILES, InceptionV3
 from tasks import task_named
 from tasks.adapters.checkers.attach import attach_checkers
+from tasks.scoring.findings import checker_details
 from tests.medim.data.archives.conftest import _label_rows, _write_csv
+from tests.tasks.adapters.checkers.conftest import _vit
 
 SHOWN = {
     "Atelectasis": ("Atelectasis", "There is atelectasis at the left base."),
@@ -306,3 +309,22 @@ def test_a_configuration_says_what_was_given(data, tmp_path):
     said = checkers_of(dataset)["checkers"]
     assert said.keys() == {"image", "report"}
     assert said["image"]["given_thresholds"] == {"Edema": 0.3}
+
+
+def test_what_is_done_around_the_network_is_part_of_it(data, tmp_path):
+    """Equal weights behind another preprocessing give other probabilities: another configuration, another signature."""
+    _vit(tmp_path / "vit")
+    dataset, said = FolderDataset(data), []
+    for mean in (0.5, 0.1):
+        file = tmp_path / "vit" / "preprocessor_config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"image_mean": [mean] * 3}))
+        attach_checkers(dataset, (f"image=transformers:{tmp_path / 'vit'}",), None, "cpu")
+        said.append((checkers_of(dataset)["checkers"]["image"], checker_details("image", dataset.image_checker())))
+    (one, signature), (other, again) = said
+    assert one["weights"] == other["weights"]
+    assert one["feed"] != other["feed"]
+    assert signature["image_checker_feed"] != again["image_checker_feed"]
+    record = Record.model_construct(value=1.0, signature=signature)
+    assert _unable(record, record, {}) is None
+    needed = "needs its checker, --checker image=transformers:vit"
+    assert _unable(record, Record.model_construct(value=1.0, signature=again), {}) == needed

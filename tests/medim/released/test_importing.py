@@ -106,6 +106,18 @@ def test_other_files_give_the_same_model(kind, sources, imported, tmp_path):
     assert all(torch.equal(value, other[name]) for name, value in ours.items())
 
 
+def test_a_state_dict_inside_a_file_and_an_empty_folder_behind_a_link_will_do(sources, imported, tmp_path):
+    """As the line on a pickled module advises; and as disks are laid out where models are large."""
+    (tmp_path / "ckpt").mkdir()
+    torch.save({"state_dict": released_tensors(), "step": 3}, tmp_path / "ckpt" / "pytorch_model.bin")
+    (tmp_path / "disk").mkdir()
+    out = tmp_path / "model"
+    out.symlink_to(tmp_path / "disk")
+    import_released(tmp_path / "ckpt", str(sources[1]), sources[2], out, head_dim=16, report_length=LENGTH)
+    ours, other = load_file(imported / "model.safetensors"), load_file(tmp_path / "disk" / "model.safetensors")
+    assert all(torch.equal(value, other[name]) for name, value in ours.items())
+
+
 def test_a_config_beside_the_weights_names_the_heads(sources, tmp_path):
     checkpoint = write_checkpoint(tmp_path / "ckpt")
     (checkpoint / "config.json").write_text(json.dumps({"head_dim": 8}))
@@ -126,6 +138,8 @@ def test_what_does_not_fit_is_said_in_one_line(sources, tmp_path):
     del lacking["model.layers.1.mlp.up_proj.weight"]
     with pytest.raises(UserError, match=r"1 of \d+ tensors are missing \(model\.layers\.1\.mlp\.up_proj\.weight\)"):
         import_released(write_checkpoint(tmp_path / "lacking", lacking), str(tokenizer), vqgan, tmp_path / "a", **options)
+    with pytest.raises(UserError, match=r"image_tokenizer\.json is missing \(a VQGAN has vqgan\.yaml in its place\)"):
+        import_released(checkpoint, str(tokenizer), tokenizer, tmp_path / "a", **options)
     with pytest.raises(UserError, match=r"folder '.*nowhere' does not exist"):
         import_released(tmp_path / "nowhere", str(tokenizer), vqgan, tmp_path / "a", **options)
     with pytest.raises(UserError, match="is not empty: choose another"):

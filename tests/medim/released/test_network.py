@@ -107,6 +107,7 @@ def test_the_conventions_are_written_down(folder):
         ),
         (lambda w: w.pop("model.embed_tokens.weight"), r"no matrix model\.embed_tokens\.weight: is it"),
         (lambda w: w.update({"lm_head.weight": torch.ones(40196, 64)}), r"lm_head\.weight is not model\.embed_tokens\.weight"),
+        (lambda w: w.update({"model.norm.weight": torch.ones(64).int()}), r"1 of \d+ tensors are integers or of 8 bits"),
         (lambda w: w["model.norm.weight"].fill_(torch.nan), r"backbone\.decoder\.norm\.weight holds NaN"),
     ],
 )

@@ -247,10 +247,14 @@ def test_an_adapter_in_place_of_a_backbone_is_told(tmp_path):
 
 def test_whole_numbers_in_place_of_weights_are_refused(backbone):
     rewrite(backbone, lambda tensors: {name: tensor.to(torch.int8) for name, tensor in tensors.items()})
-    assert "21 of 21 tensors hold no fractions" in refused(backbone)
+    assert "21 of 21 tensors are integers or of 8 bits" in refused(backbone)
     network = nn.Linear(2, 2)
-    with pytest.raises(UserError, match=r"2 of 2 tensors hold no fractions \(bias, weight\): they are a quantised model's"):
+    with pytest.raises(
+        UserError, match=r"2 of 2 tensors are integers or of 8 bits \(bias, weight\): they are a quantised model's"
+    ):
         fill(network, {name: tensor.int() for name, tensor in network.state_dict().items()}, "f")
+    with pytest.raises(UserError, match="integers or of 8 bits"):
+        fill(network, {name: tensor.to(torch.float8_e4m3fn) for name, tensor in network.state_dict().items()}, "f")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmark.systems import steering_checkers
 from medim.common.errors import UserError
 from medim.data.loading import load_dataset
 from medim.data.sources.folder import FolderDataset
@@ -67,13 +68,23 @@ def test_other_data_have_no_checker_unless_one_is_named(domain, tmp_path, capsys
     assert ("reads chest X-rays alone: data set 'd' goes without" in capsys.readouterr().err) == (domain == "pathology")
 
 
-def test_subsets_and_mixtures_have_those_of_their_folders(tmp_path):
+def test_subsets_and_mixtures_have_those_of_their_folders(vit, tmp_path):
     one, other = folder(tmp_path / "d"), folder(tmp_path / "e", count=10)
+    vit(tmp_path / "vit")
     for expression in (f"{one}:train=50%", f"{one}+{other}"):
         dataset = load_dataset(expression)
-        attach_checkers(dataset, (f"image={table(one)}",), None, "cpu")
+        attach_checkers(dataset, (f"image={table(one)}", f"steer=transformers:{tmp_path / 'vit'}"), None, "cpu")
         assert chosen_checker(dataset).labels == ("Effusion",)
         assert dataset.report_checker()([EFFUSION]) == [{"Effusion"}]
+        assert steering_checkers(dataset)[0].labels == ("Effusion",)
+
+
+def test_a_mixture_with_other_images_has_no_checker_of_chest_xrays(tmp_path, capsys):
+    """It would read findings from pathology images, and count them as false positives."""
+    dataset = load_dataset(f"{folder(tmp_path / 'd')}+{folder(tmp_path / 'e', domain='pathology', count=10)}")
+    attach_checkers(dataset, ("report=labeller",), None, "cpu")
+    assert dataset.report_checker() is None
+    assert "goes without, as it holds pathology" in capsys.readouterr().err
 
 
 def test_thresholds_come_from_validation(tmp_path):
@@ -86,11 +97,12 @@ def test_thresholds_come_from_validation(tmp_path):
     assert checker.origins == {"Effusion": "val: 6 of 12 cases show it"}
 
 
-def test_a_table_without_validation_keeps_the_default(tmp_path):
+def test_a_table_without_validation_keeps_the_default_and_says_so(tmp_path, capsys):
     dataset = FolderDataset(folder(tmp_path / "d"))
     attach_checkers(dataset, (f"image={table(tmp_path / 'd', splits=('test',))}",), None, "cpu")
     choose_thresholds(dataset.image_checker(), dataset, 8)
     assert dataset.image_checker().origins == {"Effusion": "default"}
+    assert "no threshold is chosen on 'val': " in capsys.readouterr().err
 
 
 def test_a_file_of_labels_maps_and_sets(tmp_path):
@@ -100,6 +112,10 @@ def test_a_file_of_labels_maps_and_sets(tmp_path):
     assert dataset.image_checker().labels == dataset.report_checker().labels == ("Effusion", "mist")
     assert dataset.image_checker().thresholds["mist"] == 0.2
     assert dataset.report_checker()(["Pulmonary edema."]) == [{"mist"}]
+    (tmp_path / "labels.yaml").write_text("image: {hernia: mist}\n")
+    for specs in ((), ("report=labeller",)):
+        with pytest.raises(UserError, match=r"labels\.yaml maps labels of image: give --checker image="):
+            attach_checkers(dataset, specs, tmp_path / "labels.yaml", "cpu")
 
 
 def test_what_steers_does_not_score(vit, tmp_path):

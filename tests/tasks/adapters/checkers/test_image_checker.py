@@ -74,9 +74,9 @@ def test_a_given_threshold_stays():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        (np.zeros((1, 2)), r"gave no probabilities \(1, 3\) in \[0, 1\], but shape \(1, 2\)"),
-        (np.full((1, 3), 1.5), "gave no probabilities"),
-        (np.full((1, 3), np.nan), "gave no probabilities"),
+        (np.zeros((1, 2)), r"has to give \(1, 3\) in \[0, 1\], not \(1, 2\) in \[0, 0\]"),
+        (np.full((1, 3), 1.5), r"not \(1, 3\) in \[1.5, 1.5\]"),
+        (np.full((1, 3), np.nan), r"not \(1, 3\) in \[nan, nan\]"),
         (None, "image checker 'levels' failed: ValueError: broken"),
     ],
 )

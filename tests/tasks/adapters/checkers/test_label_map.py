@@ -39,7 +39,11 @@ def test_a_file_comes_first(tmp_path):
     path = tmp_path / "labels.yaml"
     path.write_text("image:\n  Pneumonia: {finding: COVID-19, threshold: 0.3}\n  Lung Opacity: COVID-19\n  Edema:\n")
     given = read_label_file(path).image
-    assert given == {"Pneumonia": Entry(finding="COVID-19", threshold=0.3), "Lung Opacity": "COVID-19", "Edema": None}
+    assert given == {
+        "Pneumonia": Entry(finding="COVID-19", threshold=0.3),
+        "Lung Opacity": Entry(finding="COVID-19"),
+        "Edema": None,
+    }
     labels = ["Edema", "Lung Opacity", "Pneumonia"]
     assert mapped(labels, ["COVID-19", "edema"], given) == {"COVID-19": ["Lung Opacity", "Pneumonia"]}
     assert LabelMap.of(labels, ["COVID-19"], given, "").thresholds == {"COVID-19": 0.3}
@@ -72,7 +76,7 @@ def test_mistakes_in_it_are_named(given, message):
     ("text", "message"),
     [
         ("images: {}", "unknown field 'images'; did you mean 'image'"),
-        ("image: {Edema: {finding: edema, threshold: 2}}", "threshold"),
+        ("image: {Edema: {finding: edema, threshold: 2}}", r"field 'image\.Edema\.threshold': .*less than or equal to 1"),
         ("- 1", "a mapping of fields"),
     ],
 )

@@ -83,6 +83,22 @@ def test_mistakes_are_one_line(settings, message, mmada_folder):
         open_model("mmada", "cpu", {})
 
 
+@pytest.mark.parametrize(
+    ("lacking", "message"),
+    [
+        ("tokenizer.json", "tokenizer of MMaDA .* cannot be read"),
+        ("tokenizer_config.json", "tokenizer_config.json has no bos_token or no eos_token"),
+        ("chat_template.jinja", "has no chat template"),
+    ],
+)
+def test_a_tokenizer_that_lacks_a_file_is_refused_before_anything_is_drawn(lacking, message, mmada_folder, tmp_path):
+    for path in mmada_folder.iterdir():
+        if path.name != lacking:
+            (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(UserError, match=message):
+        open_model(f"mmada:{tmp_path}", "cpu", {})
+
+
 @pytest.mark.slow
 def test_run(mmada_folder, tmp_path, monkeypatch):
     monkeypatch.setenv("MEDIM_BENCH_CACHE", str(tmp_path / "cache"))

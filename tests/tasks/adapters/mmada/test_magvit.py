@@ -27,6 +27,9 @@ def test_codes_and_pixels_are_theirs():
         (lambda t: t.pop("quantize.embedding"), "no encoder.down, decoder.up and quantize.embedding: is it showlab/magvitv2"),
         (lambda t: t.pop("decoder.norm_out.bias"), r"1 of \d+ tensors are missing \(decoder\.norm_out\.bias\)"),
         (lambda t: t.update({"loss.weight": torch.ones(1)}), r"1 have no place in the model \(loss\.weight\)"),
+        (lambda t: t.pop("decoder.up.1.upsample.conv.weight"), "halves the sides 2 times, its decoder doubles them 1 times"),
+        (lambda t: t.update({"quantize.embedding": t["quantize.embedding"].flip(0)}), "not all signs of 13 bits in order"),
+        (lambda t: t.update({"quantize.embedding": t["quantize.embedding"][:100]}), "13 bits in order, but 100 codes"),
     ],
 )
 def test_what_has_no_place_is_named(break_, message):

@@ -37,6 +37,13 @@ def test_what_does_not_fit_is_named(mmada_folder, tmp_path):
     shutil.copy(mmada_folder / "config.json", tmp_path)
     with pytest.raises(UserError, match=r"1 of \d+ tensors are missing \(model\.transformer\.blocks\.1\.up_proj\.weight\)"):
         read_network(tmp_path, torch.float32)
+    name = "model.transformer.blocks.1.up_proj.weight"
+    save_file(llada_tensors() | {name: llada_tensors()[name].mul(100).to(torch.int8)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="1 of 21 tensors are integers or of 8 bits"):
+        read_network(tmp_path, torch.float32)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_vq_tokens": 60}))
+    with pytest.raises(UserError, match=r"config\.json': field 'num_vq_tokens': a square number is needed"):
+        read_network(tmp_path, torch.float32)
     (tmp_path / "config.json").write_text(json.dumps(config | {"block_type": "sequential"}))
     with pytest.raises(UserError, match=r"config\.json'.*block_type"):
         read_network(tmp_path, torch.float32)

@@ -4,6 +4,7 @@ import pytest
 from tasks.metrics.clinical.findings import macro_f1
 from tasks.metrics.pair.consistency import (
     Scale,
+    _mcc,
     additive_agreement,
     additive_label_mcc,
     additive_mcc,
@@ -62,6 +63,12 @@ def test_mcc_of_a_table(table, expected):
     counts = agreement(images, reports, ("a",))
     assert additive_label_mcc(counts, "a", ids).value() == pytest.approx(expected)
     assert additive_mcc(counts, ids).value() == pytest.approx(expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_mcc_of_rounded_sums_warns_of_nothing():
+    """A step of the linearisation may leave -1e-16 samples in a cell."""
+    assert np.isnan(_mcc(*(np.array([value]) for value in (3.0, 0.0, 2.0, -1e-16)))).all()
 
 
 def test_mcc_does_not_rise_with_prevalence_as_agreement_does():
