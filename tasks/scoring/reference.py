@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from medim.common.declared import shown
 from medim.common.errors import UserError
 from medim.common.files import atomic_path, hash_of
 from medim.data.dataset import PairDataset
@@ -29,23 +30,19 @@ from tasks.protocols import Case
 
 VERSION = 1
 INDEX, GRAMS, COUNTS = "index", "grams", "counts"
-STATED = (
-    "dataset",
-    "dataset_fingerprint",
-    "split",
-    "terms",
-    "resolution",
-    "cases",
-    "tokenisation",
-)  # what is read of a file beside its arrays
+TEXTS = ("dataset", "dataset_fingerprint", "split", "terms", "cases", "tokenisation")
+STATED = dict.fromkeys(TEXTS, str) | {"n": int, "resolution": int}  # what is read of a file beside its arrays
 _UNZIP = OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError
 _DAMAGED = *_UNZIP, ValueError, TypeError, LookupError, AttributeError
 
 
 @dataclass(frozen=True)
 class SpaceStatistics:
-    """What is known of the reference images in one feature space: moments of N of them, and their features (N, D) or None."""
+    """What is known of the reference images in one feature space: moments of N of them, and their features (N, D) or None.
+    `geometry`: how the images were made square."""
 
+    name: str
+    geometry: str
     n: int
     mean: np.ndarray
     covariance: np.ndarray
@@ -58,8 +55,7 @@ class ReferenceStatistics:
 
     path: Path
     fingerprint: str  # hash of the file's bytes
-    # data set, its fingerprint, split, terms, n, resolution in pixels, hash of the cases, protocol
-    about: Mapping[str, Any]
+    about: Mapping[str, Any]  # by the names in `STATED`; the resolution in pixels, a hash of the cases
     spaces: Mapping[str, SpaceStatistics]  # by the fingerprint of the feature space
     documents: Documents
     _weighted: dict[int, tuple[References, References]] = field(default_factory=dict, compare=False, repr=False)
@@ -72,12 +68,12 @@ class ReferenceStatistics:
     def of_space(self, space: Space, cases: Sequence[Case]) -> SpaceStatistics:
         """The statistics of a feature space; features only where they are of these cases, for others no patients are known.
         Raises UserError: the file has none of this space and these weights, or pictures were made square otherwise."""
-        found, stated = self.spaces.get(space.fingerprint), self.about["spaces"]
+        found = self.spaces.get(space.fingerprint)
         if found is None:
-            names = ", ".join(f"{one['features']} ({key})" for key, one in stated.items())
+            names = ", ".join(f"{one.name} ({key})" for key, one in self.spaces.items())
             raise UserError(f"'{self.path}' has statistics of {names}, and none of {space.name} ({space.fingerprint})")
-        if (geometry := stated[space.fingerprint]["geometry"]) != GEOMETRY:
-            raise UserError(f"'{self.path}' has features of pictures by '{geometry}', and here they are by '{GEOMETRY}'")
+        if found.geometry != GEOMETRY:
+            raise UserError(f"'{self.path}' has features of pictures by '{found.geometry}', and here they are by '{GEOMETRY}'")
         return found if self.is_of(cases) else replace(found, features=None)
 
     def is_of(self, cases: Sequence[Case]) -> bool:
@@ -156,11 +152,13 @@ def read_reference(path: Path) -> ReferenceStatistics:
                 raise UserError(f"'{path}': version {about['version']} of these files, and this program reads {VERSION}")
             spaces = {key: _space(stored, about["n"], one) for key, one in about["spaces"].items()}
             texts = str(stored[GRAMS])
+            if wrong := [name for name, kind in STATED.items() if not isinstance(about[name], kind)]:
+                raise TypeError(f"'{wrong[0]}' is {shown(about[wrong[0]])}")
             documents = Documents(about["n"], tuple(texts.split("\n") if texts else ()), stored[COUNTS])
-            if missing := [name for name in STATED if name not in about]:
-                raise ValueError(f"it does not state {missing[0]}")
-            if documents.counts.shape != (len(documents.texts),):
-                raise ValueError(f"{len(documents.texts)} n-grams with counts of shape {documents.counts.shape}")
+            if documents.counts.shape != (len(documents.texts),) or documents.counts.min(initial=2) < 2:
+                raise ValueError(
+                    f"{len(documents.texts)} n-grams with counts of shape {documents.counts.shape}, 2 or more each"
+                )
     except FileNotFoundError:
         raise UserError(f"'{path}' does not exist: `medim-bench data reference DATA --out FILE` writes it") from None
     except _DAMAGED as error:
@@ -178,4 +176,4 @@ def _space(stored: Any, n: int, one: Mapping[str, Any]) -> SpaceStatistics:
         raise ValueError("moments hold NaN or infinity")
     if shapes != ((dimension,), (dimension, dimension), (n, dimension)):
         raise ValueError(f"arrays of shapes {shapes} for {n} images and {dimension} features")
-    return SpaceStatistics(n, mean, covariance, features)
+    return SpaceStatistics(one["features"], one["geometry"], n, mean, covariance, features)

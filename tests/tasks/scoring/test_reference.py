@@ -194,3 +194,24 @@ def test_statistics_of_other_data_are_refused(exported):
     assert "of split 'test', not 'val'" in stored.unlike(words, "val", None)
     assert "of images of 16 px, not 32: --resolution 16" in stored.unlike(words, "test", 32)
     assert "of other data ('d')" in stored.unlike(SimpleNamespace(fingerprint="g", name="e"), "test", 16)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"terms": None}, "TypeError: 'terms' is None"),
+        ({"resolution": "64"}, "TypeError: 'resolution' is '64'"),
+        ({"spaces": {"pooled-1": {"features": "pooled", "number": 0, "dimension": 8}}}, "KeyError: 'geometry'"),
+        ({"counts": np.array([1.0])}, "n-grams with counts of shape"),
+        ({"counts": np.array(["many"])}, "TypeError"),
+    ],
+)
+def test_a_file_that_states_other_things_is_damaged(exported, tmp_path, changed, reason):
+    exported([replace(case, report="clear") for case in cases_of(8)])
+    with np.load(tmp_path / "r.npz") as stored:
+        arrays = dict(stored)
+    arrays["counts"] = changed.pop("counts", arrays["counts"])
+    arrays["index"] = np.array(json.dumps(json.loads(str(arrays["index"])) | changed))
+    np.savez(tmp_path / "other.npz", **arrays)
+    with pytest.raises(UserError, match=f"holds no reference statistics, or is damaged .*{reason}"):
+        read_reference(tmp_path / "other.npz")
