@@ -79,7 +79,9 @@ class Classifier(Trainable[ClassifierNetwork]):
         labels: set[str] = set()
         for example in (*train, *validation):
             if example.findings is None:
-                raise UserError(f"{self.name}: the findings of example '{example.id}' are not known: nothing to learn from")
+                raise UserError(
+                    f"{self.name}: the findings of example '{example.id}' are not known (--checker report=KIND reads them)"
+                )
             labels |= example.findings
         if not labels:
             raise UserError(f"{self.name}: no example has a finding")

@@ -49,7 +49,7 @@ class Reading:
     found: Sequence[frozenset[str]] | None
     details: dict[str, Any]  # of the checker, for signatures
     reason: str = ""
-    labels: tuple[str, ...] = ()  # what the checker can read
+    labels: tuple[str, ...] | None = None  # what the checker can read; None: whatever the cases show
 
     @classmethod
     def of(cls, modality: Literal["image", "report"], items: Sequence[Any], context: Context) -> "Reading":
@@ -72,10 +72,10 @@ def checker_details(modality: str, checker: Checker) -> dict[str, Any]:
     return plain | {f"{modality}_checker_{name}": value for name, value in more.items()}
 
 
-def readable(findings: Sequence[frozenset[str]], *checkers: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def readable(findings: Sequence[frozenset[str]], *checkers: Sequence[str] | None) -> tuple[list[str], dict[str, Any]]:
     """The findings that occur and that each checker has among its labels, and what a signature says of the others."""
     shown = supported(findings)
-    read = [finding for finding in shown if all(finding in labels for labels in checkers)]
+    read = [finding for finding in shown if all(labels is None or finding in labels for labels in checkers)]
     unread = [finding for finding in shown if finding not in read]
     return read, {"unread_findings": unread} if unread else {}
 
