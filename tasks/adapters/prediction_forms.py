@@ -12,7 +12,7 @@ MOST = 40  # fields that an error names
 _MISSING = object()
 _OF_A_DOC = ("id", "study_id", "question_id", "image_id")
 _IDS = r"(^|_|\b)(u?id|study|case|name|key|index)"
-_GENERATED = "pred|generat|hypo|candidate|output|respon"
+_GENERATED = "pred|generat|hypothes|candidate|output|respon"
 _TEXTS = "report|caption|answer|text"
 
 
@@ -89,8 +89,8 @@ def _others(row: Mapping[str, Any], form: Form, fit: Sequence[Form]) -> list[str
     reports = {form.report, *(other.report for other in fit if other.name == form.name)}
     others = {other.report: _shown(other) for other in fit if other.report not in reports}
     roots = {(path or "").partition(".")[0] for path in (*reports, *others)}
-    more = [key for key in row if re.search(_GENERATED, key, re.I) and isinstance(row[key], str | list) and row[key]]
-    return [*others.values(), *(f"'{key}'" for key in more if key not in roots)]
+    texts = [key for key, value in row.items() if isinstance(value, str | list) and any(map(str.isalpha, str(value)))]
+    return [*others.values(), *(f"'{key}'" for key in texts if key not in roots and re.search(_GENERATED, key, re.I))]
 
 
 def _shown(form: Form) -> str:
@@ -133,5 +133,7 @@ def parse_map(items: Sequence[str]) -> dict[str, str]:
             raise UserError(f"--map takes id=FIELD,report=FIELD, not '{item}'")
         if key not in TAKEN:
             raise unknown("key of --map", key, TAKEN)
+        if key in found:
+            raise UserError(f"--map says {key} twice: '{found[key]}' and '{name}'")
         found[key] = name
     return found

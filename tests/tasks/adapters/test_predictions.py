@@ -9,6 +9,7 @@ from PIL import Image
 from medim.common.errors import UserError
 from medim.data.sources.folder import FolderDataset
 from tasks import task_named
+from tasks.adapters.prediction_forms import parse_map
 from tasks.adapters.prediction_rows import read_ids
 from tasks.adapters.predictions import PredictionFolder
 from tasks.cases import SplitIds
@@ -302,6 +303,16 @@ def test_a_reference_is_not_taken_for_the_report_beside_it(folder, row):
         lines_of(folder, json.dumps([row]), "a.json")
     given = {"id": next(iter(row)), "report": name}
     assert [line.report for line in lines_of(folder, json.dumps([row]), "a.json", given=given)] == ["x"]
+
+
+def test_a_field_is_mapped_once():
+    with pytest.raises(UserError, match="--map says report twice: 'a' and 'b'"):
+        parse_map(["id=x,report=a", "report=b"])
+
+
+def test_counts_and_times_beside_a_report_are_no_reports(folder):
+    (line,) = lines_of(folder, "id,report,output_tokens,generation_time\nc0,x,120,0.5\n")
+    assert line.report == "x"
 
 
 def test_forms_that_agree_on_the_report_are_no_choice(folder):
