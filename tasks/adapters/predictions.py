@@ -46,7 +46,7 @@ class PredictionFolder:
     def cannot(self, task: Request) -> str | None:
         """A task is possible where the folder has what it needs, of one case at least."""
         for what in task.needs:
-            if not any(getattr(line, what) for line in self.lines):
+            if not any(line.holds(what) for line in self.lines):
                 return f"{self.folder} holds no {what}s"
         return None
 
@@ -64,7 +64,7 @@ class PredictionFolder:
         if None in reasons:
             raise UserError(_stranger([line for line in others if why_not(line.id) is None], known))
         dropped = _dropped(reasons, len(lines))
-        by_id = {line.id: line for line in lines if any(getattr(line, what) is not None for what in needs or MODALITIES)}
+        by_id = {line.id: line for line in lines if any(map(line.holds, needs or MODALITIES))}
         found = {id: by_id[id] for id in cases if id in by_id}
         if not found:
             none = f"none of its {len(self.lines)} predictions is of the {len(cases)} cases to be scored"

@@ -30,6 +30,10 @@ class Line:
     report: str | None
     references: tuple[str, ...] = ()
 
+    def holds(self, what: str) -> bool:
+        """Whether it has an `image`, or a `report` that is not blank."""
+        return self.image is not None if what == "image" else bool((self.report or "").strip())
+
 
 def read_predictions(source: Path, given: Mapping[str, str] = {}, ids: Path | None = None) -> list[Line]:  # read alone
     """All predictions of a folder or a file, in the order of its rows, or of the ids where plain files are the predictions.

@@ -274,15 +274,13 @@ def lines_of(folder, text: str | bytes, name="theirs.csv", **options):
     return PredictionFolder(folder / name, **options).lines
 
 
-def test_an_empty_report_is_one_in_every_form(folder):
-    """A row with an empty cell is an answer without words, as "" in JSON is; null is none. A column of nothing is no column."""
-    for text, name in (
-        ("id,report\nc0,\nc1,x\n", "a.csv"),
-        ('[{"id": "c0", "report": ""}, {"id": "c1", "report": "x"}]', "a.json"),
-    ):
-        assert [line.report for line in lines_of(folder, text, name)] == ["", "x"]
-    found = PredictionFolder(folder / "a.csv").answers(task_named("report-generation"), CASES[:2], KNOWN)
-    assert (found.ids, found.note) == (["c0", "c1"], None)
+def test_a_report_of_nothing_is_missing_in_every_form(folder):
+    """The note says the coverage that the records have: a blank report counts as missing there (`reports_of`)."""
+    table, array = "id,report\nc0,\nc1,x\n", '[{"id": "c0", "report": %s}, {"id": "c1", "report": "x"}]'
+    for text, name in ((table, "a.csv"), (array % '" "', "a.json"), (array % "null", "b.json")):
+        lines_of(folder, text, name)
+        found = PredictionFolder(folder / name).answers(task_named("report-generation"), CASES[:2], KNOWN)
+        assert (found.ids, found.note) == (["c1"], "1 of 2 cases has no prediction and counts as missing (coverage 0.5)")
     lines_of(folder, "id,image,report\nc0,images/0.png,\n", "b.csv")
     assert "holds no reports" in PredictionFolder(folder / "b.csv").cannot(task_named("report-generation"))
     assert [line.image for line in lines_of(folder, "id,image,report\nc0,,x\n")] == [None]
