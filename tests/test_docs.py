@@ -61,6 +61,10 @@ MORE = {
 """Options that a run at a tiny size gets where the line has none."""
 
 
+ELSEWHERE = ("run augmentation", "metric-environment", "--checker")
+"""Words of lines that are tested elsewhere: they take minutes, a package index, or the weights of a classifier."""
+
+
 def commands(page: Path) -> Iterator[str]:
     """The command lines of a page's bash blocks, continued lines joined, comments off."""
     for block in re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
@@ -193,10 +197,10 @@ def world(tmp_path, monkeypatch, mimic_root, pathgen_root):  # noqa: F811
 
 
 def tiny(line: str) -> list[str] | None:
-    """The arguments of a line at a tiny size; None of a make target, and of trainings of minutes."""
+    """The arguments of a line at a tiny size; None of a make target and of what is tested elsewhere."""
     for pattern, replacement in SMALLER:
         line = re.sub(pattern, replacement, line)
-    if line.startswith("make ") or "run augmentation" in line:  # minutes, and tested elsewhere
+    if line.startswith("make ") or any(words in line for words in ELSEWHERE):
         return None
     values, cluster = arguments(line)
     verb = " ".join(values[: 2 if values[0] in ("train", "data", "sample", "leaderboard", "speed") else 1])
