@@ -98,7 +98,8 @@ def denoiser_of(
     }
     here = {name: rows[name] if name in rows else tensors[released_name(name)] for name in model.state_dict()}
     fill(model, {name: value.contiguous() for name, value in here.items()}, what, assign=True)
-    return model.to(table.dtype)
+    torch.nn.Module.to(model, table.dtype)
+    return model
 
 
 def _backbone(tensors: Mapping[str, Tensor], what: str, text: int, width: int, head_dim: int) -> GemmaConfig:
