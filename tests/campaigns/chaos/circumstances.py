@@ -103,14 +103,14 @@ def closed_output(world: World) -> Iterator[str]:
 
 def odd_names(world: World) -> Iterator[str]:
     """Spaces, newlines and quotes in folders, ids, patients and names of images."""
-    odd, out = "odd \n'name", "odd \n'name/o u t "  # a model's own name is one line
+    odd, out = "odd \n'name", "odd \n'name/o u t "  # the model's name is that of its folder, in it
     rows = pairs_in(world.root / odd / "src")
     for index, row in enumerate(rows):
         image = f"images/a b\n{index}\t'.png"
         (world.root / odd / "src" / row["image"]).rename(world.root / odd / "src" / image)
         row |= {"id": f"a b\n{index}", "patient": f"=p\n\t{index}", "image": image}
     write_rows(world.root / odd / "src/pairs.jsonl", rows)
-    names = {name: f"{out}{name}" for name in ("pairs", "model", "run", "score", "export", "store")}
+    names = {name: f"{out}/{name}" for name in ("pairs", "model", "run", "score", "export", "store")}
     yield from all_work(
         world,
         "data prepare folder --root {odd}/src --out {pairs}",
