@@ -68,10 +68,10 @@ def attach_checkers(dataset: PairDataset, specs: Sequence[str], labels: Path | N
             line = f"--checker {spec} reads chest X-rays alone: data set '{dataset.name}' goes without, as it holds"
             print(line, ", ".join(more), file=sys.stderr)
             continue
+        opened = open_checker(modality, wanted[modality], device)
         if findings is None and modality != "report":
             print(f"--checker {spec}: '{dataset.name}' states no findings, and none are read from its reports", file=sys.stderr)
             continue
-        opened = open_checker(modality, wanted[modality], device)
         names = LabelMap.of(opened.labels, findings, getattr(file, modality), f"{labels}: {modality}")
         if names.columns:
             reads = ReportReader(opened, names, modality in given) if modality == "report" else ImageChecker(opened, names)

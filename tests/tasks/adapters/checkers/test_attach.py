@@ -175,3 +175,5 @@ def test_images_without_findings_are_left_out(tmp_path, capsys):
     attach_checkers(dataset, (f"image={table(tmp_path / 'd')}",), None, "cpu")
     assert dataset.image_checker() is None
     assert "states no findings, and none are read from its reports" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"absent\.csv"):
+        attach_checkers(dataset, (f"image=predictions:{tmp_path / 'absent.csv'}",), None, "cpu")
