@@ -19,10 +19,10 @@ def weights() -> Path:
 
 
 def read() -> tuple[list[dict[str, Any]], list[str], list[str]]:
-    """The rows of IN, their predictions and the first reference of each."""
+    """The rows of IN, their predictions and the first reference of each: "" where there is none, as of a generated pair."""
     with open(sys.argv[1], encoding="utf-8") as stream:
         rows = [json.loads(line) for line in stream]
-    return rows, [row["prediction"] for row in rows], [row["references"][0] for row in rows]
+    return rows, [row["prediction"] for row in rows], [next(iter(row["references"]), "") for row in rows]
 
 
 def write(rows: list[dict[str, Any]], **values: Any) -> None:

@@ -10,28 +10,12 @@ from benchmark.cli import main
 from medim.common.errors import UserError
 from medim.data.sources.folder import FolderDataset
 from medim.tokenizers.image import DESCRIPTION, ImageTokenizer
-from medim.training.tokenizer.recipe import TokenizerRecipe
 from medim.training.tokenizer.sweep import COLUMNS, parse_sweep, sweep_codes
+from tests.medim.training.tokenizer import tiny
 
-RECIPE = TokenizerRecipe(
-    resolution=16,
-    downsampling=4,
-    codes=16,
-    latent_channels=4,
-    channels=(8, 8, 16),
-    attention=False,
-    steps=80,
-    batch_size=8,
-    learning_rate=3e-3,
-    warmup_steps=2,
-    l2_weight=4.0,
-    quantize_start=30,
-    restart_every=10,
-    eval_images=12,
-    eval_every=1000,
-    save_steps=1000,
-    bf16=False,
-    weights="float32",
+RECIPE = tiny.RECIPE.model_copy(
+    update={"steps": 80, "l2_weight": 4.0, "quantize_start": 30, "restart_every": 10, "eval_images": 12}
+    | {"eval_every": 1000, "save_steps": 1000}
 )
 
 
